@@ -1,0 +1,13 @@
+"""flyte-build: hermetic, content-addressed images for Flyte 2, and the launch of tasks on them.
+
+An image is a pure function of its lock. This package turns the ``flyte.Image`` of every
+``flyte.TaskEnvironment`` into a locked, content-hashed derivation, builds what no cache holds,
+without Docker, and runs the tasks on the images it pinned by digest.
+
+Importing this package imports nothing else: the assembler below it runs on the standard library
+alone, and a plan that changes nothing must not pay for what it does not use.
+"""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,34 @@
+"""Where things lie on this machine: the cache, the state, and the project's own folders.
+
+``$FLYTE_BUILD_CACHE`` and ``$FLYTE_BUILD_STATE`` win; otherwise the platform's own folders
+(XDG on Linux). The cache can be deleted at any time and costs only time; the state (runs) cannot.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+__all__ = ["cache_dir", "runs_dir", "state_dir"]
+
+
+def _from(variable: str, otherwise: str) -> Path:
+    value = os.environ.get(variable)
+    return Path(value or otherwise).expanduser().absolute()
+
+
+def cache_dir() -> Path:
+    """The store's folder; not created here."""
+    return _from("FLYTE_BUILD_CACHE", platformdirs.user_cache_dir("flyte-build"))
+
+
+def state_dir() -> Path:
+    """The folder of what must outlive a cache clean: runs."""
+    return _from("FLYTE_BUILD_STATE", platformdirs.user_state_dir("flyte-build"))
+
+
+def runs_dir() -> Path:
+    """The one folder of all runs; a run is ``runs_dir()/<run name>``."""
+    return state_dir() / "runs"
