@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 __all__ = ["Json", "canonical", "digest"]
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | tuple[Json, ...] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | tuple[Json, ...] | dict[str, Json] | None"
 
 
 def _check(value: object, where: str) -> None:

@@ -34,7 +34,7 @@ from .recipe import CopyFiles, EnvVars, Recipe, WorkDir
 __all__ = ["Artifact", "FileEntry", "ImageDerivation", "LayerDerivation", "derive"]
 
 VENV = "/opt/venv"
-USER = {"name": "flyte", "uid": 1000, "gid": 1000, "home": "/home/flyte"}
+USER: dict[str, Json] = {"name": "flyte", "uid": 1000, "gid": 1000, "home": "/home/flyte"}
 # A wheel of at least this size is worth a layer of its own: it is fetched, stored and pulled alone.
 LARGE_WHEEL = 4 << 20
 # OCI sets no limit; overlayfs and the engines do (127 in Docker, ~125 in podman). Room is left for children.
@@ -187,9 +187,7 @@ def _wheel_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivatio
     steps = sorted({w.step for w in locked.wheels})
     copies = sum(isinstance(s, CopyFiles) for s in recipe.steps)
     room = MAX_LAYERS - 3 - len(steps) - copies
-    large = sorted(
-        (w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL), key=lambda w: (-w.size, w.name)
-    )
+    large = sorted((w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL), key=lambda w: (-w.size, w.name))
     alone = {w.name for w in large[: max(room, 0)]}
     layers: list[LayerDerivation] = []
     for step in steps:
