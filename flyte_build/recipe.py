@@ -51,7 +51,8 @@ class PipInstall:
 
     ``index`` replaces the configured index, ``extra_indexes`` are asked besides it. ``constraints``
     hold for this and every later step (exact pins of a uv.lock, say). ``wheels`` are local wheel
-    files, as paths relative to the project, installed by their own hash.
+    files, as paths relative to the project, installed by their own hash. ``hashes`` are the SHA-256 that
+    a hashed requirements file allows for a distribution (pip's ``--hash``); what is locked must be among them.
     """
 
     requirements: tuple[str, ...]
@@ -60,6 +61,7 @@ class PipInstall:
     pre: bool = False
     constraints: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
+    hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {"kind": "pip", "requirements": list(self.requirements)}
@@ -73,6 +75,8 @@ class PipInstall:
             out["constraints"] = list(self.constraints)
         if self.wheels:
             out["wheels"] = list(self.wheels)
+        if self.hashes:
+            out["hashes"] = [[name, list(allowed)] for name, allowed in self.hashes]
         return out
 
 
@@ -112,9 +116,11 @@ class CopyFiles:
 
     ``source`` is relative to the project's root. What the files contain is not part of the recipe
     (nothing has to be resolved again when they change) but of the derivation. ``ignore`` are the
-    patterns of the image's ``.dockerignore``. A folder's contents go to ``destination``/<its name>,
-    a file into ``destination``, as ``flyte.Image.with_source_folder`` and ``with_source_file`` do.
-    ``files``, when given, are the only files of the folder that are copied (relative to it).
+    patterns of the image's ``.dockerignore``. The destination follows Dockerfile's COPY: a folder's
+    *contents* go into ``destination``; a file goes into it where it ends in a slash or is a folder
+    (``.``), and is named by it otherwise. Relative destinations start at the working directory in force.
+    ``files``, when given, are the only files of the folder that are copied (relative to it); which they
+    are is not part of the canonical form either.
     """
 
     source: str
