@@ -62,8 +62,8 @@ def read_image(image: flyte.Image | str | None, owner: str, root: Path) -> Recip
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
         raise RefusedError(
-            f"{owner}: `from_dockerfile({Path(image.dockerfile).name})` runs arbitrary commands, which nothing can lock",
-            hint="start from `flyte.Image.from_debian_base()` and add packages with with_pip_packages/with_apt_packages",
+            f"{owner}: `from_dockerfile({Path(image.dockerfile).name})` runs commands, which nothing can lock",
+            hint="start from `flyte.Image.from_debian_base()` and use with_pip_packages and with_apt_packages",
         )
     if image._ref_name is not None:
         raise RefusedError(

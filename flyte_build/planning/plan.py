@@ -1,0 +1,237 @@
+"""What a build would do, and why: derivations against what a cache holds. Pure but for the cache's answers.
+
+The plan is data first (``to_json`` is the documented schema of ``plan --json``, see
+``docs/plan-json.md``); the CLI only lays it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, cast
+
+from ..canonical import Json
+from ..derivation import Artifact, ImageDerivation
+
+__all__ = ["Cache", "CachedLayer", "ImagePlan", "LayerPlan", "Plan", "make_plan"]
+
+State = Literal["cached", "build"]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedLayer:
+    """A layer the cache holds: OCI ``digest``, compressed ``size`` in bytes."""
+
+    digest: str
+    size: int
+
+
+class Cache(Protocol):
+    """What planning asks of the store (or of any other cache)."""
+
+    def cached_layer(self, derivation: str) -> CachedLayer | None:
+        """The realised layer of this derivation hash, if it is really there."""
+
+    def cached_image(self, derivation: str) -> str | None:
+        """The manifest digest of this image derivation hash, if it is really there."""
+
+    def has_artifact(self, sha256: str) -> bool:
+        """Whether these bytes need not be fetched."""
+
+    def last_image(self, environment: str, platform: str) -> Mapping[str, Json] | None:
+        """The derivation spec last built for this environment, for the reason why it is built anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """One layer: ``fetch`` are bytes still to download for it, ``shared_with`` other environments of the plan."""
+
+    title: str
+    kind: str
+    derivation: str
+    state: State
+    digest: str | None
+    size: int | None
+    artifacts: int
+    fetch: int
+    shared_with: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        return {
+            "title": self.title,
+            "kind": self.kind,
+            "derivation": self.derivation,
+            "state": self.state,
+            "digest": self.digest,
+            "size": self.size,
+            "artifacts": self.artifacts,
+            "fetch_bytes": self.fetch,
+            "shared_with": list(self.shared_with),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlan:
+    """One environment's image on one platform, with the reason for its state."""
+
+    environment: str
+    platform: str
+    derivation: ImageDerivation
+    state: State
+    why: str
+    digest: str | None
+    layers: tuple[LayerPlan, ...]
+    fetch: tuple[Artifact, ...]
+
+    @property
+    def fetch_bytes(self) -> int:
+        return sum(a.size for a in self.fetch)
+
+    def to_json(self) -> Json:
+        return {
+            "environment": self.environment,
+            "platform": self.platform,
+            "derivation": self.derivation.hash,
+            "state": self.state,
+            "why": self.why,
+            "digest": self.digest,
+            "artifacts_to_fetch": len(self.fetch),
+            "fetch_bytes": self.fetch_bytes,
+            "layers": [layer.to_json() for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The images of a closure, dependencies first. ``notes`` are things worth knowing, such as who was solved apart."""
+
+    images: tuple[ImagePlan, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def to_build(self) -> tuple[ImagePlan, ...]:
+        return tuple(i for i in self.images if i.state == "build")
+
+    @property
+    def fetch(self) -> tuple[Artifact, ...]:
+        """What is to be fetched for all images together, each artifact once."""
+        return tuple({a.sha256: a for image in self.images for a in image.fetch}.values())
+
+    @property
+    def new_layers(self) -> int:
+        """Layers to build, each once however many images hold it."""
+        return len({x.derivation for i in self.to_build for x in i.layers if x.state == "build"})
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "schema": 1,
+            "images": [i.to_json() for i in self.images],
+            "to_build": len(self.to_build),
+            "new_layers": self.new_layers,
+            "artifacts_to_fetch": len(self.fetch),
+            "fetch_bytes": sum(a.size for a in self.fetch),
+            "notes": list(self.notes),
+        }
+
+
+def make_plan(derivations: Sequence[ImageDerivation], cache: Cache, notes: Iterable[str] = ()) -> Plan:
+    """Ask the cache about every image and layer. An image that is cached needs nothing of its layers' inputs."""
+    holders: dict[str, list[str]] = {}
+    for d in derivations:
+        for layer in d.layers:
+            holders.setdefault(layer.hash, []).append(d.environment)
+    return Plan(tuple(_image(d, cache, holders) for d in derivations), tuple(notes))
+
+
+def _image(d: ImageDerivation, cache: Cache, holders: Mapping[str, list[str]]) -> ImagePlan:
+    digest = cache.cached_image(d.hash)
+    state: State = "cached" if digest else "build"
+    layers: list[LayerPlan] = []
+    fetch: dict[str, Artifact] = {}
+    for layer in d.layers:
+        held = cache.cached_layer(layer.hash)
+        missing = [] if held or digest else [a for a in layer.artifacts if not cache.has_artifact(a.sha256)]
+        fetch |= {a.sha256: a for a in missing}
+        layers.append(
+            LayerPlan(
+                title=layer.title,
+                kind=layer.kind,
+                derivation=layer.hash,
+                state="cached" if held or digest else "build",
+                digest=held.digest if held else None,
+                size=held.size if held else None,
+                artifacts=len(layer.artifacts),
+                fetch=sum(a.size for a in missing),
+                shared_with=tuple(e for e in holders[layer.hash] if e != d.environment),
+            )
+        )
+    why = "same derivation as built before" if digest else _why(d, layers, cache)
+    return ImagePlan(d.environment, d.platform, d, state, why, digest, tuple(layers), tuple(fetch.values()))
+
+
+def _why(d: ImageDerivation, layers: Sequence[LayerPlan], cache: Cache) -> str:
+    before = cache.last_image(d.environment, d.platform)
+    if before is None:
+        new = sum(x.state == "build" for x in layers)
+        return "never built here" if new == len(layers) else f"never built here; {new} of {len(layers)} layers are new"
+    changes = spec_differences(before, d.spec)
+    return "; ".join(changes) if changes else "its blobs are no longer in the store"
+
+
+def spec_differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> list[str]:
+    """What changed between two image specs, in words: distributions, Debian packages, files, configuration."""
+    lines = _versions(_members(before, "wheels"), _members(after, "wheels"))
+    lines += _versions(_members(before, "debs"), _members(after, "debs"))
+    old, new = _files(before), _files(after)
+    touched = sorted(p for p in {*old, *new} if old.get(p) != new.get(p))
+    if touched:
+        lines.append(f"{touched[0]} changed" if len(touched) == 1 else f"{len(touched)} copied files changed")
+    if before.get("config") != after.get("config"):
+        lines.append("environment variables or configuration changed")
+    if _assembler(before) != _assembler(after):
+        lines.append(f"assembler {_assembler(before)} → {_assembler(after)}")
+    if not lines and before.get("layers") != after.get("layers"):
+        lines.append("its layers are arranged differently")
+    return lines
+
+
+def _layer_specs(spec: Mapping[str, Json]) -> list[dict[str, Json]]:
+    return cast("list[dict[str, Json]]", spec.get("layers") or [])
+
+
+def _members(spec: Mapping[str, Json], key: str) -> dict[str, tuple[str, str]]:
+    """name → (version, sha256) of the wheels or .debs of an image, off their file names."""
+    out: dict[str, tuple[str, str]] = {}
+    for layer in _layer_specs(spec):
+        for member in cast("list[dict[str, str]]", layer.get(key) or []):
+            parts = member["file"].split("-" if key == "wheels" else "_")
+            out[parts[0].lower().replace("_", "-")] = (parts[1], member["sha256"])
+    return out
+
+
+def _versions(old: Mapping[str, tuple[str, str]], new: Mapping[str, tuple[str, str]]) -> list[str]:
+    lines = []
+    for name in sorted({*old, *new}):
+        a, b = old.get(name), new.get(name)
+        if a == b:
+            continue
+        if a is None and b is not None:
+            lines.append(f"+ {name} {b[0]}")
+        elif b is None and a is not None:
+            lines.append(f"− {name} {a[0]}")
+        elif a is not None and b is not None:
+            lines.append(f"{name} {a[0]} → {b[0]}" if a[0] != b[0] else f"{name} {a[0]}: other bytes")
+    return lines
+
+
+def _files(spec: Mapping[str, Json]) -> dict[str, Json]:
+    rows: dict[str, Json] = {}
+    for layer in _layer_specs(spec):
+        for row in cast("list[dict[str, Json]]", layer.get("files") or []):
+            rows[str(row["path"])] = row
+    return rows
+
+
+def _assembler(spec: Mapping[str, Json]) -> Json:
+    layers = _layer_specs(spec)
+    return layers[0].get("assembler") if layers else None
