@@ -1,0 +1,49 @@
+"""The command line: parse, call one function, print. No logic of its own.
+
+``main`` is the console script. It turns errors into messages and exit codes, so that a user's mistake never
+ends in a traceback and our own bug never hides one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (``flyte-build --help`` lists them)."""
+    import click
+
+    from ..errors import FlyteBuildError
+    from .app import cli
+    from .errors import show_bug, show_error
+
+    try:
+        result = cli.main(args=argv, prog_name="flyte-build", standalone_mode=False)
+        sys.stdout.flush()
+    except FlyteBuildError as e:
+        show_error(e)
+        return e.exit_code
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): not an error, but nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except Exception as e:
+        show_bug(e)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def entry() -> None:
+    """The console script's entry point."""
+    raise SystemExit(main())

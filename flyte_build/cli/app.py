@@ -1,0 +1,98 @@
+"""The command group: names, one-line summaries, and nothing imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from .. import __version__
+
+__all__ = ["cli"]
+
+_EPILOG = """\b
+Exit codes:
+  0  success
+  1  a bug in flyte-build (please report it)
+  2  wrong usage or argument types
+  3  the file does not load, or has no such task or environment
+  4  a lock is missing, stale, hand-edited or from a future schema
+  5  the resolver found no solution, or no wheel for the platform
+  6  an artifact cannot be fetched, or is not what was locked
+  7  refused: cannot be made hermetic (the message names the way out)
+  8  a corrupt wheel, Debian package or file
+  9  the store cannot be read or written (no space, no permission)
+  10 kept for `plan --check`
+  11 this machine cannot isolate a task
+  12 the run did not succeed
+  130 interrupted
+
+\b
+Environment:
+  FLYTE_BUILD_CACHE      the store (images, artifacts); can be deleted
+  FLYTE_BUILD_STATE      runs, their logs and results
+  FLYTE_BUILD_LOCKFILES  the folder of the locks
+  NO_COLOR               no colours
+
+\b
+Shell completion:
+  eval "$(flyte-build completion bash)"     # or zsh, fish
+"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own and are imported on use.
+
+    ``commands`` of this class maps a name to ``(module, summary)``: the summary is for the list in ``--help``, which
+    must not import them all.
+    """
+
+    lazy = (
+        ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
+        ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
+        ("build", "build", "Build the images that no cache holds."),
+        ("run", "run", "Run a task, and every task it calls, each in its own image."),
+        ("runs", "runs", "List runs."),
+        ("logs", "runs", "Show what a run, or one of its actions, printed."),
+        ("store", "store", "Look after the store: verify, gc, path."),
+        ("completion", "completion", "Print the completion script for a shell."),
+    )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, _, _ in self.lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for name, module, _ in self.lazy:
+            if name == cmd_name:
+                command = getattr(importlib.import_module(f"{__package__}.commands.{module}"), name)
+                assert isinstance(command, click.Command)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, _, summary in self.lazy])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib
+
+            close = difflib.get_close_matches(name, self.list_commands(ctx), 1)
+            ctx.fail(f"no command `{name}`" + (f"; did you mean `{close[0]}`?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="flyte-build")
+def cli() -> None:
+    """Hermetic, content-addressed images for Flyte, without Docker, and runs on them.
+
+    \b
+    Start with:
+      flyte-build run FILE TASK --help      what a task takes
+      flyte-build run FILE TASK --ARG VALUE run it here, in sandboxes
+      flyte-build plan FILE                 what would be built, and why
+    """

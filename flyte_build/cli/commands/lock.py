@@ -1,0 +1,118 @@
+"""``flyte-build lock FILE``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..options import env_option, file_argument, json_option, project_options, quiet_option
+
+if TYPE_CHECKING:
+    from ...locking.project import LockReport
+
+__all__ = ["lock"]
+
+
+@click.command()
+@file_argument
+@env_option
+@click.option(
+    "--resolver",
+    type=click.Choice(["uv", "pip-tools"]),
+    default="uv",
+    show_default=True,
+    help="uv resolves for every platform from any machine, pip-tools for this machine's only.",
+)
+@click.option(
+    "--exclude-newer",
+    metavar="DATE",
+    help="Take only what was published before this date (2026-11-01 or 2026-11-01T12:00:00Z).",
+)
+@click.option("--upgrade", "-U", "upgrade_all", is_flag=True, help="Choose every version anew.")
+@click.option("--upgrade-package", "-P", "upgrade", multiple=True, metavar="PACKAGE", help="Choose this one anew.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 4 if a lock is missing or stale.")
+@project_options
+@json_option
+@quiet_option
+def lock(
+    file: Path,
+    env: tuple[str, ...],
+    resolver: str,
+    exclude_newer: str | None,
+    upgrade_all: bool,
+    upgrade: tuple[str, ...],
+    check: bool,
+    root: Path | None,
+    lockfiles: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Lock every environment that FILE reaches: one lockfiles/<environment>.json each.
+
+    All environments are solved as one universe, so that they agree on versions wherever their requirements
+    allow. Recipes that did not change keep their pins; locks name content (file, version, size, SHA-256),
+    never where it came from. Commit them.
+
+    \b
+    flyte-build lock examples/af2/main.py
+    flyte-build lock main.py --upgrade-package pandas
+    flyte-build lock main.py --exclude-newer 2026-11-01
+    """
+    from ...workspace import open_workspace
+    from ..progress import make_reporter
+
+    workspace = open_workspace(file, root, lockfiles)
+    environments = workspace.select(env=env)
+    if check:
+        workspace.locks(environments)
+        if not quiet:
+            click.echo(f"{len(environments)} locks answer their recipes")
+        return
+    from ...locking.project import lock_project
+
+    report = lock_project(
+        workspace.recipes(environments),
+        workspace.lockfiles,
+        resolver=resolver,
+        cutoff=exclude_newer,
+        upgrade=True if upgrade_all else list(upgrade),
+        reporter=make_reporter(quiet),
+        root=workspace.project.root,
+    )
+    if as_json:
+        click.echo(json.dumps(_to_json(report), indent=2))
+    elif not quiet:
+        show(report, workspace.lockfiles)
+
+
+def show(report: LockReport, lockfiles: Path) -> None:
+    """A table of the locks: what each holds and whether it changed."""
+    from rich.table import Table
+
+    from ..console import size, stdout
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("environment", "lock", "python", "platform", "wheels", "debs", "size"):
+        table.add_column(column, justify="right" if column in ("wheels", "debs", "size") else "left")
+    for name, made in report.locks.items():
+        state = "[green]written[/]" if name in report.written else "[dim]unchanged[/]"
+        for platform, locked in sorted(made.platforms.items()):
+            total = sum(w.size for w in locked.wheels) + sum(d.size for d in locked.debs)
+            table.add_row(
+                name, state, made.python, platform, str(len(locked.wheels)), str(len(locked.debs)), size(total)
+            )
+    stdout().print(table)
+    for note in report.notes:
+        stdout().print(f"[dim]{note}[/]")
+
+
+def _to_json(report: LockReport) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "written": sorted(report.written),
+        "unchanged": sorted(report.unchanged),
+        "notes": list(report.notes),
+    }

@@ -1,0 +1,80 @@
+"""``flyte-build store verify | gc | path``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ..options import json_option, quiet_option
+
+__all__ = ["store"]
+
+
+@click.group()
+def store() -> None:
+    """Look after the store: a plain OCI image layout plus the artifacts that were fetched.
+
+    It can be deleted at any time and costs only time; `$FLYTE_BUILD_CACHE` says where it lies.
+    """
+
+
+@store.command()
+def path() -> None:
+    """Print the store's folder; `oci/` below it is an OCI image layout."""
+    from ...paths import cache_dir
+
+    click.echo(cache_dir())
+
+
+@store.command()
+@json_option
+@quiet_option
+def verify(as_json: bool, quiet: bool) -> None:
+    """Hash everything again and check every reference.
+
+    What is damaged is moved aside, so that the next build makes it again. Exits 9 when there was any.
+    """
+    from ...errors import StoreError
+    from ...store import Store
+    from ..console import size
+    from ..progress import make_reporter
+
+    report = Store().verify(make_reporter(quiet or as_json))
+    if as_json:
+        findings = [str(f) for f in report.findings]
+        click.echo(json.dumps({"schema": 1, "files": report.files, "bytes": report.size, "findings": findings}))
+    else:
+        for finding in report.findings:
+            click.echo(str(finding))
+    if not report.ok:
+        raise StoreError(
+            f"{len(report.findings)} things in the store were damaged; they are moved aside or reported above",
+            hint="build again: what is missing is made anew",
+        )
+    if not quiet and not as_json:
+        click.echo(f"{report.files} files, {size(report.size)}: every one is what its name says")
+
+
+@store.command()
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Keep images used within this many days, with all they need.",
+)
+@click.option("--dry-run", "-n", is_flag=True, help="Say what would go; remove nothing.")
+@json_option
+@quiet_option
+def gc(keep_days: float, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    """Remove images, layers and artifacts that nothing has used lately. Waits for builds that are running."""
+    from ...store import Store
+    from ..console import size
+    from ..progress import make_reporter
+
+    done = Store().gc(keep_days=keep_days, dry_run=dry_run, reporter=make_reporter(quiet or as_json))
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "files": done.files, "bytes": done.freed, "dry_run": dry_run}))
+    elif not quiet:
+        click.echo(f"{'would free' if dry_run else 'freed'} {size(done.freed)} in {done.files} files")

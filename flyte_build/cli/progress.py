@@ -1,0 +1,167 @@
+"""The reporter as people see it: bars on a terminal, one line at the start and one at the end elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from ..reporting import Progress, Reporter
+from .console import duration, size, stderr
+
+__all__ = ["make_reporter"]
+
+
+class _Amount(ProgressColumn):
+    """Bytes or items done, as the work was opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes, self.items = DownloadColumn(), MofNCompleteColumn()
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(size(int(task.completed)) if task.fields.get("unit") == "bytes" else f"{int(task.completed)}")
+        return self.bytes.render(task) if task.fields.get("unit") == "bytes" else self.items.render(task)
+
+
+class _Speed(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__()
+        self.speed = TransferSpeedColumn()
+
+    def render(self, task: Task) -> Text:
+        return self.speed.render(task) if task.fields.get("unit") == "bytes" else Text("")
+
+
+class _Bar:
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, amount: int = 1) -> None:
+        self._bars.advance(self._task, amount)
+
+    def total(self, total: int) -> None:
+        self._bars.update(self._task, total=total)
+
+
+class _Said:
+    """Notes and warnings, each warning once."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._warned: set[str] = set()
+        self._lock = threading.Lock()
+
+    def note(self, message: str) -> None:
+        if not self._quiet:
+            stderr().print(f"[dim]{escape(message)}[/]", soft_wrap=True)
+
+    def warn(self, message: str) -> None:
+        with self._lock:
+            if message in self._warned:
+                return
+            self._warned.add(message)
+        stderr().print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+class TerminalReporter(_Said):
+    """Live bars; they vanish when done, and what took a while leaves a line."""
+
+    def __init__(self, quiet: bool) -> None:
+        super().__init__(quiet)
+        self._bars: Bars | None = None
+        self._open = 0
+        self._mutex = threading.Lock()
+
+    def _start(self) -> Bars:
+        with self._mutex:
+            if self._bars is None:
+                self._bars = Bars(
+                    SpinnerColumn(),
+                    TextColumn("{task.description}"),
+                    BarColumn(bar_width=30),
+                    _Amount(),
+                    _Speed(),
+                    TimeRemainingColumn(),
+                    console=stderr(),
+                    transient=True,
+                )
+                self._bars.start()
+            self._open += 1
+            return self._bars
+
+    def _stop(self) -> None:
+        with self._mutex:
+            self._open -= 1
+            if self._open == 0 and self._bars is not None:
+                self._bars.stop()
+                self._bars = None
+
+    @contextmanager
+    def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
+        bars = self._start()
+        started = time.monotonic()
+        task = bars.add_task(escape(title), total=total, unit=unit)
+        try:
+            yield _Bar(bars, task)
+        finally:
+            done = bars.tasks[bars.task_ids.index(task)].completed
+            bars.remove_task(task)
+            self._stop()
+            if not self._quiet and time.monotonic() - started > 0.5:
+                amount = f" {size(int(done))}" if unit == "bytes" and done else ""
+                took = duration(time.monotonic() - started)
+                stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {took}[/]")
+
+
+class _Count:
+    """Progress that only adds up, for the line at the end."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self._lock = threading.Lock()
+
+    def advance(self, amount: int = 1) -> None:
+        with self._lock:
+            self.done += amount
+
+    def total(self, total: int) -> None:
+        return None
+
+
+class PlainReporter(_Said):
+    """For logs and pipes: no bars, no control codes."""
+
+    @contextmanager
+    def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
+        count, started = _Count(), time.monotonic()
+        yield count
+        took = time.monotonic() - started
+        if not self._quiet and took > 0.2:
+            amount = f" {size(count.done)}" if unit == "bytes" and count.done else ""
+            stderr().print(f"{title}{amount} in {duration(took)}", markup=False, soft_wrap=True)
+
+
+def make_reporter(quiet: bool = False) -> Reporter:
+    """Bars where standard error is a terminal, lines elsewhere; ``quiet`` keeps warnings only."""
+    if stderr().is_terminal and not quiet:
+        return TerminalReporter(quiet)
+    return PlainReporter(quiet)
