@@ -1,0 +1,163 @@
+"""An action, described without saying where it runs: what the service hands a launcher and what comes back.
+
+An action is one invocation of a task (or a trace, or a condition) in a run; an attempt is one try at it. The
+local launcher turns a :class:`LaunchRequest` into a sandbox, a later one into a Kubernetes Job, from
+the same fields. Values only: nothing here runs, reads or writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+__all__ = [
+    "CHECKPOINTS",
+    "ERROR",
+    "INPUTS",
+    "OUTPUTS",
+    "REPORT",
+    "ROOT_ACTION",
+    "ErrorInfo",
+    "ImageRoot",
+    "Kind",
+    "LaunchRequest",
+    "Launcher",
+    "Outcome",
+    "Phase",
+    "Resources",
+    "RootAction",
+    "SecretRef",
+]
+
+# The names flyte's runtime gives its files (flyte._internal.runtime.io, unchanged since 2.0) and its root action.
+INPUTS = "inputs.pb"
+OUTPUTS = "outputs.pb"
+ERROR = "error.pb"
+REPORT = "report.html"
+CHECKPOINTS = "_flytecheckpoints"
+ROOT_ACTION = "a0"
+
+Kind: TypeAlias = Literal["task", "trace", "condition"]
+
+
+class Phase(str, Enum):
+    """Where an action is. The last four are terminal."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"  # a condition that waits for its signal
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    TIMED_OUT = "timed out"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED, Phase.TIMED_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """Why an action did not succeed. ``kind`` says whose: the user's code, or the system around it."""
+
+    code: str
+    message: str
+    kind: Literal["user", "system"] = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class RootAction:
+    """The invocation a run begins with, as ``flyte.with_runcontext(mode="remote", dry_run=True)`` describes it.
+
+    ``task_spec`` and ``inputs`` are serialized ``flyteidl2.task.TaskSpec`` and ``flyteidl2.task.Inputs``; ``bundle``
+    is the code bundle (.tgz) on this machine. ``env`` holds for every action of the run (``_F_SYS_PATH``, log level).
+    """
+
+    task_spec: bytes
+    inputs: bytes
+    bundle: Path
+    environment: str
+    task: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """An image, unpacked: its manifest's digest, its tree, and what its config says (OCI image spec, ``config``).
+
+    ``env`` has the config's ``NAME=value`` form. ``python`` is an interpreter's path inside. ``binds`` are more
+    host paths to show, read-only, as (source, path inside).
+    """
+
+    digest: str
+    root: Path
+    python: str
+    env: tuple[str, ...] = ()
+    workdir: str = ""
+    binds: tuple[tuple[Path, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory`` and ``shm`` in bytes."""
+
+    cpu: float | None = None
+    memory: int | None = None
+    shm: int | None = None
+    accelerator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A secret by name, never by value: ``env`` is the variable it becomes, or None for a file."""
+
+    key: str
+    group: str = ""
+    env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """One attempt, ready to run: every template value is filled in.
+
+    ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
+    own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
+    serialized description, for launchers that need more of it.
+    """
+
+    run: str
+    action: str
+    attempt: int
+    task: str
+    image: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    log: Path
+    resources: Resources = Resources()
+    secrets: tuple[SecretRef, ...] = ()
+    timeout: float | None = None
+    task_spec: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt's processes ended, which is not yet the action's verdict (see ``verdict``).
+
+    ``reason`` is ``timeout`` when the launcher ended it, ``oom`` when the kernel killed in it for memory, and
+    ``error`` when it never ran because of what ``message`` says; else empty.
+    """
+
+    exit_code: int
+    reason: Literal["", "timeout", "oom", "error"] = ""
+    message: str = ""
+    code: str = ""
+
+
+class Launcher(Protocol):
+    """Runs attempts. One launcher serves a whole run, concurrently."""
+
+    async def launch(self, request: LaunchRequest) -> Outcome:
+        """Run one attempt to its end. Cancelling the call ends the attempt; it returns when nothing is left of it."""

@@ -1,0 +1,199 @@
+"""Memory and CPU limits of a sandbox through control groups, where this user may make them.
+
+Both hierarchies are known: version 2 (a delegated subtree, or root) and version 1 (root). Which one carries a
+controller is read from the kernel, never guessed. Limits are for one attempt's whole process tree, and the
+out-of-memory killer's count says whether it died of them. Groups of dead launchers are removed on the next use.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Cgroups", "Group"]
+
+PREFIX = "flyte-build-"
+CPU_PERIOD = 100_000  # microseconds, the kernel's default
+REMOVE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The folders (one in version 2, one for each controller in version 1) that limit one sandbox."""
+
+    folders: tuple[Path, ...]
+
+    @property
+    def join(self) -> tuple[Path, ...]:
+        """The files to which a process writes its id to enter."""
+        return tuple(folder / "cgroup.procs" for folder in self.folders)
+
+    def oom_kills(self) -> int:
+        """How many processes the kernel killed here for want of memory."""
+        for folder in self.folders:
+            for name in ("memory.events", "memory.oom_control"):
+                try:
+                    lines = (folder / name).read_text().splitlines()
+                except OSError:
+                    continue
+                counts = dict(line.split() for line in lines if len(line.split()) == 2)
+                return int(counts.get("oom_kill", 0))
+        return 0
+
+    def remove(self) -> None:
+        """Remove the folders; the kernel takes a moment to let go of the last process."""
+        deadline = time.monotonic() + REMOVE_SECONDS
+        for folder in self.folders:
+            while True:
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() < deadline:
+                        time.sleep(0.02)
+                        continue
+                break
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """Where groups can be made: a parent folder for each controller (the same folder twice in version 2)."""
+
+    memory: Path | None
+    cpu: Path | None
+    unified: bool
+
+    @classmethod
+    def detect(cls, proc: Path = Path("/proc/self")) -> Cgroups:
+        """What this process may use; both None where it may use nothing. ``proc`` is for tests."""
+        mounts = _mounts(proc)
+        own = _memberships(proc)
+        if (root := mounts.get("")) is not None and "" in own and (parent := _delegated(root, own[""])) is not None:
+            enabled = (parent / "cgroup.subtree_control").read_text().split()
+            return cls(parent if "memory" in enabled else None, parent if "cpu" in enabled else None, unified=True)
+        return cls(_version1(mounts, own, "memory"), _version1(mounts, own, "cpu"), unified=False)
+
+    def create(self, name: str, *, memory: int | None, cpu: float | None) -> Group:
+        """A fresh group with ``memory`` bytes (no swap) and ``cpu`` cores at most; raises OSError.
+
+        A limit whose controller is not there is left out: ask ``memory`` and ``cpu`` first.
+        """
+        label = f"{PREFIX}{os.getpid()}-{name}"
+        folders: dict[Path, None] = {}
+        if memory is not None and self.memory is not None:
+            folders[self.memory / label] = None
+        if cpu is not None and self.cpu is not None:
+            folders[self.cpu / label] = None
+        group = Group(tuple(folders))
+        try:
+            for folder in group.folders:
+                _sweep(folder.parent)
+                folder.mkdir()
+            if memory is not None and self.memory is not None:
+                self._limit_memory(self.memory / label, memory)
+            if cpu is not None and self.cpu is not None:
+                self._limit_cpu(self.cpu / label, cpu)
+        except OSError:
+            group.remove()
+            raise
+        return group
+
+    def _limit_memory(self, folder: Path, size: int) -> None:
+        if self.unified:
+            _write(folder / "memory.max", size)
+            _write(folder / "memory.swap.max", 0, required=False)
+            _write(folder / "memory.oom.group", 1, required=False)
+        else:
+            _write(folder / "memory.limit_in_bytes", size)
+            _write(folder / "memory.memsw.limit_in_bytes", size, required=False)
+
+    def _limit_cpu(self, folder: Path, cores: float) -> None:
+        quota = max(int(cores * CPU_PERIOD), 1000)  # the kernel refuses less than a millisecond
+        if self.unified:
+            _write(folder / "cpu.max", f"{quota} {CPU_PERIOD}")
+        else:
+            _write(folder / "cpu.cfs_period_us", CPU_PERIOD)
+            _write(folder / "cpu.cfs_quota_us", quota)
+
+
+def _write(path: Path, value: object, *, required: bool = True) -> None:
+    try:
+        # Not write_text: the interface refuses O_TRUNC on no kernel, but creates nothing either.
+        with open(path, "r+") as f:
+            f.write(f"{value}\n")
+    except OSError:
+        if required:
+            raise
+
+
+def _mounts(proc: Path) -> dict[str, Path]:
+    """Controller → mount point; version 2's has the name ``""`` (cgroups(7), proc_pid_mountinfo(5))."""
+    out: dict[str, Path] = {}
+    try:
+        lines = (proc / "mountinfo").read_text().splitlines()
+    except OSError:
+        return out
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        point = Path(left.split()[4].encode().decode("unicode_escape"))
+        kind, _, options = right.split(" ", 2)
+        if kind == "cgroup2":
+            out.setdefault("", point)
+        elif kind == "cgroup":
+            for controller in options.split(","):
+                out.setdefault(controller, point)
+    return out
+
+
+def _memberships(proc: Path) -> dict[str, str]:
+    """Controller → this process's group, as a path within the hierarchy."""
+    out: dict[str, str] = {}
+    try:
+        lines = (proc / "cgroup").read_text().splitlines()
+    except OSError:
+        return out
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        for controller in controllers.split(","):
+            out[controller] = group
+    return out
+
+
+def _delegated(root: Path, group: str) -> Path | None:
+    """The nearest ancestor that limits memory for its children and in which this user may make one.
+
+    Not the own group: version 2 lets no group have both processes and limited children.
+    """
+    folder = root / group.lstrip("/")
+    while folder != root:
+        folder = folder.parent
+        try:
+            enabled = (folder / "cgroup.subtree_control").read_text().split()
+        except OSError:
+            return None
+        writable = os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
+        if "memory" in enabled and writable:
+            return folder
+    return None
+
+
+def _version1(mounts: dict[str, Path], own: dict[str, str], controller: str) -> Path | None:
+    if controller not in mounts or controller not in own:
+        return None
+    folder = mounts[controller] / own[controller].lstrip("/")
+    if not folder.is_dir():
+        folder = mounts[controller]  # a container sees its own group as the mount's root
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            try:
+                folder.rmdir()
+            except OSError:
+                continue

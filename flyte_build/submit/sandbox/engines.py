@@ -1,0 +1,132 @@
+"""Which way into a sandbox works on this machine, found out by trying; and if none does, what to change.
+
+Having the program is not enough: distributions forbid user namespaces by three different switches, and
+containers by a fourth way (a masked /proc). So each engine is tried with a real, tiny sandbox over the host's own
+root, and the refusal is explained from the kernel's switches. Nothing is installed or changed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...errors import SandboxError
+from .bubblewrap import Bubblewrap
+from .namespaces import Unshare
+from .spec import INIT, Engine, Mount, Sandbox
+
+__all__ = ["available", "choose", "explain", "init_mount", "probe"]
+
+PROBE_SECONDS = 20
+# Where programs of the system lie even when a user's PATH lacks them.
+_SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+def init_mount() -> Mount:
+    """Process 1's script, where every engine expects it."""
+    return Mount(Path(__file__).with_name("init.py"), INIT)
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=_SYSTEM)
+
+
+def _version(program: str) -> tuple[int, ...]:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    found = re.search(r"(\d+)\.(\d+)", done.stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 4)
+
+
+def available() -> list[Engine]:
+    """The engines whose program is installed, the preferred first."""
+    found: list[Engine] = []
+    if bwrap := _which("bwrap"):
+        found.append(Bubblewrap(bwrap, _version(bwrap)))
+    if unshare := _which("unshare"):
+        found.append(Unshare(unshare))
+    return found
+
+
+def probe(engine: Engine, *, network: bool = True) -> str | None:
+    """None if ``engine`` gives a sandbox here, else its own words why not."""
+    box = Sandbox(Path("/"), os.path.realpath(sys.executable), (init_mount(),), network=network)
+    header = {"argv": [box.python, "-I", "-S", "-c", "pass"], "env": {}, "cwd": "/"}
+    try:
+        with subprocess.Popen(
+            list(engine.command(box)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        ) as child:
+            try:
+                # Not communicate(): the end of standard input would end process 1.
+                assert child.stdin is not None
+                assert child.stderr is not None
+                try:
+                    child.stdin.write(json.dumps(header).encode() + b"\n")
+                    child.stdin.flush()
+                except BrokenPipeError:
+                    pass
+                code = child.wait(PROBE_SECONDS)
+                words = child.stderr.read().decode(errors="replace").strip()
+            finally:
+                child.kill()
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return str(e)
+    return None if code == 0 else words or f"exit code {code}"
+
+
+def _switch(path: str) -> str | None:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return None
+
+
+def explain(read: Callable[[str], str | None] = _switch) -> str:
+    """What to change so that user namespaces work here, from the kernel's switches."""
+    if read("/proc/self/ns/user") is None and not os.path.exists("/proc/self/ns/user"):
+        return "this kernel has no user namespaces (CONFIG_USER_NS); use a kernel that has them"
+    if read("/proc/sys/user/max_user_namespaces") == "0":
+        return "user namespaces are switched off: `sudo sysctl -w user.max_user_namespaces=15000`"
+    if read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
+        return "user namespaces are reserved for root: `sudo sysctl -w kernel.unprivileged_userns_clone=1`"
+    if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "AppArmor restricts user namespaces: install bubblewrap with its AppArmor profile, "
+            "or `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+        )
+    return (
+        "if this is itself a container, start it with user namespaces and an unmasked /proc allowed "
+        "(`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`, or `--privileged`)"
+    )
+
+
+def choose(*, network: bool = True, engines: Sequence[Engine] | None = None) -> Engine:
+    """The first engine that gives a sandbox here; raises :class:`SandboxError` saying why none does."""
+    candidates = available() if engines is None else engines
+    if not candidates:
+        raise SandboxError(
+            "no way to isolate a task: neither `bwrap` nor `unshare` is installed",
+            hint="install bubblewrap (`apt install bubblewrap`) or util-linux",
+        )
+    refusals = []
+    for engine in candidates:
+        words = probe(engine, network=network)
+        if words is None:
+            return engine
+        refusals.append(f"{engine.name}: {words}")
+    raise SandboxError(
+        f"this machine refuses to isolate a task ({' and '.join(e.name for e in candidates)} tried)",
+        hint=explain(),
+        detail="\n".join(refusals),
+    )

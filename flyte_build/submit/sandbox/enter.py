@@ -1,0 +1,142 @@
+"""The second half of the `unshare` engine: builds the mounts, drops every privilege, becomes process 1.
+
+Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshare(1) has just made, with the
+capabilities it kept there. Takes one argument, JSON: ``root``, ``writable_root``, ``tmpfs`` [[target, size]],
+``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``command``. Uses mount(2) and
+pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME, MS_NODIRATIME = 1, 2, 4, 8, 32, 1024, 2048
+MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 4096, 16384, 1 << 18, 1 << 21
+MNT_DETACH = 2
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+# Flags the outer namespace has set are locked: a remount in a user namespace must repeat them.
+LOCKED = (
+    (os.ST_NOSUID, MS_NOSUID),
+    (os.ST_NODEV, MS_NODEV),
+    (os.ST_NOEXEC, MS_NOEXEC),
+    (os.ST_NOATIME, MS_NOATIME),
+    (os.ST_NODIRATIME, MS_NODIRATIME),
+    (os.ST_RELATIME, MS_RELATIME),
+)
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded = [None if s is None else os.fsencode(s) for s in (source, target, kind, data)]
+    checked(
+        libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]), f"mount {source} on {target}"
+    )
+
+
+def bind(source: str, target: str, *, writable: bool) -> None:
+    mount(source, target, None, MS_BIND | MS_REC)
+    if not writable:
+        have = os.statvfs(target).f_flag
+        keep = sum(flag for seen, flag in LOCKED if have & seen)
+        mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | keep)
+
+
+def place(target: str, *, folder: bool) -> None:
+    """Make the mount point where it is missing, which only happens on a tmpfs of ours."""
+    if os.path.lexists(target):
+        return
+    if folder:
+        os.makedirs(target, 0o755)
+    else:
+        os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+
+
+def devices(dev: str) -> None:
+    mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")
+    for name in DEVICES:
+        if not os.path.exists(f"/dev/{name}"):
+            continue
+        place(f"{dev}/{name}", folder=False)
+        mount(f"/dev/{name}", f"{dev}/{name}", None, MS_BIND)
+    for name in ("shm", "pts"):
+        os.mkdir(f"{dev}/{name}", 0o755)
+    mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    for name, link in (
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
+        os.symlink(link, f"{dev}/{name}")
+
+
+def loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        request = struct.pack("16sH22x", b"lo", 0)
+        (flags,) = struct.unpack_from("H", fcntl.ioctl(s, SIOCGIFFLAGS, request), 16)
+        fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | IFF_UP))
+
+
+def pivot(root: str) -> None:
+    os.chdir(root)
+    number = SYS_PIVOT_ROOT.get(os.uname().machine)
+    if number is None:
+        raise OSError(0, f"pivot_root is not known on {os.uname().machine}")
+    checked(libc.syscall(ctypes.c_long(number), b".", b"."), "pivot_root")
+    checked(libc.umount2(b".", MNT_DETACH), "umount of the old root")
+    os.chdir("/")
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    root = spec["root"]
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    staging = root
+    if root == "/":
+        # The root of a mount namespace cannot be bound over itself and pivoted to.
+        staging = "/dev/shm"
+    bind(root, staging, writable=spec["writable_root"])
+    root = staging
+    # Later mounts must land on the bind, not below it.
+    mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    devices(f"{root}/dev")
+    for target, size in spec["tmpfs"]:
+        place(root + target, folder=True)
+        options = "mode=755" if size is None else f"mode=755,size={size}"
+        mount("tmpfs", root + target, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for source, target, writable in spec["mounts"]:
+        place(root + target, folder=os.path.isdir(source))
+        bind(source, root + target, writable=writable)
+    if spec["loopback"]:
+        loopback_up()
+    pivot(root)
+    checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "dropping capabilities")
+    command = spec["command"]
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OSError as e:
+        sys.stderr.write(f"flyte-build: sandbox: {e.strerror or e}\n")
+        sys.exit(125)

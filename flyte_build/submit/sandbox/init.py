@@ -1,0 +1,167 @@
+"""Process 1 of a sandbox: starts the task, forwards the service's socket, reaps, and dies with its launcher.
+
+It runs with the *image's* Python (3.8 or later), isolated (``-I -S``), so it uses the standard library
+only and imports nothing of ours. It talks to the launcher through standard input: one line of JSON
+(``argv``, ``env``, ``cwd``, ``socket``), then single bytes: ``t`` asks every process to terminate. When
+standard input ends, the launcher is gone or has lost patience, and this process exits at once; the
+kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
+
+The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
+socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port. It never keeps anything on disk.
+"""
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+
+CHUNK = 1 << 16
+
+
+def read_header():
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(0, 1)
+        if not byte:
+            os._exit(137)
+        line += byte
+    return json.loads(line)
+
+
+def pump(source, sink):
+    try:
+        while True:
+            data = source.recv(CHUNK)
+            if not data:
+                break
+            sink.sendall(data)
+    except OSError:
+        pass
+    for end, how in ((source, socket.SHUT_RD), (sink, socket.SHUT_WR)):
+        try:
+            end.shutdown(how)
+        except OSError:
+            pass
+
+
+def relay(client, path):
+    with client:
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with server:
+            try:
+                server.connect(path)
+            except OSError:
+                return
+            back = threading.Thread(target=pump, args=(server, client), daemon=True)
+            back.start()
+            pump(client, server)
+            back.join()
+
+
+def forward(listener, path):
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError as e:
+            if e.errno in (errno.ECONNABORTED, errno.EMFILE, errno.EINTR):
+                continue
+            return
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=relay, args=(client, path), daemon=True).start()
+
+
+def which(name, path):
+    if "/" in name:
+        return name
+    for folder in path.split(":"):
+        candidate = os.path.join(folder or ".", name)
+        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+            return candidate
+    return None
+
+
+def start(spec):
+    env = spec["env"]
+    program = which(spec["argv"][0], env.get("PATH", os.defpath))
+    if program is None:
+        sys.stderr.write("%s: not found in the image's PATH (%s)\n" % (spec["argv"][0], env.get("PATH", "")))
+        sys.stderr.flush()
+        os._exit(127)
+    try:
+        os.chdir(spec["cwd"])
+        return os.posix_spawn(
+            program,
+            spec["argv"],
+            env,
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    except OSError as e:
+        sys.stderr.write("%s: %s\n" % (program, e))
+        sys.stderr.flush()
+        os._exit(126)
+
+
+def reap(child):
+    """The exit code of ``child`` once it is dead, else None; every other dead process is collected."""
+    code = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return code
+        if pid == 0:
+            return code
+        if pid == child:
+            code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def terminate():
+    try:
+        os.kill(-1, signal.SIGTERM)
+    except OSError:
+        pass
+
+
+def main():
+    spec = read_header()
+    os.umask(0o022)
+    if spec.get("socket"):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        endpoint = spec["env"].get("_U_EP_OVERRIDE", "")
+        spec["env"]["_U_EP_OVERRIDE"] = endpoint.replace(":0/", ":%d/" % listener.getsockname()[1], 1)
+        threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    os.set_blocking(wake_read, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: terminate())
+    child = start(spec)
+    while True:
+        code = reap(child)
+        if code is not None:
+            os._exit(code)
+        ready, _, _ = select.select([0, wake_read], [], [])
+        if wake_read in ready:
+            try:
+                os.read(wake_read, 4096)
+            except BlockingIOError:
+                pass
+        if 0 in ready:
+            order = os.read(0, 64)
+            if not order:
+                os._exit(137)
+            if b"t" in order:
+                terminate()
+
+
+if __name__ == "__main__":
+    main()

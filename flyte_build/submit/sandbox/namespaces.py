@@ -1,0 +1,36 @@
+"""The sandbox through unshare(1) of util-linux, where bubblewrap is not installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .spec import GID, INIT, UID, Sandbox
+
+__all__ = ["Unshare"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unshare:
+    """``program`` is unshare's absolute path (util-linux 2.36 or later, for ``--map-user`` and ``--keep-caps``)."""
+
+    program: str
+    name: str = "unshare"
+
+    def command(self, box: Sandbox) -> list[str]:
+        out = [self.program, "--user", f"--map-user={UID}", f"--map-group={GID}", "--keep-caps"]
+        out += ["--mount", "--pid", "--fork", "--ipc", "--uts", "--kill-child=KILL"]
+        if not box.network:
+            out.append("--net")
+        spec = {
+            "root": str(box.root),
+            "writable_root": box.writable_root,
+            "tmpfs": [[t.target, t.size] for t in box.tmpfs],
+            "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
+            "loopback": not box.network,
+            "command": [box.python, "-I", "-S", INIT],
+        }
+        enter = Path(__file__).with_name("enter.py")
+        return [*out, "--", sys.executable, "-I", "-S", str(enter), json.dumps(spec)]

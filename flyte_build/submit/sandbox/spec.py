@@ -1,0 +1,59 @@
+"""What a sandbox shall look like, said once; each engine turns it into its own command.
+
+Nothing here runs anything. Paths named ``target`` are inside the sandbox, ``source`` and ``root`` on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["GID", "INIT", "SOCKET", "UID", "Engine", "Mount", "Sandbox", "Tmpfs"]
+
+UID = GID = 1000
+INIT = "/run/flyte-build/init.py"
+SOCKET = "/run/flyte-build/actions.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A file or folder of the host, seen at ``target``. The place exists in the root, or lies on a tmpfs."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    """Fresh memory-backed storage at ``target``; ``size`` in bytes, the kernel's default where None."""
+
+    target: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """New user, PID, mount, IPC and UTS namespaces (and network unless ``network``) over a root tree.
+
+    ``python`` is the interpreter that runs process 1, as a path inside. ``mounts`` are applied in order,
+    after the tmpfs. ``writable_root`` is for preparing an image only; a task never gets it.
+    """
+
+    root: Path
+    python: str
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = field(default=(Tmpfs("/run"),))
+    network: bool = True
+    writable_root: bool = False
+
+
+class Engine(Protocol):
+    """A way to enter a sandbox on this machine."""
+
+    name: str
+
+    def command(self, box: Sandbox) -> Sequence[str]:
+        """The host's command that runs process 1 of ``box``; it needs an empty environment only."""
