@@ -1,0 +1,86 @@
+"""A wheel's METADATA and size without the wheel: its PEP 658 file, else a few ranges of the archive.
+
+The end of a zip holds its directory, and a wheel's ``.dist-info`` lies right before it (binary
+distribution format, "Recommended archiver features"), so that one request for the tail is mostly enough.
+What is read here decides which requirements a wheel has, never which bytes are installed.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from email import message_from_string
+from email.policy import compat32
+
+__all__ = ["WheelMetadata", "from_archive", "parse"]
+
+TAIL = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class WheelMetadata:
+    """What locking needs of a wheel: ``size`` in bytes, its hash, and the requirements it states (PEP 508)."""
+
+    sha256: str
+    size: int
+    requires: tuple[str, ...]
+    requires_python: str | None
+
+
+def parse(text: str) -> tuple[tuple[str, ...], str | None]:
+    """``Requires-Dist`` and ``Requires-Python`` of a METADATA file (core metadata specification)."""
+    message = message_from_string(text, policy=compat32)
+    requires = tuple(" ".join(str(r).split()) for r in message.get_all("Requires-Dist", []))
+    python = message.get("Requires-Python")
+    return requires, str(python).strip() if python else None
+
+
+class _Ranges(io.RawIOBase):
+    """A read-only file whose bytes are fetched when ``zipfile`` asks for them."""
+
+    def __init__(self, size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> None:
+        self._size, self._at = size, 0
+        self._parts: list[tuple[int, bytes]] = [(size - len(tail), tail)]
+        self._read_range = read_range
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = {0: 0, 1: self._at, 2: self._size}[whence] + offset
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._size, self._at + size)
+        start = self._at
+        if start >= end:
+            return b""
+        for begin, part in self._parts:
+            if begin <= start and end <= begin + len(part):
+                self._at = end
+                return part[start - begin : end - begin]
+        begin, stop = max(0, start - 256), min(self._size, max(end, start + (16 << 10)))
+        part = self._read_range(begin, stop)
+        if len(part) != stop - begin:
+            raise zipfile.BadZipFile(f"expected {stop - begin} bytes from {begin}, found {len(part)}")
+        self._parts.append((begin, part))
+        self._at = end
+        return part[start - begin : end - begin]
+
+
+def from_archive(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> str:
+    """METADATA's text out of a wheel of ``size`` bytes that ends in ``tail``; ``read_range(start, stop)``
+    fetches other bytes. Raises ``zipfile.BadZipFile`` or ``KeyError`` where it is not a wheel."""
+    with zipfile.ZipFile(_Ranges(size, tail, read_range)) as archive:
+        names = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
+        if len(names) != 1:
+            raise KeyError(f"expected one .dist-info/METADATA, found {len(names)}")
+        return archive.read(names[0]).decode("utf-8")
