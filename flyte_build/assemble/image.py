@@ -1,0 +1,129 @@
+"""Layers → an image: configuration, manifest, index (OCI image-spec v1.1), and the check that layers agree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import AssembleError
+from .layer import LayerResult
+
+__all__ = [
+    "CREATED",
+    "LAYER_TYPE",
+    "canonical",
+    "check_conflicts",
+    "check_image",
+    "descriptor",
+    "image_config",
+    "image_index",
+    "image_manifest",
+    "write_layout",
+]
+
+CREATED = "1980-01-01T00:00:00Z"
+"""The time in every image: an image has no age, it has inputs."""
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no white space, in UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    """The OCI descriptor of ``data``."""
+    return {"mediaType": media_type, "digest": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
+
+
+def check_conflicts(layers: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+    """Raises :class:`AssembleError` where two layers hold one path and not the same thing.
+
+    ``layers`` are titles and listings. An upper layer would hide the lower one's file, or change the mode of its
+    folder, and which one wins would depend on the order alone.
+    """
+    owner: dict[str, tuple[str, str]] = {}
+    for title, listing in layers:
+        for path, identity in listing.items():
+            other, known = owner.setdefault(path, (title, identity))
+            if known != identity:
+                raise AssembleError(
+                    f"layers `{other}` and `{title}` both hold `{path}`, and not the same: `{known}` and `{identity}`; "
+                    "an image can hold only one of them"
+                )
+
+
+def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> None:
+    """:func:`check_conflicts` for an image. Layers of kind ``files`` may replace what lies below: the user said so."""
+    layers = zip(spec["layers"], results, strict=True)
+    check_conflicts([(layer["title"], result.listing) for layer, result in layers if layer["kind"] != "files"])
+
+
+def _platform(spec: Mapping[str, Any]) -> dict[str, str]:
+    parts = spec["platform"].split("/")
+    return dict(zip(("os", "architecture", "variant"), parts, strict=False))
+
+
+def image_config(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> bytes:
+    """The image configuration of the plan ``spec`` on the layers ``results`` (image-spec, config.md)."""
+    history = [{"created": CREATED, "created_by": f"flyte-build: {layer['title']}"} for layer in spec["layers"]]
+    return canonical(
+        {
+            **_platform(spec),
+            "created": CREATED,
+            "config": spec["config"],
+            "rootfs": {"type": "layers", "diff_ids": [result.diff_id for result in results]},
+            "history": history,
+        }
+    )
+
+
+def image_manifest(spec: Mapping[str, Any], config: bytes, results: Sequence[LayerResult]) -> bytes:
+    """The image manifest of the plan ``spec`` (image-spec, manifest.md)."""
+    manifest: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": descriptor(CONFIG_TYPE, config),
+        "layers": [{"mediaType": LAYER_TYPE, "digest": r.digest, "size": r.size} for r in results],
+    }
+    if spec.get("annotations"):
+        manifest["annotations"] = spec["annotations"]
+    return canonical(manifest)
+
+
+def image_index(spec: Mapping[str, Any], manifest: bytes, ref: str | None = None) -> bytes:
+    """An index of the one manifest, which ``ref`` names (image-spec, image-index.md)."""
+    entry = {**descriptor(MANIFEST_TYPE, manifest), "platform": _platform(spec)}
+    if ref is not None:
+        entry["annotations"] = {REF_NAME: ref}
+    return canonical({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]})
+
+
+def write_layout(out: str, spec: Mapping[str, Any], results: Sequence[LayerResult], *, ref: str | None = None) -> str:
+    """Complete the OCI image layout in the folder ``out`` (image-spec, image-layout.md).
+
+    The layers' blobs must already lie in ``out/blobs/sha256``. Writes configuration, manifest, index and the
+    layout's marker; returns the manifest's digest. Raises :class:`AssembleError` where layers conflict.
+    """
+    check_image(spec, results)
+    config = image_config(spec, results)
+    manifest = image_manifest(spec, config, results)
+    blobs = os.path.join(out, "blobs", "sha256")
+    for data in (config, manifest):
+        _write(os.path.join(blobs, hashlib.sha256(data).hexdigest()), data)
+    _write(os.path.join(out, "index.json"), image_index(spec, manifest, ref))
+    _write(os.path.join(out, "oci-layout"), canonical({"imageLayoutVersion": "1.0.0"}))
+    return "sha256:" + hashlib.sha256(manifest).hexdigest()
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as f:
+        f.write(data)

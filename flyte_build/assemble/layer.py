@@ -1,0 +1,184 @@
+"""One layer of a plan → its blob. What all kinds of layer have in common is decided here.
+
+A layer holds each path once, sorted by its bytes, folders before what they hold, hard links after what they link
+to. That makes its digest a function of what is in it (law 3), whatever order the sources gave.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from .blob import BlobResult, Inflate, write_blob
+from .entries import Deflated, Entry, Segment
+from .errors import AssembleError
+from .files import file_entries
+from .paths import check_path, parents
+from .version import ASSEMBLER
+from .wheel import install_wheel
+
+__all__ = ["LayerResult", "Resolve", "arrange", "layer_artifacts", "write_layer"]
+
+Resolve = Callable[[str], str]
+"""SHA-256 in hex → path of a file with exactly these bytes, verified."""
+
+Sourced = tuple[str, Entry]
+"""An entry and what it comes from: an artifact's file name, or the layer's title."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """A layer as written: see :class:`~.blob.BlobResult`; ``warnings`` are for the user."""
+
+    digest: str
+    size: int
+    diff_id: str
+    diff_size: int
+    listing: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def layer_artifacts(spec: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 (hex) → file name of everything that the layer is made of."""
+    rows = [*spec.get("debs", ()), *spec.get("wheels", ())]
+    named = {row["sha256"]: row["file"] for row in rows}
+    return named | {row["sha256"]: row["path"] for row in spec.get("files", ()) if "sha256" in row}
+
+
+def write_layer(
+    spec: Mapping[str, Any],
+    resolve: Resolve,
+    out: BinaryIO,
+    *,
+    scratch: str,
+    inflate: Inflate = zlib,  # type: ignore[assignment]
+    progress: Callable[[int], object] | None = None,
+) -> LayerResult:
+    """Write the layer that ``spec`` describes (``flyte_build.derivation`` documents the kinds) to ``out``.
+
+    ``resolve`` maps an artifact's SHA-256 to a verified local file; ``scratch`` is a folder for temporary files;
+    ``inflate`` does what ``zlib`` does, and cannot change the result; ``progress`` is told bytes of the tar
+    stream. Raises :class:`AssembleError` for an input that cannot become a layer.
+    """
+    if spec["assembler"] != ASSEMBLER:
+        raise AssembleError(
+            f"the plan is for assembler {spec['assembler']}, this is assembler {ASSEMBLER}; "
+            "derive it again with this flyte-build"
+        )
+    warnings: list[str] = []
+    entries = _entries(spec, resolve, scratch, warnings)
+    ordered = arrange(entries, complete=spec["kind"] != "files")
+    # A store's file is called by its hash; messages call it by the artifact's name.
+    names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
+    blob: BlobResult = write_blob(ordered, out, inflate=inflate, names=names, progress=progress)
+    return LayerResult(blob.digest, blob.size, blob.diff_id, blob.diff_size, blob.listing, tuple(warnings))
+
+
+def _entries(spec: Mapping[str, Any], resolve: Resolve, scratch: str, warnings: list[str]) -> list[Sourced]:
+    kind, title = spec["kind"], str(spec["title"])
+    if kind == "wheels":
+        found: list[Sourced] = []
+        for row in sorted(spec["wheels"], key=lambda row: (row["file"], row["sha256"])):
+            wheel = install_wheel(resolve(row["sha256"]), row["file"], python=spec["python"], venv=spec["venv"])
+            found.extend((row["file"], entry) for entry in wheel.entries)
+            warnings.extend(wheel.warnings)
+        return found
+    if kind == "files":
+        return [(title, entry) for entry in file_entries(spec, resolve)]
+    if kind == "debian":
+        from .debian import debian_entries
+
+        return [(title, entry) for entry in debian_entries(spec, resolve, scratch)]
+    if kind == "system":
+        from .system import system_entries
+
+        return [(title, entry) for entry in system_entries(spec, resolve, scratch)]
+    raise AssembleError(f"expected a layer of kind wheels, files, debian or system, found `{kind}`")
+
+
+def arrange(sourced: Iterable[Sourced], *, complete: bool) -> list[Entry]:
+    """The entries in the order of the layer, each path once.
+
+    ``complete`` adds the folders above each entry (0755, root's); a ``files`` layer goes without, because it
+    lies on folders of the layers below and must not change their owner and mode. Raises
+    :class:`AssembleError` for a bad path, two entries that disagree, or a file that is also a folder.
+    """
+    chosen: dict[str, Sourced] = {}
+    for source, entry in sourced:
+        try:
+            check_path(entry.path)
+            if not 0 <= entry.mode <= 0o7777:
+                raise ValueError(f"mode {entry.mode:o} is more than permission bits")
+            if entry.kind in ("symlink", "hardlink") and (not entry.link or "\0" in entry.link):
+                raise ValueError("the link has no target")
+            if entry.kind == "hardlink":
+                check_path(entry.link)
+        except ValueError as e:
+            raise AssembleError(f"`{entry.path}`: {e}", source) from None
+        if entry.path not in chosen:
+            chosen[entry.path] = source, entry
+        elif not _same(chosen[entry.path][1], entry):
+            other = chosen[entry.path][0]
+            raise AssembleError(
+                f"`{entry.path}` is also in {other}, with other content or another mode; "
+                "an image can hold only one of them"
+                if other != source
+                else f"`{entry.path}` is there twice, differently",
+                source,
+            )
+    folders: dict[str, Sourced] = {}
+    for source, entry in chosen.values():
+        for folder in parents(entry.path):
+            if folder in folders:
+                break
+            folders[folder] = source, Entry(folder, "dir", 0o755)
+    for folder, implied in folders.items():
+        source, entry = chosen.setdefault(folder, implied) if complete else chosen.get(folder, implied)
+        if entry.kind != "dir":
+            raise AssembleError(f"`{folder}` is a {entry.kind}, and a folder in {implied[0]}", source)
+    return _linked_first(sorted(chosen.values(), key=lambda s: s[1].path.encode()))
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    """Whether two entries of one path are the same thing, as far as can be told without reading."""
+    return replace(a, content=()) == replace(b, content=()) and (
+        a.content == b.content or [_sum(s) for s in a.content] == [_sum(s) for s in b.content]
+    )
+
+
+def _sum(segment: Segment) -> tuple[int, object]:
+    if isinstance(segment, bytes):
+        return len(segment), zlib.crc32(segment)
+    if isinstance(segment, Deflated) or segment.crc32 is not None:
+        return segment.size, segment.crc32
+    return segment.size, (os.fspath(segment.path), segment.offset)
+
+
+def _linked_first(ordered: list[Sourced]) -> list[Entry]:
+    """Of the paths of one file, the first gets the content and the others link to it."""
+    position = {entry.path: i for i, (_, entry) in enumerate(ordered)}
+    entries = [entry for _, entry in ordered]
+    groups: dict[str, list[int]] = {}
+    for i, (source, entry) in enumerate(ordered):
+        if entry.kind != "hardlink":
+            continue
+        target, seen = entry.link, {entry.path}
+        while target in position and entries[position[target]].kind == "hardlink" and target not in seen:
+            seen.add(target)
+            target = entries[position[target]].link
+        if target not in position or entries[position[target]].kind != "file":
+            raise AssembleError(
+                f"`{entry.path}` is a hard link to `{entry.link}`, which is no file of this layer", source
+            )
+        groups.setdefault(target, [position[target]]).append(i)
+    for target, places in groups.items():
+        original = entries[position[target]]
+        first = min(places)
+        for place in places:
+            path = entries[place].path
+            link = replace(original, path=path, kind="hardlink", content=(), link=entries[first].path)
+            entries[place] = replace(original, path=path) if place == first else link
+    return entries

@@ -1,0 +1,88 @@
+"""Reading a plan: what is wrong with one is said here, not as a ``KeyError`` in the middle of a layer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import AssembleError
+
+__all__ = ["SCHEMA", "parse_plan"]
+
+SCHEMA = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
+_PYTHON = re.compile(r"3\.\d+")
+_FOLDER = re.compile(r"(/[\w.+-]+)+", re.ASCII)
+
+
+def _text(pattern: re.Pattern[str] | None = None) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and (pattern is None or pattern.fullmatch(value) is not None)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_ARTIFACT = {"file": _text(), "sha256": _text(_SHA256)}
+_KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
+    "debian": {},
+    "system": {"suite": _text(), "python": _text(_PYTHON), "venv": _text(_FOLDER)},
+    "wheels": {"python": _text(_PYTHON), "venv": _text(_FOLDER)},
+    "files": {},
+}
+_ROWS = {"debian": "debs", "system": "debs", "wheels": "wheels", "files": "files"}
+_FILE: dict[str, Callable[[object], bool]] = {"path": _text(), "mode": _number, "uid": _number, "gid": _number}
+
+
+def parse_plan(data: bytes, name: str) -> dict[str, Any]:
+    """The plan in ``data``; raises :class:`AssembleError` that says where in ``name`` it is not one."""
+    try:
+        plan = json.loads(data)
+    except ValueError as e:
+        raise AssembleError(f"not JSON: {e}", name) from None
+    _expect(isinstance(plan, dict), name, "$", "an object", plan)
+    schema = plan.get("schema")
+    if schema != SCHEMA:
+        raise AssembleError(f"expected plan schema {SCHEMA}, found {json.dumps(schema)}", name)
+    _fields(plan, {"platform": _text(_PLATFORM)}, name, "$")
+    _expect(isinstance(plan.get("config"), dict), name, "$.config", "an object", plan.get("config"))
+    _expect(isinstance(plan.get("layers"), list), name, "$.layers", "an array", plan.get("layers"))
+    for i, layer in enumerate(plan["layers"]):
+        _layer(layer, name, f"$.layers[{i}]")
+    return plan  # type: ignore[no-any-return]
+
+
+def _layer(layer: Any, name: str, where: str) -> None:
+    _expect(isinstance(layer, dict), name, where, "an object", layer)
+    _fields(layer, {"kind": lambda value: value in _KINDS, "assembler": _number, "title": _text()}, name, where)
+    kind = layer["kind"]
+    _fields(layer, _KINDS[kind], name, where)
+    rows = layer.get(_ROWS[kind])
+    _expect(isinstance(rows, list), name, f"{where}.{_ROWS[kind]}", "an array", rows)
+    for i, row in enumerate(rows):
+        at = f"{where}.{_ROWS[kind]}[{i}]"
+        _expect(isinstance(row, dict), name, at, "an object", row)
+        _fields(row, _FILE if kind == "files" else _ARTIFACT, name, at)
+        if kind == "files":
+            forms = [key for key in ("sha256", "link", "dir") if key in row]
+            _expect(len(forms) == 1, name, at, "one of sha256, link and dir", forms)
+            if forms == ["sha256"]:
+                _fields(row, {"sha256": _text(_SHA256), "size": _number}, name, at)
+            elif forms == ["link"]:
+                _fields(row, {"link": _text()}, name, at)
+
+
+def _fields(value: Mapping[str, Any], known: Mapping[str, Callable[[object], bool]], name: str, where: str) -> None:
+    for key, accepts in known.items():
+        _expect(key in value and accepts(value[key]), name, f"{where}.{key}", "a valid value", value.get(key))
+
+
+def _expect(good: bool, name: str, where: str, expected: str, found: object) -> None:
+    if not good:
+        shown = json.dumps(found, ensure_ascii=False)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        raise AssembleError(f"{where}: expected {expected}, found {shown}", name)

@@ -1,0 +1,94 @@
+"""RECORD: what a wheel says it holds, and what an installation says it put where.
+
+The format is that of the "Recording installed projects" specification (PEP 376, PEP 627): CSV rows of path, hash
+and size. A wheel's own RECORD must cover every file except itself and its signatures (binary distribution
+format, "The .dist-info directory"), which is what makes a smuggled file visible.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .archive import Archive, Member
+
+__all__ = ["UNRECORDED", "Row", "check", "hash_of", "parse", "text"]
+
+UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
+"""Files of ``.dist-info`` that RECORD does not vouch for: itself and its signatures."""
+
+# sha256 "or better" is what the specification allows.
+_HASH = re.compile(r"sha256=[\w-]{43}|sha384=[\w-]{64}|sha512=[\w-]{86}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: ``path`` relative to site-packages, ``hash`` as ``sha256=…`` and ``size`` in bytes, or both empty."""
+
+    path: str
+    hash: str = ""
+    size: str = ""
+
+
+def hash_of(data: bytes) -> str:
+    """RECORD's form of the SHA-256 of ``data``."""
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def parse(archive: Archive, member: Member) -> list[Row]:
+    """The rows of the wheel's RECORD; raises :class:`AssembleError` naming line and expectation."""
+    rows = []
+    try:
+        content = archive.read(member).decode()
+        for number, fields in enumerate(csv.reader(io.StringIO(content, newline="")), 1):
+            if not fields:
+                continue
+            if len(fields) != 3:
+                raise archive.fail(
+                    f"line {number}: expected path, hash and size, found {len(fields)} fields", member.name
+                )
+            rows.append(Row(*fields))
+    except UnicodeDecodeError:
+        raise archive.fail("expected UTF-8", member.name) from None
+    except csv.Error as e:
+        raise archive.fail(f"expected CSV: {e}", member.name) from None
+    return rows
+
+
+def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
+    """The rows by path; RECORD and the archive must name the same files with the same sizes.
+
+    Hashes must be well formed; they are not computed here (see ``docs/layers.md``: the artifact as a whole has been
+    verified by the SHA-256 of its lock, and every member's CRC-32 is checked as it is inflated).
+    """
+    known: dict[str, Row] = {}
+    for row in rows:
+        if row.path.endswith("/"):
+            continue
+        member = archive.members.get(row.path)
+        if member is None:
+            raise archive.fail("listed in RECORD, but not in the wheel", row.path)
+        if known.setdefault(row.path, row) != row:
+            raise archive.fail("listed in RECORD twice, differently", row.path)
+        if row.path in {f"{info}/{name}" for name in UNRECORDED}:
+            continue
+        if not _HASH.fullmatch(row.hash):
+            raise archive.fail(f"expected a SHA-256 or better in RECORD, found `{row.hash}`", row.path)
+        if row.size and row.size != str(member.size):
+            raise archive.fail(f"RECORD says {row.size} bytes, the wheel holds {member.size}", row.path)
+    for name in archive.members:
+        if name not in known and name not in {f"{info}/{name}" for name in UNRECORDED}:
+            raise archive.fail("in the wheel, but not listed in RECORD", name)
+    return known
+
+
+def text(rows: Iterable[Row]) -> bytes:
+    """The rows as a file."""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows((row.path, row.hash, row.size) for row in rows)
+    return out.getvalue().encode()

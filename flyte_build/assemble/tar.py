@@ -1,0 +1,124 @@
+"""The one tar normal form of every layer: ustar (POSIX.1-1988), with pax records (POSIX.1-2001) where it must.
+
+A header is a function of its entry alone: mtime is 1980-01-01 (zip's epoch; zero breaks tools that repack as
+zip), owners are numbers without names. Writing is not left to ``tarfile``, whose choices change between
+versions of Python.
+"""
+
+from __future__ import annotations
+
+from .entries import Entry
+
+__all__ = ["BLOCK", "END", "MTIME", "header", "padding"]
+
+BLOCK = 512
+MTIME = 315532800
+"""1980-01-01T00:00:00Z in seconds since the epoch."""
+
+END = bytes(2 * BLOCK)
+"""The two zero blocks that end an archive."""
+
+_TYPE = {"file": b"0", "hardlink": b"1", "symlink": b"2", "dir": b"5"}
+_PAX_NAME = b"././@PaxHeader"
+_NAME, _PREFIX = 100, 155
+_MTIME_FIELD = b"%011o\0" % MTIME
+# magic, version, uname, gname, devmajor, devminor
+_IDENTITY = b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
+_ZEROS = tuple(bytes(n) for n in range(BLOCK))
+_SMALL = 0o7777777
+_LARGE = 0o77777777777
+
+
+def padding(size: int) -> bytes:
+    """The zeros that follow ``size`` bytes of content."""
+    return _ZEROS[-size % BLOCK]
+
+
+def header(entry: Entry) -> tuple[bytes, ...]:
+    """Everything that precedes the content of ``entry``: one or, with pax records, three or more blocks.
+
+    The header comes in its fields, which :func:`~.deflate.deflate` encodes one by one.
+    """
+    name = entry.path.encode() + (b"/" if entry.kind == "dir" else b"")
+    link = entry.link.encode()
+    prefix = b""
+    records = []
+    if len(name) > _NAME or not name.isascii():
+        split = _split(name)
+        if split is None:
+            records.append((b"path", name))
+            name = _shown(name)
+        else:
+            prefix, name = split
+    if len(link) > _NAME or not link.isascii():
+        records.append((b"linkpath", link))
+        link = _shown(link)
+    size, uid, gid = entry.size, entry.uid, entry.gid
+    if size > _LARGE:
+        records.append((b"size", b"%d" % size))
+        size = 0
+    if uid > _SMALL:
+        records.append((b"uid", b"%d" % uid))
+        uid = 0
+    if gid > _SMALL:
+        records.append((b"gid", b"%d" % gid))
+        gid = 0
+    fields = _fields(name, entry.mode, uid, gid, size, _TYPE[entry.kind], link, prefix)
+    if not records:
+        return fields
+    body = b"".join(_record(key, value) for key, value in sorted(records))
+    return (
+        *_fields(_PAX_NAME, 0o644, 0, 0, len(body), b"x", b"", b""),
+        body,
+        padding(len(body)),
+        *fields,
+    )
+
+
+def _split(name: bytes) -> tuple[bytes, bytes] | None:
+    """``name`` as ustar's prefix and name, divided at the first slash that leaves at most 100 bytes."""
+    if not name.isascii():
+        return None
+    at = name.find(b"/", max(len(name) - _NAME - 1, 1))
+    if at < 0 or at > _PREFIX or at >= len(name) - 1:
+        return None
+    return name[:at], name[at + 1 :]
+
+
+def _shown(name: bytes) -> bytes:
+    """What a reader that knows no pax records sees."""
+    return name.decode().encode("ascii", "replace")[:_NAME]
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """``"%d %s=%s\\n"``, where the number counts the whole record, itself included (POSIX pax, 4.18.2)."""
+    rest = len(key) + len(value) + 3
+    length = rest
+    while length != rest + len(str(length)):
+        length = rest + len(str(length))
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def _fields(
+    name: bytes, mode: int, uid: int, gid: int, size: int, kind: bytes, link: bytes, prefix: bytes
+) -> tuple[bytes, ...]:
+    owner = b"%07o\0%07o\0%07o\0" % (mode, uid, gid)
+    length = b"%011o\0" % size
+    target = kind + link + _ZEROS[_NAME - len(link)]
+    end = prefix + _ZEROS[_PREFIX + 12 - len(prefix)]
+    # The checksum is computed as if its own field were eight blanks.
+    total = 256 + sum(name) + sum(owner) + sum(length) + sum(kind) + sum(link) + sum(prefix) + _FIXED
+    return (
+        name,
+        _ZEROS[_NAME - len(name)],
+        owner,
+        length,
+        _MTIME_FIELD,
+        b"%06o\0 " % total,
+        target,
+        _IDENTITY,
+        end,
+    )
+
+
+_FIXED = sum(_MTIME_FIELD) + sum(_IDENTITY)

@@ -1,0 +1,220 @@
+"""A wheel → the entries that installing it into a venv makes. Nothing is unpacked: contents stay where they lie.
+
+The rules are the binary distribution format's (PEP 427) and those of recording installed projects (PEP 376,
+PEP 627). Never compiles, never writes REQUESTED or direct_url.json (what is in an image says its lock), and
+never sets a mode but 0644 or 0755.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.parser import Parser
+
+from . import record, scripts
+from .archive import DEFLATED, Archive, Member
+from .entries import Content, Deflated, Entry, Plain
+from .paths import check_path
+
+__all__ = ["InstalledWheel", "install_wheel"]
+
+INSTALLER = b"flyte-build\n"
+SUPPORTED = (1, 0)
+"""The newest Wheel-Version known; the same major version with a higher minor one is installed with a warning."""
+
+# An installer's own notes: a wheel that brings them brings somebody else's.
+_NOTES = ("INSTALLER", "REQUESTED", "direct_url.json")
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledWheel:
+    """What a wheel becomes: ``entries`` in no particular order, without folders; ``warnings`` for the user."""
+
+    entries: list[Entry]
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Venv:
+    """Where things go below the root; paths without a leading slash."""
+
+    root: str
+    python: str
+
+    @property
+    def site(self) -> str:
+        return f"{self.root}/lib/python{self.python}/site-packages"
+
+    @property
+    def interpreter(self) -> str:
+        return f"/{self.root}/bin/python"
+
+    def schemes(self, distribution: str) -> dict[str, str]:
+        """Purelib and platlib are one folder in a venv, so that Root-Is-Purelib makes no difference."""
+        return {
+            "purelib": self.site,
+            "platlib": self.site,
+            "scripts": f"{self.root}/bin",
+            "headers": f"{self.root}/include/site/python{self.python}/{distribution}",
+            "data": self.root,
+        }
+
+    def recorded(self, path: str) -> str:
+        """``path`` as RECORD has it: relative to site-packages."""
+        if path.startswith(self.site + "/"):
+            return path[len(self.site) + 1 :]
+        return "../../../" + path[len(self.root) + 1 :]
+
+
+def install_wheel(path: str, file: str, *, python: str, venv: str) -> InstalledWheel:
+    """The entries of the wheel at ``path``, whose file name is ``file``, in the venv at ``venv``.
+
+    ``python`` is the interpreter's ``X.Y``, ``venv`` an absolute path. Raises :class:`AssembleError` naming
+    artifact and member for a wheel that is corrupt, hostile, inconsistent or of a format not known.
+    """
+    with Archive(path, file) as archive:
+        return _Installation(archive, _Venv(venv.strip("/"), python)).run()
+
+
+class _Installation:
+    def __init__(self, archive: Archive, venv: _Venv) -> None:
+        self.archive = archive
+        self.venv = venv
+        self.info = self._dist_info()
+        self.stem = self.info.removesuffix(".dist-info")
+        self.entries: dict[str, Entry] = {}
+        self.rows: list[record.Row] = []
+        self.warnings: list[str] = []
+
+    def run(self) -> InstalledWheel:
+        self._check_version()
+        record_member = self._metadata("RECORD")
+        own = record.parse(self.archive, record_member)
+        rows = record.check(self.archive, own, self.info)
+        schemes = self.venv.schemes(self.stem.partition("-")[0])
+        dropped = {f"{self.info}/{name}" for name in (*record.UNRECORDED, *_NOTES)}
+        for member in self.archive.members.values():
+            if member.name not in dropped:
+                self._file(member, rows[member.name], schemes)
+        # RECORD's own stream is taken over where all of its rows still hold.
+        kept = not any(row.path.endswith("/") or row.path.startswith(f"{self.stem}.data/") for row in own)
+        kept = kept and not any(f"{self.info}/{name}" in rows for name in (*record.UNRECORDED[1:], *_NOTES))
+        unchanged = len(self.rows)
+        for name, body in self._scripts():
+            self._fresh(name, f"{self.venv.root}/bin/{name}", 0o755, body)
+        self._fresh("INSTALLER", f"{self.venv.site}/{self.info}/INSTALLER", 0o644, INSTALLER)
+        if kept:
+            added = self.rows[unchanged:]
+            if record_member.name not in rows:
+                added.append(record.Row(record_member.name))
+            separator = b"" if self.archive.read(record_member).endswith(b"\n") else b"\n"
+            content: Content = (*self._lying(record_member), separator + record.text(added))
+        else:
+            content = (record.text([*self.rows, record.Row(record_member.name)]),)
+        self._add(record_member.name, Entry(f"{self.venv.site}/{record_member.name}", "file", 0o644, content))
+        return InstalledWheel(list(self.entries.values()), self.warnings)
+
+    # -- the wheel's own metadata ------------------------------------------------------------------
+
+    def _dist_info(self) -> str:
+        found = sorted(
+            {n.partition("/")[0] for n in self.archive.members if n.partition("/")[0].endswith(".dist-info")}
+        )
+        if len(found) != 1:
+            raise self.archive.fail(
+                f"expected one .dist-info folder, found {len(found)}{': ' + ', '.join(found) if found else ''}"
+            )
+        distribution = self.archive.artifact.partition("-")[0]
+        if _normal(found[0].partition("-")[0]) != _normal(distribution):
+            raise self.archive.fail(f"expected the .dist-info folder of {distribution}, found {found[0]}")
+        return found[0]
+
+    def _metadata(self, name: str) -> Member:
+        member = self.archive.members.get(f"{self.info}/{name}")
+        if member is None:
+            raise self.archive.fail(f"not a wheel: `{self.info}/{name}` is missing")
+        return member
+
+    def _text(self, member: Member) -> str:
+        try:
+            return self.archive.read(member).decode()
+        except UnicodeDecodeError:
+            raise self.archive.fail("expected UTF-8", member.name) from None
+
+    def _check_version(self) -> None:
+        member = self._metadata("WHEEL")
+        stated = str(Parser().parsestr(self._text(member)).get("Wheel-Version", "")).strip()
+        match = re.fullmatch(r"(\d+)\.(\d+)", stated)
+        if match is None:
+            raise self.archive.fail(f"expected a Wheel-Version such as 1.0, found `{stated}`", member.name)
+        version = int(match[1]), int(match[2])
+        if version[0] != SUPPORTED[0]:
+            raise self.archive.fail(
+                f"expected Wheel-Version 1.x, found {stated}; a newer flyte-build may know it", member.name
+            )
+        if version > SUPPORTED:
+            self.warnings.append(f"{self.archive.artifact}: Wheel-Version {stated} is newer than 1.0; installed as 1.0")
+
+    def _scripts(self) -> Iterator[tuple[str, bytes]]:
+        member = self.archive.members.get(f"{self.info}/entry_points.txt")
+        if member is None:
+            return
+        try:
+            found = scripts.entry_point_scripts(self._text(member))
+        except ValueError as e:
+            raise self.archive.fail(str(e), member.name) from None
+        for name, reference in sorted(found.items()):
+            yield name, scripts.launcher(reference, self.venv.interpreter)
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def _file(self, member: Member, row: record.Row, schemes: dict[str, str]) -> None:
+        top, _, rest = member.name.partition("/")
+        scheme, path = "purelib", member.name
+        if top.endswith(".data") and rest:
+            scheme, _, path = rest.partition("/")
+            if top != f"{self.stem}.data":
+                raise self.archive.fail(f"expected the data folder {self.stem}.data, found {top}", member.name)
+            if scheme not in schemes or not path:
+                raise self.archive.fail(f"expected a scheme among {', '.join(schemes)}, found `{scheme}`", member.name)
+        path = f"{schemes[scheme]}/{path}"
+        if scheme == "scripts" and self.archive.start(member, 8) == scripts.PLACEHOLDER:
+            body = self.archive.read(member)
+            try:
+                changed = scripts.rewrite(body, self.venv.interpreter)
+            except UnicodeDecodeError:
+                raise self.archive.fail("expected UTF-8 in the first line", member.name) from None
+            if changed != body:
+                self._fresh(member.name, path, 0o755, changed)
+                return
+        mode = 0o755 if scheme == "scripts" or member.executable else 0o644
+        self._add(member.name, Entry(path, "file", mode, self._lying(member)))
+        self.rows.append(record.Row(self.venv.recorded(path), row.hash, str(member.size)))
+
+    def _lying(self, member: Member) -> Content:
+        """The member's content where it lies; empty files have none."""
+        if member.size == 0:
+            if member.crc32 != 0:
+                raise self.archive.fail(f"expected CRC-32 00000000 of no bytes, found {member.crc32:08x}", member.name)
+            return ()
+        if member.method == DEFLATED:
+            return (Deflated(self.archive.path, member.offset, member.csize, member.size, member.crc32),)
+        return (Plain(self.archive.path, member.offset, member.size, member.crc32),)
+
+    def _fresh(self, name: str, path: str, mode: int, body: bytes) -> None:
+        self._add(name, Entry(path, "file", mode, (body,)))
+        self.rows.append(record.Row(self.venv.recorded(path), record.hash_of(body), str(len(body))))
+
+    def _add(self, name: str, entry: Entry) -> None:
+        try:
+            check_path(entry.path)
+        except ValueError as e:
+            raise self.archive.fail(str(e), name) from None
+        if entry.path in self.entries:
+            raise self.archive.fail(f"the wheel installs `{entry.path}` twice", name)
+        self.entries[entry.path] = entry
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
