@@ -1,0 +1,69 @@
+"""One GET, whole, bounded, tried again where that can help. Never decides whether the bytes are good."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from ...errors import FetchError
+
+__all__ = ["NotOffered", "get", "shown"]
+
+_TRIES = 3
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class NotOffered(FetchError):
+    """The server answered, and does not have the file (404, 410)."""
+
+
+def shown(url: str) -> str:
+    """``url`` for a message: without a password in it."""
+    parts = urlsplit(url)
+    if parts.username is None and parts.password is None:
+        return url
+    host = parts.netloc.rsplit("@", 1)[1]
+    return urlunsplit(parts._replace(netloc=f"***@{host}"))
+
+
+def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, pause: float = 0.5) -> bytes:
+    """The body of ``url``, at most ``limit`` bytes.
+
+    Raises :class:`NotOffered` for 404 and 410, :class:`FetchError` for everything else. Timeouts, broken
+    connections and the statuses that ask for patience are tried ``tries`` times, ``pause`` seconds apart,
+    doubling.
+    """
+    for attempt in range(1, tries + 1):
+        try:
+            with client.stream("GET", url) as response:
+                if response.status_code in (404, 410):
+                    raise NotOffered(f"GET {shown(url)}: {response.status_code} {response.reason_phrase}")
+                if response.status_code in _AGAIN and attempt < tries:
+                    reason = str(response.status_code)
+                elif response.status_code != 200:
+                    raise FetchError(f"GET {shown(url)}: {response.status_code} {response.reason_phrase}")
+                else:
+                    return _body(response, url, limit)
+        except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as e:
+            reason = str(e) or type(e).__name__
+            # No address or no listener does not get better by asking again at once.
+            if attempt == tries or isinstance(e, httpx.ConnectError | httpx.TooManyRedirects):
+                raise FetchError(f"GET {shown(url)}: {reason}") from None
+        except httpx.InvalidURL as e:
+            raise FetchError(f"GET {shown(url)}: {e}") from None
+        time.sleep(pause * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def _body(response: httpx.Response, url: str, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    # Raw: an index is compressed itself, and a server's Content-Encoding must not change what is hashed.
+    for chunk in response.iter_raw(1 << 18):
+        size += len(chunk)
+        if size > limit:
+            raise FetchError(f"GET {shown(url)}: expected at most {limit} bytes, found more")
+        chunks.append(chunk)
+    return b"".join(chunks)

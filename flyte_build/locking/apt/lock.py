@@ -1,0 +1,233 @@
+"""The closure of an image's Debian packages, as the lock holds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from ...errors import FetchError, InputError, ResolutionError
+from ...mirrors import Mirrors, configured
+from ...paths import cache_dir
+from ...reporting import Reporter
+from ..lockfile import LockedDeb
+from .index import fetch_index, index_paths
+from .omissions import ESSENTIAL_REASON
+from .package import Package, Relation
+from .signature import keyrings
+from .solve import Omitted, solve
+from .state import State, find_state
+from .universe import Universe
+
+__all__ = ["BASE", "Debian", "DebianResolution", "lock_debian"]
+
+COMPONENT = "main"
+BASE = (
+    *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip"),
+    *("libc-bin", "libgcc-s1", "libstdc++6", "netbase", "sed", "tar", "tzdata"),
+)
+"""The base besides its Python: what a shell, a TLS client and compiled wheels expect of any Debian."""
+
+_REQUEST = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9-]+))?(?:=([0-9A-Za-z.+:~-]+))?")
+_HINT = "Debian packages are asked for as `name` or `name=version`"
+
+
+@dataclass(frozen=True, slots=True)
+class DebianResolution:
+    """What one image gets of Debian. ``snapshot`` is the instant of the archive's state, ``YYYYMMDDTHHMMSSZ``.
+
+    ``debs`` are sorted by name; ``base`` tells the base's closure, which never depends on what else was asked
+    for, so that images share its layer. ``omitted`` is what was cut and why; ``notes`` are sentences for a person.
+    """
+
+    suite: str
+    snapshot: str
+    debs: tuple[LockedDeb, ...]
+    omitted: tuple[Omitted, ...]
+    notes: tuple[str, ...]
+
+
+class Debian:
+    """Locks several images from one state of each suite: a Release file is asked for once.
+
+    ``mirrors``, ``http``, ``cache`` (the folder of verified indices), ``rings`` (keyring files) and ``now``
+    default to the host's. Close it, or use it as a context manager.
+    """
+
+    def __init__(
+        self,
+        *,
+        cutoff: str | None,
+        reporter: Reporter,
+        http: httpx.Client | None = None,
+        mirrors: Mirrors | None = None,
+        cache: Path | None = None,
+        rings: Sequence[Path] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cutoff, self._reporter, self._now, self._rings = cutoff, reporter, now, rings
+        self._mirrors = configured() if mirrors is None else mirrors
+        self._http = self._mirrors.client() if http is None else http
+        self._owned = http is None
+        self._cache = cache_dir() / "debian-indices" if cache is None else cache
+        self._states: dict[str, State] = {}
+        self._universes: dict[tuple[str, str], Universe] = {}
+
+    def __enter__(self) -> Debian:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the HTTP client, unless it was handed in."""
+        if self._owned:
+            self._http.close()
+
+    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution:
+        """The base with Python ``python`` (``"3.11"``) and ``packages`` for ``architecture`` (``amd64``, ``arm64``).
+
+        Raises :class:`InputError` for a request that is no package name, :class:`ResolutionError` where there is
+        no such package or no solution, :class:`FetchError` for all that cannot be fetched or verified, and
+        :class:`RefusedError` where this host has nothing to verify with.
+        """
+        requests = [_request(text, architecture) for text in packages]
+        state = self._state(suite)
+        universe = self._universe(suite, architecture, state)
+        wanted = _base(universe, python)
+        base = solve(universe, wanted)
+        asked = [_definite(universe, r, base.chosen) for r in requests]
+        more = solve(universe, asked, given=base.chosen)
+        chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
+        debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
+        omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
+        return DebianResolution(
+            suite=suite,
+            snapshot=state.snapshot,
+            debs=tuple(sorted(debs, key=lambda d: d.name)),
+            omitted=omitted,
+            notes=tuple(_notes(state, requests, asked)),
+        )
+
+    def _state(self, suite: str) -> State:
+        if not re.fullmatch(r"[a-z]+", suite):
+            raise InputError(f"Debian suite: expected a name such as bookworm, found `{suite}`")
+        if suite not in self._states:
+            rings = keyrings() if self._rings is None else self._rings
+            with self._reporter.work(f"Debian {suite}: Release files"):
+                self._states[suite] = find_state(
+                    suite, self._mirrors, self._http, rings, self._cutoff, self._reporter, self._now
+                )
+        return self._states[suite]
+
+    def _universe(self, suite: str, architecture: str, state: State) -> Universe:
+        key = (suite, architecture)
+        if key not in self._universes:
+            todo = [(r, path) for r in state.releases for path in index_paths(r, COMPONENT, architecture)]
+            listings = []
+            with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(todo)) as progress:
+                for release, path in todo:
+                    listings.append(fetch_index(self._http, release, path, architecture, self._cache))
+                    progress.advance()
+            self._universes[key] = Universe(listings, f"{suite} ({COMPONENT}, {architecture})")
+        return self._universes[key]
+
+
+def lock_debian(
+    suite: str,
+    architecture: str,
+    python: str,
+    packages: Sequence[str],
+    *,
+    cutoff: str | None,
+    reporter: Reporter,
+    http: httpx.Client | None = None,
+) -> DebianResolution:
+    """:meth:`Debian.lock` for one image."""
+    with Debian(cutoff=cutoff, reporter=reporter, http=http) as debian:
+        return debian.lock(suite, architecture, python, packages)
+
+
+def _request(text: str, architecture: str) -> Relation:
+    m = _REQUEST.fullmatch(text)
+    if m is None:
+        raise InputError(f"expected the name of a Debian package, found `{text}`", hint=_HINT)
+    if m[2] is not None and m[2] not in (architecture, "any", "native"):
+        raise InputError(f"`{text}`: expected a package for {architecture}, found {m[2]}", hint=_HINT)
+    return Relation(m[1], "=" if m[3] else None, m[3])
+
+
+def _base(universe: Universe, python: str) -> list[Relation]:
+    if not re.fullmatch(r"3\.\d+", python):
+        raise InputError(f"Python: expected a version such as 3.11, found `{python}`")
+    interpreter = f"python{python}"
+    if not universe.versions(interpreter):
+        found = [n for n in universe.names_like("python3.") if re.fullmatch(r"python3\.\d+", n)]
+        raise ResolutionError(
+            f"{universe.title}: expected {interpreter} for the image's Python, found {' '.join(found) or 'none'}",
+            hint="Python 3.11 is in bookworm, 3.13 in trixie; another version needs another base",
+        )
+    return [Relation(name) for name in (*BASE, interpreter, f"lib{interpreter}-stdlib")]
+
+
+def _definite(universe: Universe, request: Relation, base: Sequence[Package]) -> Relation:
+    """``request``, or the one package that provides it, as apt does; raises where several could be meant."""
+    if universe.versions(request.name) or any(request.matched_by(p) for p in base):
+        return request
+    names = list(dict.fromkeys(p.name for p in universe.providers(request.name) if request.matched_by(p)))
+    if len(names) > 1:
+        raise ResolutionError(
+            f"{universe.title}: `{request.name}` is a virtual package, provided by {', '.join(names)}",
+            hint="ask for one of them by name",
+        )
+    return Relation(names[0]) if names else request
+
+
+def _locked(package: Package, *, base: bool) -> LockedDeb:
+    deb = LockedDeb(
+        name=package.name,
+        version=package.version,
+        architecture=package.architecture,
+        file=package.path.rsplit("/", 1)[1],
+        size=package.size,
+        sha256=package.sha256,
+        source=package.source,
+        archive=package.archive,
+        component=package.component,
+        base=base,
+    )
+    if deb.pool_path != package.path:
+        raise FetchError(
+            f"{package}: expected the pool path {deb.pool_path}, found {package.path} in the index",
+            hint="a lock names packages by Debian's pool rule; use a mirror that keeps it",
+        )
+    return deb
+
+
+def _omitted(universe: Universe, present: Collection[str], cut: Sequence[Omitted]) -> tuple[Omitted, ...]:
+    """One entry a package: those that were cut, and the Essential ones that nothing led to."""
+    found: dict[str, Omitted] = {}
+    for one in cut:
+        if one.name not in present:
+            named_by = {*one.named_by, *(found[one.name].named_by if one.name in found else ())}
+            found[one.name] = Omitted(one.name, one.reason, tuple(sorted(named_by)))
+    for name in universe.essential:
+        if name not in present and name not in found:
+            found[name] = Omitted(name, ESSENTIAL_REASON, ())
+    return tuple(found[name] for name in sorted(found))
+
+
+def _notes(state: State, requests: Sequence[Relation], asked: Sequence[Relation]) -> list[str]:
+    newest = max(r.date for r in state.releases)
+    parts = ", ".join(r.suite for r in state.releases)
+    notes = [f"Debian of {newest:%Y-%m-%d %H:%M} UTC: {parts}"]
+    notes += [
+        f"`{request}` is provided by {found.name}"
+        for request, found in zip(requests, asked, strict=True)
+        if request != found
+    ]
+    return notes

@@ -1,0 +1,138 @@
+"""A suite's Release file: fetched, its signature verified, and checked to be what was asked for.
+
+Everything below it (indices, packages) is trusted through its SHA-256 sums. A signature alone is not
+enough: a mirror could serve last year's file, or another suite's, correctly signed. Hence the checks of
+Valid-Until, Date, Origin, Label and Codename, as apt makes them (apt-secure(8); Debian repository format,
+"Release files").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+from debian import deb822
+
+from ...errors import FetchError
+from ...mirrors import Mirror
+from .download import get, shown
+from .signature import verified_text
+
+__all__ = ["IndexFile", "Release", "expiry", "fetch_release", "parse_release"]
+
+_LABELS = {"debian": "Debian", "debian-security": "Debian-Security"}
+_LIMIT = 16 << 20
+_SKEW = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """A file below ``dists/<suite>/``: path, size in bytes, SHA-256 in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A verified Release file. ``suite`` is the name it was asked by; ``date`` and ``valid_until`` are in UTC."""
+
+    mirror: Mirror
+    suite: str
+    codename: str
+    date: datetime
+    valid_until: datetime | None
+    architectures: tuple[str, ...]
+    components: tuple[str, ...]
+    by_hash: bool
+    all_apart: bool
+    files: Mapping[str, IndexFile]
+
+    @property
+    def url(self) -> str:
+        return f"{self.mirror.url}/dists/{self.suite}"
+
+
+def fetch_release(client: httpx.Client, mirror: Mirror, suite: str, rings: Sequence[Path]) -> Release:
+    """The Release file of ``suite`` at ``mirror``, verified.
+
+    Raises :class:`.download.NotOffered` when the mirror has no such suite, :class:`FetchError` for a bad
+    signature, for a file of another archive or suite, and for all that goes wrong on the way.
+    """
+    url = f"{mirror.url}/dists/{suite}/InRelease"
+    text = verified_text(get(client, url, limit=_LIMIT), rings, shown(url))
+    return parse_release(text, mirror, suite)
+
+
+def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
+    """The Release whose verified text is ``text``; raises :class:`FetchError` where it is not the one asked for."""
+    what = f"{shown(mirror.url)}/dists/{suite}/InRelease"
+    fields = deb822.Release(text)
+    origin, label = fields.get("Origin"), fields.get("Label")
+    if (origin, label) != ("Debian", _LABELS[mirror.archive]):
+        raise FetchError(
+            f"{what}: expected the archive Debian, {_LABELS[mirror.archive]}, found {origin}, {label}",
+            hint="the mirror carries another archive; see FLYTE_BUILD_DEBIAN_MIRROR",
+        )
+    codename, name = fields.get("Codename", ""), fields.get("Suite", "")
+    if not _is(suite, codename, name):
+        raise FetchError(
+            f"{what}: expected the suite {suite}, found {codename} ({name})",
+            hint="the mirror answers with another suite's Release file",
+        )
+    date = _instant(fields, "Date", what)
+    if date is None:
+        raise FetchError(f"{what}: expected a Date, found none")
+    files = {}
+    for entry in fields.get("SHA256") or []:
+        files[entry["name"]] = IndexFile(entry["name"], int(entry["size"]), entry["sha256"].lower())
+    architectures = tuple(fields.get("Architectures", "").split())
+    return Release(
+        mirror=mirror,
+        suite=suite,
+        codename=codename,
+        date=date,
+        valid_until=_instant(fields, "Valid-Until", what),
+        architectures=architectures,
+        # The security archive calls its components updates/main, but lays out its indices as main.
+        components=tuple(c.removeprefix("updates/") for c in fields.get("Components", "").split()),
+        by_hash=fields.get("Acquire-By-Hash", "").lower() == "yes",
+        all_apart="all" in architectures and "Packages" not in fields.get("No-Support-for-Architecture-all", ""),
+        files=files,
+    )
+
+
+def expiry(release: Release, now: datetime) -> str | None:
+    """Why ``release`` is no good at ``now`` (Valid-Until passed, Date in the future), ``None`` when it is good."""
+    if release.valid_until is not None and release.valid_until < now:
+        return f"expired on {_shown(release.valid_until)}, and it is {_shown(now)}"
+    if release.date > now + _SKEW:
+        return f"is of {_shown(release.date)}, in the future: it is {_shown(now)} by this machine's clock"
+    return None
+
+
+def _is(asked: str, codename: str, suite: str) -> bool:
+    if asked in (codename, suite):
+        return True
+    # The Release file of bookworm-updates says Codename: bookworm-updates today, and said bookworm once.
+    return asked.endswith("-updates") and suite.endswith("-updates") and codename == asked.removesuffix("-updates")
+
+
+def _instant(fields: Mapping[str, str], name: str, what: str) -> datetime | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    try:
+        at = parsedate_to_datetime(value.replace("UTC", "+0000"))
+    except ValueError:
+        raise FetchError(f"{what}: {name}: expected a date, found `{value}`") from None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _shown(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M UTC")
