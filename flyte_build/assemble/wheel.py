@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import Parser
 
-from . import record, scripts
+from . import launchers, record
 from .archive import DEFLATED, Archive, Member
 from .entries import Content, Deflated, Entry, Plain
 from .paths import check_path
@@ -161,11 +161,11 @@ class _Installation:
         if member is None:
             return
         try:
-            found = scripts.entry_point_scripts(self._text(member))
+            found = launchers.entry_point_scripts(self._text(member))
         except ValueError as e:
             raise self.archive.fail(str(e), member.name) from None
         for name, reference in sorted(found.items()):
-            yield name, scripts.launcher(reference, self.venv.interpreter)
+            yield name, launchers.launcher(reference, self.venv.interpreter)
 
     # -- files -------------------------------------------------------------------------------------
 
@@ -179,10 +179,10 @@ class _Installation:
             if scheme not in schemes or not path:
                 raise self.archive.fail(f"expected a scheme among {', '.join(schemes)}, found `{scheme}`", member.name)
         path = f"{schemes[scheme]}/{path}"
-        if scheme == "scripts" and self.archive.start(member, 8) == scripts.PLACEHOLDER:
+        if scheme == "scripts" and self.archive.start(member, 8) == launchers.PLACEHOLDER:
             body = self.archive.read(member)
             try:
-                changed = scripts.rewrite(body, self.venv.interpreter)
+                changed = launchers.rewrite(body, self.venv.interpreter)
             except UnicodeDecodeError:
                 raise self.archive.fail("expected UTF-8 in the first line", member.name) from None
             if changed != body:
