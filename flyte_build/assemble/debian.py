@@ -16,6 +16,7 @@ A path of two packages is an error, unless both have the same thing there or bot
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import re
@@ -66,9 +67,9 @@ class Tree:
         return entry if entry is not None and entry.kind == "file" else None
 
     def real(self, path: str) -> str | None:
-        """``path`` without symlinks, ``None`` where it leads nowhere; the aliases of merged ``/usr`` hold."""
+        """``path``, absolute or not, without symlinks and aliases; ``None`` where it leads nowhere."""
         for _ in range(40):
-            parts = place(path).split("/")
+            parts = place(path.lstrip("/")).split("/")
             for depth in range(1, len(parts) + 1):
                 head = "/".join(parts[:depth])
                 entry = self.entries.get(head)
@@ -76,7 +77,7 @@ class Tree:
                     return None
                 if entry.kind == "symlink":
                     target = posixpath.join("/", posixpath.dirname(head), entry.link, *parts[depth:])
-                    path = posixpath.normpath(target).lstrip("/")
+                    path = posixpath.normpath(target)
                     break
             else:
                 return head
@@ -98,7 +99,7 @@ def open_debs(spec: Mapping[str, object], resolve: Resolve, scratch: str | os.Pa
     rows = cast("Sequence[Mapping[str, str]]", spec["debs"])
     debs = [open_deb(resolve(row["sha256"]), scratch, row["file"], row["sha256"]) for row in rows]
     debs.sort(key=lambda d: (d.name, d.control.architecture))
-    for one, two in zip(debs, debs[1:], strict=False):
+    for one, two in itertools.pairwise(debs):
         if one.name == two.name:
             versions = f"{one.control.version} and {two.control.version}"
             raise AssembleError(f"{one.name} is there twice: {versions}", two.control.artifact)
