@@ -153,7 +153,7 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
     asked = _debs([d for d in locked.debs if not d.base])
     layers = [_layer("debian", f"debian {locked.suite}", base, debs=_named(base))]
     if asked:
-        names = " ".join(recipe.apt_packages)
+        names = " ".join(sorted(recipe.apt_packages))
         layers.append(_layer("debian", f"apt {names}", asked, debs=_named(asked)))
     everything = _debs(locked.debs)
     layers.append(

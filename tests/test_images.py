@@ -1,0 +1,188 @@
+"""flyte.Image → recipe: what each constructor and layer means, and that nothing is left out in silence."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import flyte
+import pytest
+
+from flyte_build.errors import LoadError, RefusedError
+from flyte_build.images import read_image
+from flyte_build.recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Recipe, WorkDir
+
+BASE = flyte.Image.from_debian_base(python_version=(3, 11))
+
+
+def read(image: flyte.Image | str | None, root: Path = Path("/project")) -> Recipe:
+    return read_image(image, "environment env", root)
+
+
+def test_the_default_image_is_debian_with_the_clients_flyte() -> None:
+    recipe = read(BASE)
+    assert recipe == Recipe(DebianBase("bookworm"), ("linux/amd64", "linux/arm64"), "3.11", flyte.__version__)
+
+
+@pytest.mark.parametrize("image", [None, "auto"])
+def test_no_image_is_the_default_image(image: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = flyte.Image.from_debian_base
+    monkeypatch.setattr(flyte.Image, "from_debian_base", lambda: default(python_version=(3, 13)))
+    assert read(image).base == DebianBase("trixie")
+
+
+def test_another_flyte_version_is_kept() -> None:
+    assert read(flyte.Image.from_debian_base(python_version=(3, 13), flyte_version="2.10.0")).flyte == "2.10.0"
+
+
+def test_without_flyte_the_sdks_prefix_is_recognised_as_our_base() -> None:
+    image = flyte.Image.from_debian_base(python_version=(3, 11), install_flyte=False).with_pip_packages("a")
+    recipe = read(image)
+    assert recipe.flyte is None
+    assert recipe.base == DebianBase("bookworm")
+    assert recipe.steps == (PipInstall(("a",)),)
+
+
+def test_layers_become_steps_in_order(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "data.csv").write_text("1")
+    image = (
+        BASE.with_apt_packages("git", "curl")
+        .with_pip_packages("Pandas >= 2, <3", "ruff", pre=True, extra_index_urls="http://extra.example/simple")
+        .with_env_vars({"A": "b", "PATH": "/x:$PATH"})
+        .with_workdir("/srv")
+        .with_source_folder(tmp_path / "src")
+        .with_source_file(tmp_path / "data.csv", "/data/")
+        .with_code_bundle()
+    )
+    assert read(image, tmp_path).steps == (
+        AptInstall(("git", "curl")),
+        PipInstall(("pandas<3,>=2", "ruff"), extra_indexes=("http://extra.example/simple",), pre=True),
+        EnvVars((("A", "b"), ("PATH", "/x:$PATH"))),
+        WorkDir("/srv"),
+        CopyFiles("src", "./src", True),
+        CopyFiles("data.csv", "/data/", False),
+    )
+
+
+def test_a_dockerignore_goes_to_the_folders_copied(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "ignore").write_text("# not these\n*.pyc\n\n!keep.pyc\n")
+    image = BASE.with_source_folder(tmp_path / "src").with_dockerignore(tmp_path / "ignore")
+    (step,) = read(image, tmp_path).steps
+    assert step == CopyFiles("src", "./src", True, ignore=("*.pyc", "!keep.pyc"))
+
+
+def test_a_requirements_file_with_hashes_and_includes(tmp_path: Path) -> None:
+    (tmp_path / "base.txt").write_text("click==8.1.0\n")
+    (tmp_path / "r.txt").write_text(
+        "-r base.txt\n--extra-index-url http://extra.example/simple\n"
+        f"# comment\nrich==13.0 \\\n    --hash=sha256:{'a' * 64}\n"
+    )
+    (step,) = read(BASE.with_requirements(tmp_path / "r.txt"), tmp_path).steps
+    assert step == PipInstall(
+        ("click==8.1.0", "rich==13.0"),
+        extra_indexes=("http://extra.example/simple",),
+        hashes=(("rich", ("a" * 64,)),),
+    )
+
+
+def test_a_uv_project_is_constrained_by_its_lock(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname="p"\nversion="1"\ndependencies=["httpx"]\n[project.optional-dependencies]\nx=["rich"]\n'
+    )
+    (tmp_path / "uv.lock").write_text(
+        "version = 1\n"
+        '[[package]]\nname="httpx"\nversion="0.28.1"\nsource={registry="r"}\n'
+        '[[package]]\nname="twice"\nversion="1"\nsource={registry="r"}\n'
+        '[[package]]\nname="twice"\nversion="2"\nsource={registry="r"}\n'
+        '[[package]]\nname="p"\nversion="1"\nsource={virtual="."}\n'
+    )
+    image = BASE.with_uv_project(tmp_path / "pyproject.toml", extra_args="--extra x")
+    (step,) = read(image, tmp_path).steps
+    assert step == PipInstall(("httpx", "rich"), constraints=("httpx==0.28.1",))
+
+
+def test_a_uv_script(tmp_path: Path) -> None:
+    script = tmp_path / "s.py"
+    script.write_text(
+        '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["flyte", "rich"]\n# ///\nprint()\n'
+    )
+    recipe = read(flyte.Image.from_uv_script(script, name="s", python_version=(3, 13)), tmp_path)
+    assert recipe.steps == (PipInstall(("flyte", "rich")),)
+    assert (recipe.python, recipe.flyte) == ("3.13", None)
+
+
+def make_dockerfile(folder: Path) -> flyte.Image:
+    (folder / "Dockerfile").write_text("FROM x")
+    return flyte.Image.from_dockerfile(folder / "Dockerfile", registry="r", name="n")
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "way_out"),
+    [
+        (make_dockerfile, "from_dockerfile(Dockerfile)", "from_debian_base"),
+        (lambda _: flyte.Image.from_base("registry.example/x:1"), "`registry.example/x:1`", "from_debian_base"),
+        (lambda _: "registry.example/x:1", "`registry.example/x:1`", "from_debian_base"),
+        (lambda _: flyte.Image.from_ref_name("mine"), "from_ref_name('mine')", "from_debian_base"),
+        (lambda _: flyte.Image.from_debian_base(python_version=(3, 12)), "no Debian release", "python_version=(3, 13)"),
+        (lambda _: BASE.with_commands(["make", "x"]), "layer Commands cannot be made hermetic: `make`", "with_source"),
+        (lambda _: BASE.with_pip_packages("x @ http://h.example/x.whl"), "installs from a location", "publish it"),
+        (lambda _: BASE.with_pip_packages("x", extra_args="--no-deps"), "`--no-deps`", "index_url"),
+        (lambda _: BASE.with_pip_packages("x", secret_mounts=["S"]), "mounts secrets", "netrc"),
+        (lambda _: BASE.with_apt_packages("x", secret_mounts=["S"]), "mounts secrets", "apt's own"),
+    ],
+)
+def test_what_cannot_be_hermetic_is_refused_with_a_way_out(
+    make: Callable[[Path], flyte.Image | str], said: str, way_out: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RefusedError, match=re.escape(said)) as e:
+        read(make(tmp_path), tmp_path)
+    assert e.value.exit_code == 7
+    assert e.value.hint is not None
+    assert way_out in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (BASE.with_pip_packages("not a requirement!"), "`not a requirement!` is not a requirement"),
+        (BASE.with_apt_packages("git=1.0"), "`git=1.0` is not the name of a Debian package"),
+        (BASE.with_source_file(Path("/nowhere/x")), "/nowhere/x is not a file to copy"),
+        (BASE.with_requirements("/nowhere/r.txt"), "/nowhere/r.txt: cannot be read"),
+        (BASE.with_dockerignore(Path("/nowhere/.dockerignore")), "/nowhere/.dockerignore does not exist"),
+    ],
+)
+def test_what_is_wrong_in_the_users_files_says_where(image: flyte.Image, said: str) -> None:
+    with pytest.raises(LoadError, match=re.escape(said)):
+        read(image)
+
+
+def test_an_unknown_layer_class_is_named() -> None:
+    layer_class = type(BASE.with_workdir("/x")._layers[0]).__mro__[1]
+    novel = dataclasses.make_dataclass("Teleport", [("to", str)], bases=(layer_class,), frozen=True, kw_only=True)
+    with pytest.raises(RefusedError, match="layer Teleport"):
+        read(BASE.clone(name="x", addl_layer=novel(to="moon")))
+
+
+def test_an_unknown_field_of_a_known_layer_is_named() -> None:
+    """An SDK that learns a new option must not have it dropped from our images."""
+    known = type(BASE.with_pip_packages("a")._layers[0])
+    newer = dataclasses.make_dataclass("PipPackages", [("cuda", str, "12")], bases=(known,), frozen=True, kw_only=True)
+    with pytest.raises(RefusedError, match="PipPackages has a field `cuda`"):
+        read(BASE.clone(name="x", addl_layer=newer(packages=("a",))))
+
+
+def test_every_layer_class_of_the_sdk_is_read_or_has_a_way_out() -> None:
+    """Contract with the installed SDK: a new layer class fails here before it fails a user."""
+    import flyte._image as module
+
+    from flyte_build import images
+
+    def leaves(cls: type) -> set[str]:
+        return {cls.__name__}.union(*(leaves(c) for c in cls.__subclasses__() if c.__module__ == module.__name__))
+
+    ours = set(images._READERS) | set(images._WAYS_OUT) | {"DockerIgnore"}
+    assert leaves(module.Layer) - {"Layer", "PipOption"} == ours
