@@ -1,0 +1,66 @@
+"""Law 8: every decision carries its reason, every error what was expected, found, where, and what to do."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+from click.testing import CliRunner
+
+import flyte_build
+from flyte_build import errors
+from flyte_build.cli.app import cli
+from flyte_build.planning.plan import make_plan
+from tests.planning.test_plan import FOLD, MSA, MULTI, FakeCache
+
+PACKAGE = Path(flyte_build.__file__).parent
+ERRORS = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.FlyteBuildError)]
+
+
+def test_every_image_of_a_plan_has_a_reason() -> None:
+    cache = FakeCache()
+    cache.images = {FOLD.hash}
+    cache.last = {"multi_env": MULTI.spec}
+    assert all(image.why for image in make_plan([FOLD, MSA, MULTI], cache).images)
+
+
+def test_every_exit_code_is_documented_in_help() -> None:
+    text = CliRunner().invoke(cli, ["--help"]).output
+    documented = {int(line.split()[0]) for line in text.splitlines() if line.strip()[:1].isdigit()}
+    assert {c.exit_code for c in ERRORS} <= documented
+
+
+def test_kinds_of_errors_have_exit_codes_of_their_own() -> None:
+    """A script tells them apart by the code; only the two abstract ones share with a concrete one."""
+    concrete = [c for c in ERRORS if c not in (errors.FlyteBuildError, errors.UserError)]
+    codes = [c.exit_code for c in concrete]
+    assert len(set(codes)) == len(codes)
+    assert 1 not in codes, "1 is kept for our own bugs"
+
+
+def _raises() -> Iterator[tuple[str, ast.Call]]:
+    names = {c.__name__ for c in ERRORS} | {"AssembleError"}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+
+
+def _literal_end(node: ast.expr) -> str | None:
+    """The last literal piece of a message, where it can be told without running it."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr) and node.values and isinstance(node.values[-1], ast.Constant):
+        return str(node.values[-1].value)
+    return None
+
+
+def test_messages_are_there_and_end_without_a_period() -> None:
+    sites = list(_raises())
+    assert len(sites) > 100, "the walk finds the errors"
+    empty = [where for where, call in sites if not call.args]
+    assert empty == []
+    periods = [where for where, call in sites if (_literal_end(call.args[0]) or "").endswith((".", "\n"))]
+    assert periods == []
