@@ -1,9 +1,8 @@
-"""The lock file: the contract between locking and everything after it.
+"""The lock file: ``lockfiles/<environment>.json``.
 
-``lockfiles/<environment>.json`` is JSON laid out for review: one artifact a line, sorted, the same
-bytes for the same content. It names content (file name, version, size in bytes, SHA-256) and never a
-location: law 1. Reading checks everything; a lock that was edited by hand into something inconsistent
-is an error that says where, not a surprise later.
+JSON laid out for review: one artifact a line, sorted, the same bytes for the same content. Reading checks
+everything; a lock that was edited by hand into something inconsistent is an error that says where, not a
+surprise later. What a lock means is in ``lock``.
 """
 
 from __future__ import annotations
@@ -13,170 +12,18 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from ..canonical import Json, digest
 from ..errors import LockError
-from ..recipe import Recipe, differences
+from .lock import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel
 
-__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel", "lock_path", "read", "read_all", "write"]
-
-SCHEMA = 1
+__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel", "lock_path", "parse", "read", "write"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
 _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
-
-
-@dataclass(frozen=True, slots=True)
-class LockedWheel:
-    """One wheel: ``name`` normalised (PEP 503), ``size`` in bytes, ``sha256`` in hex.
-
-    ``step`` is the earliest pip step of the recipe whose closure holds it (0: the flyte runtime), which
-    decides the layer it lies in, so that images that extend one another share layers (law 7).
-    """
-
-    name: str
-    version: str
-    file: str
-    size: int
-    sha256: str
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class LockedDeb:
-    """One Debian package.
-
-    ``archive`` is ``debian`` or ``debian-security``; with ``component``, ``source`` and ``file`` it gives
-    the pool path on any mirror. ``base`` tells the base's packages from those asked for by name.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    file: str
-    size: int
-    sha256: str
-    source: str
-    archive: str
-    component: str
-    base: bool
-
-    @property
-    def pool_path(self) -> str:
-        """The path below an archive's root, by Debian's pool rule (``liba`` → ``liba``, else first letter)."""
-        prefix = self.source[:4] if self.source.startswith("lib") else self.source[:1]
-        return f"pool/{self.component}/{prefix}/{self.source}/{self.file}"
-
-
-@dataclass(frozen=True, slots=True)
-class LockedPlatform:
-    """Everything one platform's image is made of. ``snapshot`` is ``YYYYMMDDTHHMMSSZ`` of the Debian archive."""
-
-    suite: str
-    snapshot: str
-    debs: tuple[LockedDeb, ...]
-    wheels: tuple[LockedWheel, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """One environment's lock. ``recipe`` is the canonical recipe it answers, ``apart`` why the environment
-    was not solved with the others (``None``: it was)."""
-
-    environment: str
-    recipe: Json
-    resolver: str
-    resolver_version: str
-    cutoff: str | None
-    platforms: Mapping[str, LockedPlatform]
-    apart: str | None = None
-    extra: Mapping[str, Json] = field(default_factory=dict)
-
-    @property
-    def python(self) -> str:
-        return str(cast("dict[str, Json]", self.recipe)["python"])
-
-    @property
-    def fingerprint(self) -> str:
-        return digest(self.recipe)
-
-    def answers(self, recipe: Recipe) -> bool:
-        return self.fingerprint == recipe.fingerprint
-
-    def staleness(self, recipe: Recipe) -> list[str]:
-        """What changed since this lock was made, one line each; empty when it still answers ``recipe``."""
-        return [] if self.answers(recipe) else differences(self.recipe, recipe.to_json()) or ["the recipe"]
-
-    # -- serialisation -------------------------------------------------------------------------
-
-    def to_json(self) -> dict[str, Json]:
-        platforms: dict[str, Json] = {}
-        for name, platform in sorted(self.platforms.items()):
-            platforms[name] = {
-                "suite": platform.suite,
-                "snapshot": platform.snapshot,
-                "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],
-                "wheels": [_wheel_json(w) for w in sorted(platform.wheels, key=lambda w: w.name)],
-            }
-        out: dict[str, Json] = {
-            "schema": SCHEMA,
-            "environment": self.environment,
-            "fingerprint": self.fingerprint,
-            "recipe": self.recipe,
-            "resolver": {"name": self.resolver, "version": self.resolver_version},
-            "cutoff": self.cutoff,
-            "platforms": platforms,
-        }
-        if self.apart is not None:
-            out["apart"] = self.apart
-        out.update(self.extra)
-        return out
-
-    def text(self) -> str:
-        """The file's text: two-space indent, but one artifact or step a line."""
-        return _layout(self.to_json(), 0) + "\n"
-
-
-def _wheel_json(w: LockedWheel) -> Json:
-    return {
-        "name": w.name,
-        "version": w.version,
-        "file": w.file,
-        "size": w.size,
-        "sha256": w.sha256,
-        "step": w.step,
-    }
-
-
-def _deb_json(d: LockedDeb) -> Json:
-    return {
-        "name": d.name,
-        "version": d.version,
-        "architecture": d.architecture,
-        "file": d.file,
-        "size": d.size,
-        "sha256": d.sha256,
-        "source": d.source,
-        "archive": d.archive,
-        "component": d.component,
-        "base": d.base,
-    }
-
-
-def _layout(value: Json, depth: int) -> str:
-    """Objects and arrays are opened only where reviewers read them; leaves stay on one line."""
-    pad = "  " * (depth + 1)
-    if isinstance(value, dict) and depth < 3 and value:
-        rows = [f"{pad}{json.dumps(k)}: {_layout(v, depth + 1)}" for k, v in value.items()]
-        return "{\n" + ",\n".join(rows) + "\n" + "  " * depth + "}"
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        rows = [f"{pad}{json.dumps(v, ensure_ascii=False)}" for v in value]
-        return "[\n" + ",\n".join(rows) + "\n" + "  " * depth + "]"
-    return json.dumps(value, ensure_ascii=False)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -343,10 +190,6 @@ def read(directory: Path, environment: str) -> Lock | None:
             hint="a lock is named after its environment; run `flyte-build lock` again",
         )
     return lock
-
-
-def read_all(directory: Path, environments: list[str]) -> dict[str, Lock | None]:
-    return {name: read(directory, name) for name in environments}
 
 
 def write(directory: Path, lock: Lock) -> bool:

@@ -1,0 +1,166 @@
+"""What a lock holds, as values: the contract between locking and everything after it.
+
+A lock names content (file name, version, size in bytes, SHA-256) and never a location: law 1. ``lockfile``
+writes it and reads it back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from ..canonical import Json, digest
+from ..recipe import Recipe, differences
+
+__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LockedWheel:
+    """One wheel: ``name`` normalised (PEP 503), ``size`` in bytes, ``sha256`` in hex.
+
+    ``step`` is the earliest pip step of the recipe whose closure holds it (0: the flyte runtime), which
+    decides the layer it lies in, so that images that extend one another share layers (law 7).
+    """
+
+    name: str
+    version: str
+    file: str
+    size: int
+    sha256: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockedDeb:
+    """One Debian package.
+
+    ``archive`` is ``debian`` or ``debian-security``; with ``component``, ``source`` and ``file`` it gives
+    the pool path on any mirror. ``base`` tells the base's packages from those asked for by name.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    file: str
+    size: int
+    sha256: str
+    source: str
+    archive: str
+    component: str
+    base: bool
+
+    @property
+    def pool_path(self) -> str:
+        """The path below an archive's root, by Debian's pool rule (``liba`` → ``liba``, else first letter)."""
+        prefix = self.source[:4] if self.source.startswith("lib") else self.source[:1]
+        return f"pool/{self.component}/{prefix}/{self.source}/{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPlatform:
+    """Everything one platform's image is made of. ``snapshot`` is ``YYYYMMDDTHHMMSSZ`` of the Debian archive."""
+
+    suite: str
+    snapshot: str
+    debs: tuple[LockedDeb, ...]
+    wheels: tuple[LockedWheel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One environment's lock. ``recipe`` is the canonical recipe it answers, ``apart`` why the environment
+    was not solved with the others (``None``: it was)."""
+
+    environment: str
+    recipe: Json
+    resolver: str
+    resolver_version: str
+    cutoff: str | None
+    platforms: Mapping[str, LockedPlatform]
+    apart: str | None = None
+
+    @property
+    def python(self) -> str:
+        return str(cast("dict[str, Json]", self.recipe)["python"])
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.recipe)
+
+    def answers(self, recipe: Recipe) -> bool:
+        return self.fingerprint == recipe.fingerprint
+
+    def staleness(self, recipe: Recipe) -> list[str]:
+        """What changed since this lock was made, one line each; empty when it still answers ``recipe``."""
+        return [] if self.answers(recipe) else differences(self.recipe, recipe.to_json()) or ["the recipe"]
+
+    # -- serialisation -------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Json]:
+        platforms: dict[str, Json] = {}
+        for name, platform in sorted(self.platforms.items()):
+            platforms[name] = {
+                "suite": platform.suite,
+                "snapshot": platform.snapshot,
+                "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],
+                "wheels": [_wheel_json(w) for w in sorted(platform.wheels, key=lambda w: w.name)],
+            }
+        out: dict[str, Json] = {
+            "schema": SCHEMA,
+            "environment": self.environment,
+            "fingerprint": self.fingerprint,
+            "recipe": self.recipe,
+            "resolver": {"name": self.resolver, "version": self.resolver_version},
+            "cutoff": self.cutoff,
+            "platforms": platforms,
+        }
+        if self.apart is not None:
+            out["apart"] = self.apart
+        return out
+
+    def text(self) -> str:
+        """The file's text: two-space indent, but one artifact or step a line."""
+        return _layout(self.to_json(), 0) + "\n"
+
+
+def _wheel_json(w: LockedWheel) -> Json:
+    return {
+        "name": w.name,
+        "version": w.version,
+        "file": w.file,
+        "size": w.size,
+        "sha256": w.sha256,
+        "step": w.step,
+    }
+
+
+def _deb_json(d: LockedDeb) -> Json:
+    return {
+        "name": d.name,
+        "version": d.version,
+        "architecture": d.architecture,
+        "file": d.file,
+        "size": d.size,
+        "sha256": d.sha256,
+        "source": d.source,
+        "archive": d.archive,
+        "component": d.component,
+        "base": d.base,
+    }
+
+
+def _layout(value: Json, depth: int) -> str:
+    """Objects and arrays are opened only where reviewers read them; leaves stay on one line."""
+    pad = "  " * (depth + 1)
+    if isinstance(value, dict) and depth < 3 and value:
+        rows = [f"{pad}{json.dumps(k)}: {_layout(v, depth + 1)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(rows) + "\n" + "  " * depth + "}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        rows = [f"{pad}{json.dumps(v, ensure_ascii=False)}" for v in value]
+        return "[\n" + ",\n".join(rows) + "\n" + "  " * depth + "]"
+    return json.dumps(value, ensure_ascii=False)
