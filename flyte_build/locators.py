@@ -1,0 +1,179 @@
+"""Where an artifact's bytes may be had: configuration, never part of a lock (law 1).
+
+A locator names places and says how to ask each; it fetches nothing and trusts nothing. Places are given one after the
+other, because asking an index costs a request. Local files are places too, as ``file:`` URLs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import httpx
+
+from .derivation import Artifact
+from .errors import FetchError
+from .indexes import IndexClient, IndexSettings
+from .indexes import configured as configured_indexes
+from .locking.lockfile import Lock, LockedDeb, LockedWheel
+from .mirrors import Mirrors
+from .mirrors import configured as configured_mirrors
+from .recipe import Recipe
+
+__all__ = ["DebLocator", "FileLocator", "Locator", "Locators", "Place", "Stream", "WheelLocator"]
+
+Stream: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[httpx.Response]]
+"""GET a URL with these headers: an open response, its body unread. May raise ``httpx`` errors and ``FetchError``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Somewhere the bytes may be. ``stream`` asks an http(s) ``url``; ``None`` for ``file:``."""
+
+    url: str
+    stream: Stream | None = None
+
+
+class Locator(Protocol):
+    """Names places for artifacts. Called from several threads."""
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        """Places to try, likeliest first; none where the artifact is not this locator's kind.
+
+        May raise :class:`FlyteBuildError` where no place can be named, with the reason.
+        """
+
+    def close(self) -> None:
+        """Let go of connections; the next question may open new ones."""
+
+
+class Locators:
+    """Several locators, asked in order."""
+
+    def __init__(self, *locators: Locator) -> None:
+        self._locators = locators
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        for locator in self._locators:
+            yield from locator.places(artifact)
+
+    def close(self) -> None:
+        for locator in self._locators:
+            locator.close()
+
+
+class FileLocator:
+    """Wheels and packages in files on this machine, by file name."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = {path.name: path for path in paths}
+
+    @classmethod
+    def wheels(cls, recipes: Iterable[Recipe], root: Path) -> FileLocator:
+        """The local wheels of these recipes, whose paths are relative to ``root``."""
+        return cls(root / wheel for recipe in recipes for step in recipe.pip_steps for wheel in step.wheels)
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        path = self._paths.get(artifact.file)
+        if artifact.source is not None and path is not None:
+            yield Place(path.absolute().as_uri())
+
+    def close(self) -> None:
+        return None
+
+
+class WheelLocator:
+    """Wheels, from the package indexes that are configured or that a recipe names (:mod:`flyte_build.indexes`)."""
+
+    def __init__(self, settings: Sequence[IndexSettings]) -> None:
+        self._settings = tuple(dict.fromkeys(settings))
+        self._guard = threading.Lock()
+        self._clients: dict[IndexSettings, IndexClient] = {}
+
+    @classmethod
+    def of(cls, recipes: Iterable[Recipe], root: Path) -> WheelLocator:
+        """For these recipes: what all of them name together first (they are locked together), then each, then none."""
+        every = list(recipes)
+        base = configured_indexes(root)
+        return cls([_settings(base, every), *(_settings(base, [recipe]) for recipe in every), base])
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        if not isinstance(artifact.source, LockedWheel):
+            return
+        found = False
+        errors: list[FetchError] = []
+        for settings in self._settings:
+            client = self._client(settings)
+            try:
+                for location in client.locate(artifact.file, artifact.sha256):
+                    found = True
+                    yield Place(location.url, None if location.url.startswith("file:") else client.stream)
+            except FetchError as e:
+                errors.append(e)
+        if errors:
+            raise errors[0]
+        if not found:
+            raise self._client(self._settings[0]).nowhere(artifact.file, artifact.sha256)
+
+    def _client(self, settings: IndexSettings) -> IndexClient:
+        with self._guard:
+            if settings not in self._clients:
+                self._clients[settings] = IndexClient(settings)
+            return self._clients[settings]
+
+    def close(self) -> None:
+        with self._guard:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+
+def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:
+    steps = [step for recipe in recipes for step in recipe.pip_steps]
+    own = [step.index for step in steps if step.index is not None]
+    extra = [url for step in steps for url in step.extra_indexes]
+    keep = any(step.index is None for step in steps) or any(recipe.flyte is not None for recipe in recipes)
+    return base.for_recipe(list(dict.fromkeys(own)), list(dict.fromkeys(extra)), keep_default=keep)
+
+
+class DebLocator:
+    """Debian packages, from the configured mirrors and the snapshot archive (:mod:`flyte_build.mirrors`)."""
+
+    def __init__(self, snapshots: Iterable[str], mirrors: Mirrors | None = None) -> None:
+        self._snapshots = tuple(dict.fromkeys(snapshots))
+        self._mirrors = mirrors
+        self._guard = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    @classmethod
+    def of(cls, locks: Iterable[Lock]) -> DebLocator:
+        """For the packages of these locks."""
+        return cls(p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()))
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        if not isinstance(artifact.source, LockedDeb):
+            return
+        with self._guard:
+            if self._mirrors is None:
+                self._mirrors = configured_mirrors()
+            mirrors = self._mirrors
+        urls = [url for snapshot in self._snapshots for url in mirrors.pool_urls(artifact.source, snapshot)]
+        for url in dict.fromkeys(urls):
+            yield Place(url, self._stream)
+
+    def _stream(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
+        with self._guard:
+            if self._client is None:
+                assert self._mirrors is not None
+                self._client = self._mirrors.client()
+            return self._client.stream("GET", url, headers=dict(headers))
+
+    def close(self) -> None:
+        with self._guard:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()

@@ -1,0 +1,208 @@
+"""Writing into the store, for the time of one piece of work.
+
+A session holds a shared lock on the store (``gc`` takes it alone) and a folder of its own in ``tmp``, with a lock
+that the kernel drops when the process dies; opening a session sweeps the folders of the dead. Bytes are
+verified by whoever brings them, before a ``put``. Order is what makes a crash harmless: bytes are on the
+disk before a realisation says so, and a realisation before the index names it. Never hashes what it is given
+twice, never removes what is in use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..canonical import Json, canonical
+from ..derivation import ImageDerivation
+from ..errors import StoreError
+from . import layout, locks
+from .files import fsync_directory, publish, storing
+from .realisations import ImageRealisation, LayerRealisation, Realisation, encode, hexadecimal
+
+if TYPE_CHECKING:
+    from .store import Store
+
+__all__ = ["Session"]
+
+_OWNER = "owner"
+
+
+class Session:
+    """See :meth:`Store.session`. Methods may be called from several threads."""
+
+    def __init__(self, store: Store, cancelled: Callable[[], bool] | None = None) -> None:
+        self.store = store
+        self._cancelled = cancelled
+        self._counter = itertools.count()
+        self._dirty: set[Path] = set()
+        self._guard = threading.Lock()
+        self._share: int | None = None
+        self._owner: int | None = None
+        self._directory: Path | None = None
+        with storing(store.root):
+            _prepare(store)
+            self._share = locks.acquire(store.locks / "store", shared=True, cancelled=cancelled)
+            try:
+                # Creating a folder and locking it must look like one step to whoever sweeps.
+                with locks.held(store.locks / "tmp", cancelled=cancelled):
+                    sweep(store)
+                    _create(store.oci / "oci-layout", layout.LAYOUT, store.tmp)
+                    _create(store.oci / "index.json", layout.dump(layout.empty_index()), store.tmp)
+                    self._directory = Path(tempfile.mkdtemp(prefix="session-", dir=store.tmp))
+                    self._owner = locks.acquire(self._directory / _OWNER)
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Remove the session's temporary files and give up the store."""
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        for handle in (self._owner, self._share):
+            if handle is not None:
+                os.close(handle)
+        self._owner = self._share = self._directory = None
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def temporary(self, name: str = "file") -> Path:
+        """A path for a new file or folder in the session's own folder, used by nobody else."""
+        assert self._directory is not None, "the session is closed"
+        return self._directory / f"{next(self._counter)}-{name}"
+
+    def put(self, temporary: Path, final: Path, mode: int = 0o444) -> Path:
+        """Publish verified bytes under their final name. Where they already are, the new ones win: same bytes."""
+        with storing(final):
+            publish(temporary, final, mode)
+        with self._guard:
+            self._dirty.add(final.parent)
+        return final
+
+    def put_bytes(self, data: bytes, final: Path, mode: int = 0o444) -> Path:
+        """Publish ``data``, whole or not at all."""
+        temporary = self.temporary()
+        with storing(temporary, len(data)):
+            temporary.write_bytes(data)
+        return self.put(temporary, final, mode)
+
+    def put_artifact(self, temporary: Path, sha256: str) -> Path:
+        """Publish a file whose SHA-256 the caller has checked."""
+        return self.put(temporary, self.store.artifact_path(sha256))
+
+    def put_blob(self, data: bytes) -> str:
+        """Publish a config or a manifest; its digest."""
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        if self.store.blob(digest, len(data)) is None:
+            self.put_bytes(data, self.store.blob_path(digest))
+        return digest
+
+    def sync(self) -> None:
+        """Make all names published so far durable."""
+        with self._guard:
+            dirty, self._dirty = self._dirty, set()
+        for directory in sorted(dirty):
+            with storing(directory):
+                fsync_directory(directory)
+
+    # -- realisations --------------------------------------------------------------------------
+
+    @contextmanager
+    def making(self, derivation: str, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold the derivation: of two builds that make the same thing, one waits, then finds it made."""
+        path = self.store.locks / hexadecimal(derivation)
+        with storing(path):
+            handle = locks.acquire(path, cancelled=self._cancelled, waiting=waiting)
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def put_layer(self, derivation: str, made: LayerRealisation, listing: Mapping[str, str], blob: Path) -> None:
+        """Publish a layer: its blob (a temporary file with ``made``'s digest), its listing, its realisation."""
+        found = blob.stat().st_size
+        if found != made.size:
+            raise StoreError(f"{blob}: expected a layer of {made.size} bytes, found {found}")
+        if self.store.blob(made.digest, made.size) is None:
+            self.put(blob, self.store.blob_path(made.digest))
+        else:
+            blob.unlink()
+        packed = zlib.compress(json.dumps(dict(listing), ensure_ascii=False).encode(), 1)
+        self.put_bytes(packed, self.store.listings / hexadecimal(derivation))
+        self._realise(derivation, made)
+
+    def put_image(self, image: ImageDerivation, made: ImageRealisation) -> None:
+        """Publish an image whose blobs are stored: its derivation, then its realisation."""
+        record: dict[str, Json] = {
+            "environment": image.environment,
+            "platform": image.platform,
+            "layers": [{"hash": x.hash, "artifacts": [a.sha256 for a in x.artifacts]} for x in image.layers],
+            "spec": cast(Json, dict(image.spec)),
+        }
+        packed = zlib.compress(canonical(record), 1)
+        self.put_bytes(packed, self.store.realisations / f"{hexadecimal(image.hash)}.derivation")
+        self._realise(image.hash, made)
+
+    def _realise(self, derivation: str, made: Realisation) -> None:
+        self.sync()
+        self.put_bytes(encode(made), self.store.realisations / f"{hexadecimal(derivation)}.json")
+        self.sync()
+
+    def tag(self, image: ImageDerivation, made: ImageRealisation) -> None:
+        """Let the index name the image; nothing is written where it already does."""
+        entry = layout.descriptor(made.manifest, made.size, image.environment, image.platform, image.hash)
+        if entry in layout.manifests(self.store.index()):
+            return
+        self.sync()
+        with storing(self.store.oci), locks.held(self.store.locks / "index", cancelled=self._cancelled):
+            self.put_index(layout.put(self.store.index(), entry))
+        self.sync()
+
+    def put_index(self, index: layout.Document) -> None:
+        """Replace ``index.json``. The caller holds ``locks/index``. Writable, as other tools may write it too."""
+        self.put_bytes(layout.dump(index), self.store.oci / "index.json", 0o644)
+
+
+def _prepare(store: Store) -> None:
+    folders = (
+        *(store.blobs, store.artifacts, store.realisations, store.listings),
+        *(store.used, store.locks, store.partial),
+    )
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _create(final: Path, data: bytes, folder: Path) -> None:
+    if final.exists():
+        return
+    handle, name = tempfile.mkstemp(prefix="session-", dir=folder)
+    with os.fdopen(handle, "wb") as f:
+        f.write(data)
+    publish(Path(name), final, 0o644)
+
+
+def sweep(store: Store) -> int:
+    """Remove what dead sessions left in ``tmp``; how many. The caller holds ``locks/tmp``."""
+    swept = 0
+    for path in store.tmp.glob("session-*"):
+        handle = None
+        if path.is_dir():
+            with suppress(FileNotFoundError):
+                handle = locks.try_acquire(path / _OWNER)
+            if handle is None:
+                continue
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(handle)
+        else:
+            path.unlink(missing_ok=True)
+        swept += 1
+    return swept

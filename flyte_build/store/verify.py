@@ -1,0 +1,204 @@
+"""Hash everything again, and check that what refers to bytes refers to bytes that are there.
+
+What is corrupt is named and moved aside into ``corrupt/``; because a realisation without its blobs counts as absent,
+the next build makes it again. Never deletes, never repairs by guessing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from ..reporting import Progress, Reporter
+from . import layout, locks
+from .files import hash_file, human, storing
+from .realisations import ImageRealisation, LayerRealisation, decode
+
+if TYPE_CHECKING:
+    from .store import Store
+
+__all__ = ["Finding", "Verification", "verify"]
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong: ``path`` in the store, ``problem`` in words, ``moved`` where it is now (``None``: left)."""
+
+    path: Path
+    problem: str
+    moved: Path | None = None
+
+    def __str__(self) -> str:
+        where = f"; moved to {self.moved}" if self.moved else ""
+        return f"{self.path}: {self.problem}{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How much was hashed, and what was found wrong (sorted by path)."""
+
+    files: int
+    size: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+def verify(store: Store, reporter: Reporter) -> Verification:
+    """Check ``store`` whole. Raises :class:`StoreError` only where it cannot be read at all."""
+    with store.reading():
+        named = [*_named(store.artifacts), *_named(store.blobs)]
+        total = sum(size for _, size in named)
+        with reporter.work("verify the store", total, unit="bytes") as progress:
+            hashed = _hash_all(store, named, _Locked(progress))
+        others = [*_check_realisations(store), *_check_images(store), *_check_index(store)]
+        findings = sorted([*hashed, *others], key=lambda f: str(f.path))
+    for finding in findings:
+        reporter.warn(str(finding))
+    reporter.note(f"{len(named)} files, {human(total)} verified, {len(findings)} findings")
+    return Verification(len(named), total, tuple(findings))
+
+
+class _Locked:
+    """A progress that several threads may advance."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._guard = threading.Lock()
+
+    def advance(self, amount: int) -> None:
+        with self._guard:
+            self._progress.advance(amount)
+
+
+def _named(folder: Path) -> list[tuple[Path, int]]:
+    with storing(folder):
+        if not folder.is_dir():
+            return []
+        return [(Path(e.path), e.stat().st_size) for e in sorted(os.scandir(folder), key=lambda e: e.name)]
+
+
+def _hash_all(store: Store, named: list[tuple[Path, int]], progress: _Locked) -> list[Finding]:
+    def one(path: Path) -> Finding | None:
+        if not _HEX.fullmatch(path.name):
+            return Finding(path, "expected a file named by its SHA-256", _aside(store, path))
+        try:
+            found, size = hash_file(path, progress.advance)
+        except OSError as e:
+            return Finding(path, f"cannot be read: {e.strerror or e}", _aside(store, path))
+        if found == path.name:
+            return None
+        return Finding(path, f"expected SHA-256 {path.name}, found {found} ({size} bytes)", _aside(store, path))
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        return [finding for finding in pool.map(one, [path for path, _ in named]) if finding]
+
+
+def _aside(store: Store, path: Path) -> Path | None:
+    """Move a bad file out of the way, under a name that says where it was; ``None`` where that is not allowed."""
+    try:
+        store.corrupt.mkdir(exist_ok=True)
+        name = "-".join(path.relative_to(store.root).parts)
+        for number in range(1, 1000):
+            target = store.corrupt / f"{name}.{number}"
+            if not target.exists():
+                os.replace(path, target)
+                return target
+    except OSError:
+        pass
+    return None
+
+
+def _check_realisations(store: Store) -> Iterator[Finding]:
+    """Every realisation can be read, and points to blobs of the sizes it states."""
+    for path, _ in _named(store.realisations):
+        if path.suffix == ".derivation":
+            if _HEX.fullmatch(path.stem) and store.derivation(f"sha256:{path.stem}") is None:
+                yield Finding(path, "expected an image's derivation, found something else", _aside(store, path))
+            continue
+        found = decode(path.read_bytes()) if _HEX.fullmatch(path.stem) else None
+        if found is None:
+            yield Finding(path, "expected a realisation, found something else", _aside(store, path))
+            continue
+        if isinstance(found, LayerRealisation):
+            digest, size = found.digest, found.size
+        else:
+            digest, size = found.manifest, found.size
+        blob = store.blob(digest)
+        if blob is None:
+            yield Finding(path, f"its blob {digest} is not here", _aside(store, path))
+        elif blob.stat().st_size != size:
+            yield Finding(path, f"expected {size} bytes in {digest}, found {blob.stat().st_size}", _aside(store, path))
+        elif isinstance(found, LayerRealisation):
+            try:
+                store.listing(f"sha256:{path.stem}")
+            except StoreError as e:
+                yield Finding(store.listings / path.stem, e.message, _aside(store, store.listings / path.stem))
+
+
+def _check_images(store: Store) -> Iterator[Finding]:
+    """Every realised image is whole: manifest, config, layers."""
+    for path, _ in _named(store.realisations):
+        if path.suffix != ".json":
+            continue
+        found = decode(path.read_bytes())
+        if isinstance(found, ImageRealisation):
+            for missing in _missing(store, found.manifest):
+                yield Finding(path, f"the image needs {missing}, which is not here as stated", _aside(store, path))
+                break
+
+
+def _missing(store: Store, digest: str) -> Iterator[str]:
+    manifest = store.manifest(digest)
+    if manifest is None:
+        yield digest
+        return
+    for needed, size in layout.references(manifest):
+        if not store.blob(needed, size):
+            yield needed
+
+
+def _check_index(store: Store) -> Iterator[Finding]:
+    """``index.json`` is an index, and names nothing that is gone; our own broken entries are taken out."""
+    path = store.oci / "index.json"
+    if not path.is_file():
+        return
+    if layout.parse(path.read_bytes()) is None:
+        yield Finding(path, "expected an OCI index, found something else", _aside(store, path))
+        return
+    for entry in layout.manifests(store.index()):
+        name = layout.annotation(entry, layout.REF_NAME) or "an image without a name"
+        if not isinstance(entry.get("digest"), str):
+            yield Finding(path, f"{name}: expected a digest, found {entry.get('digest')!r}")
+            continue
+        try:
+            gone = next(_missing(store, entry["digest"]), None)
+        except ValueError as e:
+            yield Finding(path, f"{name}: {e}")
+            continue
+        if gone is not None:
+            removed = layout.annotation(entry, layout.DERIVATION) is not None and _untag(store, entry)
+            done = "; the name was taken out" if removed else ""
+            yield Finding(path, f"{name} needs {gone}, which is not here as stated{done}")
+
+
+def _untag(store: Store, entry: layout.Document) -> bool:
+    try:
+        with store.session() as session, locks.held(store.locks / "index"):
+            index = store.index()
+            rest = [m for m in layout.manifests(index) if m != entry]
+            session.put_index({**index, "manifests": rest})
+    except StoreError:
+        return False
+    return True
