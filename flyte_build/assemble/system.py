@@ -91,7 +91,7 @@ def system_entries(spec: Mapping[str, object], resolve: Resolve, scratch: str | 
     _venv(layer, debs, str(spec["python"]), str(spec["venv"]).strip("/"))
     layer.take(alternatives((deb.control for deb in debs), layer.tree))
     layer.take(dpkg_database(debs, layer.tree))
-    cache, links = ld_so_cache(layer.tree, _architecture(debs))
+    cache, links = ld_so_cache(layer.whole(), _architecture(debs))
     layer.take(links)
     layer.file("etc/ld.so.cache", cache)
     return layer.finish()
@@ -120,8 +120,16 @@ class _Layer:
         self.entries[path] = Entry(path, "symlink", 0o777, link=target)
 
     def text(self, path: str) -> str | None:
+        """A package's file, ``None`` where there is none."""
         entry = self.tree.file(path)
-        return None if entry is None else read(entry.content).decode("utf-8")
+        try:
+            return None if entry is None else read(entry.content).decode("utf-8")
+        except UnicodeDecodeError:
+            raise AssembleError(f"`{path}`: expected a text in UTF-8", self.tree.owners[path]) from None
+
+    def whole(self) -> Tree:
+        """The image's tree as it is with what this layer has so far."""
+        return Tree({**self.tree.entries, **self.entries}, self.tree.owners)
 
     def finish(self) -> list[Entry]:
         """Sorted, with the folders above each entry as the packages have them."""

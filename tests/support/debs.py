@@ -10,13 +10,14 @@ import gzip
 import hashlib
 import io
 import lzma
+import struct
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Directory", "Hardlink", "Special", "Symlink", "ar", "build_deb", "tar"]
+__all__ = ["Directory", "Hardlink", "Special", "Symlink", "ar", "build_deb", "shared_library", "tar"]
 
 
 @dataclass(frozen=True)
@@ -176,3 +177,29 @@ def _compress(data: bytes, compression: str) -> bytes:
     if compression == "none":
         return data
     return lzma.compress(data, preset=0)
+
+
+def shared_library(soname: str | None, *, machine: int = 62, bits: int = 64) -> bytes:
+    """The least ELF file that is a shared library: one segment, a dynamic section, one string table."""
+    wide = bits == 64
+    strings = b"\0" + (soname.encode() if soname else b"") + b"\0"
+    header_size, segment_size, tag = (64, 56, struct.Struct("<qQ")) if wide else (52, 32, struct.Struct("<iI"))
+    dynamic_at = header_size + 2 * segment_size
+    tags = [(14, 1)] if soname else []
+    strings_at = dynamic_at + (len(tags) + 2) * tag.size
+    base = 0x1000
+    dynamic = b"".join(tag.pack(*t) for t in [*tags, (5, base + strings_at), (0, 0)])
+    total = strings_at + len(strings)
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1, 1]) + bytes(9)
+    header = struct.pack(
+        "<HHIQQQIHHHHHH" if wide else "<HHIIIIIHHHHHH",
+        *(3, machine, 1, 0, header_size, 0, 0, header_size, segment_size, 2, 0, 0, 0),
+    )
+
+    def segment(kind: int, offset: int, size: int) -> bytes:
+        if wide:
+            return struct.pack("<IIQQQQQQ", kind, 5, offset, base + offset, base + offset, size, size, 0x1000)
+        return struct.pack("<IIIIIIII", kind, offset, base + offset, base + offset, size, size, 5, 0x1000)
+
+    load, section = segment(1, 0, total), segment(2, dynamic_at, len(dynamic))
+    return ident + header + load + section + dynamic + strings
