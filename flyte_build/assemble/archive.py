@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import AssembleError
 from .paths import check_path
@@ -30,8 +30,7 @@ _DESCRIPTOR, _PATCH, _UTF8 = 1 << 3, 1 << 5, 1 << 11
 _READ_LIMIT = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file of the archive: ``csize`` bytes at ``offset``, compressed by ``method``; ``mode`` as in ``st_mode``."""
 
     name: str

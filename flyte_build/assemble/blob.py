@@ -14,7 +14,7 @@ import queue
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
@@ -23,6 +23,7 @@ from .deflate import BLOCK, deflate, stored_block
 from .entries import Deflated, Entry, Plain
 from .errors import AssembleError
 from .reading import Reader
+from .tar import BLOCK as TAR_BLOCK
 from .tar import END, header, padding
 
 __all__ = ["BlobResult", "Inflate", "write_blob"]
@@ -31,8 +32,11 @@ __all__ = ["BlobResult", "Inflate", "write_blob"]
 _MEMBER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _BATCH = 512 << 10
 _CHUNK = 256 << 10
+_SMALL = 32 << 10
 _WHOLE = 1 << 20
 _STORED_CHUNK = 4 * BLOCK
+_32_BITS = 0xFFFFFFFF
+_trailer = struct.Struct("<II").pack
 
 
 class Inflate(Protocol):
@@ -68,7 +72,7 @@ class _Stream:
         self._hash = hashlib.sha256()
         self._parts: list[bytes] = []
         self._pending = 0
-        self._queue: queue.Queue[bytes | None] = queue.Queue(4)
+        self._queue: queue.Queue[list[bytes] | None] = queue.Queue(4)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._consume, daemon=True)
         self.size = 0
@@ -94,27 +98,42 @@ class _Stream:
     def _flush(self) -> None:
         if self._error is not None:
             raise self._error
-        parts = self._parts
-        self._queue.put(parts[0] if len(parts) == 1 else b"".join(parts))
+        self._queue.put(self._parts)
         self.size += self._pending
         self._parts, self._pending = [], 0
 
     def _consume(self) -> None:
-        while (data := self._queue.get()) is not None:
+        while (parts := self._queue.get()) is not None:
             if self._error is not None:
                 continue
             try:
-                self._hash.update(data)
-                if self._write is not None:
-                    rest = memoryview(data)
-                    while rest:  # an unbuffered file may take less than it is given
-                        rest = rest[self._write(rest) :]
+                for data in _coalesced(parts):
+                    self._hash.update(data)
+                    if self._write is not None:
+                        rest = memoryview(data)
+                        while rest:  # an unbuffered file may take less than it is given
+                            rest = rest[self._write(rest) :]
             except BaseException as e:
                 self._error = e
 
     @property
     def digest(self) -> str:
         return "sha256:" + self._hash.hexdigest()
+
+
+def _coalesced(parts: list[bytes]) -> Iterator[bytes]:
+    """``parts`` with small neighbours joined; large ones are not worth a copy."""
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < _SMALL:
+            small.append(part)
+            continue
+        if small:
+            yield b"".join(small)
+            small = []
+        yield part
+    if small:
+        yield b"".join(small)
 
 
 class _Writer:
@@ -130,121 +149,121 @@ class _Writer:
 
     def entry(self, entry: Entry) -> str:
         """Write ``entry``; returns its identity."""
-        self._fresh.extend(header(entry))
+        self._fresh += header(entry)
+        content = entry.content
         size = crc = 0
-        many = len(entry.content) > 1
-        for segment in entry.content:
-            running = self._crc32 if many else None
+        for segment in content:
             if isinstance(segment, bytes):
                 self._fresh.append(segment)
-                crc = self._crc32(segment, crc)
                 size += len(segment)
+                crc = self._crc32(segment, crc)
                 continue
+            # An entry has a CRC-32 of its own only where it has more than one segment.
+            total = crc if len(content) > 1 else None
             try:
-                self.flush()
-                if isinstance(segment, Deflated):
-                    own, crc = self._deflated(segment, crc, running)
-                else:
-                    own, crc = self._plain(segment, crc, running)
+                crc = self._deflated(segment, total) if isinstance(segment, Deflated) else self._plain(segment, total)
             except (ValueError, EOFError, self._inflate.error) as e:
                 raise AssembleError(f"`{entry.path}`: {e}", self._names.get(segment.path, segment.path)) from None
-            crc = crc if many else own
             size += segment.size
-        if pad := padding(size):
-            self._fresh.append(pad)
+        if size % TAR_BLOCK:
+            self._fresh.append(padding(size))
         return _identity(entry, size, crc)
 
-    def flush(self) -> None:
-        """Encode what is fresh as one gzip member."""
-        if not self._fresh:
-            return
-        data = b"".join(self._fresh)
-        self._tar.add(data)
-        trailer = struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF)
-        self._blob.add(_MEMBER + deflate(*self._fresh) + trailer)
-        self._fresh = []
-
     def end(self) -> None:
+        """Write the end of the archive."""
         self._fresh.append(END)
-        self.flush()
+        self._blob.add(self._encoded())
 
     def close(self) -> None:
         self._reader.close()
 
-    def _deflated(self, s: Deflated, total: int, running: Callable[[bytes, int], int] | None) -> tuple[int, int]:
-        """Both forms of a stream; its CRC-32, and that of the entry so far where the entry has more segments."""
-        d = self._inflate.decompressobj(-15)
-        crc = size = 0
-        if s.csize <= _WHOLE and s.size <= _WHOLE:
-            raw = self._reader.read(s.path, s.offset, s.csize)
-            data = d.decompress(raw, s.size + 1)
-            if not d.eof:  # the last bits of a stream can wait for room that is never used
-                data += d.decompress(d.unconsumed_tail, 1)
-            self._tar.add(data)
-            crc, size = self._crc32(data), len(data)
-            if running:
-                total = running(data, total)
-            self._blob.add(_MEMBER + raw + struct.pack("<II", s.crc32, s.size & 0xFFFFFFFF))
-        else:
-            self._blob.add(_MEMBER)
-            offset, end = s.offset, s.offset + s.csize
-            tail = b""
-            while not d.eof:
-                if not tail:
-                    if offset == end:
-                        break
-                    tail = self._reader.read(s.path, offset, min(_CHUNK, end - offset))
-                    offset += len(tail)
-                    self._blob.add(tail)
-                data = d.decompress(tail, _WHOLE)
-                tail = d.unconsumed_tail
-                if data:
-                    self._tar.add(data)
-                    crc = self._crc32(data, crc)
-                    size += len(data)
-                    if running:
-                        total = running(data, total)
-                    if size > s.size:
-                        break
-            if d.eof and offset != end:
-                raise ValueError("its DEFLATE stream ends before its compressed size")
-            self._blob.add(struct.pack("<II", s.crc32, s.size & 0xFFFFFFFF))
-        if size > s.size:
-            raise ValueError(f"expected {s.size} bytes, its DEFLATE stream holds more")
-        if not d.eof:
-            raise ValueError("its DEFLATE stream does not end within its compressed size")
-        if d.unused_data:
-            raise ValueError("its DEFLATE stream ends before its compressed size")
-        _check(s.size, s.crc32, size, crc)
-        return crc, total
+    def _encoded(self) -> bytes:
+        """What is fresh, as one gzip member, or nothing; the tar stream gets it as it is."""
+        fresh = self._fresh
+        if not fresh:
+            return b""
+        self._fresh = []
+        data = b"".join(fresh)
+        self._tar.add(data)
+        return b"".join((_MEMBER, deflate(*fresh), _trailer(self._crc32(data), len(data) & _32_BITS)))
 
-    def _plain(self, s: Plain, total: int, running: Callable[[bytes, int], int] | None) -> tuple[int, int]:
-        """Stored blocks of bytes that lie uncompressed in a file."""
-        blob, tar = self._blob, self._tar
-        blob.add(_MEMBER)
+    def _deflated(self, s: Deflated, total: int | None) -> int:
+        """Both forms of a DEFLATE stream; its CRC-32, or ``total`` continued over it."""
+        d = self._inflate.decompressobj(-15)
+        if s.csize > _WHOLE or s.size > _WHOLE:
+            return self._long(s, d, total)
+        raw = self._reader.read(s.path, s.offset, s.csize)
+        head = self._encoded()
+        data = d.decompress(raw, s.size + 1)
+        if not d.eof:  # the last bits of a stream can wait for room that is never used
+            data += d.decompress(d.unconsumed_tail, 1)
+        crc = self._crc32(data)
+        _check(s, len(data), crc, ended=d.eof, left=bool(d.unused_data))
+        self._tar.add(data)
+        self._blob.add(b"".join((head, _MEMBER, raw, _trailer(crc, s.size))))
+        return crc if total is None else self._crc32(data, total)
+
+    def _long(self, s: Deflated, d: Any, total: int | None) -> int:
+        """The same for a stream that is too long to be held in memory."""
+        blob, tar, crc32 = self._blob, self._tar, self._crc32
+        blob.add(self._encoded() + _MEMBER)
+        offset, end = s.offset, s.offset + s.csize
+        crc = size = 0
+        raw = data = b""
+        while not d.eof and size <= s.size:
+            if not raw and offset < end:
+                raw = self._reader.read(s.path, offset, min(_CHUNK, end - offset))
+                offset += len(raw)
+                blob.add(raw)
+            elif not raw and not data:
+                break
+            data = d.decompress(raw, _WHOLE)
+            raw = d.unconsumed_tail
+            tar.add(data)
+            size += len(data)
+            crc = crc32(data, crc)
+            if total is not None:
+                total = crc32(data, total)
+        _check(s, size, crc, ended=d.eof, left=bool(d.unused_data) or offset < end)
+        blob.add(_trailer(crc, s.size & _32_BITS))
+        return crc if total is None else total
+
+    def _plain(self, s: Plain, total: int | None) -> int:
+        """Stored blocks of bytes that lie uncompressed in a file; CRC-32 as for :meth:`_deflated`."""
+        blob, tar, crc32 = self._blob, self._tar, self._crc32
+        blob.add(self._encoded() + _MEMBER)
         crc = at = 0
-        while True:
+        while at < s.size or at == 0:
             data = self._reader.read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
             tar.add(data)
-            crc = self._crc32(data, crc)
-            if running:
-                total = running(data, total)
+            crc = crc32(data, crc)
+            if total is not None:
+                total = crc32(data, total)
             for start in range(0, max(len(data), 1), BLOCK):
                 block = data[start : start + BLOCK]
                 blob.add(stored_block(len(block), final=at + start + BLOCK >= s.size) + block)
             at += len(data)
-            if at >= s.size:
+            if not data:
                 break
-        blob.add(struct.pack("<II", crc, s.size & 0xFFFFFFFF))
-        _check(s.size, crc if s.crc32 is None else s.crc32, at, crc)
-        return crc, total
+        blob.add(_trailer(crc, s.size & _32_BITS))
+        _check(s, at, crc)
+        return crc if total is None else total
 
 
-def _check(size: int, crc: int, found_size: int, found_crc: int) -> None:
-    if found_size != size:
-        raise ValueError(f"expected {size} bytes, found {found_size}")
-    if found_crc != crc:
-        raise ValueError(f"expected CRC-32 {crc:08x}, found {found_crc:08x}")
+def _check(s: Deflated | Plain, size: int, crc: int, *, ended: bool = True, left: bool = False) -> None:
+    """Raises ``ValueError`` where what was found in ``s`` is not what ``s`` says."""
+    if s.crc32 == crc and size == s.size and ended and not left:
+        return
+    if size > s.size:
+        raise ValueError(f"expected {s.size} bytes, its DEFLATE stream holds more")
+    if not ended:
+        raise ValueError(f"expected {s.size} bytes, its DEFLATE stream is cut off after {size}")
+    if left:
+        raise ValueError("its DEFLATE stream ends before its compressed size")
+    if size != s.size:
+        raise ValueError(f"expected {s.size} bytes, found {size}")
+    if s.crc32 is not None:
+        raise ValueError(f"expected CRC-32 {s.crc32:08x}, found {crc:08x}")
 
 
 def _identity(entry: Entry, size: int, crc: int) -> str:

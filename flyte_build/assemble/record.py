@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .archive import Archive, Member
 
@@ -26,8 +26,7 @@ UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _HASH = re.compile(r"sha256=[\w-]{43}|sha384=[\w-]{64}|sha512=[\w-]{86}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line: ``path`` relative to site-packages, ``hash`` as ``sha256=…`` and ``size`` in bytes, or both empty."""
 
     path: str
@@ -40,12 +39,11 @@ def hash_of(data: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
-def parse(archive: Archive, member: Member) -> list[Row]:
-    """The rows of the wheel's RECORD; raises :class:`AssembleError` naming line and expectation."""
+def parse(archive: Archive, member: Member, content: bytes) -> list[Row]:
+    """The rows of the wheel's RECORD, ``content``; raises :class:`AssembleError` naming line and expectation."""
     rows = []
     try:
-        content = archive.read(member).decode()
-        for number, fields in enumerate(csv.reader(io.StringIO(content, newline="")), 1):
+        for number, fields in enumerate(csv.reader(io.StringIO(content.decode(), newline="")), 1):
             if not fields:
                 continue
             if len(fields) != 3:
@@ -67,6 +65,7 @@ def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
     verified by the SHA-256 of its lock, and every member's CRC-32 is checked as it is inflated).
     """
     known: dict[str, Row] = {}
+    unrecorded = {f"{info}/{name}" for name in UNRECORDED}
     for row in rows:
         if row.path.endswith("/"):
             continue
@@ -75,14 +74,14 @@ def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
             raise archive.fail("listed in RECORD, but not in the wheel", row.path)
         if known.setdefault(row.path, row) != row:
             raise archive.fail("listed in RECORD twice, differently", row.path)
-        if row.path in {f"{info}/{name}" for name in UNRECORDED}:
+        if row.path in unrecorded:
             continue
         if not _HASH.fullmatch(row.hash):
             raise archive.fail(f"expected a SHA-256 or better in RECORD, found `{row.hash}`", row.path)
         if row.size and row.size != str(member.size):
             raise archive.fail(f"RECORD says {row.size} bytes, the wheel holds {member.size}", row.path)
     for name in archive.members:
-        if name not in known and name not in {f"{info}/{name}" for name in UNRECORDED}:
+        if name not in known and name not in unrecorded:
             raise archive.fail("in the wheel, but not listed in RECORD", name)
     return known
 
@@ -90,5 +89,5 @@ def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
 def text(rows: Iterable[Row]) -> bytes:
     """The rows as a file."""
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows((row.path, row.hash, row.size) for row in rows)
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()

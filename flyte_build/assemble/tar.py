@@ -37,7 +37,7 @@ def padding(size: int) -> bytes:
 def header(entry: Entry) -> tuple[bytes, ...]:
     """Everything that precedes the content of ``entry``: one or, with pax records, three or more blocks.
 
-    The header comes in its fields, which :func:`~.deflate.deflate` encodes one by one.
+    The header comes in pieces, which :func:`~.deflate.deflate` encodes one by one.
     """
     name = entry.path.encode() + (b"/" if entry.kind == "dir" else b"")
     link = entry.link.encode()
@@ -102,23 +102,31 @@ def _record(key: bytes, value: bytes) -> bytes:
 def _fields(
     name: bytes, mode: int, uid: int, gid: int, size: int, kind: bytes, link: bytes, prefix: bytes
 ) -> tuple[bytes, ...]:
+    """One header block, divided where what changes from file to file meets what does not."""
     owner = b"%07o\0%07o\0%07o\0" % (mode, uid, gid)
     length = b"%011o\0" % size
-    target = kind + link + _ZEROS[_NAME - len(link)]
-    end = prefix + _ZEROS[_PREFIX + 12 - len(prefix)]
+    if link or prefix:
+        tail = kind + link + _ZEROS[_NAME - len(link)] + _IDENTITY + prefix + _ZEROS[_PREFIX + 12 - len(prefix)]
+    else:
+        tail = _TAILS[kind]
     # The checksum is computed as if its own field were eight blanks.
     total = 256 + sum(name) + sum(owner) + sum(length) + sum(kind) + sum(link) + sum(prefix) + _FIXED
+    checksum = b"%06o\0 " % total
+    base = name.rfind(b"/", 0, -1) + 1
     return (
-        name,
+        name[:base],
+        name[base:],
         _ZEROS[_NAME - len(name)],
         owner,
-        length,
+        length[:6],
+        length[6:9],
+        length[9:],
         _MTIME_FIELD,
-        b"%06o\0 " % total,
-        target,
-        _IDENTITY,
-        end,
+        checksum[:3],
+        checksum[3:],
+        tail,
     )
 
 
 _FIXED = sum(_MTIME_FIELD) + sum(_IDENTITY)
+_TAILS = {kind: kind + bytes(_NAME) + _IDENTITY + bytes(_PREFIX + 12) for kind in (*_TYPE.values(), b"x")}

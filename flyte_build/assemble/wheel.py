@@ -15,7 +15,6 @@ from email.parser import Parser
 from . import launchers, record
 from .archive import DEFLATED, Archive, Member
 from .entries import Content, Deflated, Entry, Plain
-from .paths import check_path
 
 __all__ = ["InstalledWheel", "install_wheel"]
 
@@ -90,7 +89,8 @@ class _Installation:
     def run(self) -> InstalledWheel:
         self._check_version()
         record_member = self._metadata("RECORD")
-        own = record.parse(self.archive, record_member)
+        text = self.archive.read(record_member)
+        own = record.parse(self.archive, record_member, text)
         rows = record.check(self.archive, own, self.info)
         schemes = self.venv.schemes(self.stem.partition("-")[0])
         dropped = {f"{self.info}/{name}" for name in (*record.UNRECORDED, *_NOTES)}
@@ -108,7 +108,7 @@ class _Installation:
             added = self.rows[unchanged:]
             if record_member.name not in rows:
                 added.append(record.Row(record_member.name))
-            separator = b"" if self.archive.read(record_member).endswith(b"\n") else b"\n"
+            separator = b"" if text.endswith(b"\n") else b"\n"
             content: Content = (*self._lying(record_member), separator + record.text(added))
         else:
             content = (record.text([*self.rows, record.Row(record_member.name)]),)
@@ -207,10 +207,6 @@ class _Installation:
         self.rows.append(record.Row(self.venv.recorded(path), record.hash_of(body), str(len(body))))
 
     def _add(self, name: str, entry: Entry) -> None:
-        try:
-            check_path(entry.path)
-        except ValueError as e:
-            raise self.archive.fail(str(e), name) from None
         if entry.path in self.entries:
             raise self.archive.fail(f"the wheel installs `{entry.path}` twice", name)
         self.entries[entry.path] = entry
