@@ -1,0 +1,266 @@
+"""One universe (law 7): all environments of a project are solved together wherever a solution exists.
+
+Environments that ask the same question (same Python, platform and indexes) are one group. A group's
+requirements are solved in one go; only where that has no solution are environments added one by one, in the
+order of their names, and those that do not fit are solved apart, with the reason. Groups are solved
+one after the other, each preferring the versions of those before it, so that platforms and Pythons agree
+wherever they can.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from ...errors import LoadError
+from ...indexes import IndexClient, IndexSettings
+from ...recipe import Recipe
+from ...reporting import Reporter
+from ..lockfile import LockedWheel
+from ..wheels import Target
+from .choice import choose
+from .closure import closure
+from .question import Answer, NoSolution, Question, Resolver, requirement
+
+__all__ = ["Universe", "Wanted", "solve_universe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One environment's recipe on one target."""
+
+    environment: str
+    recipe: Recipe
+    target: Target
+
+
+@dataclass(slots=True)
+class Universe:
+    """The wheels by (environment, platform), why environments were solved apart, and what is worth a line."""
+
+    wheels: dict[tuple[str, str], tuple[LockedWheel, ...]] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What must be equal for environments to be solved together, besides the target."""
+
+    settings: IndexSettings
+    pre: bool
+    wheels: tuple[Path, ...]
+
+
+def solve_universe(
+    wanted: Sequence[Wanted],
+    resolver: Resolver,
+    settings: IndexSettings,
+    *,
+    root: Path,
+    preferences: Mapping[str, Mapping[str, str]],
+    cutoff: str | None,
+    refresh: bool | tuple[str, ...],
+    reporter: Reporter,
+    client: Callable[[IndexSettings], IndexClient] = IndexClient,
+) -> Universe:
+    """Solve everything ``wanted``; ``preferences`` are pins by environment, kept where they can be.
+
+    Raises :class:`ResolutionError` for the first environment that has no solution by itself, and what
+    resolvers and clients raise.
+    """
+    groups: dict[tuple[_Terms, Target], list[Wanted]] = defaultdict(list)
+    for one in wanted:
+        groups[_terms(one, settings, root), one.target].append(one)
+    universe = Universe()
+    solved: list[tuple[frozenset[str], dict[str, str]]] = []
+    clients: dict[IndexSettings, IndexClient] = {}
+    try:
+        for (terms, target), members in sorted(groups.items(), key=lambda g: _order(g[0][0], g[0][1], g[1], settings)):
+            kept = _preferred([w.environment for w in members], preferences, solved)
+            group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter)
+            parts = group.partition()
+            for environment, reason in group.reasons(parts).items():
+                universe.apart.setdefault(environment, reason)
+            at = clients.setdefault(terms.settings, client(terms.settings))
+            for names, answer in parts:
+                for warning in answer.warnings:
+                    reporter.warn(warning)
+                chosen = choose(answer, target, at, terms.wheels, reporter)
+                for name in names:
+                    one = group.members[name]
+                    steps = closure(_steps(one, terms), chosen.distributions, target, f"environment {name}")
+                    universe.wheels[name, target.platform] = tuple(
+                        chosen.locked(package, step) for package, step in sorted(steps.items())
+                    )
+                solved.append(
+                    (frozenset(names), {pin.name: pin.version for pin in answer.pins.values() if pin.version})
+                )
+    finally:
+        for opened in clients.values():
+            opened.close()
+    return universe
+
+
+def _order(
+    terms: _Terms, target: Target, members: Sequence[Wanted], settings: IndexSettings
+) -> tuple[bool, tuple[int, ...], str, str]:
+    ordinary = terms.settings == settings and not terms.pre and not terms.wheels
+    python = tuple(int(part) for part in target.python_full.split("."))
+    return (not ordinary, python, target.platform, min(w.environment for w in members))
+
+
+def _terms(one: Wanted, settings: IndexSettings, root: Path) -> _Terms:
+    steps = one.recipe.pip_steps
+    own = [step.index for step in steps if step.index is not None]
+    extra = [url for step in steps for url in step.extra_indexes]
+    bare = bool(one.recipe.runtime_requirements) or any(s.index is None and s.requirements for s in steps)
+    wheels = tuple(root / wheel for step in steps for wheel in step.wheels)
+    for wheel in wheels:
+        if not wheel.is_file():
+            raise LoadError(f"environment {one.environment}: {wheel}: no such wheel")
+    return _Terms(
+        settings.for_recipe(own, extra, keep_default=bare), any(s.pre for s in steps), tuple(dict.fromkeys(wheels))
+    )
+
+
+def _steps(one: Wanted, terms: _Terms) -> list[tuple[str, ...]]:
+    """The requirements by step, local wheels by their name."""
+    steps = [one.recipe.runtime_requirements]
+    for step in one.recipe.pip_steps:
+        local = [Path(w).name.split("-")[0] for w in step.wheels]
+        steps.append((*step.requirements, *local))
+    return steps
+
+
+def _preferred(
+    names: Sequence[str],
+    locked: Mapping[str, Mapping[str, str]],
+    solved: Sequence[tuple[frozenset[str], Mapping[str, str]]],
+) -> dict[str, str]:
+    """The nearest version of each package: of the same environment on another platform, of its own lock,
+    of the other environments solved now, of the other locks."""
+    ours = [pins for environments, pins in solved if environments & set(names)]
+    theirs = [pins for environments, pins in solved if not environments & set(names)]
+    own = [locked[name] for name in sorted(names) if name in locked]
+    others = [locked[name] for name in sorted(locked) if name not in names]
+    out: dict[str, str] = {}
+    for pins in (*ours, *own, *theirs, *others):
+        for name, version in pins.items():
+            out.setdefault(name, version)
+    return out
+
+
+class _Group:
+    """Environments that ask the same question."""
+
+    def __init__(
+        self,
+        members: Sequence[Wanted],
+        terms: _Terms,
+        target: Target,
+        resolver: Resolver,
+        preferences: Mapping[str, str],
+        cutoff: str | None,
+        refresh: bool | tuple[str, ...],
+        reporter: Reporter,
+    ) -> None:
+        self.members = {w.environment: w for w in members}
+        self._terms, self._target, self._resolver = terms, target, resolver
+        self._preferences, self._cutoff, self._refresh = preferences, cutoff, refresh
+        self._reporter = reporter
+        self._known: dict[frozenset[str], Answer | NoSolution] = {}
+
+    def partition(self) -> list[tuple[tuple[str, ...], Answer]]:
+        """The environments that are solved together, with the answer for each part; the universe first."""
+        names = sorted(self.members)
+        together = self._attempt(names)
+        if not isinstance(together, NoSolution):
+            return [(tuple(names), together)]
+        if len(names) == 1:
+            raise self._named(together, names[0])
+        parts: list[tuple[tuple[str, ...], Answer]] = []
+        for name in names:
+            for i, (fitting, _) in enumerate(parts):
+                answer = self._attempt([*fitting, name])
+                if not isinstance(answer, NoSolution):
+                    parts[i] = ((*fitting, name), answer)
+                    break
+            else:
+                alone = self._attempt([name])
+                if isinstance(alone, NoSolution):
+                    raise self._named(alone, name)
+                parts.append(((name,), alone))
+        return parts
+
+    def reasons(self, parts: Sequence[tuple[tuple[str, ...], Answer]]) -> dict[str, str]:
+        """Why each environment outside the first part is there, in one line without locations."""
+        universe = parts[0][0]
+        out = {}
+        for names, _ in parts[1:]:
+            for name in names:
+                clash = [other for other in universe if isinstance(self._attempt([other, name]), NoSolution)]
+                out[name] = (
+                    self._reason(name, clash[0]) if clash else f"no solution with {', '.join(universe)} together"
+                )
+        return out
+
+    def _reason(self, name: str, other: str) -> str:
+        here, there = self._specified(name), self._specified(other)
+        for package in sorted(here.keys() & there.keys()):
+            if here[package] != there[package]:
+                return f"no solution with {other}: {here[package]} here, {there[package]} there"
+        return f"no solution with {other}"
+
+    def _specified(self, name: str) -> dict[str, str]:
+        """The direct requirements of an environment that restrict the version."""
+        out: dict[str, list[str]] = defaultdict(list)
+        for text in (*self._requirements(name), *self._constraints(name)):
+            parsed = Requirement(text)
+            if parsed.specifier:
+                out[canonicalize_name(parsed.name)].append(f"{canonicalize_name(parsed.name)}{parsed.specifier}")
+        return {package: " ".join(sorted(set(texts))) for package, texts in out.items()}
+
+    def _requirements(self, name: str) -> tuple[str, ...]:
+        recipe = self.members[name].recipe
+        return (*recipe.runtime_requirements, *(r for step in recipe.pip_steps for r in step.requirements))
+
+    def _constraints(self, name: str) -> tuple[str, ...]:
+        return tuple(c for step in self.members[name].recipe.pip_steps for c in step.constraints)
+
+    def _attempt(self, names: Sequence[str]) -> Answer | NoSolution:
+        key = frozenset(names)
+        if key not in self._known:
+            requirements, constraints = [], []
+            for name in sorted(names):
+                where = f"environment {name}"
+                requirements += [str(requirement(r, where)) for r in self._requirements(name)]
+                constraints += [str(requirement(c, where)) for c in self._constraints(name)]
+            question = Question(
+                target=self._target,
+                requirements=tuple(dict.fromkeys(requirements)),
+                constraints=tuple(dict.fromkeys(constraints)),
+                settings=self._terms.settings,
+                pre=self._terms.pre,
+                wheels=self._terms.wheels,
+                preferences=self._preferences,
+                cutoff=self._cutoff,
+                refresh=self._refresh,
+            )
+            if not question.lines:
+                self._known[key] = Answer({})
+            else:
+                title = f"resolving {', '.join(sorted(names))} for {self._target}"
+                with self._reporter.work(title):
+                    try:
+                        self._known[key] = self._resolver.resolve(question)
+                    except NoSolution as e:
+                        self._known[key] = e
+        return self._known[key]
+
+    def _named(self, error: NoSolution, name: str) -> NoSolution:
+        return NoSolution(f"environment {name}: {error.message}", hint=error.hint, detail=error.detail)
