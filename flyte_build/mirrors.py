@@ -128,12 +128,13 @@ def configured(environ: Mapping[str, str] | None = None, apt: HostApt | None = N
     """
     env = os.environ if environ is None else environ
     host = _host_apt() if apt is None else apt
+    checked = host.check_valid_until
     live: list[Mirror] = []
     variables: tuple[tuple[Archive, str], ...] = (("debian", MAIN_MIRROR), ("debian-security", SECURITY_MIRROR))
     for archive, variable in variables:
-        live += [Mirror(url, archive, f"${variable}") for url in _urls(env, variable)]
+        named = _urls(env, variable)
+        live += [Mirror(url, archive, f"${variable}", check_valid_until=checked) for url in named]
     live += _siblings(live)
-    checked = host.check_valid_until
     from_apt = [
         Mirror(
             s.url,

@@ -12,6 +12,8 @@ from ...errors import FetchError
 __all__ = ["NotOffered", "get", "shown"]
 
 _TRIES = 3
+# What is hashed and signed is the file, not what a server makes of it on the way.
+_HEADERS = {"Accept-Encoding": "identity"}
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -37,7 +39,7 @@ def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, paus
     """
     for attempt in range(1, tries + 1):
         try:
-            with client.stream("GET", url) as response:
+            with client.stream("GET", url, headers=_HEADERS) as response:
                 if response.status_code in (404, 410):
                     raise NotOffered(f"GET {shown(url)}: {response.status_code} {response.reason_phrase}")
                 if response.status_code in _AGAIN and attempt < tries:
@@ -60,7 +62,6 @@ def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, paus
 def _body(response: httpx.Response, url: str, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    # Raw: an index is compressed itself, and a server's Content-Encoding must not change what is hashed.
     for chunk in response.iter_raw(1 << 18):
         size += len(chunk)
         if size > limit:

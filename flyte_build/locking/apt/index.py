@@ -53,6 +53,9 @@ class Index:
         text = self._text
         at, end = 0, len(text)
         while at < end:
+            if text.startswith(b"\n", at):
+                at += 1
+                continue
             stop = text.find(b"\n\n", at)
             stop = end if stop < 0 else stop
             line = text.find(b"\n", at, stop)
@@ -62,14 +65,14 @@ class Index:
                 provides = text.find(b"\nProvides: ", at, stop)
                 if provides >= 0:
                     self._note_provides(provides + 11, at, stop)
-            elif text[at:stop].strip():
+            else:
                 raise FetchError(f"{self._what}: expected `Package:` at byte {at}, found {text[at : at + 40]!r}")
             at = stop + 2
         found = -1
         while (found := text.find(b"\nEssential: yes", found + 1)) >= 0:
             begin = text.rfind(b"\n\n", 0, found)
-            at = begin + 2 if begin >= 0 else 0
-            self._essential.append(text[at + 9 : text.find(b"\n", at)].decode().strip())
+            at = text.find(b"Package: ", begin + 2 if begin >= 0 else 0) + 9
+            self._essential.append(text[at : text.find(b"\n", at)].decode("ascii", "replace").strip())
 
     def _note_provides(self, at: int, stanza: int, stop: int) -> None:
         line = self._text.find(b"\n", at, stop)
@@ -160,7 +163,7 @@ def _fetch(client: httpx.Client, release: Release, path: str, plain: IndexFile |
         try:
             data = _get(client, release, file)
         except NotOffered as e:
-            missing = e
+            missing = missing or e
             continue
         what = f"{shown(release.url)}/{file.path}"
         text = _decompress(data, suffix, what, plain.size if plain else 1 << 30)

@@ -130,7 +130,7 @@ _RANKS = {"required": 0, "important": 1, "standard": 2, "optional": 3, "extra": 
 
 
 _RELATION = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9+.-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([^\s)]+)\s*\))?"
+    r"([A-Za-z0-9][A-Za-z0-9+.-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([A-Za-z0-9][^\s)]*)\s*\))?"
 )
 _ANY = (None, "any", "native")
 

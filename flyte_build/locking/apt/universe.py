@@ -71,11 +71,13 @@ class Universe:
         return sorted(n for n in frozenset().union(*(p.names for p in self._listings)) if n.startswith(prefix))
 
     def near(self, name: str, count: int = 3) -> list[str]:
-        """Up to ``count`` names of packages that look like ``name``, nearest first."""
+        """Up to ``count`` names of packages that look like ``name``: swapped letters first, then nearest first."""
         names = frozenset().union(*(part.names for part in self._listings))
+        swapped = sorted(n for n in names if len(n) == len(name) and sorted(n) == sorted(name))
         # difflib is quadratic in the length: of 60,000 names, only those of about the same length are tried.
         alike = sorted(n for n in names if abs(len(n) - len(name)) <= 3)
-        return difflib.get_close_matches(name, alike, n=count, cutoff=0.75)
+        nearest = difflib.get_close_matches(name, alike, n=count, cutoff=0.75)
+        return list(dict.fromkeys([*swapped, *nearest]))[:count]
 
 
 def _highest_first(packages: Iterable[Package]) -> tuple[Package, ...]:
