@@ -91,9 +91,9 @@ _INERT = {
 _WORDLESS = re.compile(
     r"""
     \#.* | set\ -[eux]+ | exit(\ [0-9]+)? | : | true | esac | fi | else | then | do | done | \{ | \} | ;;
-    | case\ .*\ in | if\ \[.*\](;\ then)? | if\ test\ [^;`$(]*(;\ then)?
+    | case\ .*\ in | if\ \[[^;`]*\](;\ then)? | if\ test\ [^;`$(]*(;\ then)?
     | \(?[a-z*|\ "'-]+\) (\ *;;)? | [a-z_]+\ ?\(\)\ ?\{? | return(\ [0-9]+)? | shift
-    | echo\ [^`]*(>&2)? | (/sbin/)?ldconfig(\ \|\|\ true)?
+    | echo\ (\\.|\$[^(]|[^`>|&;$\\])*(>&2)? | (/sbin/)?ldconfig(\ \|\|\ true)?
     | dpkg-maintscript-helper\ .* | \.\ /usr/share/debconf/confmodule | db_stop(\ \|\|\ true)?
     """,
     re.VERBOSE,

@@ -136,8 +136,9 @@ class _Layer:
         for path in list(self.entries):
             while "/" in path:
                 path = path.rpartition("/")[0]
-                if path not in self.entries:
-                    self.entries[path] = self.tree.entries.get(path) or Entry(path, "dir", 0o755)
+                there = self.tree.entries.get(path)
+                folder = there if there is not None and there.kind == "dir" else Entry(path, "dir", 0o755)
+                self.entries.setdefault(path, folder)
         for path, entry in self.tree.entries.items():
             # An apt layer may name a folder of the base without its special mode; the last layer decides.
             if entry.kind == "dir" and (entry.mode, entry.uid, entry.gid) != (0o755, 0, 0):
@@ -145,7 +146,7 @@ class _Layer:
         for path, entry in self.entries.items():
             there = self.tree.entries.get(path)
             if there is not None and (entry.kind == "dir") != (there.kind == "dir"):
-                message = f"`{path}` is to be made by the system layer, but is another kind of file here"
+                message = f"`{path}` is to be a {entry.kind} of the system layer, but is a {there.kind} here"
                 raise AssembleError(message, self.tree.owners[path])
         return [entry for _, entry in sorted(self.entries.items())]
 
