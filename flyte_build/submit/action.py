@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
@@ -43,7 +43,7 @@ ROOT_ACTION = "a0"
 Kind: TypeAlias = Literal["task", "trace", "condition"]
 
 
-class Phase(str, Enum):
+class Phase(StrEnum):
     """Where an action is. The last four are terminal."""
 
     QUEUED = "queued"

@@ -1,4 +1,4 @@
-"""The sandbox through bubblewrap: small, audited, in every distribution, and allowed by AppArmor where `unshare` is not."""
+"""The sandbox through bubblewrap: small, audited, in every distribution, often allowed where `unshare` is not."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback
 socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port. It never keeps anything on disk.
 """
 
+from __future__ import annotations
+
+import contextlib
 import errno
 import json
 import os
@@ -18,11 +21,12 @@ import signal
 import socket
 import sys
 import threading
+from typing import Any
 
 CHUNK = 1 << 16
 
 
-def read_header():
+def read_header() -> Any:
     line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
@@ -32,7 +36,7 @@ def read_header():
     return json.loads(line)
 
 
-def pump(source, sink):
+def pump(source: socket.socket, sink: socket.socket) -> None:
     try:
         while True:
             data = source.recv(CHUNK)
@@ -42,13 +46,11 @@ def pump(source, sink):
     except OSError:
         pass
     for end, how in ((source, socket.SHUT_RD), (sink, socket.SHUT_WR)):
-        try:
+        with contextlib.suppress(OSError):
             end.shutdown(how)
-        except OSError:
-            pass
 
 
-def relay(client, path):
+def relay(client: socket.socket, path: str) -> None:
     with client:
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with server:
@@ -62,7 +64,7 @@ def relay(client, path):
             back.join()
 
 
-def forward(listener, path):
+def forward(listener: socket.socket, path: str) -> None:
     while True:
         try:
             client, _ = listener.accept()
@@ -74,7 +76,7 @@ def forward(listener, path):
         threading.Thread(target=relay, args=(client, path), daemon=True).start()
 
 
-def which(name, path):
+def which(name: str, path: str) -> str | None:
     if "/" in name:
         return name
     for folder in path.split(":"):
@@ -84,11 +86,11 @@ def which(name, path):
     return None
 
 
-def start(spec):
+def start(spec: Any) -> int:
     env = spec["env"]
     program = which(spec["argv"][0], env.get("PATH", os.defpath))
     if program is None:
-        sys.stderr.write("%s: not found in the image's PATH (%s)\n" % (spec["argv"][0], env.get("PATH", "")))
+        sys.stderr.write(f"{spec['argv'][0]}: not found in the image's PATH ({env.get('PATH', '')})\n")
         sys.stderr.flush()
         os._exit(127)
     try:
@@ -101,12 +103,12 @@ def start(spec):
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )
     except OSError as e:
-        sys.stderr.write("%s: %s\n" % (program, e))
+        sys.stderr.write(f"{program}: {e}\n")
         sys.stderr.flush()
         os._exit(126)
 
 
-def reap(child):
+def reap(child: int) -> int | None:
     """The exit code of ``child`` once it is dead, else None; every other dead process is collected."""
     code = None
     while True:
@@ -120,14 +122,12 @@ def reap(child):
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def terminate():
-    try:
+def terminate() -> None:
+    with contextlib.suppress(OSError):
         os.kill(-1, signal.SIGTERM)
-    except OSError:
-        pass
 
 
-def main():
+def main() -> None:
     spec = read_header()
     os.umask(0o022)
     if spec.get("socket"):
@@ -135,7 +135,7 @@ def main():
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         endpoint = spec["env"].get("_U_EP_OVERRIDE", "")
-        spec["env"]["_U_EP_OVERRIDE"] = endpoint.replace(":0/", ":%d/" % listener.getsockname()[1], 1)
+        spec["env"]["_U_EP_OVERRIDE"] = endpoint.replace(":0/", f":{listener.getsockname()[1]}/", 1)
         threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -151,10 +151,8 @@ def main():
             os._exit(code)
         ready, _, _ = select.select([0, wake_read], [], [])
         if wake_read in ready:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 os.read(wake_read, 4096)
-            except BlockingIOError:
-                pass
         if 0 in ready:
             order = os.read(0, 64)
             if not order:

@@ -53,7 +53,9 @@ class Sandbox:
 class Engine(Protocol):
     """A way to enter a sandbox on this machine."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For messages."""
 
     def command(self, box: Sandbox) -> Sequence[str]:
         """The host's command that runs process 1 of ``box``; it needs an empty environment only."""

@@ -1,0 +1,188 @@
+"""One task's attempts: prepare, launch, judge, and try again as its retry policy says.
+
+The runtime contract's environment and the placeholders' values are made here, from storage's names and nothing of
+this machine's, so any launcher can use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flyteidl2.actions import actions_service_pb2
+from flyteidl2.common import identifier_pb2
+
+from .action import ERROR, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Outcome, Phase
+from .journal import ActionRecord
+from .scheduler import Scheduler
+from .storage import RunFolder
+from .template import Task
+from .verdict import Verdict, judge
+
+__all__ = ["Attempts", "RunFacts"]
+
+LOG_TAIL = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is the same for every action of a run.
+
+    ``images`` maps each pinned reference to its manifest's digest, ``bundle`` is the code's digest, ``started`` the
+    run's start as the runtime reads it (ISO 8601; a resumed run keeps the first one's), ``env`` holds for every task.
+    """
+
+    folder: RunFolder
+    images: Mapping[str, str]
+    bundle: str
+    started: str
+    org: str
+    project: str
+    domain: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identifier(self) -> identifier_pb2.RunIdentifier:
+        return identifier_pb2.RunIdentifier(
+            org=self.org, project=self.project, domain=self.domain, name=self.folder.name
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Runs tasks for one run."""
+
+    facts: RunFacts
+    launcher: Launcher
+    scheduler: Scheduler
+
+    async def run(
+        self,
+        record: ActionRecord,
+        task: Task,
+        action: actions_service_pb2.Action,
+        depth: int,
+        changed: Callable[[ActionRecord], Awaitable[None]],
+    ) -> ActionRecord:
+        """Try until success, a failure that stands, or no retries left; gives the terminal record, without its end.
+
+        ``changed`` is told when an attempt starts, before it does. ``depth`` levels lie above the action.
+        """
+        try:
+            async with asyncio.timeout(task.deadline):
+                return await self._run(record, task, action, depth, changed)
+        except TimeoutError:
+            error = ErrorInfo("DEADLINE_EXCEEDED", f"not done within its deadline of {task.deadline:g} s")
+            return record.replace(phase=Phase.TIMED_OUT, error=error)
+
+    async def _run(
+        self,
+        record: ActionRecord,
+        task: Task,
+        action: actions_service_pb2.Action,
+        depth: int,
+        changed: Callable[[ActionRecord], Awaitable[None]],
+    ) -> ActionRecord:
+        folder = self.facts.folder
+        first = folder.last_attempt(record.name) + 1
+        for retry in range(task.retries + 1):
+            attempt = first + retry
+            log = folder.log(record.name, attempt)
+            async with AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout(task.queue_timeout):
+                        await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.resources))
+                except TimeoutError:
+                    error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
+                    return record.replace(phase=Phase.TIMED_OUT, error=error)
+                record = record.replace(phase=Phase.RUNNING, attempt=attempt, started=time.time(), log=str(log))
+                await changed(record)
+                request = self._request(record, task, action, attempt, first, log)
+                outcome = await self.launcher.launch(request)
+            verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
+            record = record.replace(report=report)
+            if verdict.phase is Phase.SUCCEEDED:
+                uri = folder.storage.uri(folder.attempt(record.name, attempt))
+                return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
+            record = record.replace(error=verdict.error)
+            if not verdict.recoverable or retry == task.retries:
+                break
+            if task.backoff is not None:
+                await asyncio.sleep(task.backoff.delay(retry))
+        return record.replace(phase=verdict.phase)
+
+    def _request(
+        self, record: ActionRecord, task: Task, action: actions_service_pb2.Action, attempt: int, first: int, log: Path
+    ) -> LaunchRequest:
+        facts, folder, name = self.facts, self.facts.folder, record.name
+        storage = folder.storage
+        for path in (folder.attempt(name, attempt), folder.data(name, attempt), log.parent):
+            path.mkdir(parents=True, exist_ok=True)
+        previous = folder.checkpoints(name, attempt - 1)
+        values = {
+            "input": action.input_uri,
+            "outputPrefix": storage.uri(folder.attempt(name, attempt)),
+            "rawOutputDataPrefix": storage.uri(folder.data(name, attempt)),
+            "checkpointOutputPrefix": storage.uri(folder.checkpoints(name, attempt)),
+            # Two quotes are how Flyte's backend says "none" (the runtime's option must have a value).
+            "prevCheckpointPrefix": storage.uri(previous) if previous.exists() else '""',
+            "runName": folder.name,
+            "actionName": name,
+            "runStartTime": facts.started,
+        }
+        env = {
+            **facts.env,
+            **task.env,
+            "ACTION_NAME": name,
+            "RUN_NAME": folder.name,
+            "_U_RUN_BASE": storage.uri(folder.meta),
+            "_U_ORG_NAME": facts.org,
+            "FLYTE_INTERNAL_EXECUTION_PROJECT": facts.project,
+            "FLYTE_INTERNAL_EXECUTION_DOMAIN": facts.domain,
+            "FLYTE_ATTEMPT_NUMBER": str(attempt - first),
+            # The runtime's storage does not make folders on POSIX file systems unless told.
+            "FSSPEC_FILE_AUTO_MKDIR": "1",
+            "_U_USE_ACTIONS": "1",
+            "_U_INSECURE": "true",
+        }
+        return LaunchRequest(
+            run=folder.name,
+            action=name,
+            attempt=attempt,
+            task=task.name,
+            image=record.image,
+            args=task.render(values),
+            env=env,
+            log=log,
+            resources=task.resources,
+            secrets=task.secrets,
+            timeout=task.timeout,
+            task_spec=action.task.spec.SerializeToString(deterministic=True),
+        )
+
+    def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
+        folder = self.facts.folder.attempt(name, attempt)
+        error = folder / ERROR
+        verdict = judge(
+            outcome,
+            error.read_bytes() if error.is_file() else None,
+            outputs=(folder / OUTPUTS).is_file(),
+            wanted=task.has_outputs,
+            timeout=task.timeout,
+            log=_tail(log),
+        )
+        report = folder / REPORT
+        return verdict, str(report) if report.is_file() else ""
+
+
+def _tail(path: Path) -> str:
+    try:
+        with open(path, "rb") as f:
+            f.seek(max(path.stat().st_size - LOG_TAIL, 0))
+            return f.read().decode(errors="replace")
+    except OSError:
+        return ""

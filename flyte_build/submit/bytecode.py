@@ -1,0 +1,148 @@
+"""Compile an image's modules once, on this machine, so that every task imports them fast.
+
+Locks and images hold no bytecode of ours to trust: here the image's own interpreter makes it, inside a sandbox without
+network, into ``__pycache__`` folders with unchecked hashes (PEP 552: no dates to compare). What is made from a layer's
+modules is kept beside that layer and shared by every image that has it. A module that does not compile is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..reporting import Reporter
+from .sandbox.engines import init_mount
+from .sandbox.spec import Engine, Sandbox
+from .unpack import place
+
+__all__ = ["compile_root"]
+
+TIMEOUT_SECONDS = 900
+CACHE = "__pycache__"
+# Run by the image's interpreter: prints its tag, or compiles the files named on standard input, one a line.
+_COMPILE = """
+import os, py_compile, sys
+from concurrent.futures import ProcessPoolExecutor
+def one(path):
+    try:
+        py_compile.compile(path, doraise=True, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    except (py_compile.PyCompileError, OSError, ValueError, RecursionError):
+        pass
+if __name__ == "__main__":
+    with open(sys.argv[1]) as f:
+        paths = f.read().splitlines()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(one, paths, chunksize=50))
+"""
+_TAG = "import sys; print(sys.implementation.cache_tag); print(*[p for p in sys.path if p], sep='\\n')"
+
+
+def compile_root(engine: Engine, root: Path, python: str, layers: Sequence[Path], reporter: Reporter) -> None:
+    """Fill ``root`` with the bytecode its layers' modules lack. Never fails the caller: it only says so."""
+    asked = _run(engine, root, python, ["-c", _TAG])
+    if asked is None or not asked.strip():
+        reporter.warn("the image's Python does not start alone, so its modules are compiled by every task anew")
+        return
+    tag, *paths = asked.splitlines()
+    for layer in layers:
+        _link(layer.with_name(f"{layer.name}.{tag}"), root)
+    wanted = sorted({module for path in paths for module in _modules(root, path, tag)})
+    if not wanted:
+        return
+    work = root / "tmp" / ".flyte-build"
+    work.mkdir()
+    (work / "compile.py").write_text(_COMPILE)
+    (work / "modules").write_text("\n".join(wanted))
+    with reporter.work(f"compile {len(wanted)} modules"):
+        _run(engine, root, python, ["/tmp/.flyte-build/compile.py", "/tmp/.flyte-build/modules"])
+    for file in work.iterdir():
+        file.unlink()
+    work.rmdir()
+    _keep(root, layers, wanted, tag)
+
+
+def _run(engine: Engine, root: Path, python: str, arguments: list[str]) -> str | None:
+    box = Sandbox(root, python, (init_mount(),), network=False, writable_root=True)
+    header = {"argv": [python, "-I", *arguments], "env": {"PATH": "/usr/bin:/bin"}, "cwd": "/"}
+    try:
+        child = subprocess.Popen(
+            list(engine.command(box)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.write(json.dumps(header).encode() + b"\n")
+            child.stdin.flush()
+            code = child.wait(TIMEOUT_SECONDS)
+            return child.stdout.read().decode() if code == 0 else None
+        except (subprocess.TimeoutExpired, BrokenPipeError):
+            return None
+        finally:
+            child.kill()
+
+
+def _modules(root: Path, path: str, tag: str) -> list[str]:
+    """Modules below one entry of the image's ``sys.path`` without bytecode, as paths inside."""
+    out = []
+    top = root / path.lstrip("/")
+    if path == "/" or not top.is_dir():
+        return []
+    for folder, names, files in os.walk(top):
+        names[:] = [n for n in names if n != CACHE]
+        have = set(os.listdir(os.path.join(folder, CACHE))) if os.path.isdir(os.path.join(folder, CACHE)) else set()
+        inside = "/" + os.path.relpath(folder, root)
+        out += [
+            f"{inside}/{f}" for f in files if f.endswith(".py") and f"{f[:-3]}.{tag}.pyc" not in have and "\n" not in f
+        ]
+    return out
+
+
+def _cached(module: str, tag: str) -> str:
+    folder, _, name = module.lstrip("/").rpartition("/")
+    return f"{folder}/{CACHE}/{name[:-3]}.{tag}.pyc"
+
+
+def _keep(root: Path, layers: Sequence[Path], modules: Sequence[str], tag: str) -> None:
+    """Give each new file of bytecode to the layer its module is from."""
+    for layer in layers:
+        beside = layer.with_name(f"{layer.name}.{tag}")
+        for module in modules:
+            made = root / _cached(module, tag)
+            source = layer / module.lstrip("/")
+            kept = beside / _cached(module, tag)
+            if not made.exists() or not source.exists() or kept.exists():
+                continue
+            if not os.path.samefile(source, root / module.lstrip("/")):
+                continue  # another layer's file is on top
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            place(made, kept)
+
+
+def _link(beside: Path, root: Path) -> None:
+    if not beside.is_dir():
+        return
+    for folder, _, files in os.walk(beside):
+        into = root / os.path.relpath(folder, beside)
+        source_folder = into.parent
+        if not source_folder.is_dir() or source_folder.is_symlink():
+            continue
+        for name in files:
+            module = source_folder / f"{name.partition('.')[0]}.py"
+            original = beside.with_name(beside.name.partition(".")[0]) / module.relative_to(root)
+            # Only for the very file it was made from: a later layer may have replaced the module.
+            if module.exists() and original.exists() and os.path.samefile(module, original):
+                into.mkdir(exist_ok=True)
+                if not (into / name).exists():
+                    place(Path(folder, name), into / name)

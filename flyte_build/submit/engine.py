@@ -1,0 +1,279 @@
+"""The run itself: every action from enqueued to terminal, whoever asks and wherever it runs.
+
+    enqueue ─▶ reuse (resumed run, cache)? ─▶ attempts: share of the machine ─▶ launcher ─▶ verdict ─▶ again?
+                                                                                          └▶ journal ─▶ watchers
+
+The journal is written before anybody hears. An action that ends takes its living children with it. What goes wrong in
+here, or in a launcher, ends the action as FAILED of kind system: nobody ever waits for what will not come. It
+speaks flyte's protobuf and no protocol (see ``service``), and knows neither processes nor sandboxes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyteidl2.actions import actions_service_pb2
+from flyteidl2.core import execution_pb2, literals_pb2
+from google.protobuf.message import DecodeError
+
+from .action import ERROR, ROOT_ACTION, ErrorInfo, Phase
+from .attempt import Attempts
+from .journal import ActionRecord, Journal
+from .observer import Observer
+from .reuse import Reuse
+from .template import Task, Unsupported, read_task
+from .wire import phase_of
+
+__all__ = ["AlreadyExists", "Engine", "NotFound"]
+
+
+class AlreadyExists(Exception):
+    """The action is there already, alive or with an outcome that stands."""
+
+
+class NotFound(Exception):
+    """No such action, or none that still runs."""
+
+
+@dataclass(slots=True)
+class _Action:
+    """What the engine holds of an action; ``record`` is replaced as it goes on."""
+
+    record: ActionRecord
+    depth: int
+    job: asyncio.Task[ActionRecord] | None = None
+    keeper: asyncio.Task[None] | None = None
+    signal: asyncio.Future[bytes] | None = None
+    children: set[str] = field(default_factory=set)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    # False once the parent has begun a new attempt: its runtime shall call anew, not be told of an old failure.
+    announced: bool = True
+
+
+class Engine:
+    """One run's actions. For one event loop."""
+
+    def __init__(self, attempts: Attempts, reuse: Reuse, journal: Journal, observer: Observer) -> None:
+        self._facts = attempts.facts
+        self._scheduler = attempts.scheduler
+        self._attempts = attempts
+        self._reuse = reuse
+        self._journal = journal
+        self._observer = observer
+        self._actions: dict[str, _Action] = {}
+        self._watchers: dict[str, set[asyncio.Queue[ActionRecord | None]]] = {}
+        self._closing = False
+
+    # -- what the service asks --------------------------------------------------------------------------------
+
+    async def enqueue(self, action: actions_service_pb2.Action) -> None:
+        """Take an action on. Raises :class:`AlreadyExists` unless it is new, or ended without success before."""
+        name = action.action_id.name
+        parent = self._actions.get(action.parent_action_name)
+        if self._closing or (parent is None) != (name == ROOT_ACTION) or (parent and parent.record.phase.terminal):
+            raise NotFound(f"{action.parent_action_name or 'the run'} does not run")
+        known = self._actions.get(name)
+        if known is not None and (known.announced or not known.record.phase.terminal):
+            raise AlreadyExists(name)
+        record = ActionRecord(
+            name=name,
+            parent=action.parent_action_name,
+            kind=action.WhichOneof("spec"),
+            group=action.group,
+            bundle=self._facts.bundle,
+            queued=time.time(),
+        )
+        state = self._actions[name] = _Action(record, parent.depth + 1 if parent else 0)
+        if record.kind == "trace":
+            await self._trace(state, action)
+            return
+        if parent is not None:
+            parent.children.add(name)
+            self._scheduler.block(record.parent)
+        if record.kind == "condition":
+            state.signal = asyncio.get_running_loop().create_future()
+        work = self._condition(state, action) if record.kind == "condition" else self._task(state, action)
+        self._begin(state, work)
+
+    async def watch(self, parent: str) -> AsyncGenerator[ActionRecord | None, None]:
+        """The state of every child of ``parent``, then None, then each change as it happens, until ``parent`` ends.
+
+        Failures before the parent's current attempt are not told: the runtime would take them for the outcome of
+        its own calls instead of enqueuing them again.
+        """
+        queue: asyncio.Queue[ActionRecord | None] = asyncio.Queue()
+        self._watchers.setdefault(parent, set()).add(queue)
+        try:
+            await self._adopt_traces(parent)
+            for state in [s for s in self._actions.values() if s.record.parent == parent and s.announced]:
+                yield state.record
+            yield None
+            while (update := await queue.get()) is not None:
+                yield update
+        finally:
+            self._watchers[parent].discard(queue)
+
+    async def abort(self, name: str, reason: str = "") -> None:
+        """End an action and everything below it. Raises :class:`NotFound` where there is nothing to end."""
+        state = self._actions.get(name)
+        if state is None or state.record.phase.terminal:
+            raise NotFound(name)
+        self._stop(state)
+
+    async def signal(self, name: str, value: literals_pb2.Literal) -> None:
+        """Give a waiting condition its value. Raises :class:`NotFound` where none waits under this name."""
+        state = self._actions.get(name)
+        if state is None or state.signal is None or state.signal.done():
+            raise NotFound(name)
+        state.signal.set_result(value.SerializeToString())
+
+    async def wait(self, name: str) -> ActionRecord:
+        """The action's last record, once it and everything below it have ended."""
+        state = self._actions[name]
+        await state.ended.wait()
+        return state.record
+
+    def records(self) -> list[ActionRecord]:
+        return [state.record for state in self._actions.values()]
+
+    async def close(self) -> None:
+        """Abort whatever lives; returns when nothing does."""
+        self._closing = True
+        for state in self._actions.values():
+            self._stop(state)
+        await asyncio.gather(*(s.keeper for s in self._actions.values() if s.keeper is not None))
+
+    # -- one action -----------------------------------------------------------------------------------------------
+
+    def _begin(self, state: _Action, work: Coroutine[Any, Any, ActionRecord]) -> None:
+        state.job = asyncio.create_task(work)
+        # Two tasks, because one that is cancelled before its first step never gets to say that it ended.
+        state.keeper = asyncio.create_task(self._keep(state, state.job))
+
+    async def _keep(self, state: _Action, job: asyncio.Task[ActionRecord]) -> None:
+        """See the action to its end, whatever that is; then end its children, and tell."""
+        await asyncio.wait([job])
+        if job.cancelled():
+            error = ErrorInfo("Aborted", "the action was aborted")
+            record = state.record.replace(phase=Phase.ABORTED, error=error)
+        elif (failure := job.exception()) is not None:
+            error = ErrorInfo(type(failure).__name__, f"flyte-build: {failure}", "system")
+            record = state.record.replace(phase=Phase.FAILED, error=error)
+        else:
+            record = job.result()
+        living = [self._actions[n] for n in state.children if not self._actions[n].record.phase.terminal]
+        for child in living:
+            self._stop(child)
+        for child in living:
+            await child.ended.wait()
+        await self._publish(state, record.replace(ended=time.time()))
+        state.ended.set()
+        for queue in self._watchers.get(record.name, ()):
+            queue.put_nowait(None)
+        parent = self._actions.get(record.parent)
+        if parent is not None and all(self._actions[n].record.phase.terminal for n in parent.children):
+            self._scheduler.unblock(record.parent)
+
+    def _stop(self, state: _Action) -> None:
+        if state.job is not None:
+            state.job.cancel()
+
+    async def _publish(self, state: _Action, record: ActionRecord) -> None:
+        state.record = record
+        try:
+            await self._journal.action(record)
+        except OSError as e:
+            self._observer.warn(f"the run's journal cannot be written: {e}")
+        for queue in self._watchers.get(record.parent, ()):
+            queue.put_nowait(record)
+        self._observer.on_action(record)
+
+    async def _trace(self, state: _Action, action: actions_service_pb2.Action) -> None:
+        """A trace has happened already when it is told of; it is only recorded."""
+        trace, parent = action.trace, self._actions[state.record.parent].record
+        phase = phase_of(trace.phase)
+        record = state.record.replace(
+            task=trace.name,
+            environment=parent.environment,
+            image=parent.image,
+            phase=phase,
+            started=trace.start_time.ToNanoseconds() / 1e9,
+            ended=trace.end_time.ToNanoseconds() / 1e9,
+            output_uri=trace.outputs.output_uri,
+            error=self._trace_error(trace.name, state.record.name) if phase is Phase.FAILED else None,
+        )
+        await self._publish(state, record)
+        state.ended.set()
+
+    async def _adopt_traces(self, parent: str) -> None:
+        """Make the resumed run's traces of ``parent`` this run's: its runtime looks for them before it calls."""
+        watcher = self._actions.get(parent)
+        for record in self._reuse.traces(watcher.record, self._actions) if watcher else ():
+            state = self._actions[record.name] = _Action(record, 0)
+            await self._publish(state, record.replace(source="resume"))
+            state.ended.set()
+
+    def _trace_error(self, title: str, name: str) -> ErrorInfo:
+        try:
+            data = (self._facts.folder.meta / name / ERROR).read_bytes()
+            found = execution_pb2.ErrorDocument.FromString(data).error
+            return ErrorInfo(found.code, found.message)
+        except (OSError, DecodeError):
+            return ErrorInfo("TraceFailed", f"{title} failed")
+
+    async def _condition(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
+        condition = action.condition
+        waiting = state.record.replace(task=condition.name, phase=Phase.PAUSED, started=time.time())
+        await self._publish(state, waiting)
+        limit = condition.timeout.ToTimedelta().total_seconds() if condition.HasField("timeout") else None
+        assert state.signal is not None
+        try:
+            value = await asyncio.wait_for(state.signal, limit)
+        except TimeoutError:
+            error = ErrorInfo("DEADLINE_EXCEEDED", f"{condition.name} got no signal within {limit:g} s")
+            return waiting.replace(phase=Phase.TIMED_OUT, error=error)
+        return waiting.replace(phase=Phase.SUCCEEDED, value=value.hex())
+
+    async def _task(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
+        try:
+            task = read_task(action.task.spec)
+        except (Unsupported, ValueError) as e:
+            state.record = state.record.replace(task=action.task.spec.task_template.id.name)
+            return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
+        image = self._facts.images.get(task.image, "")
+        record = state.record.replace(task=task.name, environment=task.environment, image=image)
+        await self._publish(state, record)
+        if not image:
+            return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", _not_pinned(task)))
+        if (found := await self._reuse.resumed(record, task)) is not None:
+            return found
+        entry = self._reuse.entry(record, action.task.cache_key.value) if action.task.HasField("cache_key") else ""
+        async with self._reuse.alone(task, entry):
+            if (found := await self._reuse.cached(record, task, entry)) is not None:
+                return found
+
+            async def changed(new: ActionRecord) -> None:
+                self._forget_failures(state)
+                await self._publish(state, new)
+
+            record = await self._attempts.run(record, task, action, state.depth, changed)
+            await self._reuse.remember(record, entry)
+            return record
+
+    def _forget_failures(self, state: _Action) -> None:
+        """A new attempt of a parent calls its children anew; those that did not succeed are to run again."""
+        for name in state.children:
+            child = self._actions[name]
+            if child.record.phase.terminal and child.record.phase is not Phase.SUCCEEDED:
+                child.announced = False
+
+
+def _not_pinned(task: Task) -> str:
+    return (
+        f"environment {task.environment} of task {task.name} has no image in this run (its task asks for "
+        f"{task.image or 'none'}); expected it in the `depends_on` of the environment that the run began in"
+    )

@@ -1,0 +1,122 @@
+"""Runs as they lie on the disk, for listing and for reading their logs. Only reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..store.locks import try_acquire
+from .action import ROOT_ACTION, ErrorInfo, Phase
+from .journal import ActionRecord, read_journal
+from .storage import Storage
+
+__all__ = ["Run", "find_logs", "list_runs", "read_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. ``phase`` is None for one that neither runs nor ended: its process was killed.
+
+    Times are seconds since the epoch; ``actions`` are in the order they were first heard of, each as it was last.
+    """
+
+    name: str
+    folder: Path
+    facts: Mapping[str, Any]
+    actions: tuple[ActionRecord, ...]
+    running: bool
+    phase: Phase | None
+    ended: float | None = None
+
+    @property
+    def task(self) -> str:
+        return str(self.facts.get("task", ""))
+
+    @property
+    def started(self) -> float:
+        return float(self.facts.get("started", 0.0))
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The root action's."""
+        return next((a.error for a in self.actions if a.name == ROOT_ACTION), None)
+
+
+def list_runs(runs_dir: Path) -> list[Run]:
+    """Every run, the newest first. A folder that is no run is passed over."""
+    names = [p.name for p in runs_dir.iterdir() if (p / "run.json").is_file()] if runs_dir.is_dir() else []
+    return sorted((read_run(runs_dir, name) for name in names), key=lambda run: run.started, reverse=True)
+
+
+def read_run(runs_dir: Path, name: str) -> Run:
+    """Read one run by its name or an unambiguous beginning of it; raises :class:`RunError`."""
+    name = _full_name(runs_dir, name)
+    folder = Storage(runs_dir).run(name)
+    try:
+        facts = json.loads(folder.facts.read_bytes())
+    except (OSError, ValueError) as e:
+        raise RunError(f"{folder.facts}: cannot be read: {e}", hint="the run ended before it began; start anew") from e
+    actions: dict[str, ActionRecord] = {}
+    end: dict[str, Any] = {}
+    for entry in read_journal(folder.journal):
+        if "action" in entry:
+            record = ActionRecord.from_json(entry["action"])
+            actions[record.name] = record
+            end = {}  # a resumed run goes on after its end
+        elif "run" in entry:
+            end = entry["run"]
+    running = _held(folder.lock)
+    phase = Phase.RUNNING if running else Phase(end["phase"]) if end else None
+    return Run(name, folder.path, facts, tuple(actions.values()), running, phase, end.get("ended"))
+
+
+def find_logs(run: Run, action: str | None = None) -> list[tuple[ActionRecord, Path]]:
+    """The logs of every attempt of one action, or of all; raises :class:`RunError` for an action it does not have.
+
+    ``action`` is an action's name, an unambiguous beginning of it, or a task's name (all its calls).
+    """
+    chosen = run.actions
+    if action is not None:
+        short = [a for a in run.actions if a.task == action or a.task.rpartition(".")[2] == action]
+        chosen = tuple(a for a in run.actions if a.name == action) or tuple(short)
+        if not chosen:
+            begin = [a for a in run.actions if a.name.startswith(action)]
+            chosen = tuple(begin) if len(begin) == 1 else ()
+        if not chosen:
+            names = ", ".join(f"{a.name} ({a.task})" for a in run.actions)
+            raise RunError(f"run {run.name} has no action `{action}`", hint=f"its actions are {names}")
+    out = []
+    for record in chosen:
+        folder = run.folder / "logs" / record.name
+        logs = sorted(folder.glob("*.log"), key=lambda p: int(p.stem) if p.stem.isdigit() else 0)
+        out += [(record, log) for log in logs]
+    return out
+
+
+def _full_name(runs_dir: Path, name: str) -> str:
+    if (runs_dir / name / "run.json").is_file() and "/" not in name:
+        return name
+    found = sorted(p.parent.name for p in runs_dir.glob("*/run.json") if p.parent.name.startswith(name))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunError(f"`{name}` is the beginning of several runs: {', '.join(found)}")
+    raise RunError(f"no run `{name}` in {runs_dir}", hint="`flyte-build runs` lists them")
+
+
+def _held(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    try:
+        handle = try_acquire(lock, shared=True)
+    except OSError:
+        return False
+    if handle is None:
+        return True
+    os.close(handle)
+    return False

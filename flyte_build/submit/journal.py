@@ -1,0 +1,125 @@
+"""What happened in a run, appended as it happens and never rewritten.
+
+One JSON object a line. A line is on the disk (fsync, for terminal phases) before anybody hears of it, so whatever was
+published can be found again after a crash. The last line may be torn by one; it is ignored, and so is nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from .action import ErrorInfo, Kind, Phase
+
+__all__ = ["ActionRecord", "Journal", "read_journal"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRecord:
+    """One action at one moment: what the journal keeps, the observer sees and a resumed run reuses.
+
+    Times are seconds since the epoch. ``output_uri`` is the folder of ``outputs.pb`` as tasks see it, ``value`` a
+    condition's serialized literal in hex, ``report`` a path on this machine. ``source`` tells an outcome that was
+    not computed here: ``cache`` or ``resume``. ``bundle`` is the code's digest, ``image`` the manifest's.
+    """
+
+    name: str
+    parent: str = ""
+    kind: Kind = "task"
+    task: str = ""
+    environment: str = ""
+    group: str = ""
+    image: str = ""
+    bundle: str = ""
+    phase: Phase = Phase.QUEUED
+    attempt: int = 0
+    queued: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    source: str = ""
+    output_uri: str = ""
+    value: str = ""
+    report: str = ""
+    log: str = ""
+    error: ErrorInfo | None = None
+
+    def replace(self, **changes: Any) -> ActionRecord:
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        out = {k: v for k, v in dataclasses.asdict(self).items() if v not in ("", None)}
+        return out | {"phase": self.phase.value}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ActionRecord:
+        known = {f.name for f in dataclasses.fields(cls)}
+        fields = {k: v for k, v in data.items() if k in known}
+        fields["phase"] = Phase(fields.get("phase", Phase.QUEUED))
+        if fields.get("error") is not None:
+            fields["error"] = ErrorInfo(**fields["error"])
+        return cls(**fields)
+
+
+class Journal:
+    """The writing end. Writes are done in order by one thread, so that a slow disk never stops the service."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close())
+        self._mend()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+
+    def _mend(self) -> None:
+        """End a line that a crash tore, so that the next one stands alone."""
+        size = self._path.stat().st_size
+        if size:
+            with open(self._path, "rb") as f:
+                f.seek(size - 1)
+                if f.read(1) != b"\n":
+                    self._file.write(b"\n")
+
+    async def append(self, entry: dict[str, Any], *, durable: bool = False) -> None:
+        """Write one line; with ``durable`` it is on the disk when this returns. Raises OSError."""
+        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._write, line, durable)
+
+    async def action(self, record: ActionRecord) -> None:
+        await self.append({"action": record.to_json()}, durable=record.phase.terminal)
+
+    def _write(self, line: bytes, durable: bool) -> None:
+        self._file.write(line)
+        if durable:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._writer.shutdown()
+        self._file.close()
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Its entries in order; none where the file is missing. Raises :class:`RunError` for a broken line amid them."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            yield json.loads(line)
+        except ValueError as e:
+            # A torn line is the last that a process wrote; a resumed run goes on after it.
+            if number >= len(lines) - 1 or not line.rstrip().endswith(b"}"):
+                continue
+            raise RunError(
+                f"{path}:{number}: expected a JSON object, found {line[:80]!r}",
+                hint="the run's journal was changed by hand; start the run anew",
+            ) from e

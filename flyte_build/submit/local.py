@@ -1,0 +1,226 @@
+"""The local launcher: every attempt in a fresh sandbox over its image's root, on this machine.
+
+The image is read-only; the user's home, the working directory and the temporary folders are fresh and on disk (memory
+is what a task's limit counts), seeded with what the image has there. The host's environment does not get in.
+What this machine cannot give (limits, accelerators) is said once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import posixpath
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import FlyteBuildError
+from .action import ImageRoot, LaunchRequest, Outcome
+from .observer import Observer
+from .sandbox import process
+from .sandbox.cgroups import Cgroups, Group
+from .sandbox.engines import init_mount
+from .sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
+from .secrets import MOUNT as SECRETS
+from .secrets import MissingSecret, Secrets, resolve
+from .storage import BUNDLES, MOUNT, RunFolder
+from .unpack import remove_tree, scoped
+
+__all__ = ["LocalLauncher"]
+
+HOME = "/home/flyte"
+_FRESH = (HOME, "/root", "/tmp", "/var/tmp")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalLauncher:
+    """Launches one run's attempts with ``engine``.
+
+    ``images`` gives an image's root by digest (and may unpack it first), ``token`` is the service's, ``environment`` is
+    where secrets are looked up. Groups for limits are made in ``cgroups``.
+    """
+
+    folder: RunFolder
+    engine: Engine
+    images: Callable[[str], ImageRoot]
+    token: str
+    observer: Observer
+    network: bool = True
+    cgroups: Cgroups = field(default_factory=Cgroups.detect)
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _said: set[str] = field(default_factory=set)
+
+    async def launch(self, request: LaunchRequest) -> Outcome:
+        """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
+        try:
+            image = await asyncio.to_thread(self.images, request.image)
+            secrets = resolve(request.secrets, self.environment)
+        except MissingSecret as e:
+            return Outcome(1, "error", str(e), "MissingSecret")
+        except FlyteBuildError as e:
+            return Outcome(1, "error", e.message if e.hint is None else f"{e.message}; {e.hint}", "ImageUnusable")
+        scratch = self.folder.scratch / f"{request.action}-{request.attempt}"
+        group = None
+        try:
+            mounts = await asyncio.to_thread(self._mounts, image, scratch, secrets)
+            group = self._limits(request)
+            return await self._run(request, image, mounts, secrets, group)
+        finally:
+            # Shielded: also a cancelled attempt leaves nothing behind.
+            await asyncio.shield(asyncio.to_thread(_clean, scratch, group))
+
+    async def _run(
+        self,
+        request: LaunchRequest,
+        image: ImageRoot,
+        mounts: tuple[Mount, ...],
+        secrets: Secrets,
+        group: Group | None,
+    ) -> Outcome:
+        shm = Tmpfs("/dev/shm", request.resources.shm)
+        box = Sandbox(
+            image.root,
+            image.python,
+            mounts,
+            (Tmpfs("/run"), Tmpfs("/mnt/flyte"), shm),
+            network=self.network,
+        )
+        running = await process.start(
+            self.engine,
+            box,
+            request.args,
+            self._environment(image, request, secrets),
+            _workdir(image),
+            output=request.log,
+            forward=True,
+            join=group.join if group is not None else (),
+        )
+        try:
+            async with asyncio.timeout(request.timeout):
+                code = await running.wait()
+        except TimeoutError:
+            return Outcome(await running.stop(), "timeout")
+        except asyncio.CancelledError:
+            await running.stop()
+            raise
+        if group is not None and group.oom_kills():
+            size = request.resources.memory or 0
+            return Outcome(code, "oom", f"killed at its memory limit of {size / 2**20:.0f} MiB")
+        return Outcome(code)
+
+    def _environment(self, image: ImageRoot, request: LaunchRequest, secrets: Secrets) -> dict[str, str]:
+        """The image's own variables, then the task's and the contract's: nothing of the host's."""
+        env = {
+            "HOME": HOME,
+            "USER": "flyte",
+            "LOGNAME": "flyte",
+            # The log is a file: without this the last lines of a killed task would be lost.
+            "PYTHONUNBUFFERED": "1",
+            **dict(item.partition("=")[::2] for item in image.env),
+            **request.env,
+            **secrets.env,
+            "_U_EP_OVERRIDE": f"http://127.0.0.1:0/{self.token}",
+        }
+        for name in ("NO_PROXY", "no_proxy"):
+            # A proxy that the user gives the task must not come between it and its own service.
+            env[name] = ",".join([*filter(None, [env.get(name)]), *_LOOPBACK])
+        return env
+
+    def _mounts(self, image: ImageRoot, scratch: Path, secrets: Secrets) -> tuple[Mount, ...]:
+        remove_tree(scratch)
+        scratch.mkdir(parents=True)
+        folder = self.folder
+        mounts = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
+        for number, target in enumerate(_writable(image)):
+            own = scratch / str(number)
+            _seed(image.root, target, own)
+            mounts.append(Mount(own, target, writable=True))
+        mounts += [Mount(source, target) for source, target in image.binds]
+        if secrets.files:
+            for name, value in secrets.files.items():
+                path = scratch / "secrets" / name
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.touch(mode=0o600)
+                path.write_text(value)
+            mounts.append(Mount(scratch / "secrets", SECRETS))
+        mounts += self._names(scratch)
+        mounts += [
+            Mount(folder.storage.runs, MOUNT),
+            Mount(folder.meta, f"{MOUNT}/{folder.name}/meta", writable=True),
+            Mount(folder.raw, f"{MOUNT}/{folder.name}/raw", writable=True),
+            Mount(folder.bundles, BUNDLES),
+        ]
+        return tuple(mounts)
+
+    def _names(self, scratch: Path) -> list[Mount]:
+        """How names are resolved: as on the host where the network is shared, else only this machine's own."""
+        hosts = scratch / "hosts"
+        mounts = []
+        try:
+            if not self.network:
+                raise FileNotFoundError
+            hosts.write_bytes(Path("/etc/hosts").read_bytes())
+            resolver = scratch / "resolv.conf"
+            resolver.write_bytes(Path("/etc/resolv.conf").read_bytes())
+            mounts.append(Mount(resolver, "/etc/resolv.conf"))
+        except OSError:
+            hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
+        return [*mounts, Mount(hosts, "/etc/hosts")]
+
+    def _limits(self, request: LaunchRequest) -> Group | None:
+        asked = request.resources
+        if asked.accelerator is not None:
+            self._say(f"tasks run without the accelerators they ask for ({asked.accelerator}) on this machine")
+        for what, wanted, there in (
+            ("memory", asked.memory, self.cgroups.memory),
+            ("cpu", asked.cpu, self.cgroups.cpu),
+        ):
+            if wanted is not None and there is None:
+                self._say(f"{what} limits are not enforced here: this user may make no control group for {what}")
+        if (asked.memory is None or self.cgroups.memory is None) and (asked.cpu is None or self.cgroups.cpu is None):
+            return None
+        try:
+            name = f"{self.folder.name}-{request.action}-{request.attempt}"
+            return self.cgroups.create(name, memory=asked.memory, cpu=asked.cpu)
+        except OSError as e:
+            self._say(f"memory and cpu limits are not enforced here: {e}")
+            return None
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            self.observer.warn(message)
+
+
+def _workdir(image: ImageRoot) -> str:
+    """The image's working directory, into which the runtime unpacks the code; ``/`` is no place for that."""
+    workdir = posixpath.normpath(image.workdir or "/")
+    return HOME if workdir == "/" or not workdir.startswith("/") else workdir
+
+
+def _writable(image: ImageRoot) -> list[str]:
+    """The fresh folders, outer before inner."""
+    workdir = _workdir(image)
+    inside = any(workdir.startswith(f"{fresh}/") for fresh in _FRESH)
+    return list(_FRESH) if workdir in _FRESH or inside else [*_FRESH, workdir]
+
+
+def _seed(root: Path, target: str, own: Path) -> None:
+    """``own`` becomes a copy of what the image has at ``target``, the task's to change."""
+    there = scoped(root, target, follow=True)
+    if there.is_dir():
+        shutil.copytree(there, own, symlinks=True)
+    else:
+        own.mkdir()
+    own.chmod(0o1777 if target.endswith("tmp") else 0o755)
+
+
+def _clean(scratch: Path, group: Group | None) -> None:
+    if group is not None:
+        group.remove()
+    with contextlib.suppress(OSError):
+        remove_tree(scratch)

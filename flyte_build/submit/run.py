@@ -1,0 +1,253 @@
+"""One run from its root action to its end: the one entry point for callers.
+
+It puts the pieces together (folder, journal, engine, service, launcher) in an event loop of its own and takes them
+apart again, whatever happens: on return, or on an exception such as an interrupt, no process of the run is left. It
+draws nothing (see ``observer``) and builds nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flyteidl2.actions import actions_service_pb2
+from flyteidl2.common import identifier_pb2
+from flyteidl2.workflow import run_definition_pb2
+
+from ..errors import RunError
+from ..store.locks import try_acquire
+from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Launcher, Phase, RootAction
+from .attempt import Attempts, RunFacts
+from .cache import TaskCache, bundle_digest
+from .engine import Engine
+from .history import read_run
+from .journal import ActionRecord, Journal
+from .local import LocalLauncher
+from .observer import Observer
+from .reuse import Reuse
+from .sandbox.cgroups import Cgroups
+from .sandbox.engines import choose
+from .sandbox.spec import Engine as SandboxEngine
+from .scheduler import Scheduler, machine
+from .service import Service, serve
+from .storage import BUNDLES, RunFolder, Storage
+from .template import pin_root, read_task
+
+__all__ = ["RunRequest", "RunResult", "execute", "new_name"]
+
+# What the runtime demands and a run without a backend has no other name for.
+ORG, PROJECT, DOMAIN = "local", "flyte-build", "development"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run and with what.
+
+    ``images`` maps every environment the run may reach → its manifest's digest, ``image_roots`` a digest → its root
+    (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
+    successes are reused; it may be ``name`` itself. ``cpu`` (cores) and ``memory`` (bytes) bound what runs at once,
+    by default this machine's. ``engine`` enters sandboxes, by default what works here.
+    """
+
+    name: str
+    runs_dir: Path
+    root: RootAction
+    images: Mapping[str, str]
+    image_roots: Callable[[str], ImageRoot]
+    cache: Path
+    network: bool = True
+    resume: str | None = None
+    overwrite_cache: bool = False
+    cpu: float | None = None
+    memory: int | None = None
+    engine: SandboxEngine | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. ``outputs`` is the serialized ``flyteidl2.task.Outputs`` of the root, if it has any.
+
+    URIs in it are names inside the sandboxes: ``storage.path(uri)`` is the file on this machine.
+    """
+
+    name: str
+    folder: Path
+    phase: Phase
+    storage: Storage
+    actions: tuple[ActionRecord, ...]
+    outputs: bytes | None = None
+    outputs_path: Path | None = None
+    error: ErrorInfo | None = None
+
+    @property
+    def reports(self) -> tuple[Path, ...]:
+        """The reports that tasks wrote, in the order they began."""
+        ordered = sorted(self.actions, key=lambda a: a.queued)
+        return tuple(dict.fromkeys(Path(a.report) for a in ordered if a.report))
+
+
+def new_name() -> str:
+    """A fresh name for a run: sorts by time, and is short enough to type."""
+    return f"r{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def execute(request: RunRequest, observer: Observer) -> RunResult:
+    """Run to the end and say how it ended; a task's failure is a result, not an exception.
+
+    Raises :class:`SandboxError` where this machine cannot isolate, :class:`RunError` for a name that is taken or a run
+    that cannot be resumed. An interrupt aborts every action, then goes on as ``KeyboardInterrupt``.
+    """
+    engine = request.engine if request.engine is not None else choose(network=request.network)
+    storage = Storage(request.runs_dir)
+    folder = storage.run(request.name)
+    missing = request.root.environment not in request.images
+    if missing:
+        raise RunError(
+            f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
+        )
+    previous, facts = _before(request, storage)
+    lock = _claim(request, folder)
+    try:
+        code = bundle_digest(request.root.bundle)
+        hexadecimal = code.removeprefix("sha256:")
+        shutil.copyfile(request.root.bundle, folder.bundles / f"{hexadecimal}.tgz")
+        references = {env: f"flyte-build.local/{env}@{digest}" for env, digest in request.images.items()}
+        spec = pin_root(request.root.task_spec, references, request.root.environment, f"{BUNDLES}/{hexadecimal}.tgz")
+        task = read_task(spec)
+        run = RunFacts(
+            folder=folder,
+            images={reference: request.images[env] for env, reference in references.items()},
+            bundle=code,
+            started=facts.get("run_start_time") or datetime.now(UTC).isoformat(timespec="seconds"),
+            org=task.org or ORG,
+            project=task.project or PROJECT,
+            domain=task.domain or DOMAIN,
+            env=request.root.env,
+        )
+        if not folder.facts.exists():
+            _write_facts(request, run)
+        folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True)
+        folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
+        action = actions_service_pb2.Action(
+            action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
+            input_uri=storage.uri(folder.inputs(ROOT_ACTION)),
+            run_output_base=storage.uri(folder.meta),
+            task=run_definition_pb2.TaskAction(spec=spec),
+        )
+        token = secrets.token_urlsafe(24)
+        launcher = LocalLauncher(
+            folder=folder,
+            engine=engine,
+            images=request.image_roots,
+            token=token,
+            observer=observer,
+            network=request.network,
+            cgroups=Cgroups.detect(),
+            environment=request.environment,
+        )
+        return asyncio.run(_run(request, run, action, launcher, token, previous, observer))
+    finally:
+        shutil.rmtree(folder.scratch, ignore_errors=True)
+        os.close(lock)
+
+
+async def _run(
+    request: RunRequest,
+    run: RunFacts,
+    action: actions_service_pb2.Action,
+    launcher: Launcher,
+    token: str,
+    previous: Mapping[str, ActionRecord],
+    observer: Observer,
+) -> RunResult:
+    storage = run.folder.storage
+    cores, memory = machine()
+    scheduler = Scheduler(request.cpu or cores, request.memory or memory)
+    journal = Journal(run.folder.journal)
+    reuse = Reuse(storage, TaskCache(request.cache, storage), observer, previous, request.overwrite_cache)
+    engine = Engine(Attempts(run, launcher, scheduler), reuse, journal, observer)
+    phase = Phase.ABORTED
+    try:
+        async with serve(Service(engine, run.identifier), run.folder.socket, token):
+            try:
+                await engine.enqueue(action)
+                root = await engine.wait(ROOT_ACTION)
+                phase = root.phase
+            finally:
+                await engine.close()
+        return _result(request, run, root, tuple(engine.records()))
+    finally:
+        await journal.append({"run": {"phase": phase.value, "ended": time.time()}}, durable=True)
+        journal.close()
+
+
+def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:
+    storage = run.folder.storage
+    path = storage.path(root.output_uri) / OUTPUTS if root.output_uri else None
+    if path is not None and not path.is_file():
+        path = None
+    return RunResult(
+        name=request.name,
+        folder=run.folder.path,
+        phase=root.phase,
+        storage=storage,
+        actions=actions,
+        outputs=path.read_bytes() if path is not None else None,
+        outputs_path=path,
+        error=root.error,
+    )
+
+
+def _before(request: RunRequest, storage: Storage) -> tuple[dict[str, ActionRecord], dict[str, Any]]:
+    if request.resume is None:
+        return {}, {}
+    run = read_run(storage.runs, request.resume)
+    if run.running:
+        raise RunError(f"run {run.name} is still running", hint="interrupt it first, or wait for its end")
+    return {a.name: a for a in run.actions}, dict(run.facts)
+
+
+def _claim(request: RunRequest, folder: RunFolder) -> int:
+    """Make the run's folder and hold its lock, whose descriptor is given."""
+    if folder.path.exists() and request.resume != request.name:
+        raise RunError(f"run {request.name} exists in {folder.storage.runs}", hint="choose another name, or resume it")
+    try:
+        for path in (folder.meta, folder.raw, folder.bundles, folder.scratch):
+            path.mkdir(parents=True, exist_ok=True)
+        folder.path.chmod(0o700)
+        handle = try_acquire(folder.lock)
+    except OSError as e:
+        raise RunError(
+            f"{folder.path}: {e.strerror or e}", hint="set FLYTE_BUILD_STATE to a folder that you may write to"
+        ) from e
+    if handle is None:
+        raise RunError(f"run {request.name} is still running", hint="wait for its end, or choose another name")
+    return handle
+
+
+def _write_facts(request: RunRequest, run: RunFacts) -> None:
+    facts = {
+        "schema": 1,
+        "name": request.name,
+        "task": request.root.task,
+        "environment": request.root.environment,
+        "started": time.time(),
+        "run_start_time": run.started,
+        "bundle": run.bundle,
+        "images": dict(request.images),
+        "network": request.network,
+        "resume": request.resume,
+    }
+    temporary = run.folder.facts.with_suffix(".tmp")
+    temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    temporary.replace(run.folder.facts)

@@ -1,0 +1,117 @@
+"""How many attempts run at once on this machine.
+
+Every attempt takes its share of cores and memory (what its task asks for, else one core) before it starts. A parent
+gives its share back while a child of it is alive: it only waits then, and if waiting parents counted, a tree deeper
+than the machine is wide would never end. Deeper actions go first, so that few parents are held open at a time.
+Knows names and numbers only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from .action import Resources
+
+__all__ = ["Scheduler", "machine"]
+
+
+def machine() -> tuple[float, int]:
+    """This machine's cores (those we may run on) and memory in bytes."""
+    return float(len(os.sched_getaffinity(0))), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@dataclass(slots=True)
+class _Slot:
+    cpu: float
+    memory: int
+    counted: bool = False
+
+
+@dataclass(order=True, slots=True)
+class _Waiter:
+    priority: tuple[int, int]
+    slot: _Slot = field(compare=False)
+    ready: asyncio.Future[None] = field(compare=False)
+
+
+class Scheduler:
+    """Shares ``cpu`` cores and ``memory`` bytes out among attempts. For one event loop."""
+
+    def __init__(self, cpu: float, memory: int) -> None:
+        self._free_cpu = self._cpu = cpu
+        self._free_memory = self._memory = memory
+        self._order = itertools.count()
+        self._waiting: list[_Waiter] = []
+        self._slots: dict[str, _Slot] = {}
+        self._blocked: set[str] = set()
+
+    @asynccontextmanager
+    async def slot(self, name: str, depth: int, asked: Resources) -> AsyncIterator[None]:
+        """Wait for a share for the action ``name``, ``depth`` levels below the root, and hold it inside.
+
+        One that asks for more than the machine has gets all of it.
+        """
+        slot = _Slot(min(asked.cpu or 1.0, self._cpu), min(asked.memory or 0, self._memory))
+        waiter = _Waiter((-depth, next(self._order)), slot, asyncio.get_running_loop().create_future())
+        heapq.heappush(self._waiting, waiter)
+        self._wake()
+        try:
+            await waiter.ready
+        except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+                heapq.heapify(self._waiting)
+            self._release(slot)
+            self._wake()
+            raise
+        self._slots[name] = slot
+        if name in self._blocked:
+            self._release(slot)
+            self._wake()
+        try:
+            yield
+        finally:
+            del self._slots[name]
+            self._release(slot)
+            self._wake()
+
+    def block(self, name: str) -> None:
+        """The action waits for a child from now on."""
+        self._blocked.add(name)
+        if (slot := self._slots.get(name)) is not None:
+            self._release(slot)
+            self._wake()
+
+    def unblock(self, name: str) -> None:
+        """The action's last living child has ended: it goes on at once, even beyond what the machine has."""
+        self._blocked.discard(name)
+        if (slot := self._slots.get(name)) is not None and not slot.counted:
+            self._take(slot)
+
+    def _take(self, slot: _Slot) -> None:
+        slot.counted = True
+        self._free_cpu -= slot.cpu
+        self._free_memory -= slot.memory
+
+    def _release(self, slot: _Slot) -> None:
+        if slot.counted:
+            slot.counted = False
+            self._free_cpu += slot.cpu
+            self._free_memory += slot.memory
+
+    def _wake(self) -> None:
+        while self._waiting:
+            first = self._waiting[0]
+            # A small tolerance: fractions of cores do not add up exactly.
+            if first.slot.cpu > self._free_cpu + 1e-9 or first.slot.memory > self._free_memory:
+                return
+            heapq.heappop(self._waiting)
+            self._take(first.slot)
+            if not first.ready.done():
+                first.ready.set_result(None)

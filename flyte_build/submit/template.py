@@ -1,0 +1,222 @@
+"""Reading and completing flyte's ``TaskSpec``: the only module that knows where in the protobuf things are.
+
+A task's container is either the template's own or the primary one of a pod template. Completion is what Flyte's backend
+does before it makes a pod: the placeholders ``{{.…}}`` are filled in, the environment of the runtime contract is
+added. Pure: no files, no processes.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from flyteidl2.core import security_pb2, tasks_pb2
+from flyteidl2.task import task_definition_pb2
+from google.protobuf.json_format import MessageToDict
+
+from .action import Resources, SecretRef
+
+__all__ = ["Backoff", "Task", "Unsupported", "pin_root", "quantity", "read_task"]
+
+RUNTIME = "a0"
+_PRIMARY = "primary_container_name"
+_SUFFIXES: Mapping[str, int | Decimal] = {
+    "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+}  # fmt: skip
+_QUANTITY = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
+
+
+class Unsupported(ValueError):
+    """A task that the stock runtime alone does not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Seconds to wait before retry N (from 0): ``base * factor ** N``, at most ``cap``."""
+
+    base: float
+    factor: float = 1.0
+    cap: float | None = None
+
+    def delay(self, retry: int) -> float:
+        try:
+            wait: float = self.base * self.factor**retry
+        except OverflowError:
+            wait = float("inf")
+        return min(wait, 3600.0 if self.cap is None else self.cap)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What running a task needs to know of its spec. Times in seconds; ``retries`` besides the first attempt."""
+
+    name: str
+    environment: str
+    image: str
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    resources: Resources
+    secrets: tuple[SecretRef, ...]
+    has_outputs: bool
+    retries: int = 0
+    backoff: Backoff | None = None
+    timeout: float | None = None
+    deadline: float | None = None
+    queue_timeout: float | None = None
+    cache_serializable: bool = False
+    cache_max_age: float | None = None
+    org: str = ""
+    project: str = ""
+    domain: str = ""
+
+    def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """The arguments with every placeholder filled in from ``values``; unknown ones stay as they are."""
+        return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in self.args)
+
+
+def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
+    """Read a spec; raises :class:`Unsupported` for a task that is not the stock runtime's."""
+    template = spec.task_template
+    image, args, env, asked = _container(template)
+    name = template.id.name
+    if not args or args[0] != RUNTIME:
+        raise Unsupported(
+            f"task {name} of type {template.type!r} runs `{' '.join(args[:3])}`, expected flyte's own `{RUNTIME}`: "
+            "container tasks and clustered tasks need a Flyte backend"
+        )
+    md = template.metadata
+    backoff = None
+    if md.retries.HasField("backoff"):
+        b = md.retries.backoff
+        backoff = Backoff(_seconds(b, "base") or 0.0, b.factor or 1.0, _seconds(b, "cap"))
+    extended = template.extended_resources
+    if extended.HasField("shared_memory"):
+        # An empty limit means "as much as the node gives", which is the default of /dev/shm.
+        asked["shm"] = extended.shared_memory.size_limit
+    if extended.HasField("gpu_accelerator") and extended.gpu_accelerator.device:
+        asked["accelerator"] = extended.gpu_accelerator.device
+    return Task(
+        name=name,
+        environment=spec.environment.name or name.rpartition(".")[0],
+        image=image,
+        args=tuple(args),
+        env=env,
+        resources=Resources(
+            cpu=_number(asked.get("cpu")),
+            memory=_bytes(asked.get("memory")),
+            shm=_bytes(asked.get("shm")),
+            accelerator=asked.get("accelerator"),
+        ),
+        secrets=tuple(_secret(s) for s in template.security_context.secrets),
+        has_outputs=bool(template.interface.outputs.variables),
+        retries=md.retries.retries,
+        backoff=backoff,
+        timeout=_seconds(md, "timeout"),
+        deadline=_seconds(md.timeouts, "deadline") if md.HasField("timeouts") else None,
+        queue_timeout=_seconds(md.timeouts, "queued_timeout") if md.HasField("timeouts") else None,
+        cache_serializable=md.cache_serializable,
+        cache_max_age=_seconds(md, "cache_max_age"),
+        org=template.id.org,
+        project=template.id.project,
+        domain=template.id.domain,
+    )
+
+
+def pin_root(
+    serialized: bytes, images: Mapping[str, str], environment: str, bundle: str
+) -> task_definition_pb2.TaskSpec:
+    """The root's spec with its image pinned, the image of every environment told to its children, and its code's URI.
+
+    ``images`` maps environment → pinned reference. Children inherit all three through the runtime.
+    """
+    spec = task_definition_pb2.TaskSpec.FromString(serialized)
+    template = spec.task_template
+    lookup = json.dumps({"image_lookup": dict(images), "build_run_ids": {}}, sort_keys=True)
+    cache = base64.b64encode(gzip.compress(lookup.encode(), mtime=0)).decode()
+    if template.HasField("k8s_pod"):
+        for container in template.k8s_pod.pod_spec["containers"]:
+            if container["name"] == _primary_name(template):
+                container["image"] = images[environment]
+                container["args"] = _with_options(list(container["args"]), {"--image-cache": cache, "--tgz": bundle})
+    else:
+        container = template.container
+        args = _with_options(list(container.args), {"--image-cache": cache, "--tgz": bundle})
+        container.image = images[environment]
+        container.ClearField("args")
+        container.args.extend(args)
+    template.metadata.code_bundle_uri = bundle
+    return spec
+
+
+def _with_options(args: list[str], options: Mapping[str, str]) -> list[str]:
+    """``args`` of the runtime with each option set, before the resolver's own arguments begin."""
+    for name, value in options.items():
+        if name in args:
+            args[args.index(name) + 1] = value
+        else:
+            args[1:1] = [name, value]
+    return args
+
+
+def _primary_name(template: tasks_pb2.TaskTemplate) -> str:
+    return template.k8s_pod.primary_container_name or template.config.get(_PRIMARY, "") or "primary"
+
+
+def _container(template: tasks_pb2.TaskTemplate) -> tuple[str, list[str], dict[str, str], dict[str, str]]:
+    """Image, arguments, variables and what is asked for (limits win over requests, as the scheduler's floor)."""
+    if template.HasField("k8s_pod"):
+        pod: dict[str, Any] = MessageToDict(template.k8s_pod.pod_spec)
+        containers = pod.get("containers") or [{}]
+        name = _primary_name(template)
+        chosen = next((c for c in containers if c.get("name") == name), containers[0])
+        env = {e["name"]: e.get("value", "") for e in chosen.get("env") or () if "valueFrom" not in e}
+        resources = chosen.get("resources") or {}
+        asked = {k: str(v) for k, v in {**resources.get("requests", {}), **resources.get("limits", {})}.items()}
+        for key in [k for k in asked if "gpu" in k or k.startswith(("nvidia.com/", "google.com/tpu"))]:
+            asked["accelerator"] = f"{key}: {asked[key]}"
+        return chosen.get("image", ""), list(chosen.get("args") or ()), env, asked
+    container = template.container
+    asked = {}
+    for entry in (*container.resources.requests, *container.resources.limits):
+        asked[tasks_pb2.Resources.ResourceName.Name(entry.name).lower()] = entry.value
+    if "gpu" in asked:
+        asked["accelerator"] = f"gpu: {asked['gpu']}"
+    return container.image, list(container.args), {kv.key: kv.value for kv in container.env}, asked
+
+
+def _secret(secret: security_pb2.Secret) -> SecretRef:
+    file = secret.mount_requirement == security_pb2.Secret.FILE
+    return SecretRef(secret.key, secret.group, None if file else secret.env_var or None)
+
+
+def _seconds(message: Any, name: str) -> float | None:
+    if not message.HasField(name):
+        return None
+    seconds: float = getattr(message, name).ToTimedelta().total_seconds()
+    return seconds or None
+
+
+def quantity(text: str) -> Decimal:
+    """A Kubernetes quantity (``500m``, ``1Gi``, ``2e3``); raises ``ValueError``."""
+    found = _QUANTITY.fullmatch(text.strip())
+    try:
+        if found is None:
+            raise KeyError(text)
+        return Decimal(found[1]) * _SUFFIXES[found[2]]
+    except (KeyError, InvalidOperation):
+        raise ValueError(f"expected a quantity such as `500m` or `2Gi`, found {text!r}") from None
+
+
+def _number(text: str | None) -> float | None:
+    return float(quantity(text)) if text else None
+
+
+def _bytes(text: str | None) -> int | None:
+    return int(quantity(text)) if text else None

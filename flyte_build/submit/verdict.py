@@ -1,0 +1,74 @@
+"""The verdict on an attempt, from what it left behind and how its processes ended.
+
+The stock runtime exits 0 when the user's task fails: ``error.pb`` or ``outputs.pb`` decides, the exit code only where
+there is neither. The codes are those of Flyte's backend, which the SDK turns into its exception classes. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flyteidl2.core import execution_pb2
+from google.protobuf.message import DecodeError
+
+from .action import ErrorInfo, Outcome, Phase
+
+__all__ = ["Verdict", "judge"]
+
+LOG_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``recoverable`` says whether another attempt may help; it is the retry policy that decides."""
+
+    phase: Phase
+    error: ErrorInfo | None = None
+    recoverable: bool = False
+
+
+def judge(
+    outcome: Outcome, error: bytes | None, *, outputs: bool, wanted: bool, timeout: float | None, log: str = ""
+) -> Verdict:
+    """Judge an attempt.
+
+    ``error`` is its error.pb, ``outputs`` whether it left outputs.pb and ``wanted`` whether its task has any,
+    ``timeout`` its limit in seconds, ``log`` the end of its log.
+    """
+    if outcome.reason == "error":
+        return Verdict(Phase.FAILED, ErrorInfo(outcome.code or "LaunchFailed", outcome.message, "system"))
+    if outcome.reason == "timeout":
+        message = f"ran longer than its timeout of {timeout:g} s" if timeout is not None else "ran too long"
+        return Verdict(Phase.TIMED_OUT, ErrorInfo("MAX_RUNTIME_EXCEEDED", message), recoverable=True)
+    if error is not None:
+        return _told(error, outcome)
+    if outcome.reason == "oom":
+        return Verdict(Phase.FAILED, ErrorInfo("OOMKilled", outcome.message), recoverable=True)
+    if outputs or (outcome.exit_code == 0 and not wanted):
+        return Verdict(Phase.SUCCEEDED)
+    tail = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
+    message = f"ended with {_ending(outcome.exit_code)} and left neither outputs nor an error"
+    if tail:
+        message += f"; the end of its log:\n{tail}"
+    return Verdict(Phase.FAILED, ErrorInfo("ContainerFailed", message, "system"), recoverable=True)
+
+
+def _ending(code: int) -> str:
+    return f"signal {code - 128}" if code > 128 else f"exit code {code}"
+
+
+def _told(error: bytes, outcome: Outcome) -> Verdict:
+    try:
+        found = execution_pb2.ErrorDocument.FromString(error).error
+    except DecodeError as e:
+        return Verdict(Phase.FAILED, ErrorInfo("BadErrorFile", f"error.pb cannot be read: {e}", "system"))
+    message = found.message
+    if outcome.reason == "oom":
+        message = f"{message}\n({outcome.message})"
+    kind: Literal["user", "system"] = "system" if found.origin == execution_pb2.ExecutionError.SYSTEM else "user"
+    return Verdict(
+        Phase.FAILED,
+        ErrorInfo(found.code, message, kind),
+        recoverable=found.kind == execution_pb2.ContainerError.RECOVERABLE,
+    )
