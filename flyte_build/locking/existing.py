@@ -25,9 +25,13 @@ __all__ = ["Existing", "read_existing"]
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """All locks of a folder by environment, as far as they can be believed."""
+    """All locks of a folder by environment, as far as they can be believed.
+
+    ``under`` is the cut-off asked for now: a Debian state found under another one is then no longer shared.
+    """
 
     locks: Mapping[str, Lock]
+    under: str | None = None
 
     def keeps_wheels(self, name: str, recipe: Recipe) -> bool:
         """Whether the lock's wheels answer the recipe: same Python packages, Python, base and platforms."""
@@ -46,11 +50,13 @@ class Existing:
                 return LockedPlatform(found.suite, found.snapshot, tuple(d for d in found.debs if d.base), ())
         return None
 
-    def snapshot(self, name: str, recipe: Recipe) -> str | None:
+    def debian_state(self, name: str, recipe: Recipe) -> str | None:
         """The instant (RFC 3339) of the Debian state that new packages of ``name`` should be taken from, so that
         its base stays the one it and its neighbours have."""
         own = self.locks.get(name)
-        candidates = [own] if own is not None and _base(own.recipe) == _base(recipe.to_json()) else self._newest(recipe)
+        candidates = self._newest(recipe)
+        if own in candidates:
+            candidates = [own]
         stamps = [p.snapshot for lock in candidates[:1] for p in lock.platforms.values()]
         return _instant(max(stamps)) if stamps else None
 
@@ -59,6 +65,9 @@ class Existing:
         return sorted(
             same, key=lambda lock: max((p.snapshot for p in lock.platforms.values()), default=""), reverse=True
         )
+
+    def _holds(self, lock: Lock) -> bool:
+        return self.under is None or lock.cutoff == self.under
 
     def pins(self, without: Iterable[str]) -> dict[str, dict[str, str]]:
         """Name → version by environment; the first platform's version where platforms differ."""
@@ -86,9 +95,12 @@ class Existing:
         return max((lock.cutoff for name in names if (lock := self.locks.get(name)) and lock.cutoff), default=None)
 
 
-def read_existing(directory: Path, names: Iterable[str], reporter: Reporter) -> Existing:
-    """Read every lock of ``directory``. One that cannot be believed is passed over with a warning when locking
-    may replace it; one that a newer flyte-build wrote is an error (:class:`LockError`)."""
+def read_existing(directory: Path, names: Iterable[str], under: str | None, reporter: Reporter) -> Existing:
+    """Read every lock of ``directory``, to lock ``names`` with the cut-off ``under``.
+
+    One that cannot be believed is passed over with a warning when locking may replace it; one that a newer
+    flyte-build wrote is an error (:class:`LockError`).
+    """
     wanted = set(names)
     locks: dict[str, Lock] = {}
     for path in sorted(directory.glob("*.json")) if directory.is_dir() else []:
@@ -105,7 +117,7 @@ def read_existing(directory: Path, names: Iterable[str], reporter: Reporter) -> 
             reporter.warn(f"{e}; it is made anew")
             continue
         locks[lock.environment] = lock
-    return Existing(locks)
+    return Existing(locks, under)
 
 
 def _is_newer(path: Path) -> bool:

@@ -71,7 +71,7 @@ def lock_project(
     cannot honour; then no file was touched.
     """
     given = f"{parse_cutoff(cutoff):%Y-%m-%dT%H:%M:%SZ}" if cutoff is not None else None
-    plan = _Plan(recipes, read_existing(directory, recipes, reporter), given, upgrade)
+    plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade)
     if plan.anew or plan.debian_anew or plan.rewritten:
         locks = _solve(plan, resolver, reporter, root, settings, debian or _debian)
     else:
@@ -120,11 +120,11 @@ class _Plan:
                     f"kept the cut-off {kept}; another is given with --exclude-newer, none with --upgrade"
                 )
 
-    def debian_cutoff(self, name: str, given: bool) -> str | None:
-        """The instant for new Debian packages: what was asked for, else the state that the base is in already."""
-        if given or self.everything:
+    def debian_cutoff(self, name: str) -> str | None:
+        """The instant for new Debian packages: the state that the base is in already, else the cut-off."""
+        if self.everything:
             return self.cutoff
-        return self.existing.snapshot(name, self.recipes[name]) or self.cutoff
+        return self.existing.debian_state(name, self.recipes[name]) or self.cutoff
 
 
 def _solve(
@@ -165,7 +165,7 @@ def _lock(
     resolver: Resolver,
 ) -> Lock:
     recipe, old = plan.recipes[name], plan.existing.locks.get(name)
-    platforms = {}
+    platforms: dict[str, LockedPlatform] = {}
     for platform in recipe.platforms:
         wheels: tuple[LockedWheel, ...]
         if name in plan.anew:
@@ -190,9 +190,6 @@ def _lock(
 def _debian_parts(plan: _Plan, reporter: Reporter, debian: DebianFactory) -> dict[tuple[str, str], LockedPlatform]:
     """The Debian part of every platform of every environment, kept where it can be."""
     out: dict[tuple[str, str], LockedPlatform] = {}
-    given = plan.cutoff is not None and any(
-        lock.cutoff != plan.cutoff for name, lock in plan.existing.locks.items() if name in plan.recipes
-    )
     with ExitStack() as stack:
         lockers: dict[str | None, DebianLocker] = {}
         solved: dict[tuple[str | None, str, str, str, tuple[str, ...]], DebianResolution] = {}
@@ -202,7 +199,7 @@ def _debian_parts(plan: _Plan, reporter: Reporter, debian: DebianFactory) -> dic
                 if kept is not None and (name, platform) not in plan.debian_anew:
                     out[name, platform] = kept
                     continue
-                at = plan.debian_cutoff(name, given)
+                at = plan.debian_cutoff(name)
                 key = (at, recipe.base.suite, _ARCHITECTURE[platform], recipe.python, recipe.apt_packages)
                 if key not in solved:
                     if at not in lockers:
