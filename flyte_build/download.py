@@ -188,7 +188,8 @@ def download(stream: Stream, url: str, partial: Partial, size: int, lines: Lines
         with stream(url, headers) as response, lines.open(response):
             _judge(response, partial, size)
             encoded = response.headers.get("content-encoding", "identity") != "identity"
-            for chunk in response.iter_bytes(CHUNK) if encoded else response.iter_raw(CHUNK):
+            # As they come: with a chunk size, httpx would hold back, and lose, what arrived before a line breaks.
+            for chunk in response.iter_bytes() if encoded else response.iter_raw():
                 partial.write(chunk)
                 if partial.size > size:
                     raise Failed(f"expected {size} bytes, found more", NOT_AS_LOCKED)

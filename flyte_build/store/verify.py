@@ -144,7 +144,9 @@ def _check_realisations(store: Store) -> Iterator[Finding]:
             try:
                 store.listing(f"sha256:{path.stem}")
             except StoreError as e:
-                yield Finding(store.listings / path.stem, e.message, _aside(store, store.listings / path.stem))
+                # Without its listing the layer cannot be checked against others: it is to be made again.
+                _aside(store, path)
+                yield Finding(path, e.message, _aside(store, store.listings / path.stem))
 
 
 def _check_images(store: Store) -> Iterator[Finding]:
