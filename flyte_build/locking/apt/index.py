@@ -16,6 +16,7 @@ import lzma
 import os
 import re
 import tempfile
+import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -136,9 +137,10 @@ def fetch_index(client: httpx.Client, release: Release, path: str, architecture:
     """
     plain = release.files.get(path)
     key = (plain.sha256 if plain else "", architecture, release.mirror.archive)
-    if plain is not None and key in _scanned:
-        _scanned.move_to_end(key)
-        return _scanned[key]
+    with _lock:
+        if plain is not None and key in _scanned:
+            _scanned.move_to_end(key)
+            return _scanned[key]
     text = _cached(cache / plain.sha256, plain) if plain else None
     if text is None:
         text = _fetch(client, release, path, plain)
@@ -146,14 +148,16 @@ def fetch_index(client: httpx.Client, release: Release, path: str, architecture:
             _keep(cache / plain.sha256, text)
     index = Index(text, architecture, release.mirror.archive, f"{shown(release.url)}/{path}")
     if plain is not None:
-        _scanned[key] = index
-        while len(_scanned) > _MEMORY:
-            _scanned.popitem(last=False)
+        with _lock:
+            _scanned[key] = index
+            while len(_scanned) > _MEMORY:
+                _scanned.popitem(last=False)
     return index
 
 
 # Scanned indices by the SHA-256 of their text: one process locks several environments from the same state.
 _scanned: OrderedDict[tuple[str, str, str], Index] = OrderedDict()
+_lock = threading.Lock()
 
 
 def _fetch(client: httpx.Client, release: Release, path: str, plain: IndexFile | None) -> bytes:

@@ -55,7 +55,8 @@ class Debian:
     """Locks several images from one state of each suite: a Release file is asked for once.
 
     ``mirrors``, ``http``, ``cache`` (the folder of verified indices), ``rings`` (keyring files) and ``now``
-    default to the host's. Close it, or use it as a context manager.
+    default to the host's; an ``http`` that is handed in is used with the proxies it has. Close it, or use it as a
+    context manager.
     """
 
     def __init__(

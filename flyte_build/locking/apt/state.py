@@ -25,6 +25,7 @@ from .release import Release, expiry, fetch_release
 __all__ = ["State", "find_state", "parse_cutoff"]
 
 _STAMP = "%Y%m%dT%H%M%SZ"
+_COPIED_WITHIN = (12, 4, 0)
 _ROLLING = frozenset({"sid", "unstable", "experimental"})
 
 
@@ -82,9 +83,9 @@ def find_state(
             return State(tuple(finder.snapshot(until)), stamp)
         except FetchError as e:
             reporter.warn(
-                f"Debian {suite}: the cut-off {cutoff} is not applied: the mirrors are of "
-                f"{newest:%Y-%m-%d %H:%M} UTC, and the snapshot archive cannot be used ({e.message}); "
-                f"${SNAPSHOT_MIRROR} can name another"
+                f"Debian {suite}: its state of {until:%Y-%m-%d %H:%M} UTC cannot be had, that of "
+                f"{newest:%Y-%m-%d %H:%M} UTC is used: the mirrors have no other, and the snapshot archive "
+                f"cannot be used ({e.message}); ${SNAPSHOT_MIRROR} can name another"
             )
     return State(tuple(releases), newest.strftime(_STAMP))
 
@@ -121,40 +122,54 @@ class _Finder:
         return parts
 
     def living(self) -> list[Release]:
-        """The Release files of the living mirrors, checked against the clock."""
+        """The Release files of the living mirrors."""
         found = [self._first(archive, name) for archive, name in self._parts()]
-        for release in found:
-            problem = expiry(release, self.now) if release else None
-            if release is None or problem is None:
-                continue
-            message = f"{shown(release.url)}/InRelease {problem}"
-            if release.mirror.check_valid_until:
-                raise FetchError(
-                    message,
-                    hint="the mirror is no longer updated, or this machine's clock is wrong; "
-                    "apt's own `Acquire::Check-Valid-Until` is honoured",
-                )
-            self.reporter.warn(f"{message}; apt is configured here not to check that")
         return [r for r in found if r is not None]
 
-    def snapshot(self, at: datetime) -> list[Release]:
-        """The Release files as they were at ``at``; a Valid-Until before ``at`` is an error here too."""
-        found: list[Release] = []
-        for archive, name in self._parts():
-            mirror = self.mirrors.at(archive, at.strftime(_STAMP))
-            if mirror is None:
-                raise FetchError(f"no snapshot archive: ${SNAPSHOT_MIRROR} is off")
+    def snapshot(self, until: datetime) -> list[Release]:
+        """The newest Release files of the snapshot archive with a Date up to ``until``, and not expired then.
+
+        The archive is copied hours after a Release file is dated, so the state that mirrors had at ``until`` may be
+        found under a later instant only; the last guess is ``until`` itself, which is never too new.
+        """
+        found = [self._newest(archive, name, until) for archive, name in self._parts()]
+        return [r for r in found if r is not None]
+
+    def _newest(self, archive: Archive, name: str, until: datetime) -> Release | None:
+        problem: str | None = None
+        for hours in _COPIED_WITHIN:
             try:
-                release = fetch_release(self.client, mirror, name, self.rings)
+                release = self._copied(archive, name, until + timedelta(hours=hours))
             except NotOffered:
                 if name.endswith("-updates"):
-                    continue
+                    return None
                 raise
-            problem = expiry(release, at)
-            if problem is not None:
-                raise FetchError(f"{shown(release.url)}/InRelease {problem}")
-            found.append(release)
-        return found
+            late = release.date > until
+            problem = f"is of {release.date}, after {until}" if late else expiry(release, until)
+            if problem is None:
+                return release
+            if not late:
+                break
+        raise FetchError(f"{shown(release.url)}/InRelease {problem}")
+
+    def _copied(self, archive: Archive, name: str, at: datetime) -> Release:
+        mirror = self.mirrors.at(archive, at.strftime(_STAMP))
+        if mirror is None:
+            raise FetchError(f"no snapshot archive: ${SNAPSHOT_MIRROR} is off")
+        return fetch_release(self.client, mirror, name, self.rings)
+
+    def _check_clock(self, release: Release) -> None:
+        problem = expiry(release, self.now)
+        if problem is None:
+            return
+        message = f"{shown(release.url)}/InRelease {problem}"
+        if release.mirror.check_valid_until:
+            raise FetchError(
+                message,
+                hint="the mirror is no longer updated, or this machine's clock is wrong; "
+                "apt's own `Acquire::Check-Valid-Until` is honoured",
+            )
+        self.reporter.warn(f"{message}; apt is configured here not to check that")
 
     def _first(self, archive: Archive, name: str) -> Release | None:
         """The Release of ``name`` at the first mirror that has a good one; ``None`` where updates are not offered."""
@@ -162,6 +177,7 @@ class _Finder:
         for mirror in self.mirrors.of(archive):
             try:
                 release = fetch_release(self.client, mirror, name, self.rings)
+                self._check_clock(release)
             except FetchError as e:
                 problems.append((mirror, e))
                 continue
