@@ -104,19 +104,20 @@ class WheelLocator:
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedWheel):
             return
-        found = False
+        seen: set[str] = set()
         errors: list[FetchError] = []
         for settings in self._settings:
             client = self._client(settings)
             try:
                 for location in client.locate(artifact.file, artifact.sha256):
-                    found = True
-                    yield Place(location.url, None if location.url.startswith("file:") else client.stream)
+                    if location.url not in seen:
+                        seen.add(location.url)
+                        yield Place(location.url, None if location.url.startswith("file:") else client.stream)
             except FetchError as e:
                 errors.append(e)
         if errors:
             raise errors[0]
-        if not found:
+        if not seen:
             raise self._client(self._settings[0]).nowhere(artifact.file, artifact.sha256)
 
     def _client(self, settings: IndexSettings) -> IndexClient:
