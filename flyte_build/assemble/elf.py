@@ -45,7 +45,7 @@ def shared_object(read_at: ReadAt) -> SharedObject | None:
 
 def _parse(read_at: ReadAt) -> SharedObject | None:
     ident = read_at(0, 16)
-    if ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+    if len(ident) < 16 or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
         return None
     wide = ident[4] == 2
     order = "<" if ident[5] == 1 else ">"
@@ -76,7 +76,9 @@ def _parse(read_at: ReadAt) -> SharedObject | None:
             break
         found.setdefault(tag, value)
     bits = 64 if wide else 32
-    if _DT_SONAME not in found or _DT_STRTAB not in found:
+    if _DT_STRTAB not in found:
+        return None
+    if _DT_SONAME not in found:
         return SharedObject(machine, bits, None)
     strings = found[_DT_STRTAB]
     for vaddr, offset, filesz in loads:

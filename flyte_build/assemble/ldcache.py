@@ -147,8 +147,10 @@ def _inspect(entry: Entry) -> SharedObject | None:
     with open(segment.path, "rb") as f:
 
         def read_at(offset: int, size: int) -> bytes:
+            if offset >= segment.size:
+                return b""
             f.seek(segment.offset + offset)
-            return f.read(max(0, min(size, segment.size - offset)))
+            return f.read(min(size, segment.size - offset))
 
         return shared_object(read_at)
 

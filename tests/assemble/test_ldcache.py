@@ -56,6 +56,16 @@ def test_elf_never_fails(cut: int, noise: bytes) -> None:
     assert found is None or found.machine >= 0
 
 
+def test_offsets_out_of_this_world(tmp_path: Path) -> None:
+    """A damaged library has no entry; it does not stop the build either."""
+    data = bytearray(shared_library("libx.so.1"))
+    for field in (slice(32, 40), slice(64 + 56 + 8, 64 + 56 + 16)):
+        damaged = bytearray(data)
+        damaged[field] = b"\xff" * 8
+        assert list(libraries(tree_of(tmp_path, {f"{HERE}/libx.so.1": bytes(damaged)}), [f"/{HERE}"])) == []
+    assert len(list(libraries(tree_of(tmp_path, {f"{HERE}/libx.so.1": bytes(data)}), [f"/{HERE}"]))) == 1
+
+
 def test_a_linker_script_is_no_library() -> None:
     assert shared_object(reader(b"/* GNU ld script */ GROUP ( /lib/libc.so.6 )")) is None
 
