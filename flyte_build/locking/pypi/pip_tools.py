@@ -20,11 +20,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from ...errors import FetchError, FlyteBuildError, RefusedError
-from ...indexes import IndexSettings
+from ...indexes import IndexClient, IndexSettings
 from .question import Answer, NoSolution, Pin, Question, asked, trimmed
 
 __all__ = ["PipTools"]
@@ -67,14 +68,20 @@ class PipTools:
         with tempfile.TemporaryDirectory(prefix="flyte-build-") as name:
             folder = Path(name)
             command = [sys.executable, "-m", "piptools", "compile", *_options(question, folder)]
+            # One stream: pip's errors go to stderr, what they are caused by to stdout.
             done = subprocess.run(
-                command, capture_output=True, text=True, env=_environment(question.settings), cwd=folder, check=False
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=_environment(question.settings),
+                cwd=folder,
+                check=False,
             )
-            words = _words(done.stderr, folder)
             if done.returncode:
-                raise _failure(question, words, done.stderr)
+                raise _failure(question, _words(done.stdout, folder), done.stdout)
             pins = _parse((folder / "requirements.txt").read_text(encoding="utf-8"))
-            return Answer(pins, tuple(re.findall(r"^\s*WARNING: (.*yanked.*)$", done.stderr, re.MULTILINE)))
+            return Answer(pins, tuple(re.findall(r"^\s*WARNING: (.*yanked.*)$", done.stdout, re.MULTILINE)))
 
     def _check(self, question: Question) -> None:
         target = question.target
@@ -98,7 +105,8 @@ def _options(question: Question, folder: Path) -> list[str]:
     if question.preferences:
         kept = "".join(f"{name}=={question.preferences[name]}\n" for name in sorted(question.preferences))
         (folder / "requirements.txt").write_text(kept, encoding="utf-8")
-    options = ["requirements.in", "--constraint", "constraints.txt", "--output-file", "requirements.txt"]
+    # Verbose, or pip leaves out what a conflict is caused by.
+    options = ["--verbose", "requirements.in", "--constraint", "constraints.txt", "--output-file", "requirements.txt"]
     options += ["--no-config", "--no-header", "--no-annotate", "--no-emit-options", "--no-emit-index-url"]
     options += ["--allow-unsafe", "--strip-extras", "--generate-hashes", "--resolver", "backtracking"]
     if question.pre:
@@ -152,15 +160,15 @@ def _parse(text: str) -> dict[str, Pin]:
 
 
 def _words(text: str, folder: Path) -> str:
-    """pip's words without Python's tracebacks and without progress."""
+    """What pip says is wrong, out of its progress and Python's tracebacks: errors, warnings, the conflict's cause."""
     kept, inside = [], False
     for line in text.splitlines():
-        if line.startswith("Traceback (most recent call last)"):
+        if line.strip().startswith("The conflict is caused by"):
             inside = True
-        elif inside and line and not line.startswith(" "):
+        elif inside and line.strip() and not line.startswith("   "):
             inside = False
-        elif not inside and line.strip() and not line.startswith(("The above exception", "During handling")):
-            kept.append(line)
+        if inside or line.strip().startswith(("ERROR:", "WARNING:")):
+            kept.append(line.removeprefix("  "))
     return trimmed("\n".join(kept), folder)
 
 
@@ -169,6 +177,17 @@ def _failure(question: Question, words: str, everything: str) -> FlyteBuildError
         return FetchError("pip could not ask an index", hint="check the index's address and the network", detail=words)
     known = ("ResolutionImpossible", "No matching distribution", "DistributionNotFound", "NoCandidateFound")
     if any(sign in everything for sign in known):
+        _reachable(question)
         return NoSolution(f"no versions of {asked(question.lines)} fit together on {question.target}", detail=words)
     last = everything.strip().splitlines()[-1:] or ["nothing"]
     return FlyteBuildError(f"pip-compile failed: {trimmed(last[0])}", detail=words)
+
+
+def _reachable(question: Question) -> None:
+    """pip takes an index that it cannot reach for one that is empty; this raises :class:`FetchError` instead."""
+    client = IndexClient(question.settings, attempts=2)
+    try:
+        for text in question.requirements:
+            client.files(Requirement(text).name)
+    finally:
+        client.close()

@@ -1,0 +1,109 @@
+"""A project to lock, without the network: recipes in a line, wheels in a line, and a Debian of three packages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from flyte_build.indexes import Index, IndexSettings
+from flyte_build.locking.apt import DebianResolution
+from flyte_build.locking.lockfile import Lock, LockedDeb
+from flyte_build.locking.project import LockReport, lock_project
+from flyte_build.locking.wheels import Target
+from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe, Step
+from flyte_build.reporting import Recorder, Reporter
+
+from .index import SimpleIndex
+from .wheels import build_wheel
+
+__all__ = ["BOOKWORM", "FakeDebian", "pins", "project", "publish", "recipe", "settings"]
+
+BOOKWORM = Target("linux/amd64", "3.11", "3.11.2", (2, 36))
+
+
+def publish(folder: Path, *wheels: str) -> None:
+    """Each wheel as ``name version`` or ``name version: requirement, requirement`` or ``name version [tag]``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for text in wheels:
+        head, _, requires = text.partition(":")
+        name, version, *tag = head.split()
+        wanted = [r.strip() for r in requires.split(",") if r.strip()]
+        extras = sorted({e for r in wanted for e in re.findall(r"extra\s*==\s*['\"]([^'\"]+)", r)})
+        fields = [f"Requires-Dist: {r}" for r in wanted] + [f"Provides-Extra: {e}" for e in extras]
+        metadata = "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *fields, "", ""])
+        chosen = tag[0][1:-1] if tag else "py3-none-any"
+        build_wheel(folder, name, version, metadata={"METADATA": metadata}, tag=chosen)
+
+
+def recipe(
+    *steps: str | Step,
+    flyte: str | None = None,
+    python: str = "3.11",
+    platforms: tuple[Platform, ...] = ("linux/amd64",),
+) -> Recipe:
+    """A recipe whose text steps are pip steps: ``"a>=1 b"``."""
+    suite = {"3.11": "bookworm", "3.13": "trixie"}[python]
+    made = tuple(PipInstall(tuple(s.split())) if isinstance(s, str) else s for s in steps)
+    return Recipe(DebianBase(suite), platforms, python, flyte, made)
+
+
+def settings(index: SimpleIndex) -> IndexSettings:
+    return IndexSettings(Index(index.url))
+
+
+class FakeDebian:
+    """Stands in for the Debian archive: ``today`` is its state, ``calls`` is what was asked of it."""
+
+    def __init__(self, today: str = "20260101T000000Z") -> None:
+        self.today = today
+        self.calls: list[tuple[str | None, str, str, str, tuple[str, ...]]] = []
+
+    @contextmanager
+    def __call__(self, cutoff: str | None, reporter: Reporter) -> Iterator[_Locker]:
+        yield _Locker(self, cutoff)
+
+
+class _Locker:
+    def __init__(self, debian: FakeDebian, cutoff: str | None) -> None:
+        self._debian, self._cutoff = debian, cutoff
+
+    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution:
+        self._debian.calls.append((self._cutoff, suite, architecture, python, tuple(packages)))
+        asked = self._cutoff.replace("-", "").replace(":", "") if self._cutoff else None
+        snapshot = asked if asked and asked < self._debian.today else self._debian.today
+        patch = {"3.11": "3.11.2-6", "3.13": "3.13.5-2"}[python]
+        versions = {f"python{python}-minimal": patch, "libc6": {"bookworm": "2.36-9", "trixie": "2.41-12"}[suite]}
+        debs = [_deb(n, v, architecture, snapshot, base=True) for n, v in versions.items()]
+        debs += [_deb(name, "1.0-1", architecture, snapshot, base=False) for name in packages]
+        return DebianResolution(suite, snapshot, tuple(sorted(debs, key=lambda d: d.name)), (), ())
+
+
+def _deb(name: str, version: str, architecture: str, snapshot: str, *, base: bool) -> LockedDeb:
+    sha256 = (snapshot[:8] * 8)[:64]
+    return LockedDeb(
+        name, version, architecture, f"{name}_{version}_{architecture}.deb", 10, sha256, name, "debian", "main", base
+    )
+
+
+def project(
+    recipes: Mapping[str, Recipe],
+    directory: Path,
+    index: SimpleIndex,
+    *,
+    debian: FakeDebian | None = None,
+    reporter: Reporter | None = None,
+    **more: object,
+) -> LockReport:
+    return lock_project(  # type: ignore[arg-type]
+        recipes,
+        directory,
+        reporter=reporter or Recorder(),
+        **{"root": directory.parent, "settings": settings(index), "debian": debian or FakeDebian(), **more},
+    )
+
+
+def pins(lock: Lock, platform: str = "linux/amd64") -> dict[str, tuple[str, int]]:
+    """Name → (version, step)."""
+    return {w.name: (w.version, w.step) for w in lock.platforms[platform].wheels}
