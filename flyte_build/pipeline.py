@@ -81,3 +81,23 @@ def build_plan(
         store,
     )
     return build([i.derivation for i in plan.images], store, locator=locator, reporter=reporter, jobs=jobs)
+
+
+def ensure_locked(
+    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
+) -> None:
+    """Lock a project that has no lock at all, and say so; a project with stale locks is left to :func:`plan_images`.
+
+    With ``write`` false nothing is written, and a missing lock is an error.
+    """
+    if not write or not workspace.without_lock(environments):
+        return
+    from .locking.project import lock_project
+
+    names = ", ".join(e.name for e in environments)
+    reporter.note(f"no lock yet: locking {names} in {workspace.lockfiles}")
+    report = lock_project(
+        workspace.recipes(environments), workspace.lockfiles, reporter=reporter, root=workspace.project.root
+    )
+    for note in report.notes:
+        reporter.note(note)

@@ -28,7 +28,7 @@ from .errors import FlyteBuildError, LoadError
 from .images import read_image
 from .recipe import Recipe
 
-__all__ = ["Environment", "Project", "Task", "load", "root_action"]
+__all__ = ["Environment", "Project", "SerializedTask", "Task", "load", "root_action", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +258,13 @@ def _show(path: Path) -> str:
         return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     except OSError:
         return str(path)
+
+
+def stored(uri: str, *, folder: bool) -> Any:
+    """A ``flyte.io.File`` or ``Dir`` at ``uri``, for an argument that was a local path."""
+    from flyte.io import Dir, File
+
+    return Dir(path=uri) if folder else File(path=uri)
 
 
 @contextlib.contextmanager

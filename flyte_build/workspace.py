@@ -112,7 +112,7 @@ class Workspace:
 
     def platforms(self, environments: Sequence[Environment], asked: str | None) -> list[str]:
         """The platforms to work on: ``asked`` (one, or ``all``), by default this machine's."""
-        known = list(dict.fromkeys(p for e in environments for p in e.recipe.platforms))
+        known: list[str] = list(dict.fromkeys(p for e in environments for p in e.recipe.platforms))
         if asked == "all":
             return known
         wanted = asked or host_platform()

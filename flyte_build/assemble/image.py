@@ -62,9 +62,23 @@ def check_conflicts(layers: Sequence[tuple[str, Mapping[str, str]]]) -> None:
 
 
 def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> None:
-    """:func:`check_conflicts` for an image. Layers of kind ``files`` may replace what lies below: the user said so."""
-    layers = zip(spec["layers"], results, strict=True)
-    check_conflicts([(layer["title"], result.listing) for layer, result in layers if layer["kind"] != "files"])
+    """:func:`check_conflicts` for an image, less what is meant to replace what lies below.
+
+    Layers of kind ``files`` may: the user said so. So may the folders of a ``system`` layer: it owns and opens
+    packages' folders (``/root``, ``/var/tmp``) as maintainer scripts do.
+    """
+    packaged: set[str] = set()
+    checked: list[tuple[str, Mapping[str, str]]] = []
+    for layer, result in zip(spec["layers"], results, strict=True):
+        listing = result.listing
+        if layer["kind"] == "files":
+            continue
+        if layer["kind"] == "debian":
+            packaged.update(listing)
+        elif layer["kind"] == "system":
+            listing = {p: i for p, i in listing.items() if p not in packaged or not i.startswith("d ")}
+        checked.append((layer["title"], listing))
+    check_conflicts(checked)
 
 
 def _platform(spec: Mapping[str, Any]) -> dict[str, str]:

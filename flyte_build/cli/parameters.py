@@ -12,7 +12,6 @@ import inspect
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,20 +19,13 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import InputError
+from ..running import LocalPath
 from ..sdk import Task
 
 __all__ = ["LocalPath", "task_options"]
 
 
-@dataclass(frozen=True, slots=True)
-class LocalPath:
-    """A local file or folder for a ``File`` or ``Dir`` parameter; the run copies it to where tasks can read it."""
-
-    path: Path
-    folder: bool
-
-
-class TypedParameter(click.ParamType):
+class TypedParameter(click.ParamType[Any]):
     """One parameter of a task, converted from what was typed."""
 
     def __init__(self, annotation: Any) -> None:

@@ -173,7 +173,11 @@ def _why(d: ImageDerivation, layers: Sequence[LayerPlan], cache: Cache) -> str:
     before = cache.last_image(d.environment, d.platform)
     if before is None:
         new = sum(x.state == "build" for x in layers)
-        return "never built here" if new == len(layers) else f"never built here; {new} of {len(layers)} layers are new"
+        if new == len(layers):
+            return "never built here"
+        if new:
+            return f"never built here; {new} of {len(layers)} layers are new"
+        return "never built here, but its layers were"
     changes = spec_differences(before, d.spec)
     return "; ".join(changes) if changes else "its blobs are no longer in the store"
 

@@ -55,7 +55,8 @@ class RunRequest:
     ``images`` maps every environment the run may reach → its manifest's digest, ``image_roots`` a digest → its root
     (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
     successes are reused; it may be ``name`` itself. ``cpu`` (cores) and ``memory`` (bytes) bound what runs at once,
-    by default this machine's. ``engine`` enters sandboxes, by default what works here.
+    by default this machine's. ``engine`` enters sandboxes, by default what works here. ``invocation`` is kept with the
+    run, for whoever wants to repeat it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class RunRequest:
     memory: int | None = None
     engine: SandboxEngine | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    invocation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,7 @@ def _write_facts(request: RunRequest, run: RunFacts) -> None:
         "images": dict(request.images),
         "network": request.network,
         "resume": request.resume,
+        "invocation": dict(request.invocation),
     }
     temporary = run.folder.facts.with_suffix(".tmp")
     temporary.write_text(json.dumps(facts, indent=1) + "\n")

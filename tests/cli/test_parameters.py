@@ -13,8 +13,9 @@ import pytest
 from flyte.io import Dir, File
 from pydantic import BaseModel
 
-from flyte_build.cli.parameters import LocalPath, convert, task_options, type_name
+from flyte_build.cli.parameters import convert, task_options, type_name
 from flyte_build.errors import InputError
+from flyte_build.running import LocalPath
 from flyte_build.sdk import Task
 
 

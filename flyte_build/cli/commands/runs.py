@@ -1,0 +1,95 @@
+"""``flyte-build runs`` and ``flyte-build logs RUN [ACTION]``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from ..options import json_option
+
+if TYPE_CHECKING:
+    from ...submit.history import Run
+
+__all__ = ["logs", "runs"]
+
+
+@click.command()
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+@json_option
+def runs(limit: int, as_json: bool) -> None:
+    """List runs, the newest first."""
+    from ...paths import runs_dir
+    from ...submit.history import list_runs
+
+    found = list_runs(runs_dir())[:limit]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
+        return
+    from rich.table import Table
+
+    from ..console import duration, stdout
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("run", "task", "state", "started", "took", "actions"):
+        table.add_column(column, justify="right" if column in ("took", "actions") else "left", no_wrap=column == "run")
+    for r in found:
+        started = datetime.fromtimestamp(r.started, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        took = duration(r.ended - r.started) if r.ended else "–"
+        table.add_row(r.name, r.task, _state(r), started, took, str(len(r.actions)))
+    if found:
+        stdout().print(table)
+    else:
+        click.echo(f"no runs in {runs_dir()}")
+
+
+def _state(run: Run) -> str:
+    if run.phase is None:
+        return "[yellow]killed[/]"
+    colour = {"succeeded": "green", "running": "cyan", "aborted": "yellow"}.get(run.phase.value, "red")
+    return f"[{colour}]{run.phase.value}[/]"
+
+
+def _to_json(run: Run) -> dict[str, object]:
+    return {
+        "name": run.name,
+        "task": run.task,
+        "phase": run.phase.value if run.phase else "killed",
+        "started": run.started,
+        "ended": run.ended,
+        "folder": str(run.folder),
+        "actions": [a.to_json() for a in run.actions],
+    }
+
+
+@click.command()
+@click.argument("run")
+@click.argument("action", required=False)
+@click.option("--tree", is_flag=True, help="Show the tree of actions instead of what they printed.")
+def logs(run: str, action: str | None, tree: bool) -> None:
+    """Show what RUN printed: all of its actions, or ACTION (its id, the beginning of it, or a task's name).
+
+    RUN may be the beginning of a run's name.
+    """
+    from ...paths import runs_dir
+    from ...submit.history import find_logs, read_run
+
+    found = read_run(runs_dir(), run)
+    if tree:
+        from ..console import stdout
+        from ..live import action_tree
+
+        stdout().print(action_tree(found.actions, f"{found.name} {found.task}"))
+        return
+    several = find_logs(found, action)
+    for record, log in several:
+        if len(several) > 1:
+            click.secho(f"── {record.task or record.name} ({record.name}, attempt {log.stem}) ──", bold=True)
+        sys.stdout.flush()
+        with log.open("rb") as f:
+            shutil.copyfileobj(f, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
