@@ -203,6 +203,14 @@ def test_nobody_listens(client: httpx.Client, tmp_path: Path) -> None:
         get(client, f"{url}/x", limit=1)
 
 
+def test_files_are_asked_for_as_they_are() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=request.headers["Accept-Encoding"])
+
+    with httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        assert get(client, "http://mirror.example/x", limit=100) == b"identity"
+
+
 def test_passwords_are_not_shown() -> None:
     assert shown("http://me:secret@mirror.example:80/x") == "http://***@mirror.example:80/x"
     assert shown("http://mirror.example/x") == "http://mirror.example/x"

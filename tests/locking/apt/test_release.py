@@ -158,6 +158,17 @@ def test_a_strangers_signature_is_refused_and_passed_over_beside_a_good_one(sign
 
 
 @pytest.mark.integration
+def test_a_bad_signature_beside_a_good_one_is_refused(signer: Signer, tmp_path: Path) -> None:
+    second = Signer(tmp_path, "Second")
+    try:
+        both = _signed_by_both(signer.clearsign(TEXT), second.clearsign(TEXT + "More: text\n"))
+        with pytest.raises(FetchError, match="BAD signature, the text was altered"):
+            verified_text(both, [signer.keyring, second.keyring], "x")
+    finally:
+        second.close()
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("data", [TEXT.encode(), b"", b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin:"])
 def test_what_is_not_signed_is_refused(signer: Signer, data: bytes) -> None:
     with pytest.raises(FetchError, match="expected a good signature"):

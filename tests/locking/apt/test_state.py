@@ -78,6 +78,10 @@ def test_the_state_of_a_lock_is_found_again_though_it_was_copied_later(
     history.snapshots["20260314T080000Z"] = copied
     newer = {"archive": "debian-security", "date": NOW - timedelta(hours=1)}
     publish(history.root / "debian-security", signer, "bookworm-security", [Deb("libcurl", "9")], **newer)
+    too_late = tmp_path / "too-late"
+    for name in ("debian", "debian-security"):
+        shutil.copytree(history.root / name, too_late / name)
+    history.snapshots["20260314T113000Z"] = too_late
     assert versions(lock(history, signer, tmp_path, ["git"]))["libcurl"] == "9"
     again = lock(
         history, signer, tmp_path, ["git"], cutoff="2026-03-14T06:00:00Z", mirrors=places(history, snapshots=True)
