@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from flyteidl2.actions import actions_service_pb2
 from flyteidl2.core import execution_pb2, literals_pb2
@@ -112,6 +112,9 @@ class Engine:
             for state in [s for s in self._actions.values() if s.record.parent == parent and s.announced]:
                 yield state.record
             yield None
+            watcher = self._actions.get(parent)
+            if watcher is None or watcher.ended.is_set():
+                return
             while (update := await queue.get()) is not None:
                 yield update
         finally:
@@ -206,8 +209,18 @@ class Engine:
             output_uri=trace.outputs.output_uri,
             error=self._trace_error(trace.name, state.record.name) if phase is Phase.FAILED else None,
         )
+        if phase is Phase.SUCCEEDED and record.output_uri:
+            try:
+                await self._settle(parent.name, record.output_uri, "outputs")
+            except (OSError, ValueError, DecodeError) as e:
+                self._observer.warn(f"files of the trace {trace.name} are not kept: {e}")
         await self._publish(state, record)
         state.ended.set()
+
+    async def _settle(self, parent: str, uri: str, kind: Literal["inputs", "outputs"]) -> None:
+        """What ``parent`` wrote to ``uri`` may refer to files that only it sees."""
+        if parent:
+            await self._attempts.launcher.settle(parent, self._facts.folder.storage.path(uri), kind)
 
     async def _adopt_traces(self, parent: str) -> None:
         """Make the resumed run's traces of ``parent`` this run's: its runtime looks for them before it calls."""
@@ -249,6 +262,7 @@ class Engine:
         await self._publish(state, record)
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", _not_pinned(task)))
+        await self._settle(record.parent, action.input_uri, "inputs")
         if (found := await self._reuse.resumed(record, task)) is not None:
             return found
         entry = self._reuse.entry(record, action.task.cache_key.value) if action.task.HasField("cache_key") else ""

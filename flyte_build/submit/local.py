@@ -16,9 +16,12 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from flyteidl2.task import common_pb2
 
 from ..errors import FlyteBuildError
-from .action import ImageRoot, LaunchRequest, Outcome
+from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
 from .observer import Observer
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
@@ -26,6 +29,7 @@ from .sandbox.engines import init_mount
 from .sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
+from .settle import Settlement, View
 from .storage import BUNDLES, MOUNT, RunFolder
 from .unpack import remove_tree, scoped
 
@@ -53,6 +57,7 @@ class LocalLauncher:
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _said: set[str] = field(default_factory=set)
+    _settlements: dict[str, Settlement] = field(default_factory=dict)
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
@@ -68,10 +73,33 @@ class LocalLauncher:
         try:
             mounts = await asyncio.to_thread(self._mounts, image, scratch, secrets)
             group = self._limits(request)
-            return await self._run(request, image, mounts, secrets, group)
+            self._settlements[request.action] = self._settlement(request, image, mounts)
+            outcome = await self._run(request, image, mounts, secrets, group)
+            await self._settle(
+                request.action, self.folder.attempt(request.action, request.attempt) / OUTPUTS, final=True
+            )
+            return outcome
         finally:
+            self._settlements.pop(request.action, None)
             # Shielded: also a cancelled attempt leaves nothing behind.
             await asyncio.shield(asyncio.to_thread(_clean, scratch, group))
+
+    async def settle(self, action: str, document: Path, kind: Literal["inputs", "outputs"]) -> None:
+        """See :class:`~.action.Launcher`."""
+        await self._settle(action, document, final=False, kind=kind)
+
+    async def _settle(
+        self, action: str, document: Path, *, final: bool, kind: Literal["inputs", "outputs"] = "outputs"
+    ) -> None:
+        settlement = self._settlements.get(action)
+        if settlement is not None and document.is_file():
+            message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
+            await asyncio.to_thread(settlement.settle, document, message, final=final)
+
+    def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
+        seen = {"/": image.root} | {m.target: m.source for m in mounts}
+        data = self.folder.data(request.action, request.attempt) / "local"
+        return Settlement(View(seen), data, self.folder.storage.uri(data))
 
     async def _run(
         self,

@@ -10,7 +10,6 @@ import os
 import pickle
 import subprocess
 import sys
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,14 +52,21 @@ def host_image(folder: Path, digest: str, env: Mapping[str, str] | None = None) 
 _DRY_RUN = """
 import importlib, pathlib, pickle, sys
 import flyte
-root, module, task, out, inputs = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], pickle.loads(bytes.fromhex(sys.argv[5]))
+root, module, task, out, inputs = sys.argv[1:]
+out = pathlib.Path(out)
 sys.path.insert(0, root)
 flyte.init(root_dir=pathlib.Path(root), org="local", project="tests", domain="development")
 task = getattr(importlib.import_module(module), task)
-run = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=pathlib.Path(out)).run(task, **inputs)
-spec, given = run.task_spec, run.inputs.proto_inputs
-result = (spec.SerializeToString(), given.SerializeToString(deterministic=True), run.code_bundle.tgz, task.parent_env_name, task.name)
-pathlib.Path(out, "action.pickle").write_bytes(pickle.dumps(result))
+given = pickle.loads(bytes.fromhex(inputs))
+run = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=out).run(task, **given)
+result = {
+    "task_spec": run.task_spec.SerializeToString(),
+    "inputs": run.inputs.proto_inputs.SerializeToString(deterministic=True),
+    "bundle": run.code_bundle.tgz,
+    "environment": task.parent_env_name,
+    "task": task.name,
+}
+(out / "action.pickle").write_bytes(pickle.dumps(result))
 """
 
 
@@ -71,7 +77,7 @@ def dry_run(project: Path, module: str, task: str, out: Path, **inputs: object) 
         [
             sys.executable,
             "-c",
-            textwrap.dedent(_DRY_RUN),
+            _DRY_RUN,
             str(project),
             module,
             task,
@@ -84,5 +90,6 @@ def dry_run(project: Path, module: str, task: str, out: Path, **inputs: object) 
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    spec, given, bundle, environment, name = pickle.loads((out / "action.pickle").read_bytes())
-    return RootAction(spec, given, Path(bundle.removeprefix("file://")), environment, name, {"_F_SYS_PATH": "./"})
+    found = pickle.loads((out / "action.pickle").read_bytes())
+    bundle = Path(found.pop("bundle").removeprefix("file://"))
+    return RootAction(**found, bundle=bundle, env={"_F_SYS_PATH": "./"})
