@@ -205,7 +205,7 @@ def test_nobody_listens(client: httpx.Client, tmp_path: Path) -> None:
 
 def test_files_are_asked_for_as_they_are() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, text=request.headers["Accept-Encoding"])
+        return httpx.Response(200, stream=httpx.ByteStream(request.headers["Accept-Encoding"].encode()))
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
         assert get(client, "http://mirror.example/x", limit=100) == b"identity"
