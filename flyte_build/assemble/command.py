@@ -34,6 +34,21 @@ class _Missing(Exception):
     """An artifact that is not there, or is not what the plan says."""
 
 
+class _BadMap(Exception):
+    """The file given with ``--map`` is no map."""
+
+
+def _map(path: str) -> dict[str, str]:
+    with open(path, "rb") as f:
+        try:
+            found = json.load(f)
+        except ValueError as e:
+            raise _BadMap(f"{path}: {e}") from None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise _BadMap(path)
+    return found
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="assemble",
@@ -118,8 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         known: dict[str, str] = {}
         if arguments.map is not None:
-            with open(arguments.map, "rb") as f:
-                known.update(json.load(f))
+            known.update(_map(arguments.map))
         known.update(arguments.artifact)
         with open(arguments.plan, "rb") as f:
             plan = parse_plan(f.read(), arguments.plan)
@@ -133,10 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as e:
         print(f"error: {e.filename or arguments.out}: {e.strerror or e}", file=sys.stderr)
         return 9
-    except (ValueError, TypeError) as e:
-        if arguments.map is None:
-            raise
-        print(f"error: {arguments.map}: expected a JSON object from SHA-256 to path: {e}", file=sys.stderr)
+    except _BadMap as e:
+        print(f"error: {e}: expected a JSON object from SHA-256 to path", file=sys.stderr)
         return 2
     print(digest)
     return 0

@@ -46,7 +46,9 @@ def test_a_path_with_blanks_or_too_long_goes_through_sh(tmp_path: Path) -> None:
 
 
 def test_entry_points() -> None:
-    text = "# comment\n[console_scripts]\nA = m.n : f.g [extra,more]\n\n[other]\nx = not a reference\n[gui_scripts]\ng=m:f\n"
+    text = (
+        "# comment\n[console_scripts]\nA = m.n : f.g [extra,more]\n\n[other]\nx = no reference\n[gui_scripts]\ng=m:f\n"
+    )
     assert entry_point_scripts(text) == {"A": "m.n:f.g", "g": "m:f"}
     assert entry_point_scripts("") == {}
 

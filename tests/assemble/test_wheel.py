@@ -253,7 +253,7 @@ def test_a_newer_minor_version_is_a_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["1", "", "one.two"])
 def test_a_wheel_version_that_is_none(tmp_path: Path, text: str) -> None:
-    with pytest.raises(AssembleError, match="expected a Wheel-Version such as 1.0, found `"):
+    with pytest.raises(AssembleError, match=r"expected a Wheel-Version such as 1\.0, found `"):
         installed(build_wheel(tmp_path, "fold", wheel_version=text), tmp_path)
 
 
@@ -274,7 +274,7 @@ def test_a_script_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../../../etc/evil", "a/b", "..", ".wh.python"])
 def test_a_script_name_stays_in_bin(tmp_path: Path, name: str) -> None:
     wheel = build_wheel(tmp_path, "fold", entry_points=f"[console_scripts]\n{name} = fold:main\n")
-    with pytest.raises(AssembleError, match="entry_points.txt`: script `.*`: not a file name"):
+    with pytest.raises(AssembleError, match=r"entry_points\.txt`: script `.*`: not a file name"):
         installed(wheel, tmp_path)
 
 

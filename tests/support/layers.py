@@ -87,7 +87,7 @@ def write(spec: Mapping[str, Any], artifacts: Sequence[Path], scratch: Path, **o
 
 def plan(layers: Sequence[Mapping[str, Any]], platform: str = "linux/amd64") -> dict[str, Any]:
     """A plan of ``layers``."""
-    config = {"User": "flyte", "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"], "Cmd": ["python"], "WorkingDir": "/"}
+    config = {"User": "1000", "Env": ["PATH=/opt/venv/bin:/usr/bin:/bin"], "Cmd": ["python"], "WorkingDir": "/"}
     return {"schema": 1, "platform": platform, "layers": list(layers), "config": config, "annotations": {}}
 
 
