@@ -222,7 +222,7 @@ def test_a_file_that_changed_is_refused(tmp_path: Path, change: str) -> None:
     source.write_text("x")
     spec = files_layer(source)
     source.write_text(change)
-    with pytest.raises(AssembleError, match="/home/flyte/src/main.py: expected 1 bytes with SHA-256"):
+    with pytest.raises(AssembleError, match=r"/home/flyte/src/main\.py: expected 1 bytes with SHA-256"):
         write_layer(spec, lambda _: str(source), open("/dev/null", "wb"), scratch=str(tmp_path))  # noqa: SIM115
 
 

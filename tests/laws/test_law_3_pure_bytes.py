@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,14 +115,12 @@ def interpreter(version: str) -> str:
 
 
 @pytest.fixture
-def everyone(tmp_path: Path) -> Iterator[Path]:
-    """A folder that any user can read and write."""
-    folder = tmp_path
-    while folder != folder.parent and folder.stat().st_uid == os.getuid() and folder != Path("/tmp"):
-        folder.chmod(folder.stat().st_mode | 0o055)
-        folder = folder.parent
-    tmp_path.chmod(0o777)
-    yield tmp_path
+def everyone() -> Iterator[Path]:
+    """A folder that any user can read and write; pytest's own folders are closed to others."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
 
 
 def assemble(
@@ -221,7 +220,7 @@ def test_any_order_of_arguments_and_of_names_on_disk(tmp_path: Path, capsys: pyt
     found = wheels(tmp_path / "wheels")
     path = tmp_path / "plan.json"
     text = json.dumps(plan([wheel_layer([wheel]) for wheel in found]))
-    shuffled = json.dumps({k: v for k, v in reversed(json.loads(text).items())}, indent=3)
+    shuffled = json.dumps(dict(reversed(json.loads(text).items())), indent=3)
     for i, (content, order) in enumerate([(text, found), (shuffled, found[::-1])]):
         path.write_text(content)
         artifacts = [argument for wheel in order for argument in ("--artifact", f"{sha256(wheel)}={wheel}")]
