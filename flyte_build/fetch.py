@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +19,7 @@ from urllib.request import url2pathname
 from .derivation import Artifact
 from .download import NOT_AS_LOCKED, Cancelled, Failed, Lines, Partial, Transient, download, redact
 from .errors import FetchError
-from .localfiles import LocalFiles
-from .locators import DebLocator, FileLocator, Locator, Locators, Place, WheelLocator
-from .locking.lockfile import Lock
-from .recipe import Recipe
+from .locators import Locator, Place, project_locator
 from .reporting import Reporter
 from .store import Session, Store
 from .store.files import copy_verified
@@ -32,18 +29,6 @@ __all__ = ["Fetcher", "fetch", "project_locator"]
 # Tries without progress before a URL is given up; bytes that count as progress.
 _TRIES = 5
 _PROGRESS = 1 << 20
-
-
-def project_locator(
-    recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, store: Store | None = None
-) -> Locator:
-    """Every place where this project's artifacts may be: its own files, the indexes, Debian's mirrors."""
-    return Locators(
-        LocalFiles(recipes.values(), root),
-        FileLocator.wheels(recipes.values(), root),
-        WheelLocator.of(recipes.values(), root),
-        DebLocator.of(locks.values()),
-    )
 
 
 def fetch(

@@ -11,22 +11,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
-
-import httpx
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from .derivation import Artifact
 from .errors import FetchError
-from .indexes import IndexClient, IndexSettings
-from .indexes import configured as configured_indexes
 from .locking.lockfile import Lock, LockedDeb, LockedWheel
-from .mirrors import Mirrors
-from .mirrors import configured as configured_mirrors
 from .recipe import Recipe
 
-__all__ = ["DebLocator", "FileLocator", "Locator", "Locators", "Place", "Stream", "WheelLocator"]
+if TYPE_CHECKING:
+    # An HTTP client takes longer to load than a build that fetches nothing takes to run.
+    import httpx
 
-Stream: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[httpx.Response]]
+    from .indexes import IndexClient, IndexSettings
+    from .mirrors import Mirrors
+
+__all__ = ["DebLocator", "FileLocator", "Locator", "Locators", "Place", "Stream", "WheelLocator", "project_locator"]
+
+Stream: TypeAlias = "Callable[[str, Mapping[str, str]], AbstractContextManager[httpx.Response]]"
 """GET a URL with these headers: an open response, its body unread. May raise ``httpx`` errors and ``FetchError``."""
 
 
@@ -66,6 +67,23 @@ class Locators:
             locator.close()
 
 
+def project_locator(
+    recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, store: object = None
+) -> Locator:
+    """Every place where this project's artifacts may be: its own files, the indexes, Debian's mirrors.
+
+    Cheap: configuration is read, and files are looked for, when the first artifact is asked for.
+    """
+    from .localfiles import LocalFiles
+
+    return Locators(
+        LocalFiles(recipes.values(), root),
+        FileLocator.wheels(recipes.values(), root),
+        WheelLocator.of(recipes.values(), root),
+        DebLocator.of(locks.values()),
+    )
+
+
 class FileLocator:
     """Wheels and packages in files on this machine, by file name."""
 
@@ -89,24 +107,35 @@ class FileLocator:
 class WheelLocator:
     """Wheels, from the package indexes that are configured or that a recipe names (:mod:`flyte_build.indexes`)."""
 
-    def __init__(self, settings: Sequence[IndexSettings]) -> None:
-        self._settings = tuple(dict.fromkeys(settings))
+    def __init__(self, settings: Sequence[IndexSettings] | Callable[[], Sequence[IndexSettings]]) -> None:
+        self._given = settings
+        self._settings: tuple[IndexSettings, ...] | None = None
         self._guard = threading.Lock()
         self._clients: dict[IndexSettings, IndexClient] = {}
 
     @classmethod
     def of(cls, recipes: Iterable[Recipe], root: Path) -> WheelLocator:
-        """For these recipes: what all of them name together first (they are locked together), then each, then none."""
+        """For these recipes: what all of them name together first (they are locked together), then each, then none.
+
+        Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it.
+        """
         every = list(recipes)
-        base = configured_indexes(root)
-        return cls([_settings(base, every), *(_settings(base, [recipe]) for recipe in every), base])
+
+        def read() -> list[IndexSettings]:
+            from .indexes import configured
+
+            base = configured(root)
+            return [_settings(base, every), *(_settings(base, [recipe]) for recipe in every), base]
+
+        return cls(read)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedWheel):
             return
         seen: set[str] = set()
         errors: list[FetchError] = []
-        for settings in self._settings:
+        every = self._every()
+        for settings in every:
             client = self._client(settings)
             try:
                 for location in client.locate(artifact.file, artifact.sha256):
@@ -118,9 +147,18 @@ class WheelLocator:
         if errors:
             raise errors[0]
         if not seen:
-            raise self._client(self._settings[0]).nowhere(artifact.file, artifact.sha256)
+            raise self._client(every[0]).nowhere(artifact.file, artifact.sha256)
+
+    def _every(self) -> tuple[IndexSettings, ...]:
+        with self._guard:
+            if self._settings is None:
+                given = self._given() if callable(self._given) else self._given
+                self._settings = tuple(dict.fromkeys(given))
+            return self._settings
 
     def _client(self, settings: IndexSettings) -> IndexClient:
+        from .indexes import IndexClient
+
         with self._guard:
             if settings not in self._clients:
                 self._clients[settings] = IndexClient(settings)
@@ -158,9 +196,11 @@ class DebLocator:
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedDeb):
             return
+        from .mirrors import configured
+
         with self._guard:
             if self._mirrors is None:
-                self._mirrors = configured_mirrors()
+                self._mirrors = configured()
             mirrors = self._mirrors
         urls = [url for snapshot in self._snapshots for url in mirrors.pool_urls(artifact.source, snapshot)]
         for url in dict.fromkeys(urls):

@@ -128,6 +128,20 @@ def test_a_blob_of_the_wrong_size_counts_as_absent(store: Store, wheels: Path) -
     assert store.verify().ok
 
 
+@pytest.mark.parametrize("what", ["config", "manifest"])
+def test_a_damaged_configuration_is_written_again(store: Store, wheels: Path, what: str) -> None:
+    image = image_of("env", [wheel_layer(wheels, "alpha")])
+    [first] = build([image], store, locator=FolderLocator(wheels), reporter=Silent())
+    manifest = store.manifest(first.manifest_digest)
+    assert manifest is not None
+    blob = store.blob_path(first.manifest_digest if what == "manifest" else manifest["config"]["digest"])
+    blob.chmod(0o644)
+    blob.write_bytes(b"x" * blob.stat().st_size)
+    [second] = build([image], store, locator=FolderLocator(wheels), reporter=Silent())
+    assert second.manifest_digest == first.manifest_digest
+    assert store.verify().ok
+
+
 def test_a_corrupt_wheel_is_an_error_that_names_it_and_leaves_nothing(store: Store, wheels: Path) -> None:
     good, bad = wheel_layer(wheels, "alpha"), wheel_layer(wheels, "beta", mutate="truncated")
     with pytest.raises(ArtifactError, match=r"beta-1\.0-py3-none-any\.whl"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import pytest
 
 from flyte_build.derivation import Artifact
 from flyte_build.errors import FetchError
-from flyte_build.fetch import fetch, project_locator
+from flyte_build.fetch import fetch
 from flyte_build.indexes import Index, IndexSettings
-from flyte_build.locators import DebLocator, FileLocator, Locators, WheelLocator
+from flyte_build.locators import DebLocator, FileLocator, Locators, WheelLocator, project_locator
 from flyte_build.locking.lockfile import LockedDeb, LockedWheel
 from flyte_build.mirrors import Mirrors
 from flyte_build.recipe import PipInstall
@@ -130,3 +132,9 @@ def test_a_projects_locator_asks_the_indexes_its_recipes_name(
     recipe = recipe_of(PipInstall(("demo",), extra_indexes=(named,)))
     locator = project_locator({"env": recipe}, {"env": lock_of(recipe)}, tmp_path)
     assert fetch([WHEEL], Store(tmp_path / "s"), locator=locator, reporter=Silent())[SHA256].read_bytes() == DATA
+
+
+def test_a_build_with_nothing_to_fetch_loads_no_http_client() -> None:
+    code = "import sys, flyte_build.building; print([m for m in ('httpx', 'ssl', 'isal', 'flyte') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError
 from ..reporting import Reporter
 from . import layout, locks
-from .files import fsync_directory, human, publish, storing
+from .files import fsync_directory, publish, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
 from .session import sweep
 
@@ -101,8 +101,6 @@ def _collect(store: Store, keep_days: float, dry_run: bool, reporter: Reporter) 
             if not dry_run:
                 _remove(path)
             progress.advance()
-    done = "would be freed" if dry_run else "freed"
-    reporter.note(f"{human(freed)} {done}: {len(doomed)} files; {len(keep.images)} images kept")
     return Collected(names, len(doomed), freed, len(keep.images), dry_run)
 
 

@@ -102,7 +102,8 @@ class Session:
     def put_blob(self, data: bytes) -> str:
         """Publish a config or a manifest; its digest."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        if self.store.blob(digest, len(data)) is None:
+        found = self.store.blob(digest, len(data))
+        if found is None or found.read_bytes() != data:
             self.put_bytes(data, self.store.blob_path(digest))
         return digest
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError
 from ..reporting import Progress, Reporter
 from . import layout, locks
-from .files import hash_file, human, storing
+from .files import hash_file, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
 
 if TYPE_CHECKING:
@@ -64,9 +64,6 @@ def verify(store: Store, reporter: Reporter) -> Verification:
             hashed = _hash_all(store, named, _Locked(progress))
         others = [*_check_realisations(store), *_check_images(store), *_check_index(store)]
         findings = sorted([*hashed, *others], key=lambda f: str(f.path))
-    for finding in findings:
-        reporter.warn(str(finding))
-    reporter.note(f"{len(named)} files, {human(total)} verified, {len(findings)} findings")
     return Verification(len(named), total, tuple(findings))
 
 

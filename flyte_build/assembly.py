@@ -1,0 +1,182 @@
+"""Makes the layers that the store lacks: fetches what they are made of, assembles, stores.
+
+Downloads and assembly overlap: a layer is assembled as soon as its last artifact is there. Each layer derivation
+is made once, whoever asks: of several images in one build they share it, of two builds at one time one waits and
+finds it made. Never decides which layers, never prints.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import cast
+
+from isal import isal_zlib
+
+from .assemble.blob import Inflate
+from .assemble.errors import AssembleError
+from .assemble.layer import LayerResult, write_layer
+from .derivation import Artifact, ImageDerivation, LayerDerivation
+from .download import Cancelled
+from .errors import ArtifactError
+from .fetch import Fetcher
+from .locators import Locator
+from .reporting import Progress, Reporter
+from .store import LayerRealisation, Session
+from .store.files import storing
+from .store.locks import Busy
+
+__all__ = ["Assembly", "artifact_error"]
+
+# Downloads at a time. Indexes and mirrors are shared; more connections help nobody.
+_CONNECTIONS = 8
+
+
+class Assembly:
+    """The threads of one build; decisions are taken in the caller's."""
+
+    def __init__(self, session: Session, locator: Locator, reporter: Reporter, stop: threading.Event) -> None:
+        self._session = session
+        self._store = session.store
+        self._locator = locator
+        self._reporter = reporter
+        self._stop = stop
+
+    def run(self, images: Sequence[ImageDerivation], jobs: int) -> dict[str, tuple[LayerResult, bool]]:
+        """Every layer of ``images`` by its derivation: what it is, and whether the store had it."""
+        wanted = {layer.hash: layer for image in images for layer in image.layers}
+        layers: dict[str, tuple[LayerResult, bool]] = {}
+        todo: list[LayerDerivation] = []
+        for derivation, layer in wanted.items():
+            found = self._stored(derivation)
+            if found is None:
+                todo.append(layer)
+            else:
+                layers[derivation] = found, True
+        if todo:
+            # The largest first: they decide when the last one is done.
+            made = self._make(sorted(todo, key=lambda x: -x.fetch_size), jobs)
+            layers |= {derivation: (result, False) for derivation, result in made.items()}
+        return layers
+
+    def _make(self, todo: Sequence[LayerDerivation], jobs: int) -> dict[str, LayerResult]:
+        needed = {a.sha256: a for layer in todo for a in layer.artifacts}
+        missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
+        with ExitStack() as stack:
+            pool = ThreadPoolExecutor(jobs, thread_name_prefix="assemble")
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            stack.callback(self._stop.set)
+            fetcher: Fetcher | None = None
+            if missing:
+                total = sum(a.size for a in missing.values())
+                bar = stack.enter_context(self._reporter.work("fetch", total, unit="bytes"))
+                fetcher = stack.enter_context(
+                    Fetcher(self._session, self._locator, bar.advance, self._stop, _CONNECTIONS)
+                )
+            progress = stack.enter_context(self._reporter.work("assemble", len(todo), unit="items"))
+            return self._pipeline(todo, missing, fetcher, pool, progress)
+
+    def _pipeline(
+        self,
+        todo: Sequence[LayerDerivation],
+        missing: Mapping[str, Artifact],
+        fetcher: Fetcher | None,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
+    ) -> dict[str, LayerResult]:
+        """Each layer is assembled when its last artifact arrives. What fails first is raised, the rest called off."""
+        events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        lacking = {layer.hash: {a.sha256 for a in layer.artifacts if a.sha256 in missing} for layer in todo}
+        users: dict[str, list[LayerDerivation]] = {}
+        made: dict[str, LayerResult] = {}
+
+        def assemble(layer: LayerDerivation) -> None:
+            future = pool.submit(self._assemble, layer)
+            future.add_done_callback(lambda f: events.put(lambda: finished(layer, f)))
+
+        def finished(layer: LayerDerivation, future: Future[LayerResult]) -> None:
+            made[layer.hash] = future.result()
+            progress.advance()
+
+        def arrived(sha256: str, future: Future[Path]) -> None:
+            future.result()
+            for layer in users[sha256]:
+                lacking[layer.hash].discard(sha256)
+                if not lacking[layer.hash]:
+                    assemble(layer)
+
+        def landed(sha256: str, future: Future[Path]) -> None:
+            events.put(lambda: arrived(sha256, future))
+
+        for layer in todo:
+            for sha256 in lacking[layer.hash]:
+                users.setdefault(sha256, []).append(layer)
+            if not lacking[layer.hash]:
+                assemble(layer)
+        for artifact in missing.values():
+            assert fetcher is not None
+            fetching = fetcher.submit(artifact)
+            fetching.add_done_callback(partial(landed, artifact.sha256))
+        while len(made) < len(todo):
+            events.get()()
+        return made
+
+    def _assemble(self, layer: LayerDerivation) -> LayerResult:
+        def waits() -> None:
+            self._reporter.note(f"waiting for another build, which makes `{layer.title}`")
+
+        try:
+            with self._session.making(layer.hash, waits):
+                # The other build, if there was one, has made it by now.
+                found = self._stored(layer.hash)
+                return found if found is not None else self._write(layer)
+        except Busy:
+            raise Cancelled from None
+
+    def _write(self, layer: LayerDerivation) -> LayerResult:
+        blob, scratch = self._session.temporary("layer"), self._session.temporary("scratch")
+        with storing(blob):
+            scratch.mkdir()
+            try:
+                with open(blob, "xb") as out:
+                    result = write_layer(
+                        layer.spec,
+                        lambda sha256: str(self._store.artifact_path(sha256)),
+                        out,
+                        scratch=str(scratch),
+                        inflate=cast(Inflate, isal_zlib),
+                        progress=self._check,
+                    )
+            except AssembleError as e:
+                raise artifact_error(e, layer.title) from None
+            shutil.rmtree(scratch)
+        for warning in result.warnings:
+            self._reporter.warn(warning)
+        made = LayerRealisation(result.digest, result.size, result.diff_id, result.diff_size)
+        self._session.put_layer(layer.hash, made, result.listing, blob)
+        return result
+
+    def _check(self, _: int) -> None:
+        if self._stop.is_set():
+            raise Cancelled
+
+    def _stored(self, derivation: str) -> LayerResult | None:
+        found = self._store.layer(derivation)
+        if found is None:
+            return None
+        listing = dict(self._store.listing(derivation))
+        return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
+
+
+def artifact_error(e: AssembleError, where: str) -> ArtifactError:
+    """What the assembler refused, in ``where`` (a layer's title or an environment), as an error for the user."""
+    return ArtifactError(
+        f"{where}: {e}",
+        hint="the bytes are those that were locked, so the fault is in them: lock another version, or leave it out",
+    )
