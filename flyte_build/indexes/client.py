@@ -190,6 +190,9 @@ class IndexClient:
                 hint="the index is inconsistent; tell whoever runs it, or configure another",
             )
 
+        if len(tail) == whole:
+            _verify(file, hashlib.sha256(tail).hexdigest())
+
         def read_range(start: int, stop: int) -> bytes:
             response = self._transport.get(file.url, {"Range": f"bytes={start}-{stop - 1}"})
             if response.status_code != 206:
@@ -213,13 +216,8 @@ class IndexClient:
             with path.open("rb") as f:
                 sha256 = hashlib.file_digest(f, "sha256").hexdigest()
                 size = f.tell()
-                if file.sha256 not in (None, sha256):
-                    raise FetchError(
-                        f"{redact(file.url)}: the index states sha256 {file.sha256}, the file has {sha256}",
-                        hint="the index lies or the file was damaged on the way; nothing was locked",
-                    )
-                tail = b""
-                return sha256, size, wheel_metadata.from_archive(size, tail, lambda a, b: _pread(path, a, b))
+                _verify(file, sha256)
+                return sha256, size, wheel_metadata.from_archive(size, b"", lambda a, b: _pread(path, a, b))
         except OSError as e:
             raise FetchError(f"{path}: cannot be read: {e}") from None
 
@@ -261,6 +259,14 @@ def _pread(path: Path, start: int, stop: int) -> bytes:
     with path.open("rb") as f:
         f.seek(start)
         return f.read(stop - start)
+
+
+def _verify(file: IndexFile, sha256: str) -> None:
+    if file.sha256 not in (None, sha256):
+        raise FetchError(
+            f"{redact(file.url)}: the index states sha256 {file.sha256}, the file has {sha256}",
+            hint="the index lies or the file was damaged on the way; nothing was locked",
+        )
 
 
 def _project(file_name: str) -> str:
