@@ -15,6 +15,7 @@ from flyte_build.export import export_layout
 from flyte_build.reporting import Silent
 from flyte_build.store import Store
 from tests.support.images import FolderLocator, files_layer, image_of, wheel_layer
+from tests.support.tools import need
 
 
 @pytest.fixture
@@ -86,8 +87,10 @@ def test_a_blob_that_is_gone_is_an_error_that_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["store", "wheels"]
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, timeout=120)
+def run(program: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [need(program), *(str(a) for a in arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
