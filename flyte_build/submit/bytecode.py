@@ -70,6 +70,7 @@ def _run(engine: Engine, root: Path, python: str, arguments: list[str]) -> str |
     try:
         child = subprocess.Popen(
             list(engine.command(box)),
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -84,7 +85,6 @@ def _run(engine: Engine, root: Path, python: str, arguments: list[str]) -> str |
         assert child.stdout is not None
         try:
             child.stdin.write(json.dumps(header).encode() + b"\n")
-            child.stdin.flush()
             code = child.wait(TIMEOUT_SECONDS)
             return child.stdout.read().decode() if code == 0 else None
         except (subprocess.TimeoutExpired, BrokenPipeError):

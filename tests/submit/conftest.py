@@ -52,12 +52,12 @@ class Runs:
         return execute(self.request(root, name, **options), self.observer)
 
 
-@pytest.fixture()
+@pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def outputs() -> Callable[[RunResult], Any]:
     """The root's only output as Python values."""
     from flyteidl2.task import common_pb2

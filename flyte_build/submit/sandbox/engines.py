@@ -7,6 +7,7 @@ root, and the refusal is explained from the kernel's switches. Nothing is instal
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -60,6 +61,7 @@ def probe(engine: Engine, *, network: bool = True) -> str | None:
     try:
         with subprocess.Popen(
             list(engine.command(box)),
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -71,11 +73,8 @@ def probe(engine: Engine, *, network: bool = True) -> str | None:
                 # Not communicate(): the end of standard input would end process 1.
                 assert child.stdin is not None
                 assert child.stderr is not None
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     child.stdin.write(json.dumps(header).encode() + b"\n")
-                    child.stdin.flush()
-                except BrokenPipeError:
-                    pass
                 code = child.wait(PROBE_SECONDS)
                 words = child.stderr.read().decode(errors="replace").strip()
             finally:
