@@ -2,27 +2,24 @@
 
 The blob is gzip of many members (RFC 1952, 2.2): fresh bytes (headers, padding, scripts) are members made by our
 own encoder, and each DEFLATE stream that lies in a wheel becomes a member of its own, byte for byte (law 4).
-The tar stream is only hashed, for the diff_id. The calling thread reads and inflates; a second one hashes and
-writes, a third hashes the tar, so the slower side decides. What comes out does not depend on which inflater is
+The tar stream is only hashed, for the diff_id. The calling thread reads and inflates; others hash and write, so
+that the slowest decides. What comes out does not depend on which inflater is
 used: size, CRC-32 and end of every stream are checked, and a stream that passes has one meaning.
 """
 
 from __future__ import annotations
 
-import hashlib
-import queue
 import struct
-import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, BinaryIO, Protocol
 
 from .deflate import BLOCK, deflate, stored_block
 from .entries import Deflated, Entry, Plain
 from .errors import AssembleError
 from .reading import Reader
+from .streams import Expected, Stream, Verifier
 from .tar import BLOCK as TAR_BLOCK
 from .tar import END, header, padding
 
@@ -30,9 +27,7 @@ __all__ = ["BlobResult", "Inflate", "write_blob"]
 
 # RFC 1952, 2.3: deflate, no flags, no mtime, no extra flags, unknown operating system.
 _MEMBER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-_BATCH = 512 << 10
 _CHUNK = 256 << 10
-_SMALL = 32 << 10
 _WHOLE = 1 << 20
 _STORED_CHUNK = 4 * BLOCK
 _32_BITS = 0xFFFFFFFF
@@ -64,83 +59,13 @@ class BlobResult:
     listing: dict[str, str]
 
 
-class _Stream:
-    """Bytes in batches to a thread that hashes them (and writes them, if there is where to)."""
-
-    def __init__(self, write: Callable[[memoryview], int] | None = None) -> None:
-        self._write = write
-        self._hash = hashlib.sha256()
-        self._parts: list[bytes] = []
-        self._pending = 0
-        self._queue: queue.Queue[list[bytes] | None] = queue.Queue(4)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._consume, daemon=True)
-        self.size = 0
-
-    def __enter__(self) -> _Stream:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is None:
-            self._flush()
-        self._queue.put(None)
-        self._thread.join()
-        if kind is None and self._error is not None:
-            raise self._error
-
-    def add(self, data: bytes) -> None:
-        self._parts.append(data)
-        self._pending += len(data)
-        if self._pending >= _BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._error is not None:
-            raise self._error
-        self._queue.put(self._parts)
-        self.size += self._pending
-        self._parts, self._pending = [], 0
-
-    def _consume(self) -> None:
-        while (parts := self._queue.get()) is not None:
-            if self._error is not None:
-                continue
-            try:
-                for data in _coalesced(parts):
-                    self._hash.update(data)
-                    if self._write is not None:
-                        rest = memoryview(data)
-                        while rest:  # an unbuffered file may take less than it is given
-                            rest = rest[self._write(rest) :]
-            except BaseException as e:
-                self._error = e
-
-    @property
-    def digest(self) -> str:
-        return "sha256:" + self._hash.hexdigest()
-
-
-def _coalesced(parts: list[bytes]) -> Iterator[bytes]:
-    """``parts`` with small neighbours joined; large ones are not worth a copy."""
-    small: list[bytes] = []
-    for part in parts:
-        if len(part) < _SMALL:
-            small.append(part)
-            continue
-        if small:
-            yield b"".join(small)
-            small = []
-        yield part
-    if small:
-        yield b"".join(small)
-
-
 class _Writer:
     """Takes entries one by one, in order; both streams grow together."""
 
-    def __init__(self, blob: _Stream, tar: _Stream, inflate: Inflate, names: Mapping[str, str]) -> None:
-        self._blob, self._tar = blob, tar
+    def __init__(
+        self, blob: Stream, tar: Stream, verifier: Verifier, inflate: Inflate, names: Mapping[str, str]
+    ) -> None:
+        self._blob, self._tar, self._verifier = blob, tar, verifier
         self._inflate = inflate
         self._crc32 = inflate.crc32
         self._reader = Reader()
@@ -160,10 +85,15 @@ class _Writer:
                 continue
             # An entry has a CRC-32 of its own only where it has more than one segment.
             total = crc if len(content) > 1 else None
+            if segment.hash is not None:
+                name = self._names.get(segment.path, segment.path)
+                self._verifier.add(Expected(segment.hash, entry.path, name))
             try:
                 crc = self._deflated(segment, total) if isinstance(segment, Deflated) else self._plain(segment, total)
             except (ValueError, EOFError, self._inflate.error) as e:
                 raise AssembleError(f"`{entry.path}`: {e}", self._names.get(segment.path, segment.path)) from None
+            if segment.hash is not None:
+                self._verifier.add(None)
             size += segment.size
         if size % TAR_BLOCK:
             self._fresh.append(padding(size))
@@ -200,6 +130,8 @@ class _Writer:
         crc = self._crc32(data)
         _check(s, len(data), crc, ended=d.eof, left=bool(d.unused_data))
         self._tar.add(data)
+        if s.hash is not None:
+            self._verifier.add(data)
         self._blob.add(b"".join((head, _MEMBER, raw, _trailer(crc, s.size))))
         return crc if total is None else self._crc32(data, total)
 
@@ -220,6 +152,8 @@ class _Writer:
             data = d.decompress(raw, _WHOLE)
             raw = d.unconsumed_tail
             tar.add(data)
+            if s.hash is not None:
+                self._verifier.add(data)
             size += len(data)
             crc = crc32(data, crc)
             if total is not None:
@@ -236,6 +170,8 @@ class _Writer:
         while at < s.size or at == 0:
             data = self._reader.read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
             tar.add(data)
+            if s.hash is not None:
+                self._verifier.add(data)
             crc = crc32(data, crc)
             if total is not None:
                 total = crc32(data, total)
@@ -291,8 +227,9 @@ def write_blob(
     says, and whatever ``out.write`` and reading raise. Memory does not depend on the input's size.
     """
     listing: dict[str, str] = {}
-    with _Stream(out.write) as blob, _Stream() as tar:
-        writer = _Writer(blob, tar, inflate, names or {})
+    blob, tar, verifier = Stream(out.write), Stream(), Verifier()
+    with blob, tar, verifier:
+        writer = _Writer(blob, tar, verifier, inflate, names or {})
         try:
             told = 0
             for entry in entries:

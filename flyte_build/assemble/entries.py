@@ -14,28 +14,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Content", "Deflated", "Entry", "Plain", "Segment"]
+__all__ = ["Content", "Deflated", "Entry", "Hash", "Plain", "Segment"]
+
+Hash: TypeAlias = tuple[str, bytes]
+"""An algorithm that ``hashlib`` guarantees, and a digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """``csize`` bytes of DEFLATE at ``offset`` in ``path`` that inflate to ``size`` bytes with this CRC-32."""
+    """``csize`` bytes of DEFLATE at ``offset`` in ``path`` that inflate to ``size`` bytes with this CRC-32.
+
+    ``hash``, where somebody vouched for one, is checked besides.
+    """
 
     path: str
     offset: int
     csize: int
     size: int
     crc32: int
+    hash: Hash | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """``size`` bytes at ``offset`` in ``path``; ``crc32`` where it is known beforehand, and then checked."""
+    """``size`` bytes at ``offset`` in ``path``; ``crc32`` and ``hash`` are checked where they are known."""
 
     path: str
     offset: int
     size: int
     crc32: int | None = None
+    hash: Hash | None = None
 
 
 Segment: TypeAlias = bytes | Deflated | Plain

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from .archive import Archive, Member
+from .entries import Hash
 
-__all__ = ["UNRECORDED", "Row", "check", "hash_of", "parse", "text"]
+__all__ = ["UNRECORDED", "Row", "check", "expected", "hash_of", "parse", "text"]
 
 UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 """Files of ``.dist-info`` that RECORD does not vouch for: itself and its signatures."""
@@ -61,8 +62,7 @@ def parse(archive: Archive, member: Member, content: bytes) -> list[Row]:
 def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
     """The rows by path; RECORD and the archive must name the same files with the same sizes.
 
-    Hashes must be well formed; they are not computed here (see ``docs/layers.md``: the artifact as a whole has been
-    verified by the SHA-256 of its lock, and every member's CRC-32 is checked as it is inflated).
+    Hashes must be well formed here; they are verified where contents are inflated anyway.
     """
     known: dict[str, Row] = {}
     unrecorded = {f"{info}/{name}" for name in UNRECORDED}
@@ -84,6 +84,14 @@ def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
         if name not in known and name not in unrecorded:
             raise archive.fail("in the wheel, but not listed in RECORD", name)
     return known
+
+
+def expected(row: Row) -> Hash | None:
+    """What the row's file must hash to; ``None`` where it says nothing."""
+    if not row.hash:
+        return None
+    algorithm, _, digest = row.hash.partition("=")
+    return algorithm, base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4))
 
 
 def text(rows: Iterable[Row]) -> bytes:

@@ -7,6 +7,7 @@ never sets a mode but 0644 or 0755.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,7 +110,10 @@ class _Installation:
             if record_member.name not in rows:
                 added.append(record.Row(record_member.name))
             separator = b"" if text.endswith(b"\n") else b"\n"
-            content: Content = (*self._lying(record_member), separator + record.text(added))
+            content: Content = (
+                *self._lying(record_member, record.Row(record_member.name)),
+                separator + record.text(added),
+            )
         else:
             content = (record.text([*self.rows, record.Row(record_member.name)]),)
         self._add(record_member.name, Entry(f"{self.venv.site}/{record_member.name}", "file", 0o644, content))
@@ -180,7 +184,7 @@ class _Installation:
                 raise self.archive.fail(f"expected a scheme among {', '.join(schemes)}, found `{scheme}`", member.name)
         path = f"{schemes[scheme]}/{path}"
         if scheme == "scripts" and self.archive.start(member, 8) == launchers.PLACEHOLDER:
-            body = self.archive.read(member)
+            body = self._verified(member, row)
             try:
                 changed = launchers.rewrite(body, self.venv.interpreter)
             except UnicodeDecodeError:
@@ -189,18 +193,26 @@ class _Installation:
                 self._fresh(member.name, path, 0o755, changed)
                 return
         mode = 0o755 if scheme == "scripts" or member.executable else 0o644
-        self._add(member.name, Entry(path, "file", mode, self._lying(member)))
+        self._add(member.name, Entry(path, "file", mode, self._lying(member, row)))
         self.rows.append(record.Row(self.venv.recorded(path), row.hash, str(member.size)))
 
-    def _lying(self, member: Member) -> Content:
+    def _verified(self, member: Member, row: record.Row) -> bytes:
+        """The content of a member that is needed here, which RECORD vouches for."""
+        body = self.archive.read(member)
+        expected = record.expected(row)
+        if expected is not None and hashlib.new(expected[0], body).digest() != expected[1]:
+            raise self.archive.fail(f"expected {row.hash}, as RECORD says; found another {expected[0]}", member.name)
+        return body
+
+    def _lying(self, member: Member, row: record.Row) -> Content:
         """The member's content where it lies; empty files have none."""
         if member.size == 0:
-            if member.crc32 != 0:
-                raise self.archive.fail(f"expected CRC-32 00000000 of no bytes, found {member.crc32:08x}", member.name)
+            self._verified(member, row)
             return ()
+        path, hash_ = self.archive.path, record.expected(row)
         if member.method == DEFLATED:
-            return (Deflated(self.archive.path, member.offset, member.csize, member.size, member.crc32),)
-        return (Plain(self.archive.path, member.offset, member.size, member.crc32),)
+            return (Deflated(path, member.offset, member.csize, member.size, member.crc32, hash_),)
+        return (Plain(path, member.offset, member.size, member.crc32, hash_),)
 
     def _fresh(self, name: str, path: str, mode: int, body: bytes) -> None:
         self._add(name, Entry(path, "file", mode, (body,)))

@@ -19,6 +19,7 @@ import pytest
 from isal import isal_zlib
 
 from flyte_build.assemble import blob as blob_module
+from flyte_build.assemble import streams as streams_module
 from flyte_build.assemble.blob import BlobResult, write_blob
 from flyte_build.assemble.entries import Content, Deflated, Entry, Plain
 from flyte_build.assemble.errors import AssembleError
@@ -72,7 +73,7 @@ def test_long_streams_at_every_border(
     whole = made([entry])
     monkeypatch.setattr(blob_module, "_WHOLE", 1024)
     monkeypatch.setattr(blob_module, "_CHUNK", 7)
-    monkeypatch.setattr(blob_module, "_BATCH", 100)
+    monkeypatch.setattr(streams_module, "_BATCH", 100)
     assert made([entry], inflate) == whole
 
 

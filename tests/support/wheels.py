@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 __all__ = ["MUTATIONS", "Member", "build_wheel", "deflate_with_zlib", "record_hash", "stored", "write_zip"]
 
@@ -56,6 +57,9 @@ class Member:
     zip64: bool = False
     create_system: int = 3
     extra: bytes = field(default=b"")
+
+
+Mutation: TypeAlias = Callable[[list[Member]], list[Member]]
 
 
 def write_zip(members: Sequence[Member], *, compress: Callable[[bytes], bytes] = deflate_with_zlib) -> bytes:
@@ -111,14 +115,15 @@ def build_wheel(
     method: int = DEFLATED,
     zip64: bool = False,
     compress: Callable[[bytes], bytes] = deflate_with_zlib,
-    mutate: str | None = None,
+    mutate: str | Mutation | None = None,
 ) -> Path:
     """Write ``<name>-<version>-<tag>.whl`` into ``directory`` and return its path.
 
     ``files`` are put beside the ``.dist-info`` folder; ``data`` goes below ``.data`` and is keyed
     ``"scripts/tool"``, ``"headers/x.h"``, …; ``modes`` are permission bits by archive path (0o644 otherwise);
     ``entry_points`` is the text of ``entry_points.txt``; ``metadata`` adds files to ``.dist-info``.
-    ``mutate`` names one of :data:`MUTATIONS`. Equal arguments give equal bytes (given ``compress``).
+    ``mutate`` names one of :data:`MUTATIONS`, or is a function like them. Equal arguments
+    give equal bytes (given ``compress``).
     """
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
@@ -148,7 +153,7 @@ def build_wheel(
     record = "".join(f"{m.name},{record_hash(m.data)},{len(m.data)}\n" for m in members) + f"{info}/RECORD,,\n"
     members.append(Member(f"{info}/RECORD", record.encode(), method=method, zip64=zip64))
     if mutate is not None:
-        members = MUTATIONS[mutate](members)
+        members = (MUTATIONS[mutate] if isinstance(mutate, str) else mutate)(members)
     blob = write_zip(members, compress=compress)
     if mutate == "truncated":
         blob = blob[: len(blob) // 2]
@@ -163,11 +168,11 @@ def build_wheel(
 # The first member is the package's first file: what has to be broken in a member is broken there.
 
 
-def _first(**changes: object) -> Callable[[list[Member]], list[Member]]:
+def _first(**changes: object) -> Mutation:
     return lambda members: [replace(members[0], **changes), *members[1:]]  # type: ignore[arg-type]
 
 
-def _recorded(name: str, data: bytes = b"evil\n", **changes: object) -> Callable[[list[Member]], list[Member]]:
+def _recorded(name: str, data: bytes = b"evil\n", **changes: object) -> Mutation:
     """One more member, listed in RECORD as it should be."""
 
     def mutate(members: list[Member]) -> list[Member]:
@@ -178,7 +183,7 @@ def _recorded(name: str, data: bytes = b"evil\n", **changes: object) -> Callable
     return mutate
 
 
-def _record(change: Callable[[str], str]) -> Callable[[list[Member]], list[Member]]:
+def _record(change: Callable[[str], str]) -> Mutation:
     def mutate(members: list[Member]) -> list[Member]:
         return [
             replace(m, data=change(m.data.decode()).encode()) if m.name.endswith(".dist-info/RECORD") else m
@@ -188,7 +193,7 @@ def _record(change: Callable[[str], str]) -> Callable[[list[Member]], list[Membe
     return mutate
 
 
-def _without(suffix: str) -> Callable[[list[Member]], list[Member]]:
+def _without(suffix: str) -> Mutation:
     return lambda members: [m for m in members if not m.name.endswith(suffix)]
 
 
@@ -208,7 +213,7 @@ def _wrong_size(members: list[Member]) -> list[Member]:
     return _first(size=wrong)(_record(lambda t: t.replace(right, f",{wrong}\n", 1))(members))
 
 
-MUTATIONS: dict[str, Callable[[list[Member]], list[Member]]] = {
+MUTATIONS: dict[str, Mutation] = {
     "absolute": _recorded("/etc/evil"),
     "backslash": _recorded("evil\\evil.py"),
     "bad-crc": _first(crc=0xDEADBEEF),

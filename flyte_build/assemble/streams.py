@@ -1,0 +1,158 @@
+"""Threads that hash and write what another thread makes, in batches, so that neither waits for each small piece.
+
+``hashlib`` and file writes let go of the interpreter lock, so these run beside the thread that inflates. An
+error in one is raised in the thread that feeds it, at the latest when its ``with`` block ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from .entries import Hash
+from .errors import AssembleError
+
+__all__ = ["Expected", "Stream", "Verifier"]
+
+_BATCH = 512 << 10
+_SMALL = 32 << 10
+
+T = TypeVar("T")
+
+
+class _Worker(Generic[T]):
+    """A thread that is handed lists of parts; at most four lists wait for it, so memory stays flat."""
+
+    def __init__(self) -> None:
+        self._parts: list[T] = []
+        self._pending = 0
+        self._queue: queue.Queue[list[T] | None] = queue.Queue(4)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self._queue.put(None)
+            self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def flush(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self._queue.put(self._parts)
+        self._parts, self._pending = [], 0
+
+    def _run(self) -> None:
+        while (parts := self._queue.get()) is not None:
+            if self._error is not None:
+                continue  # what is fed until the feeder learns of it
+            try:
+                self.take(parts)
+            except BaseException as e:
+                self._error = e
+
+    def take(self, parts: list[T]) -> None:
+        raise NotImplementedError
+
+
+class Stream(_Worker[bytes]):
+    """A stream of bytes, hashed with SHA-256 and written where there is where to."""
+
+    def __init__(self, write: Callable[[memoryview], int] | None = None) -> None:
+        super().__init__()
+        self._write = write
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """Append ``data``."""
+        self._parts.append(data)
+        self._pending += len(data)
+        if self._pending >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        self.size += self._pending
+        super().flush()
+
+    def take(self, parts: list[bytes]) -> None:
+        for data in _coalesced(parts):
+            self._hash.update(data)
+            if self._write is not None:
+                rest = memoryview(data)
+                while rest:  # an unbuffered file may take less than it is given
+                    rest = rest[self._write(rest) :]
+
+    @property
+    def digest(self) -> str:
+        """``sha256:<hex>`` of all of it; after the ``with`` block."""
+        return "sha256:" + self._hash.hexdigest()
+
+
+def _coalesced(parts: list[bytes]) -> Iterator[bytes]:
+    """``parts`` with small neighbours joined; large ones are not worth a copy."""
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < _SMALL:
+            small.append(part)
+            continue
+        if small:
+            yield b"".join(small)
+            small = []
+        yield part
+    if small:
+        yield b"".join(small)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the bytes of one file must hash to, and what messages call the file."""
+
+    hash: Hash
+    path: str
+    artifact: str
+
+
+class Verifier(_Worker["bytes | Expected | None"]):
+    """Checks the hashes of files, one after the other: what is expected, the file's bytes, ``None``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expected: Expected | None = None
+        self._hash = hashlib.sha256()
+
+    def add(self, part: bytes | Expected | None) -> None:
+        self._parts.append(part)
+        if isinstance(part, bytes):
+            self._pending += len(part)
+            if self._pending >= _BATCH:
+                self.flush()
+
+    def take(self, parts: list[bytes | Expected | None]) -> None:
+        for part in parts:
+            if isinstance(part, bytes):
+                self._hash.update(part)
+            elif part is not None:
+                self._expected = part
+                self._hash = hashlib.new(part.hash[0])
+            elif self._expected is not None:
+                self._check(self._expected, self._hash.digest())
+
+    def _check(self, expected: Expected, found: bytes) -> None:
+        algorithm, digest = expected.hash
+        if found != digest:
+            raise AssembleError(
+                f"`{expected.path}`: expected {algorithm} {digest.hex()}, found {found.hex()}", expected.artifact
+            )
