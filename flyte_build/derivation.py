@@ -39,6 +39,11 @@ USER: dict[str, Json] = {"name": "flyte", "uid": 1000, "gid": 1000, "home": "/ho
 LARGE_WHEEL = 4 << 20
 # OCI sets no limit; overlayfs and the engines do (127 in Docker, ~125 in podman). Room is left for children.
 MAX_LAYERS = 100
+# The base has these, with owners and modes of its own.
+SYSTEM_FOLDERS = frozenset({
+    "bin", "boot", "dev", "etc", "home", "home/flyte", "lib", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
+    "sys", "tmp", "usr", "usr/local", "var", "var/tmp",
+})  # fmt: skip
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -205,7 +210,7 @@ def _wheel_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivatio
 
 
 def _file_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> list[LayerDerivation]:
-    layers = []
+    layers = _workdir_layers(recipe, files)
     for index, step in enumerate(recipe.steps):
         if not isinstance(step, CopyFiles):
             continue
@@ -223,6 +228,15 @@ def _file_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> li
             rows.append(row)
         layers.append(_layer("files", f"copy {step.source}", artifacts, files=rows))
     return layers
+
+
+def _workdir_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> list[LayerDerivation]:
+    """The working directories that no copy makes, as WORKDIR makes them, but the user's own: code is unpacked there."""
+    copied = {entry.path for entries in files.values() for entry in entries}
+    asked = sorted({d.strip("/") for d in working_directories(recipe)} - {*copied, *SYSTEM_FOLDERS, ""})
+    owner: dict[str, Json] = {"mode": 0o755, "uid": USER["uid"], "gid": USER["gid"], "dir": True}
+    rows: list[Json] = [{"path": path, **owner} for path in asked]
+    return [_layer("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []
 
 
 _VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")

@@ -72,7 +72,7 @@ def build_plan(
     workspace: Workspace, plan: Plan, store: Store, reporter: Reporter, jobs: int | None = None
 ) -> list[BuiltImage]:
     """Build what the plan lacks; the result has every image of the plan, in its order."""
-    from .fetch import project_locator
+    from .locators import project_locator
 
     locator = project_locator(
         {e.name: e.recipe for e in workspace.project.environments.values() if not isinstance(e.wish, Exception)},

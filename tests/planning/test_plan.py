@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flyte_build.canonical import Json
 from flyte_build.derivation import MAX_LAYERS, ImageDerivation, derive, expand
 from flyte_build.planning.plan import CachedLayer, make_plan, spec_differences
-from flyte_build.recipe import CopyFiles, EnvVars
+from flyte_build.recipe import CopyFiles, EnvVars, WorkDir
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
 
 
@@ -139,3 +139,15 @@ def test_environment_values_expand_as_in_a_dockerfile() -> None:
     assert expand("${PATH}/y ${NO:-d} ${EMPTY:-e} ${PATH:+set}${NO:+unset}", known) == "/bin/y d e set"
     assert expand(r"\$PATH $NO.", known) == "$PATH ."
     assert expand("100%$", known) == "100%$"
+
+
+def test_a_working_directory_that_nothing_fills_is_made_and_is_the_users() -> None:
+    recipe = recipe_of("a", WorkDir("/app"), WorkDir("deep"), WorkDir("/srv"))
+    made = derive(lock_of(recipe, [wheel("a")]), recipe, AMD64)
+    layer = made.layers[-1]
+    assert layer.title == "workdir /app /app/deep", "/srv is Debian's"
+    owned = {"mode": 0o755, "uid": 1000, "gid": 1000, "dir": True}
+    assert layer.spec["files"] == [{"path": "app", **owned}, {"path": "app/deep", **owned}]
+    config = made.spec["config"]
+    assert isinstance(config, dict)
+    assert config["WorkingDir"] == "/srv"
