@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from flyte_build.errors import (
-    ArtifactError,
     FetchError,
     InputError,
     LoadError,
@@ -23,7 +22,7 @@ from flyte_build.recipe import AptInstall, EnvVars, PipInstall
 from flyte_build.reporting import Recorder
 
 from ..support.index import SimpleIndex
-from ..support.locking import FakeDebian, pins, project, publish, recipe
+from ..support.locking import HOST_PLATFORM, HOST_PYTHON, FakeDebian, pins, project, publish, recipe
 
 DAY = {"a-1.0": "2026-01-01T00:00:00Z", "a-2.0": "2026-02-01T12:00:00Z", "b-1.0": "2026-01-01T00:00:00Z"}
 
@@ -212,9 +211,10 @@ def test_a_local_wheel_is_locked_by_its_hash(folder: Path, index: SimpleIndex, t
     step = PipInstall(("c",), wheels=("own/mine-1.0-py3-none-any.whl",))
     for resolver in ("uv", "pip-tools"):
         where = folder / resolver
-        lock = project({"e": recipe("b", step)}, where, index, root=tmp_path, resolver=resolver).locks["e"]
-        assert pins(lock) == {"b": ("1.0", 1), "a": ("1.0", 2), "c": ("1.0", 2), "mine": ("1.0", 2)}
-        (mine,) = [w for w in lock.platforms["linux/amd64"].wheels if w.name == "mine"]
+        wanted = recipe("b", step, platforms=(HOST_PLATFORM,), python=HOST_PYTHON)
+        lock = project({"e": wanted}, where, index, root=tmp_path, resolver=resolver).locks["e"]
+        assert pins(lock, HOST_PLATFORM) == {"b": ("1.0", 1), "a": ("1.0", 2), "c": ("1.0", 2), "mine": ("1.0", 2)}
+        (mine,) = [w for w in lock.platforms[HOST_PLATFORM].wheels if w.name == "mine"]
         assert (tmp_path / "own" / mine.file).stat().st_size == mine.size
         assert mine.sha256 != index.sha256(mine.file)
     with pytest.raises(LoadError, match=r"gone\.whl: no such wheel"):
@@ -322,16 +322,25 @@ def test_a_lock_whose_environment_is_gone(folder: Path, index: SimpleIndex) -> N
 
 
 def test_both_resolvers_lock_the_same_packages(folder: Path, index: SimpleIndex, tmp_path: Path) -> None:
-    publish(index.folder, "flyte 2.0: click>=8, b; python_version<'3.12', w; sys_platform=='win32'", "click 8.1", "w 1")
-    publish(index.folder, "x 1.0: y[fast]>=1", "y 1.0: z; extra=='fast'", "z 1.0", "z 2.0a1")
-    publish(
-        index.folder, "n 1.0", "n 1.0 [cp311-abi3-manylinux_2_17_x86_64]", "n 1.0 [cp311-cp311-manylinux_2_28_x86_64]"
+    machine, tag = (
+        {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}[HOST_PLATFORM],
+        f"cp{HOST_PYTHON.replace('.', '')}",
     )
-    recipes = {"e": recipe("x", "a n", flyte="2.0"), "f": recipe("n", "c", flyte="2.0")}
+    publish(index.folder, "flyte 2.0: click>=8, b; python_version>'3.2', w; sys_platform=='win32'", "click 8.1", "w 1")
+    publish(index.folder, "x 1.0: y[fast]>=1", "y 1.0: z; extra=='fast'", "z 1.0", "z 2.0a1", "n 1.0")
+    publish(
+        index.folder, f"n 1.0 [{tag}-abi3-manylinux_2_17_{machine}]", f"n 1.0 [{tag}-{tag}-manylinux_2_28_{machine}]"
+    )
+    recipes = {
+        "e": recipe("x", "a n", flyte="2.0", platforms=(HOST_PLATFORM,), python=HOST_PYTHON),
+        "f": recipe("n", "c", flyte="2.0", platforms=(HOST_PLATFORM,), python=HOST_PYTHON),
+    }
     by_uv = project(recipes, folder, index).locks
     by_pip = project(recipes, tmp_path / "pip", index, resolver="pip-tools").locks
     for name in recipes:
         assert by_pip[name].resolver == "pip-tools"
         same = replace(by_pip[name], resolver="uv", resolver_version=by_uv[name].resolver_version)
         assert same == by_uv[name]
-    assert set(pins(by_uv["e"])) == {"flyte", "click", "b", "x", "y", "z", "a", "n"}
+    wheels = {w.name: w.file for w in by_uv["e"].platforms[HOST_PLATFORM].wheels}
+    assert set(wheels) == {"flyte", "click", "b", "x", "y", "z", "a", "n"}
+    assert wheels["n"] == f"n-1.0-{tag}-{tag}-manylinux_2_28_{machine}.whl"

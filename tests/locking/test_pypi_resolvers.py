@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import platform
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +14,14 @@ from packaging.version import Version
 from flyte_build.errors import FetchError, FlyteBuildError, InputError, RefusedError
 from flyte_build.indexes import Index, IndexSettings
 from flyte_build.locking.pypi import NoSolution, Question, Resolver, named
-from flyte_build.locking.pypi.pip_tools import PipTools, _host
+from flyte_build.locking.pypi.pip_tools import PipTools
 from flyte_build.locking.wheels import Target
 
 from ..support.index import SimpleIndex
-from ..support.locking import BOOKWORM, publish, settings
+from ..support.locking import BOOKWORM, HOST_PLATFORM, HOST_PYTHON, publish, settings
 
 BOTH = pytest.mark.parametrize("name", ["uv", "pip-tools"])
-PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
-HERE = Target(_host()[0], PYTHON, platform.python_version(), (2, 36))  # type: ignore[arg-type]
+HERE = Target(HOST_PLATFORM, HOST_PYTHON, platform.python_version(), (2, 36))
 
 
 def ask(index: SimpleIndex, *requirements: str, resolver: str | Resolver = "uv", **more: object) -> dict[str, str]:
@@ -176,16 +174,22 @@ def test_uv_resolves_for_the_image_not_the_host(index: SimpleIndex) -> None:
     assert ask(index, "a") == {"a": "1.0"}
 
 
-def test_uv_cut_off(index: SimpleIndex) -> None:
+@BOTH
+def test_cut_off(index: SimpleIndex, name: str) -> None:
     publish(index.folder, "a 1.0", "a 2.0")
     index.uploaded = {
         "a-1.0-py3-none-any.whl": "2026-01-01T00:00:00Z",
         "a-2.0-py3-none-any.whl": "2026-02-01T00:00:00Z",
     }
-    assert ask(index, "a", cutoff="2026-01-15T00:00:00Z") == {"a": "1.0"}
-    assert ask(index, "a", cutoff="2026-02-01T00:00:01Z") == {"a": "2.0"}
+    resolver = named(name)
+    if isinstance(resolver, PipTools) and resolver.pip < Version("26.0"):
+        with pytest.raises(RefusedError, match="a cut-off needs pip 26"):
+            ask(index, "a", resolver=resolver, cutoff="2026-01-15T00:00:00Z")
+        return
+    assert ask(index, "a", resolver=resolver, cutoff="2026-01-15T00:00:00Z") == {"a": "1.0"}
+    assert ask(index, "a", resolver=resolver, cutoff="2026-02-01T00:00:01Z") == {"a": "2.0"}
     with pytest.raises(NoSolution) as e:
-        ask(index, "a", cutoff="2025-01-01T00:00:00Z")
+        ask(index, "a", resolver=resolver, cutoff="2025-01-01T00:00:00Z")
     assert "try a later cut-off" in str(e.value.hint)
 
 
@@ -196,7 +200,9 @@ def test_torch_backend_auto_is_refused(index: SimpleIndex, monkeypatch: pytest.M
 
 
 def test_pip_tools_refuses_other_targets(index: SimpleIndex) -> None:
-    other = Target("linux/arm64" if HERE.platform == "linux/amd64" else "linux/amd64", PYTHON, PYTHON, (2, 36))
+    other = Target(
+        "linux/arm64" if HERE.platform == "linux/amd64" else "linux/amd64", HOST_PYTHON, f"{HOST_PYTHON}.0", (2, 36)
+    )
     for target in (other, Target(HERE.platform, "3.99", "3.99.0", (2, 36))):
         with pytest.raises(RefusedError, match="pip-tools resolves for") as e:
             ask(index, "a", resolver="pip-tools", target=target)

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from flyte_build.indexes import Index, IndexSettings
 from flyte_build.locking.apt import DebianResolution
 from flyte_build.locking.lockfile import Lock, LockedDeb
 from flyte_build.locking.project import LockReport, lock_project
+from flyte_build.locking.pypi.pip_tools import host
 from flyte_build.locking.wheels import Target
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe, Step
 from flyte_build.reporting import Recorder, Reporter
@@ -18,8 +20,10 @@ from flyte_build.reporting import Recorder, Reporter
 from .index import SimpleIndex
 from .wheels import build_wheel
 
-__all__ = ["BOOKWORM", "FakeDebian", "pins", "project", "publish", "recipe", "settings"]
+__all__ = ["BOOKWORM", "HOST_PLATFORM", "HOST_PYTHON", "FakeDebian", "pins", "project", "publish", "recipe", "settings"]
 
+# Where pip-tools can be asked: here.
+HOST_PLATFORM, HOST_PYTHON = cast("tuple[Platform, str]", host())
 BOOKWORM = Target("linux/amd64", "3.11", "3.11.2", (2, 36))
 
 
@@ -44,7 +48,7 @@ def recipe(
     platforms: tuple[Platform, ...] = ("linux/amd64",),
 ) -> Recipe:
     """A recipe whose text steps are pip steps: ``"a>=1 b"``."""
-    suite = {"3.11": "bookworm", "3.13": "trixie"}[python]
+    suite = {"3.13": "trixie"}.get(python, "bookworm")
     made = tuple(PipInstall(tuple(s.split())) if isinstance(s, str) else s for s in steps)
     return Recipe(DebianBase(suite), platforms, python, flyte, made)
 
@@ -73,7 +77,7 @@ class _Locker:
         self._debian.calls.append((self._cutoff, suite, architecture, python, tuple(packages)))
         asked = self._cutoff.replace("-", "").replace(":", "") if self._cutoff else None
         snapshot = asked if asked and asked < self._debian.today else self._debian.today
-        patch = {"3.11": "3.11.2-6", "3.13": "3.13.5-2"}[python]
+        patch = {"3.11": "3.11.2-6", "3.13": "3.13.5-2"}.get(python, f"{python}.1-1")
         versions = {f"python{python}-minimal": patch, "libc6": {"bookworm": "2.36-9", "trixie": "2.41-12"}[suite]}
         debs = [_deb(n, v, architecture, snapshot, base=True) for n, v in versions.items()]
         debs += [_deb(name, "1.0-1", architecture, snapshot, base=False) for name in packages]

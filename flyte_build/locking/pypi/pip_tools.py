@@ -28,14 +28,14 @@ from ...errors import FetchError, FlyteBuildError, RefusedError
 from ...indexes import IndexClient, IndexSettings
 from .question import Answer, NoSolution, Pin, Question, asked, trimmed
 
-__all__ = ["PipTools"]
+__all__ = ["PipTools", "host"]
 
 _CUTOFF_SINCE = Version("26.0")
 _MACHINES = {"x86_64": "linux/amd64", "amd64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/arm64"}
 _UNREACHABLE = re.compile(r"connection broken by|Could not fetch URL|HTTP error|Max retries exceeded|ReadTimeout")
 
 
-def _host() -> tuple[str, str]:
+def host() -> tuple[str, str]:
     """This machine's platform and the running interpreter's Python."""
     system = _MACHINES.get(platform.machine().lower(), platform.machine())
     system = system if sys.platform == "linux" else f"{sys.platform}/{platform.machine()}"
@@ -49,7 +49,7 @@ class PipTools:
     version: str
     pip: Version
     name: str = "pip-tools"
-    host: Callable[[], tuple[str, str]] = field(default=_host, repr=False)
+    host: Callable[[], tuple[str, str]] = field(default=host, repr=False)
 
     @classmethod
     def installed(cls) -> PipTools:
@@ -178,7 +178,11 @@ def _failure(question: Question, words: str, everything: str) -> FlyteBuildError
     known = ("ResolutionImpossible", "No matching distribution", "DistributionNotFound", "NoCandidateFound")
     if any(sign in everything for sign in known):
         _reachable(question)
-        return NoSolution(f"no versions of {asked(question.lines)} fit together on {question.target}", detail=words)
+        return NoSolution(
+            f"no versions of {asked(question.lines)} fit together on {question.target}",
+            hint=question.cutoff_hint,
+            detail=words,
+        )
     last = everything.strip().splitlines()[-1:] or ["nothing"]
     return FlyteBuildError(f"pip-compile failed: {trimmed(last[0])}", detail=words)
 

@@ -51,6 +51,13 @@ class Question:
         local = [f"{parse_wheel_filename(w.name)[0]} @ {w.absolute().as_uri()}" for w in self.wheels]
         return sorted(dict.fromkeys([*self.requirements, *local]))
 
+    @property
+    def cutoff_hint(self) -> str | None:
+        """What to try when there is no solution and a cut-off may be why."""
+        if self.cutoff is None:
+            return None
+        return f"nothing uploaded since {self.cutoff} was considered; try a later cut-off"
+
 
 @dataclass(frozen=True, slots=True)
 class Pin:

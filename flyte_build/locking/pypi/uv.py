@@ -180,7 +180,7 @@ def _failure(question: Question, code: int, words: str) -> FlyteBuildError:
     if code == 1:
         return NoSolution(
             f"no versions of {asked(question.lines)} fit together on {question.target}",
-            hint=_cutoff_hint(question),
+            hint=question.cutoff_hint,
             detail=words,
         )
     if any(sign in words for sign in ("Failed to fetch", "Request failed", "error sending request", "HTTP status")):
@@ -188,9 +188,3 @@ def _failure(question: Question, code: int, words: str) -> FlyteBuildError:
             f"uv could not ask an index: {first}", hint="check the index's address and the network", detail=words
         )
     return FlyteBuildError(f"uv failed with exit code {code}: {first}", detail=words)
-
-
-def _cutoff_hint(question: Question) -> str | None:
-    if question.cutoff is None:
-        return None
-    return f"nothing uploaded since {question.cutoff} was considered; try a later cut-off"
