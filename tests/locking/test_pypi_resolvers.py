@@ -85,6 +85,19 @@ def test_find_links_alone(index: SimpleIndex, name: str) -> None:
     assert index.asked == []
 
 
+@BOTH
+def test_two_indexes(index: SimpleIndex, name: str, tmp_path: Path) -> None:
+    publish(index.folder, "a 1.0: b")
+    publish(tmp_path / "own", "b 1.0")
+    with SimpleIndex(tmp_path / "own") as own:
+        joined = settings(index).for_recipe([], [own.url], keep_default=True)
+        assert ask(index, "a", resolver=name, settings=joined) == {"a": "1.0", "b": "1.0"}
+        isolated = IndexSettings(None, find_links=(str(index.folder),)).for_recipe([], [own.url], keep_default=True)
+        index.asked.clear()
+        assert ask(index, "a", resolver=name, settings=isolated) == {"a": "1.0", "b": "1.0"}
+    assert index.asked == []
+
+
 # -- what has no answer ------------------------------------------------------------------------------
 
 

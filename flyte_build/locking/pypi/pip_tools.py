@@ -127,14 +127,10 @@ def _environment(settings: IndexSettings) -> dict[str, str]:
         if kept in os.environ:
             env[kept] = os.environ[kept]
     env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    if settings.default is not None:
-        env["PIP_INDEX_URL"] = settings.default.url
-    elif settings.extra:
-        env["PIP_INDEX_URL"] = settings.extra[0].url
-    else:
-        env["PIP_NO_INDEX"] = "1"
-    if settings.extra:
-        env["PIP_EXTRA_INDEX_URL"] = " ".join(i.url for i in settings.extra)
+    *others, last = [i.url for i in settings.indexes] or [""]
+    env |= {"PIP_INDEX_URL": last} if last else {"PIP_NO_INDEX": "1"}
+    if others:
+        env["PIP_EXTRA_INDEX_URL"] = " ".join(others)
     if settings.find_links:
         env["PIP_FIND_LINKS"] = " ".join(settings.find_links)
     if settings.cert:

@@ -114,7 +114,7 @@ def _options(question: Question, folder: Path) -> list[str]:
         options += ["--refresh"]
     elif question.refresh:
         options += [word for name in question.refresh for word in ("--refresh-package", name)]
-    if question.settings.default is None:
+    if not question.settings.indexes:
         options += ["--no-index"]
     return options
 
@@ -135,10 +135,11 @@ def _environment(settings: IndexSettings) -> dict[str, str]:
         or not (k.startswith(("UV_", "PIP_", "PYTHON")) or k in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     }
     # In the environment rather than on the command line, where other users of the machine would see credentials.
-    if settings.default is not None:
-        env["UV_DEFAULT_INDEX"] = _spelled(settings.default.name, settings.default.url)
-    if settings.extra:
-        env["UV_INDEX"] = " ".join(_spelled(i.name, i.url) for i in settings.extra)
+    *others, last = [f"{i.name}={i.url}" if i.name else i.url for i in settings.indexes] or [""]
+    if last:
+        env["UV_DEFAULT_INDEX"] = last
+    if others:
+        env["UV_INDEX"] = " ".join(others)
     links = [link for link in settings.find_links if "://" in link or Path(link).expanduser().exists()]
     if links:
         env["UV_FIND_LINKS"] = ",".join(links)
@@ -149,10 +150,6 @@ def _environment(settings: IndexSettings) -> dict[str, str]:
     if settings.client_cert:
         env["SSL_CLIENT_CERT"] = settings.client_cert
     return env
-
-
-def _spelled(name: str | None, url: str) -> str:
-    return f"{name}={url}" if name else url
 
 
 def _pin(package: Mapping[str, Any], folder: Path) -> Pin:
