@@ -30,7 +30,7 @@ Read = Callable[[RunResult], Any]
 
 
 def test_a_workflow_over_three_environments(runs: Runs, outputs: Read) -> None:
-    """Files and folders between sandboxes, sync and async tasks, gather, map, groups, nesting, traces, override, report."""
+    """Files between sandboxes, sync and async tasks, gather, map, groups, nesting, traces, override, a report."""
     root = runs.action("pipeline", "main", text="hello")
     first = runs.run(root, "one")
     assert first.phase is Phase.SUCCEEDED, first.error

@@ -88,7 +88,7 @@ def test_limits_are_written_in_the_kernels_units(tmp_path: Path, monkeypatch: py
     ("name", "text"),
     [
         ("memory.events", "max 3\noom 1\noom_kill 2\n"),
-        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
+        ("memory.oom_control", "under_oom 0\noom_kill 2\n"),
     ],
 )
 def test_kills_are_counted_in_either_version(tmp_path: Path, name: str, text: str) -> None:

@@ -66,7 +66,7 @@ async def main(text: str) -> str:
     async with shouted.open("rb") as f:
         said = (await f.read()).decode()
     files = [f.name async for f in folder.walk()]
-    numbers = [n for n in flyte.map(double, [1, 2])]
+    numbers = list(flyte.map(double, [1, 2]))
     return f"{words}|{said}|{files}|{numbers}|{await nested(3)}|{await traced(6)}"
 
 
