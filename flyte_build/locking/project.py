@@ -193,6 +193,7 @@ def _debian_parts(plan: _Plan, reporter: Reporter, debian: DebianFactory) -> dic
     with ExitStack() as stack:
         lockers: dict[str | None, DebianLocker] = {}
         solved: dict[tuple[str | None, str, str, str, tuple[str, ...]], DebianResolution] = {}
+        said: set[str] = set()
         for name, recipe in plan.recipes.items():
             for platform in recipe.platforms:
                 kept = plan.existing.debian(name, recipe, platform)
@@ -206,7 +207,9 @@ def _debian_parts(plan: _Plan, reporter: Reporter, debian: DebianFactory) -> dic
                         lockers[at] = stack.enter_context(debian(at, reporter))
                     solved[key] = lockers[at].lock(*key[1:])
                     for note in solved[key].notes:
-                        reporter.note(note)
+                        if note not in said:
+                            reporter.note(note)
+                        said.add(note)
                 found = solved[key]
                 out[name, platform] = LockedPlatform(found.suite, found.snapshot, found.debs, ())
     return out
