@@ -1,0 +1,112 @@
+"""The hooks that tell a :class:`~flyte_build.planning.recording.Recording` what a plan depends on.
+
+An audit hook (PEP 578) for files, folders, processes and connections; wrappers for ``os.stat`` and its kin, which raise
+no audit event; ``os.environ`` in all its forms; the profiler for clocks and random numbers. All but the audit hook,
+which a process can only add, are taken away again when the block ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .recording import Recording
+
+__all__ = ["recording"]
+
+_PROCESSES = (
+    "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn",
+)  # fmt: skip
+_NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+_LISTINGS = ("os.listdir", "os.scandir", "glob.glob")
+_TOPLEVEL = ["git", "rev-parse", "--show-toplevel"]
+
+_active: Recording | None = None
+_hooked = False
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    recorder = _active
+    if recorder is None or not recorder.ours():
+        return
+    if event == "open":
+        recorder.opened(*arguments[:3])
+    elif event in _LISTINGS:
+        recorder.listed(arguments[0] if arguments else ".")
+    elif event == "subprocess.Popen" and list(arguments[1]) == _TOPLEVEL:
+        recorder.asked_git(arguments[2])
+    elif event in _PROCESSES:
+        recorder.refuse(f"a process was started ({event})")
+    elif event in _NETWORK:
+        recorder.refuse(f"the network was used ({event})")
+
+
+@contextlib.contextmanager
+def recording(root: Path) -> Iterator[Recording]:
+    """Watch the block. ``root`` is the project's: its files are the user's own."""
+    global _active, _hooked
+    if not _hooked:
+        sys.addaudithook(_audit)
+        _hooked = True
+    recorder = Recording(root)
+    with contextlib.ExitStack() as undo:
+        _watch_environment(recorder, undo)
+        for name in ("stat", "lstat", "access", "readlink"):
+            _wrap(os, name, recorder, undo)
+        previous = sys.getprofile()
+        if previous is None:
+            sys.setprofile(recorder.called)
+            undo.callback(sys.setprofile, None)
+        _active = recorder
+        try:
+            yield recorder
+        finally:
+            _active = None
+
+
+def _wrap(module: Any, name: str, recorder: Recording, undo: contextlib.ExitStack) -> None:
+    original: Callable[..., Any] = getattr(module, name)
+
+    def watched(path: Any, *args: Any, **kwargs: Any) -> Any:
+        if recorder.ours():
+            recorder.looked(path)
+        return original(path, *args, **kwargs)
+
+    setattr(module, name, watched)
+    undo.callback(setattr, module, name, original)
+
+
+def _watch_environment(recorder: Recording, undo: contextlib.ExitStack) -> None:
+    """``os.environ`` in every form: item, ``get`` and ``in`` come through ``__getitem__``, the rest iterates."""
+    kind: Any = type(os.environ)
+    get, iterate, size = kind.__getitem__, kind.__iter__, kind.__len__
+
+    def getitem(self: Any, key: Any) -> str:
+        caller = sys._getframe(1)
+        if caller.f_code.co_name == "__iter__" and "_collections_abc" in caller.f_code.co_filename:
+            return str(get(self, key))  # one of all: see `iterated`
+        try:
+            value: str = get(self, key)
+        except KeyError:
+            recorder.variable(key, None, caller)
+            raise
+        recorder.variable(key, value, caller)
+        return value
+
+    def iteration(self: Any) -> Iterator[str]:
+        recorder.iterated(sys._getframe(1))
+        result: Iterator[str] = iterate(self)
+        return result
+
+    def length(self: Any) -> int:
+        recorder.iterated(sys._getframe(1))
+        count: int = size(self)
+        return count
+
+    for name, new, old in (("__getitem__", getitem, get), ("__iter__", iteration, iterate), ("__len__", length, size)):
+        setattr(kind, name, new)
+        undo.callback(setattr, kind, name, old)
