@@ -281,6 +281,16 @@ def test_metadata_far_from_the_end(index: SimpleIndex) -> None:
     assert len([line for line in index.asked if "/files/" in line]) == 2, "the tail and METADATA"
 
 
+def test_metadata_where_ranges_count_from_the_start_only(index: SimpleIndex) -> None:
+    build_wheel(index.folder, "large", files={"large/data.bin": bytes(400_000)}, requires=["beta"], compress=stored)
+    index.suffixes = False
+    asking = client(index)
+    (file,) = asking.files("large")
+    index.asked.clear()
+    assert asking.metadata(file).requires == ("beta",)
+    assert [line.split()[0] for line in index.asked] == ["GET", "HEAD", "GET"]
+
+
 def test_metadata_is_remembered_by_hash(index: SimpleIndex) -> None:
     (file,) = client(index).files("alpha")
     first = client(index).metadata(file)
@@ -354,6 +364,16 @@ def test_a_place_without_a_hash_comes_last(index: SimpleIndex, tmp_path: Path) -
         asking = IndexClient(IndexSettings(Index(index.url), (Index(silent.url),)), {})
         found = list(asking.locate(name, index.sha256(name)))
     assert [(f.url.split("/")[2], f.stated) for f in found] == [(index.host, True), (silent.host, False)]
+
+
+def test_an_index_that_is_down_hides_no_other(index: SimpleIndex) -> None:
+    name = "alpha-1.0-py3-none-any.whl"
+    down = Index("http://127.0.0.1:9/simple")
+    asking = IndexClient(IndexSettings(Index(index.url), (down,)), {}, pause=0.01)
+    places = asking.locate(name, index.sha256(name))
+    assert next(places).url == f"http://{index.host}/files/{name}"
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1:9"):
+        next(places)
 
 
 def test_where_it_was_locked_is_a_hint_under_the_same_settings(index: SimpleIndex) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from urllib.parse import unquote, urlsplit
@@ -74,12 +75,16 @@ class IndexClient:
     def files(self, project: str) -> tuple[IndexFile, ...]:
         """Every file of ``project`` on every index, in the indexes' order; empty when none has it."""
         name = canonicalize_name(project)
-        out: list[IndexFile] = []
-        for position, index in enumerate(self.settings.indexes):
-            out += [replace(f, index=position) for f in self._page(f"{index.url.rstrip('/')}/{name}/")]
+        sources = enumerate(files for _, files in self._sources(name))
+        return tuple(replace(f, index=at) for at, files in sources for f in files() if _of(f.name, name))
+
+    def _sources(self, project: str) -> Iterator[tuple[str, Callable[[], tuple[IndexFile, ...]]]]:
+        """Every index with its files of ``project``, each asked by itself."""
+        name = canonicalize_name(project)
+        for index in self.settings.indexes:
+            yield redact(index.url), partial(self._page, f"{index.url.rstrip('/')}/{name}/")
         for link in self.settings.find_links:
-            out += [replace(f, index=-1) for f in self._linked(link) if _project(f.name) == name]
-        return tuple(out)
+            yield redact(link), partial(self._linked, link)
 
     def _page(self, url: str) -> tuple[IndexFile, ...]:
         with self._lock:
@@ -170,26 +175,15 @@ class IndexClient:
             return self._whole(path, file)
 
     def _by_ranges(self, file: IndexFile) -> tuple[int, str] | None:
-        with self._transport.stream("GET", file.url, {"Range": f"bytes=-{wheel_metadata.TAIL}"}) as response:
-            if response.status_code == 416 or (response.status_code == 200 and _length(response) is None):
-                return None
-            if response.status_code == 200 and (_length(response) or 0) > wheel_metadata.TAIL:
-                return None
-            if response.status_code not in (200, 206):
-                raise self._status(response)
-            try:
-                tail = response.read()
-            except httpx.TransportError:
-                return None
-            whole = len(tail) if response.status_code == 200 else _total(response)
-        if whole is None:
+        found = self._tail(file.url)
+        if found is None:
             return None
+        whole, tail = found
         if file.size not in (None, whole):
             raise FetchError(
                 f"{redact(file.url)}: the index states {file.size} bytes, the file has {whole}",
                 hint="the index is inconsistent; tell whoever runs it, or configure another",
             )
-
         if len(tail) == whole:
             _verify(file, hashlib.sha256(tail).hexdigest())
 
@@ -200,6 +194,30 @@ class IndexClient:
             return response.content
 
         return whole, wheel_metadata.from_archive(whole, tail, read_range)
+
+    def _tail(self, url: str) -> tuple[int, bytes] | None:
+        """The file's size and last bytes; ``None`` where the server gives whole files only."""
+        with self._transport.stream("GET", url, {"Range": f"bytes=-{wheel_metadata.TAIL}"}) as response:
+            size = _total(response) if response.status_code == 206 else _length(response)
+            if response.status_code == 206 or (
+                response.status_code == 200 and 0 <= (size or -1) <= wheel_metadata.TAIL
+            ):
+                try:
+                    body = response.read()
+                except httpx.TransportError:
+                    return None
+                return (size, body) if size is not None else None
+            if response.status_code in (401, 403, 404, 410):
+                raise self._status(response)
+            if response.status_code == 200:
+                return None
+        # Some servers know ranges from the start only (RFC 9110, 14.1.2 makes suffixes no duty).
+        size = _length(self._transport.get(url, method="HEAD"))
+        if size is None:
+            return None
+        start = max(0, size - wheel_metadata.TAIL)
+        answer = self._transport.get(url, {"Range": f"bytes={start}-{size - 1}"})
+        return (size, answer.content) if answer.status_code == 206 else None
 
     def _download(self, url: str, path: Path) -> None:
         with self._transport.stream("GET", url) as response, path.open("wb") as out:
@@ -227,22 +245,27 @@ class IndexClient:
         """Where the wheel ``file_name`` with this hash may be had, likeliest first; empty when nowhere.
 
         Places whose index states the hash come before those whose index states none; a file of this
-        name with another hash is never given. Raises :class:`FetchError` only where an index cannot be
-        asked and no other place is left to try.
+        name with another hash is never given. An index that cannot be asked is passed over, and its
+        :class:`FetchError` raised when no other place is left to try.
         """
         seen: set[str] = set()
         hint = remembered.place(self.settings, sha256)
         if hint is not None:
             seen.add(hint)
             yield Location(hint, "as locked", True)
-        names = [redact(i.url) for i in self.settings.indexes]
-        found = [f for f in self.files(file_name.split("-")[0]) if f.name == file_name]
-        for file in sorted(found, key=lambda f: f.sha256 is None):
-            if file.sha256 in (None, sha256) and file.url not in seen:
+        places: list[tuple[IndexFile, str]] = []
+        trouble: FetchError | None = None
+        for name, files in self._sources(file_name.split("-")[0]):
+            try:
+                places += [(f, name) for f in files() if f.name == file_name and f.sha256 in (None, sha256)]
+            except FetchError as e:
+                trouble = trouble or e
+        for file, name in sorted(places, key=lambda place: place[0].sha256 is None):
+            if file.url not in seen:
                 seen.add(file.url)
-                yield Location(
-                    file.url, names[file.index] if file.index >= 0 else "find-links", file.sha256 is not None
-                )
+                yield Location(file.url, name, file.sha256 is not None)
+        if trouble is not None:
+            raise trouble
 
     def nowhere(self, file_name: str, sha256: str) -> FetchError:
         """The error for a file that :meth:`locate` led to nothing: what was asked for, and what there is."""
@@ -269,8 +292,9 @@ def _verify(file: IndexFile, sha256: str) -> None:
         )
 
 
-def _project(file_name: str) -> str:
-    return canonicalize_name(file_name.split("-")[0])
+def _of(file_name: str, project: str) -> bool:
+    """Whether a wheel is the project's; a folder of links holds others' too. Of other files the name cannot tell."""
+    return not file_name.endswith(".whl") or canonicalize_name(file_name.split("-")[0]) == project
 
 
 def _parse(response: httpx.Response) -> tuple[IndexFile, ...]:

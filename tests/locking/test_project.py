@@ -230,6 +230,8 @@ def test_an_index_of_its_own(folder: Path, index: SimpleIndex, tmp_path: Path) -
         alone = project({"g": recipe(own)}, folder, index)
     assert pins(report.locks["e"]) == {"a": ("1.0", 1), "b": ("1.0", 1), "torch": ("1.0+cu1", 2)}
     assert pins(report.locks["f"]) == {"a": ("1.0", 1), "b": ("1.0", 1)}
+    assert (report.locks["e"].apart, report.locks["f"].apart) == ("asks indexes of its own", None)
+    assert alone.locks["g"].apart is None
     assert pins(alone.locks["g"]) == {"b": ("0.5", 1), "torch": ("1.0+cu1", 1)}
 
 

@@ -31,15 +31,16 @@ def _normalised(name: str) -> str:
 class SimpleIndex:
     """Serves the files of ``folder`` as they are when asked.
 
-    ``json``, ``hashes``, ``sizes``, ``metadata`` (PEP 658), ``ranges``: what it does; ``uploaded`` maps a file
-    name to its upload time, ``python`` to its Requires-Python, ``yanked`` to the reason, ``lies`` to the SHA-256 it
-    states; ``failing`` maps a path's beginning to the statuses to answer first (0 closes the connection), then
-    the request succeeds; an endless one is ``itertools.repeat``. ``login`` is ``user:password``.
+    ``json``, ``hashes``, ``sizes``, ``metadata`` (PEP 658), ``ranges`` and among them ``suffixes`` (``bytes=-N``):
+    what it does; ``uploaded`` maps a file name to its upload time, ``python`` to its Requires-Python, ``yanked`` to the
+    reason, ``lies`` to the SHA-256 it states; ``failing`` maps a path's beginning to the statuses to answer first (0
+    closes the connection), then the request succeeds; an endless one is ``itertools.repeat``. ``login`` is
+    ``user:password``.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.json = self.hashes = self.ranges = True
+        self.json = self.hashes = self.ranges = self.suffixes = True
         self.sizes = self.metadata = False
         self.uploaded: dict[str, str] = {}
         self.python: dict[str, str] = {}
@@ -157,6 +158,8 @@ class SimpleIndex:
         m = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
         if not (self.ranges and ranges and m):
             return self._send(request, 200, "application/octet-stream", body)
+        if not m[1] and not self.suffixes:
+            return self._send(request, 501, "text/plain", b"no such ranges")
         start = int(m[1]) if m[1] else max(0, len(body) - int(m[2]))
         stop = min(len(body), int(m[2]) + 1) if m[1] and m[2] else len(body)
         span = f"bytes {start}-{stop - 1}/{len(body)}"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from ...errors import LoadError
 from ...indexes import IndexClient, IndexSettings
@@ -55,6 +56,13 @@ class _Terms:
     pre: bool
     wheels: tuple[Path, ...]
 
+    def differ(self, settings: IndexSettings) -> str:
+        """Why environments with these terms are solved apart from those without any."""
+        why = ["asks indexes of its own"] if self.settings != settings else []
+        why += ["takes pre-releases"] if self.pre else []
+        why += ["installs local wheels"] if self.wheels else []
+        return " and ".join(why) or "asks no index of its own, as others do"
+
 
 def solve_universe(
     wanted: Sequence[Wanted],
@@ -79,14 +87,20 @@ def solve_universe(
     universe = Universe()
     solved: list[tuple[frozenset[str], dict[str, str]]] = []
     clients: dict[IndexSettings, IndexClient] = {}
+    ours: dict[tuple[str, str], _Terms] = {}
     try:
         for (terms, target), members in sorted(groups.items(), key=lambda g: _order(g[0][0], g[0][1], g[1], settings)):
             kept = _preferred([w.environment for w in members], preferences, solved)
             group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter)
             parts = group.partition()
+            first = ours.setdefault((target.python, target.platform), terms)
+            for environment in group.members if terms != first else ():
+                universe.apart.setdefault(environment, terms.differ(settings))
             for environment, reason in group.reasons(parts).items():
                 universe.apart.setdefault(environment, reason)
-            at = clients.setdefault(terms.settings, client(terms.settings))
+            if terms.settings not in clients:
+                clients[terms.settings] = client(terms.settings)
+            at = clients[terms.settings]
             for names, answer in parts:
                 for warning in answer.warnings:
                     reporter.warn(warning)
@@ -108,10 +122,9 @@ def solve_universe(
 
 def _order(
     terms: _Terms, target: Target, members: Sequence[Wanted], settings: IndexSettings
-) -> tuple[bool, tuple[int, ...], str, str]:
+) -> tuple[bool, Version, str, str]:
     ordinary = terms.settings == settings and not terms.pre and not terms.wheels
-    python = tuple(int(part) for part in target.python_full.split("."))
-    return (not ordinary, python, target.platform, min(w.environment for w in members))
+    return (not ordinary, Version(target.python_full), target.platform, min(w.environment for w in members))
 
 
 def _terms(one: Wanted, settings: IndexSettings, root: Path) -> _Terms:
@@ -177,25 +190,38 @@ class _Group:
 
     def partition(self) -> list[tuple[tuple[str, ...], Answer]]:
         """The environments that are solved together, with the answer for each part; the universe first."""
-        names = sorted(self.members)
-        together = self._attempt(names)
-        if not isinstance(together, NoSolution):
-            return [(tuple(names), together)]
-        if len(names) == 1:
-            raise self._named(together, names[0])
-        parts: list[tuple[tuple[str, ...], Answer]] = []
-        for name in names:
-            for i, (fitting, _) in enumerate(parts):
-                answer = self._attempt([*fitting, name])
-                if not isinstance(answer, NoSolution):
-                    parts[i] = ((*fitting, name), answer)
-                    break
-            else:
-                alone = self._attempt([name])
-                if isinstance(alone, NoSolution):
-                    raise self._named(alone, name)
-                parts.append(((name,), alone))
+        parts, left = [], sorted(self.members)
+        while left:
+            taken, answer, left = self._fill(left)
+            parts.append((tuple(taken), answer))
         return parts
+
+    def _fill(self, names: list[str]) -> tuple[list[str], Answer, list[str]]:
+        """As many of ``names`` as have a solution together, in their order, and those that are left.
+
+        A set that has a solution keeps it when an environment is taken away, so that the first one that does not
+        fit is found by halving.
+        """
+        taken, left, rejected = names[:1], names[1:], []
+        if left and isinstance(self._attempt(names), Answer):
+            taken, left = names, []
+        answer = self._attempt(taken)
+        if isinstance(answer, NoSolution):
+            raise self._named(answer, taken[0])
+        while left:
+            fits, limit = 0, len(left)
+            probe = limit
+            while fits < limit:
+                attempt = self._attempt([*taken, *left[:probe]])
+                if isinstance(attempt, NoSolution):
+                    limit = probe - 1
+                else:
+                    fits, answer = probe, attempt
+                probe = (fits + limit + 1) // 2
+            taken = [*taken, *left[:fits]]
+            rejected += left[fits : fits + 1]
+            left = left[fits + 1 :]
+        return taken, answer, rejected
 
     def reasons(self, parts: Sequence[tuple[tuple[str, ...], Answer]]) -> dict[str, str]:
         """Why each environment outside the first part is there, in one line without locations."""
@@ -203,10 +229,9 @@ class _Group:
         out = {}
         for names, _ in parts[1:]:
             for name in names:
-                clash = [other for other in universe if isinstance(self._attempt([other, name]), NoSolution)]
-                out[name] = (
-                    self._reason(name, clash[0]) if clash else f"no solution with {', '.join(universe)} together"
-                )
+                clashes = (other for other in universe if isinstance(self._attempt([other, name]), NoSolution))
+                clash = next(clashes, None)
+                out[name] = self._reason(name, clash) if clash else f"no solution with {', '.join(universe)} together"
         return out
 
     def _reason(self, name: str, other: str) -> str:
