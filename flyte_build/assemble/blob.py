@@ -2,22 +2,27 @@
 
 The blob is gzip of many members (RFC 1952, 2.2): fresh bytes (headers, padding, scripts) are members made by our
 own encoder, and each DEFLATE stream that lies in a wheel becomes a member of its own, byte for byte (law 4).
-The tar stream is only hashed, for the diff_id. The calling thread reads and inflates; others hash and write, so
-that the slowest decides. What comes out does not depend on which inflater is
-used: size, CRC-32 and end of every stream are checked, and a stream that passes has one meaning.
+The tar stream is only hashed, for the diff_id. Headers are made here, short streams are inflated in batches by
+other threads, and yet others hash and write; what comes out does not depend on how many there are.
 """
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple
 
+from . import inflating
 from .deflate import BLOCK, deflate, stored_block
 from .entries import Deflated, Entry, Plain
 from .errors import AssembleError
+from .inflating import Inflate
 from .reading import Reader
 from .streams import Expected, Stream, Verifier
 from .tar import BLOCK as TAR_BLOCK
@@ -27,21 +32,14 @@ __all__ = ["BlobResult", "Inflate", "write_blob"]
 
 # RFC 1952, 2.3: deflate, no flags, no mtime, no extra flags, unknown operating system.
 _MEMBER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-_CHUNK = 256 << 10
-_WHOLE = 1 << 20
-_STORED_CHUNK = 4 * BLOCK
-_32_BITS = 0xFFFFFFFF
 _trailer = struct.Struct("<II").pack
-
-
-class Inflate(Protocol):
-    """What we need of ``zlib``; ``isal.isal_zlib`` is the same and faster."""
-
-    error: type[Exception]
-
-    def decompressobj(self, wbits: int = ..., /) -> Any: ...
-
-    def crc32(self, data: bytes, value: int = ..., /) -> int: ...
+_32_BITS = 0xFFFFFFFF
+# Fresh bytes beyond this are a member of their own at the next entry: what is much longer would not be encoded.
+_FRESH = 32 << 10
+_STORED_CHUNK = 4 * BLOCK
+# Short streams go to the inflating threads in batches of about this many bytes, compressed and not.
+_BATCH = 1 << 20
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,23 @@ class BlobResult:
     listing: dict[str, str]
 
 
+class _Step(NamedTuple):
+    """Fresh bytes, as a gzip member and as they are, and the stream of the file ``path`` that follows them."""
+
+    member: bytes
+    fresh: bytes
+    stream: Deflated
+    path: str
+
+
+class _Inflated(NamedTuple):
+    """What a batch of steps adds to the blob, to the tar stream, and to what is verified."""
+
+    blob: list[bytes]
+    tar: list[bytes]
+    verify: list[bytes | Expected | None]
+
+
 class _Writer:
     """Takes entries one by one, in order; both streams grow together."""
 
@@ -67,139 +82,181 @@ class _Writer:
     ) -> None:
         self._blob, self._tar, self._verifier = blob, tar, verifier
         self._inflate = inflate
-        self._crc32 = inflate.crc32
-        self._reader = Reader()
         self._names = names
         self._fresh: list[bytes] = []
+        self._fresh_size = 0
+        self._steps: list[_Step] = []
+        self._steps_size = 0
+        self._batches: deque[Future[_Inflated]] = deque()
+        self._threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 2) - 1))
+        self._pool = ThreadPoolExecutor(self._threads)
+        self._own = threading.local()
+        self._readers: list[Reader] = []
 
     def entry(self, entry: Entry) -> str:
         """Write ``entry``; returns its identity."""
-        self._fresh += header(entry)
+        pieces = header(entry)
+        self._fresh += pieces
+        self._fresh_size += TAR_BLOCK
         content = entry.content
-        size = crc = 0
-        for segment in content:
-            if isinstance(segment, bytes):
-                self._fresh.append(segment)
-                size += len(segment)
-                crc = self._crc32(segment, crc)
-                continue
-            # An entry has a CRC-32 of its own only where it has more than one segment.
-            total = crc if len(content) > 1 else None
-            if segment.hash is not None:
-                name = self._names.get(segment.path, segment.path)
-                self._verifier.add(Expected(segment.hash, entry.path, name))
-            try:
-                crc = self._deflated(segment, total) if isinstance(segment, Deflated) else self._plain(segment, total)
-            except (ValueError, EOFError, self._inflate.error) as e:
-                raise AssembleError(f"`{entry.path}`: {e}", self._names.get(segment.path, segment.path)) from None
-            if segment.hash is not None:
-                self._verifier.add(None)
-            size += segment.size
+        if len(content) == 1 and isinstance(s := content[0], Deflated) and max(s.size, s.csize) <= inflating.WHOLE:
+            self._short(s, entry.path)
+            size, crc = s.size, s.crc32
+        else:
+            size, crc = self._content(entry)
         if size % TAR_BLOCK:
             self._fresh.append(padding(size))
+        if self._fresh_size >= _FRESH:
+            self._flush()
         return _identity(entry, size, crc)
 
     def end(self) -> None:
         """Write the end of the archive."""
         self._fresh.append(END)
-        self._blob.add(self._encoded())
+        self._flush()
 
     def close(self) -> None:
-        self._reader.close()
+        self._pool.shutdown(cancel_futures=True)
+        for reader in self._readers:
+            reader.close()
 
-    def _encoded(self) -> bytes:
-        """What is fresh, as one gzip member, or nothing; the tar stream gets it as it is."""
+    # -- fresh bytes -------------------------------------------------------------------------------
+
+    def _encoded(self) -> tuple[bytes, bytes]:
+        """What is fresh, as one gzip member and as it is; nothing is no member."""
         fresh = self._fresh
         if not fresh:
-            return b""
-        self._fresh = []
+            return b"", b""
+        self._fresh, self._fresh_size = [], 0
         data = b"".join(fresh)
-        self._tar.add(data)
-        return b"".join((_MEMBER, deflate(*fresh), _trailer(self._crc32(data), len(data) & _32_BITS)))
+        trailer = _trailer(self._inflate.crc32(data), len(data) & _32_BITS)
+        return b"".join((_MEMBER, deflate(*fresh), trailer)), data
 
-    def _deflated(self, s: Deflated, total: int | None) -> int:
-        """Both forms of a DEFLATE stream; its CRC-32, or ``total`` continued over it."""
-        d = self._inflate.decompressobj(-15)
-        if s.csize > _WHOLE or s.size > _WHOLE:
-            return self._long(s, d, total)
-        raw = self._reader.read(s.path, s.offset, s.csize)
-        head = self._encoded()
-        data = d.decompress(raw, s.size + 1)
-        if not d.eof:  # the last bits of a stream can wait for room that is never used
-            data += d.decompress(d.unconsumed_tail, 1)
-        crc = self._crc32(data)
-        _check(s, len(data), crc, ended=d.eof, left=bool(d.unused_data))
+    def _flush(self) -> None:
+        self._drain()
+        member, data = self._encoded()
+        self._blob.add(member)
+        self._tar.add(data)
+
+    # -- short streams, in other threads -----------------------------------------------------------
+
+    def _short(self, s: Deflated, path: str) -> None:
+        self._steps.append(_Step(*self._encoded(), s, path))
+        self._steps_size += s.csize + s.size + TAR_BLOCK
+        if self._steps_size >= _BATCH:
+            self._submit()
+
+    def _submit(self) -> None:
+        self._batches.append(self._pool.submit(self._inflated, self._steps))
+        self._steps, self._steps_size = [], 0
+        if len(self._batches) > self._threads + 1:
+            self._collect()
+
+    def _collect(self) -> None:
+        blob, tar, verify = self._batches.popleft().result()
+        self._blob.extend(blob)
+        self._tar.extend(tar)
+        self._verifier.extend(verify)
+
+    def _drain(self) -> None:
+        """Wait for all that was put before what comes now."""
+        if self._steps:
+            self._submit()
+        while self._batches:
+            self._collect()
+
+    def _reader(self) -> Reader:
+        """The calling thread's own."""
+        reader: Reader | None = getattr(self._own, "reader", None)
+        if reader is None:
+            reader = self._own.reader = Reader()
+            self._readers.append(reader)
+        return reader
+
+    def _inflated(self, steps: list[_Step]) -> _Inflated:
+        blob: list[bytes] = []
+        tar: list[bytes] = []
+        verify: list[bytes | Expected | None] = []
+        reader = self._reader()
+        for member, fresh, s, path in steps:
+            try:
+                raw, data = inflating.whole(self._inflate, reader, s)
+            except (ValueError, EOFError, self._inflate.error) as e:
+                raise self._corrupt(path, s, e) from None
+            blob += (member, _MEMBER, raw, _trailer(s.crc32, s.size))
+            tar += (fresh, data)
+            if s.hash is not None:
+                verify += (self._expected(path, s), data, None)
+        return _Inflated(blob, tar, verify)
+
+    # -- everything else, here ---------------------------------------------------------------------
+
+    def _content(self, entry: Entry) -> tuple[int, int]:
+        """Write any content; its size and CRC-32."""
+        size = crc = 0
+        for segment in entry.content:
+            if isinstance(segment, bytes):
+                self._fresh.append(segment)
+                self._fresh_size += len(segment)
+                crc = self._inflate.crc32(segment, crc)
+            else:
+                self._flush()
+                if segment.hash is not None:
+                    self._verifier.add(self._expected(entry.path, segment))
+                write = self._long if isinstance(segment, Deflated) else self._plain
+                try:
+                    crc = write(segment, crc)  # type: ignore[arg-type]
+                except (ValueError, EOFError, self._inflate.error) as e:
+                    raise self._corrupt(entry.path, segment, e) from None
+                if segment.hash is not None:
+                    self._verifier.add(None)
+            size += len(segment) if isinstance(segment, bytes) else segment.size
+        return size, crc
+
+    def _long(self, s: Deflated, total: int) -> int:
+        """Both forms of a DEFLATE stream; returns the CRC-32 ``total`` continued over it."""
+        self._blob.add(_MEMBER)
+        for raw, data in inflating.chunks(self._inflate, self._reader(), s):
+            self._blob.add(raw)
+            total = self._plainly(data, s, total)
+        self._blob.add(_trailer(s.crc32, s.size & _32_BITS))
+        return total
+
+    def _plain(self, s: Plain, total: int) -> int:
+        """Stored blocks of bytes that lie uncompressed in a file; CRC-32 as for :meth:`_long`."""
+        self._blob.add(_MEMBER)
+        crc = at = 0
+        while True:
+            data = self._reader().read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
+            total = self._plainly(data, s, total)
+            crc = self._inflate.crc32(data, crc)
+            for start in range(0, max(len(data), 1), BLOCK):
+                block = data[start : start + BLOCK]
+                self._blob.add(stored_block(len(block), final=at + start + BLOCK >= s.size) + block)
+            at += len(data)
+            if at >= s.size:
+                break
+        inflating.check(s, at, crc)
+        self._blob.add(_trailer(crc, s.size & _32_BITS))
+        return total
+
+    def _plainly(self, data: bytes, s: Deflated | Plain, total: int) -> int:
         self._tar.add(data)
         if s.hash is not None:
             self._verifier.add(data)
-        self._blob.add(b"".join((head, _MEMBER, raw, _trailer(crc, s.size))))
-        return crc if total is None else self._crc32(data, total)
+        return self._inflate.crc32(data, total)
 
-    def _long(self, s: Deflated, d: Any, total: int | None) -> int:
-        """The same for a stream that is too long to be held in memory."""
-        blob, tar, crc32 = self._blob, self._tar, self._crc32
-        blob.add(self._encoded() + _MEMBER)
-        offset, end = s.offset, s.offset + s.csize
-        crc = size = 0
-        raw = data = b""
-        while not d.eof and size <= s.size:
-            if not raw and offset < end:
-                raw = self._reader.read(s.path, offset, min(_CHUNK, end - offset))
-                offset += len(raw)
-                blob.add(raw)
-            elif not raw and not data:
-                break
-            data = d.decompress(raw, _WHOLE)
-            raw = d.unconsumed_tail
-            tar.add(data)
-            if s.hash is not None:
-                self._verifier.add(data)
-            size += len(data)
-            crc = crc32(data, crc)
-            if total is not None:
-                total = crc32(data, total)
-        _check(s, size, crc, ended=d.eof, left=bool(d.unused_data) or offset < end)
-        blob.add(_trailer(crc, s.size & _32_BITS))
-        return crc if total is None else total
+    # -- messages ----------------------------------------------------------------------------------
 
-    def _plain(self, s: Plain, total: int | None) -> int:
-        """Stored blocks of bytes that lie uncompressed in a file; CRC-32 as for :meth:`_deflated`."""
-        blob, tar, crc32 = self._blob, self._tar, self._crc32
-        blob.add(self._encoded() + _MEMBER)
-        crc = at = 0
-        while at < s.size or at == 0:
-            data = self._reader.read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
-            tar.add(data)
-            if s.hash is not None:
-                self._verifier.add(data)
-            crc = crc32(data, crc)
-            if total is not None:
-                total = crc32(data, total)
-            for start in range(0, max(len(data), 1), BLOCK):
-                block = data[start : start + BLOCK]
-                blob.add(stored_block(len(block), final=at + start + BLOCK >= s.size) + block)
-            at += len(data)
-            if not data:
-                break
-        blob.add(_trailer(crc, s.size & _32_BITS))
-        _check(s, at, crc)
-        return crc if total is None else total
+    def _artifact(self, s: Deflated | Plain) -> str:
+        return self._names.get(s.path, s.path)
 
+    def _expected(self, path: str, s: Deflated | Plain) -> Expected:
+        assert s.hash is not None
+        return Expected(s.hash, path, self._artifact(s))
 
-def _check(s: Deflated | Plain, size: int, crc: int, *, ended: bool = True, left: bool = False) -> None:
-    """Raises ``ValueError`` where what was found in ``s`` is not what ``s`` says."""
-    if s.crc32 == crc and size == s.size and ended and not left:
-        return
-    if size > s.size:
-        raise ValueError(f"expected {s.size} bytes, its DEFLATE stream holds more")
-    if not ended:
-        raise ValueError(f"expected {s.size} bytes, its DEFLATE stream is cut off after {size}")
-    if left:
-        raise ValueError("its DEFLATE stream ends before its compressed size")
-    if size != s.size:
-        raise ValueError(f"expected {s.size} bytes, found {size}")
-    if s.crc32 is not None:
-        raise ValueError(f"expected CRC-32 {s.crc32:08x}, found {crc:08x}")
+    def _corrupt(self, path: str, s: Deflated | Plain, error: Exception) -> AssembleError:
+        return AssembleError(f"`{path}`: {error}", self._artifact(s))
 
 
 def _identity(entry: Entry, size: int, crc: int) -> str:
@@ -223,23 +280,18 @@ def write_blob(
     """Write ``entries``, in the order given, as a gzip-compressed tar layer to ``out``.
 
     ``names`` says how to call a segment's file in messages (its artifact's name); ``progress`` is told bytes of
-    the tar stream as they are made. Raises :class:`AssembleError` for content that is not what its segment
-    says, and whatever ``out.write`` and reading raise. Memory does not depend on the input's size.
+    the tar stream as they are made, and stops it all by raising. Raises :class:`AssembleError` for content that
+    is not what its segment says, and whatever ``out.write`` and reading raise. Memory does not depend on the
+    input's size.
     """
     listing: dict[str, str] = {}
-    blob, tar, verifier = Stream(out.write), Stream(), Verifier()
+    blob, tar, verifier = Stream(out.write), Stream(progress=progress), Verifier()
     with blob, tar, verifier:
         writer = _Writer(blob, tar, verifier, inflate, names or {})
         try:
-            told = 0
             for entry in entries:
                 listing[entry.path] = writer.entry(entry)
-                if progress is not None and tar.size != told:
-                    progress(tar.size - told)
-                    told = tar.size
             writer.end()
         finally:
             writer.close()
-    if progress is not None:
-        progress(tar.size - told)
     return BlobResult(blob.digest, blob.size, tar.digest, tar.size, listing)

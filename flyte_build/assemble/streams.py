@@ -48,7 +48,23 @@ class _Worker(Generic[T]):
         if kind is None and self._error is not None:
             raise self._error
 
+    def add(self, part: T) -> None:
+        """Append ``part``."""
+        self._parts.append(part)
+        self._grow(len(part) if isinstance(part, bytes) else 0)
+
+    def extend(self, parts: list[T]) -> None:
+        """Append ``parts``."""
+        self._parts += parts
+        self._grow(sum(len(part) for part in parts if isinstance(part, bytes)))
+
+    def _grow(self, size: int) -> None:
+        self._pending += size
+        if self._pending >= _BATCH:
+            self.flush()
+
     def flush(self) -> None:
+        """Hand over what there is; raises what went wrong before."""
         if self._error is not None:
             raise self._error
         self._queue.put(self._parts)
@@ -68,24 +84,25 @@ class _Worker(Generic[T]):
 
 
 class Stream(_Worker[bytes]):
-    """A stream of bytes, hashed with SHA-256 and written where there is where to."""
+    """A stream of bytes, hashed with SHA-256 and written where there is where to; ``progress`` is told its growth."""
 
-    def __init__(self, write: Callable[[memoryview], int] | None = None) -> None:
+    def __init__(
+        self,
+        write: Callable[[memoryview], int] | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
         super().__init__()
         self._write = write
+        self._progress = progress
         self._hash = hashlib.sha256()
         self.size = 0
 
-    def add(self, data: bytes) -> None:
-        """Append ``data``."""
-        self._parts.append(data)
-        self._pending += len(data)
-        if self._pending >= _BATCH:
-            self.flush()
-
     def flush(self) -> None:
-        self.size += self._pending
+        grown = self._pending
+        self.size += grown
         super().flush()
+        if self._progress is not None:
+            self._progress(grown)
 
     def take(self, parts: list[bytes]) -> None:
         for data in _coalesced(parts):
@@ -132,13 +149,6 @@ class Verifier(_Worker["bytes | Expected | None"]):
         super().__init__()
         self._expected: Expected | None = None
         self._hash = hashlib.sha256()
-
-    def add(self, part: bytes | Expected | None) -> None:
-        self._parts.append(part)
-        if isinstance(part, bytes):
-            self._pending += len(part)
-            if self._pending >= _BATCH:
-                self.flush()
 
     def take(self, parts: list[bytes | Expected | None]) -> None:
         for part in parts:

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 from isal import isal_zlib
 
-from flyte_build.assemble import blob as blob_module
+from flyte_build.assemble import inflating
 from flyte_build.assemble import streams as streams_module
 from flyte_build.assemble.blob import BlobResult, write_blob
 from flyte_build.assemble.entries import Content, Deflated, Entry, Plain
@@ -71,8 +71,8 @@ def test_long_streams_at_every_border(
     content = bytes(size) if data == "zeros" else noise(size)
     entry = Entry("f", "file", 0o644, (lying(tmp_path, content),))
     whole = made([entry])
-    monkeypatch.setattr(blob_module, "_WHOLE", 1024)
-    monkeypatch.setattr(blob_module, "_CHUNK", 7)
+    monkeypatch.setattr(inflating, "WHOLE", 1024)
+    monkeypatch.setattr(inflating, "CHUNK", 7)
     monkeypatch.setattr(streams_module, "_BATCH", 100)
     assert made([entry], inflate) == whole
 
