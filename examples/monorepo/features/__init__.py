@@ -1,0 +1,1 @@
+"""Turn tables into what models learn from."""

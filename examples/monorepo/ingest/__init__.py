@@ -1,0 +1,1 @@
+"""Bring what shops, suppliers and the weather service know into tables."""

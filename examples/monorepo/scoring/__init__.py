@@ -1,0 +1,1 @@
+"""Forecast, and say how sure that is."""

@@ -1,0 +1,1 @@
+"""Fit, tune and compare models."""
