@@ -59,7 +59,10 @@ def test_yanked_and_requires_python(index: SimpleIndex, name: str) -> None:
     index.yanked["a-1.2-py3-none-any.whl"] = "broken"
     index.python["a-1.1-py3-none-any.whl"] = ">=3.99"
     assert ask(index, "a", resolver=name) == {"a": "1.0"}
-    assert ask(index, "a==1.2", resolver=name) == {"a": "1.2"}
+    pinned = Question(HERE, ("a==1.2",), settings(index))
+    answer = named(name).resolve(pinned)
+    assert answer.pins["a"].version == "1.2"
+    assert any("yanked" in warning for warning in answer.warnings)
 
 
 @BOTH
@@ -174,7 +177,10 @@ def test_the_tools_own_configuration_chooses_nothing(
         "VIRTUAL_ENV": str(tmp_path),
     }.items():
         monkeypatch.setenv(variable, value)
-    assert ask(index, "a", resolver=name) == {"a": "1.1"}
+    answer = named(name).resolve(Question(HERE, ("a",), settings(index)))
+    assert {pin.name: pin.version for pin in answer.pins.values()} == {"a": "1.1"}
+    told = {"uv": "UV_CONSTRAINT, UV_EXCLUDE_NEWER, UV_RESOLUTION", "pip-tools": "PIP_CONSTRAINT"}[name]
+    assert [w for w in answer.warnings if w.startswith(f"ignored {told}: ")]
 
 
 def test_uv_resolves_for_the_image_not_the_host(index: SimpleIndex) -> None:

@@ -26,10 +26,11 @@ from packaging.version import Version
 
 from ...errors import FetchError, FlyteBuildError, RefusedError
 from ...indexes import IndexClient, IndexSettings
-from .question import Answer, NoSolution, Pin, Question, asked, trimmed
+from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
 __all__ = ["PipTools", "host"]
 
+_CHOOSING = ("PIP_CONSTRAINT", "PIP_PRE", "PIP_UPLOADED_PRIOR_TO")
 _CUTOFF_SINCE = Version("26.0")
 _MACHINES = {"x86_64": "linux/amd64", "amd64": "linux/amd64", "aarch64": "linux/arm64", "arm64": "linux/arm64"}
 _UNREACHABLE = re.compile(r"connection broken by|Could not fetch URL|HTTP error|Max retries exceeded|ReadTimeout")
@@ -81,7 +82,8 @@ class PipTools:
             if done.returncode:
                 raise _failure(question, _words(done.stdout, folder), done.stdout)
             pins = _parse((folder / "requirements.txt").read_text(encoding="utf-8"))
-            return Answer(pins, tuple(re.findall(r"^\s*WARNING: (.*yanked.*)$", done.stdout, re.MULTILINE)))
+            yanked = re.findall(r"^\s*WARNING: (.*yanked.*)$", done.stdout, re.MULTILINE)
+            return Answer(pins, (*yanked, *ignored(_CHOOSING)))
 
     def _check(self, question: Question) -> None:
         target = question.target

@@ -6,9 +6,10 @@ resolver's own configuration or environment.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ from ...errors import RefusedError, ResolutionError
 from ...indexes import IndexFile, IndexSettings, redact
 from ..wheels import Target
 
-__all__ = ["Answer", "NoSolution", "Pin", "Question", "Resolver", "asked", "requirement", "trimmed"]
+__all__ = ["Answer", "NoSolution", "Pin", "Question", "Resolver", "asked", "ignored", "requirement", "trimmed"]
 
 
 class NoSolution(ResolutionError):
@@ -118,6 +119,14 @@ def trimmed(text: str, folder: Path | str | None = None, limit: int = 40) -> str
     lines = [line.rstrip() for line in redact(text).splitlines() if not any(noise in line for noise in _NOISE)]
     unique = list(dict.fromkeys(line for line in lines if line.strip()))
     return "\n".join([*unique[:limit], "…"] if len(unique) > limit else unique)
+
+
+def ignored(names: Iterable[str]) -> tuple[str, ...]:
+    """The warning for those of ``names`` that are set in the environment, where they would choose versions unseen."""
+    found = sorted(name for name in names if os.environ.get(name))
+    if not found:
+        return ()
+    return (f"ignored {', '.join(found)}: what chooses versions belongs into the image or on the command line",)
 
 
 def asked(requirements: Sequence[str], limit: int = 6) -> str:

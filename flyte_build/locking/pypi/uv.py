@@ -25,12 +25,21 @@ from ...errors import FetchError, FlyteBuildError, RefusedError
 from ...indexes import IndexFile, IndexSettings
 from ...indexes.settings import uv_binary
 from ..wheels import Target
-from .question import Answer, NoSolution, Pin, Question, asked, trimmed
+from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
 __all__ = ["Uv"]
 
 # uv's newest name for a glibc; what is newer is asked as this, which only forgoes wheels that need more.
 _NEWEST_GLIBC = (2, 40)
+_CHOOSING = (
+    "UV_CONSTRAINT",
+    "UV_EXCLUDE",
+    "UV_EXCLUDE_NEWER",
+    "UV_OVERRIDE",
+    "UV_PRERELEASE",
+    "UV_RESOLUTION",
+    "UV_TORCH_BACKEND",
+)
 _KEPT = {
     "UV_CACHE_DIR",
     "UV_CONCURRENT_DOWNLOADS",
@@ -85,7 +94,7 @@ class Uv:
             document = tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8"))
             pins = [_pin(package, folder) for package in document.get("packages", [])]
             warnings = [line.removeprefix("warning: ") for line in words.splitlines() if line.startswith("warning: ")]
-            return Answer({pin.name: pin for pin in pins}, tuple(warnings))
+            return Answer({pin.name: pin for pin in pins}, (*warnings, *ignored(_CHOOSING)))
 
 
 def _platform(target: Target) -> str:
