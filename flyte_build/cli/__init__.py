@@ -18,8 +18,10 @@ def main(argv: list[str] | None = None) -> int:
 
     from ..errors import FlyteBuildError
     from .app import cli
-    from .errors import show_bug, show_error
+    from .console import renew
+    from .errors import show_bug, show_error, show_usage_error
 
+    renew()
     try:
         result = cli.main(args=argv, prog_name="flyte-build", standalone_mode=False)
         sys.stdout.flush()
@@ -29,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     except click.exceptions.Exit as e:
         return e.exit_code
     except click.ClickException as e:
-        e.show()
+        show_usage_error(e)
         return e.exit_code
     except (click.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)

@@ -1,12 +1,14 @@
-"""The two consoles, sizes and durations for people. Results go to standard output, all else to standard error."""
+"""The two consoles, and how things are spelled on them. Results go to standard output, all else to standard error."""
 
 from __future__ import annotations
 
+import os
+import textwrap
 from functools import cache
 
 from rich.console import Console
 
-__all__ = ["duration", "size", "stderr", "stdout"]
+__all__ = ["counted", "duration", "interactive", "renew", "room", "size", "stderr", "stdout", "wrapped"]
 
 
 @cache
@@ -17,6 +19,53 @@ def stdout() -> Console:
 @cache
 def stderr() -> Console:
     return Console(stderr=True, highlight=False)
+
+
+def renew() -> None:
+    """Forget both consoles: the next command reads the environment (``NO_COLOR``, ``COLUMNS``) anew."""
+    stdout.cache_clear()
+    stderr.cache_clear()
+
+
+def room(console: Console) -> int | None:
+    """Columns there are; ``None`` where a file or a program reads, and lines may be as long as they are."""
+    return console.width if console.is_terminal else None
+
+
+def interactive(console: Console) -> bool:
+    """Whether what was drawn can be drawn over: a real terminal, and not a dumb one, whatever colours are forced."""
+    try:
+        there = os.isatty(console.file.fileno())
+    except (OSError, ValueError):
+        return False
+    return there and not console.is_dumb_terminal
+
+
+def wrapped(text: str, width: int | None, indent: int = 0) -> str:
+    """``text`` broken at spaces to fit ``width``, every line but the first behind ``indent`` spaces.
+
+    A word is never broken: a path or a command that is too long stays one thing to copy.
+    """
+    lines: list[str] = []
+    for line in text.splitlines() or [""]:
+        own = len(line) - len(line.lstrip())
+        pieces = [line]
+        if width is not None and len(line) + indent > width:
+            pieces = textwrap.wrap(
+                line,
+                max(width - indent, 20),
+                subsequent_indent=" " * (own + 2 if own else 0),
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+            )
+        lines += pieces or [""]
+    return ("\n" + " " * indent).join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 image``, ``3 images``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def size(count: int | None) -> str:
@@ -32,9 +81,12 @@ def size(count: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``850 ms``, ``3.2 s``, ``2 min 05 s``."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    """``850 ms``, ``3.2 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    if seconds < 3599.5:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"

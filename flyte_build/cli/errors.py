@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import traceback
 
+import click
+from rich.console import Console
 from rich.markup import escape
 
 from ..errors import FlyteBuildError
-from .console import stderr
+from .console import room, stderr, wrapped
 
-__all__ = ["show_bug", "show_error"]
+__all__ = ["say", "show_bug", "show_error", "show_usage_error"]
+
+_LABELS = {"error": "bold red", "hint": "bold cyan", "warning": "bold yellow"}
+
+
+def say(out: Console, label: str, text: str) -> None:
+    """Print ``text`` behind ``error``, ``warning`` or ``hint``, further lines below its beginning."""
+    indent = len(label) + 2
+    out.print(f"[{_LABELS[label]}]{label}:[/] {escape(wrapped(text, room(out), indent))}", soft_wrap=True)
 
 
 def show_error(error: FlyteBuildError) -> None:
     """Print ``error`` on standard error."""
     out = stderr()
-    out.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+    say(out, "error", error.message)
     if error.detail:
         out.print()
-        for line in error.detail.splitlines():
-            out.print(f"  {escape(line)}", highlight=False, soft_wrap=True, style="dim")
+        for line in error.detail.strip("\n").splitlines():
+            out.print(f"  {escape(line)}", soft_wrap=True, style="dim")
         out.print()
     if error.hint:
-        out.print(f"[bold cyan]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
+        say(out, "hint", error.hint)
+
+
+def show_usage_error(error: click.ClickException) -> None:
+    """Print what click found wrong with the command line, as our own errors look."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    message = error.format_message().rstrip(".")
+    say(stderr(), "error", message[:1].lower() + message[1:])
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        say(stderr(), "hint", f"`{context.command_path} --help` shows what it takes")
 
 
 def show_bug(error: Exception) -> None:
     """Print a traceback: this is our mistake, not the user's."""
     out = stderr()
-    out.print("".join(traceback.format_exception(error)), highlight=False, soft_wrap=True, markup=False)
-    out.print(
-        "[bold red]error:[/] this is a bug in flyte-build; please report it with the lines above", highlight=False
-    )
+    out.print("".join(traceback.format_exception(error)), soft_wrap=True, markup=False)
+    say(out, "error", "this is a bug in flyte-build; please report it with the lines above")

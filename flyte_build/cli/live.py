@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from rich.live import Live
 from rich.markup import escape
+from rich.text import Text
 from rich.tree import Tree
 
 from ..submit.action import Phase
 from ..submit.journal import ActionRecord
-from .console import duration, stderr
+from .console import duration, interactive, stderr
+from .errors import say
 
 __all__ = ["RunView", "action_tree"]
 
@@ -28,6 +31,7 @@ _MARKS = {
     Phase.ABORTED: "[yellow]■[/]",
     Phase.TIMED_OUT: "[red]⧖[/]",
 }
+_SOURCES = {"cache": "[cyan]cached[/]", "resume": "[cyan]reused[/]"}
 
 
 def action_tree(records: Iterable[ActionRecord], title: str) -> Tree:
@@ -35,58 +39,85 @@ def action_tree(records: Iterable[ActionRecord], title: str) -> Tree:
     children: dict[str, list[ActionRecord]] = {}
     for record in sorted(records, key=lambda r: (r.queued, r.name)):
         children.setdefault(record.parent, []).append(record)
-    tree = Tree(f"[bold]{escape(title)}[/]", guide_style="dim")
+    tree = Tree(_text(f"[bold]{escape(title)}[/]"), guide_style="dim")
     pending = [("", tree)]
     while pending:
         parent, node = pending.pop()
-        groups: dict[str, Tree] = {}
         members: dict[str, list[ActionRecord]] = {}
         for record in children.get(parent, []):
             members.setdefault(record.group, []).append(record)
-        for group, records_of in members.items():
-            if group and group not in groups:
-                groups[group] = node.add(f"[dim]group[/] {escape(group)}")
-            place = groups.get(group, node)
-            shown, hidden = _worth_showing(records_of)
-            pending.extend((r.name, place.add(_label(r))) for r in shown)
-            if hidden:
-                place.add(f"[dim]… {_counts(hidden)}[/]")
+        for group, siblings in members.items():
+            place = node.add(_text(f"[dim]group[/] {escape(group)}  [dim]{_done(siblings)}[/]")) if group else node
+            shown, hidden = _worth_showing(siblings)
+            pending.extend((r.name, place.add(_text(_label(r)))) for r in shown)
+            for line in _together(hidden):
+                place.add(_text(line))
     return tree
+
+
+def _text(markup: str) -> Text:
+    """One line whatever it holds: cut at the terminal's edge, for a tree of changing height cannot be drawn over."""
+    return Text.from_markup(markup, overflow="ellipsis", end="")
+
+
+def _done(records: Sequence[ActionRecord]) -> str:
+    return f"{sum(r.phase.terminal for r in records)}/{len(records)}"
 
 
 def _worth_showing(records: list[ActionRecord]) -> tuple[list[ActionRecord], list[ActionRecord]]:
     if len(records) <= _MANY:
         return records, []
-    telling = [r for r in records if r.phase in (Phase.RUNNING, Phase.FAILED, Phase.TIMED_OUT)][:_MANY]
-    chosen = telling or records[:3]
-    names = {r.name for r in chosen}
-    return chosen, [r for r in records if r.name not in names]
+    telling = [r for r in records if r.phase.terminal and r.phase is not Phase.SUCCEEDED]
+    telling += [r for r in records if r.phase in (Phase.RUNNING, Phase.PAUSED)]
+    names = {r.name for r in telling[:_MANY]}
+    return [r for r in records if r.name in names], [r for r in records if r.name not in names]
 
 
-def _counts(records: list[ActionRecord]) -> str:
-    tally: dict[str, int] = {}
+def _together(records: Iterable[ActionRecord]) -> list[str]:
+    """``✓ 97 × square`` for those that are not listed one by one."""
+    tally: dict[tuple[Phase, str], list[ActionRecord]] = {}
     for record in records:
-        tally[record.phase.value] = tally.get(record.phase.value, 0) + 1
-    return ", ".join(f"{count} {phase}" for phase, count in tally.items())
+        tally.setdefault((record.phase, _name(record)), []).append(record)
+    return [
+        f"{_MARKS[phase]} {len(alike)} × {escape(name)}  [dim]{alike[0].environment} {phase.value}[/]"
+        for (phase, name), alike in tally.items()
+    ]
+
+
+def _name(record: ActionRecord) -> str:
+    return record.task.removeprefix(f"{record.environment}.") or record.name
 
 
 def _label(record: ActionRecord) -> str:
-    name = escape(record.task.removeprefix(f"{record.environment}.") or record.name)
-    words = [_MARKS[record.phase], f"[bold]{name}[/]" if record.phase is Phase.RUNNING else name]
+    name = escape(_name(record))
+    words = [f"[bold]{name}[/]" if record.phase is Phase.RUNNING else name]
     if record.environment:
         words.append(f"[dim]{escape(record.environment)}[/]")
+    return f"{_MARKS[record.phase]} {'  '.join([*words, *_facts(record)])}"
+
+
+def _facts(record: ActionRecord) -> list[str]:
+    facts = []
     if record.kind != "task":
-        words.append(f"[dim]{record.kind}[/]")
+        facts.append(f"[dim]{record.kind}[/]")
     if record.source:
-        words.append({"cache": "[cyan]cached[/]", "resume": "[cyan]reused[/]"}.get(record.source, record.source))
-    elif record.started is not None:
-        words.append(f"[dim]{duration((record.ended or time.time()) - record.started)}[/]")
-    if record.attempt > 1:
-        words.append(f"[yellow]attempt {record.attempt}[/]")
-    if record.error is not None and record.phase.terminal:
-        first = (record.error.message.strip().splitlines() or [""])[-1]
-        words.append(f"[red]{escape(record.error.code)}[/]{': ' + escape(first[:100]) if first else ''}")
-    return " ".join(words)
+        facts.append(_SOURCES.get(record.source, escape(record.source)))
+    elif record.started is not None and record.phase is not Phase.QUEUED:
+        facts.append(duration((record.ended or time.time()) - record.started))
+    if record.attempt > 1 and not record.source:
+        facts.append(f"[yellow]attempt {record.attempt}[/]")
+    if record.phase.terminal and (error := _error(record)):
+        facts.append(error)
+    return facts
+
+
+def _error(record: ActionRecord) -> str:
+    """``ValueError: no such thing``: the last line, where Python puts what happened."""
+    if record.error is None:
+        return ""
+    last = (record.error.message.strip().splitlines() or [""])[-1]
+    last = last.removeprefix(f"{record.error.code}: ")
+    return f"[red]{escape(record.error.code)}[/]{': ' + escape(last) if last else ''}"
 
 
 class RunView:
@@ -96,20 +127,35 @@ class RunView:
         self._title = title
         self._quiet = quiet
         self._records: dict[str, ActionRecord] = {}
-        self._seen: dict[str, tuple[Phase, int]] = {}
         self._live: Live | None = None
         self._lock = threading.Lock()
 
     def on_action(self, record: ActionRecord) -> None:
         with self._lock:
+            before = self._records.get(record.name)
             self._records[record.name] = record
-            changed = self._seen.get(record.name) != (record.phase, record.attempt)
-            self._seen[record.name] = (record.phase, record.attempt)
+        changed = before is None or (before.phase, before.attempt) != (record.phase, record.attempt)
         if changed and self._live is None and not self._quiet and record.phase is not Phase.QUEUED:
-            stderr().print(f"{record.name[:10]:10} {record.phase.value:9} {_label(record)}", soft_wrap=True)
+            self._line(record, before)
+
+    def _line(self, record: ActionRecord, before: ActionRecord | None) -> None:
+        """What changed, for a log: when, which action, and its facts."""
+        name = f"{escape(record.task or record.name)}  [dim]{record.name[:10]}[/]"
+        lines = []
+        if record.phase is Phase.RUNNING:
+            if before is not None and 0 < before.attempt < record.attempt and record.error is not None:
+                lines.append(f"[yellow]↻[/] {name}  attempt {before.attempt} failed  {_error(record)}")
+            lines.append(
+                f"{_MARKS[record.phase]} {name}" + (f"  attempt {record.attempt}" if record.attempt > 1 else "")
+            )
+        else:
+            lines.append("  ".join([f"{_MARKS[record.phase]} {name}", *_facts(record)]))
+        clock = datetime.now().astimezone().strftime("%H:%M:%S")
+        for line in lines:
+            stderr().print(f"[dim]{clock}[/] {line}", soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        stderr().print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
+        say(stderr(), "warning", message)
 
     def tree(self) -> Tree:
         with self._lock:
@@ -117,9 +163,13 @@ class RunView:
 
     def started(self) -> RunView:
         """Begin to draw; on a terminal the tree stays on the screen when the run has ended."""
-        if not self._quiet and stderr().is_terminal:
+        if self._quiet:
+            return self
+        if interactive(stderr()):
             self._live = Live(get_renderable=self.tree, console=stderr(), refresh_per_second=8, transient=False)
             self._live.start()
+        else:
+            stderr().print(f"[bold]{escape(self._title)}[/]", soft_wrap=True)
         return self
 
     def stop(self) -> None:

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["env_option", "file_argument", "json_option", "platform_option", "project_options", "quiet_option"]
+from .completion import complete_environment, complete_output, complete_platform, complete_task
+
+if TYPE_CHECKING:
+    from ..workspace import Workspace
+
+__all__ = [
+    "env_option",
+    "file_argument",
+    "json_option",
+    "opened",
+    "output_option",
+    "platform_option",
+    "project_options",
+    "quiet_option",
+    "task_argument",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+task_argument = click.argument("task", required=False, shell_complete=complete_task)
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say only warnings and results.")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
 
 platform_option = click.option(
-    "--platform", metavar="OS/ARCH", help="Work on this platform, or `all` (default: this machine's)."
+    "--platform",
+    metavar="OS/ARCH",
+    shell_complete=complete_platform,
+    help="Work on this platform, or `all` (default: this machine's).",
+)
+
+output_option = click.option(
+    "--output",
+    "-o",
+    metavar="oci:DIR",
+    shell_complete=complete_output,
+    help="Also write the images as an OCI image layout, which skopeo, umoci and podman read.",
 )
 
 env_option = click.option(
@@ -28,6 +58,7 @@ env_option = click.option(
     "env",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_environment,
     help="An environment by name, with all it depends on; may be repeated.",
 )
 
@@ -46,3 +77,11 @@ def project_options(f: F) -> F:
         metavar="DIR",
         help="Folder that imports start from (default: the file's own).",
     )(f)
+
+
+def opened(file: Path, root: Path | None, lockfiles: Path | None) -> Workspace:
+    """The user's file, imported. What it prints meanwhile goes to standard error: standard output holds results."""
+    from ..workspace import open_workspace
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return open_workspace(file, root, lockfiles)

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..running import LocalPath
 from ..sdk import Task
 
-__all__ = ["LocalPath", "task_options"]
+__all__ = ["LocalPath", "call_shape", "convert", "task_options", "type_name"]
 
 
 class TypedParameter(click.ParamType[Any]):
@@ -53,7 +53,7 @@ def task_options(task: Task) -> list[click.Option]:
         default = defaults.get(name, inspect.Parameter.empty)
         required = default is inspect.Parameter.empty
         names = list(dict.fromkeys([f"--{name.replace('_', '-')}", f"--{name}"]))
-        help_text = "required" if required else f"default: {default!r}"
+        help_text = None if required else f"default: {_shown(default)}"
         if annotation is bool:
             flag = name.replace("_", "-")
             options.append(
@@ -64,6 +64,19 @@ def task_options(task: Task) -> list[click.Option]:
                 click.Option([*names, name], type=TypedParameter(annotation), required=required, help=help_text)
             )
     return options
+
+
+def call_shape(task: Task) -> str:
+    """What a task takes in one line: ``sequence [depth] [names]``, the optional ones in brackets."""
+    defaults = _defaults(task)
+    return " ".join(f"[{name}]" if name in defaults else name for name in task.inputs)
+
+
+def _shown(default: Any) -> str:
+    """A default as one would type it."""
+    if isinstance(default, enum.Enum):
+        return str(default.value)
+    return "none" if default is None else default if isinstance(default, str) and default else repr(default)
 
 
 def _defaults(task: Task) -> Mapping[str, Any]:
@@ -162,7 +175,9 @@ def _validated(read: typing.Callable[[TypeAdapter[Any]], Any], annotation: Any, 
         place = ".".join(map(str, first["loc"]))
         reason = f"{place}: {first['msg']}" if place else first["msg"]
         shown = text if len(text) <= 60 else text[:57] + "..."
-        raise InputError(f"expected {type_name(annotation)}, found `{shown}`: {reason}") from None
+        # What a number or a choice looks like need not be explained.
+        why = "" if annotation in (int, float, bool) or type_name(annotation).startswith("[") else f": {reason}"
+        raise InputError(f"expected {type_name(annotation)}, found `{shown}`{why}") from None
 
 
 def _path(text: str, folder: bool, annotation: Any) -> Any:

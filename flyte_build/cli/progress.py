@@ -21,10 +21,12 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from ..reporting import Progress, Reporter
-from .console import duration, size, stderr
+from .console import duration, interactive, size, stderr
+from .errors import say
 
 __all__ = ["make_reporter"]
 
@@ -79,7 +81,7 @@ class _Said:
             if message in self._warned:
                 return
             self._warned.add(message)
-        stderr().print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
+        say(stderr(), "warning", message)
 
 
 class TerminalReporter(_Said):
@@ -96,8 +98,8 @@ class TerminalReporter(_Said):
             if self._bars is None:
                 self._bars = Bars(
                     SpinnerColumn(),
-                    TextColumn("{task.description}"),
-                    BarColumn(bar_width=30),
+                    TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+                    BarColumn(bar_width=max(8, min(30, stderr().width - 60))),
                     _Amount(),
                     _Speed(),
                     TimeRemainingColumn(),
@@ -122,14 +124,14 @@ class TerminalReporter(_Said):
         task = bars.add_task(escape(title), total=total, unit=unit)
         try:
             yield _Bar(bars, task)
-        finally:
             done = bars.tasks[bars.task_ids.index(task)].completed
+        finally:
             bars.remove_task(task)
             self._stop()
-            if not self._quiet and time.monotonic() - started > 0.5:
-                amount = f" {size(int(done))}" if unit == "bytes" and done else ""
-                took = duration(time.monotonic() - started)
-                stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {took}[/]")
+        if not self._quiet and time.monotonic() - started > 0.5:
+            amount = f" {size(int(done))}" if unit == "bytes" and done else ""
+            took = duration(time.monotonic() - started)
+            stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {took}[/]", soft_wrap=True)
 
 
 class _Count:
@@ -161,7 +163,7 @@ class PlainReporter(_Said):
 
 
 def make_reporter(quiet: bool = False) -> Reporter:
-    """Bars where standard error is a terminal, lines elsewhere; ``quiet`` keeps warnings only."""
-    if stderr().is_terminal and not quiet:
+    """Bars where standard error can be drawn over, lines elsewhere; ``quiet`` keeps warnings only."""
+    if interactive(stderr()) and not quiet:
         return TerminalReporter(quiet)
     return PlainReporter(quiet)

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from ...errors import InputError
-from ..options import env_option, file_argument, json_option, platform_option, project_options, quiet_option
+from ..options import (
+    env_option,
+    file_argument,
+    json_option,
+    opened,
+    output_option,
+    platform_option,
+    project_options,
+    quiet_option,
+    task_argument,
+)
 
 if TYPE_CHECKING:
     from ...building import BuiltImage
@@ -20,15 +30,10 @@ __all__ = ["build"]
 
 @click.command()
 @file_argument
-@click.argument("task", required=False)
+@task_argument
 @env_option
 @platform_option
-@click.option(
-    "--output",
-    "-o",
-    metavar="oci:DIR",
-    help="Also write the images as an OCI image layout, which skopeo, umoci and podman read.",
-)
+@output_option
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors).")
 @click.option("--locked", is_flag=True, help="Never write a lock (build never does; accepted for scripts).")
 @project_options
@@ -58,13 +63,12 @@ def build(
     """
     from ...pipeline import build_plan, plan_images
     from ...store import Store
-    from ...workspace import open_workspace
     from ..progress import make_reporter
     from .plan import show
 
     destination = _destination(output)
     started = time.monotonic()
-    workspace = open_workspace(file, root, lockfiles)
+    workspace = opened(file, root, lockfiles)
     environments = workspace.select(task, env)
     store = Store()
     made = plan_images(workspace, environments, store, platform)
@@ -105,19 +109,30 @@ def _image_json(image: BuiltImage) -> dict[str, object]:
 
 
 def _show(images: list[BuiltImage], seconds: float, destination: Path | None) -> None:
-    from rich.table import Table
+    from rich.markup import escape
 
-    from ..console import duration, size, stdout
+    from ..console import counted, duration, size, stdout
+    from ..tables import Column, print_table, short_digest
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("environment", "image", "layers", "size", ""):
-        table.add_column(column, justify="right" if column in ("layers", "size") else "left", overflow="fold")
-    for image in images:
-        state = "[dim]cached[/]" if image.reused else f"[green]built[/] [dim]in {duration(image.seconds)}[/]"
-        table.add_row(image.environment, image.manifest_digest, str(len(image.layers)), size(image.size), state)
-    stdout().print(table)
+    out = stdout()
+    columns = (
+        Column("environment"),
+        Column("platform", drop=0 if len({i.platform for i in images}) > 1 else 3),
+        Column("image", shorten=short_digest),
+        Column("layers", right=True, drop=2),
+        Column("size", right=True, drop=1),
+        Column(""),
+    )
+    rows = []
+    for i in images:
+        state = "[dim]cached[/]" if i.reused else f"[green]built[/] in {duration(i.seconds)}"
+        rows.append(
+            (escape(i.environment), i.platform, i.manifest_digest, str(len(i.layers)), size(i.size), state)
+        )  # fmt: skip
+    print_table(out, columns, rows)
     built = sum(not image.reused for image in images)
-    what = f"built {built} of {len(images)} images" if built else f"nothing to build: {len(images)} images cached"
-    stdout().print(f"[bold]{what}[/] in {duration(seconds)}")
+    there = "1 image is" if len(images) == 1 else f"{len(images)} images are"
+    what = f"built {built} of {counted(len(images), 'image')}" if built else f"nothing to build: {there} cached"
+    out.print(f"[bold]{what}[/] in {duration(seconds)}", soft_wrap=not out.is_terminal)
     if destination is not None:
-        stdout().print(f"written to {destination} (OCI image layout)")
+        out.print(f"written to {escape(str(destination))} (OCI image layout)", soft_wrap=True)

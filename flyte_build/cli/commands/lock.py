@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import env_option, file_argument, json_option, project_options, quiet_option
+from ..options import env_option, file_argument, json_option, opened, project_options, quiet_option
 
 if TYPE_CHECKING:
     from ...locking.project import LockReport
@@ -61,10 +61,9 @@ def lock(
     flyte-build lock main.py --upgrade-package pandas
     flyte-build lock main.py --exclude-newer 2026-11-01
     """
-    from ...workspace import open_workspace
     from ..progress import make_reporter
 
-    workspace = open_workspace(file, root, lockfiles)
+    workspace = opened(file, root, lockfiles)
     environments = workspace.select(env=env)
     if check:
         workspace.locks(environments)
@@ -90,23 +89,33 @@ def lock(
 
 def show(report: LockReport, lockfiles: Path) -> None:
     """A table of the locks: what each holds and whether it changed."""
-    from rich.table import Table
+    from rich.markup import escape
 
     from ..console import size, stdout
+    from ..tables import Column, print_table
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("environment", "lock", "python", "platform", "wheels", "debs", "size"):
-        table.add_column(column, justify="right" if column in ("wheels", "debs", "size") else "left")
+    columns = (
+        Column("environment"),
+        Column("lock"),
+        Column("python", drop=3),
+        Column("platform", drop=2),
+        Column("wheels", right=True),
+        Column("debs", right=True),
+        Column("size", right=True, drop=1),
+    )
+    rows = []
     for name, made in report.locks.items():
         state = "[green]written[/]" if name in report.written else "[dim]unchanged[/]"
         for platform, locked in sorted(made.platforms.items()):
             total = sum(w.size for w in locked.wheels) + sum(d.size for d in locked.debs)
-            table.add_row(
-                name, state, made.python, platform, str(len(locked.wheels)), str(len(locked.debs)), size(total)
-            )
-    stdout().print(table)
+            counts = str(len(locked.wheels)), str(len(locked.debs))
+            rows.append((escape(name), state, made.python, platform, *counts, size(total)))
+    out = stdout()
+    print_table(out, columns, rows)
     for note in report.notes:
-        stdout().print(f"[dim]{note}[/]")
+        out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
+    if report.written:
+        out.print(f"written to {escape(str(lockfiles))}; commit it", soft_wrap=True)
 
 
 def _to_json(report: LockReport) -> dict[str, object]:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..options import env_option, file_argument, json_option, platform_option, project_options
+from ..options import env_option, file_argument, json_option, opened, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
-    from ...planning.plan import Plan
+    from rich.console import Console
+
+    from ...planning.plan import ImagePlan, Plan
 
 __all__ = ["plan", "show"]
 
 
 @click.command()
 @file_argument
-@click.argument("task", required=False)
+@task_argument
 @env_option
 @platform_option
 @click.option("--layers", is_flag=True, help="List every layer of every image.")
@@ -47,9 +49,8 @@ def plan(
     """
     from ...pipeline import plan_images
     from ...store import Store
-    from ...workspace import open_workspace
 
-    workspace = open_workspace(file, root, lockfiles)
+    workspace = opened(file, root, lockfiles)
     environments = workspace.select(task, env)
     made = plan_images(workspace, environments, Store(), platform)
     if as_json:
@@ -61,64 +62,88 @@ def plan(
 def show(made: Plan, *, every_layer: bool = False, to_stderr: bool = False) -> None:
     """The plan as a table: one row an image, and what they need together."""
     from rich.markup import escape
-    from rich.table import Table
 
-    from ..console import size, stderr, stdout
+    from ..console import counted, size, stderr, stdout
+    from ..tables import Column, print_table
 
     out = stderr() if to_stderr else stdout()
-    several = len({i.platform for i in made.images}) > 1
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("environment")
-    if several:
-        table.add_column("platform")
-    table.add_column("derivation")
-    table.add_column("state")
-    for column in ("layers new", "shared", "to fetch"):
-        table.add_column(column, justify="right")
-    table.add_column("why", overflow="fold")
+    columns = (
+        Column("environment"),
+        Column("platform", drop=0 if len({i.platform for i in made.images}) > 1 else 6),
+        Column("derivation", drop=5, shorten=lambda cell: cell[7:19]),
+        Column("state"),
+        Column("new layers", right=True, drop=1),
+        Column("shared", right=True, drop=4),
+        Column("to fetch", right=True, drop=2),
+    )
+    rows = []
     for i in made.images:
         new = sum(x.state == "build" for x in i.layers)
         shared = sum(bool(x.shared_with) for x in i.layers)
         fetch = f"{len(i.fetch)} · {size(i.fetch_bytes)}" if i.fetch else "–"
-        state = "[green]cached[/]" if i.state == "cached" else "[yellow]build[/]"
-        row = [i.environment, *([i.platform] if several else []), i.derivation.hash[7:19], state]
-        table.add_row(*row, f"{new}/{len(i.layers)}", str(shared), fetch, escape(i.why))
-    out.print(table)
+        rows.append(
+            (
+                escape(i.environment),
+                i.platform,
+                i.derivation.hash,
+                _state(i.state),
+                f"{new} of {len(i.layers)}",
+                str(shared),
+                fetch,
+            )
+        )
+    # Beside `cached`, the long form would only push the other columns out.
+    notes = ["same derivation" if i.state == "cached" else i.why for i in made.images]
+    print_table(out, columns, rows, notes=notes, note_title="why")
     if every_layer:
         for i in made.images:
+            out.print(f"\n[bold]{escape(i.environment)}[/] {i.platform}", soft_wrap=True)
             _layers(i, out)
+        out.print()
     if made.to_build:
         fetched = sum(a.size for a in made.fetch)
-        out.print(
-            f"[bold]{len(made.to_build)} of {len(made.images)} images to build[/], {made.new_layers} new layers, "
-            f"{len(made.fetch)} artifacts to fetch ({size(fetched)})"
-        )
+        wanted = [f"{len(made.to_build)} of {counted(len(made.images), 'image')} to build"]
+        wanted.append(counted(made.new_layers, "new layer"))
+        if made.fetch:
+            wanted.append(f"{counted(len(made.fetch), 'artifact')} to fetch ({size(fetched)})")
+        out.print(f"[bold]{wanted[0]}[/]: {', '.join(wanted[1:])}", soft_wrap=not out.is_terminal)
     else:
-        out.print(f"[bold green]nothing to build[/]: all {len(made.images)} images are cached")
+        out.print(f"[bold green]nothing to build[/]: {_all_cached(len(made.images))}", soft_wrap=not out.is_terminal)
     for note in made.notes:
-        out.print(f"[dim]{escape(note)}[/]")
+        out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
 
 
-def _layers(image: object, out: object) -> None:
-    from rich.console import Console
+def _all_cached(images: int) -> str:
+    return "the image is cached" if images == 1 else f"all {images} images are cached"
+
+
+def _state(state: str) -> str:
+    return "[green]cached[/]" if state == "cached" else "[yellow]build[/]"
+
+
+def _layers(image: ImagePlan, out: Console) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    from ...planning.plan import ImagePlan
     from ..console import size
+    from ..tables import Column, print_table
 
-    assert isinstance(image, ImagePlan)
-    assert isinstance(out, Console)
-    table = Table(title=f"{image.environment} ({image.platform})", title_justify="left", box=None, header_style="dim")
-    for column in ("layer", "state", "size", "shared with"):
-        table.add_column(column, overflow="fold", justify="right" if column == "size" else "left")
-    for layer in image.layers:
-        title = layer.title if len(layer.title) <= 72 else layer.title[:69] + "…"
-        table.add_row(
-            escape(title),
-            "[green]cached[/]" if layer.state == "cached" else "[yellow]build[/]",
-            size(layer.size) if layer.size is not None else "–",
-            ", ".join(layer.shared_with) or "–",
+    columns = (
+        Column("layer", shorten=lambda cell: cell if len(cell) <= 40 else cell[:39] + "…"),
+        Column("state"),
+        Column("size", right=True),
+        Column("to fetch", right=True, drop=3),
+        Column("derivation", drop=2, shorten=lambda cell: cell[7:19]),
+        Column("shared with", drop=1),
+    )
+    rows = [
+        (
+            escape(layer.title),
+            _state(layer.state),
+            size(layer.size),
+            size(layer.fetch) if layer.fetch else "–",
+            layer.derivation,
+            escape(", ".join(layer.shared_with)) or "–",
         )
-    out.print()
-    out.print(table)
+        for layer in image.layers
+    ]
+    print_table(out, columns, rows)

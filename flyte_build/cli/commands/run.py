@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InputError, RunError
-from ..options import json_option, project_options, quiet_option
+from ..completion import complete_run, complete_task, task_flags
+from ..options import json_option, opened, project_options, quiet_option
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from ...running import RunOptions
     from ...sdk import Task
     from ...submit.run import RunResult
@@ -25,13 +28,28 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+class _RunCommand(click.Command):
+    """Completes a task's own options once TASK is there; before, as any command."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        task = ctx.params.get("task")
+        if task:
+            return task_flags(ctx.params.get("file"), task, incomplete)
+        return super().shell_complete(ctx, incomplete)
+
+
+@click.command(cls=_RunCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.argument("task", required=False)
+@click.argument("task", required=False, shell_complete=complete_task)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--ARG VALUE]...")
 @click.option("--locked", is_flag=True, help="Never write a lock: a project without one is an error.")
 @click.option("--no-network", is_flag=True, help="Tasks get no network but a loopback of their own.")
-@click.option("--resume", metavar="RUN", help="Reuse what succeeded in RUN; without FILE, repeat its command line.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="Reuse what succeeded in RUN; without FILE, repeat its command line.",
+)
 @click.option("--name", metavar="NAME", help="The new run's name (default: made from the time).")
 @click.option("--overwrite-cache", is_flag=True, help="Compute cached tasks again and keep the new results.")
 @project_options
@@ -54,9 +72,14 @@ def run(
     """Run TASK of FILE, and every task it calls, each in a sandbox made from its own environment's image.
 
     Plans first, builds what is missing, and shows the tree of actions as they run. Options of this command
-    come before FILE, the task's own after TASK: `flyte-build run FILE TASK --help` lists them.
+    come before FILE, the task's own after TASK: `flyte-build run FILE TASK --help` lists them. With FILE alone,
+    its tasks are listed.
+
+    A project without any lock is locked first, and says so. The result goes to standard output, all else to
+    standard error. Logs, reports and results are kept: see `flyte-build runs` and `flyte-build logs`.
 
     \b
+    flyte-build run examples/af2/main.py
     flyte-build run examples/af2/main.py main --sequence AAGGTTCCAA
     flyte-build run --no-network examples/af2/main.py main --sequence AAGG
     flyte-build run --resume r20261120-101500-ab12
@@ -68,9 +91,7 @@ def run(
         if resume is None:
             raise click.UsageError("Missing argument 'FILE'.")
         file, root, lockfiles, task, arguments = _repeated(resume)
-    from ...workspace import open_workspace
-
-    workspace = open_workspace(file, root, lockfiles)
+    workspace = opened(file, root, lockfiles)
     if task is None or task in ("-h", "--help"):
         _list_tasks(workspace, asked=task is not None)
         return
@@ -108,22 +129,27 @@ def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...]]:
 
 def _list_tasks(workspace: Workspace, *, asked: bool) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
     from ..console import stdout
+    from ..parameters import call_shape
+    from ..tables import Column, print_table
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("task", "environment", "parameters", ""):
-        table.add_column(column)
-    from ..parameters import type_name
-
-    for t in workspace.project.tasks:
-        parameters = ", ".join(f"{n}: {type_name(kind)}" for n, (kind, _) in t.inputs.items())
-        table.add_row(t.name, t.environment, escape(parameters), escape(t.doc.partition("\n")[0]))
-    stdout().print(f"Tasks of {workspace.project.file.name}:\n", highlight=False)
-    stdout().print(table)
+    tasks = workspace.project.tasks
+    if tasks:
+        rows = [(escape(t.name), escape(t.environment), escape(call_shape(t))) for t in tasks]
+        notes = [t.doc.partition("\n")[0] for t in tasks]
+        columns = (Column("task"), Column("environment", drop=2), Column("takes", drop=1))
+        print_table(stdout(), columns, rows, notes=notes)
+        sys.stdout.flush()
     if not asked:
-        raise InputError("no task was named", hint=f"flyte-build run {workspace.project.file.name} TASK --help")
+        file = os.path.relpath(workspace.project.file)
+        example = f"{file} {tasks[-1].name}" if tasks else f"{file} TASK"
+        raise InputError(
+            "no task was named" if tasks else f"{file}: no task in this file",
+            hint=f"`flyte-build run {example} --help` shows what it takes"
+            if tasks
+            else "a task is a function decorated with `@env.task`, where `env` is a `flyte.TaskEnvironment`",
+        )
 
 
 def _parse(task: Task, file: Path, arguments: Sequence[str]) -> dict[str, Any]:
@@ -134,9 +160,10 @@ def _parse(task: Task, file: Path, arguments: Sequence[str]) -> dict[str, Any]:
     command = click.Command(
         task.name,
         params=list(task_options(task)),
+        options_metavar="[--ARG VALUE]...",
         callback=lambda **values: given.update(values),
         help=task.doc or f"Run {task.full_name}.",
-        epilog=f"Environment {task.environment}, {task.location}. Options of `run` itself come before FILE.",
+        epilog=f"Runs in environment {task.environment} ({task.location}). Options of `run` itself come before FILE.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     parent = click.Context(click.Command("run"), info_name=f"flyte-build run {os.path.relpath(file)}")
@@ -226,16 +253,18 @@ def _print(result: RunResult) -> None:
 
 
 def _raise_for(result: RunResult) -> None:
-    from ...submit.action import Phase
+    from ...submit.action import ROOT_ACTION, Phase
 
     if result.phase is Phase.SUCCEEDED:
         return
     error = result.error
     detail = error.message if error else None
     summary = (error.message.strip().splitlines() or [""])[-1] if error else "no reason was given"
+    begun = next((a.name[:10] for a in reversed(result.actions) if a.name != ROOT_ACTION and a.error), None)
+    where = f"{result.name} {begun}" if begun else result.name
     raise RunError(
         f"run {result.name} {result.phase.value}: {error.code + ': ' if error else ''}{summary}",
         detail=detail if detail and "\n" in detail.strip() else None,
-        hint=f"`flyte-build logs {result.name}` shows what its tasks printed; "
+        hint=f"`flyte-build logs {where}` shows what {'it' if not begun else 'the task that failed'} printed\n"
         f"`flyte-build run --resume {result.name}` reuses what succeeded",
     )

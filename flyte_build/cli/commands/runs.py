@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..completion import complete_action, complete_run
 from ..options import json_option
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ __all__ = ["logs", "runs"]
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
 @json_option
 def runs(limit: int, as_json: bool) -> None:
-    """List runs, the newest first."""
+    """List runs, the newest first.
+
+    A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
+    """
     from ...paths import runs_dir
     from ...submit.history import list_runs
 
@@ -30,21 +34,28 @@ def runs(limit: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
         return
-    from rich.table import Table
+    if not found:
+        click.echo(f"no runs in {runs_dir()}")
+        return
+    from rich.markup import escape
 
     from ..console import duration, stdout
+    from ..tables import Column, print_table
 
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("run", "task", "state", "started", "took", "actions"):
-        table.add_column(column, justify="right" if column in ("took", "actions") else "left", no_wrap=column == "run")
+    columns = (
+        Column("run"),
+        Column("task"),
+        Column("state"),
+        Column("started", drop=2, shorten=lambda cell: cell[5:16]),
+        Column("took", right=True, drop=1),
+        Column("actions", right=True, drop=3),
+    )
+    rows = []
     for r in found:
         started = datetime.fromtimestamp(r.started, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         took = duration(r.ended - r.started) if r.ended else "–"
-        table.add_row(r.name, r.task, _state(r), started, took, str(len(r.actions)))
-    if found:
-        stdout().print(table)
-    else:
-        click.echo(f"no runs in {runs_dir()}")
+        rows.append((r.name, escape(r.task), _state(r), started, took, str(len(r.actions))))
+    print_table(stdout(), columns, rows)
 
 
 def _state(run: Run) -> str:
@@ -67,13 +78,18 @@ def _to_json(run: Run) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("run")
-@click.argument("action", required=False)
+@click.argument("run", shell_complete=complete_run)
+@click.argument("action", required=False, shell_complete=complete_action)
 @click.option("--tree", is_flag=True, help="Show the tree of actions instead of what they printed.")
 def logs(run: str, action: str | None, tree: bool) -> None:
     """Show what RUN printed: all of its actions, or ACTION (its id, the beginning of it, or a task's name).
 
-    RUN may be the beginning of a run's name.
+    RUN may be the beginning of a run's name; `flyte-build runs` lists them.
+
+    \b
+    flyte-build logs r20261120-101500-ab12
+    flyte-build logs r20261120-101500-ab12 run_fold
+    flyte-build logs r20261120-101500-ab12 --tree
     """
     from ...paths import runs_dir
     from ...submit.history import find_logs, read_run
@@ -83,7 +99,8 @@ def logs(run: str, action: str | None, tree: bool) -> None:
         from ..console import stdout
         from ..live import action_tree
 
-        stdout().print(action_tree(found.actions, f"{found.name} {found.task}"))
+        out = stdout()
+        out.print(action_tree(found.actions, f"{found.name} {found.task}"), soft_wrap=not out.is_terminal)
         return
     several = find_logs(found, action)
     for record, log in several:

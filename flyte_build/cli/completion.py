@@ -1,0 +1,153 @@
+"""What a shell completes, found without importing the user's file: its text is read, never run.
+
+A completion answers while a person types, so whatever cannot be read is simply not offered. Nothing is printed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+__all__ = [
+    "complete_action",
+    "complete_environment",
+    "complete_output",
+    "complete_platform",
+    "complete_run",
+    "complete_task",
+    "task_flags",
+]
+
+# Files that are read for one completion; a project may import itself without end.
+_FILES = 50
+
+
+def complete_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The tasks of FILE, and of what it imports from its own folder."""
+    return _items({node.name: _summary(node) for node in _tasks(ctx.params.get("file"))}.items(), incomplete)
+
+
+def complete_environment(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The environments that FILE's text names."""
+    names = {name: "" for tree in _trees(ctx.params.get("file")) for name in _environments(tree)}
+    return _items(names.items(), incomplete)
+
+
+def complete_platform(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _items([("linux/amd64", ""), ("linux/arm64", ""), ("all", "every platform the images are for")], incomplete)
+
+
+def complete_output(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """``oci:``, then the folders there are."""
+    if not incomplete.startswith("oci:"):
+        return _items([("oci:", "an OCI image layout")], incomplete)
+    typed = incomplete.removeprefix("oci:")
+    above = Path(typed) if typed.endswith("/") or not typed else Path(typed).parent
+    try:
+        folders = sorted(p for p in above.iterdir() if p.is_dir())
+    except OSError:
+        return []
+    return _items(((f"oci:{folder}", "") for folder in folders), incomplete)
+
+
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The runs there are, the newest first."""
+    from ..paths import runs_dir
+
+    try:
+        found = sorted((p.parent.name for p in runs_dir().glob("*/run.json")), reverse=True)
+    except OSError:
+        return []
+    return _items(((name, "") for name in found), incomplete)
+
+
+def complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The tasks that RUN called, then its actions' names."""
+    from ..errors import FlyteBuildError
+    from ..paths import runs_dir
+    from ..submit.history import read_run
+
+    try:
+        actions = read_run(runs_dir(), ctx.params.get("run") or "").actions
+    except (FlyteBuildError, OSError):
+        return []
+    tasks = {a.task: "all its calls" for a in actions if a.task}
+    return _items([*tasks.items(), *((a.name, a.task) for a in actions)], incomplete)
+
+
+def task_flags(file: Path | None, task: str, incomplete: str) -> list[CompletionItem]:
+    """The options of one task's parameters."""
+    flags: dict[str, str] = {}
+    for node in _tasks(file):
+        if node.name == task.rpartition(".")[2]:
+            for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+                kind = ast.unparse(argument.annotation) if argument.annotation else ""
+                flags[f"--{argument.arg.replace('_', '-')}"] = kind
+            flags["--help"] = "what the task takes"
+            break
+    return _items(flags.items(), incomplete)
+
+
+def _items(found: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(value, help=text or None) for value, text in found if value.startswith(incomplete)]
+
+
+def _trees(file: Any) -> Iterator[ast.Module]:
+    """The syntax of ``file`` and of the modules it imports that lie in its own folder."""
+    if not isinstance(file, str | Path):
+        return
+    root = Path(file).absolute().parent
+    pending, seen = [Path(file).absolute()], set[Path]()
+    while pending and len(seen) < _FILES:
+        path = pending.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        yield tree
+        pending += [p for name in _imports(tree) for p in _places(root, name) if p.is_file()]
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _places(root: Path, module: str) -> tuple[Path, Path]:
+    base = root.joinpath(*module.split("."))
+    return base.with_suffix(".py"), base / "__init__.py"
+
+
+def _tasks(file: Any) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for tree in _trees(file):
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and any(map(_is_task, node.decorator_list)):
+                yield node
+
+
+def _is_task(decorator: ast.expr) -> bool:
+    named = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(named, ast.Attribute) and named.attr == "task"
+
+
+def _summary(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\n")[0]
+
+
+def _environments(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("TaskEnvironment"):
+            given = [*node.args[:1], *(k.value for k in node.keywords if k.arg == "name")]
+            yield from (v.value for v in given if isinstance(v, ast.Constant) and isinstance(v.value, str))
