@@ -74,7 +74,8 @@ class Engine:
         """Take an action on. Raises :class:`AlreadyExists` unless it is new, or ended without success before."""
         name = action.action_id.name
         parent = self._actions.get(action.parent_action_name)
-        if self._closing or (parent is None) != (name == ROOT_ACTION) or (parent and parent.record.phase.terminal):
+        alive = parent is not None and not parent.record.phase.terminal
+        if self._closing or not (alive or (name == ROOT_ACTION and not action.parent_action_name)):
             raise NotFound(f"{action.parent_action_name or 'the run'} does not run")
         known = self._actions.get(name)
         if known is not None and (known.announced or not known.record.phase.terminal):

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import os
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -30,6 +31,8 @@ from .wire import action_update
 
 __all__ = ["Service", "serve"]
 
+# An action's name is a folder's: the runtime's own are letters and digits.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _Scope = MutableMapping[str, Any]
 _App = Callable[[_Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -48,7 +51,7 @@ class Service:
     async def enqueue(self, request: pb.EnqueueRequest, ctx: RequestContext[Any, Any]) -> pb.EnqueueResponse:
         action = request.action
         self._check(action.action_id.run)
-        if not action.action_id.name or action.WhichOneof("spec") is None:
+        if not _NAME.fullmatch(action.action_id.name) or action.WhichOneof("spec") is None:
             raise ConnectError(Code.INVALID_ARGUMENT, "expected an action with a name and a task, trace or condition")
         try:
             await self._engine.enqueue(action)
