@@ -5,6 +5,7 @@ The CLI calls this, and so can a script. No rule of its own.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,10 @@ from .submit.storage import Storage
 from .submit.uploads import upload
 from .workspace import Workspace
 
-__all__ = ["LocalPath", "RunOptions", "run_task"]
+__all__ = ["LocalPath", "RunOptions", "log_settings", "run_task"]
+
+# What flyte's runtime reads to decide what it logs; whoever submits a run sets them, here as in the SDK itself.
+_LOG_LEVEL, _LOG_VARIABLES = "LOG_LEVEL", ("LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ def run_task(
         request = RunRequest(
             name=name,
             runs_dir=storage.runs,
-            root=RootAction(call.task_spec, call.inputs, call.bundle, task.environment, task.full_name),
+            root=RootAction(
+                call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, log_settings(os.environ)
+            ),
             images=digests,
             image_roots=roots.get,
             cache=store.root / "tasks",
@@ -92,3 +98,13 @@ def run_task(
             invocation=options.invocation,
         )
         return execute(request, observer(name))
+
+
+def log_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """What every action of a run logs, as this process would; a task's own ``env_vars`` win over it.
+
+    The runtime's default level, WARNING, tells of every start, end and change of a child; unless ``$LOG_LEVEL`` asks
+    for them, a log holds what the task printed and its errors.
+    """
+    given = {name: environ[name] for name in _LOG_VARIABLES if environ.get(name)}
+    return {_LOG_LEVEL: "ERROR"} | given
