@@ -223,19 +223,19 @@ class Archive:
         _, _, flags, method, _, _, crc, csize, size, name_size, extra_size = _LOCAL.unpack_from(raw)
         if name_size != len(raw_name) or raw[_LOCAL.size :] != raw_name:
             raise self.fail("its local header has another name", name)
-        known = not flags & _DESCRIPTOR
-        pairs = [("flags", flags, central[0]), ("compression", method, central[1])]
-        if known or crc or csize or size:
-            pairs.append(("CRC-32", crc, central[2]))
-            pairs.extend(
-                (what, found, expected)
-                for what, found, expected in (("compressed size", csize, central[3]), ("size", size, central[4]))
-                if found != _FAR
-            )
-        for what, found, expected in pairs:
-            if found != expected:
-                raise self.fail(f"its local header has {what} {found}, the zip directory {expected}", name)
+        local = (flags, method, crc, csize, size)
+        if local != central:
+            self._explain(name, local, central)
         return header + _LOCAL.size + int(name_size) + int(extra_size)
+
+    def _explain(self, name: str, local: tuple[int, ...], central: tuple[int, ...]) -> None:
+        """Raises unless the difference is one that the format has: sizes in a data descriptor or a zip64 field."""
+        later = local[0] & _DESCRIPTOR and not any(local[2:])
+        for i, what in enumerate(("flags", "compression", "CRC-32", "compressed size", "size")):
+            if (i >= 2 and later) or (i >= 3 and local[i] == _FAR):
+                continue
+            if local[i] != central[i]:
+                raise self.fail(f"its local header has {what} {local[i]}, the zip directory {central[i]}", name)
 
     def _disjoint(self, extents: list[tuple[int, int]], limit: int) -> None:
         """Members that share bytes are how small files become very large ones."""

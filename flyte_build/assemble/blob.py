@@ -2,21 +2,17 @@
 
 The blob is gzip of many members (RFC 1952, 2.2): fresh bytes (headers, padding, scripts) are members made by our
 own encoder, and each DEFLATE stream that lies in a wheel becomes a member of its own, byte for byte (law 4).
-The tar stream is only hashed, for the diff_id. Headers are made here, short streams are inflated in batches by
-other threads, and yet others hash and write; what comes out does not depend on how many there are.
+The tar stream is only hashed, for the diff_id. This thread makes headers and inflates, others hash and write.
+(Inflating in threads of its own was measured too: with short streams, the interpreter lock takes what it gives.)
 """
 
 from __future__ import annotations
 
-import os
 import struct
-import threading
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from . import inflating
 from .deflate import BLOCK, deflate, stored_block
@@ -37,9 +33,6 @@ _32_BITS = 0xFFFFFFFF
 # Fresh bytes beyond this are a member of their own at the next entry: what is much longer would not be encoded.
 _FRESH = 32 << 10
 _STORED_CHUNK = 4 * BLOCK
-# Short streams go to the inflating threads in batches of about this many bytes, compressed and not.
-_BATCH = 1 << 20
-_MOST_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +50,6 @@ class BlobResult:
     listing: dict[str, str]
 
 
-class _Step(NamedTuple):
-    """Fresh bytes, as a gzip member and as they are, and the stream of the file ``path`` that follows them."""
-
-    member: bytes
-    fresh: bytes
-    stream: Deflated
-    path: str
-
-
-class _Inflated(NamedTuple):
-    """What a batch of steps adds to the blob, to the tar stream, and to what is verified."""
-
-    blob: list[bytes]
-    tar: list[bytes]
-    verify: list[bytes | Expected | None]
-
-
 class _Writer:
     """Takes entries one by one, in order; both streams grow together."""
 
@@ -85,13 +61,7 @@ class _Writer:
         self._names = names
         self._fresh: list[bytes] = []
         self._fresh_size = 0
-        self._steps: list[_Step] = []
-        self._steps_size = 0
-        self._batches: deque[Future[_Inflated]] = deque()
-        self._threads = max(1, min(_MOST_THREADS, (os.cpu_count() or 2) - 1))
-        self._pool = ThreadPoolExecutor(self._threads)
-        self._own = threading.local()
-        self._readers: list[Reader] = []
+        self._reader = Reader()
 
     def entry(self, entry: Entry) -> str:
         """Write ``entry``; returns its identity."""
@@ -116,9 +86,7 @@ class _Writer:
         self._flush()
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        for reader in self._readers:
-            reader.close()
+        self._reader.close()
 
     # -- fresh bytes -------------------------------------------------------------------------------
 
@@ -133,63 +101,24 @@ class _Writer:
         return b"".join((_MEMBER, deflate(*fresh), trailer)), data
 
     def _flush(self) -> None:
-        self._drain()
         member, data = self._encoded()
         self._blob.add(member)
         self._tar.add(data)
 
-    # -- short streams, in other threads -----------------------------------------------------------
+    # -- content -----------------------------------------------------------------------------------
 
     def _short(self, s: Deflated, path: str) -> None:
-        self._steps.append(_Step(*self._encoded(), s, path))
-        self._steps_size += s.csize + s.size + TAR_BLOCK
-        if self._steps_size >= _BATCH:
-            self._submit()
-
-    def _submit(self) -> None:
-        self._batches.append(self._pool.submit(self._inflated, self._steps))
-        self._steps, self._steps_size = [], 0
-        if len(self._batches) > self._threads + 1:
-            self._collect()
-
-    def _collect(self) -> None:
-        blob, tar, verify = self._batches.popleft().result()
-        self._blob.extend(blob)
-        self._tar.extend(tar)
-        self._verifier.extend(verify)
-
-    def _drain(self) -> None:
-        """Wait for all that was put before what comes now."""
-        if self._steps:
-            self._submit()
-        while self._batches:
-            self._collect()
-
-    def _reader(self) -> Reader:
-        """The calling thread's own."""
-        reader: Reader | None = getattr(self._own, "reader", None)
-        if reader is None:
-            reader = self._own.reader = Reader()
-            self._readers.append(reader)
-        return reader
-
-    def _inflated(self, steps: list[_Step]) -> _Inflated:
-        blob: list[bytes] = []
-        tar: list[bytes] = []
-        verify: list[bytes | Expected | None] = []
-        reader = self._reader()
-        for member, fresh, s, path in steps:
-            try:
-                raw, data = inflating.whole(self._inflate, reader, s)
-            except (ValueError, EOFError, self._inflate.error) as e:
-                raise self._corrupt(path, s, e) from None
-            blob += (member, _MEMBER, raw, _trailer(s.crc32, s.size))
-            tar += (fresh, data)
-            if s.hash is not None:
-                verify += (self._expected(path, s), data, None)
-        return _Inflated(blob, tar, verify)
-
-    # -- everything else, here ---------------------------------------------------------------------
+        """Write a stream that is all of a file: nearly all files of nearly all wheels."""
+        member, fresh = self._encoded()
+        try:
+            raw, data = inflating.whole(self._inflate, self._reader, s)
+        except (ValueError, EOFError, self._inflate.error) as e:
+            raise self._corrupt(path, s, e) from None
+        self._blob.add(b"".join((member, _MEMBER, raw, _trailer(s.crc32, s.size))))
+        self._tar.add(fresh)
+        self._tar.add(data)
+        if s.hash is not None:
+            self._verifier.extend([self._expected(path, s), data, None])
 
     def _content(self, entry: Entry) -> tuple[int, int]:
         """Write any content; its size and CRC-32."""
@@ -216,7 +145,7 @@ class _Writer:
     def _long(self, s: Deflated, total: int) -> int:
         """Both forms of a DEFLATE stream; returns the CRC-32 ``total`` continued over it."""
         self._blob.add(_MEMBER)
-        for raw, data in inflating.chunks(self._inflate, self._reader(), s):
+        for raw, data in inflating.chunks(self._inflate, self._reader, s):
             self._blob.add(raw)
             total = self._plainly(data, s, total)
         self._blob.add(_trailer(s.crc32, s.size & _32_BITS))
@@ -227,7 +156,7 @@ class _Writer:
         self._blob.add(_MEMBER)
         crc = at = 0
         while True:
-            data = self._reader().read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
+            data = self._reader.read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
             total = self._plainly(data, s, total)
             crc = self._inflate.crc32(data, crc)
             for start in range(0, max(len(data), 1), BLOCK):

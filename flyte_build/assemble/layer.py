@@ -56,12 +56,14 @@ def write_layer(
     scratch: str,
     inflate: Inflate = zlib,  # type: ignore[assignment]
     progress: Callable[[int], object] | None = None,
+    verify: bool = True,
 ) -> LayerResult:
     """Write the layer that ``spec`` describes (``flyte_build.derivation`` documents the kinds) to ``out``.
 
     ``resolve`` maps an artifact's SHA-256 to a verified local file; ``scratch`` is a folder for temporary files;
     ``inflate`` does what ``zlib`` does, and cannot change the result; ``progress`` is told bytes of the tar
-    stream. Raises :class:`AssembleError` for an input that cannot become a layer.
+    stream; ``verify=False`` leaves out the hashes of wheels' RECORDs, for artifacts that passed before (sizes and
+    CRC-32 are always checked). Raises :class:`AssembleError` for an input that cannot become a layer.
     """
     if spec["assembler"] != ASSEMBLER:
         raise AssembleError(
@@ -69,7 +71,7 @@ def write_layer(
             "derive it again with this flyte-build"
         )
     warnings: list[str] = []
-    entries = _entries(spec, resolve, scratch, warnings)
+    entries = _entries(spec, resolve, scratch, verify, warnings)
     ordered = arrange(entries, complete=spec["kind"] != "files")
     # A store's file is called by its hash; messages call it by the artifact's name.
     names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
@@ -77,12 +79,15 @@ def write_layer(
     return LayerResult(blob.digest, blob.size, blob.diff_id, blob.diff_size, blob.listing, tuple(warnings))
 
 
-def _entries(spec: Mapping[str, Any], resolve: Resolve, scratch: str, warnings: list[str]) -> list[Sourced]:
+def _entries(
+    spec: Mapping[str, Any], resolve: Resolve, scratch: str, verify: bool, warnings: list[str]
+) -> list[Sourced]:
     kind, title = spec["kind"], str(spec["title"])
     if kind == "wheels":
         found: list[Sourced] = []
         for row in sorted(spec["wheels"], key=lambda row: (row["file"], row["sha256"])):
-            wheel = install_wheel(resolve(row["sha256"]), row["file"], python=spec["python"], venv=spec["venv"])
+            path, file = resolve(row["sha256"]), row["file"]
+            wheel = install_wheel(path, file, python=spec["python"], venv=spec["venv"], verify=verify)
             found.extend((row["file"], entry) for entry in wheel.entries)
             warnings.extend(wheel.warnings)
         return found

@@ -19,19 +19,20 @@ from .errors import AssembleError
 
 __all__ = ["Expected", "Stream", "Verifier"]
 
-_BATCH = 512 << 10
-_SMALL = 32 << 10
+# Large, because each batch is two changes of thread, and small enough for memory: at most four exist of a stream.
+_BATCH = 2 << 20
+_SMALL = 128 << 10
 
 T = TypeVar("T")
 
 
 class _Worker(Generic[T]):
-    """A thread that is handed lists of parts; at most four lists wait for it, so memory stays flat."""
+    """A thread that is handed lists of parts; at most two lists wait for it, so memory stays flat."""
 
     def __init__(self) -> None:
         self._parts: list[T] = []
         self._pending = 0
-        self._queue: queue.Queue[list[T] | None] = queue.Queue(4)
+        self._queue: queue.Queue[list[T] | None] = queue.Queue(2)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 

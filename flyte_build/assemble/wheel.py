@@ -67,19 +67,21 @@ class _Venv:
         return "../../../" + path[len(self.root) + 1 :]
 
 
-def install_wheel(path: str, file: str, *, python: str, venv: str) -> InstalledWheel:
+def install_wheel(path: str, file: str, *, python: str, venv: str, verify: bool = True) -> InstalledWheel:
     """The entries of the wheel at ``path``, whose file name is ``file``, in the venv at ``venv``.
 
-    ``python`` is the interpreter's ``X.Y``, ``venv`` an absolute path. Raises :class:`AssembleError` naming
+    ``python`` is the interpreter's ``X.Y``, ``venv`` an absolute path; ``verify`` gives contents the hashes of
+    RECORD, to be checked when they are read. Raises :class:`AssembleError` naming
     artifact and member for a wheel that is corrupt, hostile, inconsistent or of a format not known.
     """
     with Archive(path, file) as archive:
-        return _Installation(archive, _Venv(venv.strip("/"), python)).run()
+        return _Installation(archive, _Venv(venv.strip("/"), python), verify).run()
 
 
 class _Installation:
-    def __init__(self, archive: Archive, venv: _Venv) -> None:
+    def __init__(self, archive: Archive, venv: _Venv, verify: bool) -> None:
         self.archive = archive
+        self.verify = verify
         self.venv = venv
         self.info = self._dist_info()
         self.stem = self.info.removesuffix(".dist-info")
@@ -209,7 +211,7 @@ class _Installation:
         if member.size == 0:
             self._verified(member, row)
             return ()
-        path, hash_ = self.archive.path, record.expected(row)
+        path, hash_ = self.archive.path, record.expected(row) if self.verify else None
         if member.method == DEFLATED:
             return (Deflated(path, member.offset, member.csize, member.size, member.crc32, hash_),)
         return (Plain(path, member.offset, member.size, member.crc32, hash_),)

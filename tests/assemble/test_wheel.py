@@ -366,3 +366,8 @@ def test_every_hash_of_record_is_verified(tmp_path: Path, path: str) -> None:
     wheel = build_wheel(tmp_path, "fold", files=files, data=data, mutate=change)
     with pytest.raises(AssembleError, match=r"tool|empty|stored"):
         installed(wheel, tmp_path)
+
+
+def test_hashes_can_be_left_to_who_verified_them_before(tmp_path: Path) -> None:
+    wheel = build_wheel(tmp_path, "fold", mutate="record-hash-value")
+    assert write(wheel_layer([wheel]), [wheel], tmp_path, verify=False).contents()
