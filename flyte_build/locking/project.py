@@ -20,6 +20,7 @@ from typing import Protocol
 from ..indexes import IndexSettings, configured
 from ..recipe import Platform, Recipe
 from ..reporting import Reporter
+from .allowed import check_allowed
 from .apt import Debian, DebianResolution
 from .apt.state import parse_cutoff
 from .existing import Existing, read_existing
@@ -77,6 +78,7 @@ def lock_project(
     else:
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
+    check_allowed(recipes, locks)
     written = tuple(name for name in recipes if write(directory, locks[name]))
     unchanged = tuple(name for name in recipes if name not in written)
     return LockReport(written, unchanged, locks, (*plan.notes, *_vanished(plan), *_disagreements(locks)))

@@ -165,7 +165,8 @@ def _words(text: str, folder: Path) -> str:
             inside = True
         elif inside and line.strip() and not line.startswith("   "):
             inside = False
-        if inside or line.strip().startswith(("ERROR:", "WARNING:")):
+        # pip's tries are many, and their number says nothing about why.
+        if inside or (line.strip().startswith(("ERROR:", "WARNING:")) and "WARNING: Retrying" not in line):
             kept.append(line.removeprefix("  "))
     return trimmed("\n".join(kept), folder)
 
@@ -178,7 +179,7 @@ def _failure(question: Question, words: str, everything: str) -> FlyteBuildError
         _reachable(question)
         return NoSolution(
             f"no versions of {asked(question.lines)} fit together on {question.target}",
-            hint=question.cutoff_hint,
+            hint=question.way_out,
             detail=words,
         )
     last = everything.strip().splitlines()[-1:] or ["nothing"]

@@ -53,10 +53,10 @@ class Question:
         return sorted(dict.fromkeys([*self.requirements, *local]))
 
     @property
-    def cutoff_hint(self) -> str | None:
-        """What to try when there is no solution and a cut-off may be why."""
+    def way_out(self) -> str:
+        """What to try when there is no solution; a cut-off may be why."""
         if self.cutoff is None:
-            return None
+            return "ask for versions that agree; a name that is not found may be misspelt, or on another index"
         return f"nothing uploaded since {self.cutoff} was considered; try a later cut-off"
 
 

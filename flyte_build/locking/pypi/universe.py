@@ -10,7 +10,7 @@ wherever they can.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -279,7 +279,7 @@ class _Group:
             if not question.lines:
                 self._known[key] = Answer({})
             else:
-                title = f"resolving {', '.join(sorted(names))} for {self._target}"
+                title = f"resolving {_called(names)} for {self._target}"
                 with self._reporter.work(title):
                     try:
                         self._known[key] = self._resolver.resolve(question)
@@ -289,3 +289,9 @@ class _Group:
 
     def _named(self, error: NoSolution, name: str) -> NoSolution:
         return NoSolution(f"environment {name}: {error.message}", hint=error.hint, detail=error.detail)
+
+
+def _called(names: Iterable[str]) -> str:
+    """For a progress bar: all names where they are few."""
+    ordered = sorted(names)
+    return ", ".join(ordered) if len(ordered) <= 3 else f"{len(ordered)} environments"

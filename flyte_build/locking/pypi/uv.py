@@ -186,7 +186,7 @@ def _failure(question: Question, code: int, words: str) -> FlyteBuildError:
     if code == 1:
         return NoSolution(
             f"no versions of {asked(question.lines)} fit together on {question.target}",
-            hint=question.cutoff_hint,
+            hint=question.way_out,
             detail=words,
         )
     if any(sign in words for sign in ("Failed to fetch", "Request failed", "error sending request", "HTTP status")):
