@@ -49,6 +49,7 @@ class _Action:
     keeper: asyncio.Task[None] | None = None
     signal: asyncio.Future[bytes] | None = None
     children: set[str] = field(default_factory=set)
+    alive: int = 0  # how many of them
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     # False once the parent has begun a new attempt: its runtime shall call anew, not be told of an old failure.
     announced: bool = True
@@ -94,6 +95,7 @@ class Engine:
             return
         if parent is not None:
             parent.children.add(name)
+            parent.alive += 1
             self._scheduler.block(record.parent)
         if record.kind == "condition":
             state.signal = asyncio.get_running_loop().create_future()
@@ -179,8 +181,10 @@ class Engine:
         for queue in self._watchers.get(record.name, ()):
             queue.put_nowait(None)
         parent = self._actions.get(record.parent)
-        if parent is not None and all(self._actions[n].record.phase.terminal for n in parent.children):
-            self._scheduler.unblock(record.parent)
+        if parent is not None:
+            parent.alive -= 1
+            if parent.alive == 0:
+                self._scheduler.unblock(record.parent)
 
     def _stop(self, state: _Action) -> None:
         if state.job is not None:

@@ -71,7 +71,7 @@ class LocalLauncher:
         scratch = self.folder.scratch / f"{request.action}-{request.attempt}"
         group = None
         try:
-            mounts = await asyncio.to_thread(self._mounts, image, scratch, secrets)
+            mounts = await asyncio.to_thread(self._mounts, image, scratch)
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, mounts)
             outcome = await self._run(request, image, mounts, secrets, group)
@@ -114,7 +114,7 @@ class LocalLauncher:
             image.root,
             image.python,
             mounts,
-            (Tmpfs("/run"), Tmpfs("/mnt/flyte"), shm),
+            (Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS), shm),
             network=self.network,
         )
         running = await process.start(
@@ -125,6 +125,7 @@ class LocalLauncher:
             _workdir(image),
             output=request.log,
             forward=True,
+            files={f"{SECRETS}/{name}": value for name, value in secrets.files.items()},
             join=group.join if group is not None else (),
         )
         try:
@@ -158,7 +159,7 @@ class LocalLauncher:
             env[name] = ",".join([*filter(None, [env.get(name)]), *_LOOPBACK])
         return env
 
-    def _mounts(self, image: ImageRoot, scratch: Path, secrets: Secrets) -> tuple[Mount, ...]:
+    def _mounts(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
         remove_tree(scratch)
         scratch.mkdir(parents=True)
         folder = self.folder
@@ -168,13 +169,6 @@ class LocalLauncher:
             _seed(image.root, target, own)
             mounts.append(Mount(own, target, writable=True))
         mounts += [Mount(source, target) for source, target in image.binds]
-        if secrets.files:
-            for name, value in secrets.files.items():
-                path = scratch / "secrets" / name
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.touch(mode=0o600)
-                path.write_text(value)
-            mounts.append(Mount(scratch / "secrets", SECRETS))
         mounts += self._names(scratch)
         mounts += [
             Mount(folder.storage.runs, MOUNT),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -44,6 +45,7 @@ from .template import pin_root, read_task
 
 __all__ = ["RunRequest", "RunResult", "execute", "new_name"]
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # What the runtime demands and a run without a backend has no other name for.
 ORG, PROJECT, DOMAIN = "local", "flyte-build", "development"
 
@@ -118,6 +120,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
         )
     previous, facts = _before(request, storage)
+    _sweep(storage)
     lock = _claim(request, folder)
     try:
         code = bundle_digest(request.root.bundle)
@@ -221,6 +224,8 @@ def _before(request: RunRequest, storage: Storage) -> tuple[dict[str, ActionReco
 
 def _claim(request: RunRequest, folder: RunFolder) -> int:
     """Make the run's folder and hold its lock, whose descriptor is given."""
+    if not _NAME.fullmatch(request.name):
+        raise RunError(f"`{request.name}` is no name for a run: expected letters, digits, `.`, `_` and `-`")
     if folder.path.exists() and request.resume != request.name:
         raise RunError(f"run {request.name} exists in {folder.storage.runs}", hint="choose another name, or resume it")
     try:
@@ -235,6 +240,15 @@ def _claim(request: RunRequest, folder: RunFolder) -> int:
     if handle is None:
         raise RunError(f"run {request.name} is still running", hint="wait for its end, or choose another name")
     return handle
+
+
+def _sweep(storage: Storage) -> None:
+    """Remove what tasks of killed runs left in their temporary folders."""
+    for scratch in storage.runs.glob("*/scratch"):
+        handle = try_acquire(scratch.with_name("lock"))
+        if handle is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+            os.close(handle)
 
 
 def _write_facts(request: RunRequest, run: RunFacts) -> None:

@@ -51,5 +51,5 @@ def resolve(secrets: Iterable[SecretRef], environment: Mapping[str, str]) -> Sec
         if secret.env is not None:
             env[secret.env] = value
         else:
-            files["/".join(p for p in (secret.group, secret.key) if p).lower()] = value
+            files["/".join(p for p in (secret.group, secret.key) if p)] = value
     return Secrets(env, files)

@@ -180,7 +180,7 @@ def _container(template: tasks_pb2.TaskTemplate) -> tuple[str, list[str], dict[s
         resources = chosen.get("resources") or {}
         asked = {k: str(v) for k, v in {**resources.get("requests", {}), **resources.get("limits", {})}.items()}
         for key in [k for k in asked if "gpu" in k or k.startswith(("nvidia.com/", "google.com/tpu"))]:
-            asked["accelerator"] = f"{key}: {asked[key]}"
+            asked["accelerator"] = f"{key}: {quantity(asked[key]).normalize():f}"
         return chosen.get("image", ""), list(chosen.get("args") or ()), env, asked
     container = template.container
     asked = {}

@@ -101,8 +101,11 @@ def test_a_secret_comes_from_the_environment_or_is_named(runs: Runs, outputs: Re
     assert missing.error.message == (
         "secret 'my-key' of group 'team' is not set: expected its value in the environment variable TEAM_MY_KEY"
     )
-    assert outputs(runs.run(root, "two", environment={"TEAM_MY_KEY": "hush", "OTHER": "x"})) == "hush"
-    assert "hush" not in (runs.runs_dir / "two" / "journal.jsonl").read_text()
+    found = runs.run(root, "two", environment={"TEAM_MY_KEY": "hush ", "MY_FILE": "quiet", "OTHER": "x"})
+    assert outputs(found) == "hush quiet"
+    kept = [p for p in (runs.runs_dir / "two").rglob("*") if p.is_file() and p.name != "outputs.pb"]
+    assert kept
+    assert not [p for p in kept if b"hush" in p.read_bytes() or b"quiet" in p.read_bytes()]
 
 
 def test_without_network_on_either_engine(runs: Runs, outputs: Read, engine: Engine) -> None:
@@ -206,6 +209,10 @@ def test_nothing_survives_the_launcher(runs: Runs, how: signal.Signals) -> None:
     else:
         assert run.phase is None
         assert {a.phase for a in run.actions} == {Phase.RUNNING}
+        left_behind = runs.runs_dir / name / "scratch"
+        assert any(left_behind.iterdir())
+        runs.run(runs.action("pipeline", "double", x=1), "next")
+        assert not left_behind.exists()
 
 
 def test_the_facts_of_a_run_are_written_down(runs: Runs) -> None:

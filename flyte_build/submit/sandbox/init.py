@@ -2,12 +2,12 @@
 
 It runs with the *image's* Python (3.8 or later), isolated (``-I -S``), so it uses the standard library
 only and imports nothing of ours. It talks to the launcher through standard input: one line of JSON
-(``argv``, ``env``, ``cwd``, ``socket``), then single bytes: ``t`` asks every process to terminate. When
+(``argv``, ``env``, ``cwd``, ``socket``, ``files``), then single bytes: ``t`` asks every process to terminate. When
 standard input ends, the launcher is gone or has lost patience, and this process exits at once; the
 kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
 
 The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
-socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port. It never keeps anything on disk.
+socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port. It keeps nothing on a disk.
 """
 
 from __future__ import annotations
@@ -127,9 +127,18 @@ def terminate() -> None:
         os.kill(-1, signal.SIGTERM)
 
 
+def write_files(files: dict[str, str]) -> None:
+    """Secrets: on the sandbox's tmpfs, for the task alone."""
+    for path, text in files.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w", encoding="utf-8") as f:
+            f.write(text)
+
+
 def main() -> None:
     spec = read_header()
     os.umask(0o022)
+    write_files(spec.get("files") or {})
     if spec.get("socket"):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind(("127.0.0.1", 0))

@@ -64,11 +64,13 @@ async def start(
     output: Path,
     forward: bool = False,
     join: Sequence[Path] = (),
+    files: Mapping[str, str] | None = None,
 ) -> Process:
     """Run ``argv`` with exactly ``env`` in ``cwd`` inside ``box``.
 
     ``output`` (created, appended to) takes both standard streams. With ``forward`` a loopback port leads to the
-    Unix socket mounted at ``SOCKET``. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists.
+    Unix socket mounted at ``SOCKET``. ``files`` (path inside → text) are written there, on a tmpfs, for nobody else
+    and never on a disk. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists.
     """
     command = list(engine.command(box))
     if join:
@@ -89,7 +91,7 @@ async def start(
     finally:
         os.close(log)
     process = Process(child)
-    header = {"argv": list(argv), "env": dict(env), "cwd": cwd, "socket": SOCKET if forward else None}
+    header = {"argv": list(argv), "env": dict(env), "cwd": cwd, "socket": SOCKET if forward else None, "files": files}
     assert child.stdin is not None
     try:
         child.stdin.write(json.dumps(header).encode() + b"\n")

@@ -215,6 +215,15 @@ for word in (b"abc", b"x" * 300000):
     server.close()
 
 
+def test_secret_files_are_the_tasks_alone_and_on_no_disk(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+    path = "/run/secrets/team/key"
+    code = f"import os; print(open({path!r}).read(), oct(os.stat({path!r}).st_mode), os.stat({path!r}).st_uid)"
+    assert run(engine, box_of(image), code, tmp_path / "log", files={path: "hush"}) == 0
+    assert (tmp_path / "log").read_text() == "hush 0o100400 1000\n"
+    (tmp_path / "log").unlink()
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hush" in p.read_bytes()]
+
+
 def test_a_memory_limit_kills_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
     cgroups = Cgroups.detect()
     assert cgroups.memory is not None

@@ -13,7 +13,10 @@ import flyte.errors
 
 env = flyte.TaskEnvironment(name="trouble", resources=flyte.Resources(cpu=1, memory="300Mi"))
 stranger = flyte.TaskEnvironment(name="stranger")
-private = flyte.TaskEnvironment(name="trouble-private", secrets=[flyte.Secret("my-key", group="team")])
+private = flyte.TaskEnvironment(
+    name="trouble-private",
+    secrets=[flyte.Secret("my-key", group="team"), flyte.Secret("my-file", mount=Path("/etc/flyte/secrets"))],
+)
 
 
 def count(name: str) -> int:
@@ -87,7 +90,7 @@ async def unpinned() -> int:
 
 @private.task
 async def reveal() -> str:
-    return os.environ["TEAM_MY_KEY"]
+    return os.environ["TEAM_MY_KEY"] + Path("/etc/flyte/secrets/my-file").read_text()
 
 
 @env.task

@@ -1,0 +1,147 @@
+"""Reading and completing the SDK's ``TaskSpec``."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flyteidl2.core import literals_pb2, security_pb2, tasks_pb2
+from flyteidl2.task import task_definition_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import ParseDict
+
+from flyte_build.submit.action import Resources, SecretRef
+from flyte_build.submit.template import Backoff, Unsupported, pin_root, quantity, read_task
+
+ARGS = ["a0", "--inputs", "{{.input}}", "--tgz", "/host/x.tgz", "--resolver", "r", "--image-cache"]
+
+
+def spec_of(**fields: Any) -> task_definition_pb2.TaskSpec:
+    spec = task_definition_pb2.TaskSpec()
+    ParseDict(
+        {"taskTemplate": {"id": {"name": "env.task"}, "container": {"image": "i", "args": ARGS[:7]}} | fields}, spec
+    )
+    return spec
+
+
+POD = {
+    "k8sPod": {
+        "podSpec": {
+            "containers": [
+                {"name": "sidecar", "image": "other", "args": ["sleep"]},
+                {
+                    "name": "main",
+                    "image": "i",
+                    "args": ARGS[:7],
+                    "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {}}],
+                    "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": 2}},
+                },
+            ]
+        }
+    },
+    "config": {"primary_container_name": "main"},
+}
+
+
+def test_a_containers_fields() -> None:
+    spec = spec_of()
+    container = spec.task_template.container
+    container.env.append(literals_pb2.KeyValuePair(key="A", value="1"))
+    names = tasks_pb2.Resources
+    container.resources.requests.append(names.ResourceEntry(name=names.CPU, value="500m"))
+    container.resources.limits.append(names.ResourceEntry(name=names.MEMORY, value="2Gi"))
+    container.resources.limits.append(names.ResourceEntry(name=names.GPU, value="1"))
+    spec.task_template.extended_resources.shared_memory.size_limit = "64Mi"
+    md = spec.task_template.metadata
+    md.retries.retries = 3
+    md.retries.backoff.base.FromSeconds(2)
+    md.timeout.FromSeconds(60)
+    task = read_task(spec)
+    assert (task.name, task.environment, task.image, task.env) == ("env.task", "env", "i", {"A": "1"})
+    assert task.resources == Resources(0.5, 2 << 30, 64 << 20, "gpu: 1")
+    assert (task.retries, task.backoff, task.timeout, task.deadline) == (3, Backoff(2.0, 1.0, None), 60.0, None)
+    assert task.has_outputs is False
+
+
+def test_a_pods_primary_container_is_the_task() -> None:
+    fields = dict(POD)
+    spec = task_definition_pb2.TaskSpec()
+    ParseDict({"taskTemplate": {"id": {"name": "env.task"}} | fields}, spec)
+    task = read_task(spec)
+    assert (task.image, task.args[0], task.env) == ("i", "a0", {"A": "1"})
+    assert task.resources == Resources(1.0, 1 << 30, None, "nvidia.com/gpu: 2")
+    pinned = read_task(pin_root(spec.SerializeToString(), {"env": "pinned@sha256:aa"}, "env", "/b.tgz"))
+    assert pinned.image == "pinned@sha256:aa"
+    assert pinned.args[pinned.args.index("--tgz") + 1] == "/b.tgz"
+
+
+def test_the_root_is_pinned_and_tells_its_children_every_image() -> None:
+    images = {"env": "local/env@sha256:aa", "other": "local/other@sha256:bb"}
+    spec = pin_root(spec_of().SerializeToString(), images, "env", "/mnt/flyte/bundles/x.tgz")
+    args = list(spec.task_template.container.args)
+    assert spec.task_template.container.image == images["env"]
+    told = json.loads(gzip.decompress(base64.b64decode(args[args.index("--image-cache") + 1])))
+    assert told["image_lookup"] == images
+    assert args[args.index("--tgz") + 1] == "/mnt/flyte/bundles/x.tgz"
+    assert args.index("--image-cache") < args.index("--resolver")
+    assert args[0] == "a0"
+    assert pin_root(spec.SerializeToString(), images, "env", "/mnt/flyte/bundles/x.tgz") == spec  # and once is enough
+
+
+def test_placeholders_are_filled_in_and_values_are_not_read_again() -> None:
+    spec = spec_of()
+    spec.task_template.container.args[:] = ["a0", "x={{.input}}:{{ .runName }}", "{{.unknown}}"]
+    args = read_task(spec).render({"input": "{{.runName}}", "runName": "r"})
+    assert args == ("a0", "x={{.runName}}:r", "{{.unknown}}")
+
+
+def test_secrets_keep_their_form() -> None:
+    spec = spec_of()
+    kinds = security_pb2.Secret
+    spec.task_template.security_context.secrets.extend(
+        [
+            kinds(key="k", group="g", mount_requirement=kinds.ENV_VAR, env_var="G_K"),
+            kinds(key="f", mount_requirement=kinds.FILE),
+        ]
+    )
+    assert read_task(spec).secrets == (SecretRef("k", "g", "G_K"), SecretRef("f", "", None))
+
+
+@pytest.mark.parametrize("args", [[], ["sh", "-c", "x"], ["clustered", "a0"]])
+def test_what_the_stock_runtime_does_not_run_is_refused(args: list[str]) -> None:
+    spec = spec_of()
+    spec.task_template.container.args[:] = args
+    with pytest.raises(Unsupported, match=r"task env\.task"):
+        read_task(spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1), ("500m", "0.5"), ("1.5", "1.5"), ("2Gi", 2 << 30), ("2G", 2 * 10**9), ("1e3", 1000), ("1k", 1000)],
+)
+def test_quantities_are_kubernetes_own(text: str, value: str | int) -> None:
+    assert quantity(text) == Decimal(value)
+
+
+@pytest.mark.parametrize("text", ["", "lots", "1GB", "1.2.3", "-1", "1 Gi"])
+def test_other_quantities_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a quantity such as"):
+        quantity(text)
+
+
+def test_backoff_without_a_cap_is_an_hour_at_most() -> None:
+    assert [Backoff(1.0, 2.0).delay(n) for n in (0, 1, 5, 5000)] == [1.0, 2.0, 32.0, 3600.0]
+    assert Backoff(10.0, 3.0, 12.0).delay(1) == 12.0
+
+
+def test_times_come_in_seconds() -> None:
+    spec = spec_of()
+    spec.task_template.metadata.timeouts.deadline.CopyFrom(Duration(seconds=90))
+    spec.task_template.metadata.timeouts.queued_timeout.CopyFrom(Duration(nanos=5 * 10**8))
+    spec.task_template.metadata.cache_max_age.CopyFrom(Duration(seconds=3))
+    task = read_task(spec)
+    assert (task.deadline, task.queue_timeout, task.cache_max_age, task.timeout) == (90.0, 0.5, 3.0, None)
