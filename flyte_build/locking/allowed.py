@@ -23,7 +23,7 @@ def check_allowed(recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> N
             for wheel in locked.wheels:
                 if wheel.name in allowed and wheel.sha256 not in allowed[wheel.name]:
                     raise ResolutionError(
-                        f"environment {environment}: {wheel.file} ({platform}) has the SHA-256 {wheel.sha256}, which is "
-                        f"none of the {len(allowed[wheel.name])} that its requirements file allows",
+                        f"environment {environment}: {wheel.file} ({platform}) has the SHA-256 {wheel.sha256}, "
+                        f"which is none of the {len(allowed[wheel.name])} that its requirements file allows",
                         hint="pin the version with ==, and list the hashes of its wheels for every platform",
                     )
