@@ -21,6 +21,8 @@ __all__ = ["Expected", "Stream", "Verifier"]
 
 # Large, because each batch is two changes of thread, and small enough for memory: at most four exist of a stream.
 _BATCH = 2 << 20
+# The first is small, so that the threads of a small layer work at the same time at all; each is twice the last.
+_FIRST = 64 << 10
 _SMALL = 128 << 10
 
 T = TypeVar("T")
@@ -32,6 +34,7 @@ class _Worker(Generic[T]):
     def __init__(self) -> None:
         self._parts: list[T] = []
         self._pending = 0
+        self._limit = _FIRST
         self._queue: queue.Queue[list[T] | None] = queue.Queue(2)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -61,7 +64,8 @@ class _Worker(Generic[T]):
 
     def _grow(self, size: int) -> None:
         self._pending += size
-        if self._pending >= _BATCH:
+        if self._pending >= self._limit:
+            self._limit = min(2 * self._limit, _BATCH)
             self.flush()
 
     def flush(self) -> None:

@@ -73,7 +73,8 @@ def test_long_streams_at_every_border(
     whole = made([entry])
     monkeypatch.setattr(inflating, "WHOLE", 1024)
     monkeypatch.setattr(inflating, "CHUNK", 7)
-    monkeypatch.setattr(streams_module, "_BATCH", 100)
+    monkeypatch.setattr(streams_module, "_FIRST", 100)
+    monkeypatch.setattr(streams_module, "_BATCH", 300)
     assert made([entry], inflate) == whole
 
 
