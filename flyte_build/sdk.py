@@ -28,7 +28,7 @@ from .errors import FlyteBuildError, LoadError
 from .images import read_image
 from .recipe import Recipe
 
-__all__ = ["Environment", "Project", "SerializedTask", "Task", "load", "root_action", "stored"]
+__all__ = ["Environment", "Project", "SerializedTask", "Task", "load", "load_module", "root_action", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,16 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A loaded file: ``file`` and ``root`` are absolute, ``environments`` by name in order of discovery."""
+    """A loaded file: ``file`` and ``root`` are absolute, ``environments`` by name in order of discovery.
+
+    ``stand_ins`` are the modules that are not installed here and were stood in for (:mod:`flyte_build.standins`).
+    """
 
     file: Path
     root: Path
     environments: Mapping[str, Environment]
     tasks: tuple[Task, ...]
+    stand_ins: tuple[str, ...] = ()
 
     def task(self, name: str) -> Task:
         """The task called ``name`` (``main``) or ``environment.name``; raises :class:`LoadError`."""
@@ -81,12 +85,12 @@ class Project:
             return found[0]
         if found:
             raise LoadError(
-                f"{self.file}: {len(found)} tasks are called `{name}`: "
+                f"{_show(self.file)}: {len(found)} tasks are called `{name}`: "
                 + ", ".join(f"{t.full_name} ({t.location})" for t in found),
                 hint=f"name it with its environment: `{found[0].full_name}`",
             )
         have = ", ".join(t.name for t in self.tasks) or "none"
-        raise LoadError(f"{self.file}: no task `{name}`; there are: {have}", hint=self._no_task_hint(name))
+        raise LoadError(f"{_show(self.file)}: no task `{name}`; there are: {have}", hint=self._no_task_hint(name))
 
     def _no_task_hint(self, name: str) -> str | None:
         if not self.tasks:
@@ -97,11 +101,12 @@ class Project:
         return f"did you mean `{close[0]}`?" if close else None
 
 
-def load(file: Path, root: Path | None = None) -> Project:
+def load(file: Path, root: Path | None = None, *, stand_ins: bool = False) -> Project:
     """Import ``file`` and read every environment and task it reaches.
 
     The import is as ``flyte run`` does it: ``root`` (by default the file's folder) goes first on
-    ``sys.path`` and the module's name is the file's path relative to it. Raises :class:`LoadError` with the
+    ``sys.path`` and the module's name is the file's path relative to it. With ``stand_ins``, modules that are not
+    installed here are stood in for; any other error of the user's code stays one. Raises :class:`LoadError` with the
     user's own frames when the file does not import.
     """
     file = file.absolute()
@@ -113,8 +118,42 @@ def load(file: Path, root: Path | None = None) -> Project:
         raise LoadError(f"{_show(file)}: is not below the root {_show(root)}")
     if file.suffix != ".py":
         raise LoadError(f"{_show(file)}: expected a .py file")
-    module = _import(file, root)
+    with _standing_in(root, stand_ins):
+        module = _import(file, root)
     return _read(module, file, root)
+
+
+def load_module(project: Project, name: str) -> ModuleType:
+    """Import a module of the project that nothing has imported yet (one that a task imports when it runs).
+
+    Modules that are not installed here are stood in for. Raises :class:`LoadError`.
+    """
+    try:
+        with _standing_in(project.root, True):
+            return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:
+        raise _import_error(e, project.file, project.root) from None
+
+
+@contextlib.contextmanager
+def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from .planning.checks.imports import guarded_lines
+    from .planning.checks.sources import Sources
+    from .standins import standing_in
+
+    sources = Sources(root, map(Path, sys.path))
+
+    def guarded(file: Path) -> frozenset[int]:
+        tree = sources.tree(file)
+        return guarded_lines(tree) if tree is not None else frozenset()
+
+    with standing_in(sources.owns, lambda name: sources.find(name) is not None, guarded):
+        yield
 
 
 def _import(file: Path, root: Path) -> ModuleType:
@@ -201,7 +240,13 @@ def _read(module: ModuleType, file: Path, root: Path) -> Project:
         for name, e in objects.items()
     }
     tasks = [t for e in objects.values() for t in _tasks(e, root)]
-    return Project(file, root, environments, tuple(tasks))
+    return Project(file, root, environments, tuple(tasks), _stood_in(root))
+
+
+def _stood_in(root: Path) -> tuple[str, ...]:
+    from .standins import stood_in
+
+    return stood_in(lambda file: file.is_relative_to(root))
 
 
 def _wish(environment: flyte.Environment, root: Path) -> Recipe | FlyteBuildError:
@@ -289,12 +334,29 @@ class SerializedTask:
     bundle: Path
 
 
+def _refuse_stand_ins(project: Project, task: Task) -> None:
+    if not project.stand_ins:
+        return
+    from .standins import stand_ins_in
+
+    interface = task.template.native_interface
+    types = [*(kind for kind, _ in interface.inputs.values()), *interface.outputs.values()]
+    missing = sorted({name for kind in types for name in stand_ins_in(kind)})
+    if missing:
+        raise LoadError(
+            f"{task.location}: {task.full_name} cannot be submitted from here: its types need {', '.join(missing)}",
+            hint=f"install {', '.join(dict.fromkeys(n.partition('.')[0] for n in missing))} on this machine",
+        )
+
+
 def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bundles: Path) -> SerializedTask:
     """Serialize a call of ``task`` as ``flyte.run`` would submit it; nothing is built or sent.
 
     The code bundle is written into ``bundles``. The public dry run gives a task specification whose image is the
-    SDK's own mutable tag: the submitter replaces it by the digest.
+    SDK's own mutable tag: the submitter replaces it by the digest. Raises :class:`LoadError` where the task's own types
+    are stand-ins: what a value of them would be is known only where they are installed.
     """
+    _refuse_stand_ins(project, task)
     flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
     bundles.mkdir(parents=True, exist_ok=True)
     try:
