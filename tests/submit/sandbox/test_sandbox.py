@@ -72,7 +72,7 @@ print(json.dumps({
     "disks": [n for n in names if n.startswith(("sd", "vd", "nvme", "mem", "kmsg"))],
     "shm": os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize,
     "stdin": sys.stdin.read(),
-    "home": os.path.exists("/home/someone"),
+    "host": os.path.exists("HOST_FOLDER"),
     "lo": fails(lambda: socket.create_server(("127.0.0.1", 0)).close()),
     "session": os.getsid(0) == 0,
 }))
@@ -80,7 +80,7 @@ print(json.dumps({
 
 
 def test_a_task_is_alone_unprivileged_and_read_only(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
-    assert run(engine, box_of(image), LOOK, tmp_path / "log") == 0
+    assert run(engine, box_of(image), LOOK.replace("HOST_FOLDER", str(tmp_path)), tmp_path / "log") == 0
     seen = json.loads((tmp_path / "log").read_text())
     assert seen["ids"] == [1000, 1000]
     assert seen["env"] == {"ONE": "1"}
@@ -92,6 +92,7 @@ def test_a_task_is_alone_unprivileged_and_read_only(engine: Engine, image: Image
     assert seen["disks"] == []
     assert seen["shm"] == 1 << 20
     assert seen["stdin"] == ""
+    assert seen["host"] is False
     assert seen["lo"] is None
     assert seen["session"]  # whose leader is outside: no terminal of the host's can be reached
 
