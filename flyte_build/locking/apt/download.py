@@ -16,6 +16,8 @@ _TRIES = 3
 _HEADERS = {"Accept-Encoding": "identity"}
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
+_HINT = "check the network, or name another mirror in $FLYTE_BUILD_DEBIAN_MIRROR"
+
 
 class NotOffered(FetchError):
     """The server answered, and does not have the file (404, 410)."""
@@ -45,7 +47,7 @@ def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, paus
                 if response.status_code in _AGAIN and attempt < tries:
                     reason = str(response.status_code)
                 elif response.status_code != 200:
-                    raise FetchError(f"GET {shown(url)}: {response.status_code} {response.reason_phrase}")
+                    raise FetchError(f"GET {shown(url)}: {response.status_code} {response.reason_phrase}", hint=_HINT)
                 else:
                     return _body(response, url, limit)
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as e:
