@@ -22,7 +22,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from .debs import build_deb
+from .debs import File, build_deb
 from .tools import need
 
 __all__ = ["NOW", "Deb", "Server", "Signer", "publish", "serve"]
@@ -33,13 +33,15 @@ _LABELS = {"debian": "Debian", "debian-security": "Debian-Security"}
 
 @dataclass(frozen=True)
 class Deb:
-    """A package to publish; ``fields`` are control fields as Debian spells them (``{"Depends": "a, b"}``)."""
+    """A package to publish; ``fields`` are control fields as Debian spells them (``{"Depends": "a, b"}``), ``files``
+    what it holds besides a document, as :func:`~tests.support.debs.build_deb` takes them."""
 
     name: str
     version: str = "1.0"
     fields: Mapping[str, str] = field(default_factory=dict)
     architecture: str = "amd64"
     source: str | None = None
+    files: Mapping[str, File] = field(default_factory=dict)
 
 
 class Signer:
@@ -140,7 +142,11 @@ def _stanza(root: Path, deb: Deb, archive: str, files: bool) -> str:
     if files:
         (root / pool).mkdir(parents=True, exist_ok=True)
         path = build_deb(
-            root / pool, deb.name, deb.version, {f"usr/share/doc/{deb.name}/x": b"x"}, architecture=deb.architecture
+            root / pool,
+            deb.name,
+            deb.version,
+            {f"usr/share/doc/{deb.name}/x": b"x", **deb.files},
+            architecture=deb.architecture,
         )
         data = path.read_bytes()
     else:

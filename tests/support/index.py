@@ -14,6 +14,7 @@ import hashlib
 import html
 import json
 import re
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ __all__ = ["SimpleIndex"]
 
 def _normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is its own affair."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class SimpleIndex:
@@ -47,6 +55,7 @@ class SimpleIndex:
         self.yanked: dict[str, str] = {}
         self.lies: dict[str, str] = {}
         self.failing: dict[str, Iterator[int]] = {}
+        self.cuts: dict[str, int] = {}
         self.login: str | None = None
         self.asked: list[str] = []
         index = self
@@ -62,7 +71,7 @@ class SimpleIndex:
             def log_message(self, format: str, *args: object) -> None:
                 return None
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
@@ -106,6 +115,8 @@ class SimpleIndex:
         if m := re.fullmatch(r"/files/([^/]+?)(\.metadata)?", request.path):
             path = self.folder / m[1]
             if path.is_file() and (not m[2] or self.metadata):
+                if m[1] in self.cuts and not m[2]:
+                    return self._cut(request, path.read_bytes(), self.cuts[m[1]])
                 return self._file(request, _metadata(path) if m[2] else path.read_bytes(), ranges=not m[2])
         return self._send(request, 404, "text/plain", b"not here")
 
@@ -164,6 +175,18 @@ class SimpleIndex:
         stop = min(len(body), int(m[2]) + 1) if m[1] and m[2] else len(body)
         span = f"bytes {start}-{stop - 1}/{len(body)}"
         return self._send(request, 206, "application/octet-stream", body[start:stop], {"Content-Range": span})
+
+    def _cut(self, request: BaseHTTPRequestHandler, body: bytes, after: int) -> None:
+        """The whole is promised, and from wherever one asks nothing past ``after`` comes."""
+        m = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        start = int(m[1]) if m else 0
+        request.send_response(206 if m else 200)
+        if m:
+            request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        request.send_header("Content-Length", str(len(body) - start))
+        request.end_headers()
+        request.wfile.write(body[start:after])
+        request.close_connection = True
 
     def _send(
         self, request: BaseHTTPRequestHandler, status: int, kind: str, body: bytes, more: dict[str, str] | None = None
