@@ -73,11 +73,11 @@ class Workspace:
         for name in env:
             if name not in self.project.environments:
                 have = ", ".join(self.project.environments) or "none"
-                raise LoadError(f"{self.project.file}: no environment `{name}`; there are: {have}")
+                raise LoadError(f"{_show(self.project.file)}: no environment `{name}`; there are: {have}")
         names = list(env) or list(self.project.environments)
         if not names:
             raise LoadError(
-                f"{self.project.file}: no environment in this file",
+                f"{_show(self.project.file)}: no environment in this file",
                 hint="an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file",
             )
         return self.environments(names)

@@ -32,6 +32,12 @@ Environment:
   FLYTE_BUILD_CACHE      the store (images, artifacts); can be deleted
   FLYTE_BUILD_STATE      runs, their logs and results
   FLYTE_BUILD_LOCKFILES  the folder of the locks
+  FLYTE_BUILD_DEBIAN_MIRROR, FLYTE_BUILD_DEBIAN_SECURITY_MIRROR,
+  FLYTE_BUILD_DEBIAN_SNAPSHOT, FLYTE_BUILD_DEBIAN_KEYRING
+                         where Debian's packages are, and the keys they are
+                         signed with (default: the host's apt, then the
+                         snapshot archive; Debian's own keyring)
+  LOG_LEVEL              what flyte's runtime logs in a run (default: ERROR)
   NO_COLOR               no colours
 
 \b

@@ -158,8 +158,11 @@ def _union(text: str, annotation: Any) -> Any:
     members = typing.get_args(annotation)
     if type(None) in members and text.lower() in ("null", "none"):
         return None
+    given = [m for m in members if m is not type(None)]
+    if len(given) == 1:
+        return convert(text, given[0])
     # Text takes anything, so it is tried last.
-    for member in sorted((m for m in members if m is not type(None)), key=lambda m: m is str):
+    for member in sorted(given, key=lambda m: m is str):
         try:
             return convert(text, member)
         except InputError:

@@ -56,6 +56,10 @@ def lock(
     allow. Recipes that did not change keep their pins; locks name content (file, version, size, SHA-256),
     never where it came from. Commit them.
 
+    Wheels come from the indexes that uv or pip are configured for, Debian's packages from the host's apt sources or
+    $FLYTE_BUILD_DEBIAN_MIRROR; both are verified before anything is written, and nothing is written unless
+    everything was solved.
+
     \b
     flyte-build lock examples/af2/main.py
     flyte-build lock main.py --upgrade-package pandas

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import InputError, RunError
+from ...errors import InputError, LoadError, RunError
 from ..completion import complete_run, complete_task, task_flags
 from ..options import json_option, opened, project_options, quiet_option
 
@@ -143,12 +143,13 @@ def _list_tasks(workspace: Workspace, *, asked: bool) -> None:
         sys.stdout.flush()
     if not asked:
         file = os.path.relpath(workspace.project.file)
-        example = f"{file} {tasks[-1].name}" if tasks else f"{file} TASK"
+        if not tasks:
+            raise LoadError(
+                f"{file}: no task in this file",
+                hint="a task is a function decorated with `@env.task`, where `env` is a `flyte.TaskEnvironment`",
+            )
         raise InputError(
-            "no task was named" if tasks else f"{file}: no task in this file",
-            hint=f"`flyte-build run {example} --help` shows what it takes"
-            if tasks
-            else "a task is a function decorated with `@env.task`, where `env` is a `flyte.TaskEnvironment`",
+            "no task was named", hint=f"`flyte-build run {file} {tasks[-1].name} --help` shows what it takes"
         )
 
 
