@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from ..canonical import Json
 from ..derivation import Artifact, ImageDerivation
@@ -184,58 +184,8 @@ def _why(d: ImageDerivation, layers: Sequence[LayerPlan], cache: Cache) -> str:
 
 def spec_differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> list[str]:
     """What changed between two image specs, in words: distributions, Debian packages, files, configuration."""
-    lines = _versions(_members(before, "wheels"), _members(after, "wheels"))
-    lines += _versions(_members(before, "debs"), _members(after, "debs"))
-    old, new = _files(before), _files(after)
-    touched = sorted(p for p in {*old, *new} if old.get(p) != new.get(p))
-    if touched:
-        lines.append(f"{touched[0]} changed" if len(touched) == 1 else f"{len(touched)} copied files changed")
-    if before.get("config") != after.get("config"):
-        lines.append("environment variables or configuration changed")
-    if _assembler(before) != _assembler(after):
-        lines.append(f"assembler {_assembler(before)} → {_assembler(after)}")
-    if not lines and before.get("layers") != after.get("layers"):
-        lines.append("its layers are arranged differently")
-    return lines
+    from ..diffing.contents import of_spec
+    from ..diffing.difference import difference
+    from ..diffing.wording import brief
 
-
-def _layer_specs(spec: Mapping[str, Json]) -> list[dict[str, Json]]:
-    return cast("list[dict[str, Json]]", spec.get("layers") or [])
-
-
-def _members(spec: Mapping[str, Json], key: str) -> dict[str, tuple[str, str]]:
-    """name → (version, sha256) of the wheels or .debs of an image, off their file names."""
-    out: dict[str, tuple[str, str]] = {}
-    for layer in _layer_specs(spec):
-        for member in cast("list[dict[str, str]]", layer.get(key) or []):
-            parts = member["file"].split("-" if key == "wheels" else "_")
-            out[parts[0].lower().replace("_", "-")] = (parts[1], member["sha256"])
-    return out
-
-
-def _versions(old: Mapping[str, tuple[str, str]], new: Mapping[str, tuple[str, str]]) -> list[str]:
-    lines = []
-    for name in sorted({*old, *new}):
-        a, b = old.get(name), new.get(name)
-        if a == b:
-            continue
-        if a is None and b is not None:
-            lines.append(f"+ {name} {b[0]}")
-        elif b is None and a is not None:
-            lines.append(f"− {name} {a[0]}")
-        elif a is not None and b is not None:
-            lines.append(f"{name} {a[0]} → {b[0]}" if a[0] != b[0] else f"{name} {a[0]}: other bytes")
-    return lines
-
-
-def _files(spec: Mapping[str, Json]) -> dict[str, Json]:
-    rows: dict[str, Json] = {}
-    for layer in _layer_specs(spec):
-        for row in cast("list[dict[str, Json]]", layer.get("files") or []):
-            rows[str(row["path"])] = row
-    return rows
-
-
-def _assembler(spec: Mapping[str, Json]) -> Json:
-    layers = _layer_specs(spec)
-    return layers[0].get("assembler") if layers else None
+    return brief(difference(of_spec(before, "before", "derivation"), of_spec(after, "after", "derivation")))
