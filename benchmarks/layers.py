@@ -1,0 +1,67 @@
+"""(a) The blob and diff_id of wheel sets, against the floor: inflate once, hash both streams, nothing else.
+
+What is measured is in ``transcode``; here it is run in a fresh process each time, over the layers that a build of the
+set would make, so that nothing is warm but the page cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from .context import WORKER, Context, facts_of
+from .measure import Sample, command, in_turns
+from .report import Case, Ratio
+from .sets import ROOT
+
+__all__ = ["cases"]
+
+GOAL = 1.5
+
+
+def cases(context: Context) -> Iterator[Case]:
+    """One case a set; only our side writes."""
+    for wheel_set in context.sets.values():
+        yield _case(context, wheel_set.name, wheel_set.alone or wheel_set.pins)
+
+
+def _case(context: Context, name: str, pins: Sequence[str]) -> Case:
+    wheels = context.fetch(pins)
+    lock = context.lock(name, pins, base=False)
+
+    def floor() -> Sample:
+        return _inside((*WORKER, "floor", *map(str, wheels)))
+
+    def ours(runs: int) -> Sample:
+        out = context.fresh("blobs")
+        made = _inside((*WORKER, "transcode", str(lock), name, str(context.wheels), str(out), str(runs)))
+        for blob in out.iterdir():
+            blob.unlink()
+        return made
+
+    # Before the clock: what is read is in the page cache, and what is imported is compiled.
+    floor(), ours(1)
+    sides = {"floor": floor, "flyte-build": lambda: ours(1), "flyte-build, second time": lambda: ours(2)}
+    least, us, again = in_turns(context.rounds, sides)
+    facts = facts_of(us.samples[0])
+    tar, blob = float(str(facts["tar"])), float(str(facts["blob"]))
+    ratios = [
+        Ratio("wall: flyte-build / floor", us.wall / least.wall, GOAL),
+        Ratio("processor: flyte-build / floor", us.cpu / least.cpu),
+        Ratio("wall: flyte-build, second time / floor", again.wall / least.wall),
+        Ratio("processor: flyte-build, second time / floor", again.cpu / least.cpu),
+    ]
+    shown: dict[str, object] = {
+        "wheels": f"{len(wheels)}, {sum(w.stat().st_size for w in wheels) / 1e6:.1f} MB",
+        "tar stream": f"{facts['files']} entries, {tar / 1e6:.1f} MB",
+        "blobs": f"{blob / 1e6:.1f} MB in {facts['layers']} layers",
+        "tar stream per second": f"{tar / us.wall / 1e6:.0f} MB",
+    }
+    return Case(f"{name}: blob and diff_id of its wheels", [least, us, again], ratios, shown)
+
+
+def _inside(arguments: Sequence[str]) -> Sample:
+    """A worker's run with the times that it took itself, around the work alone."""
+    sample = command(arguments, cwd=ROOT)
+    facts = facts_of(sample)
+    return replace(sample, wall=float(str(facts["wall"])), cpu=float(str(facts["cpu"])))

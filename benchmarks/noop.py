@@ -1,0 +1,47 @@
+"""(c) What it costs to find out that there is nothing to do: ``plan`` and ``build`` of images that are all built.
+
+The floors are an interpreter that does nothing, and one that imports flyte, which reading a user's file takes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+from .context import CLI, Context
+from .measure import Sample, command, in_turns
+from .report import Case, Ratio
+from .sets import EXAMPLE, ROOT
+
+__all__ = ["cases"]
+
+GOAL_MS = 60
+
+
+def cases(context: Context) -> Iterator[Case]:
+    """The example's three images. With ``--quick`` they are planned only: building them needs a network."""
+    store = context.artifacts()
+    env = {"FLYTE_BUILD_CACHE": str(store)}
+
+    def run(*arguments: str) -> Callable[[], Sample]:
+        return lambda: command(arguments, env=env, cwd=ROOT)
+
+    sides = {
+        "python -c pass": run(sys.executable, "-c", "pass"),
+        "python -c 'import flyte'": run(sys.executable, "-c", "import flyte"),
+        "flyte-build plan": run(*CLI, "plan", str(EXAMPLE)),
+    }
+    if not context.quick:
+        sides["flyte-build build"] = run(*CLI, "build", str(EXAMPLE))
+    for side in sides.values():
+        side()
+    series = in_turns(context.rounds, sides)
+    by_label = {s.label: s for s in series}
+    floor = by_label["python -c 'import flyte'"]
+    ratios = []
+    for s in series[2:]:
+        ratios.append(Ratio(f"wall: {s.label} / import flyte", s.wall / floor.wall))
+        ratios.append(Ratio(f"processor: {s.label} / import flyte", s.cpu / floor.cpu))
+    plan = by_label["flyte-build plan"]
+    ratios.append(Ratio("flyte-build plan", plan.wall * 1000, GOAL_MS, unit="ms"))
+    yield Case("three images, nothing to do", series, ratios)

@@ -1,0 +1,93 @@
+"""What is measured runs here, each in a fresh process: ``python -m benchmarks.worker floor|transcode|build …``.
+
+Prints one line of JSON. For ``floor`` and ``transcode`` the clock runs inside, around the work alone; a ``build`` is
+timed from outside, interpreter and imports included. Imports nothing that the work itself does not need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from flyte_build.assemble.blob import Inflate
+
+__all__ = ["main"]
+
+
+def _since(started: tuple[float, float]) -> dict[str, object]:
+    return {"wall": time.perf_counter() - started[0], "cpu": time.process_time() - started[1]}
+
+
+def _start() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _floor(*wheels: str) -> dict[str, object]:
+    from isal import isal_zlib
+
+    from .transcode import floor, streams
+
+    paths = [Path(wheel) for wheel in wheels]
+    members = streams(paths, [os.open(path, os.O_RDONLY) for path in paths])
+    started = _start()
+    floor(members, isal_zlib)
+    return _since(started)
+
+
+def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, runs: str) -> dict[str, object]:
+    """The layers of a lock's wheels, one after the other, into files below ``scratch``; the last run is timed."""
+    from isal import isal_zlib
+
+    from flyte_build.assemble.layer import write_layer
+    from flyte_build.locking import lockfile
+
+    from .sets import derivation
+
+    lock = lockfile.read(Path(lockfiles), environment)
+    assert lock is not None
+    image = derivation(lock)
+    where = {a.sha256: os.path.join(wheels, a.file) for layer in image.layers for a in layer.artifacts}
+    layers = [layer for layer in image.layers if layer.kind == "wheels"]
+    inflate = cast("Inflate", isal_zlib)
+    for _ in range(int(runs)):
+        started = _start()
+        made = []
+        for number, layer in enumerate(layers):
+            with open(os.path.join(scratch, f"{number}.blob"), "wb", buffering=0) as out:
+                made.append(write_layer(layer.spec, where.__getitem__, out, scratch=scratch, inflate=inflate))
+        took = _since(started)
+    facts = {"layers": len(made), "blob": sum(r.size for r in made), "tar": sum(r.diff_size for r in made)}
+    return {**took, **facts, "files": sum(len(r.listing) for r in made)}
+
+
+def _build(lockfiles: str, environment: str, store: str) -> dict[str, object]:
+    """The lock's image in the store, whose artifacts are all there."""
+    from flyte_build.building import build
+    from flyte_build.locators import FileLocator
+    from flyte_build.locking import lockfile
+    from flyte_build.reporting import Silent
+    from flyte_build.store import Store
+
+    from .sets import derivation
+
+    lock = lockfile.read(Path(lockfiles), environment)
+    assert lock is not None
+    (made,) = build([derivation(lock)], Store(Path(store)), locator=FileLocator([]), reporter=Silent())
+    fresh = [layer.title for layer in made.layers if not layer.reused]
+    return {"digest": made.manifest_digest, "size": made.size, "reused": made.reused, "fresh": fresh}
+
+
+def main(argv: list[str]) -> int:
+    works: dict[str, Callable[..., dict[str, object]]] = {"floor": _floor, "transcode": _transcode, "build": _build}
+    print(json.dumps(works[argv[0]](*argv[1:])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""The benchmarks run and report what they promise. What they measure is not tested: no test depends on a clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.measure import Sample, Series, command, in_turns
+from benchmarks.report import Case, Ratio, as_text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--cache", str(cache), *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("bench")
+    out = folder / "report.json"
+    done = run(folder / "cache", "--quick", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(folder / "cache") == []
+    found = json.loads(out.read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def cases(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return {case["title"]: case for case in report["benchmarks"][name]}
+
+
+def test_quick_runs_everything_once(report: dict[str, Any]) -> None:
+    assert (report["schema"], report["quick"], report["rounds"]) == (1, True, 1)
+    assert list(report["benchmarks"]) == ["layers", "images", "noop", "memory"]
+    for found in report["benchmarks"].values():
+        for case in found:
+            for series in case["series"]:
+                assert len(series["wall_seconds"]) == 1
+                assert series["wall_median"] > 0
+                assert series["peak_bytes"] > 1 << 20
+
+
+def test_the_machine_is_described(report: dict[str, Any]) -> None:
+    machine = report["machine"]
+    assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert machine["cores"] == len(os.sched_getaffinity(0))
+    assert machine["zlib"].startswith("zlib")
+    assert len(machine["load_average"]) == 3
+
+
+def test_layers_are_compared_with_the_floor(report: dict[str, Any]) -> None:
+    case = cases(report, "layers")["synthetic: blob and diff_id of its wheels"]
+    floor, first, *_ = case["series"]
+    ratio = case["ratios"][0]
+    assert ratio["goal"] == 1.5
+    assert ratio["value"] == pytest.approx(first["wall_median"] / floor["wall_median"], rel=0.05)
+    assert ratio["met"] == (ratio["value"] <= 1.5)
+    assert case["facts"]["wheels"].startswith("1, 5.2")
+
+
+def test_a_changed_package_is_a_case_of_its_own(report: dict[str, Any]) -> None:
+    assert list(cases(report, "images")) == [
+        "synthetic: cold",
+        "synthetic: a small wheel changed",
+        "synthetic: nothing changed",
+    ]
+    assert {case["skipped"] for case in report["benchmarks"]["images"]} == {"peer not measured: --quick"}
+
+
+def test_an_unknown_benchmark_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path / "cache", "speed")
+    assert done.returncode == 2
+    assert "no benchmark `speed`; there are: layers, images, noop, memory" in done.stderr
+
+
+def test_the_peak_is_the_commands_not_the_starters() -> None:
+    ballast = bytearray(80 << 20)
+    small = command([sys.executable, "-c", "pass"])
+    large = command([sys.executable, "-c", "bytes(bytearray(60 << 20)); print('done')"])
+    del ballast
+    assert small.peak < 40 << 20
+    assert large.peak > 60 << 20
+    assert large.output == "done\n"
+
+
+def test_a_grandchild_counts() -> None:
+    inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'bytearray(60 << 20)'])"
+    assert command([sys.executable, "-c", inner]).peak > 60 << 20
+
+
+def test_a_command_that_fails_is_not_a_measurement() -> None:
+    with pytest.raises(RuntimeError, match="it broke"):
+        command([sys.executable, "-c", "import sys; sys.exit('it broke')"])
+
+
+def test_sides_take_turns() -> None:
+    order: list[str] = []
+
+    def side(name: str) -> Sample:
+        order.append(name)
+        return Sample(len(order), 0)
+
+    one, two = in_turns(3, {"a": lambda: side("a"), "b": lambda: side("b")})
+    assert "".join(order) == "abbaab"
+    assert (one.wall, two.wall) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "met"),
+    [
+        (Ratio("r", 1.5, 1.5), True),
+        (Ratio("r", 1.6, 1.5), False),
+        (Ratio("r", 10, 10, "at least"), True),
+        (Ratio("r", 9, 10, "at least"), False),
+        (Ratio("r", 9), None),
+    ],
+)
+def test_goals(ratio: Ratio, met: bool | None) -> None:
+    assert ratio.met is met
+    text = "\n".join(as_text(Case("c", [Series("s", [Sample(1, 1)])], [ratio])))
+    assert ("MISSED" in text, ": met" in text) == (met is False, met is True)
