@@ -11,15 +11,26 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from ..canonical import Json, digest
-from ..errors import LockError
+from ..errors import LockError, StoreError
 from .lock import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel
 
-__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel", "lock_path", "parse", "read", "write"]
+__all__ = [
+    "SCHEMA",
+    "Lock",
+    "LockedDeb",
+    "LockedPlatform",
+    "LockedWheel",
+    "lock_path",
+    "parse",
+    "read",
+    "write",
+    "write_all",
+]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
@@ -193,24 +204,52 @@ def read(directory: Path, environment: str) -> Lock | None:
 
 
 def write(directory: Path, lock: Lock) -> bool:
-    """Write the lock whole or not at all; ``False`` when the file already said exactly this."""
-    path = lock_path(directory, lock.environment)
-    text = lock.text()
+    """Write one lock; ``False`` when the file already said exactly this. See :func:`write_all`."""
+    return bool(write_all(directory, [lock]))
+
+
+def write_all(directory: Path, locks: Iterable[Lock]) -> list[str]:
+    """Write every lock that says something new, and name their environments.
+
+    Each file is whole or as it was, and where one cannot be written none is: all new contents are on the disk
+    before the first file gets its name. Raises :class:`StoreError` when the folder cannot be written.
+    """
+    staged: list[tuple[Lock, Path]] = []
     try:
-        if path.read_text(encoding="utf-8") == text:
-            return False
+        for lock in locks:
+            text = lock.text()
+            if not _says(lock_path(directory, lock.environment), text):
+                directory.mkdir(parents=True, exist_ok=True)
+                staged.append((lock, _stage(directory, lock.environment, text)))
+        for lock, temporary in staged:
+            os.replace(temporary, lock_path(directory, lock.environment))
+    except OSError as e:
+        raise StoreError(
+            f"{directory}: the locks cannot be written: {e.strerror or e}",
+            hint="make room, or give a folder that you may write to with --lockfiles",
+        ) from e
+    finally:
+        for _, temporary in staged:
+            temporary.unlink(missing_ok=True)
+    return [lock.environment for lock, _ in staged]
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
     except (OSError, UnicodeDecodeError):
-        pass
-    directory.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{lock.environment}.", suffix=".tmp", dir=directory)
+        return False
+
+
+def _stage(directory: Path, environment: str, text: str) -> Path:
+    handle, temporary = tempfile.mkstemp(prefix=f".{environment}.", suffix=".tmp", dir=directory)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as f:
             f.write(text)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return True
+    return Path(temporary)

@@ -24,7 +24,7 @@ from .allowed import check_allowed
 from .apt import Debian, DebianResolution
 from .apt.state import parse_cutoff
 from .existing import Existing, read_existing
-from .lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel, write
+from .lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel, write_all
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .wheels import Target, glibc_of
 
@@ -69,7 +69,7 @@ def lock_project(
     ``cutoff`` is a date or an RFC 3339 instant. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. Raises :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
-    cannot honour; then no file was touched.
+    cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
     given = f"{parse_cutoff(cutoff):%Y-%m-%dT%H:%M:%SZ}" if cutoff is not None else None
     plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade)
@@ -79,7 +79,7 @@ def lock_project(
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
     check_allowed(recipes, locks)
-    written = tuple(name for name in recipes if write(directory, locks[name]))
+    written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
     return LockReport(written, unchanged, locks, (*plan.notes, *_vanished(plan), *_disagreements(locks)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import LockError
-from flyte_build.locking.lockfile import lock_path, parse, read, write
+from flyte_build.errors import LockError, StoreError
+from flyte_build.locking.lockfile import lock_path, parse, read, write, write_all
 from flyte_build.recipe import PipInstall
 from tests.support.recipes import deb, lock_of, recipe_of, wheel
 
@@ -102,18 +103,24 @@ def test_a_lock_under_another_name_is_an_error(tmp_path: Path) -> None:
         read(tmp_path, "other")
 
 
-def test_a_failed_write_leaves_the_old_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_every_lock_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [lock_of(RECIPE, [wheel("a", "9")], environment=name) for name in ("one", "env", "two")]
     write(tmp_path, LOCK)
     before = lock_path(tmp_path, "env").read_bytes()
+    synced = []
 
-    def broken(*_: object) -> None:
-        raise OSError("no space left on device")
+    def broken(handle: int) -> None:
+        synced.append(handle)
+        if len(synced) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", broken)
-    with pytest.raises(OSError, match="no space"):
-        write(tmp_path, lock_of(RECIPE, [wheel("a", "9")]))
+    with pytest.raises(StoreError, match="the locks cannot be written: No space left"):
+        write_all(tmp_path, others)
     assert lock_path(tmp_path, "env").read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["env.json"], "no temporary file is left"
+    assert [p.name for p in tmp_path.iterdir()] == ["env.json"], "neither another lock nor a temporary file is left"
+    monkeypatch.undo()
+    assert write_all(tmp_path, others) == ["one", "env", "two"]
 
 
 def test_the_pool_path_follows_debians_rule() -> None:
