@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import traceback
 
 import click
@@ -16,10 +18,19 @@ __all__ = ["say", "show_bug", "show_error", "show_usage_error"]
 _LABELS = {"error": "bold red", "hint": "bold cyan", "warning": "bold yellow"}
 
 
+def nearer(text: str) -> str:
+    """``text`` with the paths below the current folder as one would type them here."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        return text
+    return re.sub(rf"(?<![\w/.~-]){re.escape(here)}/", "", text) if len(here) > 1 else text
+
+
 def say(out: Console, label: str, text: str) -> None:
     """Print ``text`` behind ``error``, ``warning`` or ``hint``, further lines below its beginning."""
     indent = len(label) + 2
-    out.print(f"[{_LABELS[label]}]{label}:[/] {escape(wrapped(text, room(out), indent))}", soft_wrap=True)
+    out.print(f"[{_LABELS[label]}]{label}:[/] {escape(wrapped(nearer(text), room(out), indent))}", soft_wrap=True)
 
 
 def show_error(error: FlyteBuildError) -> None:
@@ -29,7 +40,7 @@ def show_error(error: FlyteBuildError) -> None:
     if error.detail:
         out.print()
         for line in error.detail.strip("\n").splitlines():
-            out.print(f"  {escape(line)}", soft_wrap=True, style="dim")
+            out.print(f"  {escape(nearer(line))}", soft_wrap=True, style="dim")
         out.print()
     if error.hint:
         say(out, "hint", error.hint)
