@@ -22,6 +22,8 @@ __all__ = ["Change", "Difference", "NotKnown", "compare_packages", "difference"]
 T = TypeVar("T")
 Side = Literal["before", "after"]
 _SIDES: tuple[Side, Side] = ("before", "after")
+# Parts as JSON and messages call them.
+_NAMES = {"wheels": "python_packages", "debs": "debian_packages", "copied": "copied_files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Change(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class NotKnown:
-    """A part (``files``, say) that ``side`` cannot tell, or not all of, and why."""
+    """A part (a key of the JSON, ``files``, say) that ``side`` cannot tell, or not all of, and why."""
 
     part: str
     side: Side
@@ -112,7 +114,7 @@ def difference(before: Contents, after: Contents) -> Difference:
     for part, values in parts.items():
         for side, value, contents in zip(_SIDES, values, (before, after), strict=True):
             if value is None:
-                unknown.append(NotKnown(part, side, _why(contents, part)))
+                unknown.append(NotKnown(_NAMES.get(part, part), side, _why(contents, part)))
     both = sorted({*before.facts} & {*after.facts})
     envs, labels, rest = (_both(before.config, after.config, view) for view in (_env, _labels, _rest))
     return Difference(
@@ -142,8 +144,13 @@ def _layers_and_files(
                 unknown += [NotKnown(part, side, _why(contents, part)) for part in ("layers", "files")]
         return None, None, unknown
     paired = pair(before.layers, after.layers)
-    for side, vague in zip(_SIDES, (paired.vague_before, paired.vague_after), strict=True):
-        unknown += [NotKnown("layers", side, f"`{layer.title}`: {layer.because}") for layer in vague]
+    vague = paired.vague_before, paired.vague_after
+    strangers = (before.layers, after.layers) == vague and any(vague)
+    for side, layers in zip(_SIDES, vague, strict=True):
+        if strangers:
+            unknown.append(NotKnown("layers", side, f"they are known {_known_by(layers[0])}"))
+        else:
+            unknown += [NotKnown("layers", side, f"`{layer.title}` is known {_known_by(layer)}") for layer in layers]
     compared = compare_files(before.layers, after.layers, paired)
     for side, contents, lacking in zip(_SIDES, (before, after), compared.lacking, strict=True):
         unknown += [NotKnown("files", side, _lacking(contents, layer)) for layer in lacking]
@@ -151,7 +158,14 @@ def _layers_and_files(
             why = f"{compared.vague} files of equal size are known by SHA-256 in one and by CRC-32 in the other"
             unknown.append(NotKnown("files", side, why))
     changes = tuple(Change(path, a, b) for path, a, b in compared.changes)
-    return paired, changes if compared.comparable else None, unknown
+    return None if strangers else paired, changes if compared.comparable else None, unknown
+
+
+def _known_by(layer: Layer) -> str:
+    """What of a layer's identity there is, which was not enough to find it in the other image."""
+    if layer.digest is None and layer.derivation is None:
+        return f"by name only: {layer.because}"
+    return "by digest only" if layer.derivation is None else "by derivation only"
 
 
 def _lacking(contents: Contents, layer: Layer) -> str:

@@ -64,13 +64,19 @@ def choose(folder: Path, ref: str | None, platform: str | None, prefer: str | No
     for some in (found, preferred):
         if len(some) == 1:
             return next(iter(some.values()))
-    have = ", ".join(sorted({f"`{c.name or c.digest[:19]}`" + (f" ({c.platform})" if c.platform else "") for c in every}))
+    have = ", ".join(
+        sorted({f"`{c.name or c.digest[:19]}`" + (f" ({c.platform})" if c.platform else "") for c in every})
+    )
     wanted = "exactly one image" if ref is None else f"exactly one image called `{ref}`"
     wanted += f" for {platform}" if platform else ""
     raise InputError(
         f"{folder}: expected {wanted}, found {len(found)}; there are: {have or 'none'}",
         hint="name one: `oci:DIR:NAME` or `oci:DIR:sha256:…`, and --platform where it has several",
     )
+
+
+def _shown(image: Chosen) -> str:
+    return f"`{image.name or image.digest[:19]}`" + (f" ({image.platform})" if image.platform else "")
 
 
 def _means(image: Chosen, ref: str) -> bool:
@@ -163,7 +169,9 @@ def _tells(path: str) -> bool:
 def _titles(config: Mapping[str, Any], count: int) -> list[str]:
     """What the history says of each layer, or its number."""
     history = config.get("history")
-    steps = [h for h in history if isinstance(h, dict) and not h.get("empty_layer")] if isinstance(history, list) else []
+    steps = (
+        [h for h in history if isinstance(h, dict) and not h.get("empty_layer")] if isinstance(history, list) else []
+    )
     if len(steps) != count:
         return [f"layer {i + 1}" for i in range(count)]
     said = [str(h.get("created_by") or f"layer {i + 1}").removeprefix("flyte-build: ") for i, h in enumerate(steps)]

@@ -75,10 +75,17 @@ def read_named(store: Store, name: str, platform: str | None, prefer: str) -> Co
     found = last_built(store, name, platform or prefer, files=True)
     if found is not None:
         return found
-    if not (store.oci / "index.json").is_file():
+    named = sorted(store.tags())
+    if not named:
         raise InputError(
             f"store:{name}: no image was built here yet (the store is {store.root})",
             hint="build one with `flyte-build build FILE`, or set FLYTE_BUILD_CACHE to the store you mean",
+        )
+    if name not in named and layout.ref_name(name, platform or prefer) not in named:
+        raise InputError(
+            f"store:{name}: no image of that environment for {platform or prefer} was built here; "
+            f"there are: {', '.join(named)}",
+            hint="`FILE.py::ENV` is an environment as a file says it now, built or not",
         )
     return from_layout(store, choose(store.oci, name, platform, prefer), f"store:{name}")
 
@@ -98,10 +105,10 @@ def by_hash(store: Store, prefix: str) -> Contents:
     Raises :class:`InputError` where there is none, or more than one.
     """
     found: dict[str, tuple[str | None, str]] = {}
-    for derivation, manifest in _realised(store):
-        for digest in (derivation, manifest):
+    for known, manifest in _realised(store):
+        for digest in (known, manifest):
             if digest.startswith(prefix):
-                found[digest] = derivation, manifest
+                found[digest] = known, manifest
     for entry in layout.manifests(store.index()):
         digest = str(entry.get("digest"))
         if digest.startswith(prefix):
@@ -112,7 +119,9 @@ def by_hash(store: Store, prefix: str) -> Contents:
     if not found:
         raise _unknown(store, prefix)
     digest, (derivation_or_none, manifest) = next(iter(found.items()))
-    return from_layout(store, Chosen(manifest, None, derivation_or_none, None), _called(store, derivation_or_none, digest))
+    return from_layout(
+        store, Chosen(manifest, None, derivation_or_none, None), _called(store, derivation_or_none, digest)
+    )
 
 
 def _realised(store: Store) -> Iterator[tuple[str, str]]:
@@ -127,7 +136,9 @@ def _realised(store: Store) -> Iterator[tuple[str, str]]:
 def _called(store: Store, derivation: str | None, digest: str) -> str:
     record = store.derivation(derivation) if derivation else None
     what = "manifest" if digest != derivation else "derivation"
-    return f"{record['environment']} ({record['platform']}), {what} {digest[7:19]}" if record else f"image {digest[7:19]}"
+    return (
+        f"{record['environment']} ({record['platform']}), {what} {digest[7:19]}" if record else f"image {digest[7:19]}"
+    )
 
 
 def _unknown(store: Store, prefix: str) -> InputError:

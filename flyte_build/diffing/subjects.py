@@ -14,7 +14,9 @@ A bare HEX has 12 digits or more, as ``plan`` prints. Nothing is fetched, built 
 from __future__ import annotations
 
 import re
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +29,7 @@ from .locked import of_lock
 from .revisions import at_revision
 from .stored import by_hash, held_layers, read_derivation, read_named
 
-__all__ = ["Context", "Subject", "parse_subject", "read_subject"]
+__all__ = ["Context", "Subject", "parse_subject", "read_subject", "read_subjects"]
 
 Kind = Literal["hash", "oci", "environment", "revision", "lock", "built"]
 
@@ -97,6 +99,19 @@ def _hint(text: str) -> str:
     if Path(text).is_dir():
         return f"did you mean `oci:{text}`?"
     return "`flyte-build diff --help` has examples"
+
+
+def read_subjects(before: Subject, after: Subject, context: Context) -> tuple[Contents, Contents]:
+    """Read two subjects, as :func:`read_subject` does.
+
+    Environments of two files are read in two processes: both may call a module by the same name.
+    """
+    files = [Path(s.place).absolute() for s in (before, after) if s.kind == "environment"]
+    if len(set(files)) < 2:
+        return read_subject(before, context), read_subject(after, context)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        other = apart.submit(read_subject, before, context)
+        return other.result(), read_subject(after, context)
 
 
 def read_subject(subject: Subject, context: Context) -> Contents:

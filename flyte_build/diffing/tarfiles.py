@@ -69,7 +69,7 @@ def read_layer(blob: Path, digest: str, keep: Callable[[str], bool]) -> LayerFil
         if not compressed and magic and magic[257:262] != b"ustar" and magic.strip(b"\0"):
             return None
         source = _Hashed(raw)
-        buffered: Any = stack.enter_context(io.BufferedReader(source, _CHUNK))
+        buffered = stack.enter_context(io.BufferedReader(cast(Any, source), _CHUNK))
         opened: Any = igzip  # its functions have no types
         stream = stack.enter_context(opened.IGzipFile(fileobj=buffered, mode="rb")) if compressed else buffered
         try:

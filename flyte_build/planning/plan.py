@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from ..canonical import Json
 from ..derivation import Artifact, ImageDerivation
 
-__all__ = ["Cache", "CachedLayer", "ImagePlan", "LayerPlan", "Plan", "make_plan"]
+__all__ = ["Cache", "CachedLayer", "ImagePlan", "LayerPlan", "Plan", "State", "make_plan", "spec_differences"]
 
 State = Literal["cached", "build"]
 
