@@ -8,6 +8,7 @@ The tar stream is only hashed, for the diff_id. This thread makes headers and in
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +34,8 @@ _32_BITS = 0xFFFFFFFF
 # Fresh bytes beyond this are a member of their own at the next entry: what is much longer would not be encoded.
 _FRESH = 32 << 10
 _STORED_CHUNK = 4 * BLOCK
+# Telling another thread takes longer than hashing this many bytes.
+_HASHED_HERE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,11 @@ class _Writer:
         self._tar.add(fresh)
         self._tar.add(data)
         if s.hash is not None:
-            self._verifier.extend([self._expected(path, s), data, None])
+            expected = self._expected(path, s)
+            if s.size <= _HASHED_HERE:
+                expected.check(hashlib.new(s.hash[0], data).digest())
+            else:
+                self._verifier.extend([expected, data, None])
 
     def _content(self, entry: Entry) -> tuple[int, int]:
         """Write any content; its size and CRC-32."""

@@ -146,6 +146,14 @@ class Expected:
     path: str
     artifact: str
 
+    def check(self, found: bytes) -> None:
+        """Raises :class:`AssembleError` unless ``found`` is the digest."""
+        algorithm, digest = self.hash
+        if found != digest:
+            raise AssembleError(
+                f"`{self.path}`: expected {algorithm} {digest.hex()}, found {found.hex()}", self.artifact
+            )
+
 
 class Verifier(_Worker["bytes | Expected | None"]):
     """Checks the hashes of files, one after the other: what is expected, the file's bytes, ``None``."""
@@ -163,11 +171,4 @@ class Verifier(_Worker["bytes | Expected | None"]):
                 self._expected = part
                 self._hash = hashlib.new(part.hash[0])
             elif self._expected is not None:
-                self._check(self._expected, self._hash.digest())
-
-    def _check(self, expected: Expected, found: bytes) -> None:
-        algorithm, digest = expected.hash
-        if found != digest:
-            raise AssembleError(
-                f"`{expected.path}`: expected {algorithm} {digest.hex()}, found {found.hex()}", expected.artifact
-            )
+                self._expected.check(self._hash.digest())
