@@ -47,6 +47,8 @@ class Assembly:
         self._locator = locator
         self._reporter = reporter
         self._stop = stop
+        # Of the whole build: what one layer unpacked of a Debian package, the next one finds here.
+        self._scratch = session.temporary("scratch")
 
     def run(self, images: Sequence[ImageDerivation], jobs: int) -> dict[str, tuple[LayerResult, bool]]:
         """Every layer of ``images`` by its derivation: what it is, and whether the store had it."""
@@ -69,6 +71,9 @@ class Assembly:
         needed = {a.sha256: a for layer in todo for a in layer.artifacts}
         missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
         with ExitStack() as stack:
+            with storing(self._scratch):
+                self._scratch.mkdir()
+            stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             pool = ThreadPoolExecutor(jobs, thread_name_prefix="assemble")
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
             stack.callback(self._stop.set)
@@ -90,9 +95,16 @@ class Assembly:
         pool: ThreadPoolExecutor,
         progress: Progress,
     ) -> dict[str, LayerResult]:
-        """Each layer is assembled when its last artifact arrives. What fails first is raised, the rest called off."""
+        """Each layer is assembled when the last thing it lacks is there. What fails first calls off the rest.
+
+        Things are artifacts, by SHA-256, and for a ``system`` layer also the ``debian`` layers of its packages, by
+        derivation: it reads little of what they unpack, and unpacking twice at one time costs a processor.
+        """
         events: SimpleQueue[Callable[[], None]] = SimpleQueue()
         lacking = {layer.hash: {a.sha256 for a in layer.artifacts if a.sha256 in missing} for layer in todo}
+        for layer in todo:
+            if layer.kind == "system":
+                lacking[layer.hash] |= {other.hash for other in todo if _unpacks_for(other, layer)}
         users: dict[str, list[LayerDerivation]] = {}
         made: dict[str, LayerResult] = {}
 
@@ -103,11 +115,15 @@ class Assembly:
         def finished(layer: LayerDerivation, future: Future[LayerResult]) -> None:
             made[layer.hash] = future.result()
             progress.advance()
+            there(layer.hash)
 
         def arrived(sha256: str, future: Future[Path]) -> None:
             future.result()
-            for layer in users[sha256]:
-                lacking[layer.hash].discard(sha256)
+            there(sha256)
+
+        def there(thing: str) -> None:
+            for layer in users.get(thing, ()):
+                lacking[layer.hash].discard(thing)
                 if not lacking[layer.hash]:
                     assemble(layer)
 
@@ -115,8 +131,8 @@ class Assembly:
             events.put(lambda: arrived(sha256, future))
 
         for layer in todo:
-            for sha256 in lacking[layer.hash]:
-                users.setdefault(sha256, []).append(layer)
+            for thing in lacking[layer.hash]:
+                users.setdefault(thing, []).append(layer)
             if not lacking[layer.hash]:
                 assemble(layer)
         for artifact in missing.values():
@@ -140,22 +156,20 @@ class Assembly:
             raise Cancelled from None
 
     def _write(self, layer: LayerDerivation) -> LayerResult:
-        blob, scratch = self._session.temporary("layer"), self._session.temporary("scratch")
+        blob = self._session.temporary("layer")
         with storing(blob):
-            scratch.mkdir()
             try:
                 with open(blob, "xb") as out:
                     result = write_layer(
                         layer.spec,
                         lambda sha256: str(self._store.artifact_path(sha256)),
                         out,
-                        scratch=str(scratch),
+                        scratch=str(self._scratch),
                         inflate=cast(Inflate, isal_zlib),
                         progress=self._check,
                     )
             except AssembleError as e:
                 raise artifact_error(e, layer.title) from None
-            shutil.rmtree(scratch)
         for warning in result.warnings:
             self._reporter.warn(warning)
         made = LayerRealisation(result.digest, result.size, result.diff_id, result.diff_size)
@@ -172,6 +186,13 @@ class Assembly:
             return None
         listing = dict(self._store.listing(derivation))
         return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
+
+
+def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:
+    """Whether ``other`` makes a layer of packages that ``system`` reads, too."""
+    return other.kind == "debian" and not {a.sha256 for a in other.artifacts}.isdisjoint(
+        a.sha256 for a in system.artifacts
+    )
 
 
 def artifact_error(e: AssembleError, where: str) -> ArtifactError:
