@@ -142,7 +142,7 @@ def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from .planning.checks.imports import guarded_lines
+    from .planning.checks.statements import guarded_lines
     from .planning.checks.sources import Sources
     from .standins import standing_in
 

@@ -1,10 +1,10 @@
 """Stand-ins for modules that are not installed here, so that a user's file can be read where it cannot run.
 
 While :func:`standing_in` is active, a module of the user's that imports something not installed on this machine gets a
-module whose every attribute is a class that can be called, subclassed, subscripted, calculated with, entered and used
+module whose every attribute is a class that can be called, subclassed, subscripted, calculated with, entered, and used
 as a decorator. Only imports that the project's own files make are answered, never those of an installed library (which
-may ask what is there), never one that the user's code is prepared to do without, and never a name that is the project's.
-Nothing here runs a user's task.
+may ask what is there), never one that the user's code is prepared to do without, and never a name that is the
+project's. Nothing here runs a user's task.
 """
 
 from __future__ import annotations
@@ -105,13 +105,12 @@ def _same(cls: Any, *others: Any) -> Any:
 
 
 def _union(cls: Any, other: Any) -> Any:
-    return typing.Union[cls, other]
+    return typing.Union[cls, other]  # noqa: UP007 (this is what the operator is made of)
 
 
-for _name in (
-    "add sub mul truediv floordiv mod pow matmul lshift rshift and xor neg pos invert abs round trunc "
-    "radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul rlshift rrshift rand rxor"
-).split():
+_BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and", "xor")
+_UNARY = ("neg", "pos", "invert", "abs", "round", "trunc")
+for _name in (*_BINARY, *(f"r{n}" for n in _BINARY), *_UNARY):
     setattr(_Meta, f"__{_name}__", _same)
 for _name in ("or", "ror"):
     setattr(_Meta, f"__{_name}__", _union)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email import message_from_string
 from email.policy import compat32
 
-__all__ = ["WheelMetadata", "from_archive", "parse"]
+__all__ = ["WheelMetadata", "from_archive", "members", "parse"]
 
 TAIL = 64 << 10
 
@@ -84,3 +84,9 @@ def from_archive(size: int, tail: bytes, read_range: Callable[[int, int], bytes]
         if len(names) != 1:
             raise KeyError(f"expected one .dist-info/METADATA, found {len(names)}")
         return archive.read(names[0]).decode("utf-8")
+
+
+def members(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> list[str]:
+    """The names of a zip archive's members out of its directory alone; arguments and errors as :func:`from_archive`."""
+    with zipfile.ZipFile(_Ranges(size, tail, read_range)) as archive:
+        return archive.namelist()

@@ -7,7 +7,6 @@ may happen, and a call whose target cannot be told is said to be one.
 
 from __future__ import annotations
 
-import ast
 import types
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,7 +16,8 @@ from pathlib import Path
 from . import values as v
 from .evaluate import Evaluator, Frame
 from .sources import Sources
-from .walker import Certainty, Walker
+from .uses import Certainty
+from .walker import Walker
 
 __all__ = ["Call", "CallGraph", "Certainty", "Hop", "Reach", "Undecided"]
 
@@ -127,7 +127,9 @@ class CallGraph:
                     frames.append(frame)
                 shown = self.sources.show(frame.file)
 
-                def at(line: int, frame: Frame = frame, way: tuple[Hop, ...] = way, shown: str = shown) -> tuple[Hop, ...]:
+                def at(
+                    line: int, frame: Frame = frame, way: tuple[Hop, ...] = way, shown: str = shown
+                ) -> tuple[Hop, ...]:
                     return (*way, Hop(frame.label, shown, line))
 
                 found = self._walker.summary(frame)

@@ -22,8 +22,8 @@ _FILLING = {"append", "add", "insert", "extend", "update", "setdefault", "append
 class Binding:
     """One way in which a name gets a value.
 
-    ``value``: that of the expression; ``element``: one out of it; ``bag``: the name's container gets it; ``enter``: what
-    its context manager gives; ``import``: the module ``module`` (or its ``attribute``); ``define``: the function.
+    ``value``: that of the expression; ``element``: one out of it; ``bag``: the name's container gets it; ``enter``:
+    what its context manager gives; ``import``: the module ``module`` (or its ``attribute``); ``define``: the function.
     """
 
     kind: Literal["value", "element", "bag", "enter", "import", "define"]

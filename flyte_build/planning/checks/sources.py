@@ -139,7 +139,7 @@ class Sources:
         return LocalModule(name, None, tuple(portions)) if portions else None
 
     def _extensions(self, folder: Path, name: str) -> list[Path]:
-        return sorted(folder.glob(f"{name}.*{_EXTENSION}")) + [folder / f"{name}{_EXTENSION}"]
+        return [*sorted(folder.glob(f"{name}.*{_EXTENSION}")), folder / f"{name}{_EXTENSION}"]
 
     def of(self, file: Path) -> LocalModule | None:
         """The module that ``file`` is, by the shortest name it can be imported under."""

@@ -122,7 +122,7 @@ def is_task(value: object) -> bool:
 
 
 def is_remote(value: object) -> bool:
-    """Whether ``value`` came from ``flyte.remote``: a task that is looked up where it runs, and imports nothing here."""
+    """Whether ``value`` came from ``flyte.remote``: a task that is looked up where it runs; imports nothing."""
     return not isinstance(value, type) and (type(value).__module__ or "").startswith("flyte.remote")
 
 

@@ -1,19 +1,15 @@
-"""One function's own statements: the tasks it uses, the functions of the project it goes on to, and what it leaves open.
-
-Each callable that an expression may mean is judged by where it stands: called, handed to something that calls it,
-handed to something unknown, or merely looked at.
+"""One function's own statements, walked: each callable that an expression may mean is judged by where it stands:
+called, handed to something that calls it, handed to something unknown, or merely looked at.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import functools
 import sys
 import types
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from ...standins import is_stand_in
 from . import values as v
@@ -21,54 +17,16 @@ from .conditions import verdict
 from .evaluate import Evaluator, Frame
 from .scopes import body_of, parameters
 from .sources import parts_of_if
-from .values import EXTERNAL, Aio, Bag, Bound, Instance, Local, Override, Partial, Values
+from .uses import Certainty, Edge, Finds, Summary
+from .values import EXTERNAL, Aio, Bound, Instance, Local, Override, Partial, Values
+from .vocabulary import CALLING, LAUNCHING, LOOKING
 
-__all__ = ["Certainty", "Edge", "Summary", "Use", "Walker"]
+__all__ = ["Walker"]
 
+_Named: TypeAlias = Callable[[str], list[tuple[type, object]]]
 
-class Certainty(IntEnum):
-    """How sure it is that a reference is a call: seen, handed to something that may call it, or a guess by name."""
-
-    PERHAPS = 0
-    MAY = 1
-    SURE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    task: object
-    certainty: Certainty
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    frame: Frame
-    certainty: Certainty
-    line: int
-
-
-@dataclass(slots=True)
-class Summary:
-    uses: list[Use] = field(default_factory=list)
-    edges: list[Edge] = field(default_factory=list)
-    notes: list[tuple[int, str]] = field(default_factory=list)
-
-
-_CALLING = frozenset(
-    "map amap filter reduce starmap imap imap_unordered apply apply_async to_thread run_sync run_in_executor submit "
-    "call_soon call_soon_threadsafe Thread Process Timer retry_call".split()
-)
-"""Functions of others, by their last name, that call what they are given."""
-
-_LOOKING = frozenset(
-    "print isinstance issubclass repr str len id type hash bool dir vars hasattr callable getattr format cast debug info "
-    "warning error exception critical log wraps update_wrapper signature getsource iscoroutinefunction partial "
-    "list tuple set frozenset sorted reversed iter next enumerate zip dict".split()
-)
-"""Functions of others that do not call what they are given (what they pass on is followed)."""
-
-_LAUNCHING = frozenset({"run", "deploy", "serve"})
+_ITERATING = ("__iter__", "__next__", "__aiter__", "__anext__", "__getitem__")
+_ENTERING = ("__enter__", "__exit__", "__aenter__", "__aexit__")
 _CODE = {id(getattr(builtins, n)): n for n in ("eval", "exec", "__import__")}
 
 
@@ -105,92 +63,12 @@ class Walker:
         return self._methods.get(name, [])
 
 
-class _Walk:
-    def __init__(self, evaluator: Evaluator, frame: Frame, named: object) -> None:
-        self.e = evaluator
-        self.frame = frame
-        self.named = named
-        self.summary = Summary()
+class _Walk(Finds):
+    """A walk; ``named`` gives the project's methods of a name."""
 
-    # -- what is found -----------------------------------------------------------------------------
-
-    def use(self, values: Iterable[object], certainty: Certainty, node: ast.AST, call: ast.Call | None = None) -> None:
-        """Each of ``values`` is, with this certainty, called at ``node`` (with the arguments of ``call``)."""
-        line = getattr(node, "lineno", self.frame.line)
-        for value in values:
-            if value is EXTERNAL or is_stand_in(value):
-                continue
-            if v.is_task(value) or v.is_remote(value):
-                self.summary.uses.append(Use(value, certainty, line))
-            elif isinstance(value, Aio):
-                self.summary.uses.append(Use(value.task, certainty, line))
-            elif isinstance(value, Override):
-                if certainty < Certainty.SURE:
-                    self.summary.uses.append(Use(value.task, Certainty.MAY, line))
-            elif isinstance(value, Bag | list | tuple | set | frozenset | dict):
-                if call is None:
-                    self.use(self.e.elements((value,)), min(certainty, Certainty.MAY), node)
-            elif isinstance(value, Partial):
-                self.use((value.function,), certainty, node, value.call)
-            elif isinstance(value, type):
-                if call is not None and self.e.is_own_class(value):
-                    self.made(value, certainty, node, call)
-            else:
-                self.follow(value, certainty, line, call)
-
-    def follow(self, value: object, certainty: Certainty, line: int, call: ast.Call | None) -> None:
-        """Go on to the functions of the project that calling ``value`` runs."""
-        first: Values = ()
-        if isinstance(value, types.MethodType):
-            value = Bound(value.__self__, value.__func__)
-        if isinstance(value, functools.partial):
-            self.use((value.func,), certainty, ast.Pass(lineno=line))
-            return
-        if isinstance(value, Bound):
-            first, value = (value.receiver,), value.function
-            if value is EXTERNAL:
-                return
-        elif isinstance(value, Instance) or self.e.is_own_class(type(value)):
-            if call is not None:
-                for method in self.e.attribute(value, "__call__"):
-                    self.follow(method, certainty, line, call)
-            return
-        for target in self.e.wrapped(value):
-            if v.is_task(target):
-                self.summary.uses.append(Use(target, min(certainty, Certainty.MAY), line))
-                continue
-            given = self.e.bind(target, call, self.frame, first)
-            self.summary.edges.extend(Edge(f, certainty, line) for f in self.e.frames(target, given))
-
-    def made(self, cls: type, certainty: Certainty, node: ast.AST, call: ast.Call) -> None:
-        """Making an instance runs its constructors, and perhaps any operator it has."""
-        instance = self.e.instance(cls, call, self.frame)
-        line = getattr(node, "lineno", self.frame.line)
-        for base in cls.__mro__:
-            if not self.e.is_own_class(base):
-                continue
-            for name, method in vars(base).items():
-                if name in ("__init__", "__post_init__", "__new__"):
-                    self.follow(Bound(instance, method), certainty, line, call if name != "__post_init__" else None)
-                elif name.startswith("__") and name.endswith("__") and isinstance(method, types.FunctionType):
-                    self.follow(Bound(instance, method), Certainty.PERHAPS, line, None)
-
-    def method(self, values: Values, names: tuple[str, ...], node: ast.AST) -> None:
-        """The language itself calls these methods of ``values`` here."""
-        line = getattr(node, "lineno", self.frame.line)
-        for value in values:
-            if isinstance(value, Instance) or (value is not EXTERNAL and self.e.is_own_class(type(value))):
-                for name in names:
-                    for found in self.e.attribute(value, name):
-                        if isinstance(found, Bound):
-                            self.follow(found, Certainty.SURE, line, None)
-
-    def note(self, node: ast.AST, what: str) -> None:
-        text = ast.unparse(node)
-        text = text if len(text) <= 60 else text[:57] + "..."
-        self.summary.notes.append((getattr(node, "lineno", self.frame.line), f"`{text}`: {what}"))
-
-    # -- nodes -------------------------------------------------------------------------------------
+    def __init__(self, evaluator: Evaluator, frame: Frame, named: _Named) -> None:
+        super().__init__(evaluator, frame)
+        self._named = named
 
     def visit(self, node: ast.AST, certainty: Certainty | None) -> None:
         """``certainty``: that of a call of what the expression gives; ``None`` where it is only looked at."""
@@ -221,12 +99,10 @@ class _Walk:
             case ast.Assign() | ast.AnnAssign() | ast.NamedExpr() | ast.AugAssign():
                 self.assigned(node, certainty)
             case ast.For() | ast.AsyncFor() | ast.comprehension():
-                names = ("__iter__", "__next__", "__aiter__", "__anext__", "__getitem__")
-                self.method(self.e.evaluate(node.iter, self.frame), names, node.iter)
+                self.method(self.e.evaluate(node.iter, self.frame), _ITERATING, node.iter)
                 self.children(node, None)
             case ast.withitem():
-                names = ("__enter__", "__exit__", "__aenter__", "__aexit__")
-                self.method(self.e.evaluate(node.context_expr, self.frame), names, node.context_expr)
+                self.method(self.e.evaluate(node.context_expr, self.frame), _ENTERING, node.context_expr)
                 self.visit(node.context_expr, None)
             case ast.Return() | ast.Await() | ast.Starred() | ast.Expr() | ast.IfExp() | ast.BoolOp():
                 self.children(node, None if isinstance(node, ast.Return | ast.Expr) else certainty)
@@ -311,9 +187,9 @@ class _Walk:
             given = max((j for j in judged if j is not None), default=None)
         elif isinstance(node.func, ast.Attribute):
             self._by_name(node)
-            if node.func.attr in _CALLING:
+            if node.func.attr in CALLING:
                 given = Certainty.SURE
-            elif node.func.attr in _LOOKING:
+            elif node.func.attr in LOOKING:
                 given = None
         self._undecided(node, called)
         for argument in (*node.args, *(k.value for k in node.keywords)):
@@ -342,11 +218,11 @@ class _Walk:
         if isinstance(value, type) and self.e.is_own_class(value):
             return Certainty.MAY if not self._followed(value) else None
         name = _last(node.func) or ""
-        if (type(value).__module__ or "").startswith("flyte._map") or name in _CALLING:
+        if (type(value).__module__ or "").startswith("flyte._map") or name in CALLING:
             return Certainty.SURE
-        if name in _LOOKING:
+        if name in LOOKING:
             return None
-        if name in _LAUNCHING and (value is EXTERNAL or _of_flyte(value)):
+        if name in LAUNCHING and (value is EXTERNAL or _of_flyte(value)):
             return Certainty.PERHAPS
         return Certainty.MAY
 
@@ -355,8 +231,8 @@ class _Walk:
         return self.e.owned(getattr(cls, "__init__", None)) or hasattr(cls, "__dataclass_fields__")
 
     def _by_name(self, node: ast.Call) -> None:
-        assert isinstance(node.func, ast.Attribute) and callable(self.named)
-        for cls, method in self.named(node.func.attr):
+        assert isinstance(node.func, ast.Attribute)
+        for cls, method in self._named(node.func.attr):
             bound = Bound(Instance(cls, maybe_derived=True), method)
             self.follow(bound, Certainty.PERHAPS, node.lineno, node)
 
