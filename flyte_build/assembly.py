@@ -2,7 +2,7 @@
 
 Downloads and assembly overlap: a layer is assembled as soon as its last artifact is there. Each layer derivation
 is made once, whoever asks: of several images in one build they share it, of two builds at one time one waits and
-finds it made. Never decides which layers, never prints.
+finds it made. Where all artifacts are there, no HTTP client is loaded. Never decides which layers, never prints.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from isal import isal_zlib
 
@@ -23,14 +23,15 @@ from .assemble.blob import Inflate
 from .assemble.errors import AssembleError
 from .assemble.layer import LayerResult, write_layer
 from .derivation import Artifact, ImageDerivation, LayerDerivation
-from .download import Cancelled
 from .errors import ArtifactError
-from .fetch import Fetcher
 from .locators import Locator
 from .reporting import Progress, Reporter
 from .store import LayerRealisation, Session
 from .store.files import storing
 from .store.locks import Busy
+
+if TYPE_CHECKING:
+    from .fetch import Fetcher
 
 __all__ = ["Assembly", "artifact_error"]
 
@@ -79,6 +80,8 @@ class Assembly:
             stack.callback(self._stop.set)
             fetcher: Fetcher | None = None
             if missing:
+                from .fetch import Fetcher
+
                 total = sum(a.size for a in missing.values())
                 bar = stack.enter_context(self._reporter.work("fetch", total, unit="bytes"))
                 fetcher = stack.enter_context(
@@ -153,7 +156,7 @@ class Assembly:
                 found = self._stored(layer.hash)
                 return found if found is not None else self._write(layer)
         except Busy:
-            raise Cancelled from None
+            raise _cancelled() from None
 
     def _write(self, layer: LayerDerivation) -> LayerResult:
         blob = self._session.temporary("layer")
@@ -178,7 +181,7 @@ class Assembly:
 
     def _check(self, _: int) -> None:
         if self._stop.is_set():
-            raise Cancelled
+            raise _cancelled()
 
     def _stored(self, derivation: str) -> LayerResult | None:
         found = self._store.layer(derivation)
@@ -193,6 +196,13 @@ def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:
     return other.kind == "debian" and not {a.sha256 for a in other.artifacts}.isdisjoint(
         a.sha256 for a in system.artifacts
     )
+
+
+def _cancelled() -> Exception:
+    # Downloads come with an HTTP client, which takes longer to load than a small layer takes to make.
+    from .download import Cancelled
+
+    return Cancelled()
 
 
 def artifact_error(e: AssembleError, where: str) -> ArtifactError:

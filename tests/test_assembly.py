@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from flyte_build.locators import FileLocator
 from flyte_build.reporting import Silent
 from flyte_build.store import Store
 from tests.support.debs import build_deb
-from tests.support.images import FolderLocator, image_of
+from tests.support.images import FolderLocator, image_of, wheel_layer
 
 USER = {"name": "flyte", "uid": 1000, "gid": 1000, "home": "/home/flyte"}
 
@@ -92,3 +94,30 @@ def test_the_bytes_do_not_depend_on_what_was_unpacked_before(tmp_path: Path) -> 
             built = build(images, store, locator=FolderLocator(tmp_path), reporter=Silent())
         digests.add(built[0].manifest_digest)
     assert len(digests) == 1
+
+
+WARM = """
+import sys
+from pathlib import Path
+from flyte_build.building import build
+from flyte_build.locators import FileLocator
+from flyte_build.reporting import Silent
+from flyte_build.store import Store
+from tests.support.images import image_of, wheel_layer
+
+image = image_of("fold_env", [wheel_layer(Path(sys.argv[1]), name) for name in ("alpha", "beta")])
+[built] = build([image], Store(Path(sys.argv[2])), locator=FileLocator([]), reporter=Silent())
+print([layer.reused for layer in built.layers], "httpx" in sys.modules)
+"""
+
+
+def test_a_build_that_fetches_nothing_loads_no_http_client(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    alpha, beta = wheel_layer(tmp_path, "alpha"), wheel_layer(tmp_path, "beta")
+    build([image_of("env", [alpha, beta])], store, locator=FolderLocator(tmp_path), reporter=Silent())
+    for found in store.realisations.iterdir():
+        found.unlink()
+    arguments = [sys.executable, "-c", WARM, str(tmp_path), str(store.root)]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(arguments, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout) == ("", "[False, False] False\n")
