@@ -22,6 +22,7 @@ from .submit.observer import Observer
 from .submit.roots import Roots
 from .submit.run import RunRequest, RunResult, execute, new_name
 from .submit.sandbox.engines import choose
+from .submit.sandbox.spec import Engine
 from .submit.storage import Storage
 from .submit.uploads import upload
 from .workspace import Workspace
@@ -61,12 +62,14 @@ def run_task(
     options: RunOptions,
     reporter: Reporter,
     observer: Callable[[str], Observer],
+    engine: Engine | None = None,
 ) -> RunResult:
     """Run ``task`` in ``images`` (of its environment and all it reaches). ``observer`` is made with the run's name.
+    ``engine`` enters sandboxes, by default what works here.
 
     Raises :class:`SandboxError`, :class:`RunError`, and what unpacking images raises; a task's failure is a result.
     """
-    engine = choose(network=options.network)
+    engine = engine or choose(network=options.network)
     storage = Storage(runs_dir())
     given = {
         name: stored(upload(storage, value.path), folder=value.folder) if isinstance(value, LocalPath) else value

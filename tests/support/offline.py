@@ -196,7 +196,7 @@ class Offline:
         assert done.code == code, f"exit code {done.code}\n{done.out}\n{done.err}"
         assert "this is a bug" not in done.err
         assert "flyte_build/" not in done.err, "our own files are no help to a user"
-        assert done.err.count("error: ") == 1
+        assert sum(line.startswith("error: ") for line in done.err.splitlines()) == 1, done.err
         return done.err
 
     def verified(self) -> None:

@@ -186,6 +186,7 @@ def _run(
     from ...pipeline import build_plan, ensure_locked, plan_images
     from ...running import run_task
     from ...store import Store
+    from ...submit.sandbox.engines import choose
     from ..live import RunView
     from ..progress import make_reporter
     from .plan import show
@@ -199,6 +200,8 @@ def _run(
     plan = plan_images(workspace, environments, store)
     if not quiet:
         show(plan, to_stderr=True)
+    # What this machine refuses, it refuses before images were downloaded for it.
+    engine = choose(network=options.network)
     images = build_plan(workspace, plan, store, reporter)
     views: list[RunView] = []
 
@@ -208,8 +211,16 @@ def _run(
 
     try:
         return run_task(
-            workspace, task, given, images, store, options=options, reporter=reporter, observer=observer
-        )  # fmt: skip
+            workspace,
+            task,
+            given,
+            images,
+            store,
+            options=options,
+            reporter=reporter,
+            observer=observer,
+            engine=engine,
+        )
     finally:
         for view in views:
             view.stop()

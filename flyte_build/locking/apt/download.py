@@ -54,10 +54,7 @@ def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, paus
             reason = str(e) or type(e).__name__
             # No address or no listener does not get better by asking again at once.
             if attempt == tries or isinstance(e, httpx.ConnectError | httpx.TooManyRedirects):
-                raise FetchError(
-                    f"GET {shown(url)}: {reason}",
-                    hint="check the network, or name another mirror (`flyte-build lock --help`)",
-                ) from None
+                raise FetchError(f"GET {shown(url)}: {reason}", hint=_HINT) from None
         except httpx.InvalidURL as e:
             raise FetchError(f"GET {shown(url)}: {e}") from None
         time.sleep(pause * 2 ** (attempt - 1))
