@@ -185,6 +185,8 @@ def _layers(out: Console, found: Difference) -> None:
     for kind, sign, some in (("removed", "−", layers.gone), ("added", "+", layers.new)):
         for layer in some:
             _row(out, kind, f"{sign} {layer.title}{_layer_size(layer)}")
+    for before, after in layers.retitled:
+        _row(out, "changed", f"titled {before.title} → {after.title}")
     if layers.reordered:
         _row(out, "changed", "the shared layers lie in another order")
 
@@ -226,30 +228,50 @@ def show_explanation(told: Explanation, out: Console) -> None:
     """Print why one image is cached or to build, and a reason for each of its layers."""
     state = "[green]cached[/]" if told.state == "cached" else "[yellow]build[/]"
     _print(out, f"[bold]{escape(told.environment)}[/] {told.platform}  [dim]{told.derivation[7:19]}[/]  {state}")
-    _print(out, f"  {escape(wrapped(told.summary, room(out), 2))}")
     found = told.difference
-    if found is not None:
-        for package in (*(found.wheels or ()), *(found.debs or ())):
-            _row(out, package.kind, package_line(package) + _bytes(package, lambda p: p.size))
-        for setting in (*(found.env or ()), *(found.labels or ()), *(found.config or ()), *found.facts):
-            _row(out, setting.kind, change_line(setting, "="))
-        for file in (found.copied or ())[:_PATHS]:
-            _row(out, file.kind, _file_line(file))
-    _print(out, f"  {escape(wrapped('; '.join(_balance(told)), room(out), 2))}")
+    if found is None or found.empty:
+        _print(out, f"  {escape(wrapped(told.summary, room(out), 2))}")
+    else:
+        first = "built here before, but not last" if told.state == "cached" else "never built here"
+        words = f"since the {told.source}:" if told.source == "last build" else f"{first}; since the last commit:"
+        if told.source == "last build" and told.state == "cached":
+            words = f"{first}; {words}"
+        _print(out, f"  {words}")
+        _changed(out, found)
+    if balance := _balance(told):
+        _print(out, f"  {escape(wrapped('; '.join(balance), room(out), 2))}")
     columns = (
         Column("  layer", shorten=lambda cell: cell if len(cell) <= 40 else cell[:39] + "…"),
         Column("state"),
         Column("size", right=True),
+        Column("made of", right=True, drop=3),
     )
     rows = [
         (
             "  " + escape(layer.title),
             "[dim]kept[/]" if layer.kept else ("[green]cached[/]" if layer.state == "cached" else "[yellow]build[/]"),
-            size(layer.size) if layer.size is not None else (f"of {size(layer.artifact_size)}"),
+            size(layer.size),
+            size(layer.artifact_size),
         )
         for layer in told.layers
     ]
     print_table(out, columns, rows, notes=[layer.why for layer in told.layers], note_title="why")
+
+
+def _changed(out: Console, found: Difference) -> None:
+    for package in (*(found.wheels or ()), *(found.debs or ())):
+        _row(out, package.kind, package_line(package) + _bytes(package, lambda p: p.size))
+    for variable in (*(found.env or ()), *(found.labels or ()), *(found.annotations or ())):
+        _row(out, variable.kind, change_line(variable, "="))
+    for setting in (*(found.config or ()), *found.facts):
+        _row(out, setting.kind, change_line(setting))
+    copied = found.copied or ()
+    for file in copied[:_PATHS]:
+        _row(out, file.kind, _file_line(file))
+    if len(copied) > _PATHS:
+        _print(out, f"  [dim]and {len(copied) - _PATHS} more copied files: --json has all[/]")
+    for before, after in found.layers.retitled if found.layers is not None else ():
+        _row(out, "changed", f"layer {before.title} is titled {after.title}")
 
 
 def _balance(told: Explanation) -> list[str]:
@@ -265,8 +287,6 @@ def _balance(told: Explanation) -> list[str]:
         words.append(f"−{counted(len(gone), 'layer')} {_sum([x.size for x in gone], [x.artifact_size for x in gone])}")
     if told.source is not None:
         words.append(f"{counted(len(told.layers) - len(added), 'layer')} kept")
-    else:
-        words.append(counted(len(told.layers), "layer"))
     sharing = told.sharing
     if sharing:
         name, count = sharing[0]

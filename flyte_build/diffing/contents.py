@@ -70,7 +70,9 @@ class Layer:
 
     @property
     def artifact_size(self) -> int | None:
-        """Bytes of its artifacts as fetched, where all are known."""
+        """Bytes of its artifacts as fetched, where all are known; a ``system`` layer only reads those of others."""
+        if self.kind == "system":
+            return None
         if self.kind == "files":
             return total(f.size for f in self.files.values() if f.kind == "file") if self.files is not None else None
         return total(p.size for p in self.packages.values()) if self.packages else None

@@ -60,7 +60,7 @@ class NotKnown:
 class Difference:
     """What differs between two subjects; a part is ``None`` where the two cannot be compared in it.
 
-    ``config`` and ``settings`` of images are compared as JSON text. ``files`` may be incomplete; then ``not_known``
+    ``config`` holds texts, JSON where a setting is no string. ``files`` may be incomplete; then ``not_known``
     says so.
     """
 
@@ -116,6 +116,7 @@ def difference(before: Contents, after: Contents) -> Difference:
             if value is None:
                 unknown.append(NotKnown(_NAMES.get(part, part), side, _why(contents, part)))
     both = sorted({*before.facts} & {*after.facts})
+    order = _order(before.config, after.config)
     envs, labels, rest = (_both(before.config, after.config, view) for view in (_env, _labels, _rest))
     return Difference(
         before=before,
@@ -125,7 +126,7 @@ def difference(before: Contents, after: Contents) -> Difference:
         debs=_compare(before.debs, after.debs, _packages_differ),
         env=_compare(*envs),
         labels=_compare(*labels),
-        config=_compare(*rest),
+        config=None if (settings := _compare(*rest)) is None else (*settings, *order),
         annotations=_compare(before.annotations, after.annotations),
         copied=_compare(before.copied, after.copied, lambda a, b: differs(a, b) is True),
         files=files,
@@ -155,7 +156,7 @@ def _layers_and_files(
     for side, contents, lacking in zip(_SIDES, (before, after), compared.lacking, strict=True):
         unknown += [NotKnown("files", side, _lacking(contents, layer)) for layer in lacking]
         if compared.vague:
-            why = f"{compared.vague} files of equal size are known by SHA-256 in one and by CRC-32 in the other"
+            why = f"files of equal size, known by SHA-256 in one and by CRC-32 in the other: {compared.vague}"
             unknown.append(NotKnown("files", side, why))
     changes = tuple(Change(path, a, b) for path, a, b in compared.changes)
     return None if strangers else paired, changes if compared.comparable else None, unknown
@@ -222,6 +223,15 @@ def _both(
 def _env(config: Mapping[str, Json]) -> dict[str, str]:
     pairs = (str(item).partition("=") for item in cast("list[Json]", config.get("Env") or []))
     return {name: value for name, _, value in pairs}
+
+
+def _order(before: Mapping[str, Json] | None, after: Mapping[str, Json] | None) -> list[Change[str]]:
+    """The order of ``Env`` means nothing to a program, but is part of the configuration's bytes."""
+    if before is None or after is None:
+        return []
+    old, new = _env(before), _env(after)
+    a, b = [n for n in old if n in new], [n for n in new if n in old]
+    return [] if a == b else [Change("order of Env", ", ".join(a), ", ".join(b))]
 
 
 def _labels(config: Mapping[str, Json]) -> dict[str, str]:

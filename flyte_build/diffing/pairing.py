@@ -36,8 +36,13 @@ class LayerDifference:
         return [a for a, _ in self.pairs] != sorted(a for a, _ in self.pairs)
 
     @property
+    def retitled(self) -> tuple[tuple[Layer, Layer], ...]:
+        """Shared layers of ours under other titles: the same bytes, but another history, so another image."""
+        return tuple((a, b) for a, b in self.shared if a.derivation and b.derivation and a.title != b.title)
+
+    @property
     def empty(self) -> bool:
-        return not (self.gone or self.new or self.reordered)
+        return not (self.gone or self.new or self.reordered or self.retitled)
 
     @property
     def shared_bytes(self) -> int | None:
@@ -56,6 +61,7 @@ class LayerDifference:
             "shared": [_merged(a, b).to_json() for a, b in self.shared],
             "new": [layer.to_json() for layer in self.new],
             "gone": [layer.to_json() for layer in self.gone],
+            "retitled": [{"before": a.title, "after": b.title} for a, b in self.retitled],
             "reordered": self.reordered,
             "shared_bytes": self.shared_bytes,
             "new_bytes": self.new_bytes,

@@ -48,5 +48,6 @@ def brief(found: Difference) -> list[str]:
     lines += [change_line(c).replace(": ", " ", 1) for c in found.facts if c.name in ("python", "assembler")]
     layers = found.layers
     if not lines and layers is not None and not layers.empty:
-        lines.append("its layers are arranged differently")
+        only = layers.retitled and not (layers.gone or layers.new or layers.reordered)
+        lines.append("its layers are titled differently" if only else "its layers are arranged differently")
     return lines

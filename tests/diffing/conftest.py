@@ -1,0 +1,89 @@
+"""Layouts of images that were not made here, and a repository with locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.submit.oci import Made, image
+from tests.support.tools import need
+
+Layers = Sequence[Sequence[Made]]
+
+
+def index_of(folder: Path, entries: Sequence[dict[str, Any]]) -> None:
+    """Write ``index.json`` and ``oci-layout``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": list(entries)}))
+
+
+def entry_of(folder: Path, digest: str, name: str | None = None, platform: str = "linux/amd64") -> dict[str, Any]:
+    """A descriptor of an index."""
+    system, architecture = platform.split("/")
+    size = (folder / "blobs/sha256" / digest[7:]).stat().st_size
+    notes = {"org.opencontainers.image.ref.name": name} if name else {}
+    return {
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest,
+        "size": size,
+        "platform": {"os": system, "architecture": architecture},
+        "annotations": notes,
+    }
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Callable[..., Path]:
+    """Write an OCI image layout with the images given by name."""
+
+    def write(**images: Layers) -> Path:
+        folder = tmp_path / "layout"
+        made = {
+            name: image(folder / "blobs/sha256", layers, env=["A=1"], workdir="/srv") for name, layers in images.items()
+        }
+        index_of(folder, [entry_of(folder, digest, name) for name, digest in made.items()])
+        return folder
+
+    return write
+
+
+class Repository:
+    """A git repository in a folder of its own, untouched by this machine's configuration of git."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments: str) -> str:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        for who in ("AUTHOR", "COMMITTER"):
+            environment |= {f"GIT_{who}_NAME": "somebody", f"GIT_{who}_EMAIL": "somebody@mail.example"}
+        done = subprocess.run(
+            ["git", "-C", str(self.folder), *arguments], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, **files: str) -> str:
+        """Write files (``__`` is a slash) and commit them; the commit."""
+        for name, text in files.items():
+            path = self.folder / f"{name.replace('__', '/')}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            self.git("add", str(path))
+        self.git("commit", "-q", "--allow-empty", "-m", "change")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    need("git")
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    return Repository(folder)
