@@ -25,12 +25,13 @@ __all__ = ["Advice"]
 
 @dataclass(frozen=True, slots=True)
 class _Definition:
-    """An environment as it is written: its variable, the line, and the names in its ``depends_on``."""
+    """An environment as it is written: its variable, the line, the names in its ``depends_on`` and of its image."""
 
     variable: str
     file: Path
     line: int
     depends_on: tuple[str, ...]
+    image: str | None
 
 
 class Advice:
@@ -45,6 +46,9 @@ class Advice:
         """What the image of a task's environment is called, best in ``file``: ``main_image``."""
         environment = _environment(template)
         image = getattr(environment, "image", None)
+        written = self._definition(environment)
+        if written is not None and written.image is not None:
+            return written.image
         for names in self._namespaces(file, environment):
             for name, value in names.items():
                 if value is image and image is not None and not isinstance(image, str) and not name.startswith("_"):
@@ -74,7 +78,9 @@ class Advice:
                 ):
                     known = [k.value for k in call.keywords if k.arg == "depends_on"]
                     names = [ast.unparse(e) for v in known if isinstance(v, ast.List | ast.Tuple) for e in v.elts]
-                    return _Definition(variable, Path(declared), node.lineno, tuple(names))
+                    images = [k.value for k in call.keywords if k.arg == "image"]
+                    image = images[0].id if images and isinstance(images[0], ast.Name) else None
+                    return _Definition(variable, Path(declared), node.lineno, tuple(names), image)
                 case _:
                     continue
         return None

@@ -83,11 +83,11 @@ class Objects(Frames):
 
     def _of_instance(self, value: Instance | Super, name: str) -> Values:
         receiver = value.receiver if isinstance(value, Super) else value
-        classes = [c for c in self._classes(value) if name in vars(c)][:1]
+        classes: list[tuple[type, object]] = [(c, receiver) for c in self._classes(value) if name in vars(c)][:1]
         if isinstance(value, Instance) and value.maybe_derived:
-            classes += [c for c in _derived(value.cls) if name in vars(c)]
+            classes += [(c, Instance(c)) for c in _derived(value.cls) if name in vars(c)]
         out: list[object] = []
-        for cls in classes:
+        for cls, receiver in classes:
             found = vars(cls)[name]
             if isinstance(found, staticmethod):
                 out.append(found.__func__)
@@ -100,8 +100,10 @@ class Objects(Frames):
                 out.append(Bound(receiver, found))
             elif not isinstance(found, types.MemberDescriptorType):
                 out.append(found)
-        if isinstance(receiver, Instance):
-            out += self._assigned(receiver, name)
+        if isinstance(value, Instance):
+            out += self._assigned(value, name)
+        elif isinstance(value.receiver, Instance):
+            out += self._assigned(value.receiver, name)
         return tuple(out)
 
     def _classes(self, value: Instance | Super) -> tuple[type, ...]:
@@ -131,10 +133,26 @@ class Objects(Frames):
                     wanted = [e for n, a, e in self.scope(node).attributes if names[:1] == [n] and a == name]
                     if not wanted:
                         continue
-                    given = dict(value.arguments) if method.__name__ == "__init__" else {}
-                    for frame in self.frames(method, {**given, names[0]: first}):
-                        out += [x for e in wanted for x in self.evaluate(e, frame)]
+                    ways = self._constructed(value, cls) if method.__name__ == "__init__" else [{}]
+                    for given in ways:
+                        for frame in self.frames(method, {**given, names[0]: first}):
+                            out += [x for e in wanted for x in self.evaluate(e, frame)]
         return tuple(out)
+
+    def _constructed(self, value: Instance, cls: type) -> list[dict[str, Values]]:
+        """What ``cls.__init__`` is given when ``value`` is made: by the caller, or by the class that derives from it."""
+        makers = [c for c in value.cls.__mro__ if v.owned_code(vars(c).get("__init__"), self.sources.owns)]
+        if not makers or makers[0] is cls:
+            return [dict(value.arguments)]
+        init = vars(cls)["__init__"]
+        ways = []
+        for maker in makers[: makers.index(cls)]:
+            own = vars(maker)["__init__"]
+            for given in self._constructed(value, maker):
+                for frame in self.frames(own, {**given, **self._first(own, (value,))}):
+                    assert not isinstance(frame.node, ast.Module)
+                    ways += [self.bind(init, call, frame, (EXTERNAL,)) for call in self.scope(frame.node).inits]
+        return ways
 
     def _results_of(self, getter: object, receiver: object) -> Values:
         return self.results(Bound(receiver, getter), None, None) if getter is not None else ()

@@ -37,7 +37,8 @@ class Binding:
 class Scope:
     """``hard`` names are local to the function; ``soft`` ones only within a comprehension, so that they hide nothing.
 
-    ``attributes`` are assignments to an attribute of a name: ``(name, attribute, expression)``.
+    ``attributes`` are assignments to an attribute of a name: ``(name, attribute, expression)``;
+    ``inits`` are calls of a constructor, as ``super().__init__(…)``.
     """
 
     hard: dict[str, list[Binding]]
@@ -46,6 +47,7 @@ class Scope:
     returns: tuple[ast.expr, ...]
     yields: tuple[ast.expr, ...]
     attributes: tuple[tuple[str, str, ast.expr], ...]
+    inits: tuple[ast.Call, ...]
 
 
 def body_of(node: Body) -> Sequence[ast.AST]:
@@ -79,6 +81,7 @@ class _Builder:
         self.returns: list[ast.expr] = []
         self.yields: list[ast.expr] = []
         self.attributes: list[tuple[str, str, ast.expr]] = []
+        self.inits: list[ast.Call] = []
 
     def bind(self, name: str, binding: Binding, table: dict[str, list[Binding]] | None = None) -> None:
         (self.hard if table is None else table).setdefault(name, []).append(binding)
@@ -140,6 +143,8 @@ class _Builder:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in _FILLING:
                 for argument in (*node.args, *(k.value for k in node.keywords)):
                     self.bind(name, Binding("bag", argument), self.soft)
+            case ast.Call(func=ast.Attribute(attr="__init__")):
+                self.inits.append(node)
             case ast.Return(value=ast.expr() as value):
                 self.returns.append(value)
             case ast.Yield(value=ast.expr() as value) | ast.YieldFrom(value=value):
@@ -168,4 +173,5 @@ def scope_of(node: Body) -> Scope:
         tuple(builder.returns),
         tuple(builder.yields),
         tuple(builder.attributes),
+        tuple(builder.inits),
     )

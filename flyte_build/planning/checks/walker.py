@@ -192,8 +192,11 @@ class _Walk(Finds):
             elif node.func.attr in LOOKING:
                 given = None
         self._undecided(node, called)
-        for argument in (*node.args, *(k.value for k in node.keywords)):
-            self.visit(argument, given)
+        for argument in node.args:
+            # Nobody writes a lambda to have it looked at.
+            self.visit(argument, Certainty.MAY if given is None and self._thrown_in(argument, called) else given)
+        for keyword in node.keywords:
+            self.visit(keyword.value, Certainty.SURE if keyword.arg == "key" and given is None else given)
         if certainty is not None:
             results = [x for value in called for x in self._results(value, node)]
             self.use(results, certainty, node)
@@ -218,13 +221,17 @@ class _Walk(Finds):
         if isinstance(value, type) and self.e.is_own_class(value):
             return Certainty.MAY if not self._followed(value) else None
         name = _last(node.func) or ""
-        if (type(value).__module__ or "").startswith("flyte._map") or name in CALLING:
+        of = value.receiver if isinstance(value, Bound) else value
+        if type(of).__module__ == "flyte._map" or name in CALLING:
             return Certainty.SURE
         if name in LOOKING:
             return None
         if name in LAUNCHING and (value is EXTERNAL or _of_flyte(value)):
             return Certainty.PERHAPS
         return Certainty.MAY
+
+    def _thrown_in(self, argument: ast.expr, called: Values) -> bool:
+        return isinstance(argument, ast.Lambda) and not any(t for x in called for t in self.e.wrapped(x))
 
     def _followed(self, cls: type) -> bool:
         """Whether arguments of the constructor are followed to where they are used."""
