@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from flyte_build.assemble.blob import Inflate
@@ -40,8 +40,8 @@ def _floor(*wheels: str) -> dict[str, object]:
     return _since(started)
 
 
-def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, runs: str) -> dict[str, object]:
-    """The layers of a lock's wheels, one after the other, into files below ``scratch``; the last run is timed."""
+def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, verify: str) -> dict[str, object]:
+    """The layers of a lock's wheels, one after the other, into files below ``scratch``; ``verify``: RECORD's hashes."""
     from isal import isal_zlib
 
     from flyte_build.assemble.layer import write_layer
@@ -55,13 +55,13 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, runs
     where = {a.sha256: os.path.join(wheels, a.file) for layer in image.layers for a in layer.artifacts}
     layers = [layer for layer in image.layers if layer.kind == "wheels"]
     inflate = cast("Inflate", isal_zlib)
-    for _ in range(int(runs)):
-        started = _start()
-        made = []
-        for number, layer in enumerate(layers):
-            with open(os.path.join(scratch, f"{number}.blob"), "wb", buffering=0) as out:
-                made.append(write_layer(layer.spec, where.__getitem__, out, scratch=scratch, inflate=inflate))
-        took = _since(started)
+    options: dict[str, Any] = {"scratch": scratch, "inflate": inflate, "verify": verify == "verify"}
+    started = _start()
+    made = []
+    for number, layer in enumerate(layers):
+        with open(os.path.join(scratch, f"{number}.blob"), "wb", buffering=0) as out:
+            made.append(write_layer(layer.spec, where.__getitem__, out, **options))
+    took = _since(started)
     facts = {"layers": len(made), "blob": sum(r.size for r in made), "tar": sum(r.diff_size for r in made)}
     return {**took, **facts, "files": sum(len(r.listing) for r in made)}
 
