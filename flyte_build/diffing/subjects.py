@@ -41,6 +41,7 @@ REV:PATH.json  a lock file at a git revision
 PATH.json      a lock file
 store:ENV      the image last built here for ENV
 ENV            FILE::ENV with --file FILE, else store:ENV"""
+_NAME = re.compile(r"\w[\w.-]*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HASH = re.compile(r"sha256:[0-9a-f]{4,64}|[0-9a-f]{12,64}")
 
@@ -88,7 +89,7 @@ def parse_subject(text: str, file: Path | None = None) -> Subject:
         return Subject("revision", text, path, revision) if colon else Subject("lock", text, text)
     elif scheme == "store" and rest:
         return Subject("built", text, name=rest)
-    elif text and not text.endswith(".py") and not set(text) & set("/:"):
+    elif _NAME.fullmatch(text) and not text.endswith(".py"):
         return Subject("environment", text, str(file), text) if file is not None else Subject("built", text, name=text)
     raise InputError(f"`{text}`: expected one of the forms below", hint=_hint(text), detail=_FORMS)
 
@@ -96,7 +97,7 @@ def parse_subject(text: str, file: Path | None = None) -> Subject:
 def _hint(text: str) -> str:
     if text.endswith(".py"):
         return f"name the environment: `{text}::ENV`"
-    if Path(text).is_dir():
+    if text and Path(text).is_dir():
         return f"did you mean `oci:{text}`?"
     return "`flyte-build diff --help` has examples"
 

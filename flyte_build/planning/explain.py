@@ -163,6 +163,8 @@ def explain(image: ImagePlan, before: Earlier | None) -> Explanation:
             why = _first_why(planned)
         elif i in kept:
             why = _kept_why(planned, before)
+        elif paired is not None and layer in paired.vague_after:
+            why = "the committed lock does not tell what was copied"
         else:
             predecessor = _predecessor(layer, gone)
             lines = _changes(predecessor, layer, before.contents, now) if predecessor is not None else ["new"]
@@ -258,9 +260,7 @@ def _packages(contents: Contents) -> set[str]:
 
 
 def _files(before: Layer, after: Layer) -> list[str]:
-    if before.files is None or after.files is None:
-        return ["what the last commit's copy held is not known"]
-    old, new = before.files, after.files
+    old, new = before.files or {}, after.files or {}
     out = []
     for path in sorted({*old, *new}):
         a, b = old.get(path), new.get(path)
