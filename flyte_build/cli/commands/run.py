@@ -266,17 +266,21 @@ def _print(result: RunResult) -> None:
 
 def _raise_for(result: RunResult) -> None:
     from ...submit.action import ROOT_ACTION, Phase
+    from ...submit.tracebacks import last_traceback
 
     if result.phase is Phase.SUCCEEDED:
         return
     error = result.error
-    detail = error.message if error else None
     summary = (error.message.strip().splitlines() or [""])[-1] if error else "no reason was given"
-    begun = next((a.name[:10] for a in reversed(result.actions) if a.name != ROOT_ACTION and a.error), None)
-    where = f"{result.name} {begun}" if begun else result.name
+    # The root's error is its own, or came up to it from the action that has the same: the one that was called last.
+    same = [a for a in result.actions if a.error and error and a.error.message == error.message]
+    begun = same[-1] if same else None
+    told = last_traceback(Path(begun.log)) if begun and begun.log else None
+    message = error.message if error and "\n" in error.message.strip() else None
+    named = f" {begun.name[:10]}" if begun and begun.name != ROOT_ACTION else ""
     raise RunError(
         f"run {result.name} {result.phase.value}: {error.code + ': ' if error else ''}{summary}",
-        detail=detail if detail and "\n" in detail.strip() else None,
-        hint=f"`flyte-build logs {where}` shows what {'it' if not begun else 'the task that failed'} printed\n"
+        detail=told or message,
+        hint=f"`flyte-build logs {result.name}{named}` shows what {'the task that failed' if named else 'it'} printed\n"
         f"`flyte-build run --resume {result.name}` reuses what succeeded",
     )
