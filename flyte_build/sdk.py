@@ -345,7 +345,7 @@ def _refuse_stand_ins(project: Project, task: Task) -> None:
     if missing:
         raise LoadError(
             f"{task.location}: {task.full_name} cannot be submitted from here: its types need {', '.join(missing)}",
-            hint=f"install {', '.join(dict.fromkeys(n.partition('.')[0] for n in missing))} on this machine",
+            hint="install on this machine what its types are made of, or submit from where that is installed",
         )
 
 

@@ -203,23 +203,22 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        if threading.get_ident() != self._thread:
-            return None
         top = fullname.partition(".")[0]
-        below = top in _stood and isinstance(sys.modules.get(top), _Module)
-        if not below and (path is not None or top in sys.stdlib_module_names or self._is_local(top)):
+        if threading.get_ident() != self._thread or top in sys.stdlib_module_names or self._is_local(top):
             return None
         importer = _importing()
         if importer is None or not self._owns(importer[0]) or importer[1] in self._guarded(importer[0]):
             return None
-        _stood.setdefault(top, set()).add(importer[0])
+        parts = fullname.split(".")
+        missing = next((n for i in range(len(parts)) if (n := ".".join(parts[:i])) in _stood), fullname)
+        _stood.setdefault(missing, set()).add(importer[0])
         self.names.append(fullname)
         return importlib.util.spec_from_loader(fullname, _Loader(), is_package=True)
 
 
 _Guarded = Callable[[Path], frozenset[int]]
 _stood: dict[str, set[Path]] = {}
-"""Top-level module → the files that have its stand-in: they keep it for as long as they are loaded."""
+"""Module → the files that have its stand-in: they keep it for as long as they are loaded."""
 
 
 def _importing() -> tuple[Path, int] | None:
@@ -250,8 +249,12 @@ def standing_in(owns: Callable[[Path], bool], is_local: Callable[[str], bool], g
         for name in finder.names:
             if isinstance(sys.modules.get(name), _Module):
                 del sys.modules[name]
+            parent, _, last = name.rpartition(".")
+            # Importing `google.cloud` made it an attribute of the real `google`.
+            if parent in sys.modules and isinstance(vars(sys.modules[parent]).get(last), _Module):
+                delattr(sys.modules[parent], last)
 
 
 def stood_in(owns: Callable[[Path], bool]) -> tuple[str, ...]:
-    """The top-level modules that files of the project were loaded with stand-ins of, sorted."""
+    """The modules that files of the project were loaded with stand-ins of, sorted; their submodules are not listed."""
     return tuple(sorted(name for name, files in _stood.items() if any(owns(f) for f in files)))

@@ -67,7 +67,7 @@ class Loaded:
         return {c.callee.rpartition(".")[2]: c.certainty.name for c in self.calls(task).calls}
 
     def lock(self, environment: str, *wheels: LockedWheel) -> Lock:
-        flyte = self.wheels.make("flyte", "2.12.1", "flyte", "flyte.io", "flyte.remote", step=0)
+        flyte = self.wheels.make("flyte", "2.12.1", "flyte", "flyte.extras", "flyte.io", "flyte.remote", step=0)
         recipe = self.project.environments[environment].recipe
         return lock_of(recipe, [flyte, *wheels], environment=environment)
 
