@@ -162,7 +162,7 @@ def _file_line(change: Change[File]) -> str:
     ):
         same = before.size == after.size
         said.append("content" if same else _delta(before.size or 0, after.size or 0))
-    if before.mode is not None and after.mode is not None and before.mode != after.mode:
+    if before.kind == after.kind and before.mode is not None and after.mode is not None and before.mode != after.mode:
         said.append(f"mode {before.mode:04o} → {after.mode:04o}")
     if before.owner != after.owner:
         said.append(f"owner {before.owner} → {after.owner}")
@@ -243,7 +243,7 @@ def show_explanation(told: Explanation, out: Console) -> None:
     columns = (
         Column("  layer", shorten=lambda cell: cell if len(cell) <= 40 else cell[:39] + "…"),
         Column("state"),
-        Column("size", right=True),
+        Column("size", right=True, drop=2),
         Column("made of", right=True, drop=3),
     )
     rows = [
