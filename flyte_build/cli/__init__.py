@@ -18,19 +18,20 @@ def main(argv: list[str] | None = None) -> int:
 
     from ..errors import FlyteBuildError
     from .app import cli
-    from .console import renew
-    from .errors import show_bug, show_error, show_usage_error
 
-    renew()
     try:
         result = cli.main(args=argv, prog_name="flyte-build", standalone_mode=False)
         sys.stdout.flush()
     except FlyteBuildError as e:
+        from .errors import show_error
+
         show_error(e)
         return e.exit_code
     except click.exceptions.Exit as e:
         return e.exit_code
     except click.ClickException as e:
+        from .errors import show_usage_error
+
         show_usage_error(e)
         return e.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -41,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except Exception as e:
+        from .errors import show_bug
+
         show_bug(e)
         return 1
     return result if isinstance(result, int) else 0

@@ -15,12 +15,12 @@ from click.shell_completion import CompletionItem
 
 __all__ = [
     "complete_action",
+    "complete_arguments",
     "complete_environment",
     "complete_output",
     "complete_platform",
     "complete_run",
     "complete_task",
-    "task_flags",
 ]
 
 # Files that are read for one completion; a project may import itself without end.
@@ -29,12 +29,12 @@ _FILES = 50
 
 def complete_task(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The tasks of FILE, and of what it imports from its own folder."""
-    return _items({node.name: _summary(node) for node in _tasks(ctx.params.get("file"))}.items(), incomplete)
+    return _items({node.name: _summary(node) for node in _tasks(_file(ctx))}.items(), incomplete)
 
 
 def complete_environment(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The environments that FILE's text names."""
-    names = {name: "" for tree in _trees(ctx.params.get("file")) for name in _environments(tree)}
+    names = {name: "" for tree in _trees(_file(ctx)) for name in _environments(tree)}
     return _items(names.items(), incomplete)
 
 
@@ -80,17 +80,22 @@ def complete_action(ctx: click.Context, param: click.Parameter, incomplete: str)
     return _items([*tasks.items(), *((a.name, a.task) for a in actions)], incomplete)
 
 
-def task_flags(file: Path | None, task: str, incomplete: str) -> list[CompletionItem]:
-    """The options of one task's parameters."""
+def complete_arguments(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:
+    """The options of TASK's parameters."""
     flags: dict[str, str] = {}
-    for node in _tasks(file):
-        if node.name == task.rpartition(".")[2]:
+    for node in _tasks(_file(ctx)):
+        if node.name == str(ctx.params.get("task")).rpartition(".")[2]:
             for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
                 kind = ast.unparse(argument.annotation) if argument.annotation else ""
                 flags[f"--{argument.arg.replace('_', '-')}"] = kind
             flags["--help"] = "what the task takes"
             break
     return _items(flags.items(), incomplete)
+
+
+def _file(ctx: click.Context) -> Any:
+    """FILE: where an option still wants its value, click has not yet told the words apart."""
+    return ctx.params.get("file") or next((word for word in ctx.args if word.endswith(".py")), None)
 
 
 def _items(found: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:

@@ -8,23 +8,25 @@ from functools import cache
 
 from rich.console import Console
 
-__all__ = ["counted", "duration", "interactive", "renew", "room", "size", "stderr", "stdout", "wrapped"]
+__all__ = ["counted", "duration", "interactive", "room", "size", "stderr", "stdout", "wrapped"]
 
 
-@cache
 def stdout() -> Console:
-    return Console(highlight=False, soft_wrap=False)
+    return _console(False, _environment())
+
+
+def stderr() -> Console:
+    return _console(True, _environment())
+
+
+def _environment() -> tuple[str | None, ...]:
+    """What a console reads when it is made."""
+    return tuple(os.environ.get(name) for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS", "TERM"))
 
 
 @cache
-def stderr() -> Console:
-    return Console(stderr=True, highlight=False)
-
-
-def renew() -> None:
-    """Forget both consoles: the next command reads the environment (``NO_COLOR``, ``COLUMNS``) anew."""
-    stdout.cache_clear()
-    stderr.cache_clear()
+def _console(to_stderr: bool, _: tuple[str | None, ...]) -> Console:
+    return Console(stderr=to_stderr, highlight=False)
 
 
 def room(console: Console) -> int | None:

@@ -20,12 +20,14 @@ __all__ = ["Column", "print_table", "short_digest"]
 _GAP = 2
 # A note gets this much of a line before columns give way to it.
 _NOTE = 24
+# Columns that go before others' cells are cut short.
+_FILLER = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``drop``: 0 stays; of the others the highest goes first where there is no room. ``shorten`` makes a cell's
-    short form."""
+    """``drop``: 0 stays; of the others the highest goes first where there is no room, from 5 on before any cell is
+    cut short. ``shorten`` makes a cell's short form."""
 
     title: str
     right: bool = False
@@ -69,13 +71,15 @@ def print_table(
 def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> list[tuple[int, bool]]:
     """The columns to show, by their number, each with whether its cells are shortened."""
     shown = [(i, False) for i in range(len(columns))]
-    if width is None or _width(columns, rows, shown) <= width:
-        return shown
-    shown = [(i, columns[i].shorten is not None) for i in range(len(columns))]
-    for drop in sorted({c.drop for c in columns if c.drop}, reverse=True):
-        if _width(columns, rows, shown) <= width:
+    drops = sorted({c.drop for c in columns if c.drop}, reverse=True)
+    steps: list[int | None] = [*(d for d in drops if d >= _FILLER), None, *(d for d in drops if d < _FILLER)]
+    for step in steps:
+        if width is None or _width(columns, rows, shown) <= width:
             break
-        shown = [(i, short) for i, short in shown if columns[i].drop != drop]
+        if step is None:
+            shown = [(i, columns[i].shorten is not None) for i, _ in shown]
+        else:
+            shown = [(i, short) for i, short in shown if columns[i].drop != step]
     return shown
 
 

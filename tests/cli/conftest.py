@@ -10,7 +10,7 @@ import pytest
 
 from ..support.archive import Signer, serve
 from ..support.index import SimpleIndex
-from ..support.offline import FLYTE, Offline, forgotten, publish_base, workflow
+from ..support.offline import FLYTE, Offline, publish_base, workflow
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def offline(
     """Nothing is locked yet; ``flow.py`` has the environments ``low`` (package alpha) and ``top`` (alpha and beta)."""
     shutil.copytree(published, tmp_path / "www")
     (tmp_path / "wheels").mkdir()
-    with serve(tmp_path / "www") as archive, SimpleIndex(tmp_path / "wheels") as index, forgotten():
+    with serve(tmp_path / "www") as archive, SimpleIndex(tmp_path / "wheels") as index:
         made = Offline(tmp_path, index, archive, monkeypatch, capfd)
         made.configure(signer.keyring)
         made.publish("flyte", FLYTE)

@@ -12,8 +12,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +30,7 @@ from .archive import Deb, Server, Signer, publish
 from .index import SimpleIndex
 from .wheels import build_wheel
 
-__all__ = ["FLYTE", "Offline", "Ran", "publish_base", "workflow"]
+__all__ = ["FLYTE", "Offline", "Ran", "publish_base", "snapshot", "workflow"]
 
 FLYTE = importlib.metadata.version("flyte")
 _PYTHON = "#!/bin/sh\n# stands where an interpreter would\n"
@@ -212,14 +211,3 @@ def snapshot(folder: Path) -> Mapping[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file()
     }
-
-
-@contextmanager
-def forgotten() -> Iterator[None]:
-    """Nothing of the command's own state outlives a test."""
-    from flyte_build.cli.console import renew
-
-    try:
-        yield
-    finally:
-        renew()

@@ -117,11 +117,11 @@ def _show(images: list[BuiltImage], seconds: float, destination: Path | None) ->
     out = stdout()
     columns = (
         Column("environment"),
-        Column("platform", drop=0 if len({i.platform for i in images}) > 1 else 3),
+        Column("platform", drop=0 if len({i.platform for i in images}) > 1 else 6),
         Column("image", shorten=short_digest),
         Column("layers", right=True, drop=2),
         Column("size", right=True, drop=1),
-        Column(""),
+        Column("", shorten=lambda cell: cell.partition(" in ")[0]),
     )
     rows = []
     for i in images:

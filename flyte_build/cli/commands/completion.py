@@ -14,9 +14,9 @@ def completion(shell: str) -> None:
     """Print the completion script for SHELL.
 
     \b
-    bash: eval "$(flyte-build completion bash)"        in ~/.bashrc
-    zsh:  eval "$(flyte-build completion zsh)"         in ~/.zshrc
-    fish: flyte-build completion fish | source         in ~/.config/fish/config.fish
+    ~/.bashrc                   eval "$(flyte-build completion bash)"
+    ~/.zshrc                    eval "$(flyte-build completion zsh)"
+    ~/.config/fish/config.fish  flyte-build completion fish | source
     """
     from ..app import cli
 

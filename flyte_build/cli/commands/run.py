@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InputError, LoadError, RunError
-from ..completion import complete_run, complete_task, task_flags
+from ..completion import complete_arguments, complete_run, complete_task
 from ..options import json_option, opened, project_options, quiet_option
 
 if TYPE_CHECKING:
@@ -32,16 +32,21 @@ class _RunCommand(click.Command):
     """Completes a task's own options once TASK is there; before, as any command."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        task = ctx.params.get("task")
-        if task:
-            return task_flags(ctx.params.get("file"), task, incomplete)
+        if ctx.params.get("task"):
+            return complete_arguments(ctx, None, incomplete)
         return super().shell_complete(ctx, incomplete)
 
 
 @click.command(cls=_RunCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.argument("task", required=False, shell_complete=complete_task)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--ARG VALUE]...")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[--ARG VALUE]...",
+    shell_complete=complete_arguments,
+)
 @click.option("--locked", is_flag=True, help="Never write a lock: a project without one is an error.")
 @click.option("--no-network", is_flag=True, help="Tasks get no network but a loopback of their own.")
 @click.option(

@@ -37,7 +37,7 @@ def verify(as_json: bool, quiet: bool) -> None:
     """
     from ...errors import StoreError
     from ...store import Store
-    from ..console import size
+    from ..console import counted, size
     from ..progress import make_reporter
 
     report = Store().verify(make_reporter(quiet or as_json))
@@ -49,11 +49,11 @@ def verify(as_json: bool, quiet: bool) -> None:
             click.echo(str(finding))
     if not report.ok:
         raise StoreError(
-            f"{len(report.findings)} things in the store were damaged; they are moved aside or reported above",
+            f"found damage in the store: {counted(len(report.findings), 'finding')}, moved aside or reported above",
             hint="build again: what is missing is made anew",
         )
     if not quiet and not as_json:
-        click.echo(f"{report.files} files, {size(report.size)}: every one is what its name says")
+        click.echo(f"{counted(report.files, 'file')}, {size(report.size)}: every one is what its name says")
 
 
 @store.command()
@@ -70,11 +70,11 @@ def verify(as_json: bool, quiet: bool) -> None:
 def gc(keep_days: float, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Remove images, layers and artifacts that nothing has used lately. Waits for builds that are running."""
     from ...store import Store
-    from ..console import size
+    from ..console import counted, size
     from ..progress import make_reporter
 
     done = Store().gc(keep_days=keep_days, dry_run=dry_run, reporter=make_reporter(quiet or as_json))
     if as_json:
         click.echo(json.dumps({"schema": 1, "files": done.files, "bytes": done.freed, "dry_run": dry_run}))
     elif not quiet:
-        click.echo(f"{'would free' if dry_run else 'freed'} {size(done.freed)} in {done.files} files")
+        click.echo(f"{'would free' if dry_run else 'freed'} {size(done.freed)} in {counted(done.files, 'file')}")
