@@ -9,6 +9,7 @@ code belongs to the class, is documented in ``flyte-build --help``, and never ch
     │   ├── LockError            4  no lock, stale lock, a lock edited by hand or from a future schema
     │   ├── ResolutionError      5  the resolver found no solution
     │   ├── RefusedError         7  what was asked for cannot be made hermetic (law 9)
+    │   ├── CheckError          10  a task calls what its environment or image does not provide for
     │   └── InputError           2  wrong argument types, as click's own usage errors
     ├── FetchError             6  an artifact cannot be had, or is not what the lock says
     ├── ArtifactError          8  a wheel, .deb or file that is corrupt or hostile
@@ -17,7 +18,7 @@ code belongs to the class, is documented in ``flyte-build --help``, and never ch
     ├── RunError              12  the run ended, and not in success
     └── (anything else)        1  our bug: a traceback is shown and asks to be reported
 
-Exit code 10 is kept for ``plan --check``. 130 is an interrupt.
+13 is ``diff --exit-code``'s word for a difference, 130 an interrupt.
 
 The assembler does not import this module (it runs by itself); it raises its own
 ``flyte_build.assemble.errors.AssembleError``, which building turns into :class:`ArtifactError`.
@@ -29,6 +30,7 @@ from typing import ClassVar
 
 __all__ = [
     "ArtifactError",
+    "CheckError",
     "FetchError",
     "FlyteBuildError",
     "InputError",
@@ -93,6 +95,12 @@ class RefusedError(UserError):
     """What was asked for cannot be made hermetic; the message names the way out."""
 
     exit_code = 7
+
+
+class CheckError(UserError):
+    """A task calls what its environment or its image does not provide for: it would fail when it runs."""
+
+    exit_code = 10
 
 
 class FetchError(FlyteBuildError):

@@ -138,9 +138,14 @@ class Workspace:
         return made
 
 
-def open_workspace(file: Path, root: Path | None = None, lockfiles: Path | None = None) -> Workspace:
-    """Import the user's file and find its locks. Raises :class:`LoadError`."""
-    project = load(file, root)
+def open_workspace(
+    file: Path, root: Path | None = None, lockfiles: Path | None = None, *, stand_ins: bool = False
+) -> Workspace:
+    """Import the user's file and find its locks. Raises :class:`LoadError`.
+
+    With ``stand_ins``, what the tasks need and this machine has not does not stop it (``project.stand_ins`` names it).
+    """
+    project = load(file, root, stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
 
 

@@ -51,4 +51,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def entry() -> None:
     """The console script's entry point."""
-    raise SystemExit(main())
+    from .noop import answered
+
+    raise SystemExit(0 if answered(sys.argv[1:]) else main())

@@ -22,9 +22,10 @@ Exit codes:
   7  refused: cannot be made hermetic (the message names the way out)
   8  a corrupt wheel, Debian package or file
   9  the store cannot be read or written (no space, no permission)
-  10 kept for `plan --check`
+  10 a task calls what its environment or image does not provide for
   11 this machine cannot isolate a task
   12 the run did not succeed
+  13 `diff --exit-code`: there are differences
   130 interrupted
 
 \b
@@ -56,6 +57,7 @@ class LazyGroup(click.Group):
     lazy = (
         ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
+        ("diff", "diff", "Show the differences between any two of: locks, environments, derivations, images."),
         ("build", "build", "Build the images that no cache holds."),
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),

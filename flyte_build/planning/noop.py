@@ -97,14 +97,7 @@ def whole_environment(volatile: bool = True) -> str:
 def interpreter_state() -> list[Any]:
     """The Python that runs: version, place, options and search path."""
     flags = sys.flags
-    return [sys.version, sys.executable, sys.prefix, list(flags), _search_path(), list(os.uname()), os.getuid()]
-
-
-def _search_path() -> list[str]:
-    """``sys.path`` without the script's own folder, which the console script and ``-m`` do not agree on."""
-    return [
-        p for p in sys.path if p and os.path.isdir(p) and not os.path.samefile(p, os.path.dirname(sys.argv[0]) or ".")
-    ]
+    return [sys.version, sys.executable, sys.prefix, list(flags), list(sys.path), list(os.uname()), os.getuid()]
 
 
 def key_of(command: str, arguments: list[str]) -> str:

@@ -69,6 +69,7 @@ class Recording:
         self.root = os.path.realpath(root) + os.sep
         self.unrepeatable: str | None = None
         self._began = time.time()
+        self._interpreter = noop.interpreter_state()  # as the next process will find it, before the user's root
         self._thread = threading.get_ident()
         self._installed = _installation()
         self._opened: set[str] = set()
@@ -152,6 +153,11 @@ class Recording:
                 return
             self.refuse(f"{caller.f_code.co_filename}:{caller.f_lineno} asks {module}.{name}")
 
+    def is_users(self, path: Any) -> bool:
+        """Whether an opened file is one of the user's own modules."""
+        name = _path(path)
+        return name is not None and name.endswith((".py", ".pyc")) and self._users(name)
+
     def _users(self, filename: str) -> bool:
         return os.path.realpath(filename).startswith(self.root) and not self._is_installed(filename)
 
@@ -188,7 +194,7 @@ class Recording:
         return {
             "schema": noop.SCHEMA,
             "key": key,
-            "interpreter": noop.interpreter_state(),
+            "interpreter": self._interpreter,
             "environment": {n: noop.environment_state(n) for n in sorted(self._variables)},
             "whole_environment": [[v, noop.whole_environment(v)] for v in sorted(self._iterated)],
             "files": dict(sorted(files.items())),

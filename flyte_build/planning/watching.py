@@ -35,6 +35,9 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "open":
         recorder.opened(*arguments[:3])
+        # Only the user's own code is watched for clocks, and profiling the SDK's import would double its time.
+        if sys.getprofile() is None and recorder.is_users(arguments[0]):
+            sys.setprofile(recorder.called)
     elif event in _LISTINGS:
         recorder.listed(arguments[0] if arguments else ".")
     elif event == "subprocess.Popen" and list(arguments[1]) == _TOPLEVEL:
@@ -57,15 +60,17 @@ def recording(root: Path) -> Iterator[Recording]:
         _watch_environment(recorder, undo)
         for name in ("stat", "lstat", "access", "readlink"):
             _wrap(os, name, recorder, undo)
-        previous = sys.getprofile()
-        if previous is None:
-            sys.setprofile(recorder.called)
-            undo.callback(sys.setprofile, None)
+        undo.callback(_unprofile, recorder)
         _active = recorder
         try:
             yield recorder
         finally:
             _active = None
+
+
+def _unprofile(recorder: Recording) -> None:
+    if sys.getprofile() == recorder.called:
+        sys.setprofile(None)
 
 
 def _wrap(module: Any, name: str, recorder: Recording, undo: contextlib.ExitStack) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..options import env_option, file_argument, json_option, opened, platform_option, project_options, task_argument
+from ..noop import question
+from ..options import env_option, file_argument, json_option, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +23,30 @@ __all__ = ["plan", "show"]
 @file_argument
 @task_argument
 @env_option
+@click.option("--all", "every", is_flag=True, help="Plan every environment of FILE, as without TASK.")
 @platform_option
 @click.option("--layers", is_flag=True, help="List every layer of every image.")
+@click.option(
+    "--explain",
+    is_flag=False,
+    flag_value="",
+    metavar="[ENV]",
+    help="Say what makes each image (or ENV's) another one than was built before.",
+)
+@click.option("--check", "checked", is_flag=True, help="Exit 10 when a call would fail, 4 when a lock is stale.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "github"]),
+    default="text",
+    help="With --check: how findings are printed; `github` makes annotations.",
+)
+@click.option(
+    "--graph",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw the plan: FILE.svg, or FILE.html with search.",
+)
 @click.option("--locked", is_flag=True, help="Never write a lock (plan never does; accepted for scripts).")
 @project_options
 @json_option
@@ -31,8 +54,13 @@ def plan(
     file: Path,
     task: str | None,
     env: tuple[str, ...],
+    every: bool,
     platform: str | None,
     layers: bool,
+    explain: str | None,
+    checked: bool,
+    form: str,
+    graph: Path | None,
     locked: bool,
     root: Path | None,
     lockfiles: Path | None,
@@ -41,22 +69,37 @@ def plan(
     """Show the images that TASK needs, or all environments of FILE: cached or to build, and why.
 
     Only environments that the task's environment reaches through `depends_on` are planned. Nothing is
-    fetched or built. The JSON schema is documented in docs/plan-json.md.
+    fetched or built. Two rules are checked: a task that calls a task of another environment needs that
+    environment in `depends_on`, and what the called task's module imports in its own image. The JSON schema is
+    documented in docs/plan-json.md, the checks in docs/checks.md.
 
     \b
     flyte-build plan examples/af2/main.py main
     flyte-build plan main.py --env fold_env --layers
+    flyte-build plan main.py --explain
+    flyte-build plan main.py --check --format github
+    flyte-build plan main.py --graph plan.html
     """
-    from ...pipeline import plan_images
-    from ...store import Store
+    if every and (task or env):
+        raise click.UsageError("--all is every environment of FILE: give no TASK and no --env with it.")
+    from ...planning.watching import recording
 
-    workspace = opened(file, root, lockfiles)
-    environments = workspace.select(task, env)
-    made = plan_images(workspace, environments, Store(), platform)
-    if as_json:
-        click.echo(json.dumps(made.to_json(), indent=2))
-    else:
-        show(made, every_layer=layers)
+    # All that the answer depends on is watched, from the first import of the SDK on, so that the same question can be
+    # answered from the record as long as nothing of it has changed (see `flyte_build.planning.noop`).
+    with recording(root or file.absolute().parent) as record:
+        from ..console import stdout
+        from ..planned import Asked, answer
+
+        asked = Asked(file, task, env, platform, layers, explain, checked, form, graph, root, lockfiles, as_json)
+        with stdout().capture() as printed:
+            problem = answer(asked)
+    text = printed.get()
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    if problem is not None:
+        raise problem
+    if graph is None:
+        record.save(question(sys.argv[1:]), {"stdout": text})
 
 
 def show(made: Plan, *, every_layer: bool = False, to_stderr: bool = False) -> None:
@@ -70,10 +113,10 @@ def show(made: Plan, *, every_layer: bool = False, to_stderr: bool = False) -> N
     columns = (
         Column("environment"),
         Column("platform", drop=0 if len({i.platform for i in made.images}) > 1 else 6),
-        Column("derivation", drop=5, shorten=lambda cell: cell[7:19]),
+        Column("derivation", drop=4, shorten=lambda cell: cell[7:19]),
         Column("state"),
         Column("new layers", right=True, drop=1),
-        Column("shared", right=True, drop=4),
+        Column("shared", right=True, drop=3),
         Column("to fetch", right=True, drop=2),
     )
     rows = []

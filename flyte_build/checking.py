@@ -1,0 +1,69 @@
+"""The planner's checks, run on a workspace: joins loading, locks, the wheels' contents and the rules.
+
+Errors are certain: the run would fail. So ``build`` and ``run`` refuse them before anything is fetched or built.
+No rule of its own (see ``planning/checks``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .errors import CheckError
+from .locators import project_locator
+from .locking.lock import Lock
+from .locking.lockfile import read
+from .planning.checks import Contents, Finding, check
+from .reporting import Reporter
+from .sdk import Environment, load_module
+from .store import Store
+from .workspace import Workspace, host_platform
+
+__all__ = ["check_workspace", "refuse"]
+
+
+def check_workspace(
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    *,
+    platform: str | None = None,
+    online: bool = True,
+    reporter: Reporter | None = None,
+) -> list[Finding]:
+    """What is wrong with the calls of these environments' tasks. ``platform``: one of theirs (default: this machine's).
+
+    With ``online`` the file lists of wheels that are not in the store are read from where configuration says; without,
+    what they would tell stays a note. Environments without a readable lock are judged as far as that goes.
+    """
+    project = workspace.project
+    locks: dict[str, Lock] = {}
+    for environment in project.environments.values():
+        lock = read(workspace.lockfiles, environment.name)
+        if lock is not None:
+            locks[environment.name] = lock
+    chosen = platform if platform not in (None, "all") else _platform(environments)
+    recipes = {e.name: e.recipe for e in project.environments.values() if not isinstance(e.wish, Exception)}
+    locator = project_locator(recipes, locks, project.root) if online else None
+    contents = Contents(store.root, store, locator, reporter)
+    assert chosen is not None
+    return check(project, environments, locks, chosen, contents, load=lambda name: load_module(project, name))
+
+
+def _platform(environments: Sequence[Environment]) -> str:
+    """This machine's where the images have it, else the first that they have."""
+    here = host_platform()
+    known = [p for e in environments if not isinstance(e.wish, Exception) for p in e.recipe.platforms]
+    return here if here in known or not known else known[0]
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """Raises :class:`CheckError` when one of them is an error."""
+    errors = [f for f in findings if f.severity == "error"]
+    if not errors:
+        return
+    lines = [f"{f.file}:{f.line}: {f.message}" if f.line else f"{f.file}: {f.message}" for f in errors]
+    hints = list(dict.fromkeys(f.hint for f in errors if f.hint))
+    raise CheckError(
+        lines[0] if len(lines) == 1 else f"{len(lines)} calls would fail:\n" + "\n".join(f"  {x}" for x in lines),
+        hint=hints[0] if len(hints) == 1 else "\n".join(f"- {h}" for h in hints) if hints else None,
+    )
