@@ -81,12 +81,12 @@ Make = Callable[..., Loaded]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """Write files (``a__b`` is ``a/b.py``), load the last one with stand-ins."""
+    """Write files (``a__b`` is ``a/b.py``, ``a__init`` a package's), load the last one with stand-ins."""
 
     def build(*, python: tuple[int, int] | None = None, **files: str) -> Loaded:
         path = tmp_path
         for name, text in files.items():
-            path = tmp_path / (name.replace("__", "/").replace("/init/", "/__init__") + ".py")
+            path = tmp_path / (name.replace("__", "/") + ".py")
             path = path.with_name("__init__.py") if path.stem == "init" else path
             path.parent.mkdir(parents=True, exist_ok=True)
             body = textwrap.dedent(text)

@@ -146,7 +146,7 @@ def test_constraint_2_for_a_dependency_of_a_dependency_names_it(make: Make) -> N
 def test_constraint_2_through_the_projects_own_modules(make: Make) -> None:
     lib = "from . import inner\n"
     made = make(
-        lib____init__=lib,
+        lib__init=lib,
         lib__inner="import Bio\n",
         low=CALLEE.format(module="lib"),
         main=CALLER.format(depends="low"),
