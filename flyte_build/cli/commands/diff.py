@@ -46,13 +46,16 @@ def diff(
     \b
     A and B are any two of:
       PATH.json       a lock file
-      REV:PATH.json   a lock file at a git revision (HEAD~1, main, a tag; nothing before the colon: as staged)
-      FILE.py::ENV    an environment, as FILE and its lock say it now, built or not
+      REV:PATH.json   a lock file at a git revision (HEAD~1, main, a tag;
+                      nothing before the colon: as staged)
+      FILE.py::ENV    an environment, as FILE and its lock say it now
       store:ENV       the image that was last built here for ENV
       ENV             FILE::ENV where --file is given, else store:ENV
-      sha256:HEX      an image built here, by derivation or manifest; the beginning is enough (12 digits go without
-                      `sha256:`, as `plan` prints them)
-      oci:DIR[:REF]   an image of an OCI layout: a name in it, an environment of ours, or sha256:HEX
+      sha256:HEX      an image built here, by derivation or manifest; the
+                      beginning is enough (12 digits go without `sha256:`, as
+                      `plan` prints them)
+      oci:DIR[:REF]   an image of an OCI layout: a name in it, an environment
+                      of ours, or sha256:HEX
 
     They are compared in what both of them tell: a lock knows no files, an image of somebody else no wheel's hash.
     What could not be compared is listed as not known. Nothing is fetched, built or written. The JSON schema is
