@@ -14,9 +14,7 @@ A bare HEX has 12 digits or more, as ``plan`` prints. Nothing is fetched, built 
 from __future__ import annotations
 
 import re
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +108,9 @@ def read_subjects(before: Subject, after: Subject, context: Context) -> tuple[Co
     files = [Path(s.place).absolute() for s in (before, after) if s.kind == "environment"]
     if len(set(files)) < 2:
         return read_subject(before, context), read_subject(after, context)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
         other = apart.submit(read_subject, before, context)
         return other.result(), read_subject(after, context)

@@ -37,12 +37,8 @@ def printed(before: Contents, after: Contents, *, every_file: bool = False, widt
 
 
 def run(built: Built, *arguments: str) -> Result:
-    renew()
-    result = CliRunner().invoke(
-        diff, ["--platform", "linux/amd64", *arguments], env={"FLYTE_BUILD_CACHE": str(built.store.root)}
-    )
-    renew()
-    return result
+    environment = {"FLYTE_BUILD_CACHE": str(built.store.root)}
+    return CliRunner().invoke(diff, ["--platform", "linux/amd64", *arguments], env=environment)
 
 
 # -- the command -----------------------------------------------------------------------------------

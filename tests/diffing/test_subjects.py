@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,16 +26,6 @@ __all__ = ["filled"]
 
 FILE = Path("main.py")
 HEX = "ab" * 32
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports() -> Iterator[None]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if "site-packages" not in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 # -- grammar ---------------------------------------------------------------------------------------
