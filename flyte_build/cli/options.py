@@ -25,6 +25,7 @@ __all__ = [
     "project_options",
     "quiet_option",
     "task_argument",
+    "unchecked_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,6 +43,10 @@ platform_option = click.option(
     metavar="OS/ARCH",
     shell_complete=complete_platform,
     help="Work on this platform, or `all` (default: this machine's).",
+)
+
+unchecked_option = click.option(
+    "--no-check", "unchecked", is_flag=True, help="Go on although a call would fail (see `plan --check`)."
 )
 
 output_option = click.option(
@@ -80,8 +85,17 @@ def project_options(f: F) -> F:
 
 
 def opened(file: Path, root: Path | None, lockfiles: Path | None) -> Workspace:
-    """The user's file, imported. What it prints meanwhile goes to standard error: standard output holds results."""
+    """The user's file, imported. What it prints meanwhile goes to standard error: standard output holds results.
+
+    The tasks' dependencies need not be installed here: they are in the images, and stood in for until then.
+    """
     from ..workspace import open_workspace
 
     with contextlib.redirect_stdout(sys.stderr):
-        return open_workspace(file, root, lockfiles)
+        workspace = open_workspace(file, root, lockfiles, stand_ins=True)
+    missing = workspace.project.stand_ins
+    if missing:
+        from .console import stderr
+
+        stderr().print(f"not installed here, and stood in for: {', '.join(missing)}", style="dim", soft_wrap=True)
+    return workspace

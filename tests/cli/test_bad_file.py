@@ -52,14 +52,6 @@ def test_a_file_that_does_not_import(offline: Offline, text: str, first: str, fr
         assert len(said.splitlines()) < 15
 
 
-def test_a_module_that_is_not_installed_here(offline: Offline) -> None:
-    offline.write("import nowhere_to_be_found\n", "bad.py")
-    said = offline.refused(3, "plan", "bad.py")
-    assert "bad.py:1: bad.py does not import: ModuleNotFoundError: No module named 'nowhere_to_be_found'" in said
-    assert "hint: " in said
-    assert "install `nowhere_to_be_found` here too, or import it inside the task that uses it" in said
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -20,6 +20,7 @@ from ..options import (
     project_options,
     quiet_option,
     task_argument,
+    unchecked_option,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = ["build"]
 @output_option
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors).")
 @click.option("--locked", is_flag=True, help="Never write a lock (build never does; accepted for scripts).")
+@unchecked_option
 @project_options
 @json_option
 @quiet_option
@@ -47,6 +49,7 @@ def build(
     output: str | None,
     jobs: int | None,
     locked: bool,
+    unchecked: bool,
     root: Path | None,
     lockfiles: Path | None,
     as_json: bool,
@@ -55,12 +58,13 @@ def build(
     """Build the images that TASK needs, or all of FILE's, unless the store has them.
 
     Artifacts are fetched by hash, in parallel, and an interrupted download goes on where it stopped. No
-    Docker, no root, no network but for the artifacts.
+    Docker, no root, no network but for the artifacts. A call that would fail is refused first.
 
     \b
     flyte-build build examples/af2/main.py
     flyte-build build main.py --env msa_env --output oci:./msa
     """
+    from ...checking import check_workspace, refuse
     from ...pipeline import build_plan, plan_images
     from ...store import Store
     from ..progress import make_reporter
@@ -74,7 +78,10 @@ def build(
     made = plan_images(workspace, environments, store, platform)
     if not as_json and not quiet:
         show(made, to_stderr=True)
-    built = build_plan(workspace, made, store, make_reporter(quiet or as_json), jobs)
+    reporter = make_reporter(quiet or as_json)
+    if not unchecked:
+        refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
+    built = build_plan(workspace, made, store, reporter, jobs)
     if destination is not None:
         from ...export import export_layout
 

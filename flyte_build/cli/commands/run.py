@@ -15,7 +15,7 @@ import click
 
 from ...errors import InputError, LoadError, RunError
 from ..completion import complete_arguments, complete_run, complete_task
-from ..options import json_option, opened, project_options, quiet_option
+from ..options import json_option, opened, project_options, quiet_option, unchecked_option
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -57,6 +57,7 @@ class _RunCommand(click.Command):
 )
 @click.option("--name", metavar="NAME", help="The new run's name (default: made from the time).")
 @click.option("--overwrite-cache", is_flag=True, help="Compute cached tasks again and keep the new results.")
+@unchecked_option
 @project_options
 @json_option
 @quiet_option
@@ -69,6 +70,7 @@ def run(
     resume: str | None,
     name: str | None,
     overwrite_cache: bool,
+    unchecked: bool,
     root: Path | None,
     lockfiles: Path | None,
     as_json: bool,
@@ -112,7 +114,7 @@ def run(
             "arguments": list(arguments),
         },
     )
-    result = _run(workspace, chosen, given, options, locked=locked, as_json=as_json, quiet=quiet)
+    result = _run(workspace, chosen, given, options, locked=locked, unchecked=unchecked, as_json=as_json, quiet=quiet)
     (_print_json if as_json else _print)(result)
     _raise_for(result)
 
@@ -185,9 +187,11 @@ def _run(
     options: RunOptions,
     *,
     locked: bool,
+    unchecked: bool,
     as_json: bool,
     quiet: bool,
 ) -> RunResult:
+    from ...checking import check_workspace, refuse
     from ...pipeline import build_plan, ensure_locked, plan_images
     from ...running import run_task
     from ...store import Store
@@ -207,6 +211,8 @@ def _run(
         show(plan, to_stderr=True)
     # What this machine refuses, it refuses before images were downloaded for it.
     engine = choose(network=options.network)
+    if not unchecked:
+        refuse(check_workspace(workspace, environments, store, reporter=reporter))
     images = build_plan(workspace, plan, store, reporter)
     views: list[RunView] = []
 
