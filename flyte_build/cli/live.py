@@ -57,7 +57,9 @@ def action_tree(records: Iterable[ActionRecord], title: str) -> Tree:
 
 def _text(markup: str) -> Text:
     """One line whatever it holds: cut at the terminal's edge, for a tree of changing height cannot be drawn over."""
-    return Text.from_markup(markup, overflow="ellipsis", end="")
+    text = Text.from_markup(markup, overflow="ellipsis")
+    text.no_wrap = True
+    return text
 
 
 def _done(records: Sequence[ActionRecord]) -> str:

@@ -25,32 +25,51 @@ from rich.table import Column
 from rich.text import Text
 
 from ..reporting import Progress, Reporter
-from .console import duration, interactive, size, stderr
+from .console import duration, interactive, room, size, stderr, wrapped
 from .errors import say
 
 __all__ = ["make_reporter"]
+
+# Columns that `123.4/567.8 MB`, and `12.3 MB/s` with the time that is left, take.
+_AMOUNT, _SPEED_AND_TIME = 14, 17
 
 
 class _Amount(ProgressColumn):
     """Bytes or items done, as the work was opened."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, table_column: Column) -> None:
+        super().__init__(table_column)
         self.bytes, self.items = DownloadColumn(), MofNCompleteColumn()
 
     def render(self, task: Task) -> Text:
         if task.total is None:
-            return Text(size(int(task.completed)) if task.fields.get("unit") == "bytes" else f"{int(task.completed)}")
+            done = int(task.completed)
+            return Text((size(done) if task.fields.get("unit") == "bytes" else str(done)) if done else "")
         return self.bytes.render(task) if task.fields.get("unit") == "bytes" else self.items.render(task)
 
 
 class _Speed(ProgressColumn):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, table_column: Column) -> None:
+        super().__init__(table_column)
         self.speed = TransferSpeedColumn()
 
     def render(self, task: Task) -> Text:
         return self.speed.render(task) if task.fields.get("unit") == "bytes" else Text("")
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """What of a piece of work is shown on a terminal of ``width``; a long title gives way, numbers never."""
+    roomy = width >= 70
+    bar = 30 if width >= 100 else 12
+    taken = 1 + bar + _AMOUNT + (_SPEED_AND_TIME if roomy else 0) + 4
+    title = Column(no_wrap=True, overflow="ellipsis", max_width=max(width - taken, 10))
+    columns: list[ProgressColumn] = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", table_column=title),
+        BarColumn(bar_width=bar),
+        _Amount(Column(no_wrap=True)),
+    ]
+    return [*columns, _Speed(Column(no_wrap=True)), TimeRemainingColumn(compact=True)] if roomy else columns
 
 
 class _Bar:
@@ -74,7 +93,7 @@ class _Said:
 
     def note(self, message: str) -> None:
         if not self._quiet:
-            stderr().print(f"[dim]{escape(message)}[/]", soft_wrap=True)
+            stderr().print(f"[dim]{escape(wrapped(message, room(stderr())))}[/]", soft_wrap=True)
 
     def warn(self, message: str) -> None:
         with self._lock:
@@ -96,16 +115,7 @@ class TerminalReporter(_Said):
     def _start(self) -> Bars:
         with self._mutex:
             if self._bars is None:
-                self._bars = Bars(
-                    SpinnerColumn(),
-                    TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-                    BarColumn(bar_width=max(8, min(30, stderr().width - 60))),
-                    _Amount(),
-                    _Speed(),
-                    TimeRemainingColumn(),
-                    console=stderr(),
-                    transient=True,
-                )
+                self._bars = Bars(*_columns(stderr().width), console=stderr(), transient=True)
                 self._bars.start()
             self._open += 1
             return self._bars
@@ -131,7 +141,7 @@ class TerminalReporter(_Said):
         if not self._quiet and time.monotonic() - started > 0.5:
             amount = f" {size(int(done))}" if unit == "bytes" and done else ""
             took = duration(time.monotonic() - started)
-            stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {took}[/]", soft_wrap=True)
+            stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {took}[/]")
 
 
 class _Count:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["logs", "runs"]
 
+# Columns where nobody counts them.
+_WHOLE = 100_000
+
 
 @click.command()
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
@@ -96,11 +99,11 @@ def logs(run: str, action: str | None, tree: bool) -> None:
 
     found = read_run(runs_dir(), run)
     if tree:
-        from ..console import stdout
+        from ..console import room, stdout
         from ..live import action_tree
 
         out = stdout()
-        out.print(action_tree(found.actions, f"{found.name} {found.task}"), soft_wrap=not out.is_terminal)
+        out.print(action_tree(found.actions, f"{found.name} {found.task}"), width=room(out) or _WHOLE, crop=False)
         return
     several = find_logs(found, action)
     for record, log in several:
