@@ -122,7 +122,7 @@ def _files(out: Console, title: str, changes: Sequence[Change[File]] | None, eve
     ordered = sorted(told, key=lambda c: (_ORDER.index(c.kind), c.name))
     shown = ordered if every or len(ordered) <= _PATHS + 1 else ordered[:_PATHS]
     for change in shown:
-        _row(out, change.kind, _file_line(change))
+        _path(out, change)
     if len(shown) < len(ordered):
         _print(out, f"  [dim]and {len(ordered) - len(shown)} more: --files lists them, --json has all[/]")
 
@@ -141,6 +141,11 @@ def _worth_telling(changes: Sequence[Change[File]]) -> list[Change[File]]:
 def _kind(change: Change[File]) -> str:
     file = change.after or change.before
     return file.kind if file is not None else ""
+
+
+def _path(out: Console, change: Change[File]) -> None:
+    """One line, however long: a path is there to be copied."""
+    _print(out, f"  [{_STYLES[change.kind]}]{escape(_file_line(change))}[/]")
 
 
 def _file_line(change: Change[File]) -> str:
@@ -267,7 +272,7 @@ def _changed(out: Console, found: Difference) -> None:
         _row(out, setting.kind, change_line(setting))
     copied = found.copied or ()
     for file in copied[:_PATHS]:
-        _row(out, file.kind, _file_line(file))
+        _path(out, file)
     if len(copied) > _PATHS:
         _print(out, f"  [dim]and {len(copied) - _PATHS} more copied files: --json has all[/]")
     for before, after in found.layers.retitled if found.layers is not None else ():

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,13 @@ def version(folder: Path, environment: str, package: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Changed:
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     need("git")
     folder = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "examples/af2", folder / "af2", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "lockfiles", folder / "lockfiles")
-    store = Store(tmp_path_factory.mktemp("cache"))
+    cache = tmp_path_factory.mktemp("cache")
+    store = Store(cache)
     repository = Repository(folder)
     main = str(folder / "af2/main.py")
     built = json.loads(flyte_build(store, "build", main, "--json"))
@@ -86,7 +88,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Changed:
     flyte_build(store, "lock", main, "--quiet")
     new = version(folder / "lockfiles", "fold_env", "ruff")
     assert new != old
-    return Changed(repository, store, old, new, {i["environment"]: i["digest"] for i in built["images"]})
+    yield Changed(repository, store, old, new, {i["environment"]: i["digest"] for i in built["images"]})
+    shutil.rmtree(cache, ignore_errors=True)
 
 
 def versions(found: Difference) -> list[tuple[str, str | None, str | None]]:
