@@ -142,8 +142,8 @@ def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from .planning.checks.statements import guarded_lines
     from .planning.checks.sources import Sources
+    from .planning.checks.statements import guarded_lines
     from .standins import standing_in
 
     sources = Sources(root, map(Path, sys.path))

@@ -14,7 +14,9 @@ from flyte_build.errors import LoadError
 from flyte_build.sdk import Project, load, root_action
 from flyte_build.standins import is_stand_in, stand_ins_in
 
-PREAMBLE = "import flyte\nenv = flyte.TaskEnvironment('env', image=flyte.Image.from_debian_base(python_version=(3, 11)))\n"
+PREAMBLE = (
+    "import flyte\nenv = flyte.TaskEnvironment('env', image=flyte.Image.from_debian_base(python_version=(3, 11)))\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -47,27 +49,54 @@ USES = [
     "import nope_a.b.c as c\nX = c.d",
     "from nope_a import b, c\nfrom nope_a.d import E",
     "from nope_a import *",
-    "import nope_a\nclass A(nope_a.nn.Module):\n    def __init__(self):\n        super().__init__(1, x=2)\n        self.l = self.unknown(3)\nX = A()",
+    (
+        "import nope_a\nclass A(nope_a.nn.Module):\n    def __init__(self):\n"
+        "        super().__init__(1, x=2)\n        self.l = self.unknown(3)\nX = A()"
+    ),
     "import abc, nope_a\nclass A(nope_a.Base, abc.ABC):\n    pass",
     "import typing, nope_a\nT = typing.TypeVar('T')\nclass A(nope_a.Base, typing.Generic[T]):\n    pass\nX = A[int]",
     "import nope_a\nclass A(nope_a.Dataset[int]):\n    pass",
     "import nope_a\nclass A(nope_a.Base, flag=True):\n    pass",
-    "import nope_a\nclass MyError(nope_a.BaseError):\n    pass\ntry:\n    raise MyError('x')\nexcept nope_a.BaseError:\n    pass",
+    (
+        "import nope_a\nclass MyError(nope_a.BaseError):\n    pass\ntry:\n    raise MyError('x')\n"
+        "except nope_a.BaseError:\n    pass"
+    ),
     "import nope_a\n@nope_a.jit\ndef f(x):\n    return x + 1\nassert f(1) == 2",
     "import nope_a\n@nope_a.jit(nopython=True)\ndef f(x):\n    return x + 1\nassert f(1) == 2",
     "import nope_a\n@nope_a.register('x', y=2)\nclass A:\n    z = 3\nassert A.z == 3",
-    "import nope_a\nX = (nope_a.pi * 2 + 1) / nope_a.e ** -2 | nope_a.FLAG & 3\nY = 2 * nope_a.pi - nope_a.array([1])[0]",
-    "import nope_a\nX: nope_a.Array | None = None\ndef f(x: 'nope_a.T', y: nope_a.A[int, nope_a.B] = None) -> list[nope_a.C]: ...",
-    "import typing, nope_a\nX = typing.Optional[nope_a.T]\nY = typing.Annotated[nope_a.T, 1]\nZ = typing.Callable[[nope_a.T], nope_a.U]",
+    (
+        "import nope_a\nX = (nope_a.pi * 2 + 1) / nope_a.e ** -2 | nope_a.FLAG & 3\n"
+        "Y = 2 * nope_a.pi - nope_a.array([1])[0]"
+    ),
+    (
+        "import nope_a\nX: nope_a.Array | None = None\n"
+        "def f(x: 'nope_a.T', y: nope_a.A[int, nope_a.B] = None) -> list[nope_a.C]: ..."
+    ),
+    (
+        "import typing, nope_a\nX = typing.Optional[nope_a.T]\nY = typing.Annotated[nope_a.T, 1]\n"
+        "Z = typing.Callable[[nope_a.T], nope_a.U]"
+    ),
     "import nope_a\nwith nope_a.no_grad() as g, nope_a.lock:\n    X = g",
-    "import nope_a\nfor _ in nope_a.things():\n    raise AssertionError\nassert len(nope_a.x) == 0 and 1 not in nope_a.x",
-    "import nope_a\nX = 1 if nope_a.version > '2' else 2\nY = {nope_a.k: 1}[nope_a.k]\nZ = [1, 2][nope_a.i], int(nope_a.i), float(nope_a.f)",
+    (
+        "import nope_a\nfor _ in nope_a.things():\n    raise AssertionError\n"
+        "assert len(nope_a.x) == 0 and 1 not in nope_a.x"
+    ),
+    (
+        "import nope_a\nX = 1 if nope_a.version > '2' else 2\nY = {nope_a.k: 1}[nope_a.k]\n"
+        "Z = [1, 2][nope_a.i], int(nope_a.i), float(nope_a.f)"
+    ),
     "import nope_a\nassert nope_a.__version__ == '0'\nassert 'nope_a.x' in repr(nope_a.x) and f'{nope_a.x}'",
     "import nope_a\nnope_a.options.mode = 'x'\nnope_a.options['y'] = 1\nassert nope_a.options.mode == 'x'",
-    "import dataclasses, nope_a\n@dataclasses.dataclass\nclass A:\n    x: nope_a.T\n    y: nope_a.T = nope_a.default\nX = A(1)",
+    (
+        "import dataclasses, nope_a\n@dataclasses.dataclass\nclass A:\n    x: nope_a.T\n"
+        "    y: nope_a.T = nope_a.default\nX = A(1)"
+    ),
     "import pydantic, nope_a\nclass A(pydantic.BaseModel):\n    x: nope_a.T\nX = A(x=1)",
     "import enum, nope_a\nclass A(enum.Enum):\n    X = nope_a.x\n    Y = nope_a.y\nassert A.X is not A.Y",
-    "import functools, nope_a\n@functools.singledispatch\ndef f(x): ...\n@f.register(nope_a.T)\ndef _(x): ...\nassert not isinstance(1, nope_a.T)",
+    (
+        "import functools, nope_a\n@functools.singledispatch\ndef f(x): ...\n"
+        "@f.register(nope_a.T)\ndef _(x): ...\nassert not isinstance(1, nope_a.T)"
+    ),
     "import importlib\nX = importlib.import_module('nope_a.b').c",
     "def late():\n    import nope_a\n    return nope_a.x\nX = late()",
 ]
@@ -149,7 +178,9 @@ def test_libraries_are_told_the_truth(read: Callable[..., Project], tmp_path: Pa
     """An installed library that asks what is installed must not take a stand-in for it."""
     library = tmp_path / "site-packages"
     library.mkdir()
-    (library / "asking_lib.py").write_text("try:\n    import nope_a\n    HAS = True\nexcept ImportError:\n    HAS = False\n")
+    (library / "asking_lib.py").write_text(
+        "try:\n    import nope_a\n    HAS = True\nexcept ImportError:\n    HAS = False\n"
+    )
     sys.path.append(str(library))
     made = read("import asking_lib\n")
     assert sys.modules["asking_lib"].HAS is False

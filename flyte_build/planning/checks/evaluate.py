@@ -18,6 +18,7 @@ from .frames import Frame
 from .objects import Objects
 from .scopes import Binding, parameters
 from .sources import Sources
+from .texts import texts_of
 from .values import EXTERNAL, Bag, Instance, Local, Partial, Super, Values, unique
 
 __all__ = ["Evaluator", "Frame"]
@@ -72,7 +73,7 @@ class Evaluator(Objects):
             case ast.Call():
                 return self._call(node, frame)
             case ast.Subscript():
-                return self._each(self.evaluate(node.value, frame), lambda x: self._item(x, node.slice))
+                return self._each(self.evaluate(node.value, frame), lambda x: self._item(x, node.slice, frame))
             case ast.Await() | ast.Starred() | ast.NamedExpr() | ast.YieldFrom():
                 return self.evaluate(node.value, frame)
             case ast.IfExp():
@@ -112,7 +113,7 @@ class Evaluator(Objects):
                 # Unpacking takes a pair apart as well.
                 out += [x for y in value.values for x in ([y, *self.elements((y,))] if isinstance(y, Bag) else [y])]
             elif isinstance(value, dict):
-                out += [] if value is sys.modules or len(value) > _LARGE else list(value.values())
+                out += [] if value is sys.modules or len(value) > _LARGE else list(dict.values(value))
             elif isinstance(value, list | tuple | set | frozenset):
                 out += [] if len(value) > _LARGE else list(value)
             elif value is EXTERNAL:
@@ -123,10 +124,11 @@ class Evaluator(Objects):
                         out += self.elements(self.results(found, None, None))
         return unique(out)
 
-    def _item(self, value: object, key: ast.expr) -> Values:
-        if isinstance(key, ast.Constant) and isinstance(value, dict):
-            found = value.get(key.value, _MISSING)
-            return (found,) if found is not _MISSING else ()
+    def _item(self, value: object, key: ast.expr, frame: Frame) -> Values:
+        keys = texts_of(self, key, frame)
+        if keys is not None and isinstance(value, dict):
+            found = [dict.get(value, k, _MISSING) for k in keys]
+            return tuple(x for x in found if x is not _MISSING)
         if isinstance(key, ast.Constant) and isinstance(key.value, int) and isinstance(value, list | tuple):
             return (value[key.value],) if -len(value) <= key.value < len(value) else ()
         if isinstance(key, ast.Slice):
@@ -268,15 +270,17 @@ class Evaluator(Objects):
                 rest = ast.copy_location(ast.Call(node.func, node.args[1:], node.keywords), node)
                 self._kept.append(rest)
                 out += [Partial(x, rest, frame) for x in self.evaluate(node.args[0], frame)]
-            elif value is getattr and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
-                for owner in self.evaluate(node.args[0], frame):
-                    out += self.attribute(owner, str(node.args[1].value))
+            elif value is getattr and len(node.args) > 1:
+                for attribute in texts_of(self, node.args[1], frame) or ():
+                    out += self._each(self.evaluate(node.args[0], frame), functools.partial(_swapped, self, attribute))
             elif value is globals:
                 out.append(frame.globals)
             elif value is super:
                 out += self._super(node, frame)
             elif value is importlib.import_module and node.args:
-                out += self._dynamic(node.args[0])
+                for text in texts_of(self, node.args[0], frame) or ():
+                    module = self.module(text)
+                    out.append(module if module is not None else EXTERNAL)
             elif value is map and len(node.args) > 1:
                 out.append(Bag(self._each(self.evaluate(node.args[0], frame), lambda x: self.results(x, None, None))))
             elif name in _PASSING and not self.owned(value):
@@ -299,8 +303,6 @@ class Evaluator(Objects):
         receivers = holder.arguments.get(names[0], ()) if names else ()
         return tuple(Super(cls, r) for r in receivers or (Instance(cls),)) if isinstance(cls, type) else ()
 
-    def _dynamic(self, name: ast.expr) -> Values:
-        if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            module = self.module(name.value)
-            return (module,) if module is not None else (EXTERNAL,)
-        return ()
+
+def _swapped(evaluator: Evaluator, name: str, value: object) -> Values:
+    return evaluator.attribute(value, name)

@@ -8,6 +8,7 @@ mean is :mod:`evaluate`'s.
 from __future__ import annotations
 
 import ast
+import inspect
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -74,6 +75,10 @@ class Frames(ABC):
         """What ``node`` may mean in ``frame``: empty where nothing is known, ``EXTERNAL`` for what is not ours."""
 
     @abstractmethod
+    def name(self, name: str, frame: Frame | None) -> Values:
+        """What ``name`` may mean in ``frame``."""
+
+    @abstractmethod
     def elements(self, values: Values) -> Values:
         """What iterating over ``values``, or taking something out of them, may give."""
 
@@ -99,13 +104,14 @@ class Frames(ABC):
         ):
             return []
         kept: list[object] = []
-        for cell in getattr(value, "__closure__", None) or ():
+        for cell in (value.__closure__ or ()) if isinstance(value, types.FunctionType) else ():
             try:
                 kept.append(cell.cell_contents)
             except ValueError:
                 continue
         if not isinstance(value, types.FunctionType) and callable(value):
-            kept += list(getattr(value, "__dict__", {}).values())
+            own = inspect.getattr_static(value, "__dict__", None)
+            kept += list(own.values()) if isinstance(own, dict) else []
         return [x for x in kept if self.owned(x) or v.is_task(x)]
 
     def scope(self, node: Body) -> Scope:
@@ -177,6 +183,11 @@ class Frames(ABC):
                 node, module, names, closure=closure, outer=outer, arguments=given, label=label, key=key
             )
         return self._frames[key]
+
+    def parameters_of(self, function: object) -> list[str]:
+        """A function's parameters, without ``*`` and ``**``; none where its source is not the project's."""
+        nodes = self.sources.function(function.__code__) if isinstance(function, types.FunctionType) else []
+        return parameters(nodes[0])[0] if nodes else []
 
     def bind(self, function: object, call: ast.Call | None, frame: Frame, first: Values = ()) -> dict[str, Values]:
         """What the parameters of ``function`` are in ``call`` (in ``frame``); ``first`` is a method's receiver."""

@@ -140,7 +140,7 @@ class Objects(Frames):
         return tuple(out)
 
     def _constructed(self, value: Instance, cls: type) -> list[dict[str, Values]]:
-        """What ``cls.__init__`` is given when ``value`` is made: by the caller, or by the class that derives from it."""
+        """What ``cls.__init__`` is given when ``value`` is made: by the caller, or by a class that derives from it."""
         makers = [c for c in value.cls.__mro__ if v.owned_code(vars(c).get("__init__"), self.sources.owns)]
         if not makers or makers[0] is cls:
             return [dict(value.arguments)]
@@ -200,8 +200,7 @@ class Objects(Frames):
         return tuple(x for f in self.frames(target, given) for x in self._returned(f))
 
     def _first(self, function: object, first: Values) -> dict[str, Values]:
-        nodes = self.sources.function(function.__code__) if isinstance(function, types.FunctionType) else []
-        names = parameters(nodes[0])[0] if nodes else []
+        names = self.parameters_of(function)
         return {names[0]: first} if names and first else {}
 
 

@@ -84,7 +84,7 @@ class Finds:
         if isinstance(value, types.MethodType):
             value = Bound(value.__self__, value.__func__)
         if isinstance(value, functools.partial):
-            self.use((value.func,), certainty, ast.Pass(lineno=line))
+            self._partial(value, certainty, line)
             return
         if isinstance(value, Bound):
             first, value = (value.receiver,), value.function
@@ -101,6 +101,16 @@ class Finds:
                 continue
             given = self.e.bind(target, call, self.frame, first)
             self.summary.edges.extend(Edge(f, certainty, line) for f in self.e.frames(target, given))
+
+    def _partial(self, value: functools.partial[object], certainty: Certainty, line: int) -> None:
+        """A live ``functools.partial``, with the arguments that it holds."""
+        if not self.e.owned(value.func):
+            self.use((value.func,), certainty, ast.Pass(lineno=line))
+            return
+        names = self.e.parameters_of(value.func)
+        held = {**dict(zip(names, value.args, strict=False)), **value.keywords}
+        given: dict[str, Values] = {n: (x,) for n, x in held.items() if n in names}
+        self.summary.edges.extend(Edge(f, certainty, line) for f in self.e.frames(value.func, given))
 
     def made(self, cls: type, certainty: Certainty, node: ast.AST, call: ast.Call) -> None:
         """Making an instance runs its constructors, and perhaps any operator it has."""

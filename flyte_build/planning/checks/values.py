@@ -7,6 +7,7 @@ Objects of the SDK are told by what they have, not by their class: planning does
 from __future__ import annotations
 
 import ast
+import inspect
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -187,7 +188,7 @@ def unwrapped(value: object, owns: Callable[[Path], bool]) -> object:
     seen = 0
     inner = value
     while not owned_code(inner, owns) and seen < 20:
-        inner = getattr(inner, "__wrapped__", None) if not is_stand_in(inner) and not is_task(inner) else None
+        inner = inspect.getattr_static(inner, "__wrapped__", None) if not is_stand_in(inner) else None
         seen += 1
         if inner is None:
             return value

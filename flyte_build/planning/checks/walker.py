@@ -17,6 +17,7 @@ from .conditions import verdict
 from .evaluate import Evaluator, Frame
 from .scopes import body_of, parameters
 from .sources import parts_of_if
+from .texts import texts_of
 from .uses import Certainty, Edge, Finds, Summary
 from .values import EXTERNAL, Aio, Bound, Instance, Local, Override, Partial, Values
 from .vocabulary import CALLING, LAUNCHING, LOOKING
@@ -86,6 +87,8 @@ class _Walk(Finds):
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self.defined(node)
             case ast.ClassDef():
+                for around in (*node.decorator_list, *node.bases, *(k.value for k in node.keywords)):
+                    self.visit(around, None)
                 for inner in node.body:
                     if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
                         if not isinstance(self.frame.node, ast.Module):
@@ -246,11 +249,11 @@ class _Walk(Finds):
     def _undecided(self, node: ast.Call, called: Values) -> None:
         name = _last(node.func)
         if any(id(value) in _CODE for value in called):
-            if not (name == "__import__" and node.args and isinstance(node.args[0], ast.Constant)):
+            if not (name == "__import__" and node.args and texts_of(self.e, node.args[0], self.frame)):
                 self.note(node, "what this code does cannot be told before it runs")
-        elif name == "import_module" and node.args and not isinstance(node.args[0], ast.Constant):
+        elif name == "import_module" and node.args and texts_of(self.e, node.args[0], self.frame) is None:
             self.note(node, "which module this imports cannot be told before it runs")
-        elif name == "getattr" and len(node.args) > 1 and not isinstance(node.args[1], ast.Constant):
+        elif name == "getattr" and len(node.args) > 1 and texts_of(self.e, node.args[1], self.frame) is None:
             if any(self._ours(x) for x in self.e.evaluate(node.args[0], self.frame)):
                 self.note(node, "which attribute this gives cannot be told before it runs")
         elif not called and isinstance(node.func, ast.Call | ast.Subscript):

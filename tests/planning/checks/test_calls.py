@@ -150,6 +150,26 @@ class Held:
 
 RUNNER = Runner(one)
 PARTIAL = functools.partial(two, 1)
+BOUND = functools.partial(apply, one, x=1)
+REGISTRY = {}
+
+def register(name):
+    def keep(f):
+        REGISTRY[name] = f
+        return f
+    return keep
+
+@register("x")
+def first_step(x):
+    return one(x)
+
+@register("y")
+def second_step(x):
+    return two(x)
+
+def defaulted(x, f=one):
+    return f(x)
+
 STEPS = [one, two]
 
 async def gather(ts):
@@ -197,6 +217,9 @@ FORMS = [
     # functions that are made
     ("f = functools.partial(one, 1)\nf()", {"one": "SURE"}),
     ("steps.PARTIAL()", {"two": "SURE"}),
+    ("steps.BOUND()", {"one": "SURE"}),
+    ("steps.REGISTRY[str(x)](1)", {"one": "SURE", "two": "SURE"}),
+    ("steps.defaulted(1)", {"one": "SURE"}),
     ("f = lambda i: one(i)\nf(1)", {"one": "SURE"}),
     ("def f(i):\n    return one(i)\nf(1)", {"one": "SURE"}),
     ("async def f(i):\n    return await two(i)\nawait f(1)", {"two": "SURE"}),
@@ -211,6 +234,9 @@ FORMS = [
     ("importlib.import_module('tasks').one(1)", {"one": "SURE"}),
     ("getattr(tasks, 'one')(1)", {"one": "SURE"}),
     ("sys.modules['tasks'].one(1)", {"one": "SURE"}),
+    ("for name in ('one', 'two'):\n    getattr(tasks, name)(1)", {"one": "SURE", "two": "SURE"}),
+    ("name = 'one'\ngetattr(tasks, name)(1)", {"one": "SURE"}),
+    ("name = 'two'\nALL[name](1)", {"two": "SURE"}),
     ("globals()['one'](1)", {"one": "SURE"}),
     # containers
     ("ALL['one'](1)", {"one": "SURE"}),
@@ -286,9 +312,7 @@ def test_a_form_of_call(make: Make, body: str, expected: dict[str, str]) -> None
 
 
 def test_the_way_goes_through_the_helpers_with_their_lines(make: Make) -> None:
-    made = make(
-        tasks=TASKS, steps=STEPS, main=MAIN + "@env.task\ndef main(x: int) -> int:\n    return steps.deep(x)\n"
-    )
+    made = make(tasks=TASKS, steps=STEPS, main=MAIN + "@env.task\ndef main(x: int) -> int:\n    return steps.deep(x)\n")
     (call,) = made.calls("main").calls
     line = len(MAIN.splitlines()) + 3
     assert [str(hop) for hop in call.way] == [f"main (main.py:{line})", "deep (steps.py:12)", "helper (steps.py:9)"]
@@ -329,6 +353,7 @@ def test_a_remote_task_is_no_local_one(make: Make) -> None:
 
 UNDECIDED = [
     ("getattr(tasks, name)(1)", "which attribute this gives cannot be told"),
+    ("n = 'one'\n    n = name\n    getattr(tasks, n)(1)", "which attribute this gives cannot be told"),
     ("importlib.import_module(name).one(1)", "which module this imports cannot be told"),
     ("eval(name)", "what this code does cannot be told"),
     ("exec(name)", "what this code does cannot be told"),
@@ -364,9 +389,9 @@ def test_what_cannot_be_decided_is_said(make: Make, body: str, text: str) -> Non
 def test_code_of_others_is_not_undecided(make: Make, body: str) -> None:
     text = textwrap.indent(body, "    ")
     main = "import numpy_not_here as np\nimport pandas_not_here as pd\n" + MAIN
-    reach = make(tasks=TASKS, steps=STEPS, main=main + f"@env.task\ndef main(x: int, name: str) -> int:\n{text}\n").calls(
-        "main"
-    )
+    reach = make(
+        tasks=TASKS, steps=STEPS, main=main + f"@env.task\ndef main(x: int, name: str) -> int:\n{text}\n"
+    ).calls("main")
     assert reach.undecided == ()
     assert reach.calls == ()
 

@@ -87,7 +87,9 @@ def test_constraint_1_is_met_through_other_environments(make: Make) -> None:
 
 
 def test_constraint_1_for_a_task_that_only_the_body_imports(make: Make) -> None:
-    main = CALLER.replace("from low import low, work\n", "").replace("return work", "from low import work\n    return work")
+    main = CALLER.replace("from low import low, work\n", "").replace(
+        "return work", "from low import work\n    return work"
+    )
     made = make(low=CALLEE.format(module="os"), main=main.format(depends=""))
     assert "low" not in made.project.environments
     (found,) = made.check(made.lock("env"))
@@ -198,7 +200,10 @@ def test_constraint_2_does_not_leave_out_what_is(make: Make, text: str, severity
 
 
 def test_constraint_2_spares_remote_tasks(make: Make) -> None:
-    main = CALLER.replace("from low import low, work", "import flyte.remote\nwork = flyte.remote.Task.get('low.work', auto_version='latest')")
+    main = CALLER.replace(
+        "from low import low, work",
+        "import flyte.remote\nwork = flyte.remote.Task.get('low.work', auto_version='latest')",
+    )
     made = make(low=CALLEE.format(module="Bio"), main=main.format(depends=""))
     assert made.check(made.lock("env")) == []
 
@@ -297,7 +302,8 @@ def test_an_image_without_what_its_own_task_imports(make: Make) -> None:
     (found,) = made.check(made.lock("env"))
     assert (found.severity, found.code, found.file, found.line) == ("error", "import-missing", "main.py", 4)
     assert found.message == "env: main imports Bio: image lacks it"
-    assert found.hint == "add the distribution that has `Bio` to `image = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages(…)`"
+    written = "flyte.Image.from_debian_base(python_version=(3, 11))"
+    assert found.hint == f"add the distribution that has `Bio` to `image = {written}.with_pip_packages(…)`"
 
 
 @pytest.mark.parametrize(
@@ -397,7 +403,9 @@ def test_no_lock_is_a_note_and_constraint_1_is_checked_all_the_same(make: Make) 
 
 
 def test_a_module_that_cannot_be_imported_is_a_warning(make: Make) -> None:
-    main = CALLER.replace("from low import low, work\n", "").replace("return work", "from low import work\n    return work")
+    main = CALLER.replace("from low import low, work\n", "").replace(
+        "return work", "from low import work\n    return work"
+    )
     made = make(low="1 / 0\n", main=main.format(depends=""))
     (found,) = made.check(made.lock("env"))
     assert (found.severity, found.code, found.file) == ("warning", "module-unreadable", "low.py")
@@ -430,12 +438,14 @@ def test_every_file_is_parsed_once(make: Make, monkeypatch: pytest.MonkeyPatch) 
     """200 modules that import and call one another: what is linear in files stays linear."""
     count = 200
     files = {
-        f"m{i:03}": f"import m{i // 3:03}\nimport m{i // 2:03}\n\ndef go(x):\n    return m{i // 3:03}.go(m{i // 2:03}.go(x))\n"
+        f"m{i:03}": f"import m{i // 3:03} as a\nimport m{i // 2:03} as b\n\ndef go(x):\n    return a.go(b.go(x))\n"
         for i in range(1, count)
     }
     files["m000"] = "from low import work\n\ndef go(x):\n    return work(x)\n"
     every = "".join(f"    m{i:03}.go(x)\n" for i in range(count))
-    main = CALLER.replace("    return work(x)\n", every + "    return x\n") + "".join(f"import m{i:03}\n" for i in range(count))
+    main = CALLER.replace("    return work(x)\n", every + "    return x\n") + "".join(
+        f"import m{i:03}\n" for i in range(count)
+    )
     made = make(low=CALLEE.format(module="os"), **files, main=main.format(depends="low"))
     parsed: Counter[str] = Counter()
     real = ast.parse

@@ -115,7 +115,9 @@ def test_a_broken_cache_is_none(index: SimpleIndex, many: LockedWheel, tmp_path:
         assert len(Contents(tmp_path / "cache", None, over(index))([many])[many.sha256]) == 3000
 
 
-def test_an_index_without_ranges_gives_a_small_wheel_whole(index: SimpleIndex, many: LockedWheel, tmp_path: Path) -> None:
+def test_an_index_without_ranges_gives_a_small_wheel_whole(
+    index: SimpleIndex, many: LockedWheel, tmp_path: Path
+) -> None:
     index.ranges = False
     assert len(Contents(tmp_path / "cache", None, over(index))([many])[many.sha256]) == 3000
 
