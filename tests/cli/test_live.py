@@ -49,14 +49,14 @@ def test_the_tree_has_parents_groups_and_facts() -> None:
         record("c", queued=3.0, phase=Phase.FAILED, attempt=3, error=BOOM),
         record("d", "low.load", queued=4.0, group="loading", phase=Phase.SUCCEEDED, source="cache"),
         record("e", "low.load", queued=5.0, group="loading"),
-        record("f", "low.leaf", queued=6.0, parent="b", phase=Phase.ABORTED, source="resume"),
+        record("f", "low.leaf", queued=6.0, parent="b", phase=Phase.ABORTED, error=ErrorInfo("Aborted", "it was")),
         record("g", "approve", queued=7.0, kind="condition", environment="", phase=Phase.PAUSED, group="loading"),
     )
     assert lines[0] == "r1 top.main"
     assert re.fullmatch(r"└── ▶ main  top  \d+ ms", lines[1])
     assert lines[2:-1] == [
         "    ├── ✓ square  low  1.5 s",
-        "    │   └── ■ leaf  low  reused",
+        "    │   └── ■ leaf  low  1.5 s  aborted",
         "    ├── ✗ square  low  1.5 s  attempt 3  ValueError: 57 cannot be squared",
         "    └── group loading  1/3",
         "        ├── ✓ load  low  cached",
@@ -121,7 +121,7 @@ def test_a_log_has_a_line_a_change(capsys: pytest.CaptureFixture[str], monkeypat
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    view = RunView("r1", quiet=True).started()
+    view = RunView("r1 top.main", quiet=True).started()
     view.on_action(record("b", phase=Phase.RUNNING))
     view.stop()
     with make_reporter(quiet=True).work("assemble", 3) as work:
