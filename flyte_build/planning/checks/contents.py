@@ -240,12 +240,15 @@ class ImageModules:
             if wheel.sha256 not in found:
                 self.unreadable.append(wheel)
                 continue
+            spaces: set[str] = set()
             for module in found[wheel.sha256]:
                 self._owners.setdefault(module, []).append(wheel)
-                for space in _prefixes(module)[1:]:
-                    owners = self._spaces.setdefault(space, [])
-                    if not owners or owners[-1] is not wheel:
-                        owners.append(wheel)
+                space = module.rpartition(".")[0]
+                while space and space not in spaces:
+                    spaces.add(space)
+                    space = space.rpartition(".")[0]
+            for space in spaces:
+                self._spaces.setdefault(space, []).append(wheel)
 
 
 def _prefixes(module: str) -> list[str]:
