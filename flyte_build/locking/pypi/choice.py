@@ -71,10 +71,4 @@ def _pick(pin: Pin, listed: dict[str, tuple[IndexFile, ...]], target: Target) ->
     files = pin.files
     if files is None:
         files = tuple(f for f in listed[pin.name] if version_of(f) == pin.version)
-    chosen = best(pin.name, pin.version, files, target)
-    if pin.hashes and chosen.sha256 is not None and chosen.sha256 not in pin.hashes:
-        raise ResolutionError(
-            f"{chosen.name}: the index states sha256 {chosen.sha256}, which the resolver was not given",
-            hint="the index changed while it was being read; lock again",
-        )
-    return chosen
+    return best(pin.name, pin.version, files, target)

@@ -107,10 +107,11 @@ def _options(question: Question, folder: Path) -> list[str]:
     if question.preferences:
         kept = "".join(f"{name}=={question.preferences[name]}\n" for name in sorted(question.preferences))
         (folder / "requirements.txt").write_text(kept, encoding="utf-8")
+    # Without hashes: for them it would download every file of every pin, and the index states them.
     # Verbose, or pip leaves out what a conflict is caused by.
     options = ["--verbose", "requirements.in", "--constraint", "constraints.txt", "--output-file", "requirements.txt"]
     options += ["--no-config", "--no-header", "--no-annotate", "--no-emit-options", "--no-emit-index-url"]
-    options += ["--allow-unsafe", "--strip-extras", "--generate-hashes", "--resolver", "backtracking"]
+    options += ["--allow-unsafe", "--strip-extras", "--resolver", "backtracking"]
     if question.pre:
         options += ["--pre"]
     if question.refresh is True:
@@ -145,15 +146,14 @@ def _environment(settings: IndexSettings) -> dict[str, str]:
 
 
 def _parse(text: str) -> dict[str, Pin]:
-    """The pins of a hashed requirements.txt; a local wheel (``name @ file:…``) has no version in it."""
+    """The pins of a requirements.txt; a local wheel (``name @ file:…``) has no version in it."""
     pins: dict[str, Pin] = {}
     for line in text.replace("\\\n", " ").splitlines():
         m = re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?\s*(==\s*([^\s;]+)|@)", line)
         if m is None:
             continue
-        hashes = frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", line))
         name = canonicalize_name(m[1])
-        pins[name] = Pin(name, str(Version(m[3])) if m[3] else "", None if m[3] else (), hashes)
+        pins[name] = Pin(name, str(Version(m[3])) if m[3] else "", None if m[3] else ())
     return pins
 
 

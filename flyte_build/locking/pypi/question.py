@@ -62,13 +62,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One chosen version; ``files`` are its files where the resolver names them, ``None`` where it does not.
-    ``hashes`` are those the resolver allows, empty when it says nothing."""
+    """One chosen version; ``files`` are its files where the resolver names them, ``None`` where it does not."""
 
     name: str
     version: str
     files: tuple[IndexFile, ...] | None = None
-    hashes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
