@@ -15,14 +15,15 @@ from flyte_build.store import Store, layout
 
 from .context import CLI, Context
 from .measure import Sample, Series, command
-from .peer import Peer, unavailable
+from .peer import BASE, Peer, unavailable
 from .report import Case, Ratio
 from .sets import EXAMPLE, ROOT, WheelSet
 
 __all__ = ["cases"]
 
 COLD, CHANGED = 10, 40
-OURS, PEER, LOOSE = "flyte-build", "buildah + uv", "buildah + uv, layers not compressed"
+OURS, PEER = "flyte-build", "buildah + uv"
+WARM, LOOSE = "buildah + uv's warm cache", "the same, layers not compressed"
 
 
 def cases(context: Context) -> Iterator[Case]:
@@ -78,7 +79,7 @@ class _Set:
         if self.peer is not None:
             # uv's cache gets warm, and so does the cache of layers.
             for pins in (self.set.pins, *map(self.set.after, self.set.changed)):
-                self._sh(self.peer.install(pins))
+                self._sh(self.peer.install(pins, warm=True))
         for number in range(context.rounds):
             sides: list[Callable[[], None]] = [lambda: self._ours(locks), self._theirs]
             for side in sides if number % 2 == 0 else sides[::-1]:
@@ -88,7 +89,7 @@ class _Set:
 
     def _ratios(self, title: str, found: Mapping[str, Series]) -> Iterator[Ratio]:
         goal = COLD if title == "cold" else CHANGED if title != "nothing changed" else None
-        for label in (PEER, LOOSE):
+        for label in (PEER, WARM, LOOSE):
             if label in found:
                 value = found[label].wall / found[OURS].wall
                 yield Ratio(f"wall: {label} / {OURS}", value, goal if label == PEER else None, "at least")
@@ -105,14 +106,18 @@ class _Set:
         peer, pins = self.peer, self.set.pins
         if peer is None:
             return
+        for label, warm in ((PEER, False), (WARM, True)):
+            out = self.context.fresh("peer-out")
+            self._add("cold", label, self._sh(peer.install(pins, warm=warm) + peer.commit(out / "a", "cold")))
+            for change in self.set.changed:
+                # Into the same layout, so that the base's layers are there and need not be compressed again.
+                script = peer.install(self.set.after(change), warm=warm) + peer.commit(out / "a", "changed")
+                self._add(f"{change} changed", label, self._sh(script))
+            peer.clean()
+            shutil.rmtree(out)
         out = self.context.fresh("peer-out")
-        self._add("cold", PEER, self._sh(peer.install(pins) + peer.commit(out / "a", "cold")))
-        loose = peer.install(pins) + peer.commit(out / "b", "cold", compressed=False)
+        loose = peer.install(pins, warm=True) + peer.commit(out / "b", "cold", compressed=False)
         self._add("cold", LOOSE, self._sh(loose))
-        for change in self.set.changed:
-            # Into the same layout, so that the base's layers are there and need not be compressed again.
-            script = peer.install(self.set.after(change)) + peer.commit(out / "a", "changed")
-            self._add(f"{change} changed", PEER, self._sh(script))
         cached = peer.cached_build(pins, self.context.fresh("containerfile"))
         self._sh(cached)
         self._add("nothing changed", PEER, self._sh(cached))
@@ -130,7 +135,8 @@ def _example(
     context: Context, artifacts: Path, template: Path, peer: Peer, steps: Mapping[int, Sequence[str]]
 ) -> Iterator[Case]:
     """The example's three images from nothing but artifacts; the peer shares layers as well as it can."""
-    ours, from_debs, theirs = Series(OURS), Series(f"{OURS}, base from its .debs too"), Series(PEER)
+    ours, from_debs = Series(OURS), Series(f"{OURS}, base from its .debs too")
+    theirs, warm = Series(PEER), Series(WARM)
     facts: dict[str, object] = {"peer": peer.version()}
 
     def build(template: Path, series: Series, *, only_artifacts: bool) -> None:
@@ -141,34 +147,39 @@ def _example(
         facts[f"{OURS}: three images together"] = _unique(store / "oci")
         assert all(not image["reused"] for image in json.loads(made.output)["images"])
 
-    def chain() -> None:
+    def chain(series: Series, *, warm: bool) -> None:
+        def install(step: int, base: str = BASE) -> str:
+            return peer.install(steps[step], base, warm=warm)
+
         out = context.fresh("peer-out")
         runtime, fold = "localhost/runtime", "localhost/fold"
         script = (
-            peer.install(steps[0]) + peer.keep(runtime)
-            + peer.install(steps[1], runtime) + peer.keep(fold) + peer.commit(out / "a", "fold_env")
-            + peer.install(steps[2], runtime) + peer.commit(out / "a", "msa_env")
-            + peer.install(steps[2], fold) + peer.commit(out / "a", "multi_env")
+            install(0) + peer.keep(runtime)
+            + install(1, runtime) + peer.keep(fold) + peer.commit(out / "a", "fold_env")
+            + install(2, runtime) + peer.commit(out / "a", "msa_env")
+            + install(2, fold) + peer.commit(out / "a", "multi_env")
         )  # fmt: skip
-        theirs.samples.append(command(("sh", "-ec", script)))
+        series.samples.append(command(("sh", "-ec", script)))
         facts[f"{PEER}: three images together"] = _unique(out / "a")
         peer.clean()
         shutil.rmtree(out)
 
-    command(("sh", "-ec", "".join(peer.install(pins) for pins in steps.values())))
+    command(("sh", "-ec", "".join(peer.install(pins, warm=True) for pins in steps.values())))
     for number in range(context.rounds):
         sides: list[Callable[[], None]] = [
             lambda: build(template, ours, only_artifacts=False),
             lambda: build(artifacts, from_debs, only_artifacts=True),
-            chain,
+            lambda: chain(theirs, warm=False),
+            lambda: chain(warm, warm=True),
         ]
         for side in sides if number % 2 == 0 else sides[::-1]:
             side()
     ratios = [
         Ratio(f"wall: {PEER} / {OURS}", theirs.wall / ours.wall, COLD, "at least"),
+        Ratio(f"wall: {WARM} / {OURS}", warm.wall / ours.wall),
         Ratio(f"wall: {PEER} / {from_debs.label}", theirs.wall / from_debs.wall),
     ]
-    yield Case("the example's three images: cold", [ours, from_debs, theirs], ratios, facts)
+    yield Case("the example's three images: cold", [ours, from_debs, theirs, warm], ratios, facts)
 
 
 def _unique(oci: Path) -> str:

@@ -74,6 +74,8 @@ def command(
     arguments: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | os.PathLike[str] | None = None
 ) -> Sample:
     """Run a command; raises ``RuntimeError`` with what it said when it fails."""
+    # A side that syncs what it writes must not wait for what the other side left unwritten.
+    os.sync()
     with tempfile.NamedTemporaryFile("r") as result:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _STARTER, result.name, *arguments],

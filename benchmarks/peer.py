@@ -1,8 +1,8 @@
 """The peer: buildah, with ``uv pip install`` from local wheels, at its best.
 
-Its storage is private, the base image is ours (imported once, before the clock), wheels are local files, uv's cache
-is warm, versions are exact and dependencies are not resolved. Its images go to an OCI layout like ours, layers
-compressed. Everything runs as a script, so that one command is measured on each side.
+Its storage is private, the base image is ours (imported once, before the clock), wheels are local files, versions are
+exact, dependencies are not resolved, and no container runtime is started. Its images go to an OCI layout like ours.
+Everything runs as a script, so that one command is measured on each side.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Peer:
                 return
         raise RuntimeError(f"buildah: the base image cannot be imported\n{done.stderr[-2000:]}")
 
-    def install(self, pins: Sequence[str], base: str = BASE) -> str:
-        """A container ``$c`` from ``base`` with ``pins`` in its environment."""
-        install = shlex.quote(f"{self._install} {' '.join(pins)}")
+    def install(self, pins: Sequence[str], base: str = BASE, *, warm: bool = False) -> str:
+        """A container ``$c`` from ``base`` with ``pins`` in its environment; ``warm``: uv unzipped them before."""
+        install = shlex.quote(f"{_install(warm)} {' '.join(pins)}")
         return (
             f"c=$({self._buildah} from --pull-never {base})\n"
             f'{self._buildah} run --isolation chroot --user root {self._mounts} "$c" -- sh -c {install}\n'
@@ -82,7 +82,7 @@ class Peer:
     def cached_build(self, pins: Sequence[str], folder: Path) -> str:
         """The same image from a Containerfile, with every layer looked up in the cache of earlier builds."""
         (folder / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins))
-        (folder / "Containerfile").write_text(_CONTAINERFILE.format(base=BASE, install=self._install))
+        (folder / "Containerfile").write_text(_CONTAINERFILE.format(base=BASE, install=_install(False)))
         flags = "-q --layers --isolation chroot --pull-never --timestamp 0"
         return f"{self._buildah} build {flags} {self._mounts} -t localhost/cached {folder}\n"
 
@@ -102,10 +102,10 @@ class Peer:
     def _mounts(self) -> str:
         return f"-v {self._wheels}:/wheels:ro -v {self._uv}:/usr/local/bin/uv:ro -v {self.folder}/uv:/uv"
 
-    @property
-    def _install(self) -> str:
-        offline = "--no-index --find-links /wheels --no-deps --cache-dir /uv --link-mode copy"
-        return f"uv pip install -q --python {_VENV} {offline}"
-
     def _uv_version(self) -> str:
         return subprocess.run([self._uv, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _install(warm: bool) -> str:
+    cache = "--cache-dir /uv --link-mode copy" if warm else "--no-cache"
+    return f"uv pip install -q --python {_VENV} --no-index --find-links /wheels --no-deps {cache}"
