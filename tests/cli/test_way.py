@@ -103,17 +103,23 @@ TYPES = {
 
 
 def test_the_json_of_plan_is_as_documented(offline: Offline) -> None:
+    # A call that would fail, so that there is a finding to look at.
+    call = "@top.task\ndef again(x: int) -> int:\n    return aside_task(x)\n"
+    aside = "aside = flyte.TaskEnvironment('aside', image=base)\n"
+    aside += "@aside.task\ndef aside_task(x: int) -> int:\n    return x\n"
+    offline.write(workflow("low: alpha", "top(low): alpha beta") + aside + call)
     offline.ok("lock", "flow.py")
-    document, image, layer = map(_documented, ("# The JSON", "An object of `images`", "An object of `layers`"))
-    assert len(document) > 5 < len(image)
-    assert len(layer) > 5
+    headings = ("# The JSON", "An object of `images`", "An object of `layers`", "An object of `findings`")
+    document, image, layer, finding = map(_documented, headings)
+    assert min(map(len, (document, image, layer, finding))) > 5
     fresh = offline.ok("plan", "flow.py", "--json").json()
-    offline.ok("build", "flow.py")
+    offline.ok("build", "flow.py", "--no-check")
     for plan in (fresh, offline.ok("plan", "flow.py", "--json").json()):
         for table, objects in (
             (document, [plan]),
             (image, plan["images"]),
             (layer, [x for i in plan["images"] for x in i["layers"]]),
+            (finding, plan["findings"]),
         ):
             assert objects
             for found in objects:
