@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .building import BuiltImage
 from .paths import runs_dir
 from .reporting import Reporter
 from .sdk import Task, root_action, stored
@@ -56,7 +55,7 @@ def run_task(
     workspace: Workspace,
     task: Task,
     arguments: Mapping[str, Any],
-    images: list[BuiltImage],
+    images: Mapping[str, str],
     store: Store,
     *,
     options: RunOptions,
@@ -64,8 +63,9 @@ def run_task(
     observer: Callable[[str], Observer],
     engine: Engine | None = None,
 ) -> RunResult:
-    """Run ``task`` in ``images`` (of its environment and all it reaches). ``observer`` is made with the run's name.
-    ``engine`` enters sandboxes, by default what works here.
+    """Run ``task`` in ``images``: environment → manifest digest, for its own and all it reaches.
+
+    ``observer`` is made with the run's name. ``engine`` enters sandboxes, by default what works here.
 
     Raises :class:`SandboxError`, :class:`RunError`, and what unpacking images raises; a task's failure is a result.
     """
@@ -78,11 +78,10 @@ def run_task(
     with store.reading(), tempfile.TemporaryDirectory(prefix="flyte-build-") as bundles:
         call = root_action(workspace.project, task, given, Path(bundles))
         roots = Roots(store.root, store.blobs, engine, reporter)
-        digests = {image.environment: image.manifest_digest for image in images}
         name = options.name or new_name()
         # The root's image is wanted at once, the others as soon as they are called: before any timeout runs.
-        with reporter.work("unpack images", len(digests)) as progress:
-            for digest in digests.values():
+        with reporter.work("unpack images", len(images)) as progress:
+            for digest in images.values():
                 roots.get(digest)
                 progress.advance()
         request = RunRequest(
@@ -91,7 +90,7 @@ def run_task(
             root=RootAction(
                 call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, log_settings(os.environ)
             ),
-            images=digests,
+            images=images,
             image_roots=roots.get,
             cache=store.root / "tasks",
             network=options.network,

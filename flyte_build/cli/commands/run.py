@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import InputError, LoadError, RunError
+from ...errors import InputError, RunError
+from ...planning import noop
+from ..calling import list_tasks, parse_call
 from ..completion import complete_arguments, complete_run, complete_task
+from ..console import counted, stderr
 from ..options import json_option, opened, project_options, quiet_option, unchecked_option
 
 if TYPE_CHECKING:
@@ -98,12 +100,27 @@ def run(
         if resume is None:
             raise click.UsageError("Missing argument 'FILE'.")
         file, root, lockfiles, task, arguments = _repeated(resume)
-    workspace = opened(file, root, lockfiles)
     if task is None or task in ("-h", "--help"):
-        _list_tasks(workspace, asked=task is not None)
+        list_tasks(opened(file, root, lockfiles), asked=task is not None)
         return
-    chosen = workspace.project.task(task)
-    given = _parse(chosen, file, arguments)
+    signal.signal(signal.SIGTERM, _terminated)
+    quiet = quiet or as_json
+    asked = noop.key_of("run", [str(file), task, str(root), str(lockfiles), str(unchecked)])
+    images = _recorded(asked, quiet)
+    if images is not None:
+        workspace = opened(file, root, lockfiles)
+        chosen = workspace.project.task(task)
+        given = parse_call(chosen, file, arguments)
+    else:
+        from ...planning.watching import recording
+
+        with recording(root or file.absolute().parent) as record:
+            workspace = opened(file, root, lockfiles)
+            chosen = workspace.project.task(task)
+            given = parse_call(chosen, file, arguments)
+            images, answer = _images(workspace, chosen, options, locked=locked, unchecked=unchecked, quiet=quiet)
+        if answer is not None:
+            record.save(asked, answer)
     options = replace(
         options,
         invocation={
@@ -114,7 +131,7 @@ def run(
             "arguments": list(arguments),
         },
     )
-    result = _run(workspace, chosen, given, options, locked=locked, unchecked=unchecked, as_json=as_json, quiet=quiet)
+    result = _run(workspace, chosen, given, images, options, quiet=quiet)
     (_print_json if as_json else _print)(result)
     _raise_for(result)
 
@@ -134,74 +151,32 @@ def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...]]:
         raise InputError(f"run {earlier.name} does not say how it was started: give FILE and TASK too") from None
 
 
-def _list_tasks(workspace: Workspace, *, asked: bool) -> None:
-    from rich.markup import escape
+def _recorded(asked: str, quiet: bool) -> dict[str, str] | None:
+    """The images of this task (environment → manifest digest) when nothing changed since they were planned last."""
+    answer = noop.load(asked)
+    if answer is None:
+        return None
+    from ...store import Store
 
-    from ..console import stdout
-    from ..parameters import call_shape
-    from ..tables import Column, print_table
-
-    tasks = workspace.project.tasks
-    if tasks:
-        rows = [(escape(t.name), escape(t.environment), escape(call_shape(t))) for t in tasks]
-        notes = [t.doc.partition("\n")[0] for t in tasks]
-        columns = (Column("task"), Column("environment", drop=2), Column("takes", drop=1))
-        print_table(stdout(), columns, rows, notes=notes)
-        sys.stdout.flush()
-    if not asked:
-        file = os.path.relpath(workspace.project.file)
-        if not tasks:
-            raise LoadError(
-                f"{file}: no task in this file",
-                hint="a task is a function decorated with `@env.task`, where `env` is a `flyte.TaskEnvironment`",
-            )
-        raise InputError(
-            "no task was named", hint=f"`flyte-build run {file} {tasks[-1].name} --help` shows what it takes"
-        )
+    for derivation in answer["derivations"]:
+        Store().touch(derivation)
+    images: dict[str, str] = answer["images"]
+    if not quiet:
+        stderr().print(f"[bold green]nothing to build[/]: {counted(len(images), 'image')} cached, nothing changed")
+    return images
 
 
-def _parse(task: Task, file: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """The task's arguments; ``--help`` among them prints the task's own help and exits."""
-    from ..parameters import task_options
-
-    given: dict[str, Any] = {}
-    command = click.Command(
-        task.name,
-        params=list(task_options(task)),
-        options_metavar="[--ARG VALUE]...",
-        callback=lambda **values: given.update(values),
-        help=task.doc or f"Run {task.full_name}.",
-        epilog=f"Runs in environment {task.environment} ({task.location}). Options of `run` itself come before FILE.",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    parent = click.Context(click.Command("run"), info_name=f"flyte-build run {os.path.relpath(file)}")
-    with command.make_context(task.name, list(arguments), parent=parent) as ctx:
-        command.invoke(ctx)
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _run(
-    workspace: Workspace,
-    task: Task,
-    given: Mapping[str, Any],
-    options: RunOptions,
-    *,
-    locked: bool,
-    unchecked: bool,
-    as_json: bool,
-    quiet: bool,
-) -> RunResult:
+def _images(
+    workspace: Workspace, task: Task, options: RunOptions, *, locked: bool, unchecked: bool, quiet: bool
+) -> tuple[dict[str, str], dict[str, Any] | None]:
+    """Plan, check and build; the images, and what to record of them where there was nothing to build."""
     from ...checking import check_workspace, refuse
     from ...pipeline import build_plan, ensure_locked, plan_images
-    from ...running import run_task
     from ...store import Store
     from ...submit.sandbox.engines import choose
-    from ..live import RunView
     from ..progress import make_reporter
     from .plan import show
 
-    signal.signal(signal.SIGTERM, _terminated)
-    quiet = quiet or as_json
     reporter = make_reporter(quiet)
     environments = workspace.environments([task.environment])
     ensure_locked(workspace, environments, reporter, write=not locked)
@@ -210,28 +185,48 @@ def _run(
     if not quiet:
         show(plan, to_stderr=True)
     # What this machine refuses, it refuses before images were downloaded for it.
-    engine = choose(network=options.network)
+    if plan.to_build:
+        choose(network=options.network)
     if not unchecked:
         refuse(check_workspace(workspace, environments, store, reporter=reporter))
-    images = build_plan(workspace, plan, store, reporter)
+    built = build_plan(workspace, plan, store, reporter)
+    images = {image.environment: image.manifest_digest for image in built}
+    answer = {"images": images, "derivations": [image.derivation for image in built]}
+    return images, None if plan.to_build else answer
+
+
+def _run(
+    workspace: Workspace,
+    task: Task,
+    given: Mapping[str, Any],
+    images: Mapping[str, str],
+    options: RunOptions,
+    *,
+    quiet: bool,
+) -> RunResult:
+    from ...running import run_task
+    from ...store import Store
+    from ..errors import say
+    from ..live import RunView
+    from ..progress import make_reporter
+
+    names: list[str] = []
     views: list[RunView] = []
 
     def observer(name: str) -> RunView:
+        names.append(name)
         views.append(RunView(f"{name} {task.full_name}", quiet=quiet))
         return views[-1].started()
 
     try:
         return run_task(
-            workspace,
-            task,
-            given,
-            images,
-            store,
-            options=options,
-            reporter=reporter,
-            observer=observer,
-            engine=engine,
+            workspace, task, given, images, Store(), options=options, reporter=make_reporter(quiet), observer=observer
         )
+    except KeyboardInterrupt:
+        for view, name in zip(views, names, strict=True):
+            view.stop()
+            say(stderr(), "hint", f"`flyte-build run --resume {name}` reuses what succeeded")
+        raise
     finally:
         for view in views:
             view.stop()
@@ -263,8 +258,6 @@ def _print_json(result: RunResult) -> None:
 
 
 def _print(result: RunResult) -> None:
-    from ..console import stderr
-
     for report in result.reports:
         stderr().print(f"[dim]report[/] {report}", soft_wrap=True)
     outputs = _outputs(result)
