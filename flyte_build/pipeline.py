@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from .building import BuiltImage, build
 from .canonical import Json
-from .locking.lockfile import Lock
+from .locking.lock import Lock, LockedDeb
 from .planning.plan import CachedLayer, Plan, make_plan
 from .reporting import Reporter
 from .sdk import Environment
@@ -80,7 +80,30 @@ def build_plan(
         workspace.project.root,
         store,
     )
-    return build([i.derivation for i in plan.images], store, locator=locator, reporter=reporter, jobs=jobs)
+    built = build([i.derivation for i in plan.images], store, locator=locator, reporter=reporter, jobs=jobs)
+    if plan.to_build:
+        _warn_of_scripts(plan, store, reporter)
+    return built
+
+
+def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:
+    """Name the Debian packages asked for whose maintainer scripts do what nothing replaces: they are never run."""
+    from .assemble.deb import read_control
+    from .assemble.scripts import unhandled_scripts
+
+    for image in plan.to_build:
+        asked = [
+            path
+            for artifact in image.derivation.artifacts.values()
+            if isinstance(artifact.source, LockedDeb)
+            and not artifact.source.base
+            and (path := store.artifact(artifact.sha256)) is not None
+        ]
+        for package, script in unhandled_scripts(read_control(path) for path in asked):
+            reporter.warn(
+                f"{image.environment}: {package}'s {script} script is not run, and does something that the image may "
+                "lack; try what you need of it"
+            )
 
 
 def ensure_locked(
