@@ -17,13 +17,12 @@ __all__ = ["containerd", "docker_daemon", "registry", "shell"]
 PATIENCE = 60
 
 
-def shell(*command: str | Path, **options: object) -> str:
+def shell(*command: str | Path, timeout: int = 300, umask: int = -1) -> str:
     """What ``command`` prints; a failure shows what it said."""
-    done = subprocess.run(
-        [str(c) for c in command], capture_output=True, text=True, timeout=300, check=False, **options
-    )  # type: ignore[call-overload]
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
-    return str(done.stdout)
+    said = [str(c) for c in command]
+    done = subprocess.run(said, capture_output=True, text=True, timeout=timeout, umask=umask, check=False)
+    assert done.returncode == 0, f"{' '.join(said)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @contextmanager
