@@ -106,7 +106,10 @@ def key_of(command: str, arguments: list[str]) -> str:
         columns = os.get_terminal_size(1).columns
     except OSError:
         columns = 0
-    looks = [os.environ.get(n) for n in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM", "LANG", "LC_ALL")]
+    looks = [
+        os.environ.get(n)
+        for n in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM", "TTY_COMPATIBLE", "LANG", "LC_ALL")
+    ]
     question = [SCHEMA, command, arguments, os.getcwd(), os.isatty(1), columns, looks]
     return _sha(json.dumps(question).encode("utf-8", "surrogateescape"))
 

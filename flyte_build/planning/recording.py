@@ -24,7 +24,6 @@ import site
 import sys
 import sysconfig
 import tempfile
-import threading
 import time
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -70,7 +69,6 @@ class Recording:
         self.unrepeatable: str | None = None
         self._began = time.time()
         self._interpreter = noop.interpreter_state()  # as the next process will find it, before the user's root
-        self._thread = threading.get_ident()
         self._installed = _installation()
         self._opened: set[str] = set()
         self._looked: set[str] = set()
@@ -131,10 +129,6 @@ class Recording:
             frame = frame.f_back
         return frame is None or self._users(frame.f_code.co_filename)
 
-    def ours(self) -> bool:
-        """Whether the recorded thread is running."""
-        return threading.get_ident() == self._thread
-
     def called(self, frame: FrameType, event: str, argument: Any) -> None:
         """The profiler's events: the user's own code asks for something that is another thing every time."""
         if event == "c_call":
@@ -173,7 +167,7 @@ class Recording:
         folders = {os.path.dirname(m) for m in modules if not self._is_installed(m)}
         files: dict[str, Any] = {}
         stats: dict[str, Any] = {}
-        for path in self._opened | modules:
+        for path in list(self._opened) + sorted(modules - self._opened):
             if path.startswith(("/proc/", "/sys/", "/dev/")):
                 continue
             large = _size(path) > _LARGE

@@ -31,7 +31,7 @@ _hooked = False
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     recorder = _active
-    if recorder is None or not recorder.ours():
+    if recorder is None:
         return
     if event == "open":
         recorder.opened(*arguments[:3])
@@ -42,6 +42,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         recorder.listed(arguments[0] if arguments else ".")
     elif event == "subprocess.Popen" and list(arguments[1]) == _TOPLEVEL:
         recorder.asked_git(arguments[2])
+    elif event == "sqlite3.connect":  # opened by SQLite itself, unseen by Python
+        recorder.opened(arguments[0], "r", 0)
     elif event in _PROCESSES:
         recorder.refuse(f"a process was started ({event})")
     elif event in _NETWORK:
@@ -77,8 +79,7 @@ def _wrap(module: Any, name: str, recorder: Recording, undo: contextlib.ExitStac
     original: Callable[..., Any] = getattr(module, name)
 
     def watched(path: Any, *args: Any, **kwargs: Any) -> Any:
-        if recorder.ours():
-            recorder.looked(path)
+        recorder.looked(path)
         return original(path, *args, **kwargs)
 
     setattr(module, name, watched)

@@ -272,6 +272,24 @@ def test_an_environment_that_is_walked_through_is_recorded_whole(bench: Bench) -
         del os.environ["NOOP_NEW"]
 
 
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "import threading; t = threading.Thread(target=lambda: packages.append(open(here / 'two.txt').read()));"
+        " t.start(); t.join()",
+        "import os; handle = os.open(here / 'two.txt', os.O_RDONLY); os.close(handle)",
+        "import io; io.FileIO(here / 'two.txt').close()",
+        "import linecache; linecache.getline(str(here / 'two.txt'), 1)",
+        "import sqlite3; sqlite3.connect(str(here / 'two.txt')).close()",
+    ],
+)
+def test_a_file_read_in_another_way_is_seen_too(bench: Bench, reading: str) -> None:
+    assert plan_with(bench, reading).unrepeatable is None
+    assert bench.recall() is not None
+    edit_keeping_times(bench.root / "two.txt", "9")
+    assert bench.recall() is None
+
+
 def test_no_variables_value_is_written_down(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOOP_TOKEN", "hunter2-hunter2")
     plan_with(bench, "token = os.environ['NOOP_TOKEN']")
