@@ -101,6 +101,7 @@ class _Set:
         for change in self.set.changed:
             self._add(f"{change} changed", OURS, context.build(locks[change], name, store))
         self._add("nothing changed", OURS, context.build(locks[""], name, store))
+        shutil.rmtree(store)
 
     def _theirs(self) -> None:
         peer, pins = self.peer, self.set.pins
@@ -146,6 +147,7 @@ def _example(
         series.samples.append(made)
         facts[f"{OURS}: three images together"] = _unique(store / "oci")
         assert all(not image["reused"] for image in json.loads(made.output)["images"])
+        shutil.rmtree(store)
 
     def chain(series: Series, *, warm: bool) -> None:
         def install(step: int, base: str = BASE) -> str:

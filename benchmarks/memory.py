@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 from .context import CLI, Context
@@ -23,6 +24,7 @@ def cases(context: Context) -> Iterator[Case]:
         for _ in range(context.rounds):
             store = context.cold(artifacts, only_artifacts=True)
             series.samples.append(context.build(lock, wheel_set.name, store))
+            shutil.rmtree(store)
         size = sum(path.stat().st_size for path in context.fetch(wheel_set.pins))
         facts: dict[str, object] = {"wheels": f"{size / 1e6:.1f} MB"}
         yield Case(f"{wheel_set.name}: peak memory", [series], [_peak(series)], facts)
@@ -30,8 +32,10 @@ def cases(context: Context) -> Iterator[Case]:
         return
     series, flyte = Series("flyte-build build, three images"), Series("python -c 'import flyte'")
     for _ in range(context.rounds):
-        env = {"FLYTE_BUILD_CACHE": str(context.cold(artifacts, only_artifacts=True))}
+        store = context.cold(artifacts, only_artifacts=True)
+        env = {"FLYTE_BUILD_CACHE": str(store)}
         series.samples.append(command((*CLI, "build", str(EXAMPLE), "-q"), env=env, cwd=ROOT))
+        shutil.rmtree(store)
         flyte.samples.append(command((CLI[0], "-c", "import flyte")))
     more = Ratio("peak above that of `import flyte`", (series.peak - flyte.peak) / 1e6, unit="MB")
     yield Case("the example: peak memory", [series, flyte], [_peak(series), more])
