@@ -158,7 +158,8 @@ def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
 
 def _import(file: Path, root: Path) -> ModuleType:
     name = ".".join(file.relative_to(root).with_suffix("").parts)
-    if not all(part.isidentifier() for part in name.split(".")):
+    # importlib takes any name without dots (`01_basic` too), as `flyte run` and the runtime do.
+    if name.count(".") != len(file.relative_to(root).parts) - 1:
         raise LoadError(f"{_show(file)}: `{name}` is not a module name, so tasks could not import it")
     loaded = sys.modules.get(name)
     if loaded is not None:

@@ -115,9 +115,14 @@ def test_a_path_that_is_no_python_file(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("")
     with pytest.raises(LoadError, match=r"expected a \.py file"):
         load(tmp_path / "x.txt")
-    (tmp_path / "not-a-module.py").write_text("")
-    with pytest.raises(LoadError, match="`not-a-module` is not a module name"):
-        load(tmp_path / "not-a-module.py")
+    (tmp_path / "not.a.module.py").write_text("")
+    with pytest.raises(LoadError, match=r"`not\.a\.module` is not a module name"):
+        load(tmp_path / "not.a.module.py")
+
+
+def test_a_file_whose_name_is_no_identifier_loads_as_flyte_loads_it(tmp_path: Path) -> None:
+    (tmp_path / "01-basic.py").write_text(PREAMBLE + 'e = flyte.TaskEnvironment("e", image=image)\n')
+    assert list(load(tmp_path / "01-basic.py").environments) == ["e"]
 
 
 def test_a_file_named_like_a_loaded_module_is_not_mistaken_for_it(project: Callable[..., Project]) -> None:

@@ -20,7 +20,7 @@ from .errors import AssembleError
 __all__ = ["Expected", "Stream", "Verifier"]
 
 # Large, because each batch is two changes of thread, and small enough for memory: at most four exist of a stream.
-_BATCH = 2 << 20
+_BATCH = 1 << 20
 # The first is small, so that the threads of a small layer work at the same time at all; each is twice the last.
 _FIRST = 64 << 10
 _SMALL = 128 << 10

@@ -1,7 +1,9 @@
-"""``plan`` when nothing changed: the recorded answer, before click, rich or flyte are imported."""
+"""``plan`` and ``build`` when nothing changed: the recorded answer, before click, rich or flyte are imported."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 from ..planning import noop
@@ -9,21 +11,25 @@ from ..planning import noop
 __all__ = ["answered", "question"]
 
 # What is asked for with these is done anew each time: a file is written, or the network is asked.
+_COMMANDS = ("plan", "build")
 _ALWAYS = ("--graph", "--check")
 
 
 def question(arguments: list[str]) -> str:
-    """The key of a ``plan`` command line (the program's name left out)."""
-    return noop.key_of("plan", arguments[1:])
+    """The key of a command line (the program's name left out)."""
+    return noop.key_of(arguments[0] if arguments else "", arguments[1:])
 
 
 def answered(arguments: list[str]) -> bool:
-    """Whether ``arguments`` ask for a plan that is on record and still true; then it has been printed."""
-    if arguments[:1] != ["plan"] or any(a.startswith(_ALWAYS) for a in arguments):
+    """Whether ``arguments`` ask for what is on record and still true; then it has been printed."""
+    if not arguments or arguments[0] not in _COMMANDS or any(a.startswith(_ALWAYS) for a in arguments):
         return False
     answer = noop.load(question(arguments))
     if answer is None:
         return False
+    for path in answer.get("used", ()):  # images that are asked for are kept by `store gc`
+        with contextlib.suppress(OSError):
+            os.utime(path)
     sys.stdout.write(answer["stdout"])
     sys.stdout.flush()
     return True

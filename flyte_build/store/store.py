@@ -180,8 +180,11 @@ class Store:
     def touch(self, image: str) -> None:
         """Note that the image of this derivation was used now; what cannot be written is let be."""
         with suppress(OSError):
-            path = self.used / hexadecimal(image)
-            path.touch()
+            self.used_path(image).touch()
+
+    def used_path(self, image: str) -> Path:
+        """The file whose date says when the image of this derivation was last used."""
+        return self.used / hexadecimal(image)
 
     # -- keeping house -------------------------------------------------------------------------
 

@@ -58,11 +58,11 @@ def test_a_file_that_does_not_import(offline: Offline, text: str, first: str, fr
         ("absent.py", "absent.py: does not exist; expected a Python file that defines tasks"),
         (".", ".: is a folder; expected a Python file that defines tasks"),
         ("notes.txt", "notes.txt: expected a .py file"),
-        ("my-flow.py", "my-flow.py: `my-flow` is not a module name, so tasks could not import it"),
+        ("my.flow.py", "my.flow.py: `my.flow` is not a module name, so tasks could not import it"),
     ],
 )
 def test_no_such_file(offline: Offline, name: str, said: str) -> None:
-    if name in ("notes.txt", "my-flow.py"):
+    if name in ("notes.txt", "my.flow.py"):
         offline.write("", name)
     assert f"error: {said}\n" in offline.refused(3, "plan", name)
 

@@ -54,7 +54,7 @@ def test_plan_build_and_again(offline: Offline) -> None:
     assert "2 of 2 images to build" in built.err, "the plan is no result: it goes to standard error"
     requests = len(offline.index.asked), len(offline.archive.requests)
     again = offline.ok("build", "flow.py")
-    assert "nothing to build: 2 images are cached in " in again.out
+    assert "nothing to build: 2 images are cached\n" in again.out
     assert "nothing to build: all 2 images are cached\n" in offline.ok("plan", "flow.py").out
     assert (len(offline.index.asked), len(offline.archive.requests)) == requests
     digests = re.findall(r"sha256:[0-9a-f]{64}", built.out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...errors import InputError
+from ..noop import question
 from ..options import (
     env_option,
     file_argument,
@@ -64,35 +66,47 @@ def build(
     flyte-build build examples/af2/main.py
     flyte-build build main.py --env msa_env --output oci:./msa
     """
-    from ...checking import check_workspace, refuse
-    from ...pipeline import build_plan, plan_images
-    from ...store import Store
-    from ..progress import make_reporter
-    from .plan import show
-
     destination = _destination(output)
     started = time.monotonic()
-    workspace = opened(file, root, lockfiles)
-    environments = workspace.select(task, env)
-    store = Store()
-    made = plan_images(workspace, environments, store, platform)
-    if not as_json and not quiet:
-        show(made, to_stderr=True)
-    reporter = make_reporter(quiet or as_json)
-    if not unchecked:
-        refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
+    from ...planning.watching import recording
+
+    # Watched, so that the same command is answered from the record while nothing changes (`planning.noop`).
+    with recording(root or file.absolute().parent) as record:
+        from ...checking import check_workspace, refuse
+        from ...pipeline import build_plan, plan_images
+        from ...store import Store
+        from ..console import stdout
+        from ..progress import make_reporter
+        from .plan import show
+
+        workspace = opened(file, root, lockfiles)
+        environments = workspace.select(task, env)
+        store = Store()
+        made = plan_images(workspace, environments, store, platform)
+        if not as_json and not quiet:
+            show(made, to_stderr=True)
+        reporter = make_reporter(quiet or as_json)
+        if not unchecked:
+            refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
     built = build_plan(workspace, made, store, reporter, jobs)
     if destination is not None:
         from ...export import export_layout
 
         export_layout(store, built, destination)
-    if as_json:
-        click.echo(json.dumps({"schema": 1, "images": [_image_json(b) for b in built]}, indent=2))
-    elif not quiet:
-        _show(built, time.monotonic() - started, destination)
-    else:
-        for image in built:
-            click.echo(f"{image.environment} {image.manifest_digest}")
+    with stdout().capture() as printed:
+        if as_json:
+            document = {"schema": 1, "images": [_image_json(b) for b in built]}
+            stdout().print(json.dumps(document, indent=2), markup=False, soft_wrap=True)
+        elif quiet:
+            for image in built:
+                stdout().print(f"{image.environment} {image.manifest_digest}", markup=False, soft_wrap=True)
+        else:
+            _show(built, time.monotonic() - started, destination)
+    sys.stdout.write(printed.get())
+    sys.stdout.flush()
+    if destination is None and not made.to_build:
+        used = [str(store.used_path(image.derivation)) for image in built]
+        record.save(question(sys.argv[1:]), {"stdout": printed.get(), "used": used})
 
 
 def _destination(output: str | None) -> Path | None:
@@ -139,7 +153,10 @@ def _show(images: list[BuiltImage], seconds: float, destination: Path | None) ->
     print_table(out, columns, rows)
     built = sum(not image.reused for image in images)
     there = "1 image is" if len(images) == 1 else f"{len(images)} images are"
-    what = f"built {built} of {counted(len(images), 'image')}" if built else f"nothing to build: {there} cached"
-    out.print(f"[bold]{what}[/] in {duration(seconds)}", soft_wrap=not out.is_terminal)
+    if built:
+        what = f"[bold]built {built} of {counted(len(images), 'image')}[/] in {duration(seconds)}"
+    else:
+        what = f"[bold]nothing to build: {there} cached[/]"
+    out.print(what, soft_wrap=not out.is_terminal)
     if destination is not None:
         out.print(f"written to {escape(str(destination))} (OCI image layout)", soft_wrap=True)
