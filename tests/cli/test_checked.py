@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -165,3 +166,27 @@ def test_what_a_build_changed_is_noticed(calls: Offline) -> None:
     for blob in (calls.store / "oci" / "blobs" / "sha256").iterdir():
         blob.unlink()
     assert "2 of 2 images to build" in plan_process(calls).stdout
+
+
+def test_a_build_with_nothing_to_do_is_answered_from_the_record(calls: Offline) -> None:
+    calls.ok("build", "caller.py")
+    script = "import sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\nentry()\n"
+
+    def build() -> str:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", script, "build", "caller.py"],
+            cwd=calls.project, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.endswith("nothing to build: 2 images are cached\n")
+        return done.stderr
+
+    time.sleep(2.1)  # what is younger is not trusted by its times
+    imported = [build() for _ in range(2)][-1]
+    assert "flyte_build.planning.noop" in imported
+    assert "flyte._image" not in imported
+    (calls.store / "artifacts").rename(calls.store / "elsewhere")
+    assert "flyte_build.planning.noop" in build(), "artifacts are no longer needed"
+    blob = max((calls.store / "oci" / "blobs" / "sha256").iterdir(), key=lambda p: p.stat().st_size)
+    blob.unlink()
+    (calls.store / "elsewhere").rename(calls.store / "artifacts")
+    assert "built " in calls.ok("build", "caller.py").out
