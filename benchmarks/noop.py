@@ -1,6 +1,8 @@
 """(c) What it costs to find out that there is nothing to do: ``plan`` and ``build`` of images that are all built.
 
-The floors are an interpreter that does nothing, and one that imports flyte, which reading a user's file takes.
+The floors are an interpreter that does nothing, and one that imports flyte, which reading a user's file takes. The peer
+is ``flyte build`` of an environment with the default image, which it knows to be there without asking anybody: the
+least that it ever does.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from .sets import EXAMPLE, ROOT
 __all__ = ["cases"]
 
 GOAL_MS = 60
+FLYTE = (sys.executable, "-c", "from flyte.cli.main import main; main()")
 
 
 def cases(context: Context) -> Iterator[Case]:
@@ -32,6 +35,9 @@ def cases(context: Context) -> Iterator[Case]:
         "flyte-build plan": run(*CLI, "plan", str(EXAMPLE)),
     }
     if not context.quick:
+        nothing = context.scratch / "nothing.py"
+        nothing.write_text('import flyte\nenv = flyte.TaskEnvironment("plain")\n')
+        sides["flyte build"] = run(*FLYTE, "build", str(nothing), "env")
         sides["flyte-build build"] = run(*CLI, "build", str(EXAMPLE))
     for side in sides.values():
         side()
@@ -40,8 +46,12 @@ def cases(context: Context) -> Iterator[Case]:
     floor = by_label["python -c 'import flyte'"]
     ratios = []
     for s in series[2:]:
+        if s.label == "flyte build":
+            continue
         ratios.append(Ratio(f"wall: {s.label} / import flyte", s.wall / floor.wall))
         ratios.append(Ratio(f"processor: {s.label} / import flyte", s.cpu / floor.cpu))
     plan = by_label["flyte-build plan"]
+    if peer := by_label.get("flyte build"):
+        ratios.append(Ratio("flyte build / flyte-build plan", peer.wall / plan.wall, 5, "at least"))
     ratios.append(Ratio("flyte-build plan", plan.wall * 1000, GOAL_MS, unit="ms"))
     yield Case("three images, nothing to do", series, ratios)
