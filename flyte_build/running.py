@@ -14,7 +14,8 @@ from typing import Any
 
 from .paths import runs_dir
 from .reporting import Reporter
-from .sdk import Task, root_action, stored
+from .sdk import Task
+from .serializing import root_action, stored
 from .store import Store
 from .submit.action import RootAction
 from .submit.observer import Observer

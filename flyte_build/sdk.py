@@ -1,8 +1,8 @@
-"""The only module that imports flyte's authoring objects.
+"""The edge to flyte's authoring objects.
 
-It loads a user's file and reads its environments and tasks off the SDK's public objects
-(:func:`load`), and turns a task call into the root action of a run (:func:`root_action`). What an image
-asks for is read by :mod:`flyte_build.images`; nothing is hashed or built here.
+It loads a user's file and reads its environments and tasks off the SDK's public objects (:func:`load`). What an image
+asks for is read by :mod:`flyte_build.images`, a task call is serialized by :mod:`flyte_build.serializing`, both parts
+of the same edge; nothing is hashed or built here.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import io
-import logging
 import os
 import sys
 import traceback
@@ -28,7 +26,7 @@ from .errors import FlyteBuildError, LoadError
 from .images import read_image
 from .recipe import Recipe
 
-__all__ = ["Environment", "Project", "SerializedTask", "Task", "load", "load_module", "root_action", "stored"]
+__all__ = ["Environment", "Project", "Task", "load", "load_module"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,76 +302,3 @@ def _show(path: Path) -> str:
         return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
     except OSError:
         return str(path)
-
-
-def stored(uri: str, *, folder: bool) -> Any:
-    """A ``flyte.io.File`` or ``Dir`` at ``uri``, for an argument that was a local path."""
-    from flyte.io import Dir, File
-
-    return Dir(path=uri) if folder else File(path=uri)
-
-
-@contextlib.contextmanager
-def quiet_sdk() -> Iterator[None]:
-    """Keep the SDK's own status lines and warnings away from our output."""
-    logger = logging.getLogger("flyte")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@dataclass(frozen=True, slots=True)
-class SerializedTask:
-    """What a run starts from: the SDK's serialized task, its inputs, and the code bundle on disk."""
-
-    task_spec: bytes
-    inputs: bytes
-    bundle: Path
-
-
-def _refuse_stand_ins(project: Project, task: Task) -> None:
-    if not project.stand_ins:
-        return
-    from .standins import stand_ins_in
-
-    interface = task.template.native_interface
-    types = [*(kind for kind, _ in interface.inputs.values()), *interface.outputs.values()]
-    missing = sorted({name for kind in types for name in stand_ins_in(kind)})
-    if missing:
-        raise LoadError(
-            f"{task.location}: {task.full_name} cannot be submitted from here: its types need {', '.join(missing)}",
-            hint="install on this machine what its types are made of, or submit from where that is installed",
-        )
-
-
-def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bundles: Path) -> SerializedTask:
-    """Serialize a call of ``task`` as ``flyte.run`` would submit it; nothing is built or sent.
-
-    The code bundle is written into ``bundles``. The public dry run gives a task specification whose image is the
-    SDK's own mutable tag: the submitter replaces it by the digest. Raises :class:`LoadError` where the task's own types
-    are stand-ins: what a value of them would be is known only where they are installed.
-    """
-    _refuse_stand_ins(project, task)
-    flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
-    bundles.mkdir(parents=True, exist_ok=True)
-    try:
-        with quiet_sdk():
-            result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
-                task.template, **arguments
-            )
-    except FlyteBuildError:
-        raise
-    except Exception as e:
-        raise LoadError(f"{task.location}: {task.full_name} cannot be submitted: {type(e).__name__}: {e}") from e
-    bundle = result.code_bundle
-    if bundle is None or not bundle.tgz:
-        raise LoadError(f"{task.location}: {task.full_name} has no code bundle")
-    return SerializedTask(
-        task_spec=result.task_spec.SerializeToString(deterministic=True),
-        inputs=result.inputs.proto_inputs.SerializeToString(deterministic=True),
-        bundle=Path(bundle.tgz),
-    )

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flyte_build.errors import LoadError
-from flyte_build.sdk import Project, load, root_action
+from flyte_build.sdk import Project, load
+from flyte_build.serializing import root_action
 from flyte_build.standins import is_stand_in, stand_ins_in
 
 PREAMBLE = (

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 from isal import igzip, isal_zlib
 
 from ..errors import ArtifactError
+from ..store.hashing import HashedReader
 from .entries import File
 
 __all__ = ["LayerFiles", "read_layer"]
@@ -38,23 +39,6 @@ class LayerFiles:
     contents: Mapping[str, bytes]
 
 
-class _Hashed(io.RawIOBase):
-    """A file whose bytes pass through SHA-256 as they are read."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self.sha256 = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
-        self.sha256.update(data)
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def read_layer(blob: Path, digest: str, keep: Callable[[str], bool]) -> LayerFiles | None:
     """The files of a layer; ``keep`` chooses the paths whose content is wanted.
 
@@ -68,7 +52,7 @@ def read_layer(blob: Path, digest: str, keep: Callable[[str], bool]) -> LayerFil
         compressed = magic.startswith(_GZIP)
         if not compressed and magic and magic[257:262] != b"ustar" and magic.strip(b"\0"):
             return None
-        source = _Hashed(raw)
+        source = HashedReader(raw)
         buffered = stack.enter_context(io.BufferedReader(cast(Any, source), _CHUNK))
         opened: Any = igzip  # its functions have no types
         stream = stack.enter_context(opened.IGzipFile(fileobj=buffered, mode="rb")) if compressed else buffered

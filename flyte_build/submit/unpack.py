@@ -8,8 +8,6 @@ permission bits are kept. A blob's gzip may have many members. Knows files only,
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import os
 import shutil
 import stat
@@ -20,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from isal import igzip, isal_zlib
 
 from ..errors import ArtifactError
+from ..store.hashing import HashedReader
 
 __all__ = ["merge", "place", "remove_tree", "scoped", "unpack"]
 
@@ -30,23 +29,6 @@ GZIP = b"\x1f\x8b"
 # What a damaged stream raises; its stub calls it an instance.
 _DAMAGE = cast(type[Exception], isal_zlib.error)
 ZSTD = b"\x28\xb5\x2f\xfd"
-
-
-class _Hashing(io.RawIOBase):
-    """What is read passes through SHA-256."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self.sha256 = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._source.read(len(buffer))
-        self.sha256.update(data)
-        buffer[: len(data)] = data
-        return len(data)
 
 
 def unpack(blob: Path, diff_id: str, into: Path) -> None:
@@ -68,7 +50,7 @@ def unpack(blob: Path, diff_id: str, into: Path) -> None:
         if magic[:2] == GZIP:
             opened: Any = igzip  # its functions have no types
             plain = stack.enter_context(opened.IGzipFile(fileobj=raw, mode="rb"))
-        stream = _Hashing(plain)
+        stream = HashedReader(plain)
         try:
             with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as tar:
                 for member in tar:
