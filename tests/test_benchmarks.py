@@ -42,7 +42,7 @@ def cases(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_quick_runs_everything_once(report: dict[str, Any]) -> None:
     assert (report["schema"], report["quick"], report["rounds"]) == (1, True, 1)
-    assert list(report["benchmarks"]) == ["layers", "images", "noop", "memory"]
+    assert list(report["benchmarks"]) == ["layers", "images", "noop", "closure", "memory"]
     for found in report["benchmarks"].values():
         for case in found:
             for series in case["series"]:
@@ -81,7 +81,7 @@ def test_a_changed_package_is_a_case_of_its_own(report: dict[str, Any]) -> None:
 def test_an_unknown_benchmark_is_named(tmp_path: Path) -> None:
     done = run(tmp_path / "cache", "speed")
     assert done.returncode == 2
-    assert "no benchmark `speed`; there are: layers, images, noop, memory" in done.stderr
+    assert "no benchmark `speed`; there are: layers, images, noop, closure, memory" in done.stderr
 
 
 def test_the_peak_is_the_commands_not_the_starters() -> None:
@@ -130,3 +130,9 @@ def test_goals(ratio: Ratio, met: bool | None) -> None:
     assert ratio.met is met
     text = "\n".join(as_text(Case("c", [Series("s", [Sample(1, 1)])], [ratio])))
     assert ("MISSED" in text, ": met" in text) == (met is False, met is True)
+
+
+def test_the_closure_is_compared_with_graphlib_on_a_graph_of_very_many_paths(report: dict[str, Any]) -> None:
+    (case,) = cases(report, "closure").values()
+    assert [s["label"] for s in case["series"]] == ["graphlib alone", "flyte-build's closure"]
+    assert case["title"] == "1,000 environments in stacked diamonds"
