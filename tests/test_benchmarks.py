@@ -43,12 +43,13 @@ def cases(report: dict[str, Any], name: str) -> dict[str, Any]:
 def test_quick_runs_everything_once(report: dict[str, Any]) -> None:
     assert (report["schema"], report["quick"], report["rounds"]) == (1, True, 1)
     assert list(report["benchmarks"]) == ["layers", "images", "noop", "closure", "memory"]
-    for found in report["benchmarks"].values():
+    for name, found in report["benchmarks"].items():
         for case in found:
             for series in case["series"]:
                 assert len(series["wall_seconds"]) == 1
                 assert series["wall_median"] > 0
-                assert series["peak_bytes"] > 1 << 20
+                # The closure runs in the benchmark's own process, whose peak says nothing.
+                assert (series["peak_bytes"] > 1 << 20) is (name != "closure")
 
 
 def test_the_machine_is_described(report: dict[str, Any]) -> None:
