@@ -194,7 +194,8 @@ def test_one_failure_stops_the_others_and_their_bytes_are_kept(server: FileServe
     had = arrived.stat().st_size
     server.put("slow.whl", slow)
     get(server, store, artifact(slow, "slow.whl"))
-    assert server.seen[-1].start == had
+    # The request that was called off is on the server's list when the server notices, which may be later.
+    assert had in [seen.start for seen in server.seen if seen.path == "/slow.whl"]
 
 
 def test_a_silent_server_does_not_hold_up_a_build_that_is_called_off(server: FileServer, store: Store) -> None:
