@@ -15,6 +15,7 @@ import pytest
 
 from flyte_build.assemble.command import main
 from tests.support.layers import plan, sha256, wheel_layer, write_plan
+from tests.support.tools import need
 from tests.support.wheels import build_wheel
 
 
@@ -176,26 +177,19 @@ def test_a_plan_that_is_not_json(arguments: list[str], tmp_path: Path, capsys: p
     assert "plan.json: not JSON" in message
 
 
-def tool(name: str) -> str:
-    """The path of a program; a missing one is a failure."""
-    found = shutil.which(name)
-    assert found, f"{name} is not installed"
-    return found
-
-
 @pytest.mark.integration
 def test_skopeo_and_umoci_read_the_layout(arguments: list[str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([arguments[0], str(out), *arguments[1:], "--ref", "x"]) == 0
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     shown = subprocess.run(
-        [tool("skopeo"), "inspect", f"oci:{out}:x"], capture_output=True, check=True, env=environment
+        [need("skopeo"), "inspect", f"oci:{out}:x"], capture_output=True, check=True, env=environment
     )
     assert json.loads(shown.stdout)["Digest"] == digest_of(out)
-    copy = [tool("skopeo"), "--insecure-policy", "copy", "-q", f"oci:{out}:x", f"oci:{tmp_path / 'copy'}:x"]
+    copy = [need("skopeo"), "--insecure-policy", "copy", "-q", f"oci:{out}:x", f"oci:{tmp_path / 'copy'}:x"]
     subprocess.run(copy, check=True, env=environment)
     rootless = [] if os.getuid() == 0 else ["--rootless"]
-    unpack = [tool("umoci"), "unpack", *rootless, "--image", f"{out}:x", str(tmp_path / "bundle")]
+    unpack = [need("umoci"), "unpack", *rootless, "--image", f"{out}:x", str(tmp_path / "bundle")]
     subprocess.run(unpack, check=True, env=environment, capture_output=True)
     site = tmp_path / "bundle/rootfs/opt/venv/lib/python3.11/site-packages"
     assert {"one", "two"} <= {p.name for p in site.iterdir()}

@@ -17,6 +17,7 @@ from flyte_build.assemble.debian import debian_entries, read
 from flyte_build.assemble.scripts import unhandled_scripts
 from flyte_build.assemble.system import system_entries
 from tests.assemble.test_debian import spec_of
+from tests.support.tools import lacking, need
 
 pytestmark = pytest.mark.integration
 
@@ -36,9 +37,8 @@ class Image:
 
     def run(self, *command: str, user: bool = False) -> str:
         """What ``command`` prints, in a sandbox with an empty environment and no network."""
-        assert shutil.which("bwrap"), "bubblewrap is needed"
         who = ["--uid", "1000", "--gid", "1000"] if user else []
-        sandbox = ["bwrap", "--unshare-all", "--clearenv", *who, "--ro-bind", str(self.root), "/"]
+        sandbox = [need("bwrap", "bubblewrap"), "--unshare-all", "--clearenv", *who, "--ro-bind", str(self.root), "/"]
         sandbox += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         done = subprocess.run([*sandbox, *command], check=False, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -57,7 +57,8 @@ def download(where: Path, suite: str, packages: list[str]) -> list[Path]:
     for uri in uris:
         name = f"{suite}-security" if "security" in uri else suite
         rows.append(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {uri} {name} main\n")
-    assert len(rows) >= 2, "apt has no sources for Debian and its security updates"
+    if len(rows) < 2:
+        lacking("apt has no sources for Debian and its security updates")
     (where / "sources.list").write_text("".join(rows))
     (where / "status").touch()
     options = {

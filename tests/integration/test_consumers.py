@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +192,6 @@ def test_nothing_of_the_daemons_is_left(home: Path) -> None:
     """No process and no mount of theirs outlives the tests above (but podman's own storage: see above)."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     assert [m for m in mounts if m.startswith(f"{home}/") and not m.startswith(f"{home}/containers/storage/")] == []
-    seen = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    seen = shell(need("ps", "procps"), "-eo", "args")
     for name in ("docker", "containerd", "containers", "registry"):
         assert f"{home}/{name}/" not in seen

@@ -17,13 +17,18 @@ from flyte_build.submit.sandbox.engines import available
 from flyte_build.submit.sandbox.namespaces import Unshare
 from flyte_build.submit.sandbox.spec import Engine
 from tests.support.flyte_files import dry_run, host_image
+from tests.support.tools import need
 
 WORKFLOWS = Path(__file__).with_name("workflows")
 
 
 @pytest.fixture(params=[Bubblewrap, Unshare], ids=["bubblewrap", "unshare"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """Each engine in turn; a machine without one of them fails the test."""
+    """Each engine in turn."""
+    if request.param is Bubblewrap:
+        need("bwrap", "bubblewrap")
+    else:
+        need("unshare", "util-linux")
     return next(e for e in available() if isinstance(e, request.param))
 
 

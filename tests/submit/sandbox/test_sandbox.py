@@ -22,6 +22,7 @@ from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.namespaces import Unshare
 from flyte_build.submit.sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
 from tests.support.flyte_files import host_image
+from tests.support.tools import lacking
 
 pytestmark = pytest.mark.integration
 
@@ -226,8 +227,8 @@ def test_secret_files_are_the_tasks_alone_and_on_no_disk(engine: Engine, image: 
 
 def test_a_memory_limit_kills_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
     cgroups = Cgroups.detect()
-    assert cgroups.memory is not None
-    assert cgroups.cpu is not None
+    if cgroups.memory is None or cgroups.cpu is None:
+        lacking("this user may not make control groups for memory and processors")
     group = cgroups.create("limits", memory=64 << 20, cpu=0.5)
     try:
         assert run(engine, box_of(image), "len(bytearray(200 << 20))", tmp_path / "log", join=group.join) == 137
