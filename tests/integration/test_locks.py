@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -14,9 +15,12 @@ from flyte_build.locking.lockfile import Lock, LockedWheel, read
 from flyte_build.workspace import host_platform
 from tests.support.cli import Cli
 
-from .conftest import ENVIRONMENTS, EXAMPLE
+from .conftest import ENVIRONMENTS, EXAMPLE, LOCKFILES
+from .test_runs import FOLDED, MAIN
 
 pytestmark = pytest.mark.integration
+
+ARGUMENTS = MAIN[1:]
 
 
 def copy_of_example(folder: Path, *changes: tuple[str, str]) -> Path:
@@ -169,3 +173,36 @@ def test_both_resolvers_lock_the_same_packages(cli: Cli, tmp_path: Path) -> None
     assert refused.code == 7
     assert "pip-tools" in refused.err
     assert not (tmp_path / "none").exists()
+
+
+# -- commands that need locks --------------------------------------------------------------------------
+
+
+def test_without_any_lock_a_run_makes_them_and_says_so(cli: Cli, tmp_path: Path) -> None:
+    copy = copy_of_example(tmp_path / "af2")
+    refused = cli("run", "--locked", copy, *ARGUMENTS)
+    assert refused.code == 4
+    assert "fold_env: no lock" in refused.err
+    assert "flyte-build lock" in refused.err
+    assert list(copy.parent.glob("lockfiles/*")) == []
+
+    done = cli.ok("run", copy, *ARGUMENTS)
+    assert json.loads(done.out)[:2] == FOLDED[:2]
+    assert "no lock yet" in done.err
+    made = sorted((copy.parent / "lockfiles").iterdir())
+    assert [p.name for p in made] == ["fold_env.json", "msa_env.json", "multi_env.json"]
+    assert cli.ok("lock", "--check", copy).code == 0
+
+
+def test_a_stale_lock_says_what_changed(cli: Cli, tmp_path: Path) -> None:
+    copy = copy_of_example(tmp_path / "af2", ('FOLD_PACKAGES = ["ruff"]', 'FOLD_PACKAGES = ["ruff", "iniconfig"]'))
+    shutil.copytree(LOCKFILES, copy.parent / "lockfiles")
+    before = {p.name: p.read_bytes() for p in (copy.parent / "lockfiles").iterdir()}
+    for command in (("plan", copy), ("build", copy), ("run", copy, *ARGUMENTS), ("lock", "--check", copy)):
+        done = cli(*command)
+        assert done.code == 4, command
+        assert "fold_env: step 1 (pip), requirements: +iniconfig" in done.err
+        assert "multi_env: step 1 (pip), requirements: +iniconfig" in done.err
+        assert "msa_env:" not in done.err
+        assert "flyte-build lock" in done.err
+    assert {p.name: p.read_bytes() for p in (copy.parent / "lockfiles").iterdir()} == before
