@@ -23,6 +23,7 @@ from typing import Any
 import flyte
 
 from .errors import FlyteBuildError, LoadError
+from .fresh import import_from_source
 from .images import read_image
 from .recipe import Recipe
 
@@ -169,6 +170,7 @@ def _import(file: Path, root: Path) -> ModuleType:
         )
     if sys.path[:1] != [str(root)]:
         sys.path.insert(0, str(root))
+    import_from_source(root)
     importlib.invalidate_caches()
     try:
         module = importlib.import_module(name)

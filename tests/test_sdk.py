@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import py_compile
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -107,6 +109,24 @@ def test_why_a_file_does_not_import(project: Callable[..., Project], text: str, 
     assert (hint in (e.value.hint or "")) if hint else e.value.hint is None
 
 
+def test_bytecode_that_only_looks_current_is_not_run(project: Callable[..., Project], tmp_path: Path) -> None:
+    """Same size, same second: Python itself would run what was there before."""
+    text = PREAMBLE + 'e = flyte.TaskEnvironment("one", image=image)\n'
+    assert list(project(twice=text).environments) == ["one"]
+    source = tmp_path / "twice.py"
+    before = source.stat()
+    py_compile.compile(str(source), doraise=True)
+    source.write_text(text.replace("one", "two"))
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    del sys.modules["twice"]
+    assert list(load(source).environments) == ["two"]
+
+
+def test_nothing_is_written_beside_the_users_sources(project: Callable[..., Project], tmp_path: Path) -> None:
+    project(low="X = 1\n", high="import low\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["high.py", "low.py"]
+
+
 def test_a_path_that_is_no_python_file(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="does not exist"):
         load(tmp_path / "no.py")
@@ -126,8 +146,8 @@ def test_a_file_whose_name_is_no_identifier_loads_as_flyte_loads_it(tmp_path: Pa
 
 
 def test_a_file_named_like_a_loaded_module_is_not_mistaken_for_it(project: Callable[..., Project]) -> None:
-    with pytest.raises(LoadError, match="the module name `click` is taken by"):
-        project(click="")
+    with pytest.raises(LoadError, match="the module name `pytest` is taken by"):
+        project(pytest="")
 
 
 TWO = (
