@@ -67,9 +67,7 @@ class Locators:
             locator.close()
 
 
-def project_locator(
-    recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, store: object = None
-) -> Locator:
+def project_locator(recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path) -> Locator:
     """Every place where this project's artifacts may be: its own files, the indexes, Debian's mirrors.
 
     Cheap: configuration is read, and files are looked for, when the first artifact is asked for.

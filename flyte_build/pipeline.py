@@ -78,7 +78,6 @@ def build_plan(
         {e.name: e.recipe for e in workspace.project.environments.values() if not isinstance(e.wish, Exception)},
         workspace.locks([workspace.project.environments[i.environment] for i in plan.images]),
         workspace.project.root,
-        store,
     )
     built = build([i.derivation for i in plan.images], store, locator=locator, reporter=reporter, jobs=jobs)
     if plan.to_build:

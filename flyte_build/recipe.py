@@ -1,6 +1,6 @@
 """What the user asked for: an image, before anything is resolved.
 
-A recipe is pure data, read off a ``flyte.Image`` by ``sdk.py`` (the only module that knows flyte) and
+A recipe is pure data, read off a ``flyte.Image`` by ``images.py`` (part of the SDK's edge) and
 answered by a lock. Its canonical form is stored in the lock, so that a stale lock can say *what*
 changed; its fingerprint is what is compared.
 
