@@ -16,6 +16,8 @@ code belongs to the class, is documented in ``flyte-build --help``, and never ch
     ├── StoreError             9  the store: no space, no permission, corruption
     ├── SandboxError          11  this machine cannot isolate a task
     ├── RunError              12  the run ended, and not in success
+    ├── RegistryError         14  an image registry refuses, cannot be reached, or answers what it should not
+    ├── PinError              15  an image is not the one that was pinned
     └── (anything else)        1  our bug: a traceback is shown and asks to be reported
 
 13 is ``diff --exit-code``'s word for a difference, 130 an interrupt.
@@ -36,7 +38,9 @@ __all__ = [
     "InputError",
     "LoadError",
     "LockError",
+    "PinError",
     "RefusedError",
+    "RegistryError",
     "ResolutionError",
     "RunError",
     "SandboxError",
@@ -131,3 +135,18 @@ class RunError(FlyteBuildError):
     """A run ended, and not in success."""
 
     exit_code = 12
+
+
+class RegistryError(FlyteBuildError):
+    """An image registry refuses, cannot be reached, or answers what the distribution specification forbids.
+
+    The message reads ``METHOD url: code reason``, without secrets.
+    """
+
+    exit_code = 14
+
+
+class PinError(FlyteBuildError):
+    """An image's digest is not the one that was pinned; the message names the first difference."""
+
+    exit_code = 15

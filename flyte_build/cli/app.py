@@ -26,6 +26,8 @@ Exit codes:
   11 this machine cannot isolate a task
   12 the run did not succeed
   13 `diff --exit-code`: there are differences
+  14 an image registry refuses, or cannot be reached
+  15 an image is not the one that was pinned
   130 interrupted
 
 \b
@@ -59,6 +61,13 @@ class LazyGroup(click.Group):
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
         ("diff", "diff", "Show the differences between any two of: locks, environments, derivations, images."),
         ("build", "build", "Build the images that no cache holds."),
+        ("push", "push", "Build, and push to an image registry what it lacks."),
+        ("verify", "verify", "Rebuild images from nothing and compare them with their pins."),
+        ("sbom", "sbom", "Show what is in an image: CycloneDX, SPDX, or provenance."),
+        ("export", "export", "Write a lock in another tool's form: requirements, pex, nix."),
+        ("bundle", "bundle", "Write locks, artifacts and images to one file, for a site without network."),
+        ("unbundle", "bundle", "Take in a bundle, so that its images build without network."),
+        ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),

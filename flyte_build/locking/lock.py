@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from ..canonical import Json, digest
 from ..recipe import Recipe, differences
 
-__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel"]
+__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel", "Pin"]
 
 SCHEMA = 1
 
@@ -72,9 +72,20 @@ class LockedPlatform:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """What a platform's image turned out to be: ``derivation`` → manifest ``digest``, both ``sha256:<hex>``.
+
+    It is a record, not an instruction: no derivation depends on it, and it says nothing about another derivation.
+    """
+
+    derivation: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
     """One environment's lock. ``recipe`` is the canonical recipe it answers, ``apart`` why the environment
-    was not solved with the others (``None``: it was)."""
+    was not solved with the others (``None``: it was), ``pins`` the images built from it, by platform."""
 
     environment: str
     recipe: Json
@@ -83,6 +94,7 @@ class Lock:
     cutoff: str | None
     platforms: Mapping[str, LockedPlatform]
     apart: str | None = None
+    pins: Mapping[str, Pin] = field(default_factory=dict)
 
     @property
     def python(self) -> str:
@@ -121,6 +133,10 @@ class Lock:
         }
         if self.apart is not None:
             out["apart"] = self.apart
+        if self.pins:
+            out["pins"] = {
+                name: {"derivation": pin.derivation, "digest": pin.digest} for name, pin in sorted(self.pins.items())
+            }
         return out
 
     def text(self) -> str:

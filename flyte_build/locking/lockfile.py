@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from ..canonical import Json, digest
 from ..errors import LockError, StoreError
-from .lock import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel
+from .lock import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
 
 __all__ = [
     "SCHEMA",
@@ -25,6 +25,7 @@ __all__ = [
     "LockedDeb",
     "LockedPlatform",
     "LockedWheel",
+    "Pin",
     "lock_path",
     "parse",
     "read",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
 _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
 
@@ -79,7 +81,7 @@ class _Reader:
                 raise self.fail(f"{where}.{key}", f"one of {', '.join(sorted(keys))}", key)
 
 
-_TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart"}
+_TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
 
 
 def parse(text: str, path: Path) -> Lock:
@@ -130,7 +132,28 @@ def parse(text: str, path: Path) -> Lock:
         cutoff=r.get(raw, "cutoff", (str, type(None)), "$"),
         platforms=platforms,
         apart=r.get(raw, "apart", (str, type(None)), "$"),
+        pins=_pins(r, raw, platforms),
     )
+
+
+def _pins(r: _Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatform]) -> dict[str, Pin]:
+    if "pins" not in raw:
+        return {}
+    pins = {}
+    for platform, value in r.get(raw, "pins", dict, "$").items():
+        at = f"$.pins.{platform}"
+        if platform not in platforms:
+            raise r.fail(at, f"a platform of the lock ({', '.join(platforms)})", platform)
+        if not isinstance(value, dict):
+            raise r.fail(at, "an object", value)
+        r.known(value, {"derivation", "digest"}, at)
+        pins[platform] = Pin(
+            *(
+                r.matching(value, key, _DIGEST, "sha256: and 64 hexadecimal digits", at)
+                for key in ("derivation", "digest")
+            )
+        )
+    return pins
 
 
 def _platform(r: _Reader, raw: object, where: str) -> LockedPlatform:
