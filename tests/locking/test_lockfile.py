@@ -6,13 +6,14 @@ import errno
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flyte_build.errors import LockError, StoreError
-from flyte_build.locking.lockfile import lock_path, parse, read, write, write_all
+from flyte_build.locking.lockfile import Pin, lock_path, parse, read, write, write_all
 from flyte_build.recipe import PipInstall
 from tests.support.recipes import deb, lock_of, recipe_of, wheel
 
@@ -126,3 +127,38 @@ def test_a_failed_write_leaves_every_lock_as_it_was(tmp_path: Path, monkeypatch:
 def test_the_pool_path_follows_debians_rule() -> None:
     assert deb("libssl3").pool_path == "pool/main/libs/libssl3/libssl3_1.0-1_amd64.deb"
     assert deb("bash").pool_path == "pool/main/b/bash/bash_1.0-1_amd64.deb"
+
+
+# -- pins ------------------------------------------------------------------------------------------
+
+PIN = Pin("sha256:" + "1" * 64, "sha256:" + "2" * 64)
+
+
+def test_pins_survive_writing_and_reading_and_change_nothing_else(tmp_path: Path) -> None:
+    pinned = replace(LOCK, pins={"linux/amd64": PIN})
+    write(tmp_path, pinned)
+    again = read(tmp_path, "env")
+    assert again is not None
+    assert again.pins == {"linux/amd64": PIN}
+    assert again.fingerprint == LOCK.fingerprint
+    assert pinned.text().startswith(LOCK.text().removesuffix("\n}\n"))
+
+
+@pytest.mark.parametrize(
+    ("pins", "says"),
+    [
+        ([], "$.pins: expected dict"),
+        ({"linux/riscv64": {}}, "$.pins.linux/riscv64: expected a platform of the lock (linux/amd64)"),
+        ({"linux/amd64": "sha256:x"}, "$.pins.linux/amd64: expected an object"),
+        ({"linux/amd64": {"derivation": PIN.derivation}}, "$.pins.linux/amd64.digest: expected str"),
+        ({"linux/amd64": {"derivation": "sha256:1", "digest": PIN.digest}}, "expected sha256: and 64 hexadecimal"),
+        (
+            {"linux/amd64": {"derivation": PIN.derivation, "digest": PIN.digest, "tag": "latest"}},
+            "$.pins.linux/amd64.tag: expected one of derivation, digest",
+        ),
+    ],
+)
+def test_a_pin_that_is_none_is_an_error(pins: object, says: str) -> None:
+    with pytest.raises(LockError) as caught:
+        parse(edited(lambda raw: raw.update(pins=pins)), Path("env.json"))
+    assert says in caught.value.message
