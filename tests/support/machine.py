@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support.daemons import shell
 from tests.support.tools import lacking, need, need_root
 
-__all__ = ["Machine", "bare_machine"]
+__all__ = ["Machine", "bare_machine", "mirror"]
 
 # How this machine reaches registries, in variables: a newcomer's machine behind the same proxies has them too.
 _REACHING = re.compile(r"(?i)(PIP_|UV_|SSL_CERT_|(https?|ftp|all|no)_proxy$)")
@@ -83,9 +83,9 @@ class Machine:
 def bare_machine(folder: Path, packages: Sequence[str]) -> Machine:
     """A minimal bookworm with ``packages`` in ``folder``, from the mirror this machine's apt uses."""
     need_root("a bare machine")
-    mirror = _mirror("bookworm")
+    place = mirror("bookworm")
     include = f"--include={','.join(packages)}"
-    log = shell(need("debootstrap"), "--variant=minbase", include, "bookworm", folder, mirror, timeout=500)
+    log = shell(need("debootstrap"), "--variant=minbase", include, "bookworm", folder, place, timeout=500)
     assert "Base system installed successfully" in log
     for name in _FILES:
         if Path("/", name).is_file():
@@ -98,7 +98,7 @@ def bare_machine(folder: Path, packages: Sequence[str]) -> Machine:
     return machine
 
 
-def _mirror(suite: str) -> str:
+def mirror(suite: str) -> str:
     """Where apt has ``suite`` from."""
     listed = shell(need("apt-get", "apt"), "indextargets", "--format", "$(REPO_URI)", f"Codename: {suite}")
     uris = [line for line in listed.split() if "security" not in line]
