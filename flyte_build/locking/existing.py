@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -18,9 +18,9 @@ from ..canonical import Json
 from ..errors import LockError
 from ..recipe import Recipe
 from ..reporting import Reporter
-from .lockfile import SCHEMA, Lock, LockedPlatform, parse
+from .lockfile import SCHEMA, Lock, LockedPlatform, Pin, lock_path, parse
 
-__all__ = ["Existing", "read_existing"]
+__all__ = ["Existing", "kept_pins", "read_existing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,32 @@ def read_existing(directory: Path, names: Iterable[str], under: str | None, repo
     return Existing(locks, under)
 
 
+def kept_pins(directory: Path, lock: Lock) -> dict[str, Pin]:
+    """The pins in the file that ``lock`` will replace, of the platforms on which it asks for the same image.
+
+    How Python packages were asked for is no part of an image; which they are, and every other step, is.
+    """
+    try:
+        path = lock_path(directory, lock.environment)
+        old = parse(path.read_text(encoding="utf-8"), path)
+    except (LockError, OSError, UnicodeDecodeError):
+        return {}
+    if _image_part(old.recipe) != _image_part(lock.recipe):
+        return {}
+    return {
+        name: pin
+        for name, pin in old.pins.items()
+        if name in lock.platforms and _content(old.platforms[name]) == _content(lock.platforms[name])
+    }
+
+
+def _content(platform: LockedPlatform) -> LockedPlatform:
+    """``platform`` without what says only where to look, in the order of the file."""
+    debs = sorted(platform.debs, key=lambda d: (d.name, d.architecture))
+    wheels = sorted(platform.wheels, key=lambda w: w.name)
+    return replace(platform, snapshot="", debs=tuple(debs), wheels=tuple(wheels))
+
+
 def _is_newer(path: Path) -> bool:
     try:
         schema = json.loads(path.read_text(encoding="utf-8")).get("schema")
@@ -132,6 +158,12 @@ def _python_part(recipe: Json) -> Json:
     raw = cast("dict[str, Json]", recipe)
     steps = [s for s in cast("list[dict[str, Json]]", raw.get("steps") or []) if s.get("kind") == "pip"]
     return {**{k: raw.get(k) for k in ("base", "python", "flyte", "platforms")}, "steps": cast(Json, steps)}
+
+
+def _image_part(recipe: Json) -> Json:
+    raw = cast("dict[str, Json]", recipe)
+    steps = [s for s in cast("list[dict[str, Json]]", raw.get("steps") or []) if s.get("kind") != "pip"]
+    return {**{k: v for k, v in raw.items() if k not in ("platforms", "steps")}, "steps": cast(Json, steps)}
 
 
 def _debian_part(recipe: Json) -> Json:

@@ -23,7 +23,8 @@ from ..reporting import Reporter
 from .allowed import check_allowed
 from .apt import Debian, DebianResolution
 from .apt.state import parse_cutoff
-from .existing import Existing, read_existing
+from .existing import Existing, kept_pins, read_existing
+from .guard import writing
 from .lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel, write_all
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .wheels import Target, glibc_of
@@ -79,7 +80,10 @@ def lock_project(
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
     check_allowed(recipes, locks)
-    written = tuple(write_all(directory, locks.values()))
+    with writing(directory):
+        # Read again: what a build pinned while this solved stays.
+        locks = {name: replace(lock, pins=kept_pins(directory, lock)) for name, lock in locks.items()}
+        written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
     return LockReport(written, unchanged, locks, (*plan.notes, *_vanished(plan), *_disagreements(locks)))
 

@@ -1,0 +1,33 @@
+"""One writer at a time in a folder of locks: what one build pins, another that ends in the same moment does not lose.
+
+The lock is flock(2) on the folder itself, so nothing is left in a folder that is committed, and the kernel lets go of
+it when its holder dies. Held for one read and one write, never while anything is resolved, fetched or built.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["writing"]
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Hold ``directory`` for the time of a ``with`` block; waits for whoever holds it.
+
+    A folder that is not there yet, or whose file system knows no such locks (some network ones), is not held: every
+    file is still replaced whole, and only what two writers do in the same moment can be lost.
+    """
+    handle: int | None = None
+    with suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
