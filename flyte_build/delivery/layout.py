@@ -1,0 +1,110 @@
+"""Images of the store as an OCI image layout of their own, for skopeo, umoci, podman, or a USB stick.
+
+The folder holds these images and nothing else, shares the store's bytes where the file system can, and depends on the
+images alone. It appears whole or not at all. Never changes the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..building import BuiltImage
+from ..errors import InputError, StoreError
+from ..store import Store, layout
+from ..store.files import fsync_directory, share, storing
+
+__all__ = ["entry", "export_layout", "gone", "needed"]
+
+
+def export_layout(store: Store, images: Iterable[BuiltImage], directory: Path) -> Path:
+    """Write ``images`` to ``directory``, which is absent, empty, or an OCI layout (then it is replaced).
+
+    Raises :class:`InputError` for a directory that holds something else, :class:`StoreError` where an image's blobs are
+    not in the store or the disk refuses.
+    """
+    directory = directory.absolute()
+    _check(directory)
+    with storing(directory.parent), store.reading():
+        entries = [entry(store, image) for image in images]
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        try:
+            _write(store, entries, temporary)
+            _replace(temporary, directory)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return directory
+
+
+def _check(directory: Path) -> None:
+    if not os.path.lexists(directory):
+        return
+    if not directory.is_dir() or directory.is_symlink():
+        raise InputError(f"{directory}: expected a folder to write an OCI layout to, found something else")
+    if any(directory.iterdir()) and not (directory / "oci-layout").is_file():
+        raise InputError(
+            f"{directory}: expected an empty folder or an OCI layout, found other files",
+            hint="name a new folder",
+        )
+
+
+def entry(store: Store, image: BuiltImage) -> layout.Document:
+    """The index's descriptor of ``image``; raises :class:`StoreError` where the store has no manifest of it."""
+    path = store.blob(image.manifest_digest)
+    if path is None:
+        raise gone(image.environment, image.manifest_digest)
+    size = path.stat().st_size
+    return layout.descriptor(image.manifest_digest, size, image.environment, image.platform, image.derivation)
+
+
+def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:
+    blobs = folder / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    index = layout.empty_index()
+    for described in entries:
+        index = layout.put(index, described)
+        for digest in needed(store, described["digest"]):
+            target = blobs / digest.removeprefix("sha256:")
+            if not target.exists():
+                source = store.blob(digest)
+                if source is None:
+                    raise gone(described["annotations"][layout.REF_NAME], digest)
+                share(source, target)
+    (folder / "oci-layout").write_bytes(layout.LAYOUT)
+    (folder / "index.json").write_bytes(layout.dump(index))
+    os.chmod(folder, 0o755)
+    for path in (*blobs.iterdir(), folder / "oci-layout", folder / "index.json"):
+        with open(path, "rb") as f:
+            os.fsync(f.fileno())
+    fsync_directory(blobs)
+    fsync_directory(folder)
+
+
+def needed(store: Store, manifest: str) -> Iterator[str]:
+    """The digests of an image's blobs: the manifest itself, configuration, layers."""
+    yield manifest
+    for digest, _ in layout.references(store.manifest(manifest) or {}):
+        yield digest
+
+
+def _replace(temporary: Path, directory: Path) -> None:
+    """Put the finished folder in place; what it replaces is moved aside first, as no folder is renamed over another."""
+    if directory.exists() and any(directory.iterdir()):
+        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        os.rename(directory, aside / "old")
+        os.rename(temporary, directory)
+        shutil.rmtree(aside)
+    else:
+        os.rename(temporary, directory)
+    fsync_directory(directory.parent)
+
+
+def gone(name: str, digest: str) -> StoreError:
+    """That the store lacks a blob of the image or environment ``name``."""
+    return StoreError(
+        f"{name}: expected the blob {digest} in the store, found none", hint="build the image again, then export it"
+    )

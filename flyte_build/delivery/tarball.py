@@ -1,0 +1,149 @@
+"""One plain tar from members that are known beforehand: their names, sizes and hashes.
+
+The bytes are a function of the members alone (the headers are the assembler's own normal form), they are made as they
+are read, so memory stays flat, and a member whose bytes are not those of its hash ends the work: an archive is never
+finished with a damaged blob in it. A file appears whole or not at all. Never reads an archive, never compresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ..assemble.entries import Entry, Plain
+from ..assemble.tar import BLOCK, END, header, padding
+from ..errors import InputError, StoreError
+from ..reporting import Reporter
+from ..store.files import CHUNK, fsync_directory, storing
+
+__all__ = ["Member", "check_target", "head", "member", "stream", "total", "whole", "write"]
+
+_MAGIC = slice(257, 262)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of the archive: ``size`` in bytes, ``sha256`` in hex, ``content`` the bytes or the file that has them."""
+
+    path: str
+    size: int
+    sha256: str
+    content: bytes | Path
+
+
+def member(path: str, data: bytes) -> Member:
+    """A member that holds ``data``."""
+    return Member(path, len(data), hashlib.sha256(data).hexdigest(), data)
+
+
+def head(path: str, size: int) -> bytes:
+    """What precedes the content of the file ``path`` of ``size`` bytes: owner 0, mode 0644, the assembler's time."""
+    return b"".join(header(Entry(path, "file", 0o644, (Plain("", 0, size),))))
+
+
+def total(members: Iterable[Member]) -> int:
+    """The archive's size in bytes."""
+    return sum(len(head(m.path, m.size)) + m.size + len(padding(m.size)) for m in members) + len(END)
+
+
+def stream(members: Iterable[Member]) -> Iterator[bytes]:
+    """The archive, piece by piece. Raises :class:`StoreError` where a file is not what its member says."""
+    for one in members:
+        yield head(one.path, one.size)
+        yield from [one.content] if isinstance(one.content, bytes) else _file(one, one.content)
+        yield padding(one.size)
+    yield END
+
+
+def _file(one: Member, path: Path) -> Iterator[bytes]:
+    digest, size = hashlib.sha256(), 0
+    with _reading(path), open(path, "rb", buffering=0) as f:
+        while chunk := f.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            if size > one.size:
+                break
+            yield chunk
+    if size != one.size or digest.hexdigest() != one.sha256:
+        raise StoreError(
+            f"{path}: expected {one.size} bytes with SHA-256 {one.sha256}, found others",
+            hint="run `flyte-build store verify`, then run this again",
+        )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise StoreError(
+            f"{path}: cannot be read: {e.strerror or e}", hint="build the image again, then run this again"
+        ) from e
+
+
+def check_target(path: Path, what: str) -> None:
+    """Raise :class:`InputError` unless ``path`` is free, empty, or a tar archive, which may be replaced."""
+    if not os.path.lexists(path):
+        return
+    if path.is_symlink() or not path.is_file():
+        raise InputError(f"{path}: expected the name of a file to write {what} to, found something else")
+    try:
+        with open(path, "rb") as f:
+            start = f.read(BLOCK)
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read: {e.strerror or e}") from None
+    if start and start[_MAGIC] != b"ustar":
+        raise InputError(
+            f"{path}: expected no file, or an archive to replace; found another file", hint="name a new file"
+        )
+
+
+def write(path: Path, members: Sequence[Member], reporter: Reporter, title: str) -> str:
+    """Write the archive to ``path``, whole or not at all; gives its SHA-256 in hex.
+
+    Raises :class:`StoreError` where a member is not as stated or the disk refuses; then ``path`` is as it was.
+    """
+    digest = hashlib.sha256()
+    size = total(members)
+    with reporter.work(title, size, unit="bytes") as progress, whole(path, size) as out:
+        for piece in stream(members):
+            with storing(path, size):
+                out.write(piece)
+            digest.update(piece)
+            progress.advance(len(piece))
+    return digest.hexdigest()
+
+
+@contextmanager
+def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
+    """A file to write that becomes ``path`` when the block ends well, flushed to the disk, and else is removed."""
+    with storing(path.parent, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb", buffering=CHUNK) as out:
+            yield out
+            with storing(path, size):
+                out.flush()
+                os.fchmod(out.fileno(), 0o666 & ~_umask())
+                os.fsync(out.fileno())
+        with storing(path, size):
+            os.replace(temporary, path)
+            fsync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's own mask, without the moment of another one that asking by ``os.umask`` costs other threads."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
