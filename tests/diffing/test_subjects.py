@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.delivery.layout import export_layout
 from flyte_build.diffing.difference import difference
 from flyte_build.diffing.subjects import Context, Subject, parse_subject, read_subject, read_subjects
 from flyte_build.errors import FlyteBuildError, InputError, LoadError, LockError
-from flyte_build.export import export_layout
 from flyte_build.locking.lockfile import write
 from flyte_build.sdk import load
 from flyte_build.store import Store

@@ -90,7 +90,7 @@ def build(
             refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
     built = build_plan(workspace, made, store, reporter, jobs)
     if destination is not None:
-        from ...export import export_layout
+        from ...delivery.layout import export_layout
 
         export_layout(store, built, destination)
     with stdout().capture() as printed:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flyte_build.building import BuiltImage, build
+from flyte_build.delivery.layout import export_layout
 from flyte_build.errors import InputError, StoreError
-from flyte_build.export import export_layout
 from flyte_build.reporting import Silent
 from flyte_build.store import Store
 from tests.support.images import FolderLocator, files_layer, image_of, wheel_layer
