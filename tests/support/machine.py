@@ -31,6 +31,7 @@ mount --bind "$tree" "$tree"
 cd "$tree"
 mount -t proc proc proc
 mount --rbind /dev dev
+mount --rbind /sys sys
 mount -t tmpfs tmpfs tmp
 mkdir -p .old
 pivot_root . .old
@@ -80,12 +81,12 @@ class Machine:
         return f"{found[2]}:{found[3]}"
 
 
-def bare_machine(folder: Path, packages: Sequence[str]) -> Machine:
-    """A minimal bookworm with ``packages`` in ``folder``, from the mirror this machine's apt uses."""
+def bare_machine(folder: Path, packages: Sequence[str], suite: str = "bookworm") -> Machine:
+    """A minimal Debian with ``packages`` in ``folder``, from the mirror this machine's apt uses."""
     need_root("a bare machine")
     place = mirror("bookworm")
     include = f"--include={','.join(packages)}"
-    log = shell(need("debootstrap"), "--variant=minbase", include, "bookworm", folder, place, timeout=500)
+    log = shell(need("debootstrap"), "--variant=minbase", include, suite, folder, place, timeout=500)
     assert "Base system installed successfully" in log
     for name in _FILES:
         if Path("/", name).is_file():

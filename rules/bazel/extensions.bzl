@@ -1,0 +1,169 @@
+"""The module extension: lock files → repositories, of which only what is built is ever fetched.
+
+    flyte = use_extension("@flyte_build//rules/bazel:extensions.bzl", "flyte")
+    flyte.locks(name = "images", locks = ["//lockfiles:msa_env.json", "//lockfiles:fold_env.json"])
+    use_repo(flyte, "images")
+
+`@images//:defs.bzl` then has `flyte_image`, which knows these locks. A layer that several images hold is one target.
+"""
+
+load(":artifact.bzl", "declare_artifact")
+load(":grouping.bzl", "copies", "image_layers")
+
+_TITLE = 40
+
+def _flyte(ctx):
+    layout = json.decode(ctx.read(Label("//rules:layout.json")))
+    declared = {}
+    for module in ctx.modules:
+        for tag in module.tags.locks:
+            _locks(ctx, tag, layout, declared)
+    builder = json.decode(ctx.read(Label("//flyte_build/toolchain:builder.json")))
+    _interpreters(builder, declared)
+    return ctx.extension_metadata(reproducible = True)
+
+def _locks(ctx, tag, layout, declared):
+    layers = {}  # spec, as JSON → (target, artifacts by label)
+    images = {}
+    for label in tag.locks:
+        lock = json.decode(ctx.read(label))
+        name = lock["environment"]
+        if name in images:
+            fail("%s: two locks are of the environment %s" % (tag.name, name))
+        if lock["schema"] != layout["lock_schema"]:
+            fail("%s: lock schema %d, but these rules know %d" % (label, lock["schema"], layout["lock_schema"]))
+        for platform in lock["platforms"]:
+            locked = lock["platforms"][platform]
+            if locked.get("base"):
+                continue
+            targets = []
+            for layer in image_layers(lock, platform, layout):
+                key = json.encode(layer.spec)
+                if key not in layers:
+                    for row in layer.artifacts:
+                        _declare(row, locked, lock["recipe"]["python"], declared)
+                    layers[key] = _name(len(layers), layer), [row["sha256"] for row in layer.artifacts]
+                targets.append(layers[key][0])
+            images.setdefault(name, {})[platform] = targets
+        if name not in images:
+            images[name] = {}
+    _hub(
+        name = tag.name,
+        images = json.encode(images),
+        layers = json.encode(layers),
+        locks = {str(label): json.decode(ctx.read(label))["environment"] for label in tag.locks},
+        copies = json.encode({json.decode(ctx.read(label))["environment"]: copies(json.decode(ctx.read(label))) for label in tag.locks}),
+    )
+
+def _declare(row, locked, python, declared):
+    if row["sha256"] not in declared:
+        declared[row["sha256"]] = True
+        declare_artifact(repository(row["sha256"]), row, locked, python)
+
+def repository(sha256):
+    """The name of the repository that holds an artifact."""
+    return "flyte_artifact_" + sha256
+
+def _name(number, layer):
+    kind = layer.spec["kind"]
+    words = [kind] if kind != "wheels" else [a["name"] for a in layer.artifacts]
+    plain = "".join([c if c.isalnum() else "_" for c in "_".join(words).elems()])
+    return "layer_%d_%s" % (number, plain[:_TITLE])
+
+# -- the interpreter that assembles ------------------------------------------------------------------
+
+def _interpreters(builder, declared):
+    for locked in builder["platforms"].values():
+        for row in locked["debs"]:
+            if row["base"]:
+                _declare(row, locked, builder["recipe"]["python"], declared)
+    _toolchain(name = "flyte_toolchain", builder = json.encode(builder))
+
+def _toolchain_impl(ctx):
+    builder = json.decode(ctx.attr.builder)
+    build = ['load("@flyte_build//rules/bazel:python.bzl", "locked_python")']
+    for platform, locked in builder["platforms"].items():
+        labels = ["@%s//:artifact" % repository(row["sha256"]) for row in locked["debs"] if row["base"]]
+        build.append("locked_python(name = %r, platform = %r, python = %r, debs = %r, visibility = [\"//visibility:public\"])" % (
+            platform.replace("/", "_"),
+            platform,
+            builder["recipe"]["python"],
+            labels,
+        ))
+    ctx.file("BUILD.bazel", "\n".join(build) + "\n", executable = False)
+
+_toolchain = repository_rule(implementation = _toolchain_impl, attrs = {"builder": attr.string()})
+
+# -- the images ------------------------------------------------------------------------------------
+
+_DEFS = '''"""The images of these locks. Generated; see @flyte_build//rules/bazel:image.bzl."""
+load("@flyte_build//rules/bazel:image.bzl", _image = "flyte_image")
+
+_IMAGES = json.decode({images})
+_LOCKS = {locks}
+_COPIES = json.decode({copies})
+
+def flyte_image(name, environment = None, srcs = [], root = None, **kwargs):
+    """The image of `environment` (default: `name`), on the target platform; `name.linux_arm64` and so on are for one.
+
+    Args:
+      name: the target. `name.push` and `name.load` run.
+      environment: the environment's name in the locks.
+      srcs: local files that the recipe copies.
+      root: folder of `srcs` that paths in the recipe start from (default: this package's).
+      **kwargs: visibility, tags, testonly.
+    """
+    wanted = environment or name
+    if wanted not in _IMAGES:
+        fail("no lock of an environment `%s`; there are: %s" % (wanted, ", ".join(sorted(_IMAGES))))
+    _image(
+        name = name,
+        environment = wanted,
+        lock = _LOCKS[wanted],
+        layers = {{p: [str(Label("//:" + t)) for t in targets] for p, targets in _IMAGES[wanted].items()}},
+        copies = _COPIES[wanted],
+        srcs = srcs,
+        root = root,
+        **kwargs
+    )
+'''
+
+def _hub_impl(ctx):
+    build = ['load("@flyte_build//rules/bazel:layer.bzl", "flyte_layer")', 'package(default_visibility = ["//visibility:public"])']
+    for spec, (target, artifacts) in json.decode(ctx.attr.layers).items():
+        build.append("flyte_layer(name = %r, spec = %r, artifacts = %r)" % (
+            target,
+            spec,
+            {"@%s//:artifact" % repository(sha256): sha256 for sha256 in artifacts},
+        ))
+    ctx.file("BUILD.bazel", "\n".join(build) + "\n", executable = False)
+    locks = {environment: label for label, environment in ctx.attr.locks.items()}
+    ctx.file(
+        "defs.bzl",
+        _DEFS.format(images = repr(ctx.attr.images), locks = repr(locks), copies = repr(ctx.attr.copies)),
+        executable = False,
+    )
+
+_hub = repository_rule(
+    implementation = _hub_impl,
+    attrs = {
+        "images": attr.string(),
+        "layers": attr.string(),
+        "locks": attr.string_dict(),
+        "copies": attr.string(),
+    },
+)
+
+flyte = module_extension(
+    implementation = _flyte,
+    doc = "Repositories of the artifacts that locks name, and of the images made of them.",
+    tag_classes = {
+        "locks": tag_class(
+            doc = "Locks whose images refer to each other's layers.",
+            attrs = {
+                "name": attr.string(mandatory = True, doc = "The repository whose `defs.bzl` has `flyte_image`."),
+                "locks": attr.label_list(mandatory = True, allow_files = [".json"], doc = "The lock files."),
+            },
+        ),
+    },
+)

@@ -1,0 +1,78 @@
+"""Which layers an image has, and of which artifacts: a function of its lock alone.
+
+The same grouping as `flyte_build/derivation.py`, which stays the authority: the image action derives the image anew and
+looks every layer up by its derivation, so that a difference is an error that names the layer, never another image.
+Layers of local files and of working directories are not here: the actions make them, by the recipe in the lock.
+"""
+
+def image_layers(lock, platform, layout):
+    """The layers of artifacts of one platform's image.
+
+    Args:
+      lock: a lock file, decoded.
+      platform: such as `linux/amd64`; one of the lock's.
+      layout: `rules/layout.json`, decoded: the numbers and names that the grouping depends on.
+
+    Returns:
+      A list of `struct(spec, artifacts)`: the layer's spec as the assembler takes it (a dict), and the rows of the
+      lock whose bytes it needs.
+    """
+    locked = lock["platforms"][platform]
+    recipe = lock["recipe"]
+    return _debian(locked, recipe, layout) + _wheels(locked, recipe, layout)
+
+def copies(lock):
+    """The indexes of the recipe's steps that copy local files: one layer each."""
+    return [i for i, step in enumerate(lock["recipe"]["steps"]) if step["kind"] == "copy"]
+
+def _spec(kind, layout, **fields):
+    return dict(fields, kind = kind, assembler = layout["assembler"], title = kind)
+
+def _rows(artifacts):
+    return [{"file": a["file"], "sha256": a["sha256"]} for a in artifacts]
+
+def _debian(locked, recipe, layout):
+    debs = sorted(locked["debs"], key = lambda d: (d["name"], d["architecture"]))
+    groups = [
+        [d for d in debs if d["base"]],
+        [d for d in debs if not d["base"]],
+    ]
+    found = [
+        struct(spec = _spec("debian", layout, debs = _rows(group)), artifacts = group)
+        for i, group in enumerate(groups)
+        if group or i == 0
+    ]
+    system = _spec(
+        "system",
+        layout,
+        suite = locked["suite"],
+        debs = _rows(debs),
+        python = recipe["python"],
+        venv = layout["venv"],
+        user = layout["user"],
+    )
+    return found + [struct(spec = system, artifacts = debs)]
+
+def _wheels(locked, recipe, layout):
+    steps = sorted({w["step"]: None for w in locked["wheels"]}.keys())
+    copied = len([s for s in recipe["steps"] if s["kind"] == "copy"])
+    room = max(layout["max_layers"] - 3 - len(steps) - copied, 0)
+    large = sorted(
+        [w for w in locked["wheels"] if w["step"] > 0 and w["size"] >= layout["large_wheel"]],
+        key = lambda w: (-w["size"], w["name"]),
+    )
+    alone = {w["name"]: None for w in large[:room]}
+    found = []
+    for step in steps:
+        members = sorted([w for w in locked["wheels"] if w["step"] == step], key = lambda w: w["name"])
+        groups = [[w] for w in members if w["name"] in alone]
+        small = [w for w in members if w["name"] not in alone]
+        if small:
+            groups.append(small)
+        found += [_wheel_layer(group, recipe, layout) for group in groups]
+    return found
+
+def _wheel_layer(group, recipe, layout):
+    ordered = sorted(group, key = lambda w: (w["name"], w["file"]))
+    spec = _spec("wheels", layout, python = recipe["python"], venv = layout["venv"], wheels = _rows(ordered))
+    return struct(spec = spec, artifacts = ordered)
