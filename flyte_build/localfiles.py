@@ -9,6 +9,7 @@ has it. What cannot be a file in an image is refused. Never reads what is ignore
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import stat
@@ -16,15 +17,17 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .derivation import Artifact, FileEntry, working_directories
 from .dockerignore import DockerIgnore
 from .errors import ArtifactError, FlyteBuildError, LoadError, RefusedError
-from .locators import Place
 from .recipe import CopyFiles, Recipe
-from .store.files import hash_file
 
-__all__ = ["LocalFiles", "snapshot"]
+if TYPE_CHECKING:
+    from .locators import Place
+
+__all__ = ["LocalFiles", "snapshot", "sources"]
 
 # Folders that a Debian system has; a copy goes into them and leaves their owners alone.
 _TOPS = (
@@ -61,6 +64,15 @@ def snapshot(recipe: Recipe, root: Path) -> dict[int, list[FileEntry]]:
     return {i: sorted(tree.entries.values(), key=lambda e: e.path) for i, tree in _trees(recipe, root)}
 
 
+def sources(recipe: Recipe, root: Path) -> dict[str, Path]:
+    """SHA-256 (hex) → a local file with that content, for every file that :func:`snapshot` gives; raises as it does."""
+    return {
+        str(tree.entries[target].sha256): source
+        for _, tree in _trees(recipe, root)
+        for target, source in tree.sources.items()
+    }
+
+
 class LocalFiles:
     """A locator (see ``flyte_build.locators``) of the files that these recipes copy; looks when first asked."""
 
@@ -71,6 +83,8 @@ class LocalFiles:
         self._paths: dict[str, Path] | None = None
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
+        from .locators import Place
+
         if artifact.source is not None:
             return
         with self._guard:
@@ -91,9 +105,7 @@ class LocalFiles:
         found: dict[str, Path] = {}
         for recipe in self._recipes:
             try:
-                for _, tree in _trees(recipe, self._root):
-                    for path, source in tree.sources.items():
-                        found.setdefault(str(tree.entries[path].sha256), source)
+                found |= sources(recipe, self._root)
             except FlyteBuildError:
                 # Some other environment's files; whoever asks for those will hear of it.
                 continue
@@ -243,5 +255,6 @@ def _hashed(path: Path, found: os.stat_result) -> tuple[str, int]:
     """
     key = (str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     if key not in _known:
-        _known[key] = hash_file(path)
+        with open(path, "rb") as f:
+            _known[key] = hashlib.file_digest(f, "sha256").hexdigest(), f.tell()
     return _known[key]

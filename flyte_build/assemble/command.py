@@ -1,4 +1,7 @@
-"""The assembler as a command: a plan and its artifacts → an OCI image layout, whole or not at all."""
+"""The assembler as a command: a plan and its artifacts → an OCI image layout, whole or not at all.
+
+``layer`` and ``image`` are the same in steps, for build systems that keep layers themselves (see ``finished``).
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,23 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import AssembleError
+from .finished import join_layers, make_layer, read_layer
 from .image import write_layout
 from .layer import LayerResult, layer_artifacts, write_layer
-from .plan import parse_plan
+from .plan import SCHEMA, parse_plan
 
 __all__ = ["main"]
 
 EPILOG = """\
+in steps:
+  assemble layer SPEC OUT ...           one layer, as a folder
+  assemble image PLAN OUT --layer DIR   the image of finished layers
+
 exit codes:
-  0  OUT is a complete OCI image layout; the manifest's digest is printed
+  0  OUT is complete; the digest of the image's manifest, or of the layer, is printed
   2  the command line is wrong
   6  an artifact is missing, or does not have the SHA-256 that the plan says
   8  the plan or an artifact is corrupt, hostile or in conflict with another
@@ -56,8 +64,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(step=None)
     parser.add_argument("plan", metavar="PLAN", help="an image derivation (JSON)")
     parser.add_argument("out", metavar="OUT", help="the folder to make; must not exist, or be empty")
+    _artifact_options(parser)
+    _ref_option(parser)
+    return parser.parse_args(argv)
+
+
+def _step_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line of one step; its first word is the step's name."""
+    parser = argparse.ArgumentParser(prog="assemble")
+    steps = parser.add_subparsers(dest="step")
+    layer = steps.add_parser("layer", description="Make one layer, as a folder, from local artifacts.")
+    layer.add_argument("plan", metavar="SPEC", help="one of a plan's layers (JSON)")
+    layer.add_argument("out", metavar="OUT", help="the folder to make; must not exist")
+    _artifact_options(layer)
+    image = steps.add_parser("image", description="Make the image that PLAN describes from finished layers.")
+    image.add_argument("plan", metavar="PLAN", help="an image derivation (JSON)")
+    image.add_argument("out", metavar="OUT", help="the folder to make; must not exist")
+    image.add_argument("--layer", metavar="DIR", action="append", default=[], help="a finished layer, in any order")
+    image.add_argument("--link", action="store_true", help="link to the layers' blobs instead of copying them")
+    _ref_option(image)
+    return parser.parse_args(argv)
+
+
+def _artifact_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--artifacts", metavar="DIR", action="append", default=[], help="a folder of artifacts named by their SHA-256"
     )
@@ -65,8 +97,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--artifact", metavar="SHA256=PATH", action="append", default=[], type=_pair, help="where one artifact is"
     )
     parser.add_argument("--map", metavar="FILE", help="a JSON object from SHA-256 to path")
+
+
+def _ref_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ref", metavar="NAME", help="the image's name in the layout's index")
-    return parser.parse_args(argv)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -79,8 +113,10 @@ def _pair(text: str) -> tuple[str, str]:
 def _locate(plan: Mapping[str, Any], known: Mapping[str, str], folders: Sequence[str]) -> dict[str, str]:
     """SHA-256 → path of all that ``plan`` needs, each file's hash verified."""
     found: dict[str, str] = {}
-    for layer in plan["layers"]:
-        for sha256, name in layer_artifacts(layer).items():
+    kinds = ("manifest", "config") if "verbatim" in plan else ()
+    verbatim = {plan["verbatim"][kind]["digest"].removeprefix("sha256:"): f"the base's {kind}" for kind in kinds}
+    for needed in (*(layer_artifacts(layer) for layer in plan["layers"]), verbatim):
+        for sha256, name in needed.items():
             if sha256 in found:
                 continue
             places = [known[sha256]] if sha256 in known else [os.path.join(folder, sha256) for folder in folders]
@@ -109,11 +145,17 @@ def _assemble(plan: Mapping[str, Any], artifacts: Mapping[str, str], out: str, r
         blobs = os.path.join(made, "layout", "blobs", "sha256")
         os.makedirs(blobs)
         results: list[LayerResult] = []
+        for kind in ("manifest", "config") if "verbatim" in plan else ():
+            sha256 = plan["verbatim"][kind]["digest"].removeprefix("sha256:")
+            shutil.copyfile(artifacts[sha256], os.path.join(blobs, sha256))
+            if kind == "manifest":
+                with open(artifacts[sha256], "rb") as f:
+                    check_verbatim(plan, f.read())
         for layer in plan["layers"]:
             os.mkdir(scratch)
             partial = os.path.join(made, "blob")
             with open(partial, "wb", buffering=0) as f:
-                result = write_layer(layer, artifacts.__getitem__, f, scratch=scratch)
+                result = _layer(layer, artifacts, f, scratch)
                 os.fsync(f.fileno())
             os.replace(partial, os.path.join(blobs, result.digest.removeprefix("sha256:")))
             shutil.rmtree(scratch)
@@ -127,17 +169,51 @@ def _assemble(plan: Mapping[str, Any], artifacts: Mapping[str, str], out: str, r
         shutil.rmtree(made, ignore_errors=True)
 
 
+def _run(arguments: argparse.Namespace) -> str:
+    """Do what the command line says; returns the digest to print."""
+    with open(arguments.plan, "rb") as f:
+        data = f.read()
+    if arguments.step == "image":
+        layers = [read_layer(folder) for folder in arguments.layer]
+        plan = parse_plan(data, arguments.plan)
+        return join_layers(plan, layers, arguments.out, ref=arguments.ref, link=arguments.link)
+    plan = _plan_of_layer(data, arguments.plan) if arguments.step == "layer" else parse_plan(data, arguments.plan)
+    known: dict[str, str] = {}
+    if arguments.map is not None:
+        known.update(_map(arguments.map))
+    known.update(arguments.artifact)
+    artifacts = _locate(plan, known, arguments.artifacts)
+    if arguments.step is None:
+        return _assemble(plan, artifacts, arguments.out, arguments.ref)
+    made = make_layer(plan["layers"][0], artifacts.__getitem__, arguments.out)
+    for warning in made.result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return made.result.digest
+
+
+def _plan_of_layer(data: bytes, name: str) -> dict[str, Any]:
+    """A layer's spec, checked as a plan's only layer is; the platform and the rest play no part in its bytes."""
+    try:
+        spec = json.loads(data)
+    except ValueError as e:
+        raise AssembleError(f"not JSON: {e}", name) from None
+    whole = {"schema": SCHEMA, "platform": "linux/any", "config": {}, "layers": [spec]}
+    return parse_plan(json.dumps(whole).encode(), name)
+
+
+def _layer(layer: Mapping[str, Any], artifacts: Mapping[str, str], out: BinaryIO, scratch: str) -> LayerResult:
+    if layer["kind"] != "base":
+        return write_layer(layer, artifacts.__getitem__, out, scratch=scratch)
+    with open(artifacts[layer["digest"].removeprefix("sha256:")], "rb") as blob:
+        return copy_base(layer, blob, out)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = _arguments(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = _step_arguments(words) if words[:1] in (["layer"], ["image"]) else _arguments(words)
     try:
-        known: dict[str, str] = {}
-        if arguments.map is not None:
-            known.update(_map(arguments.map))
-        known.update(arguments.artifact)
-        with open(arguments.plan, "rb") as f:
-            plan = parse_plan(f.read(), arguments.plan)
-        digest = _assemble(plan, _locate(plan, known, arguments.artifacts), arguments.out, arguments.ref)
+        digest = _run(arguments)
     except _Missing as e:
         print(f"error: {e}", file=sys.stderr)
         return 6

@@ -1,0 +1,91 @@
+"""Lock → the layers of local files, the joined image, and whether it is the pinned one. Reads and writes files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ..assemble.finished import Finished, join_layers, make_layer
+from ..assemble.image import canonical
+from ..derivation import FileEntry, ImageDerivation, derive
+from ..errors import InputError, PinError
+from ..localfiles import snapshot, sources
+from ..locking.lockfile import Lock
+from ..recipe import CopyFiles
+from ..recorded import recorded_recipe
+
+__all__ = ["check_pin", "derive_image", "files_layer", "image"]
+
+DERIVATION = "build.flyte.derivation"
+"""The annotation that names an image's derivation, in ``index.json`` only (``store.layout`` writes the same)."""
+
+
+def files_layer(lock: Lock, platform: str, step: int, root: Path, out: Path) -> Finished:
+    """Make the layer of the copy ``step`` (its index in the recipe) from the project in ``root``, as a folder.
+
+    The artifacts of ``lock`` play no part. Raises :class:`InputError` for a step that copies nothing, and what
+    ``localfiles`` raises.
+    """
+    recipe = recorded_recipe(lock)
+    if not 0 <= step < len(recipe.steps) or not isinstance(recipe.steps[step], CopyFiles):
+        copies = [str(i) for i, s in enumerate(recipe.steps) if isinstance(s, CopyFiles)]
+        raise InputError(
+            f"{lock.environment}: expected the index of a copy step ({', '.join(copies) or 'none'}), found {step}"
+        )
+    made = derive(lock, recipe, platform, snapshot(recipe, root))
+    # The copies' layers are the last ones, in the order of their steps.
+    copies_from_here = sum(isinstance(s, CopyFiles) for s in recipe.steps[step:])
+    layer = made.layers[-copies_from_here]
+    paths = {sha256: str(path) for sha256, path in sources(recipe, root).items()}
+    return make_layer(dict(layer.spec), paths.__getitem__, str(out))
+
+
+def derive_image(lock: Lock, platform: str, files: Mapping[int, Finished]) -> ImageDerivation:
+    """The image's derivation, with what the ``files`` layers (by the index of their step) hold."""
+    recipe = recorded_recipe(lock)
+    missing = [i for i, s in enumerate(recipe.steps) if isinstance(s, CopyFiles) and i not in files]
+    if missing:
+        raise InputError(f"{lock.environment}: expected a layer of files for step {missing[0]}, found none")
+    return derive(lock, recipe, platform, {i: _entries(layer.spec) for i, layer in files.items()})
+
+
+def image(
+    lock: Lock, platform: str, layers: Iterable[Finished], files: Mapping[int, Finished], out: Path, *, link: bool
+) -> str:
+    """Join ``layers`` and ``files`` to the image of ``lock``, as the OCI image layout ``out``; returns its digest."""
+    made = derive_image(lock, platform, files)
+    spec = cast("dict[str, Any]", made.spec)
+    ref = f"{lock.environment}-{platform.replace('/', '-')}"
+    digest = join_layers(spec, [*layers, *files.values()], str(out), ref=ref, link=link)
+    index = json.loads((out / "index.json").read_bytes())
+    index["manifests"][0]["annotations"][DERIVATION] = made.hash
+    (out / "index.json").write_bytes(canonical(index))
+    return digest
+
+
+def check_pin(lock: Lock, platform: str, layout: Path) -> str:
+    """One line on how the image in ``layout`` relates to the pin of ``lock``; raises :class:`PinError` where it is
+    the image of the pinned derivation and another one."""
+    (entry,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    digest, made = entry["digest"], entry["annotations"][DERIVATION]
+    pin = lock.pins.get(platform)
+    what = f"{lock.environment} on {platform}: {digest}"
+    if pin is None:
+        return f"{what}, not pinned"
+    if pin.derivation != made:
+        return f"{what}; the pin is of another derivation ({pin.derivation}, this is {made})"
+    if pin.digest != digest:
+        raise PinError(
+            f"{lock.environment} on {platform}: expected the pinned {pin.digest}, found {digest}",
+            hint="`flyte-build diff` names the first difference",
+        )
+    return f"{what}, as pinned"
+
+
+def _entries(spec: Mapping[str, Any]) -> list[FileEntry]:
+    return [
+        FileEntry(row["path"], row["mode"], row.get("sha256"), row.get("size", 0), row.get("link"))
+        for row in spec["files"]
+    ]
