@@ -8,6 +8,20 @@ Importing this package imports nothing else: the assembler below it runs on the 
 alone, and a plan that changes nothing must not pay for what it does not use.
 """
 
-__all__ = ["__version__"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pinning import pin, pinned
+
+__all__ = ["__version__", "pin", "pinned"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """:func:`flyte_build.pin` and :func:`flyte_build.pinned`, which need the SDK, are imported on use (PEP 562)."""
+    if name in ("pin", "pinned"):
+        from . import pinning
+
+        return getattr(pinning, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

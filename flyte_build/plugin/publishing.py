@@ -1,0 +1,129 @@
+"""Environments → references by digest: locked if need be, built, pushed. What pins, hooks and the builder share.
+
+Joins workspace, locks and pipeline, and holds the rules that only the plug-in has: where an image is pushed to, and
+what happens to one that cannot be made hermetic. Never touches an SDK object, never prints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import FlyteBuildError, InputError, RefusedError
+from ..locking.lockfile import lock_path
+from ..pipeline import ensure_locked
+from ..project import Environment, Project
+from ..recipe import Recipe
+from ..reporting import Reporter
+from ..settings import Settings
+from ..store import Store
+from ..workspace import Workspace, find_lockfiles
+
+__all__ = ["Published", "locked_only", "publish", "way_out"]
+
+NO_REGISTRY = (
+    'say where to: `registry = "registry.example/team"` below [tool.flyte-build] in pyproject.toml, or '
+    "$FLYTE_BUILD_REGISTRY, or the image's own `flyte.Image.from_debian_base(registry=…)`, or `image.registry` in "
+    "flyte's configuration"
+)
+_DELEGATE = (
+    'leave it to flyte\'s own builder, unpinned: `policy = "delegate"` below [tool.flyte-build], or '
+    "$FLYTE_BUILD_POLICY=delegate"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """``references``: environment → ``repository@sha256:…``; ``delegated``: what is left to the SDK, and why."""
+
+    references: Mapping[str, str]
+    delegated: Mapping[str, RefusedError]
+
+
+def locked_only() -> bool:
+    """Whether locks may not be written: ``$FLYTE_BUILD_LOCKED``, as ``--locked`` says on our own command line."""
+    return os.environ.get("FLYTE_BUILD_LOCKED", "").lower() not in ("", "0", "false", "no")
+
+
+def publish(
+    project: Project,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    registries: Mapping[str, str | None],
+    locked: bool,
+    only: Collection[str] | None = None,
+    force: bool = False,
+) -> Published:
+    """Push the images of ``project`` (of the environments ``only``) and say where they are.
+
+    ``registries``: environment → the registry it would have without ``settings.registry``. A project without any lock
+    is locked first, all of it together, unless ``locked``; ``force`` pushes what was pushed too. Raises
+    :class:`RefusedError` for an image that cannot be made hermetic (under the policy ``refuse``), :class:`InputError`
+    without a registry, :class:`LockError` for stale locks, and what building and pushing raise.
+    """
+    workspace = Workspace(project, find_lockfiles(project.root))
+    every = workspace.environments(project.environments) if only is None else [project.environments[n] for n in only]
+    delegated = _delegated(every, settings, reporter)
+    ours = [e for e in every if e.name not in delegated]
+    groups: dict[str | None, list[Environment]] = {}
+    for environment in ours:
+        groups.setdefault(settings.registry or registries.get(environment.name), []).append(environment)
+    _refuse_homeless(groups.get(None, ()))
+    if any(not lock_path(workspace.lockfiles, e.name).exists() for e in ours):
+        readable = [e for e in project.environments.values() if isinstance(e.wish, Recipe)]
+        ensure_locked(workspace, readable, reporter, write=not locked)
+    references: dict[str, str] = {}
+    store = Store()
+    for registry, environments in groups.items():
+        references |= _publish(workspace, environments, store, replace(settings, registry=registry), reporter, force)
+    missing = [e.name for e in ours if e.name not in references]
+    if missing:
+        raise FlyteBuildError(f"pushed, but without a reference: {', '.join(missing)}")
+    return Published(references, delegated)
+
+
+def _publish(
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    force: bool,
+) -> dict[str, str]:
+    from ..pipeline import publish_images
+
+    pushed = publish_images(workspace, environments, store, settings, reporter, force=force)
+    return {image.environment: image.reference for image in pushed}
+
+
+def _delegated(environments: Sequence[Environment], settings: Settings, reporter: Reporter) -> dict[str, RefusedError]:
+    """What is left to the SDK: what was refused, where the policy says so. Anything else that is wrong is raised."""
+    left: dict[str, RefusedError] = {}
+    for environment in environments:
+        wish = environment.wish
+        if isinstance(wish, Recipe):
+            continue
+        if not isinstance(wish, RefusedError):
+            raise wish
+        if settings.policy == "refuse":
+            raise RefusedError(wish.message, hint=way_out(wish), detail=wish.detail)
+        reporter.warn(
+            f"{wish.message}: it is left to flyte's own builder (policy `delegate`), which names it by a tag: impure, "
+            "neither locked nor reproducible"
+        )
+        left[environment.name] = wish
+    return left
+
+
+def way_out(error: RefusedError) -> str:
+    """The hint of a refusal, with the policy as the last resort."""
+    return f"{error.hint}; or {_DELEGATE}" if error.hint else _DELEGATE
+
+
+def _refuse_homeless(environments: Sequence[Environment]) -> None:
+    """Only an image that is its base, with nothing added, need not be pushed anywhere."""
+    names = [e.name for e in environments if not e.recipe.as_is]
+    if names:
+        raise InputError(f"no registry to push to, for the image of {', '.join(names)}", hint=NO_REGISTRY)

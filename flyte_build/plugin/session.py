@@ -1,0 +1,68 @@
+"""What only the SDK's private state tells: how ``flyte.init`` was called, and which environments this process made.
+
+The one place that looks at it, each attribute with an answer for versions that do not have it; the contract tests run
+it on the oldest version supported and on the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flyte
+
+__all__ = [
+    "configured_registry",
+    "image_references",
+    "loaded_environments",
+    "released_registry",
+    "root_dir",
+    "runs_here",
+]
+
+# What the SDK calls the image that `flyte run --image URI` names without a name.
+DEFAULT_REFERENCE = "default"
+
+
+def runs_here() -> bool:
+    """Whether ``flyte.run`` would run on this machine: the SDK is initialised, and not for any endpoint."""
+    config = _config()
+    return config is not None and getattr(config, "client", None) is None
+
+
+def configured_registry() -> str | None:
+    """``image.registry`` of the SDK's configuration, as ``flyte.init`` read it."""
+    return getattr(_config(), "image_registry", None) or None
+
+
+def released_registry() -> str | None:
+    """Where the SDK's released images lie: some versions put it into every image, though only its makers push there."""
+    from flyte import _image
+
+    return getattr(_image, "_BASE_REGISTRY", None)
+
+
+def image_references() -> Mapping[str, str]:
+    """Image names and what stands for them: ``image.image_refs`` of the configuration, ``--image`` of the command."""
+    return dict(getattr(_config(), "images", None) or {})
+
+
+def loaded_environments() -> list[flyte.Environment]:
+    """Every environment made in this process, in the order made."""
+    from flyte import _environment
+
+    listed = getattr(_environment, "list_loaded_environments", None)
+    return list(listed()) if listed is not None else []
+
+
+def root_dir() -> Path | None:
+    """The folder that ``flyte.init`` was told, or took for, the root of the user's code."""
+    found = getattr(_config(), "root_dir", None)
+    return Path(found).absolute() if found else None
+
+
+def _config() -> Any:
+    from flyte import _initialize
+
+    return _initialize._get_init_config()
