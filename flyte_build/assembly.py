@@ -51,13 +51,18 @@ class Assembly:
         # Of the whole build: what one layer unpacked of a Debian package, the next one finds here.
         self._scratch = session.temporary("scratch")
 
-    def run(self, images: Sequence[ImageDerivation], jobs: int) -> dict[str, tuple[LayerResult, bool]]:
-        """Every layer of ``images`` by its derivation: what it is, and whether the store had it."""
+    def run(
+        self, images: Sequence[ImageDerivation], jobs: int, known: Mapping[str, LayerResult] | None = None
+    ) -> dict[str, tuple[LayerResult, bool]]:
+        """Every layer of ``images`` by its derivation: what it is, and whether it was there.
+
+        ``known``: layers that lie elsewhere and need not be made here.
+        """
         wanted = {layer.hash: layer for image in images for layer in image.layers}
         layers: dict[str, tuple[LayerResult, bool]] = {}
         todo: list[LayerDerivation] = []
         for derivation, layer in wanted.items():
-            found = self._stored(derivation)
+            found = self._stored(derivation) or (known or {}).get(derivation)
             if found is None:
                 todo.append(layer)
             else:

@@ -1,8 +1,9 @@
 """Executes a plan: what is realised is reused, the rest is assembled, and every image gets its name.
 
 Everything made is in the store before anything refers to it, so whatever stops a build, the next one goes on from
-there. A build with nothing to do reads a few small files and loads neither the assembler nor an HTTP client. Never
-resolves, never decides what to build, never prints.
+there. A build with nothing to do reads a few small files and loads neither the assembler nor an HTTP client. What a
+shared cache knows is pulled instead of made, or only referred to where nobody needs it here. Never resolves, never
+decides what to build, never prints.
 """
 
 from __future__ import annotations
@@ -15,19 +16,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .derivation import ImageDerivation
+from .errors import ArtifactError
 from .locators import Locator
 from .reporting import Reporter
 from .store import ImageRealisation, Session, Store, layout
 
 if TYPE_CHECKING:
     from .assemble.layer import LayerResult
+    from .remote.cache import RemoteCache
+    from .remote.elsewhere import Elsewhere
 
 __all__ = ["BuiltImage", "BuiltLayer", "build"]
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltLayer:
-    """One layer of a built image; ``reused``: it was in the store before. Sizes in bytes."""
+    """One layer of a built image; ``reused``: it was in the store before, or a cache has it. Sizes in bytes.
+
+    ``source``: the repository (``host/name``) where the blob is, ``None`` where it is in the store. ``pulled``: it came
+    into the store from a registry.
+    """
 
     title: str
     derivation: str
@@ -35,6 +43,8 @@ class BuiltLayer:
     size: int
     diff_id: str
     reused: bool
+    source: str | None = None
+    pulled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,8 @@ class BuiltImage:
     """An image in the store, under the name ``store.layout.ref_name(environment, platform)``.
 
     ``size``: bytes of all its blobs. ``seconds``: from the start of the build until this image was there; 0 for
-    one that was (``reused``).
+    one that was (``reused``). ``local``: all blobs are in the store; otherwise only manifest and configuration are,
+    the image has no name there, and some layers have a ``source``.
     """
 
     environment: str
@@ -53,6 +64,7 @@ class BuiltImage:
     layers: tuple[BuiltLayer, ...]
     seconds: float
     reused: bool
+    local: bool = True
 
 
 def build(
@@ -62,11 +74,17 @@ def build(
     locator: Locator,
     reporter: Reporter,
     jobs: int | None = None,
+    remote: RemoteCache | None = None,
+    bases: Mapping[str, str] | None = None,
+    local: bool = True,
 ) -> list[BuiltImage]:
     """Realise all ``images`` in ``store``; the result is in their order.
 
-    ``jobs``: layers assembled at a time (default: the processors). Nothing is fetched for what the store has.
-    Raises :class:`FetchError`, :class:`ArtifactError` and :class:`StoreError`; what was finished by then stays.
+    ``jobs``: layers assembled at a time (default: the processors). ``remote`` is asked for what the store lacks, and
+    ``bases`` says where the layers of kind ``base`` lie: derivation → ``host/repository``. With ``local`` all these
+    are pulled; without, images are composed of them without their bytes. Nothing is fetched for what either of
+    them has. Raises :class:`FetchError`, :class:`ArtifactError` and
+    :class:`StoreError`; what was finished by then stays.
     """
     started = time.monotonic()
     done: dict[str, BuiltImage] = {}
@@ -80,16 +98,46 @@ def build(
             else:
                 done[image.hash] = known
     if missing:
-        from .assembly import Assembly
-
-        stop = threading.Event()
-        with store.session(stop.is_set) as session:
-            assembly = Assembly(session, locator, reporter, stop)
-            layers = assembly.run(list(missing.values()), jobs or os.cpu_count() or 1)
-            for image in missing.values():
-                done[image.hash] = _image(session, image, layers, started)
+        done |= _make(list(missing.values()), store, locator, reporter, jobs, remote, bases or {}, local, started)
     _name(store, images)
     return [replace(done[i.hash], environment=i.environment, platform=i.platform) for i in images]
+
+
+def _make(
+    missing: Sequence[ImageDerivation],
+    store: Store,
+    locator: Locator,
+    reporter: Reporter,
+    jobs: int | None,
+    remote: RemoteCache | None,
+    bases: Mapping[str, str],
+    local: bool,
+    started: float,
+) -> dict[str, BuiltImage]:
+    from .assembly import Assembly
+    from .remote.elsewhere import Elsewhere
+
+    done: dict[str, BuiltImage] = {}
+    stop = threading.Event()
+    with store.session(stop.is_set) as session:
+        elsewhere = Elsewhere(session, remote, bases, reporter, stop)
+        if not local:
+            done |= {image.hash: _known(image, elsewhere, started) for image in elsewhere.images(missing)}
+        todo = [image for image in missing if image.hash not in done]
+        while todo:
+            known = elsewhere.pulled(todo) if local else elsewhere.composable(todo)
+            layers = Assembly(session, locator, reporter, stop).run(todo, jobs or os.cpu_count() or 1, known)
+            again = []
+            for image in todo:
+                try:
+                    done[image.hash] = _image(session, image, layers, elsewhere, started)
+                except ArtifactError:
+                    # A listing that somebody else wrote accuses nobody: what it is about is looked at first.
+                    if not elsewhere.doubt(image):
+                        raise
+                    again.append(image)
+            todo = again
+    return done
 
 
 def _name(store: Store, images: Sequence[ImageDerivation]) -> None:
@@ -127,10 +175,29 @@ def _reused(store: Store, image: ImageDerivation, made: ImageRealisation) -> Bui
     return BuiltImage(image.environment, image.platform, image.hash, made.manifest, size, layers, 0.0, True)
 
 
+def _known(image: ImageDerivation, elsewhere: Elsewhere, started: float) -> BuiltImage:
+    """The image as a cache knows it: its documents come into the store, its layers stay where they are."""
+    known = elsewhere.documents(image)
+    layers = tuple(
+        BuiltLayer(
+            layer.title, layer.hash, k.digest, k.size, k.diff_id, True, elsewhere.source(layer, k.digest, k.size)
+        )
+        for layer, k in zip(image.layers, known.layers, strict=True)
+    )
+    size = len(known.config) + len(known.manifest) + sum(k.size for k in known.layers)
+    seconds = time.monotonic() - started
+    local = all(layer.source is None for layer in layers)
+    return BuiltImage(image.environment, image.platform, image.hash, known.digest, size, layers, seconds, True, local)
+
+
 def _image(
-    session: Session, image: ImageDerivation, layers: Mapping[str, tuple[LayerResult, bool]], started: float
+    session: Session,
+    image: ImageDerivation,
+    layers: Mapping[str, tuple[LayerResult, bool]],
+    elsewhere: Elsewhere,
+    started: float,
 ) -> BuiltImage:
-    """Write the image's configuration and manifest; its layers are in the store."""
+    """Write the image's configuration and manifest; its layers are in the store, or known to be elsewhere."""
     from .assemble.errors import AssembleError
     from .assemble.image import check_image, image_config, image_manifest
     from .assembly import artifact_error
@@ -144,11 +211,22 @@ def _image(
     manifest = image_manifest(image.spec, config, results)
     session.put_blob(config)
     digest = session.put_blob(manifest)
-    session.put_image(image, ImageRealisation(digest, len(manifest)))
     built = tuple(
-        BuiltLayer(layer.title, layer.hash, r.digest, r.size, r.diff_id, layers[layer.hash][1])
+        BuiltLayer(
+            layer.title,
+            layer.hash,
+            r.digest,
+            r.size,
+            r.diff_id,
+            layers[layer.hash][1] and layer.hash not in elsewhere.brought,
+            elsewhere.source(layer, r.digest, r.size),
+            layer.hash in elsewhere.brought,
+        )
         for layer, r in zip(image.layers, results, strict=True)
     )
+    local = all(layer.source is None for layer in built)
+    if local:
+        session.put_image(image, ImageRealisation(digest, len(manifest)))
     size = len(config) + len(manifest) + sum(r.size for r in results)
     seconds = time.monotonic() - started
-    return BuiltImage(image.environment, image.platform, image.hash, digest, size, built, seconds, False)
+    return BuiltImage(image.environment, image.platform, image.hash, digest, size, built, seconds, False, local)

@@ -1,4 +1,4 @@
-"""The arrows of the design, joined: workspace → plan → images, against the store of this machine.
+"""The arrows of the design, joined: workspace → plan → images → registry, against the store of this machine.
 
 The CLI calls these functions, and so can a script. No rule of its own: planning decides, building builds.
 """
@@ -6,10 +6,11 @@ The CLI calls these functions, and so can a script. No rule of its own: planning
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .building import BuiltImage, build
 from .canonical import Json
+from .errors import InputError
 from .locking.lock import Lock, LockedDeb
 from .planning.plan import CachedLayer, Plan, make_plan
 from .reporting import Reporter
@@ -17,7 +18,20 @@ from .sdk import Environment
 from .store import Store, layout
 from .workspace import Workspace
 
-__all__ = ["StoreCache", "build_plan", "plan_images"]
+if TYPE_CHECKING:
+    from .remote.cache import RemoteCache
+    from .remote.publish import PushedImage
+    from .settings import Settings
+
+__all__ = [
+    "StoreCache",
+    "build_plan",
+    "ensure_locked",
+    "plan_images",
+    "publish_images",
+    "push_plan",
+    "pushed_platforms",
+]
 
 
 class StoreCache:
@@ -48,20 +62,47 @@ class StoreCache:
 
 
 def plan_images(
-    workspace: Workspace, environments: Sequence[Environment], store: Store, platform: str | None = None
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    platform: str | None = None,
+    shared: RemoteCache | None = None,
+    *,
+    platforms: Sequence[str] | None = None,
 ) -> Plan:
     """The plan of these environments' images on ``platform`` (``None``: this machine's; ``all``: every one).
 
-    Raises :class:`flyte_build.errors.LockError` when a lock is missing or stale.
+    ``platforms``, where given, are those instead. ``shared`` is asked about what the store lacks. Raises
+    :class:`flyte_build.errors.LockError` when a lock is missing or stale.
     """
     workspace.recipes(environments)
     locks = workspace.locks(environments)
     derivations = [
         d
-        for wanted in workspace.platforms(environments, platform)
+        for wanted in platforms or workspace.platforms(environments, platform)
         for d in workspace.derivations(environments, locks, wanted)
     ]
-    return make_plan(derivations, StoreCache(store), _notes(locks))
+    return make_plan(derivations, StoreCache(store), _notes(locks), shared)
+
+
+def pushed_platforms(environments: Sequence[Environment], asked: str | None, settings: Settings) -> list[str]:
+    """The platforms to push: ``asked``, else all that the images are for, or those of them that the settings name.
+
+    Raises :class:`InputError` where an environment's image would be pushed for none.
+    """
+    if asked not in (None, "all"):
+        wanted: list[str] = [str(asked)]
+    else:
+        known: list[str] = list(dict.fromkeys(p for e in environments for p in e.recipe.platforms))
+        wanted = [p for p in known if not settings.platforms or p in settings.platforms]
+    for e in environments:
+        if not set(wanted) & set(e.recipe.platforms):
+            raise InputError(
+                f"environment {e.name} is for {', '.join(e.recipe.platforms)}, and to push is "
+                f"{asked if asked not in (None, 'all') else ', '.join(settings.platforms)}",
+                hint="name another (--platform, or `platforms` in [tool.flyte-build]), or give the image that platform",
+            )
+    return wanted
 
 
 def _notes(locks: Mapping[str, Lock]) -> list[str]:
@@ -69,20 +110,115 @@ def _notes(locks: Mapping[str, Lock]) -> list[str]:
 
 
 def build_plan(
-    workspace: Workspace, plan: Plan, store: Store, reporter: Reporter, jobs: int | None = None
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    reporter: Reporter,
+    jobs: int | None = None,
+    shared: RemoteCache | None = None,
+    *,
+    local: bool = True,
 ) -> list[BuiltImage]:
-    """Build what the plan lacks; the result has every image of the plan, in its order."""
+    """Build what the plan lacks; the result has every image of the plan, in its order.
+
+    What ``shared`` knows is pulled instead; without ``local``, its layers stay where they are.
+    """
     from .locators import project_locator
 
+    locks = workspace.locks([workspace.project.environments[i.environment] for i in plan.images])
     locator = project_locator(
         {e.name: e.recipe for e in workspace.project.environments.values() if not isinstance(e.wish, Exception)},
-        workspace.locks([workspace.project.environments[i.environment] for i in plan.images]),
+        locks,
         workspace.project.root,
     )
-    built = build([i.derivation for i in plan.images], store, locator=locator, reporter=reporter, jobs=jobs)
+    built = build(
+        [i.derivation for i in plan.images],
+        store,
+        locator=locator,
+        reporter=reporter,
+        jobs=jobs,
+        remote=shared,
+        bases=_bases(plan, locks),
+        local=local,
+    )
     if plan.to_build:
         _warn_of_scripts(plan, store, reporter)
     return built
+
+
+def _bases(plan: Plan, locks: Mapping[str, Lock]) -> dict[str, str]:
+    """Where the layers of registry bases lie: layer derivation → ``host/repository``."""
+    found: dict[str, str] = {}
+    for image in plan.images:
+        base = locks[image.environment].platforms[image.platform].base
+        if base is not None:
+            found |= {x.hash: base.repository for x in image.derivation.layers if x.kind == "base"}
+    return found
+
+
+def push_plan(
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    shared: RemoteCache,
+    *,
+    tags: Sequence[str] = (),
+    jobs: int | None = None,
+) -> tuple[list[BuiltImage], list[PushedImage]]:
+    """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
+
+    Layers that a registry has are not downloaded. Raises :class:`InputError` where ``settings`` name no registry, and
+    what building and pushing raise.
+    """
+    from .remote.blobs import SourceGone
+    from .remote.publish import publish
+    from .remote.target import Target
+
+    target = Target.of(settings, shared.registry, tuple(dict.fromkeys(tags)), shared)
+    for image in plan.images:
+        target.repository(image.environment)
+    while True:
+        # What is composed of layers elsewhere has no name in the store until it is pushed.
+        with store.reading():
+            built = build_plan(workspace, plan, store, reporter, jobs, shared, local=False)
+            try:
+                return built, publish(built, store, target, reporter)
+            except SourceGone as e:
+                gone = [(i, x) for i in built for x in i.layers if (x.digest, x.source) == (e.digest, e.repository)]
+                mine = [(i, x) for i, x in gone if shared.believes(x.source)]
+                if not mine:
+                    raise
+                for derivation in {d for i, x in mine for d in (i.derivation, x.derivation)}:
+                    shared.distrust(derivation, e.repository, e.message)
+
+
+def publish_images(
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    platform: str | None = None,
+    tags: Sequence[str] = (),
+    jobs: int | None = None,
+    force: bool = False,
+) -> list[PushedImage]:
+    """Plan these environments' images, build what is missing, and push them: what ``flyte-build push`` does.
+
+    ``platform``: one of theirs (default: see :func:`pushed_platforms`). ``force``: believe no shared cache, and build
+    what the store lacks. Raises what planning, building and pushing raise.
+    """
+    from .remote.connecting import connected
+
+    wanted = pushed_platforms(environments, platform, settings)
+    with connected(settings, reporter) as shared:
+        if force:
+            shared.doubt_all()
+        plan = plan_images(workspace, environments, store, shared=shared, platforms=wanted)
+        return push_plan(workspace, plan, store, settings, reporter, shared, tags=tags, jobs=jobs)[1]
 
 
 def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:

@@ -1,0 +1,122 @@
+"""What a build need not make, because it lies in a registry: whole images, layers, and the layers of bases.
+
+Joins the shared cache with one build's session: pulls what has to be here, and stands for what may stay where it is.
+Never assembles, never decides what is built.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from ..assemble.layer import LayerResult
+from ..derivation import ImageDerivation, LayerDerivation
+from ..reporting import Reporter
+from ..store import Session
+from .cache import RemoteCache
+from .entries import KnownImage, KnownLayer
+from .pull import pull_bases, pull_layers
+
+__all__ = ["Elsewhere"]
+
+
+class Elsewhere:
+    """``remote`` (``None``: nobody is asked) as one build sees it, and ``bases``: layer derivation → repository.
+
+    ``brought``: layers pulled by it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        remote: RemoteCache | None,
+        bases: Mapping[str, str],
+        reporter: Reporter,
+        stop: threading.Event,
+    ) -> None:
+        self._session, self._store = session, session.store
+        self._remote = remote
+        self._bases = bases
+        self._reporter = reporter
+        self._stop = stop
+        self._images: dict[str, KnownImage] = {}
+        self._places: dict[str, str] = {}
+        self.brought: set[str] = set()
+
+    def images(self, wanted: Sequence[ImageDerivation]) -> list[ImageDerivation]:
+        """Those of ``wanted`` that the cache knows whole."""
+        if self._remote is not None:
+            self._images |= self._remote.images(wanted)
+        return [image for image in wanted if image.hash in self._images]
+
+    def documents(self, image: ImageDerivation) -> KnownImage:
+        """A known image, its configuration and manifest put into the store."""
+        known = self._images[image.hash]
+        for data in (known.config, known.manifest):
+            self._session.put_blob(data)
+        for layer, there in zip(image.layers, known.layers, strict=True):
+            self._places.setdefault(layer.hash, there.repository)
+        return known
+
+    def pulled(self, images: Sequence[ImageDerivation]) -> dict[str, LayerResult]:
+        """Bring every layer of ``images`` that lies elsewhere into the store. (Nothing is left to stand for.)"""
+        if self._remote is None:
+            return {}
+        lacking = self._lacking(images)
+        bases = [layer for layer in lacking if layer.kind == "base"]
+        self.brought |= pull_bases(
+            self._session,
+            self._remote.registry if bases else None,
+            {layer.hash: self._base(layer) for layer in bases},
+            self._reporter,
+            self._stop,
+        )
+        known: dict[str, KnownLayer] = {}
+        for image in self.images(images):
+            known |= {x.hash: k for x, k in zip(image.layers, self._images[image.hash].layers, strict=True)}
+        rest = [layer for layer in lacking if layer.kind != "base"]
+        known |= self._remote.layers([layer for layer in rest if layer.hash not in known])
+        wanted = {layer.hash: known[layer.hash] for layer in rest if layer.hash in known}
+        self.brought |= pull_layers(self._session, self._remote, wanted, self._reporter, self._stop)
+        return {}
+
+    def composable(self, images: Sequence[ImageDerivation]) -> dict[str, LayerResult]:
+        """Every layer of ``images`` that the store lacks and a registry has, with what it holds."""
+        lacking = self._lacking(images)
+        found = {}
+        for layer in lacking:
+            if layer.kind == "base":
+                base = self._base(layer)
+                self._places[layer.hash] = base.repository
+                found[layer.hash] = LayerResult(base.digest, base.size, base.diff_id, 0, {})
+        if self._remote is not None:
+            known = self._remote.layers([layer for layer in lacking if layer.kind != "base"])
+            for derivation, listing in self._remote.listings(known).items():
+                k = known[derivation]
+                self._places[derivation] = k.repository
+                found[derivation] = LayerResult(k.digest, k.size, k.diff_id, k.diff_size, listing)
+        return found
+
+    def _base(self, layer: LayerDerivation) -> KnownLayer:
+        spec = cast("dict[str, Any]", layer.spec)
+        return KnownLayer(self._bases[layer.hash], spec["digest"], spec["size"], spec["diff_id"])
+
+    def source(self, layer: LayerDerivation, digest: str, size: int) -> str | None:
+        """The repository that has the layer's blob; ``None`` where the store has it."""
+        return None if self._store.blob(digest, size) is not None else self._places.get(layer.hash)
+
+    def doubt(self, image: ImageDerivation) -> bool:
+        """Believe no cache about this image's layers any more; whether one was believed."""
+        believed = [
+            x for x in image.layers if x.kind != "base" and self._store.layer(x.hash) is None and x.hash in self._places
+        ]
+        for layer in believed:
+            assert self._remote is not None
+            repository = self._places.pop(layer.hash)
+            self._remote.distrust(layer.hash, repository, f"`{layer.title}` would conflict with another layer")
+        return bool(believed)
+
+    def _lacking(self, images: Sequence[ImageDerivation]) -> list[LayerDerivation]:
+        wanted = {layer.hash: layer for image in images for layer in image.layers}
+        return [layer for derivation, layer in wanted.items() if self._store.layer(derivation) is None]

@@ -1,0 +1,137 @@
+"""Layers from a registry into the store, as good as if they had been made here.
+
+A blob is taken by its digest, and its tar stream must have the diff_id that was told; its listing is read from its own
+bytes. What fails any of it is not stored, and the cache is not believed again. Never decides which layers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ArtifactError, RegistryError
+from ..registry.reference import Reference
+from ..reporting import Progress, Reporter
+from ..store import LayerRealisation, Session
+from ..store.files import storing
+from ..store.locks import Busy
+from .cache import RemoteCache
+from .entries import KnownLayer, Unbelievable
+from .listing import read_diff, read_listing
+from .threads import Stopped, each
+
+if TYPE_CHECKING:
+    from ..registry.client import Registry
+
+__all__ = ["pull_bases", "pull_layers"]
+
+
+def pull_layers(
+    session: Session,
+    remote: RemoteCache,
+    wanted: Mapping[str, KnownLayer],
+    reporter: Reporter,
+    stop: threading.Event,
+) -> set[str]:
+    """Bring the layers of these derivations into the store; the derivations that are there now.
+
+    What the cache has wrong or not at all is said, and left out. Raises :class:`StoreError`.
+    """
+    if not wanted:
+        return set()
+    total = sum(known.size for known in wanted.values())
+    with reporter.work("pull layers", total, unit="bytes") as bar:
+        work = _Pull(session, remote, bar, stop)
+        came = each(lambda item: work.one(*item), list(wanted.items()), stop)
+    session.sync()
+    return {derivation for derivation, there in zip(wanted, came, strict=True) if there}
+
+
+def pull_bases(
+    session: Session,
+    registry: Registry | None,
+    wanted: Mapping[str, KnownLayer],
+    reporter: Reporter,
+    stop: threading.Event,
+) -> set[str]:
+    """Bring the layers of registry bases into the store, as they are; their derivations.
+
+    What they hold is no secret of a cache: digest and diff_id are in the lock. Raises :class:`RegistryError` where one
+    cannot be had, :class:`ArtifactError` where it is not what was locked, and :class:`StoreError`.
+    """
+    if not wanted:
+        return set()
+    assert registry is not None
+    with reporter.work("pull the base", sum(known.size for known in wanted.values()), unit="bytes") as bar:
+
+        def one(item: tuple[str, KnownLayer]) -> None:
+            derivation, known = item
+            with _making(session, derivation):
+                if session.store.layer(derivation) is None:
+                    blob = _blob(session, registry, known, bar, stop)
+                    with storing(blob):
+                        diff_id, size = read_diff(blob)
+                    if diff_id is not None and diff_id != known.diff_id:
+                        raise ArtifactError(
+                            f"{known.repository}: expected the diff_id {known.diff_id} in the base's layer "
+                            f"{known.digest}, found {diff_id}",
+                            hint="the lock does not fit the image; lock again",
+                        )
+                    session.put_layer(
+                        derivation, LayerRealisation(known.digest, known.size, known.diff_id, size), {}, blob
+                    )
+
+        each(one, list(wanted.items()), stop)
+    session.sync()
+    return set(wanted)
+
+
+def _blob(session: Session, registry: Registry, known: KnownLayer, bar: Progress, stop: threading.Event) -> Path:
+    """The layer's blob in a file of the session's own, with the digest that it should have."""
+
+    def advance(amount: int) -> None:
+        if stop.is_set():
+            raise Stopped
+        bar.advance(amount)
+
+    blob = session.temporary("pulled")
+    with storing(blob, known.size):
+        registry.pull_blob(Reference.parse(known.repository), known.digest, known.size, blob, advance=advance)
+    return blob
+
+
+@contextmanager
+def _making(session: Session, derivation: str) -> Iterator[None]:
+    try:
+        with session.making(derivation):
+            yield
+    except Busy:
+        raise Stopped from None
+
+
+class _Pull:
+    def __init__(self, session: Session, remote: RemoteCache, bar: Progress, stop: threading.Event) -> None:
+        self._session, self._remote, self._bar, self._stop = session, remote, bar, stop
+        self._registry: Registry = remote.registry
+
+    def one(self, derivation: str, known: KnownLayer) -> bool:
+        try:
+            with _making(self._session, derivation):
+                # Another build may have made or brought it while we waited.
+                if self._session.store.layer(derivation) is None:
+                    self._bring(derivation, known)
+        except (RegistryError, Unbelievable) as e:
+            self._remote.distrust(derivation, known.repository, str(e))
+            return False
+        return True
+
+    def _bring(self, derivation: str, known: KnownLayer) -> None:
+        blob = _blob(self._session, self._registry, known, self._bar, self._stop)
+        with storing(blob):
+            diff_id, size, listing = read_listing(blob, known.diff_size or None)
+        if diff_id != known.diff_id:
+            raise Unbelievable(f"expected the diff_id {known.diff_id} in {known.digest}, found {diff_id}")
+        self._session.put_layer(derivation, LayerRealisation(known.digest, known.size, diff_id, size), listing, blob)
