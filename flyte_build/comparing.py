@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .registry.reference import Reference
     from .remote.target import Target
 
-__all__ = ["Compared", "Comparison", "Remote", "State"]
+__all__ = ["Compared", "Comparison", "Remote", "State", "StoreHolder"]
 
 State = Literal["same", "differs", "absent", "outdated", "incomplete"]
 _BAD: tuple[State, ...] = ("differs", "outdated", "incomplete")
@@ -74,7 +74,7 @@ class Remote:
         return self.target.repository(image.environment).with_tag(derivation_tag(image.hash))
 
 
-class _Blobs:
+class StoreHolder:
     """A store as where an image's blobs are."""
 
     def __init__(self, store: Store) -> None:
@@ -112,7 +112,7 @@ class Comparison:
     ) -> None:
         self._session, self._image, self._made, self._remote = session, image, made, remote
         self._store = session.store
-        self._scratch = _Blobs(scratch)
+        self._scratch = StoreHolder(scratch)
         self._found = scratch.manifest(made.manifest_digest) or {}
 
     def pin(self, pin: Pin | None) -> Compared:
@@ -123,7 +123,7 @@ class Comparison:
             return Compared("outdated", pin.digest, differences=(why,))
         if pin.digest == self._made.manifest_digest:
             return Compared("same", pin.digest)
-        expected, there = self._store.manifest(pin.digest), _Blobs(self._store)
+        expected, there = self._store.manifest(pin.digest), StoreHolder(self._store)
         if expected is not None:
             return self._differing(pin.digest, expected, there, None)
         if self._remote is not None:
@@ -143,7 +143,7 @@ class Comparison:
         if made.manifest == self._made.manifest_digest:
             return Compared("same", made.manifest)
         expected = self._store.manifest(made.manifest) or {}
-        return self._differing(made.manifest, expected, _Blobs(self._store), str(self._store.root))
+        return self._differing(made.manifest, expected, StoreHolder(self._store), str(self._store.root))
 
     def registry(self) -> Compared:
         assert self._remote is not None
