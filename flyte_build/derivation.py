@@ -13,28 +13,41 @@ and ``"title"``, which is shown in the image's history):
              what maintainer scripts would have made, the user, and the venv's skeleton
 ``wheels``   ``{"python", "venv", "wheels": [{"file", "sha256"}]}``: these wheels, installed
 ``files``    ``{"files": [{"path", "mode", "uid", "gid", and "sha256"+"size" | "link" | "dir": true}]}``
+``base``     ``{"digest", "size", "diff_id", "media_type"}``: a layer of a registry base, which nobody makes
+``packages`` ``{"debs": [{"file", "sha256"}]}``: Debian packages added to a registry base
+``overlay``  ``{"entries": [{"path", "mode", "uid", "gid", and "text" | "link" | "dir": true} | {"path", "removed"}]}``
+
+A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone.
 
 An image is ``{"schema", "platform", "layers", "config", "annotations"}``; ``config`` holds the OCI image
-configuration's ``config`` object (OCI image-spec v1.1, config.md).
+configuration's ``config`` object (OCI image-spec v1.1, config.md). On a registry base, ``history`` holds the base's; an
+image that *is* its base has ``verbatim``: ``{"reference", "manifest", "config"}``, the latter two OCI descriptors.
 """
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from .assemble.version import ASSEMBLER
 from .canonical import Json, digest
-from .locking.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
-from .recipe import CopyFiles, EnvVars, Recipe, WorkDir
+from .imageconfig import USER, VENV, base_config, debian_config, expand, working_directories
+from .locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
+from .locking.lockedbase import LockedBase
+from .onbase import Owner, base_annotations, facts_of, folders_of, history, layer_rows, overlay, owner_of, venv_of
+from .recipe import CopyFiles, Recipe
 
-__all__ = ["Artifact", "FileEntry", "ImageDerivation", "LayerDerivation", "derive"]
+__all__ = [
+    "Artifact",
+    "FileEntry",
+    "ImageDerivation",
+    "LayerDerivation",
+    "derive",
+    "expand",
+    "working_directories",
+]
 
-VENV = "/opt/venv"
-USER: dict[str, Json] = {"name": "flyte", "uid": 1000, "gid": 1000, "home": "/home/flyte"}
 # A wheel of at least this size is worth a layer of its own: it is fetched, stored and pulled alone.
 LARGE_WHEEL = 4 << 20
 # OCI sets no limit; overlayfs and the engines do (127 in Docker, ~125 in podman). Room is left for children.
@@ -44,7 +57,7 @@ SYSTEM_FOLDERS = frozenset({
     "bin", "boot", "dev", "etc", "home", "home/flyte", "lib", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
     "sys", "tmp", "usr", "usr/local", "var", "var/tmp",
 })  # fmt: skip
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_FLYTE = Owner(int(str(USER["uid"])), int(str(USER["gid"])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +138,62 @@ def derive(
     if not lock.answers(recipe):
         raise ValueError(f"the lock of {lock.environment} does not answer this recipe")
     locked = lock.platforms[platform]
+    if locked.base is not None:
+        return _on_base(lock.environment, locked, locked.base, recipe, platform, files or {})
     layers = [
         *_debian_layers(locked, recipe),
-        *_wheel_layers(locked, recipe),
-        *_file_layers(recipe, files or {}),
+        *_wheel_layers(locked, recipe, _Venv(str(recipe.python), VENV), 3),
+        *_file_layers(recipe, files or {}, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS),
     ]
+    return _image(lock.environment, platform, layers, debian_config(recipe), {})
+
+
+def _image(
+    environment: str,
+    platform: str,
+    layers: Sequence[LayerDerivation],
+    config: Json,
+    annotations: Json,
+    **more: Json,
+) -> ImageDerivation:
     spec: dict[str, Json] = {
         "schema": 1,
         "platform": platform,
         "layers": [dict(layer.spec) for layer in layers],
-        "config": _config(recipe),
-        "annotations": {},
+        "config": config,
+        "annotations": annotations,
+        **more,
     }
-    return ImageDerivation(lock.environment, platform, tuple(layers), spec)
+    return ImageDerivation(environment, platform, tuple(layers), spec)
+
+
+def _on_base(
+    environment: str,
+    locked: LockedPlatform,
+    base: LockedBase,
+    recipe: Recipe,
+    platform: str,
+    files: Mapping[int, Sequence[FileEntry]],
+) -> ImageDerivation:
+    layers = [_layer("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
+    if recipe.as_is:
+        blobs: dict[str, Json] = {
+            key: {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
+            for key, blob in (("manifest", base.manifest), ("config", base.config))
+        }
+        return _image(environment, platform, layers, {}, {}, verbatim={"reference": base.reference, **blobs})
+    facts = facts_of(base, environment)
+    layers += _apt_layers(locked, recipe)
+    rows = overlay(recipe, locked, facts)
+    if rows:
+        layers.append(_layer("overlay", "what the base lacks", [], entries=rows))
+    venv = venv_of(recipe, facts)
+    if venv is not None:
+        layers += _wheel_layers(locked, recipe, _Venv(str(facts.minor), venv, facts.plain), len(layers))
+    folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
+    layers += _file_layers(recipe, files, owner_of(recipe, facts), working_directories(recipe, base), folders)
+    config = base_config(recipe, base, venv)
+    return _image(environment, platform, layers, config, base_annotations(base), history=history(base))
 
 
 def _layer(kind: str, title: str, artifacts: Sequence[Artifact], **fields: Json) -> LayerDerivation:
@@ -176,28 +232,44 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
     return layers
 
 
-def _wheels(title: str, wheels: Sequence[LockedWheel], recipe: Recipe) -> LayerDerivation:
+def _apt_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
+    """Debian packages added to a registry base that is Debian itself."""
+    asked, names = _debs(locked.debs), " ".join(sorted(recipe.apt_packages))
+    return [_layer("packages", f"apt {names}", asked, debs=_named(asked))] if asked else []
+
+
+@dataclass(frozen=True, slots=True)
+class _Venv:
+    """Where wheels go. ``plain``: the folders on the way are root's, 0755, as every layer of wheels has them."""
+
+    python: str
+    path: str
+    plain: bool = True
+
+
+def _wheels(title: str, wheels: Sequence[LockedWheel], venv: _Venv) -> LayerDerivation:
     ordered = sorted(wheels, key=lambda w: (w.name, w.file))
     artifacts = [Artifact(w.sha256, w.size, w.file, w) for w in ordered]
-    return _layer("wheels", title, artifacts, python=recipe.python, venv=VENV, wheels=_named(artifacts))
+    more: dict[str, Json] = {} if venv.plain else {"folders": False}
+    return _layer("wheels", title, artifacts, python=venv.python, venv=venv.path, wheels=_named(artifacts), **more)
 
 
-def _wheel_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
+def _wheel_layers(locked: LockedPlatform, recipe: Recipe, venv: _Venv, below: int) -> list[LayerDerivation]:
     """The runtime; then, step by step, one layer for each large wheel and one for the small ones together.
 
     A step's small wheels share a layer because a hundred small layers cost more (requests, mounts) than the
     bytes that one change re-sends. Where the total would pass ``MAX_LAYERS``, the smallest of the large
-    wheels go with the small ones, whichever step they are of.
+    wheels go with the small ones, whichever step they are of. ``below`` are the layers under them.
     """
     steps = sorted({w.step for w in locked.wheels})
     copies = sum(isinstance(s, CopyFiles) for s in recipe.steps)
-    room = MAX_LAYERS - 3 - len(steps) - copies
+    room = MAX_LAYERS - below - len(steps) - copies
     large = sorted((w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL), key=lambda w: (-w.size, w.name))
     alone = {w.name for w in large[: max(room, 0)]}
     layers: list[LayerDerivation] = []
     for step in steps:
         members = sorted((w for w in locked.wheels if w.step == step), key=lambda w: w.name)
-        layers.extend(_wheels(f"{w.name} {w.version}", [w], recipe) for w in members if w.name in alone)
+        layers.extend(_wheels(f"{w.name} {w.version}", [w], venv) for w in members if w.name in alone)
         small = [w for w in members if w.name not in alone]
         if small:
             if step == 0:
@@ -205,12 +277,18 @@ def _wheel_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivatio
                 title = f"flyte runtime {flyte.version}" if flyte else "runtime"
             else:
                 title = ", ".join(f"{w.name} {w.version}" for w in small)
-            layers.append(_wheels(title, small, recipe))
+            layers.append(_wheels(title, small, venv))
     return layers
 
 
-def _file_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> list[LayerDerivation]:
-    layers = _workdir_layers(recipe, files)
+def _file_layers(
+    recipe: Recipe,
+    files: Mapping[int, Sequence[FileEntry]],
+    owner: Owner,
+    workdirs: Sequence[str],
+    there: frozenset[str],
+) -> list[LayerDerivation]:
+    layers = _workdir_layers(files, owner, workdirs, there)
     for index, step in enumerate(recipe.steps):
         if not isinstance(step, CopyFiles):
             continue
@@ -218,7 +296,7 @@ def _file_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> li
         artifacts = [Artifact(e.sha256, e.size, e.path) for e in entries if e.sha256 is not None]
         rows: list[Json] = []
         for e in entries:
-            row: dict[str, Json] = {"path": e.path, "mode": e.mode, "uid": USER["uid"], "gid": USER["gid"]}
+            row: dict[str, Json] = {"path": e.path, "mode": e.mode, "uid": owner.uid, "gid": owner.gid}
             if e.sha256 is not None:
                 row |= {"sha256": e.sha256, "size": e.size}
             elif e.link is not None:
@@ -230,60 +308,13 @@ def _file_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> li
     return layers
 
 
-def _workdir_layers(recipe: Recipe, files: Mapping[int, Sequence[FileEntry]]) -> list[LayerDerivation]:
-    """The working directories that no copy makes, as WORKDIR makes them, but the user's own: code is unpacked there."""
+def _workdir_layers(
+    files: Mapping[int, Sequence[FileEntry]], owner: Owner, workdirs: Sequence[str], there: frozenset[str]
+) -> list[LayerDerivation]:
+    """The working directories that neither a copy makes nor the base has, as WORKDIR makes them, but the user's own:
+    code is unpacked there."""
     copied = {entry.path for entries in files.values() for entry in entries}
-    asked = sorted({d.strip("/") for d in working_directories(recipe)} - {*copied, *SYSTEM_FOLDERS, ""})
-    owner: dict[str, Json] = {"mode": 0o755, "uid": USER["uid"], "gid": USER["gid"], "dir": True}
-    rows: list[Json] = [{"path": path, **owner} for path in asked]
+    asked = sorted({d.strip("/") for d in workdirs} - {*copied, *there, ""})
+    row: dict[str, Json] = {"mode": 0o755, "uid": owner.uid, "gid": owner.gid, "dir": True}
+    rows: list[Json] = [{"path": path, **row} for path in asked]
     return [_layer("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []
-
-
-_VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
-
-
-def expand(value: str, known: Mapping[str, str]) -> str:
-    """``$NAME``, ``${NAME}``, ``${NAME:-word}`` and ``${NAME:+word}`` as a Dockerfile's ENV expands them."""
-
-    def one(m: re.Match[str]) -> str:
-        if m[0] == r"\$":
-            return "$"
-        found = known.get(m[1] or m[4], "")
-        if m[2] == "-":
-            return found or m[3]
-        if m[2] == "+":
-            return m[3] if found else ""
-        return found
-
-    return _VARIABLE.sub(one, value)
-
-
-def working_directories(recipe: Recipe) -> list[str]:
-    """The working directory in force at each step, then the final one: ``len(steps) + 1`` absolute paths."""
-    current = str(USER["home"])
-    out = []
-    for step in recipe.steps:
-        out.append(current)
-        if isinstance(step, WorkDir):
-            current = posixpath.normpath(posixpath.join(current, step.path))
-    return [*out, current]
-
-
-def _config(recipe: Recipe) -> Json:
-    env = {
-        "PATH": f"{VENV}/bin:{_SYSTEM_PATH}",
-        "LANG": "C.UTF-8",
-        "VIRTUAL_ENV": VENV,
-        "PYTHONPATH": "/root",
-    }
-    for step in recipe.steps:
-        if isinstance(step, EnvVars):
-            # One ENV instruction sees the values from before it, not its own (Dockerfile reference, ENV).
-            env |= {name: expand(value, dict(env)) for name, value in step.variables}
-    return {
-        "User": str(USER["name"]),
-        "Env": [f"{k}={v}" for k, v in env.items()],
-        "Cmd": ["python"],
-        "WorkingDir": working_directories(recipe)[-1],
-        "Labels": {},
-    }

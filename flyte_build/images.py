@@ -17,18 +17,14 @@ from typing import Any
 import flyte
 
 from .errors import LoadError, RefusedError
-from .recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Platform, Recipe, Step, WorkDir
+from .imagebases import Prefer, read_base
+from .recipe import AptInstall, CopyFiles, EnvVars, PipInstall, Platform, Recipe, RegistryBase, Step, WorkDir
 from .requirements import ParsedRequirements, normalise, parse_project, parse_requirements_file, parse_script
 
-__all__ = ["SUITES", "read_image"]
+__all__ = ["read_image"]
 
-# The Debian release whose `python3` this is: packages.debian.org, package python3.
-SUITES: Mapping[str, str] = {"3.11": "bookworm", "3.13": "trixie"}
 PLATFORMS: tuple[Platform, ...] = ("linux/amd64", "linux/arm64")
 
-# The released default image's reference is the SDK's way of writing `from_debian_base()`: .../flyte:py3.11-v2.12.1
-_DEFAULT = re.compile(r"(?:.*/)?flyte:py(\d+\.\d+)-v(.+)")
-_SLIM = re.compile(r"python:(\d+\.\d+)-slim-bookworm")
 _IMAGE_FIELDS = {
     "base_image", "dockerfile", "registry", "name", "platform", "python_version", "extendable",
     "_is_cloned", "_ref_name", "_layers", "_tag", "_image_registry_secret",
@@ -49,8 +45,9 @@ class _Place:
         return Path(os.path.relpath(absolute, self.root)).as_posix()
 
 
-def read_image(image: flyte.Image | str | None, owner: str, root: Path) -> Recipe:
-    """The recipe of an environment's image. ``owner`` names the environment in errors.
+def read_image(image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian") -> Recipe:
+    """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
+    ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.imagebases`).
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
@@ -58,7 +55,8 @@ def read_image(image: flyte.Image | str | None, owner: str, root: Path) -> Recip
     if image is None or image == "auto":
         image = flyte.Image.from_debian_base()
     if isinstance(image, str):
-        raise _registry_base(at, image)
+        # As `Image.from_base` has it; the SDK hands the string on as it stands.
+        return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
         raise RefusedError(
@@ -70,41 +68,13 @@ def read_image(image: flyte.Image | str | None, owner: str, root: Path) -> Recip
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
             hint="start from `flyte.Image.from_debian_base()`",
         )
-    layers = list(image._layers)
-    base = image.base_image or ""
-    if default := _DEFAULT.fullmatch(base):
-        python, version = default[1], default[2]
-    elif (slim := _SLIM.fullmatch(base)) and (rest := _without_default_prefix(layers)) is not None:
-        python, version, layers = slim[1], None, rest
-    else:
-        raise _registry_base(at, base)
-    asked = ".".join(map(str, image.python_version))
-    if asked != python and image._is_cloned:
-        raise RefusedError(
-            f"{owner}: the base is Python {python}, but the image was cloned with python_version {asked}",
-            hint="give the version where the base is made: `from_debian_base(python_version=(3, 13))`",
-        )
-    suite = SUITES.get(python)
-    if suite is None:
-        raise RefusedError(
-            f"{owner}: no Debian release that flyte-build knows has Python {python}; known: "
-            + ", ".join(f"{v} ({s})" for v, s in SUITES.items()),
-            hint="choose one: `flyte.Image.from_debian_base(python_version=(3, 13))`",
-        )
+    base = read_base(image, owner, prefer)
     return Recipe(
-        base=DebianBase(suite),
+        base=base.base,
         platforms=_platforms(at, image.platform),
-        python=python,
-        flyte=version,
-        steps=tuple(_steps(at, layers)),
-    )
-
-
-def _registry_base(at: _Place, reference: str) -> RefusedError:
-    return RefusedError(
-        f"{at.owner}: the image is based on `{reference}`, and this version of flyte-build builds only on Debian",
-        hint="start from `flyte.Image.from_debian_base()` and add what the base brought with "
-        "with_apt_packages/with_pip_packages",
+        python=base.python,
+        flyte=base.flyte,
+        steps=tuple(_steps(at, base.layers)),
     )
 
 
@@ -122,16 +92,6 @@ def _known_fields(at: _Place, value: Any, known: set[str]) -> None:
                 f"{at.owner}: {type(value).__name__} has a field `{f.name}` that this flyte-build does not know",
                 hint="upgrade flyte-build, or use the flyte version it was made for",
             )
-
-
-def _without_default_prefix(layers: list[Any]) -> list[Any] | None:
-    """``layers`` less what ``from_debian_base(install_flyte=False)`` begins with, or ``None`` if it does not.
-
-    That prefix is labels, the user, its folder, the venv's variables and two apt packages: our own base.
-    Compared with what this SDK itself makes, so it is never recognised by a guess.
-    """
-    prefix = flyte.Image.from_debian_base(install_flyte=False)._layers
-    return layers[len(prefix) :] if tuple(layers[: len(prefix)]) == prefix else None
 
 
 def _steps(at: _Place, layers: list[Any]) -> list[Step]:

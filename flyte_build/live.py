@@ -10,14 +10,17 @@ import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import flyte
 
 from .errors import FlyteBuildError, LoadError
+from .imagebases import Prefer
 from .images import read_image
 from .project import Environment, Project, Task
 from .recipe import Recipe
+from .settings import read_settings
 
 __all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
 
@@ -55,12 +58,13 @@ def read_environments(objects: Iterable[object], root: Path, file: Path) -> Proj
     environments have one name; an image that cannot be read is kept as the environment's ``wish``.
     """
     found = live_environments(objects, root)
+    prefer = read_settings(root).base
     environments = {
         name: Environment(
             name=name,
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
-            wish=_wish(e, root),
+            wish=_wish(e, root, prefer),
             secrets=_secret_keys(e.secrets),
         )
         for name, e in found.items()
@@ -69,14 +73,17 @@ def read_environments(objects: Iterable[object], root: Path, file: Path) -> Proj
 
 
 def declaring_file(environment: flyte.Environment) -> Path | None:
-    """The user's file that made the environment, as the SDK noted it."""
+    """The user's file that made the environment, as the SDK noted it; where it did not, that of its first task."""
     declared = getattr(environment, "_declaring_file", None)
-    return Path(declared) if declared else None
+    if declared is None:
+        codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+        declared = next((code.co_filename for code in codes if code is not None), None)
+    return Path(declared).absolute() if declared else None
 
 
-def _wish(environment: flyte.Environment, root: Path) -> Recipe | FlyteBuildError:
+def _wish(environment: flyte.Environment, root: Path, prefer: Prefer) -> Recipe | FlyteBuildError:
     try:
-        return read_image(environment.image, f"environment {environment.name}", root)
+        return read_image(environment.image, f"environment {environment.name}", root, prefer)
     except FlyteBuildError as e:
         return e
 
@@ -92,8 +99,7 @@ def _parent_environment(value: object) -> flyte.Environment | None:
 
 def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
     for template in getattr(environment, "tasks", {}).values():
-        function = getattr(template, "func", None)
-        code = getattr(inspect.unwrap(function), "__code__", None) if function else None
+        function, code = getattr(template, "func", None), _code(template)
         location = f"{_below(Path(code.co_filename), root)}:{code.co_firstlineno}" if code else environment.name
         full_name = str(template.name)
         yield Task(
@@ -105,6 +111,11 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
             inputs=dict(template.native_interface.inputs),
             template=template,
         )
+
+
+def _code(template: object) -> CodeType | None:
+    function = getattr(template, "func", None)
+    return getattr(inspect.unwrap(function), "__code__", None) if function else None
 
 
 def _secret_keys(secrets: Any) -> tuple[str, ...]:

@@ -18,12 +18,14 @@ from .canonical import Json, digest
 
 __all__ = [
     "AptInstall",
+    "Base",
     "CopyFiles",
     "DebianBase",
     "EnvVars",
     "PipInstall",
     "Platform",
     "Recipe",
+    "RegistryBase",
     "Step",
     "WorkDir",
 ]
@@ -43,6 +45,25 @@ class DebianBase:
 
     def to_json(self) -> Json:
         return {"kind": "debian", "suite": self.suite}
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryBase:
+    """``Image.from_base(reference)``: an image of a registry, whose layers are referenced and never made anew.
+
+    ``official``: it stands under ``from_debian_base()``, so that the image gets what the SDK's default image has
+    besides: the user ``flyte``, its folders and the environment's variables.
+    """
+
+    reference: str
+    official: bool = False
+
+    def to_json(self) -> Json:
+        out: dict[str, Json] = {"kind": "registry", "reference": self.reference}
+        return out | {"official": True} if self.official else out
+
+
+Base: TypeAlias = DebianBase | RegistryBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +169,14 @@ Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles
 class Recipe:
     """One environment's image as asked for.
 
-    ``python`` is ``"3.11"``; ``flyte`` the version of the flyte package that the runtime step
-    installs (``None``: the user brings it, or not). ``steps`` are in the order of the ``with_*`` calls.
+    ``python`` is ``"3.11"``, ``None`` where it is whatever the registry base has; ``flyte`` the version of the flyte
+    package that the runtime step installs (``None``: the user brings it, or not). ``steps`` are in the order of the
+    ``with_*`` calls.
     """
 
-    base: DebianBase
+    base: Base
     platforms: tuple[Platform, ...]
-    python: str
+    python: str | None
     flyte: str | None
     steps: tuple[Step, ...] = ()
 
@@ -171,6 +193,16 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         return digest(self.to_json())
+
+    @property
+    def as_is(self) -> bool:
+        """Whether the image is the registry base itself, with nothing added."""
+        return isinstance(self.base, RegistryBase) and not self.base.official and not self.steps and self.flyte is None
+
+    @property
+    def installs(self) -> bool:
+        """Whether Python packages are installed."""
+        return bool(self.runtime_requirements) or any(s.requirements or s.wheels for s in self.pip_steps)
 
     @property
     def pip_steps(self) -> tuple[PipInstall, ...]:
@@ -190,7 +222,8 @@ class Recipe:
 
 
 def _location(url: str) -> str:
-    return "sha256:" + hashlib.sha256(url.encode()).hexdigest()
+    # One read back from a lock is such a digest already (`recorded`); no address begins like it.
+    return url if url.startswith("sha256:") else "sha256:" + hashlib.sha256(url.encode()).hexdigest()
 
 
 def differences(old: Json, new: Json) -> list[str]:
@@ -243,5 +276,7 @@ def _show(value: Json) -> str:
     if isinstance(value, dict):
         if value.get("kind") == "debian":
             return str(value.get("suite"))
+        if value.get("kind") == "registry":
+            return str(value.get("reference"))
         return " ".join(_show(v) for v in value.values())
     return str(value)

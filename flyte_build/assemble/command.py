@@ -14,11 +14,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 from .errors import AssembleError
 from .finished import join_layers, make_layer, read_layer
-from .image import write_layout
+from .image import verbatim_blobs, write_layout
 from .layer import LayerResult, layer_artifacts, write_layer
 from .plan import SCHEMA, parse_plan
 
@@ -113,9 +113,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _locate(plan: Mapping[str, Any], known: Mapping[str, str], folders: Sequence[str]) -> dict[str, str]:
     """SHA-256 → path of all that ``plan`` needs, each file's hash verified."""
     found: dict[str, str] = {}
-    kinds = ("manifest", "config") if "verbatim" in plan else ()
-    verbatim = {plan["verbatim"][kind]["digest"].removeprefix("sha256:"): f"the base's {kind}" for kind in kinds}
-    for needed in (*(layer_artifacts(layer) for layer in plan["layers"]), verbatim):
+    for needed in (*(layer_artifacts(layer) for layer in plan["layers"]), verbatim_blobs(plan)):
         for sha256, name in needed.items():
             if sha256 in found:
                 continue
@@ -145,17 +143,13 @@ def _assemble(plan: Mapping[str, Any], artifacts: Mapping[str, str], out: str, r
         blobs = os.path.join(made, "layout", "blobs", "sha256")
         os.makedirs(blobs)
         results: list[LayerResult] = []
-        for kind in ("manifest", "config") if "verbatim" in plan else ():
-            sha256 = plan["verbatim"][kind]["digest"].removeprefix("sha256:")
+        for sha256 in verbatim_blobs(plan):
             shutil.copyfile(artifacts[sha256], os.path.join(blobs, sha256))
-            if kind == "manifest":
-                with open(artifacts[sha256], "rb") as f:
-                    check_verbatim(plan, f.read())
         for layer in plan["layers"]:
             os.mkdir(scratch)
             partial = os.path.join(made, "blob")
             with open(partial, "wb", buffering=0) as f:
-                result = _layer(layer, artifacts, f, scratch)
+                result = write_layer(layer, artifacts.__getitem__, f, scratch=scratch)
                 os.fsync(f.fileno())
             os.replace(partial, os.path.join(blobs, result.digest.removeprefix("sha256:")))
             shutil.rmtree(scratch)
@@ -199,13 +193,6 @@ def _plan_of_layer(data: bytes, name: str) -> dict[str, Any]:
         raise AssembleError(f"not JSON: {e}", name) from None
     whole = {"schema": SCHEMA, "platform": "linux/any", "config": {}, "layers": [spec]}
     return parse_plan(json.dumps(whole).encode(), name)
-
-
-def _layer(layer: Mapping[str, Any], artifacts: Mapping[str, str], out: BinaryIO, scratch: str) -> LayerResult:
-    if layer["kind"] != "base":
-        return write_layer(layer, artifacts.__getitem__, out, scratch=scratch)
-    with open(artifacts[layer["digest"].removeprefix("sha256:")], "rb") as blob:
-        return copy_base(layer, blob, out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

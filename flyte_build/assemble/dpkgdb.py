@@ -15,7 +15,7 @@ from .deb import Deb
 from .debian import Tree, read
 from .entries import Entry
 
-__all__ = ["dpkg_database"]
+__all__ = ["dpkg_database", "stanza"]
 
 _ROOT = "var/lib/dpkg"
 _COPIED = ("conffiles", "md5sums")
@@ -34,12 +34,13 @@ def dpkg_database(debs: Iterable[Deb], tree: Tree) -> list[Entry]:
         for name in _COPIED:
             if control.files.get(name):
                 out.append(Entry(f"{stem}.{name}", "file", 0o644, (control.files[name],)))
-        stanzas.append(_stanza(deb, tree))
+        stanzas.append(stanza(deb, tree))
     out.append(Entry(f"{_ROOT}/status", "file", 0o644, ("\n".join(stanzas).encode("utf-8"),)))
     return out
 
 
-def _stanza(deb: Deb, tree: Tree) -> str:
+def stanza(deb: Deb, tree: Tree) -> str:
+    """The control stanza of an installed package, with the conffiles that ``tree`` has (deb-conffiles(5))."""
     rows = []
     for name, value in deb.control.fields.items():
         rows.append(f"{name}:{'' if value.startswith(chr(10)) else ' '}{value}\n")

@@ -21,6 +21,7 @@ __all__ = [
     "image_config",
     "image_index",
     "image_manifest",
+    "verbatim_blobs",
     "write_layout",
 ]
 
@@ -65,13 +66,14 @@ def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> None
     """:func:`check_conflicts` for an image, less what is meant to replace what lies below.
 
     Layers of kind ``files`` may: the user said so. So may the folders of a ``system`` layer: it owns and opens
-    packages' folders (``/root``, ``/var/tmp``) as maintainer scripts do.
+    packages' folders (``/root``, ``/var/tmp``) as maintainer scripts do. And what a registry base holds may be hidden
+    by all that lies on it, as under ``FROM``: whoever builds on a base asks for more than it has.
     """
     packaged: set[str] = set()
     checked: list[tuple[str, Mapping[str, str]]] = []
     for layer, result in zip(spec["layers"], results, strict=True):
         listing = result.listing
-        if layer["kind"] == "files":
+        if layer["kind"] in ("files", "base"):
             continue
         if layer["kind"] == "debian":
             packaged.update(listing)
@@ -87,8 +89,13 @@ def _platform(spec: Mapping[str, Any]) -> dict[str, str]:
 
 
 def image_config(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> bytes:
-    """The image configuration of the plan ``spec`` on the layers ``results`` (image-spec, config.md)."""
-    history = [{"created": CREATED, "created_by": f"flyte-build: {layer['title']}"} for layer in spec["layers"]]
+    """The image configuration of the plan ``spec`` on the layers ``results`` (image-spec, config.md).
+
+    The history is the base's own, where there is one, and then ours.
+    """
+    made = [layer for layer in spec["layers"] if layer["kind"] != "base"]
+    ours = [{"created": CREATED, "created_by": f"flyte-build: {layer['title']}"} for layer in made]
+    history = [*spec.get("history", ()), *ours]
     return canonical(
         {
             **_platform(spec),
@@ -106,7 +113,10 @@ def image_manifest(spec: Mapping[str, Any], config: bytes, results: Sequence[Lay
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": descriptor(CONFIG_TYPE, config),
-        "layers": [{"mediaType": LAYER_TYPE, "digest": r.digest, "size": r.size} for r in results],
+        "layers": [
+            {"mediaType": layer.get("media_type", LAYER_TYPE), "digest": r.digest, "size": r.size}
+            for layer, r in zip(spec["layers"], results, strict=True)
+        ],
     }
     if spec.get("annotations"):
         manifest["annotations"] = spec["annotations"]
@@ -115,7 +125,8 @@ def image_manifest(spec: Mapping[str, Any], config: bytes, results: Sequence[Lay
 
 def image_index(spec: Mapping[str, Any], manifest: bytes, ref: str | None = None) -> bytes:
     """An index of the one manifest, which ``ref`` names (image-spec, image-index.md)."""
-    entry = {**descriptor(MANIFEST_TYPE, manifest), "platform": _platform(spec)}
+    media_type = spec["verbatim"]["manifest"]["mediaType"] if "verbatim" in spec else MANIFEST_TYPE
+    entry = {**descriptor(media_type, manifest), "platform": _platform(spec)}
     if ref is not None:
         entry["annotations"] = {REF_NAME: ref}
     return canonical({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry]})
@@ -124,18 +135,42 @@ def image_index(spec: Mapping[str, Any], manifest: bytes, ref: str | None = None
 def write_layout(out: str, spec: Mapping[str, Any], results: Sequence[LayerResult], *, ref: str | None = None) -> str:
     """Complete the OCI image layout in the folder ``out`` (image-spec, image-layout.md).
 
-    The layers' blobs must already lie in ``out/blobs/sha256``. Writes configuration, manifest, index and the
-    layout's marker; returns the manifest's digest. Raises :class:`AssembleError` where layers conflict.
+    The layers' blobs must already lie in ``out/blobs/sha256``, and where the plan has ``verbatim``, its manifest and
+    configuration too. Writes configuration, manifest, index and the layout's marker; returns the manifest's digest.
+    Raises :class:`AssembleError` where layers conflict.
     """
-    check_image(spec, results)
-    config = image_config(spec, results)
-    manifest = image_manifest(spec, config, results)
     blobs = os.path.join(out, "blobs", "sha256")
-    for data in (config, manifest):
-        _write(os.path.join(blobs, hashlib.sha256(data).hexdigest()), data)
+    if "verbatim" in spec:
+        with open(os.path.join(blobs, spec["verbatim"]["manifest"]["digest"].removeprefix("sha256:")), "rb") as f:
+            manifest = f.read()
+        _check_verbatim(spec, manifest)
+    else:
+        check_image(spec, results)
+        config = image_config(spec, results)
+        manifest = image_manifest(spec, config, results)
+        for data in (config, manifest):
+            _write(os.path.join(blobs, hashlib.sha256(data).hexdigest()), data)
     _write(os.path.join(out, "index.json"), image_index(spec, manifest, ref))
     _write(os.path.join(out, "oci-layout"), canonical({"imageLayoutVersion": "1.0.0"}))
     return "sha256:" + hashlib.sha256(manifest).hexdigest()
+
+
+def verbatim_blobs(spec: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 (hex) → a name for messages, of the manifest and configuration that an image takes from its base."""
+    kinds = ("manifest", "config") if "verbatim" in spec else ()
+    return {spec["verbatim"][kind]["digest"].removeprefix("sha256:"): f"the base's {kind}" for kind in kinds}
+
+
+def _check_verbatim(spec: Mapping[str, Any], manifest: bytes) -> None:
+    """The base's own manifest must hold the plan's configuration and layers."""
+    try:
+        document = json.loads(manifest)
+        found = [document["config"]["digest"], *(row["digest"] for row in document["layers"])]
+    except (ValueError, KeyError, TypeError):
+        found = []
+    expected = [spec["verbatim"]["config"]["digest"], *(layer["digest"] for layer in spec["layers"])]
+    if found != expected:
+        raise AssembleError(f"the base's manifest names {', '.join(found) or 'no blobs'}, not {', '.join(expected)}")
 
 
 def _write(path: str, data: bytes) -> None:

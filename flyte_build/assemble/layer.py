@@ -42,7 +42,9 @@ class LayerResult:
 
 
 def layer_artifacts(spec: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 (hex) → file name of everything that the layer is made of."""
+    """SHA-256 (hex) → file name of everything that the layer is made of; of a base's layer, the layer itself."""
+    if spec["kind"] == "base":
+        return {spec["digest"].removeprefix("sha256:"): spec["title"]}
     rows = [*spec.get("debs", ()), *spec.get("wheels", ())]
     named = {row["sha256"]: row["file"] for row in rows}
     return named | {row["sha256"]: row["path"] for row in spec.get("files", ()) if "sha256" in row}
@@ -70,9 +72,15 @@ def write_layer(
             f"the plan is for assembler {spec['assembler']}, this is assembler {ASSEMBLER}; "
             "derive it again with this flyte-build"
         )
+    if spec["kind"] == "base":
+        from .base import copy_base
+
+        with open(resolve(spec["digest"].removeprefix("sha256:")), "rb") as source:
+            return copy_base(spec, source, out, progress)
     warnings: list[str] = []
     entries = _entries(spec, resolve, scratch, verify, warnings)
-    ordered = arrange(entries, complete=spec["kind"] != "files")
+    kept = _site(spec) if not spec.get("folders", True) else frozenset()
+    ordered = arrange(entries, complete=spec["kind"] not in ("files", "overlay"), removed=_removed(spec), kept=kept)
     # A store's file is called by its hash; messages call it by the artifact's name.
     names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
     blob: BlobResult = write_blob(ordered, out, inflate=inflate, names=names, progress=progress)
@@ -93,6 +101,14 @@ def _entries(
         return found
     if kind == "files":
         return [(title, entry) for entry in file_entries(spec, resolve)]
+    if kind == "overlay":
+        from .overlay import overlay_entries
+
+        return [(title, entry) for entry in overlay_entries(spec)]
+    if kind == "packages":
+        from .packages import package_entries
+
+        return [(title, entry) for entry in package_entries(spec, resolve, scratch)]
     if kind == "debian":
         from .debian import debian_entries
 
@@ -101,14 +117,28 @@ def _entries(
         from .system import system_entries
 
         return [(title, entry) for entry in system_entries(spec, resolve, scratch)]
-    raise AssembleError(f"expected a layer of kind wheels, files, debian or system, found `{kind}`")
+    raise AssembleError(f"expected a layer of a known kind, found `{kind}`")
 
 
-def arrange(sourced: Iterable[Sourced], *, complete: bool) -> list[Entry]:
+def _removed(spec: Mapping[str, Any]) -> list[str]:
+    return [row["path"] for row in spec.get("entries", ()) if row.get("removed")]
+
+
+def _site(spec: Mapping[str, Any]) -> frozenset[str]:
+    """The folders of a virtual environment that every distribution shares, and those above them."""
+    venv = spec["venv"].strip("/")
+    lowest = f"{venv}/lib/python{spec['python']}/site-packages", f"{venv}/bin"
+    return frozenset(path for folder in lowest for path in (folder, *parents(folder)))
+
+
+def arrange(
+    sourced: Iterable[Sourced], *, complete: bool, removed: Iterable[str] = (), kept: frozenset[str] = frozenset()
+) -> list[Entry]:
     """The entries in the order of the layer, each path once.
 
-    ``complete`` adds the folders above each entry (0755, root's); a ``files`` layer goes without, because it
-    lies on folders of the layers below and must not change their owner and mode. Raises
+    ``complete`` adds the folders above each entry (0755, root's), but for ``kept``; a ``files`` layer goes without,
+    because it lies on folders of the layers below and must not change their owner and mode. ``removed`` are paths of
+    the layers below that whiteouts take away (image-spec v1.1, layer.md). Raises
     :class:`AssembleError` for a bad path, two entries that disagree, or a file that is also a folder.
     """
     chosen: dict[str, Sourced] = {}
@@ -137,14 +167,28 @@ def arrange(sourced: Iterable[Sourced], *, complete: bool) -> list[Entry]:
     folders: dict[str, Sourced] = {}
     for source, entry in chosen.values():
         for folder in parents(entry.path):
-            if folder in folders:
+            if folder in folders or folder in kept:
                 break
             folders[folder] = source, Entry(folder, "dir", 0o755)
     for folder, implied in folders.items():
         source, entry = chosen.setdefault(folder, implied) if complete else chosen.get(folder, implied)
         if entry.kind != "dir":
             raise AssembleError(f"`{folder}` is a {entry.kind}, and a folder in {implied[0]}", source)
+    for path in removed:
+        whiteout = _whiteout(path)
+        if path in chosen:
+            raise AssembleError(f"`{path}` is taken away and put there by one layer", chosen[path][0])
+        chosen[whiteout] = path, Entry(whiteout, "file", 0o644)
     return _linked_first(sorted(chosen.values(), key=lambda s: s[1].path.encode()))
+
+
+def _whiteout(path: str) -> str:
+    try:
+        check_path(path)
+    except ValueError as e:
+        raise AssembleError(f"`{path}`, which is to be taken away: {e}") from None
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}.wh.{name}"
 
 
 def _same(a: Entry, b: Entry) -> bool:

@@ -14,6 +14,8 @@ __all__ = ["SCHEMA", "parse_plan"]
 SCHEMA = 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LAYER = re.compile(r"application/vnd\.oci\.image\.layer\.v1\.tar(\+gzip|\+zstd)?")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 _PYTHON = re.compile(r"3\.\d+")
 _FOLDER = re.compile(r"(/[\w.+-]+)+", re.ASCII)
@@ -29,12 +31,28 @@ def _number(value: object) -> bool:
 
 _ARTIFACT = {"file": _text(), "sha256": _text(_SHA256)}
 _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
+    "base": {
+        "digest": _text(_DIGEST),
+        "size": _number,
+        "diff_id": _text(_DIGEST),
+        "media_type": _text(_LAYER),
+    },
     "debian": {},
+    "overlay": {},
+    "packages": {},
     "system": {"suite": _text(), "python": _text(_PYTHON), "venv": _text(_FOLDER)},
     "wheels": {"python": _text(_PYTHON), "venv": _text(_FOLDER)},
     "files": {},
 }
-_ROWS = {"debian": "debs", "system": "debs", "wheels": "wheels", "files": "files"}
+_ROWS = {
+    "debian": "debs",
+    "files": "files",
+    "overlay": "entries",
+    "packages": "debs",
+    "system": "debs",
+    "wheels": "wheels",
+}
+_DESCRIPTOR: dict[str, Callable[[object], bool]] = {"mediaType": _text(), "digest": _text(_DIGEST), "size": _number}
 _FILE: dict[str, Callable[[object], bool]] = {"path": _text(), "mode": _number, "uid": _number, "gid": _number}
 
 
@@ -53,7 +71,23 @@ def parse_plan(data: bytes, name: str) -> dict[str, Any]:
     _expect(isinstance(plan.get("layers"), list), name, "$.layers", "an array", plan.get("layers"))
     for i, layer in enumerate(plan["layers"]):
         _layer(layer, name, f"$.layers[{i}]")
+    history = plan.get("history", [])
+    _expect(
+        isinstance(history, list) and all(isinstance(x, dict) for x in history), name, "$.history", "objects", history
+    )
+    if "verbatim" in plan:
+        _verbatim(plan, name)
     return plan  # type: ignore[no-any-return]
+
+
+def _verbatim(plan: Mapping[str, Any], name: str) -> None:
+    found = plan["verbatim"]
+    _expect(isinstance(found, dict), name, "$.verbatim", "an object", found)
+    for key in ("manifest", "config"):
+        _expect(isinstance(found.get(key), dict), name, f"$.verbatim.{key}", "an object", found.get(key))
+        _fields(found[key], _DESCRIPTOR, name, f"$.verbatim.{key}")
+    kinds = sorted({layer["kind"] for layer in plan["layers"]} - {"base"})
+    _expect(not kinds, name, "$.layers", "layers of the base only, where it is used as it is", kinds)
 
 
 def _layer(layer: Any, name: str, where: str) -> None:
@@ -61,19 +95,31 @@ def _layer(layer: Any, name: str, where: str) -> None:
     _fields(layer, {"kind": lambda value: value in _KINDS, "assembler": _number, "title": _text()}, name, where)
     kind = layer["kind"]
     _fields(layer, _KINDS[kind], name, where)
+    if kind == "base":
+        return
     rows = layer.get(_ROWS[kind])
     _expect(isinstance(rows, list), name, f"{where}.{_ROWS[kind]}", "an array", rows)
     for i, row in enumerate(rows):
         at = f"{where}.{_ROWS[kind]}[{i}]"
         _expect(isinstance(row, dict), name, at, "an object", row)
-        _fields(row, _FILE if kind == "files" else _ARTIFACT, name, at)
-        if kind == "files":
-            forms = [key for key in ("sha256", "link", "dir") if key in row]
-            _expect(len(forms) == 1, name, at, "one of sha256, link and dir", forms)
-            if forms == ["sha256"]:
-                _fields(row, {"sha256": _text(_SHA256), "size": _number}, name, at)
-            elif forms == ["link"]:
-                _fields(row, {"link": _text()}, name, at)
+        if kind in _FORMS:
+            _entry(row, kind, name, at)
+        else:
+            _fields(row, _ARTIFACT, name, at)
+
+
+_FORMS = {"files": ("sha256", "link", "dir"), "overlay": ("text", "link", "dir", "removed")}
+
+
+def _entry(row: Mapping[str, Any], kind: str, name: str, at: str) -> None:
+    forms = [key for key in _FORMS[kind] if key in row]
+    *some, last = _FORMS[kind]
+    _expect(len(forms) == 1, name, at, f"one of {', '.join(some)} and {last}", forms)
+    _fields(row, {"path": _text()} if forms == ["removed"] else _FILE, name, at)
+    if forms == ["sha256"]:
+        _fields(row, {"sha256": _text(_SHA256), "size": _number}, name, at)
+    elif forms in (["link"], ["text"]):
+        _fields(row, {forms[0]: _text()}, name, at)
 
 
 def _fields(value: Mapping[str, Any], known: Mapping[str, Callable[[object], bool]], name: str, where: str) -> None:

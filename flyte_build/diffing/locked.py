@@ -14,7 +14,18 @@ from ..canonical import Json
 from ..derivation import derive
 from ..errors import InputError
 from ..locking.lockfile import Lock
-from ..recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Platform, Recipe, Step, WorkDir
+from ..recipe import (
+    AptInstall,
+    CopyFiles,
+    DebianBase,
+    EnvVars,
+    PipInstall,
+    Platform,
+    Recipe,
+    RegistryBase,
+    Step,
+    WorkDir,
+)
 from .contents import Contents, of_derivation
 
 __all__ = ["of_lock", "recipe_of"]
@@ -30,9 +41,11 @@ def of_lock(lock: Lock, platform: str, subject: str) -> Contents:
         raise InputError(
             f"{subject}: no such platform in the lock: `{platform}`; there are: {', '.join(sorted(lock.platforms))}"
         )
+    base = {"base": locked.base.reference} if locked.base is not None else {}
     facts = {
         "platform": platform,
         "python": lock.python,
+        **base,
         "suite": locked.suite,
         "snapshot": locked.snapshot,
         "resolver": f"{lock.resolver} {lock.resolver_version}",
@@ -74,12 +87,14 @@ def recipe_of(canonical: Json) -> Recipe | None:
     raw = cast("dict[str, Json]", canonical)
     base = cast("dict[str, Json]", raw["base"])
     steps = [_step(step) for step in cast("list[dict[str, Json]]", raw.get("steps") or [])]
-    if base.get("kind") != "debian" or None in steps:
+    if base.get("kind") not in ("debian", "registry") or None in steps:
         return None
     return Recipe(
-        base=DebianBase(str(base["suite"])),
+        base=RegistryBase(str(base["reference"]), bool(base.get("official")))
+        if base["kind"] == "registry"
+        else DebianBase(str(base["suite"])),
         platforms=tuple(cast("list[Platform]", raw["platforms"])),
-        python=str(raw["python"]),
+        python=cast("str | None", raw["python"]),
         flyte=cast("str | None", raw["flyte"]),
         steps=tuple(step for step in steps if step is not None),
     )

@@ -13,8 +13,9 @@ from typing import cast
 
 from ..canonical import Json, digest
 from ..recipe import Recipe, differences
+from .lockedbase import LockedBase, base_json
 
-__all__ = ["SCHEMA", "Lock", "LockedDeb", "LockedPlatform", "LockedWheel", "Pin"]
+__all__ = ["SCHEMA", "Lock", "LockedBase", "LockedDeb", "LockedPlatform", "LockedWheel", "Pin"]
 
 SCHEMA = 1
 
@@ -63,12 +64,16 @@ class LockedDeb:
 
 @dataclass(frozen=True, slots=True)
 class LockedPlatform:
-    """Everything one platform's image is made of. ``snapshot`` is ``YYYYMMDDTHHMMSSZ`` of the Debian archive."""
+    """Everything one platform's image is made of. ``snapshot`` is ``YYYYMMDDTHHMMSSZ`` of the Debian archive.
+
+    With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it.
+    """
 
     suite: str
     snapshot: str
     debs: tuple[LockedDeb, ...]
     wheels: tuple[LockedWheel, ...]
+    base: LockedBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,12 @@ class Lock:
 
     @property
     def python(self) -> str:
-        return str(cast("dict[str, Json]", self.recipe)["python"])
+        """The image's Python, ``"3.11"``: the recipe's, else the registry base's; empty where it has none."""
+        asked = cast("dict[str, Json]", self.recipe)["python"]
+        if asked is not None:
+            return str(asked)
+        found = (p.base.facts.minor for p in self.platforms.values() if p.base is not None and p.base.facts is not None)
+        return next(filter(None, found), "")
 
     @property
     def fingerprint(self) -> str:
@@ -116,7 +126,9 @@ class Lock:
     def to_json(self) -> dict[str, Json]:
         platforms: dict[str, Json] = {}
         for name, platform in sorted(self.platforms.items()):
+            base: dict[str, Json] = {"base": base_json(platform.base)} if platform.base is not None else {}
             platforms[name] = {
+                **base,
                 "suite": platform.suite,
                 "snapshot": platform.snapshot,
                 "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],
@@ -173,10 +185,16 @@ def _deb_json(d: LockedDeb) -> Json:
 def _layout(value: Json, depth: int) -> str:
     """Objects and arrays are opened only where reviewers read them; leaves stay on one line."""
     pad = "  " * (depth + 1)
-    if isinstance(value, dict) and depth < 3 and value:
+    if isinstance(value, dict) and value and (depth < 3 or any(map(_has_rows, value.values()))):
         rows = [f"{pad}{json.dumps(k)}: {_layout(v, depth + 1)}" for k, v in value.items()]
         return "{\n" + ",\n".join(rows) + "\n" + "  " * depth + "}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
         rows = [f"{pad}{json.dumps(v, ensure_ascii=False)}" for v in value]
         return "[\n" + ",\n".join(rows) + "\n" + "  " * depth + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _has_rows(value: Json) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_rows, value.values()))
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)

@@ -18,6 +18,8 @@ from typing import Any, cast
 from ..canonical import Json, digest
 from ..errors import LockError, StoreError
 from .lock import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
+from .lockedbase import parse_base
+from .reading import DIGEST, SHA256, Reader
 
 __all__ = [
     "SCHEMA",
@@ -33,60 +35,19 @@ __all__ = [
     "write_all",
 ]
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
 _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
 
 
 # -- reading ---------------------------------------------------------------------------------------
 
-
-class _Reader:
-    """Typed access with a path for the message of what is wrong."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def fail(self, where: str, expected: str, found: object) -> LockError:
-        shown = json.dumps(found, ensure_ascii=False, default=str)
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
-        return LockError(
-            f"{self.path}: {where}: expected {expected}, found {shown}",
-            hint="restore the file from version control, or run `flyte-build lock` again",
-        )
-
-    def get(self, obj: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:
-        value = obj.get(key)
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise self.fail(f"{where}.{key}", " or ".join(k.__name__ for k in kinds), value)
-        return value
-
-    def matching(self, obj: Mapping[str, Any], key: str, pattern: re.Pattern[str], expected: str, where: str) -> str:
-        value = self.get(obj, key, str, where)
-        if not pattern.fullmatch(value):
-            raise self.fail(f"{where}.{key}", expected, value)
-        return cast(str, value)
-
-    def size(self, obj: Mapping[str, Any], where: str) -> int:
-        value = self.get(obj, "size", int, where)
-        if value < 0:
-            raise self.fail(f"{where}.size", "a size in bytes", value)
-        return cast(int, value)
-
-    def known(self, obj: Mapping[str, Any], keys: set[str], where: str) -> None:
-        for key in obj:
-            if key not in keys:
-                raise self.fail(f"{where}.{key}", f"one of {', '.join(sorted(keys))}", key)
-
-
+_DEBIAN = {"suite", "snapshot", "debs", "wheels"}
 _TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
 
 
 def parse(text: str, path: Path) -> Lock:
     """The lock in ``text``; ``path`` is for messages. Raises :class:`LockError` naming place and expectation."""
-    r = _Reader(path)
+    r = Reader(path)
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as e:
@@ -106,7 +67,8 @@ def parse(text: str, path: Path) -> Lock:
         raise r.fail("$.schema", str(SCHEMA), schema)
     r.known(raw, _TOP, "$")
     recipe = r.get(raw, "recipe", dict, "$")
-    if not isinstance(recipe.get("python"), str):
+    registry = isinstance(recipe.get("base"), dict) and recipe["base"].get("kind") == "registry"
+    if not isinstance(recipe.get("python"), str) and not (registry and recipe.get("python", "") is None):
         raise r.fail("$.recipe.python", "a string such as 3.11", recipe.get("python"))
     stated = r.get(raw, "fingerprint", str, "$")
     try:
@@ -120,7 +82,8 @@ def parse(text: str, path: Path) -> Lock:
         )
     resolver = r.get(raw, "resolver", dict, "$")
     platforms = {
-        name: _platform(r, value, f"$.platforms.{name}") for name, value in r.get(raw, "platforms", dict, "$").items()
+        name: _platform(r, value, f"$.platforms.{name}", registry)
+        for name, value in r.get(raw, "platforms", dict, "$").items()
     }
     if sorted(platforms) != sorted(recipe.get("platforms") or []):
         raise r.fail("$.platforms", f"the recipe's platforms {recipe.get('platforms')}", sorted(platforms))
@@ -136,7 +99,7 @@ def parse(text: str, path: Path) -> Lock:
     )
 
 
-def _pins(r: _Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatform]) -> dict[str, Pin]:
+def _pins(r: Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatform]) -> dict[str, Pin]:
     if "pins" not in raw:
         return {}
     pins = {}
@@ -149,17 +112,17 @@ def _pins(r: _Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlat
         r.known(value, {"derivation", "digest"}, at)
         pins[platform] = Pin(
             *(
-                r.matching(value, key, _DIGEST, "sha256: and 64 hexadecimal digits", at)
+                r.matching(value, key, DIGEST, "sha256: and 64 hexadecimal digits", at)
                 for key in ("derivation", "digest")
             )
         )
     return pins
 
 
-def _platform(r: _Reader, raw: object, where: str) -> LockedPlatform:
+def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatform:
     if not isinstance(raw, dict):
         raise r.fail(where, "an object", raw)
-    r.known(raw, {"suite", "snapshot", "debs", "wheels"}, where)
+    r.known(raw, {"base", "suite", "snapshot", "debs", "wheels"} if registry else _DEBIAN, where)
     wheels: list[LockedWheel] = []
     for i, w in enumerate(r.get(raw, "wheels", list, where)):
         at = f"{where}.wheels[{i}]"
@@ -172,7 +135,7 @@ def _platform(r: _Reader, raw: object, where: str) -> LockedPlatform:
                 version=r.get(w, "version", str, at),
                 file=r.matching(w, "file", _WHEEL, "a wheel file name", at),
                 size=r.size(w, at),
-                sha256=r.matching(w, "sha256", _SHA256, "64 hexadecimal digits", at),
+                sha256=r.matching(w, "sha256", SHA256, "64 hexadecimal digits", at),
                 step=r.get(w, "step", int, at),
             )
         )
@@ -188,7 +151,7 @@ def _platform(r: _Reader, raw: object, where: str) -> LockedPlatform:
                 **{key: r.get(d, key, str, at) for key in strings},
                 file=r.matching(d, "file", _DEB, "a Debian package file name", at),
                 size=r.size(d, at),
-                sha256=r.matching(d, "sha256", _SHA256, "64 hexadecimal digits", at),
+                sha256=r.matching(d, "sha256", SHA256, "64 hexadecimal digits", at),
                 base=r.get(d, "base", bool, at),
             )
         )
@@ -201,6 +164,7 @@ def _platform(r: _Reader, raw: object, where: str) -> LockedPlatform:
         snapshot=r.get(raw, "snapshot", str, where),
         debs=tuple(debs),
         wheels=tuple(wheels),
+        base=parse_base(r, raw.get("base"), f"{where}.base") if registry else None,
     )
 
 

@@ -1,0 +1,83 @@
+"""Layer kind ``base``: a layer of an image that somebody else made. It is taken as it is, or not at all.
+
+Nothing is written anew, so nothing of the base's bytes can change: a blob is held against its digest and size, what it
+unpacks to against its diff_id. zstd is not in every Python that runs this, so what such a blob unpacks to goes unread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from .errors import AssembleError
+from .layer import LayerResult
+
+__all__ = ["base_result", "copy_base"]
+
+_CHUNK = 1 << 20
+
+
+def base_result(spec: Mapping[str, Any]) -> LayerResult:
+    """What the plan knows of the layer without its bytes. The size of its tar stream is not known: 0."""
+    return LayerResult(spec["digest"], spec["size"], spec["diff_id"], 0, {})
+
+
+def copy_base(
+    spec: Mapping[str, Any], blob: BinaryIO, out: BinaryIO, progress: Callable[[int], object] | None = None
+) -> LayerResult:
+    """Copy the layer's ``blob`` to ``out``; raises :class:`AssembleError` where it is not the one in the plan.
+
+    ``progress`` is told bytes of the tar stream.
+    """
+    title = str(spec["title"])
+    gzip = spec["media_type"].endswith("+gzip")
+    inflating = _Inflating() if gzip else None
+    hashed, unpacked, size, diff_size = hashlib.sha256(), hashlib.sha256(), 0, 0
+    while data := blob.read(_CHUNK):
+        hashed.update(data)
+        size += len(data)
+        out.write(data)
+        for plain in inflating.feed(data, title) if inflating is not None else (data,):
+            unpacked.update(plain)
+            diff_size += len(plain)
+            if progress is not None:
+                progress(len(plain))
+    if inflating is not None:
+        inflating.close(title)
+    found = f"sha256:{hashed.hexdigest()}"
+    if (found, size) != (spec["digest"], spec["size"]):
+        raise AssembleError(f"expected {spec['size']} bytes with {spec['digest']}, found {size} with {found}", title)
+    diff_id = f"sha256:{unpacked.hexdigest()}"
+    if diff_id != spec["diff_id"] and not spec["media_type"].endswith("+zstd"):
+        raise AssembleError(f"expected the diff_id {spec['diff_id']}, found {diff_id}", title)
+    return LayerResult(spec["digest"], size, spec["diff_id"], diff_size, {})
+
+
+class _Inflating:
+    """gzip of any number of members (RFC 1952), fed as it comes."""
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(31)
+        self._begun = False
+
+    def feed(self, data: bytes, title: str) -> list[bytes]:
+        out = []
+        while data:
+            if self._member.eof:
+                self._member, self._begun = zlib.decompressobj(31), False
+            self._begun = True
+            try:
+                # A megabyte in can be a gigabyte out: never all of it at once.
+                out.append(self._member.decompress(data, _CHUNK))
+                while self._member.unconsumed_tail:
+                    out.append(self._member.decompress(self._member.unconsumed_tail, _CHUNK))
+            except zlib.error as e:
+                raise AssembleError(f"is no gzip stream: {e}", title) from None
+            data = self._member.unused_data
+        return out
+
+    def close(self, title: str) -> None:
+        if not self._begun or not self._member.eof:
+            raise AssembleError("the gzip stream ends before its end: truncated", title)
