@@ -53,10 +53,11 @@ class LazyGroup(click.Group):
     """A group whose commands live in modules of their own and are imported on use.
 
     ``commands`` of this class maps a name to ``(module, summary)``: the summary is for the list in ``--help``, which
-    must not import them all.
+    must not import them all. ``package`` holds the modules.
     """
 
-    lazy = (
+    package = f"{__package__}.commands"
+    lazy: tuple[tuple[str, str, str], ...] = (
         ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
         ("diff", "diff", "Show the differences between any two of: locks, environments, derivations, images."),
@@ -81,7 +82,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for name, module, _ in self.lazy:
             if name == cmd_name:
-                command = getattr(importlib.import_module(f"{__package__}.commands.{module}"), name)
+                command = getattr(importlib.import_module(f"{self.package}.{module}"), name)
                 assert isinstance(command, click.Command)
                 return command
         return None

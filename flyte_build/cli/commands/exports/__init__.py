@@ -1,0 +1,1 @@
+"""The forms of ``flyte-build export``, one module a command."""

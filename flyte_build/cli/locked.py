@@ -1,0 +1,68 @@
+"""One environment's lock, as a command line names it: of a Python file, or the lock file itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, LoadError
+from .options import opened
+
+if TYPE_CHECKING:
+    from ..locators import Locator
+    from ..locking.lock import Lock
+    from ..recipe import Recipe
+
+__all__ = ["Named", "named_lock"]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A lock, and the project it is of: ``root``, and the ``recipe`` where it was read from a Python file."""
+
+    lock: Lock
+    root: Path
+    recipe: Recipe | None = None
+
+    def locator(self) -> Locator:
+        """Where the wheels may be had. A lock file by itself tells no index of the recipe's own (law 1)."""
+        from ..exporting.requirements import local_wheels
+        from ..locators import FileLocator, Locators, project_locator
+
+        recipes = {self.lock.environment: self.recipe} if self.recipe is not None else {}
+        own = FileLocator(self.root / path for path in local_wheels(self.lock).values())
+        return Locators(own, project_locator(recipes, {self.lock.environment: self.lock}, self.root))
+
+
+def named_lock(file: Path, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
+    """The lock that ``file`` and ``--env`` name. Raises :class:`InputError` where that is not exactly one,
+    :class:`LoadError` for a file or an environment that is not there, :class:`LockError` for a lock that does not
+    answer its recipe."""
+    if file.suffix == ".json":
+        return _of_file(file, env, root)
+    workspace = opened(file, root, lockfiles)
+    have = workspace.project.environments
+    name = env if env is not None else next(iter(have)) if len(have) == 1 else None
+    if name is None and have:
+        raise InputError(
+            f"{file}: expected one environment to export, found {len(have)}: {', '.join(have)}",
+            hint="name one with --env",
+        )
+    if name is None or name not in have:
+        raise LoadError(f"{file}: no environment `{name or ''}`; there are: {', '.join(have) or 'none'}")
+    lock = workspace.locks([have[name]])[name]
+    return Named(lock, workspace.project.root, have[name].recipe)
+
+
+def _of_file(file: Path, env: str | None, root: Path | None) -> Named:
+    from ..locking.lockfile import parse
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise LoadError(f"{file}: expected a lock file, which cannot be read: {e}") from None
+    lock = parse(text, file)
+    if env is not None and env != lock.environment:
+        raise InputError(f"{file}: the lock of {lock.environment}, not of `{env}`")
+    return Named(lock, (root or file.parent.parent).absolute())

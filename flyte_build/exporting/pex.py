@@ -1,0 +1,191 @@
+"""A lock's wheels as one executable file: a PEX, for machines that have a Python and no containers (HPC clusters, say).
+
+The ``pex`` tool is given the locked wheels as files and everything it could otherwise find out for itself: it asks no
+index, resolves nothing, and does not look at this machine's interpreter, so that the file depends on the lock alone
+(and on the version of pex, whose runtime is in it). Wheels go in as they are, byte for byte, and nothing is compressed:
+a host's zlib has no say in the digest (law 3). They are unpacked once, where the file first runs.
+
+What is not Python is left out: Debian packages, environment variables, copied files and the image's user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+from ..canonical import Json
+from ..errors import ArtifactError, InputError, RefusedError
+from ..locking.lock import Lock, LockedWheel
+from ..locking.wheels import Target, glibc_of
+from ..recipe import Platform
+from ..reporting import Reporter
+from ..store.files import fsync_directory, storing
+from .rows import rows
+from .wheels import put_wheels
+
+__all__ = ["Entry", "left_out", "need_pex", "target_of", "write_pex"]
+
+_MODULE = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?")
+_SCRIPT = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the file runs: a console ``script`` of one of the wheels, a ``module`` (``a.b`` or ``a.b:function``), or
+    Python itself, with neither. Raises :class:`InputError` for both, or for what can be neither."""
+
+    script: str | None = None
+    module: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.script is not None and self.module is not None:
+            raise InputError("expected a script or an entry point, found both", hint="drop -c or --entry-point")
+        if self.script is not None and not _SCRIPT.fullmatch(self.script):
+            raise InputError(f"-c: expected the name of a console script, found `{self.script}`")
+        if self.module is not None and not _MODULE.fullmatch(self.module):
+            raise InputError(f"--entry-point: expected `module` or `module:function`, found `{self.module}`")
+
+    @property
+    def options(self) -> list[str]:
+        if self.script is not None:
+            return [f"--console-script={self.script}"]
+        return [f"--entry-point={self.module}"] if self.module is not None else []
+
+
+def need_pex() -> None:
+    """Raises :class:`InputError` where the ``pex`` tool is not installed in this Python's environment."""
+    if find_spec("pex") is None:
+        raise InputError(
+            "`export pex` needs the pex tool, which is not installed beside flyte-build",
+            hint="install it with `pip install 'flyte-build[pex]'`",
+        )
+
+
+def target_of(lock: Lock, platform: str) -> Target:
+    """The Python and the C library that the locked wheels of ``platform`` were chosen for.
+
+    Raises :class:`RefusedError` where the lock does not say: a base without Python, or of another C library.
+    """
+    locked = lock.platforms[platform]
+    versions = {deb.name: deb.version for deb in locked.debs}
+    if locked.base is not None:
+        facts = locked.base.facts
+        parts = (facts.glibc or "").split(".") if facts is not None else []
+        if facts is None or facts.python_full is None or len(parts) < 2:
+            raise RefusedError(
+                f"{lock.environment} on {platform}: the base image's Python and C library are not known",
+                hint="a PEX is for a Python: export an environment whose image has one",
+            )
+        return Target(cast(Platform, platform), lock.python, facts.python_full, (int(parts[0]), int(parts[1])))
+    full = f"{lock.python}.0"
+    for name in (f"python{lock.python}-minimal", f"python{lock.python}", f"libpython{lock.python}-stdlib"):
+        if found := re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)", versions.get(name, "")):
+            full = found[1]
+            break
+    return Target(cast(Platform, platform), lock.python, full, glibc_of(locked.suite, versions.get("libc6")))
+
+
+def left_out(lock: Lock, platform: str) -> list[str]:
+    """What the image has and the PEX has not, in words."""
+    recipe = cast("dict[str, Json]", lock.recipe)
+    steps = cast("list[dict[str, Json]]", recipe.get("steps") or [])
+    kinds = {"copy": "copied files", "env": "environment variables"}
+    said = [words for kind, words in kinds.items() if any(step.get("kind") == kind for step in steps)]
+    asked = sorted(deb.name for deb in lock.platforms[platform].debs if not deb.base)
+    return [*(["Debian packages"] if asked else []), *said]
+
+
+def write_pex(
+    lock: Lock,
+    platforms: Sequence[str],
+    wheels: Mapping[LockedWheel, Path],
+    out: Path,
+    *,
+    entry: Entry,
+    scratch: Path,
+    reporter: Reporter,
+) -> Path:
+    """Write the PEX of ``lock`` for ``platforms`` to ``out``; replaces what is there, whole or not at all.
+
+    ``wheels``: those of these platforms, with files that hold their bytes. ``scratch``: an empty folder. Raises
+    :class:`InputError` for a script that no wheel has and where pex is missing, :class:`ArtifactError` for what pex
+    refuses.
+    """
+    need_pex()
+    put_wheels(scratch / "wheels", wheels)
+    # Every one with its version: pex has no choice to make.
+    wanted = [f"{r.name}=={r.version}" + (f" ; {r.marker}" if r.marker else "") for r in rows(lock, platforms)]
+    (scratch / "requirements.txt").write_text("".join(f"{line}\n" for line in wanted), encoding="utf-8")
+    options = [
+        *("--no-pypi", "--no-build", "--pre-resolved-dists", "wheels", "--requirement", "requirements.txt"),
+        *("--no-compress", "--no-pre-install-wheels", "--no-compile", "--no-use-system-time", "--layout", "zipapp"),
+        *("--interpreter-constraint", f"CPython=={lock.python}.*"),
+        *("--python-shebang", f"/usr/bin/env python{lock.python}"),
+        *entry.options,
+    ]
+    for number, platform in enumerate(platforms):
+        name = f"platform-{number}.json"
+        (scratch / name).write_text(_complete_platform(target_of(lock, platform)), encoding="utf-8")
+        options += ["--complete-platform", name]
+    with reporter.work("write the PEX", None):
+        _run([*options, "--output-file", "made.pex"], scratch)
+    return _publish(scratch / "made.pex", out)
+
+
+def _complete_platform(target: Target) -> str:
+    """What pex would ask the target's interpreter: its markers, and the tags it takes, the most specific first."""
+    ranked = sorted(target.tags, key=lambda tag: target.tags[tag])
+    return json.dumps({"marker_environment": target.markers, "compatible_tags": [str(tag) for tag in ranked]})
+
+
+def _run(options: Sequence[str], scratch: Path) -> None:
+    """Run pex in ``scratch``, with no configuration but ours, and nothing kept outside."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PEX", "PIP_", "PYTHON", "SOURCE_DATE_EPOCH"))}
+    environment = {**clean, "PEX_ROOT": str(scratch / "root"), "HOME": str(scratch), "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pex", *options],
+        cwd=scratch,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().replace(f"{scratch}/", "")
+        if "Could not find script" in said:
+            raise InputError(f"-c: none of the wheels has such a script: {said.splitlines()[-1]}")
+        raise ArtifactError(
+            f"pex ended with exit code {done.returncode}",
+            detail=said,
+            hint="the wheels are those of the lock; if pex refuses one of them, lock another version",
+        )
+
+
+def _publish(made: Path, out: Path) -> Path:
+    """Give the finished file its name, in one step."""
+    with storing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as target, open(made, "rb") as source:
+                while chunk := source.read(1 << 20):
+                    target.write(chunk)
+                target.flush()
+                os.fsync(target.fileno())
+            temporary.chmod(0o755)
+            os.replace(temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_directory(out.parent)
+    return out

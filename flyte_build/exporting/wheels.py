@@ -1,0 +1,76 @@
+"""A lock's wheels as files under their own names: from the store, or fetched by hash into it.
+
+Nothing is written that does not have the hash of the lock. A folder gets wheels and keeps whatever else it holds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ..derivation import Artifact
+from ..errors import InputError, StoreError
+from ..fetch import fetch
+from ..locators import Locator
+from ..locking.lock import Lock, LockedWheel
+from ..reporting import Reporter
+from ..store import Store
+from ..store.files import hash_file, share, storing
+
+__all__ = ["fetched", "put_wheels", "wheels_of"]
+
+
+def wheels_of(lock: Lock, platforms: Iterable[str]) -> list[LockedWheel]:
+    """The wheels of these platforms, each once, sorted by name.
+
+    Raises :class:`InputError` where two of one name have not the same bytes: no folder can hold both.
+    """
+    found: dict[str, LockedWheel] = {}
+    for platform in platforms:
+        for wheel in lock.platforms[platform].wheels:
+            other = found.setdefault(wheel.file, wheel)
+            if other.sha256 != wheel.sha256:
+                raise InputError(
+                    f"{wheel.file}: platforms have different wheels of this name ({other.sha256}, {wheel.sha256})",
+                    hint="export one platform at a time with --platform",
+                )
+    return [found[file] for file in sorted(found)]
+
+
+def fetched(
+    wheels: Iterable[LockedWheel], store: Store, locator: Locator, reporter: Reporter
+) -> dict[LockedWheel, Path]:
+    """Each wheel with its path in ``store``, fetched if need be. Raises :class:`FetchError`."""
+    artifacts = {w: Artifact(w.sha256, w.size, w.file, w) for w in wheels}
+    paths = fetch(artifacts.values(), store, locator=locator, reporter=reporter)
+    return {wheel: paths[wheel.sha256] for wheel in artifacts}
+
+
+def put_wheels(folder: Path, wheels: Mapping[LockedWheel, Path]) -> list[Path]:
+    """Put the wheels into ``folder`` under their own names, sharing the store's bytes where the file system can.
+
+    One that is there already with the right bytes stays. Each is whole or not there. Raises :class:`StoreError` where
+    the folder cannot be written, or the store's bytes are not those of the lock any more.
+    """
+    out = []
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for wheel, source in wheels.items():
+            target = folder / wheel.file
+            out.append(target)
+            if target.is_file() and hash_file(target)[0] == wheel.sha256:
+                continue
+            if (found := hash_file(source)[0]) != wheel.sha256:
+                raise StoreError(
+                    f"{source}: expected SHA-256 {wheel.sha256}, found {found}",
+                    hint="run `flyte-build store verify`, then export again: it is fetched anew",
+                )
+            with tempfile.TemporaryDirectory(prefix=".flyte-build-", dir=folder) as temporary:
+                share(source, Path(temporary) / wheel.file)
+                os.replace(Path(temporary) / wheel.file, target)
+            with suppress(OSError):
+                target.chmod(0o444)
+    return out
