@@ -1,0 +1,59 @@
+"""Which authorities vouch for a registry: the system's or ``SSL_CERT_FILE``'s, and what Docker and podman keep a host.
+
+``/etc/docker/certs.d/HOST[:PORT]/`` holds ``*.crt`` (authorities), and ``*.cert`` with ``*.key`` (our own
+certificate). Verification is never turned off here; plain HTTP is another matter and is said by name.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import httpx
+
+from ..errors import RegistryError
+
+__all__ = ["context_for", "folders"]
+
+
+def folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where certificates of hosts are kept, the user's own first."""
+    found = [Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d")]
+    if home := environ.get("HOME"):
+        found[:0] = [Path(home) / ".docker" / "certs.d", Path(home) / ".config" / "containers" / "certs.d"]
+    return tuple(found)
+
+
+def context_for(host: str | None, environ: Mapping[str, str], places: Sequence[Path]) -> ssl.SSLContext | None:
+    """The TLS settings for ``host``; of none in particular where ``host`` is ``None``; ``None`` where it has no own.
+
+    Raises :class:`RegistryError` that names a file that cannot be read as certificates.
+    """
+    own = [p / host for p in places if (p / host).is_dir()] if host is not None else []
+    if host is not None and not own:
+        return None
+    context = _common(environ)
+    for folder in own:
+        for file in sorted(folder.iterdir()):
+            try:
+                if file.suffix == ".crt":
+                    context.load_verify_locations(cafile=str(file))
+                elif file.suffix == ".cert":
+                    context.load_cert_chain(str(file), str(file.with_suffix(".key")))
+            except (OSError, ssl.SSLError) as e:
+                raise RegistryError(f"{file}: cannot be read as certificates in PEM form: {e}") from None
+    return context
+
+
+def _common(environ: Mapping[str, str]) -> ssl.SSLContext:
+    file, folder = environ.get("SSL_CERT_FILE") or None, environ.get("SSL_CERT_DIR") or None
+    try:
+        context = ssl.create_default_context(cafile=file, capath=folder)
+    except (OSError, ssl.SSLError) as e:
+        raise RegistryError(
+            f"the authorities of {file or folder} (SSL_CERT_FILE, SSL_CERT_DIR) cannot be read: {e}"
+        ) from None
+    if not file and not folder and not context.cert_store_stats()["x509_ca"]:
+        return httpx.create_ssl_context(trust_env=False)
+    return context

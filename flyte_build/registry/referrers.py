@@ -1,0 +1,110 @@
+"""What refers to a manifest: signatures, SBOMs, provenance. The registry's list, or a tag's where it keeps none.
+
+Distribution specification, "Listing Referrers" and "Referrers Tag Schema": a registry without the API has an index of
+the referrers under the tag ``sha256-<hex>``, which clients keep.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from ..errors import InputError, RegistryError
+from .answers import Request
+from .reference import Reference
+from .secrets import redact_url
+from .values import IMAGE_INDEX, PutResult
+
+if TYPE_CHECKING:
+    from .client import Registry
+
+__all__ = ["fallback_tag", "list_referrers", "put_referrer"]
+
+_PAGES = 100
+_TRIES = 4
+
+
+def fallback_tag(digest: str) -> str:
+    """The tag under which clients keep the referrers of ``digest``."""
+    algorithm, _, value = digest.partition(":")
+    return f"{algorithm[:32]}-{value[:64]}"
+
+
+def list_referrers(registry: Registry, ref: Reference, digest: str, artifact_type: str | None) -> list[dict[str, Any]]:
+    """See :meth:`Registry.referrers`."""
+    query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
+    url = registry.url(ref, f"referrers/{digest}{query}")
+    found: list[dict[str, Any]] = []
+    for page in range(_PAGES):
+        request = Request("GET", url, registry.access(ref, "pull"), frozenset({200, 400, 404, 405}))
+        answer = registry.transport.send(request)
+        listed = _manifests(answer.body) if answer.status == 200 else None
+        if listed is None:
+            if page:
+                raise RegistryError(f"GET {redact_url(url)}: expected an index, found none")
+            found = _fallback(registry, ref, digest)
+            break
+        found += listed
+        following = next_page(answer.headers.get("link", ""), answer.url)
+        if following is None:
+            break
+        url = following
+    else:
+        raise RegistryError(f"GET {redact_url(url)}: more than {_PAGES} pages of referrers")
+    return [d for d in found if artifact_type is None or d.get("artifactType") == artifact_type]
+
+
+def put_referrer(registry: Registry, ref: Reference, data: bytes, media_type: str) -> PutResult:
+    """See :meth:`Registry.put_referrer`."""
+    document = json.loads(data)
+    subject = document.get("subject", {}).get("digest") if isinstance(document, dict) else None
+    if not isinstance(subject, str):
+        raise InputError("expected a manifest with a `subject`, found none")
+    result = registry.put_manifest(Reference(ref.host, ref.repository), data, media_type)
+    if result.subject_accepted:
+        return result
+    entry: dict[str, Any] = {"mediaType": media_type, "digest": result.digest, "size": len(data)}
+    kind = document.get("artifactType") or document.get("config", {}).get("mediaType")
+    if kind:
+        entry["artifactType"] = kind
+    if document.get("annotations"):
+        entry["annotations"] = document["annotations"]
+    tag = Reference(ref.host, ref.repository).with_tag(fallback_tag(subject))
+    # Others may write the same tag at the same moment, and the last one wins: it is read again.
+    for _ in range(_TRIES):
+        known = _fallback(registry, ref, subject)
+        if any(d.get("digest") == result.digest for d in known):
+            return result
+        index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*known, entry]}
+        registry.put_manifest(tag, json.dumps(index, sort_keys=True, separators=(",", ":")).encode(), IMAGE_INDEX)
+    if any(d.get("digest") == result.digest for d in _fallback(registry, ref, subject)):
+        return result
+    raise RegistryError(f"{tag}: others keep overwriting this list of referrers", hint="push again")
+
+
+def next_page(link: str, url: str) -> str | None:
+    """The URL that a ``Link`` with ``rel="next"`` names (RFC 8288), of the same origin as ``url``."""
+    start, end = link.find("<"), link.find(">")
+    if start < 0 or end < start or "next" not in link[end:]:
+        return None
+    target = urljoin(url, link[start + 1 : end])
+    before, after = urlsplit(url), urlsplit(target)
+    if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+        raise RegistryError(f"GET {redact_url(url)}: the next page is elsewhere: {redact_url(target)}")
+    return target
+
+
+def _fallback(registry: Registry, ref: Reference, digest: str) -> list[dict[str, Any]]:
+    found = registry.manifest(Reference(ref.host, ref.repository, tag=fallback_tag(digest)), accept=(IMAGE_INDEX,))
+    return (_manifests(found.data) or []) if found is not None else []
+
+
+def _manifests(body: bytes) -> list[dict[str, Any]] | None:
+    try:
+        document = json.loads(body)
+        found = document.get("manifests")
+    except (ValueError, AttributeError):
+        return None
+    listed = found or []
+    return listed if isinstance(listed, list) and all(isinstance(d, dict) for d in listed) else None
