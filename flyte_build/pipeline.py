@@ -5,7 +5,7 @@ The CLI calls these functions, and so can a script. No rule of its own: planning
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from .building import BuiltImage, build
@@ -82,6 +82,9 @@ def plan_images(
         for wanted in platforms or workspace.platforms(environments, platform)
         for d in workspace.derivations(environments, locks, wanted)
     ]
+    if shared is not None:
+        pins = [(d.hash, locks[d.environment].pins.get(d.platform)) for d in derivations]
+        shared.expect({derivation: pin.digest for derivation, pin in pins if pin and pin.derivation == derivation})
     return make_plan(derivations, StoreCache(store), _notes(locks), shared)
 
 
@@ -166,23 +169,28 @@ def push_plan(
     *,
     tags: Sequence[str] = (),
     jobs: int | None = None,
+    check: Callable[[list[BuiltImage]], None] | None = None,
+    local: bool = False,
 ) -> tuple[list[BuiltImage], list[PushedImage]]:
     """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
 
-    Layers that a registry has are not downloaded. Raises :class:`InputError` where ``settings`` name no registry, and
+    Layers that a registry has are not downloaded, unless they are wanted here (``local``). ``check`` sees the images before anything is sent. Raises :class:`InputError` where ``settings`` name no registry, and
     what building and pushing raise.
     """
     from .remote.blobs import SourceGone
     from .remote.publish import publish
     from .remote.target import Target
 
-    target = Target.of(settings, shared.registry, tuple(dict.fromkeys(tags)), shared)
+    reading, writing = shared.registry(patient=False), shared.registry(patient=True)
+    target = Target.of(settings, writing, reading, tuple(dict.fromkeys(tags)), shared)
     for image in plan.images:
         target.repository(image.environment)
     while True:
         # What is composed of layers elsewhere has no name in the store until it is pushed.
         with store.reading():
-            built = build_plan(workspace, plan, store, reporter, jobs, shared, local=False)
+            built = build_plan(workspace, plan, store, reporter, jobs, shared, local=local)
+            if check is not None:
+                check(built)
             try:
                 return built, publish(built, store, target, reporter)
             except SourceGone as e:
@@ -205,12 +213,15 @@ def publish_images(
     tags: Sequence[str] = (),
     jobs: int | None = None,
     force: bool = False,
+    locked: bool = False,
 ) -> list[PushedImage]:
     """Plan these environments' images, build what is missing, and push them: what ``flyte-build push`` does.
 
     ``platform``: one of theirs (default: see :func:`pushed_platforms`). ``force``: believe no shared cache, and build
-    what the store lacks. Raises what planning, building and pushing raise.
+    what the store lacks. What was pushed is pinned in the locks, unless they are ``locked``: then it must be what they
+    pin. Raises what planning, building and pushing raise, and :class:`PinError`.
     """
+    from .pins import check_pins, record_pins
     from .remote.connecting import connected
 
     wanted = pushed_platforms(environments, platform, settings)
@@ -218,7 +229,20 @@ def publish_images(
         if force:
             shared.doubt_all()
         plan = plan_images(workspace, environments, store, shared=shared, platforms=wanted)
-        return push_plan(workspace, plan, store, settings, reporter, shared, tags=tags, jobs=jobs)[1]
+        built, pushed = push_plan(
+            workspace,
+            plan,
+            store,
+            settings,
+            reporter,
+            shared,
+            tags=tags,
+            jobs=jobs,
+            check=lambda images: check_pins(workspace, images, strict=locked, store=store),
+        )
+        if not locked:
+            record_pins(workspace, built, reporter)
+    return pushed
 
 
 def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,9 +14,12 @@ import click
 from .completion import complete_environment, complete_output, complete_platform, complete_task
 
 if TYPE_CHECKING:
+    from ..settings import Settings
     from ..workspace import Workspace
 
 __all__ = [
+    "cache_option",
+    "configured",
     "env_option",
     "file_argument",
     "json_option",
@@ -24,6 +28,7 @@ __all__ = [
     "platform_option",
     "project_options",
     "quiet_option",
+    "tag_option",
     "task_argument",
     "unchecked_option",
 ]
@@ -52,9 +57,26 @@ unchecked_option = click.option(
 output_option = click.option(
     "--output",
     "-o",
-    metavar="oci:DIR",
+    metavar="FORM:PATH",
     shell_complete=complete_output,
-    help="Also write the images as an OCI image layout, which skopeo, umoci and podman read.",
+    help="Also write the images: oci:DIR (an OCI image layout), oci-archive:FILE, or docker-archive:FILE.",
+)
+
+cache_option = click.option(
+    "--cache",
+    "caches",
+    multiple=True,
+    metavar="REPO",
+    help="Take what others built from this repository of a registry (default: `cache` of pyproject.toml); may be "
+    "repeated: all are asked, pushes write to the first.",
+)
+
+tag_option = click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="TAG",
+    help="Let TAG name the pushed images, too; may be repeated. (Their identity is the digest.)",
 )
 
 env_option = click.option(
@@ -99,3 +121,13 @@ def opened(file: Path, root: Path | None, lockfiles: Path | None) -> Workspace:
 
         stderr().print(f"not installed here, and stood in for: {', '.join(missing)}", style="dim", soft_wrap=True)
     return workspace
+
+
+def configured(workspace: Workspace, *, caches: Sequence[str] = (), registry: str | None = None) -> Settings:
+    """The project's settings, with what the command line says instead."""
+    from ..settings import read_settings
+
+    settings = read_settings(workspace.project.root)
+    if caches:
+        settings = replace(settings, cache=tuple(dict.fromkeys(caches)))
+    return replace(settings, registry=registry) if registry else settings

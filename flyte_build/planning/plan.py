@@ -152,6 +152,11 @@ class Plan:
         return tuple(i for i in self.images if i.state == "build")
 
     @property
+    def cached(self) -> bool:
+        """Whether the store has every image, so that nobody was asked about any."""
+        return all(i.state == "cached" for i in self.images)
+
+    @property
     def in_registry(self) -> tuple[ImagePlan, ...]:
         """Images that a shared cache has, and the store has not."""
         return tuple(i for i in self.images if i.state == "remote")

@@ -63,9 +63,13 @@ class Tally:
 
 @dataclass(slots=True)
 class Mover:
-    """``holders``: digest → repositories that are known to have it. Methods may be called from several threads."""
+    """``holders``: digest → repositories that are known to have it. Methods may be called from several threads.
+
+    ``elsewhere`` reads while ``registry`` writes: each has connections of its own, so neither waits for the other.
+    """
 
     registry: Registry
+    elsewhere: Registry
     session: Session
     bar: Progress
     stop: threading.Event
@@ -111,8 +115,6 @@ class Mover:
             mount_from=beside[:1],
             advance=self._advance,
         )
-        if outcome != "uploaded":
-            self._advance(blob.size)
         return str(outcome)
 
     def _opener(self, blob: Blob) -> Callable[[int], BinaryIO]:
@@ -135,7 +137,7 @@ class Mover:
         path = self.session.temporary("passing")
         try:
             with storing(path, blob.size):
-                self.registry.pull_blob(
+                self.elsewhere.pull_blob(
                     Reference.parse(blob.source), blob.digest, blob.size, path, advance=lambda _: self._check()
                 )
         except RegistryError as e:

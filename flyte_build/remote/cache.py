@@ -41,13 +41,15 @@ W = TypeVar("W")
 
 
 class RemoteCache:
-    """The ``repositories`` (``host/name``), the first one first. ``connect`` opens the client when it is needed.
+    """The ``repositories`` (``host/name``), the first one first. ``connect(patient)`` opens the clients when they are needed.
 
     Safe to use from several threads. Answers are kept for the life of this object, so that a plan and the build after
     it ask once.
     """
 
-    def __init__(self, connect: Callable[[], Registry], repositories: Sequence[Reference], reporter: Reporter) -> None:
+    def __init__(
+        self, connect: Callable[[bool], Registry], repositories: Sequence[Reference], reporter: Reporter
+    ) -> None:
         self.repositories = tuple(repositories)
         self.asked = False
         self._connect = connect
@@ -57,13 +59,17 @@ class RemoteCache:
         self._layers: dict[str, KnownLayer | None] = {}
         self._listings: dict[str, dict[str, str]] = {}
         self._doubted = False
+        self._pinned: dict[str, str] = {}
         self._down: set[Reference] = set()
         self._distrusted: set[tuple[str, str]] = set()
 
-    @property
-    def registry(self) -> Registry:
-        """The client, for whoever moves the blobs."""
-        return self._connect()
+    def registry(self, *, patient: bool) -> Registry:
+        """A client for whoever moves blobs: ``patient`` for what there is no other way to get."""
+        return self._connect(patient)
+
+    def expect(self, pinned: Mapping[str, str]) -> None:
+        """What images must be, by derivation: the digests that locks pin. Anything else is not believed."""
+        self._pinned.update(pinned)
 
     def images(self, wanted: Iterable[ImageDerivation]) -> dict[str, KnownImage]:
         """What is known of these images, by derivation: two requests for one that is, one for one that is not."""
@@ -152,7 +158,10 @@ class RemoteCache:
         if manifest is None:
             return None
         config = self._blob(repository, _config_of(manifest), _MAX_CONFIG)
-        return read_image(image, str(repository), manifest, config)
+        known = read_image(image, str(repository), manifest, config)
+        if self._pinned.get(image.hash, known.digest) != known.digest:
+            raise Unbelievable(f"expected the pinned digest {self._pinned[image.hash]}, found {known.digest}")
+        return known
 
     def _layer(self, layer: LayerDerivation, repository: Reference) -> KnownLayer | None:
         manifest = self._manifest(repository, layer_tag(layer.hash))
@@ -176,14 +185,14 @@ class RemoteCache:
     def _manifest(self, repository: Reference, tag: str) -> bytes | None:
         self.asked = True
         try:
-            found = self._connect().manifest(repository.with_tag(tag))
+            found = self._connect(False).manifest(repository.with_tag(tag))
         except RegistryError as e:
             raise _Unreachable(e.message) from None
         return None if found is None else found.data
 
     def _blob(self, repository: Reference, digest: str, limit: int) -> bytes:
         try:
-            return self._connect().read_blob(repository, digest, limit)
+            return bytes(self._connect(False).read_blob(repository, digest, limit))
         except RegistryError as e:
             raise Unbelievable(e.message) from None
 

@@ -22,19 +22,35 @@ if TYPE_CHECKING:
 __all__ = ["connected"]
 
 
+# A cache that does not answer is not worth waiting for: what it knows can be built.
+_ATTEMPTS, _TIMEOUT = 3, 20.0
+
+
 class _Lazily:
+    """One client that asks caches, and is soon discouraged; one for what a person asked for, which is patient."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._guard = threading.Lock()
-        self.opened: Registry | None = None
+        self._opened: dict[bool, Registry] = {}
 
-    def __call__(self) -> Registry:
+    def __call__(self, patient: bool) -> Registry:
         with self._guard:
-            if self.opened is None:
+            if patient not in self._opened:
                 from ..registry.client import Registry
 
-                self.opened = Registry(insecure=self._settings.insecure_registries)
-            return self.opened
+                insecure = self._settings.insecure_registries
+                home = self._settings.registry and Reference.parse(f"{self._settings.registry}/x").host
+                self._opened[patient] = (
+                    Registry(insecure=insecure, home=home)
+                    if patient
+                    else Registry(insecure=insecure, home=home, attempts=_ATTEMPTS, timeout=_TIMEOUT)
+                )
+            return self._opened[patient]
+
+    def close(self) -> None:
+        for registry in self._opened.values():
+            registry.close()
 
 
 @contextmanager
@@ -47,8 +63,7 @@ def connected(settings: Settings, reporter: Reporter) -> Iterator[RemoteCache]:
     try:
         yield RemoteCache(connect, [_repository(text) for text in settings.cache], reporter)
     finally:
-        if connect.opened is not None:
-            connect.opened.close()
+        connect.close()
 
 
 def _repository(text: str) -> Reference:

@@ -67,7 +67,7 @@ class Elsewhere:
         bases = [layer for layer in lacking if layer.kind == "base"]
         self.brought |= pull_bases(
             self._session,
-            self._remote.registry if bases else None,
+            self._remote.registry(patient=True) if bases else None,
             {layer.hash: self._base(layer) for layer in bases},
             self._reporter,
             self._stop,

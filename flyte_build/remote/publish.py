@@ -98,7 +98,7 @@ def publish(built: Sequence[BuiltImage], store: Store, target: Target, reporter:
         )
         total = sum(blob.size * len(users) for blob, users in blobs.values())
         with reporter.work("push", total, unit="bytes") as bar:
-            mover = Mover(target.registry, session, bar, stop, _holders(pushes))
+            mover = Mover(target.registry, target.elsewhere, session, bar, stop, _holders(pushes))
             near = target.cache.repositories if target.cache is not None else ()
 
             def move(digest: str) -> None:

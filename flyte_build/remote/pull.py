@@ -115,7 +115,7 @@ def _making(session: Session, derivation: str) -> Iterator[None]:
 class _Pull:
     def __init__(self, session: Session, remote: RemoteCache, bar: Progress, stop: threading.Event) -> None:
         self._session, self._remote, self._bar, self._stop = session, remote, bar, stop
-        self._registry: Registry = remote.registry
+        self._registry: Registry = remote.registry(patient=False)
 
     def one(self, derivation: str, known: KnownLayer) -> bool:
         try:

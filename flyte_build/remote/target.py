@@ -33,17 +33,24 @@ _DIGITS = 20
 class Target:
     """``repositories``: what ``repository`` of the settings says, its registry put in. ``tags``: those asked for.
 
-    ``cache`` is where realisations are written after a push (``None``: nowhere), ``registry`` the client for all.
+    ``cache`` is where realisations are written after a push (``None``: nowhere), ``registry`` the client that sends, and
+    ``elsewhere`` one that reads what is not here.
     """
 
     registry: Registry
+    elsewhere: Registry
     template: str
     tags: tuple[str, ...] = ()
     cache: RemoteCache | None = field(default=None, compare=False)
 
     @classmethod
     def of(
-        cls, settings: Settings, registry: Registry, tags: tuple[str, ...] = (), cache: RemoteCache | None = None
+        cls,
+        settings: Settings,
+        registry: Registry,
+        elsewhere: Registry,
+        tags: tuple[str, ...] = (),
+        cache: RemoteCache | None = None,
     ) -> Target:
         """The target that ``settings`` name. Raises :class:`InputError` where they name none, or no repository."""
         if settings.registry is None:
@@ -57,7 +64,9 @@ class Target:
             raise InputError(
                 f"repository: expected `{{registry}}` and perhaps `{{environment}}`, found `{settings.repository}`"
             )
-        made = cls(registry, settings.repository.replace("{registry}", settings.registry.rstrip("/")), tags, cache)
+        made = cls(
+            registry, elsewhere, settings.repository.replace("{registry}", settings.registry.rstrip("/")), tags, cache
+        )
         place = made.repository("environment")
         for tag in tags:
             place.with_tag(tag)

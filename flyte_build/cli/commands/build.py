@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import InputError
-from ..noop import question
 from ..options import (
+    cache_option,
     env_option,
     file_argument,
     json_option,
-    opened,
     output_option,
     platform_option,
     project_options,
     quiet_option,
+    tag_option,
     task_argument,
     unchecked_option,
 )
-
-if TYPE_CHECKING:
-    from ...building import BuiltImage
 
 __all__ = ["build"]
 
@@ -37,8 +29,20 @@ __all__ = ["build"]
 @env_option
 @platform_option
 @output_option
+@click.option("--load", type=click.Choice(["docker", "podman"]), help="Also put the images into this engine.")
+@click.option(
+    "--push",
+    "registry",
+    is_flag=False,
+    flag_value="",
+    metavar="[REGISTRY]",
+    help="Also push the images below REGISTRY (default: `registry` of pyproject.toml), for all platforms.",
+)
+@tag_option
+@cache_option
+@click.option("--no-attest", "unattested", is_flag=True, help="With --push: leave out SBOM and provenance.")
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors).")
-@click.option("--locked", is_flag=True, help="Never write a lock (build never does; accepted for scripts).")
+@click.option("--locked", is_flag=True, help="Write no lock, and exit 15 unless the images are those that are pinned.")
 @unchecked_option
 @project_options
 @json_option
@@ -49,6 +53,11 @@ def build(
     env: tuple[str, ...],
     platform: str | None,
     output: str | None,
+    load: str | None,
+    registry: str | None,
+    tags: tuple[str, ...],
+    caches: tuple[str, ...],
+    unattested: bool,
     jobs: int | None,
     locked: bool,
     unchecked: bool,
@@ -59,104 +68,37 @@ def build(
 ) -> None:
     """Build the images that TASK needs, or all of FILE's, unless the store has them.
 
-    Artifacts are fetched by hash, in parallel, and an interrupted download goes on where it stopped. No
-    Docker, no root, no network but for the artifacts. A call that would fail is refused first.
+    Artifacts are fetched by hash, in parallel, and an interrupted download goes on where it stopped. Layers that a
+    shared cache knows are pulled instead. No Docker, no root, no network but for these. A call that would fail is
+    refused first. The digests are pinned in the locks.
 
     \b
     flyte-build build examples/af2/main.py
     flyte-build build main.py --env msa_env --output oci:./msa
+    flyte-build build main.py --push registry.example/team --tag v3
     """
-    destination = _destination(output)
-    started = time.monotonic()
-    from ...planning.watching import recording
+    from ..making import Asked, make
 
-    # Watched, so that the same command is answered from the record while nothing changes (`planning.noop`).
-    with recording(root or file.absolute().parent) as record:
-        from ...checking import check_workspace, refuse
-        from ...pipeline import build_plan, plan_images
-        from ...store import Store
-        from ..console import stdout
-        from ..progress import make_reporter
-        from .plan import show
-
-        workspace = opened(file, root, lockfiles)
-        environments = workspace.select(task, env)
-        store = Store()
-        made = plan_images(workspace, environments, store, platform)
-        if not as_json and not quiet:
-            show(made, to_stderr=True)
-        reporter = make_reporter(quiet or as_json)
-        if not unchecked:
-            refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
-    built = build_plan(workspace, made, store, reporter, jobs)
-    if destination is not None:
-        from ...delivery.layout import export_layout
-
-        export_layout(store, built, destination)
-    with stdout().capture() as printed:
-        if as_json:
-            document = {"schema": 1, "images": [_image_json(b) for b in built]}
-            stdout().print(json.dumps(document, indent=2), markup=False, soft_wrap=True)
-        elif quiet:
-            for image in built:
-                stdout().print(f"{image.environment} {image.manifest_digest}", markup=False, soft_wrap=True)
-        else:
-            _show(built, time.monotonic() - started, destination)
-    sys.stdout.write(printed.get())
-    sys.stdout.flush()
-    if destination is None and not made.to_build:
-        used = [str(store.used_path(image.derivation)) for image in built]
-        record.save(question(sys.argv[1:]), {"stdout": printed.get(), "used": used})
-
-
-def _destination(output: str | None) -> Path | None:
-    if output is None:
-        return None
-    scheme, _, path = output.partition(":")
-    if scheme != "oci" or not path:
-        raise InputError(f"--output: expected `oci:DIR`, found `{output}`")
-    return Path(path)
-
-
-def _image_json(image: BuiltImage) -> dict[str, object]:
-    return {
-        "environment": image.environment,
-        "platform": image.platform,
-        "digest": image.manifest_digest,
-        "size": image.size,
-        "reused": image.reused,
-        "seconds": round(image.seconds, 3),
-    }
-
-
-def _show(images: list[BuiltImage], seconds: float, destination: Path | None) -> None:
-    from rich.markup import escape
-
-    from ..console import counted, duration, size, stdout
-    from ..tables import Column, print_table, short_digest
-
-    out = stdout()
-    columns = (
-        Column("environment"),
-        Column("platform", drop=0 if len({i.platform for i in images}) > 1 else 6),
-        Column("image", shorten=short_digest),
-        Column("layers", right=True, drop=2),
-        Column("size", right=True, drop=1),
-        Column("", shorten=lambda cell: cell.partition(" in ")[0]),
+    if registry is None and tags:
+        raise click.UsageError("--tag names pushed images: it goes with --push.")
+    make(
+        Asked(
+            file,
+            task,
+            env,
+            platform,
+            root,
+            lockfiles,
+            jobs=jobs,
+            locked=locked,
+            unchecked=unchecked,
+            as_json=as_json,
+            quiet=quiet,
+            output=output,
+            load=load,
+            registry=registry,
+            tags=tags,
+            caches=caches,
+            attest=not unattested,
+        )
     )
-    rows = []
-    for i in images:
-        state = "[dim]cached[/]" if i.reused else f"[green]built[/] in {duration(i.seconds)}"
-        rows.append(
-            (escape(i.environment), i.platform, i.manifest_digest, str(len(i.layers)), size(i.size), state)
-        )  # fmt: skip
-    print_table(out, columns, rows)
-    built = sum(not image.reused for image in images)
-    there = "1 image is" if len(images) == 1 else f"{len(images)} images are"
-    if built:
-        what = f"[bold]built {built} of {counted(len(images), 'image')}[/] in {duration(seconds)}"
-    else:
-        what = f"[bold]nothing to build: {there} cached[/]"
-    out.print(what, soft_wrap=not out.is_terminal)
-    if destination is not None:
-        out.print(f"written to {escape(str(destination))} (OCI image layout)", soft_wrap=True)
