@@ -1,0 +1,164 @@
+"""A project in one file, for a site without network: locks, derivations, artifacts, and the images themselves.
+
+What the store lacks is built or fetched first. The file is a function of what it holds: bundled twice, here or
+elsewhere, it is the same. Never resolves; ``unbundle`` reads what this writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ..canonical import Json, canonical
+from ..derivation import Artifact, ImageDerivation
+from ..errors import InputError, StoreError
+from ..locking.lock import Lock
+from ..reporting import Reporter
+from ..store import Store
+from ..store.realisations import hexadecimal
+from . import tarball
+from .format import INDEX, BundledImage, Entry, Index, path_of
+from .layout import gone, needed
+from .tarball import Member, member
+
+if TYPE_CHECKING:
+    from ..building import BuiltImage
+    from ..planning.plan import Plan
+    from ..workspace import Workspace
+
+__all__ = ["Bundled", "bundle_plan", "write_bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """A bundle: its ``size`` in bytes, its own ``sha256`` in hex, and what is in it."""
+
+    path: Path
+    size: int
+    sha256: str
+    index: Index
+
+
+def bundle_plan(
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    path: Path,
+    reporter: Reporter,
+    *,
+    images: bool = True,
+    artifacts: bool = True,
+    jobs: int | None = None,
+) -> Bundled:
+    """Write everything that ``plan``'s images are made of to ``path``, and the ``images``, which are built if need be.
+
+    Without ``artifacts`` the other site can use the images and not make them; without ``images`` it makes them. Layers
+    of registry bases, which nobody can make, are always there. Raises what building and fetching raise,
+    :class:`InputError` where nothing is asked for or ``path`` is something else than an archive, and
+    :class:`StoreError`.
+    """
+    from ..fetch import fetch
+    from ..locators import project_locator
+    from ..pins import record_pins
+    from ..pipeline import build_plan
+
+    if not images and not artifacts:
+        raise InputError("expected a bundle of images, of artifacts, or of both; found neither asked for")
+    tarball.check_target(path, "a bundle")
+    derivations = [image.derivation for image in plan.images]
+    environments = [workspace.project.environments[name] for name in dict.fromkeys(d.environment for d in derivations)]
+    built: list[BuiltImage] | None = None
+    if images or any(store.blob(digest) is None for d in derivations for digest in _base_blobs(d)):
+        built = build_plan(workspace, plan, store, reporter, jobs)
+        record_pins(workspace, built, reporter)
+    locks = workspace.locks(environments)
+    if artifacts:
+        locator = project_locator(workspace.recipes(environments), locks, workspace.project.root)
+        wanted = {sha256: a for d in derivations for sha256, a in d.artifacts.items()}
+        fetch(wanted.values(), store, locator=locator, reporter=reporter)
+    _warn_of_pins(derivations, locks, reporter)
+    return write_bundle(store, derivations, locks, built if images else None, path, reporter, artifacts=artifacts)
+
+
+def write_bundle(
+    store: Store,
+    derivations: Sequence[ImageDerivation],
+    locks: Mapping[str, Lock],
+    built: Sequence[BuiltImage] | None,
+    path: Path,
+    reporter: Reporter,
+    *,
+    artifacts: bool = True,
+) -> Bundled:
+    """Write a bundle of what ``store`` has; ``built`` are the images of ``derivations``, ``None`` to leave them out.
+
+    Raises :class:`StoreError` where something is missing or damaged, or the disk refuses; then ``path`` is as it was.
+    """
+    path = path.absolute()
+    with store.reading():
+        made = {(b.environment, b.platform): b.manifest_digest for b in built or ()}
+        images = [
+            BundledImage(d.environment, d.platform, d.hash, made.get((d.environment, d.platform))) for d in derivations
+        ]
+        found = {m.path: m for m in _members(store, derivations, locks, built, artifacts=artifacts)}
+        index = Index.of(images, [Entry(m.path, m.size, m.sha256) for m in found.values()])
+        members = [member(INDEX, index.to_bytes()), *(found[entry.path] for entry in index.entries)]
+        sha256 = tarball.write(path, members, reporter, f"write {path.name}")
+    return Bundled(path, tarball.total(members), sha256, index)
+
+
+def _members(
+    store: Store,
+    derivations: Sequence[ImageDerivation],
+    locks: Mapping[str, Lock],
+    built: Sequence[BuiltImage] | None,
+    *,
+    artifacts: bool,
+) -> Iterator[Member]:
+    for environment, lock in locks.items():
+        yield member(path_of("locks", environment), lock.text().encode())
+    blobs: dict[str, str] = {}
+    for d in derivations:
+        yield member(path_of("derivations", hexadecimal(d.hash)), canonical(cast(Json, dict(d.spec))))
+        if artifacts:
+            for artifact in d.artifacts.values():
+                yield _artifact(store, d, artifact)
+        blobs |= dict.fromkeys(_base_blobs(d), d.environment)
+    for image in built or ():
+        blobs |= dict.fromkeys(needed(store, image.manifest_digest), image.environment)
+    for digest, environment in blobs.items():
+        found = store.blob(digest)
+        if found is None:
+            raise gone(environment, digest)
+        yield Member(path_of("blobs", hexadecimal(digest)), found.stat().st_size, hexadecimal(digest), found)
+
+
+def _artifact(store: Store, image: ImageDerivation, artifact: Artifact) -> Member:
+    found = store.artifact(artifact.sha256, artifact.size)
+    if found is None:
+        raise StoreError(
+            f"{image.environment}: expected {artifact.file} (SHA-256 {artifact.sha256}) in the store, found none",
+            hint="something removed it meanwhile: run this again",
+        )
+    return Member(path_of("artifacts", artifact.sha256), artifact.size, artifact.sha256, found)
+
+
+def _base_blobs(image: ImageDerivation) -> list[str]:
+    """The digests of what a registry base brings to ``image``: they come from nowhere else."""
+    found = [str(layer.spec["digest"]) for layer in image.layers if layer.kind == "base"]
+    verbatim = image.spec.get("verbatim")
+    if isinstance(verbatim, dict):
+        found += [str(cast("dict[str, Json]", verbatim[key])["digest"]) for key in ("manifest", "config")]
+    return found
+
+
+def _warn_of_pins(derivations: Sequence[ImageDerivation], locks: Mapping[str, Lock], reporter: Reporter) -> None:
+    for d in derivations:
+        pin = locks[d.environment].pins.get(d.platform)
+        if pin is None or pin.derivation != d.hash:
+            reporter.warn(
+                f"{d.environment} on {d.platform} is not pinned: at the other site `flyte-build build --locked` will "
+                "refuse it; build it here first"
+            )
