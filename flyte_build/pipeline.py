@@ -174,15 +174,16 @@ def push_plan(
 ) -> tuple[list[BuiltImage], list[PushedImage]]:
     """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
 
-    Layers that a registry has are not downloaded, unless they are wanted here (``local``). ``check`` sees the images before anything is sent. Raises :class:`InputError` where ``settings`` name no registry, and
-    what building and pushing raise.
+    Layers that a registry has are not downloaded, unless they are wanted here (``local``). ``check`` sees the images
+    before anything is sent. Raises :class:`InputError` where ``settings`` name no registry, and what building and
+    pushing raise.
     """
     from .remote.blobs import SourceGone
     from .remote.publish import publish
     from .remote.target import Target
 
     reading, writing = shared.registry(patient=False), shared.registry(patient=True)
-    target = Target.of(settings, writing, reading, tuple(dict.fromkeys(tags)), shared)
+    target = Target.of(settings, writing, tuple(dict.fromkeys(tags)), shared, reading)
     for image in plan.images:
         target.repository(image.environment)
     while True:

@@ -41,7 +41,7 @@ W = TypeVar("W")
 
 
 class RemoteCache:
-    """The ``repositories`` (``host/name``), the first one first. ``connect(patient)`` opens the clients when they are needed.
+    """The ``repositories``, the first one first. ``connect(patient)`` opens a client when it is needed.
 
     Safe to use from several threads. Answers are kept for the life of this object, so that a plan and the build after
     it ask once.

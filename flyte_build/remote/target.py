@@ -31,10 +31,10 @@ _DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``repositories``: what ``repository`` of the settings says, its registry put in. ``tags``: those asked for.
+    """``template``: what ``repository`` of the settings says, its registry put in. ``tags``: those asked for.
 
-    ``cache`` is where realisations are written after a push (``None``: nowhere), ``registry`` the client that sends, and
-    ``elsewhere`` one that reads what is not here.
+    ``cache`` is where realisations are written after a push (``None``: nowhere), ``registry`` the client that sends,
+    and ``elsewhere`` one that reads what is not here.
     """
 
     registry: Registry
@@ -48,9 +48,9 @@ class Target:
         cls,
         settings: Settings,
         registry: Registry,
-        elsewhere: Registry,
         tags: tuple[str, ...] = (),
         cache: RemoteCache | None = None,
+        elsewhere: Registry | None = None,
     ) -> Target:
         """The target that ``settings`` name. Raises :class:`InputError` where they name none, or no repository."""
         if settings.registry is None:
@@ -65,7 +65,11 @@ class Target:
                 f"repository: expected `{{registry}}` and perhaps `{{environment}}`, found `{settings.repository}`"
             )
         made = cls(
-            registry, elsewhere, settings.repository.replace("{registry}", settings.registry.rstrip("/")), tags, cache
+            registry,
+            elsewhere or registry,
+            settings.repository.replace("{registry}", settings.registry.rstrip("/")),
+            tags,
+            cache,
         )
         place = made.repository("environment")
         for tag in tags:
