@@ -14,7 +14,7 @@ _PIECE = 1 << 18
 
 
 class Outgoing:
-    """``source(offset)`` opens the bytes from ``offset``; ``advance`` hears of each byte once, however often it is sent."""
+    """``source(offset)`` opens the bytes from ``offset``; ``advance`` hears of each byte once, though sent twice."""
 
     def __init__(
         self, digest: str, size: int, source: Callable[[int], BinaryIO], advance: Callable[[int], object]

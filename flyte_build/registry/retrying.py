@@ -60,7 +60,7 @@ class Patience:
 
 
 def retry_after(headers: httpx.Headers, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110, section 10.2.3); ``None`` if it is neither."""
+    """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110, section 10.2.3); else ``None``."""
     value = headers.get("retry-after", "").strip()
     if value.isdigit():
         return float(value)

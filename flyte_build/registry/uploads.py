@@ -34,7 +34,7 @@ _ENDED = frozenset({400, 404, 405, 410, 416, 501})
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An upload in progress: where it goes on, from which ``offset``, and the ``least`` that the registry takes at a time."""
+    """An upload in progress: where it goes on, from which ``offset``, and the ``least`` bytes of a chunk."""
 
     location: str
     offset: int = 0
