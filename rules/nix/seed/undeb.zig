@@ -1,4 +1,4 @@
-//! undeb OUT DEB...: what the packages' data members hold, below the new folder OUT.
+//! undeb OUT DEB...: what the packages' data members hold, below OUT, a new or empty folder.
 //!
 //! The one program that Nix has to be given: with it, the interpreter that does everything else comes out of
 //! Debian's packages. It runs no script of theirs, knows no owners and no times (a Nix store has neither), and
@@ -14,6 +14,7 @@ const block = 512;
 const longest = 4096;
 
 const Error = error{
+    FolderNotEmpty,
     NotADebianPackage,
     NoDataMember,
     UnknownCompression,
@@ -49,10 +50,14 @@ fn run() !void {
         return error.Usage;
     }
     package = argv[1];
-    // Only a folder of our own making is sure to hold no links of somebody else's.
-    try std.fs.cwd().makeDir(argv[1]);
-    var out = try std.fs.cwd().openDir(argv[1], .{});
+    std.fs.cwd().makeDir(argv[1]) catch |err| switch (err) {
+        error.PathAlreadyExists => {},
+        else => return err,
+    };
+    var out = try std.fs.cwd().openDir(argv[1], .{ .iterate = true });
     defer out.close();
+    var there = out.iterate();
+    if (try there.next() != null) return Error.FolderNotEmpty;
     for (argv[2..]) |path| {
         package = path;
         at("");
