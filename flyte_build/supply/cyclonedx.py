@@ -81,13 +81,14 @@ def _image(image: Inventory) -> Component:
 
 def _system(image: Inventory) -> Iterable[Component]:
     """Consumers look here for the distribution whose advisories hold for the .debs."""
-    if image.suite is not None:
+    if image.distro is not None:
+        suite = [Property(name="flyte-build:distribution:codename", value=image.suite)] if image.suite else []
         yield Component(
-            name="debian",
+            name=image.distro,
             version=image.distro_version,
             type=ComponentType.OPERATING_SYSTEM,
             bom_ref="operating-system",
-            properties=[Property(name="flyte-build:debian:suite", value=image.suite)],
+            properties=suite,
         )
 
 
@@ -114,7 +115,7 @@ def _base(base: Base | None) -> Iterable[Component]:
         version=base.digest,
         type=ComponentType.CONTAINER,
         bom_ref="base-image",
-        description="The base image; what its layers contain is not listed here",
+        description="The base image: of what is in it, only installed packages are listed",
         hashes=_hashes(base.digest),
         purl=_purl(base.purl),
         components=layers,
@@ -122,10 +123,12 @@ def _base(base: Base | None) -> Iterable[Component]:
 
 
 def _package(package: Package) -> Component:
-    properties = [
-        Property(name="flyte-build:file", value=package.file),
-        Property(name="flyte-build:size", value=str(package.size)),
-    ]
+    properties = []
+    if package.from_base:
+        properties.append(Property(name="flyte-build:found-in", value="base-image"))
+    else:
+        properties.append(Property(name="flyte-build:file", value=package.file))
+        properties.append(Property(name="flyte-build:size", value=str(package.size)))
     pedigree = None
     if package.source is not None:
         source = Component(
@@ -140,8 +143,8 @@ def _package(package: Package) -> Component:
         name=package.name,
         version=package.version,
         type=ComponentType.LIBRARY,
-        bom_ref=f"{package.kind}:{package.sha256}",
-        hashes=_hashes(f"sha256:{package.sha256}"),
+        bom_ref=package.ref,
+        hashes=_hashes(package.sha256),
         licenses=list(_licenses(package.license)),
         purl=_purl(package.purl),
         pedigree=pedigree,

@@ -23,12 +23,12 @@ _RULES = "1"
 
 
 class StoredFacts:
-    """Facts of locked artifacts, as far as ``store`` has these; ``absent`` counts those that it has not."""
+    """Facts of locked artifacts, as far as ``store`` has these; ``absent``: the hashes of those it has not."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._folder = store.root / "licenses" / _RULES
-        self.absent = 0
+        self.absent: set[str] = set()
 
     def __call__(self, locked: LockedWheel | LockedDeb) -> Facts:
         kept = self._kept(locked.sha256)
@@ -36,7 +36,7 @@ class StoredFacts:
             return kept
         path = self._store.artifact(locked.sha256, locked.size)
         if path is None:
-            self.absent += 1
+            self.absent.add(locked.sha256)
             return Facts()
         facts = read_wheel(path) if isinstance(locked, LockedWheel) else read_deb(path, locked.name)
         self._keep(locked.sha256, facts)

@@ -1,15 +1,15 @@
 """What is in an image, from its lock: the one list that every document of this package is written from. Pure.
 
-The lock says name, version, file, size and SHA-256 of every wheel and .deb, and which layers a registry base brings.
-What the artifacts say of themselves (licence, source version) is handed in by ``facts``. What nobody knows is absent:
-the packages inside a registry base, and what copied files are.
+The lock says name, version, file, size and SHA-256 of every wheel and .deb; of a registry base its layers, and what was
+found installed in it when it was locked. What the artifacts say of themselves (licence, source version) is handed in as
+``facts``. What nobody knows is absent: a hash or a licence of what a base brings, and what copied files are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from uuid import NAMESPACE_URL, uuid5
 
 from packageurl import PackageURL
@@ -17,6 +17,9 @@ from packageurl import PackageURL
 from ..errors import LockError
 from ..locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
 from .licenses import UNKNOWN, Facts, License
+
+if TYPE_CHECKING:
+    from ..locking.lockedbase import BaseFacts
 
 __all__ = ["DEBIAN", "NAMESPACE", "Base", "BaseLayer", "FactsOf", "Inventory", "Package", "inventory", "nothing_known"]
 
@@ -31,20 +34,33 @@ FactsOf: TypeAlias = Callable[[LockedWheel | LockedDeb], Facts]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One wheel or .deb. ``source``: the .deb's source package; ``local``: a wheel file of the project's own."""
+    """One Python distribution or Debian package.
+
+    ``file``, ``size`` (bytes) and ``sha256`` are ``None`` for what a base brings: it was found installed, not locked.
+    ``source``: the .deb's source package; ``local``: a wheel file of the project's own.
+    """
 
     kind: Literal["wheel", "deb"]
     name: str
     version: str
-    file: str
-    size: int
-    sha256: str
-    purl: str
+    file: str | None
+    size: int | None
+    sha256: str | None
+    purl: str | None
     license: License = UNKNOWN
     source: str | None = None
     source_version: str | None = None
     source_purl: str | None = None
     local: bool = False
+
+    @property
+    def from_base(self) -> bool:
+        return self.sha256 is None
+
+    @property
+    def ref(self) -> str:
+        """What names it within a document."""
+        return f"{self.kind}:{self.sha256 or f'base:{self.name}@{self.version}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +78,7 @@ class Base:
     """A registry base: ``reference`` as the user wrote it, ``digest`` of the platform's manifest."""
 
     reference: str
-    digest: str | None
+    digest: str
     layers: tuple[BaseLayer, ...]
 
     @property
@@ -71,22 +87,24 @@ class Base:
         return self.reference.partition("@")[0]
 
     @property
-    def purl(self) -> str | None:
+    def purl(self) -> str:
         head, slash, last = self.name.rpartition("/")
-        return image_purl(head + slash + last.partition(":")[0], self.digest) if self.digest else None
+        return image_purl(head + slash + last.partition(":")[0], self.digest)
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """An image by what it is made of; ``digest`` is its manifest's, where it is known.
 
-    ``suite``: the Debian release that its .debs are of. ``complete``: everything in it that somebody else made is
-    listed; false where a base's contents or copied files are not.
+    ``distro`` and ``suite``: the distribution (``debian``) and the release (``bookworm``) that its .debs are of.
+    ``complete``: all that it was put together from is listed; false for a base, of which packages are known but not
+    files, and for copied files, which no lock holds.
     """
 
     environment: str
     platform: str
     digest: str | None
+    distro: str | None
     suite: str | None
     packages: tuple[Package, ...]
     base: Base | None
@@ -98,7 +116,7 @@ class Inventory:
 
     @property
     def distro_version(self) -> str | None:
-        return DEBIAN.get(self.suite) if self.suite is not None else None
+        return DEBIAN.get(self.suite or "") if self.distro == "debian" else None
 
 
 def nothing_known(_: LockedWheel | LockedDeb) -> Facts:
@@ -115,17 +133,25 @@ def inventory(lock: Lock, platform: str, *, digest: str | None = None, facts: Fa
         raise LockError(f"{lock.environment}: the lock is not for {platform}, but for {', '.join(lock.platforms)}")
     locked = lock.platforms[platform]
     base = _base(locked)
+    found = locked.base.facts if locked.base is not None else None
+    distro, suite = _release(locked, found)
     steps = [step for step in _list(cast("Mapping[str, Any]", lock.recipe).get("steps")) if isinstance(step, dict)]
     own = {str(path).rpartition("/")[2] for step in steps for path in _list(step.get("wheels"))}
-    debs = [_deb(d, locked.suite, facts(d)) for d in sorted(locked.debs, key=lambda d: (d.name, d.architecture))]
-    wheels = [_wheel(w, w.file in own, facts(w)) for w in sorted(locked.wheels, key=lambda w: (w.name, w.file))]
+    debs = [_deb(d, locked.suite, facts(d)) for d in locked.debs]
+    wheels = [_wheel(w, w.file in own, facts(w)) for w in locked.wheels]
+    if found is not None:
+        debs += _installed(found.debs or (), distro, suite, {d.name for d in locked.debs})
+        # What lies below a locked wheel of the same name is uninstalled.
+        gone = {w.name for w in locked.wheels}
+        wheels += [_distribution(d.name, d.version) for d in found.distributions if d.name not in gone]
     copied = any(step.get("kind") == "copy" for step in steps)
     return Inventory(
         lock.environment,
         platform,
         digest,
-        locked.suite if debs else None,
-        (*debs, *wheels),
+        distro,
+        suite,
+        (*sorted(debs, key=_order), *sorted(wheels, key=_order)),
         base,
         complete=base is None and not copied,
     )
@@ -172,13 +198,39 @@ def _wheel(locked: LockedWheel, local: bool, facts: Facts) -> Package:
     )
 
 
+def _order(package: Package) -> tuple[str, str]:
+    return package.name, package.ref
+
+
+def _release(locked: LockedPlatform, found: BaseFacts | None) -> tuple[str | None, str | None]:
+    """Distribution and release: the lock's own .debs are Debian's; a base's os-release has ``ID`` and codename."""
+    if locked.debs:
+        return "debian", locked.suite
+    words = (found.system or "").split() if found is not None else []
+    return (words[0] if words else None, words[1] if len(words) > 1 else None)
+
+
+def _installed(rows: Iterable[str], distro: str | None, suite: str | None, replaced: set[str]) -> list[Package]:
+    """dpkg's database of a base, ``name version architecture`` a row, without what our own .debs replace."""
+    out = []
+    for row in rows:
+        name, version, architecture = row.split()
+        if name not in replaced:
+            qualifiers = {"arch": architecture} | ({"distro": suite} if suite else {})
+            purl = PackageURL("deb", distro, name, version, qualifiers).to_string() if distro else None
+            out.append(Package("deb", name, version, None, None, None, purl))
+    return out
+
+
+def _distribution(name: str, version: str) -> Package:
+    return Package("wheel", name, version, None, None, None, PackageURL("pypi", None, name, version).to_string())
+
+
 def _base(locked: LockedPlatform) -> Base | None:
-    found: Any = getattr(locked, "base", None)
-    if found is None:
+    if locked.base is None:
         return None
-    reference, at, digest = str(found.reference).partition("@")
-    layers = tuple(BaseLayer(x.media_type, x.digest, x.size, x.diff_id) for x in found.layers)
-    return Base(f"{reference}{at}{digest}", digest or None, layers)
+    layers = tuple(BaseLayer(x.media_type, x.digest, x.size, x.diff_id) for x in locked.base.layers)
+    return Base(locked.base.reference, locked.base.manifest.digest, layers)
 
 
 def image_purl(name: str, digest: str, architecture: str | None = None) -> str:

@@ -77,10 +77,9 @@ def provenance(lock: Lock, image: Inventory, made: Made | None = None) -> bytes:
 def _materials(image: Inventory, made: Made | None) -> list[Json]:
     """Everything whose bytes are in the image, by digest (in-toto's ResourceDescriptor)."""
     out: list[Json] = []
-    if image.base is not None and image.base.digest is not None:
-        base = image.base
-        out.append({"name": base.name, "uri": base.purl, "digest": _digest(image.base.digest)})
-    out += [{"name": p.file, "uri": p.purl, "digest": {"sha256": p.sha256}} for p in image.packages]
+    if image.base is not None:
+        out.append({"name": image.base.name, "uri": image.base.purl, "digest": _digest(image.base.digest)})
+    out += [{"name": p.file, "uri": p.purl, "digest": {"sha256": p.sha256}} for p in image.packages if not p.from_base]
     if made is not None:
         out += [
             {"name": path, "digest": {"sha256": sha256}, "annotations": {"copied": True}}

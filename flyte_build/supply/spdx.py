@@ -7,6 +7,7 @@ that of the images, 1980-01-01, because no clock is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from uuid import uuid5
@@ -34,8 +35,8 @@ def spdx(image: Inventory) -> bytes:
         packages += _base(image.base)
         related.append((_IMAGE, "DESCENDANT_OF", _BASE))
         related += [(_BASE, "CONTAINS", str(layer["SPDXID"])) for layer in packages[2:]]
-    if image.suite is not None:
-        packages.append(_system(image.suite, image.distro_version))
+    if image.distro is not None:
+        packages.append(_system(image.distro, image.suite, image.distro_version))
         related.append((_IMAGE, "CONTAINS", "SPDXRef-operating-system"))
     for package in image.packages:
         packages.append(_package(package))
@@ -80,7 +81,7 @@ def _base_fields(ref: str, name: str, version: str | None, **more: Json) -> dict
 
 def _image(image: Inventory) -> dict[str, Json]:
     what = "Everything that it was put together from is listed" if image.complete else (
-        "The contents of its base image are not listed" if image.base else "Files copied into it are not listed"
+        "Of its base image, only installed packages are listed" if image.base else "Files copied into it are not listed"
     )  # fmt: skip
     out = _base_fields(
         _IMAGE, image.environment, image.digest, primaryPackagePurpose="CONTAINER", comment=f"{image.platform}. {what}."
@@ -90,13 +91,13 @@ def _image(image: Inventory) -> dict[str, Json]:
     return out
 
 
-def _system(suite: str, version: str | None) -> dict[str, Json]:
+def _system(distro: str, suite: str | None, version: str | None) -> dict[str, Json]:
     return _base_fields(
         "SPDXRef-operating-system",
-        "debian",
+        distro,
         version,
         primaryPackagePurpose="OPERATING-SYSTEM",
-        comment=f"Debian {suite}: the release that the image's .debs are of.",
+        comment=f"{distro} {suite or ''}".strip() + ": the distribution that the image's .debs are of.",
     )
 
 
@@ -106,10 +107,10 @@ def _base(base: Base) -> list[dict[str, Json]]:
         base.name,
         base.digest,
         primaryPackagePurpose="CONTAINER",
-        comment="The base image. What its layers contain is not listed here.",
+        comment="The base image: of what is in it, only installed packages are listed.",
+        checksums=_checksums(base.digest),
+        externalRefs=_purl(base.purl),
     )
-    if base.digest is not None:
-        first |= {"checksums": _checksums(base.digest), "externalRefs": _purl(base.purl)}
     layers = [
         _base_fields(
             f"SPDXRef-base-layer-{number}",
@@ -129,11 +130,14 @@ def _package(package: Package) -> dict[str, Json]:
         _id(package),
         package.name,
         package.version,
-        packageFileName=package.file,
         primaryPackagePurpose="LIBRARY",
-        checksums=_checksums(f"sha256:{package.sha256}"),
-        externalRefs=_purl(package.purl),
     )
+    if package.purl is not None:
+        out["externalRefs"] = _purl(package.purl)
+    if package.sha256 is not None:
+        out |= {"packageFileName": package.file, "checksums": _checksums(package.sha256)}
+    else:
+        out["comment"] = "Found installed in the base image when that was locked."
     out |= _licenses(package.license)
     if package.source is not None:
         version = f" {package.source_version}" if package.source_version else ""
@@ -152,7 +156,8 @@ def _licenses(license: License) -> dict[str, Json]:
 def _id(package: Package) -> str:
     """Unique, and of the letters that section 3.2 allows."""
     plain = re.sub(r"[^A-Za-z0-9.-]", "-", package.name)
-    return f"SPDXRef-{package.kind}-{plain}-{package.sha256[:12]}"
+    unique = package.sha256 or hashlib.sha256(package.ref.encode()).hexdigest()
+    return f"SPDXRef-{package.kind}-{plain}-{unique[:12]}"
 
 
 def _checksums(digest: str) -> Json:

@@ -1,0 +1,184 @@
+"""SBOMs and provenance beside the pushed image: referrers of each platform's manifest.
+
+Each is an artifact manifest with a ``subject`` (image specification 1.1, "Guidelines for Artifact Usage"), so the
+registry lists it with the image, and deletes it with it. What is there is not sent again: a document of this version that
+says as much about the same lock is left alone. Makes nothing up, and never changes an image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..assemble.version import ASSEMBLER
+from ..errors import RegistryError
+from ..locking.lock import Lock
+from ..registry.reference import Reference
+from ..registry.values import EMPTY, IMAGE_MANIFEST
+from ..remote.threads import each
+from ..reporting import Reporter
+from ..store import Store
+from .documents import FORMATS, Format, document, knowledge, made_of, recorded_derivation
+from .facts import StoredFacts
+from .packages import Inventory, inventory
+from .provenance import Made, lock_digest
+from .pushing import push_bytes
+
+if TYPE_CHECKING:
+    from ..registry.client import Registry
+    from ..remote.publish import PushedImage
+
+__all__ = ["Attached", "attach"]
+
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_LOCK = "build.flyte.lock"
+_MAKER = "build.flyte.maker"
+_KNOWN = "build.flyte.known"
+_TITLE = "org.opencontainers.image.title"
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """One referrer: ``reference`` is its own, ``host/repository@sha256:…``, ``subject`` the digest that it is about.
+
+    ``new``: it was not there before.
+    """
+
+    environment: str
+    platform: str
+    format: str
+    subject: str
+    reference: str
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """One platform's image in its repository, and all there is to say about it."""
+
+    repository: Reference
+    lock: Lock
+    image: Inventory
+    made: Made | None
+    known: int
+
+    @property
+    def digest(self) -> str:
+        assert self.image.digest is not None
+        return self.image.digest
+
+
+def attach(
+    pushed: Sequence[PushedImage],
+    locks: Mapping[str, Lock],
+    store: Store,
+    registry: Registry,
+    reporter: Reporter,
+    *,
+    formats: Sequence[str] = tuple(FORMATS),
+) -> list[Attached]:
+    """Attach the documents about each platform's image of ``pushed``; ``locks`` by environment.
+
+    Costs one question an image where everything is there. Raises :class:`RegistryError` where the registry refuses.
+    """
+    facts = StoredFacts(store)
+    subjects = [
+        _subject(Reference.parse(one.reference), locks[one.environment], platform, digest, store, facts)
+        for one in pushed
+        for platform, digest in one.platforms.items()
+    ]
+    with reporter.work("attach SBOMs and provenance", len(subjects)) as progress:
+
+        def work(subject: _Subject) -> list[Attached]:
+            done = _attach(subject, formats, registry)
+            progress.advance()
+            return done
+
+        attached = [one for found in each(work, subjects) for one in found]
+    if facts.absent and any(one.new for one in attached):
+        reporter.note(
+            f"SBOM: the licences of {len(facts.absent)} packages are not known, as these are not in the store; a push from "
+            "where they are adds an SBOM that says them"
+        )
+    return attached
+
+
+def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: Store, facts: StoredFacts) -> _Subject:
+    image = inventory(lock, platform, digest=digest, facts=facts)
+    derivation = recorded_derivation(lock, platform, digest, store)
+    made = made_of(store, derivation) if derivation is not None else None
+    repository = replace(pushed, tag=None, digest=None)
+    return _Subject(repository, lock, image, made, knowledge(image, made))
+
+
+def _attach(subject: _Subject, formats: Sequence[str], registry: Registry) -> list[Attached]:
+    there = registry.referrers(subject.repository, subject.digest)
+    described: dict[str, Any] | None = None
+    out = []
+    for format in (FORMATS[name] for name in formats):
+        notes = _annotations(subject, format)
+        found = next((str(d["digest"]) for d in there if _says_as_much(d, format, notes)), None)
+        if found is None:
+            if described is None:
+                described = _described(subject, registry)
+            found = _put(subject, format, notes, described, registry)
+            new = not any(d.get("digest") == found for d in there)
+        else:
+            new = False
+        reference = str(subject.repository.with_digest(found))
+        out.append(
+            Attached(subject.image.environment, subject.image.platform, format.name, subject.digest, reference, new)
+        )
+    return out
+
+
+def _annotations(subject: _Subject, format: Format) -> dict[str, str]:
+    return {
+        _LOCK: lock_digest(subject.lock),
+        _MAKER: f"flyte-build {__version__}, assembler {ASSEMBLER}",
+        _KNOWN: str(subject.known),
+        **format.annotations,
+    }
+
+
+def _says_as_much(descriptor: Mapping[str, Any], format: Format, notes: Mapping[str, str]) -> bool:
+    """Whether a referrer is about the same lock, by the same version, and knows no less. Lists carry annotations
+    (distribution specification, "Listing Referrers")."""
+    said = descriptor.get("annotations")
+    if descriptor.get("artifactType") != format.media_type or not isinstance(said, dict):
+        return False
+    known = str(said.get(_KNOWN, ""))
+    same = all(said.get(key) == notes[key] for key in (_LOCK, _MAKER))
+    return same and known.isdigit() and int(known) >= int(notes[_KNOWN])
+
+
+def _described(subject: _Subject, registry: Registry) -> dict[str, Any]:
+    found = registry.head(subject.repository.with_digest(subject.digest))
+    if found is None:
+        raise RegistryError(
+            f"{subject.repository}: expected the image {subject.digest} to attach documents to, found none",
+            hint="push the image first",
+        )
+    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+
+
+def _put(
+    subject: _Subject, format: Format, notes: Mapping[str, str], described: dict[str, Any], registry: Registry
+) -> str:
+    data = document(format.name, subject.lock, subject.image, subject.made)
+    blob = push_bytes(registry, subject.repository, data, format.media_type)
+    title = f"{subject.image.environment}-{subject.image.platform.replace('/', '-')}{format.suffix}"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "artifactType": format.media_type,
+        "config": push_bytes(registry, subject.repository, EMPTY, _EMPTY_TYPE),
+        "layers": [{**blob, "annotations": {_TITLE: title, **format.annotations}}],
+        "subject": described,
+        "annotations": dict(notes),
+    }
+    body = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return registry.put_referrer(subject.repository, body, IMAGE_MANIFEST).digest

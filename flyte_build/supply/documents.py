@@ -1,0 +1,80 @@
+"""The documents about an image, by format: which there are, and what each is called where files and registries meet.
+
+What makes them is imported when one is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..locking.lock import Lock
+from ..store import Store, layout
+from .packages import Inventory
+from .provenance import PREDICATE, Made, provenance
+
+__all__ = ["FORMATS", "Format", "document", "knowledge", "made_of", "recorded_derivation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """``media_type`` is the document's and the artifact's; ``suffix`` ends a file's name; ``annotations`` say more."""
+
+    name: str
+    media_type: str
+    suffix: str
+    annotations: Mapping[str, str]
+
+
+FORMATS = {
+    f.name: f
+    for f in (
+        Format("cyclonedx", "application/vnd.cyclonedx+json", ".cdx.json", {}),
+        Format("spdx", "application/spdx+json", ".spdx.json", {}),
+        Format("provenance", "application/vnd.in-toto+json", ".intoto.json", {"in-toto.io/predicate-type": PREDICATE}),
+    )
+}
+
+
+def document(format: str, lock: Lock, image: Inventory, made: Made | None = None) -> bytes:
+    """The document about ``image`` in the :data:`FORMATS` of that name. Provenance takes an image with a digest."""
+    if format == "cyclonedx":
+        from .cyclonedx import cyclonedx
+
+        return cyclonedx(image)
+    if format == "spdx":
+        from .spdx import spdx
+
+        return spdx(image)
+    return provenance(lock, image, made)
+
+
+def knowledge(image: Inventory, made: Made | None) -> int:
+    """How much is said beyond the lock: a document that says more than one that is there is worth having, too."""
+    facts = sum((p.license.known and p.sha256 is not None) + (p.source_version is not None) for p in image.packages)
+    return facts + (1 + len(made.files) if made is not None else 0)
+
+
+def recorded_derivation(lock: Lock, platform: str, digest: str, store: Store) -> str | None:
+    """The derivation that the image ``digest`` of ``lock`` came from: as it is pinned, else as the store names it."""
+    pin = lock.pins.get(platform)
+    if pin is not None and pin.digest == digest:
+        return pin.derivation
+    name = layout.ref_name(lock.environment, platform)
+    for entry in layout.manifests(store.index()):
+        if entry.get("digest") == digest and layout.annotation(entry, layout.REF_NAME) == name:
+            return layout.annotation(entry, layout.DERIVATION)
+    return None
+
+
+def made_of(store: Store, derivation: str) -> Made | None:
+    """The derivation as the store has it, with the files that it copies; ``None`` where it was never here."""
+    stored: Any = store.derivation(derivation)
+    return Made(derivation, copied(stored["spec"])) if stored is not None else None
+
+
+def copied(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Path in the image → SHA-256 in hex, of the files that the image's derivation copies from the project."""
+    rows = [row for layer in spec["layers"] if layer["kind"] == "files" for row in layer["files"]]
+    return {str(row["path"]): str(row["sha256"]) for row in rows if "sha256" in row}

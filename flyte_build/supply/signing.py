@@ -1,0 +1,169 @@
+"""Signatures of images in registries, as cosign keeps them: made with a key, verified with its public half.
+
+A signature is stored beside the image, under the tag ``sha256-<hex>.sig``, as a layer of an image of its own; several
+keys' lie side by side. Those that cosign 3 writes, as referrers, count when verifying. Never signs a tag: what it names
+can change between a look and a signature. No transparency log, no certificates: whoever wants keyless signatures takes
+cosign itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, RefusedError
+from ..registry.reference import Reference
+from ..registry.values import IMAGE_MANIFEST, Manifest
+from ..remote.threads import each
+from .keys import PublicKey, Signer, public_key, signer
+from .payloads import BUNDLE, SIGNATURE, SIMPLE, Signed, of_bundle, of_simple, simple
+from .pushing import push_bytes
+
+if TYPE_CHECKING:
+    from ..registry.client import Registry
+
+__all__ = ["Signatures", "require_signatures", "sign", "verify_signature"]
+
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+# What cosign gives an empty config's times: no clock is read.
+_NEVER = "0001-01-01T00:00:00Z"
+# A signature's payload is some hundred bytes; more than so many signatures, nobody reads.
+_MAX_PAYLOAD = 1 << 20
+_MAX_SIGNATURES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """What was found with the image ``reference``: ``valid`` signatures by the key, and ``others``."""
+
+    reference: str
+    valid: int
+    others: int
+
+    def __bool__(self) -> bool:
+        return self.valid > 0
+
+
+def sign(reference: str, key: str | Signer, registry: Registry) -> bool:
+    """Sign the image ``host/repository@sha256:…``, unless this key has signed it; ``True`` where one was added.
+
+    ``key`` as :func:`flyte_build.supply.keys.signer` takes it. Raises :class:`InputError` for a key that cannot sign
+    and for a reference without a digest, :class:`RegistryError` where the registry refuses.
+    """
+    image, digest = _image(reference)
+    by = signer(key) if isinstance(key, str) else key
+    place = image.with_tag(_tag(digest))
+    there = registry.manifest(place)
+    if any(_holds(by.public, signed, digest) for signed in _simple(there, image, registry)):
+        return False
+    data = simple(image.name, digest)
+    note = base64.b64encode(by.sign(data)).decode()
+    layer = {**push_bytes(registry, image, data, SIMPLE), "annotations": {SIGNATURE: note}}
+    layers = [*(there.json.get("layers", []) if there is not None else []), layer]
+    config = json.dumps(
+        {
+            "architecture": "",
+            "created": _NEVER,
+            "history": [{"created": _NEVER} for _ in layers],
+            "os": "",
+            "rootfs": {"type": "layers", "diff_ids": [one["digest"] for one in layers]},
+            "config": {},
+        },
+        separators=(",", ":"),
+    ).encode()
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "config": push_bytes(registry, image, config, _CONFIG),
+        "layers": layers,
+    }
+    registry.put_manifest(place, json.dumps(manifest, separators=(",", ":")).encode(), IMAGE_MANIFEST)
+    return True
+
+
+def verify_signature(reference: str, key: str | PublicKey, registry: Registry) -> Signatures:
+    """The signatures of the image ``host/repository@sha256:…``; true where one is by ``key``.
+
+    ``key`` as :func:`flyte_build.supply.keys.public_key` takes it. Raises :class:`InputError` for what is no key and
+    for a reference without a digest, :class:`RegistryError` where the registry cannot be asked.
+    """
+    image, digest = _image(reference)
+    by = public_key(key) if isinstance(key, str) else key
+    found = list(_simple(registry.manifest(image.with_tag(_tag(digest))), image, registry))
+    valid = sum(_holds(by, signed, digest) for signed in found)
+    if not valid:
+        bundles = list(_bundles(image, digest, registry))
+        valid = sum(_holds(by, signed, digest) for signed in bundles)
+        found += bundles
+    return Signatures(reference, valid, len(found) - valid)
+
+
+def require_signatures(images: Mapping[str, str], key: str, registry: Registry) -> None:
+    """Raise :class:`RefusedError` that names every image (environment → reference by digest) not signed by ``key``."""
+    by = public_key(key)
+    environments: dict[str, list[str]] = {}
+    for environment, reference in images.items():
+        environments.setdefault(reference, []).append(environment)
+    results: Sequence[Signatures] = each(lambda r: verify_signature(r, by, registry), list(environments))
+    missing = [found for found in results if not found]
+    if not missing:
+        return
+    lines = []
+    for found in missing:
+        why = "not signed"
+        if found.others:
+            why = f"{found.others} signature{'s' if found.others > 1 else ''}, none by this key"
+        lines.append(f"  {', '.join(sorted(environments[found.reference]))}: {found.reference}: {why}")
+    what = "1 image is" if len(missing) == 1 else f"{len(missing)} images are"
+    raise RefusedError(
+        f"{what} not signed by {by.name}:\n" + "\n".join(lines),
+        hint="sign what you trust: `flyte-build push --sign KEY`, or `cosign sign --key KEY REFERENCE`; `verify-key` "
+        "in [tool.flyte-build] says whose signatures are wanted",
+    )
+
+
+def _image(reference: str) -> tuple[Reference, str]:
+    parsed = Reference.parse(reference)
+    if parsed.digest is None:
+        raise InputError(
+            f"expected an image by digest (`host/repository@sha256:…`), found `{reference}`",
+            hint="a tag can name another image by the time that its signature is looked at",
+        )
+    return Reference(parsed.host, parsed.repository), parsed.digest
+
+
+def _tag(digest: str) -> str:
+    return digest.replace(":", "-") + ".sig"
+
+
+def _holds(key: PublicKey, signed: Signed, digest: str) -> bool:
+    return signed.digest == digest and key.verifies(signed.signature, signed.data)
+
+
+def _simple(manifest: Manifest | None, image: Reference, registry: Registry) -> Iterator[Signed]:
+    """The signatures under the ``.sig`` tag."""
+    for layer in _layers(manifest, SIMPLE):
+        data = registry.read_blob(image, layer["digest"], _MAX_PAYLOAD)
+        if (signed := of_simple(data, layer.get("annotations"))) is not None:
+            yield signed
+
+
+def _bundles(image: Reference, digest: str, registry: Registry) -> Iterator[Signed]:
+    """The signatures among the referrers. In the list that cosign keeps under the fallback tag, their type is wrong."""
+    for descriptor in registry.referrers(image, digest)[:_MAX_SIGNATURES]:
+        if descriptor.get("artifactType") not in (BUNDLE, "application/vnd.oci.empty.v1+json", None):
+            continue
+        manifest = registry.manifest(image.with_digest(str(descriptor.get("digest"))))
+        for layer in _layers(manifest, BUNDLE):
+            yield from of_bundle(registry.read_blob(image, layer["digest"], _MAX_PAYLOAD))
+
+
+def _layers(manifest: Manifest | None, media_type: str) -> list[dict[str, Any]]:
+    layers = manifest.json.get("layers") if manifest is not None else None
+    if not isinstance(layers, list):
+        return []
+    wanted = [one for one in layers if isinstance(one, dict) and one.get("mediaType") == media_type]
+    return [one for one in wanted if isinstance(one.get("digest"), str)][:_MAX_SIGNATURES]
