@@ -10,9 +10,9 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import FlyteBuildError, InputError, RefusedError
+from ..errors import InputError, RefusedError
 from ..locking.lockfile import lock_path
-from ..pipeline import ensure_locked
+from ..pipeline import ensure_locked, publish_images
 from ..project import Environment, Project
 from ..recipe import Recipe
 from ..reporting import Reporter
@@ -67,35 +67,32 @@ def publish(
     every = workspace.environments(project.environments) if only is None else [project.environments[n] for n in only]
     delegated = _delegated(every, settings, reporter)
     ours = [e for e in every if e.name not in delegated]
-    groups: dict[str | None, list[Environment]] = {}
-    for environment in ours:
-        groups.setdefault(settings.registry or registries.get(environment.name), []).append(environment)
-    _refuse_homeless(groups.get(None, ()))
+    homes = {e.name: settings.registry or registries.get(e.name) for e in ours}
+    _refuse_homeless([e for e in ours if homes[e.name] is None and not e.recipe.as_is])
     if any(not lock_path(workspace.lockfiles, e.name).exists() for e in ours):
         readable = [e for e in project.environments.values() if isinstance(e.wish, Recipe)]
         ensure_locked(workspace, readable, reporter, write=not locked)
-    references: dict[str, str] = {}
+    references = _as_they_are(workspace, ours)
+    groups: dict[str | None, list[Environment]] = {}
+    for environment in ours:
+        if environment.name not in references:
+            groups.setdefault(homes[environment.name], []).append(environment)
     store = Store()
     for registry, environments in groups.items():
-        references |= _publish(workspace, environments, store, replace(settings, registry=registry), reporter, force)
-    missing = [e.name for e in ours if e.name not in references]
-    if missing:
-        raise FlyteBuildError(f"pushed, but without a reference: {', '.join(missing)}")
+        home = replace(settings, registry=registry)
+        pushed = publish_images(workspace, environments, store, home, reporter, force=force, locked=locked)
+        references |= {image.environment: image.reference for image in pushed}
     return Published(references, delegated)
 
 
-def _publish(
-    workspace: Workspace,
-    environments: Sequence[Environment],
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    force: bool,
-) -> dict[str, str]:
-    from ..pipeline import publish_images
-
-    pushed = publish_images(workspace, environments, store, settings, reporter, force=force)
-    return {image.environment: image.reference for image in pushed}
+def _as_they_are(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:
+    """The images that are a registry base with nothing added: they stay where they are, by digest."""
+    found: dict[str, str] = {}
+    for name, lock in workspace.locks([e for e in environments if e.recipe.as_is]).items():
+        pinned = {locked.base.pinned for locked in lock.platforms.values() if locked.base is not None}
+        if len(pinned) == 1:
+            found[name] = pinned.pop()
+    return found
 
 
 def _delegated(environments: Sequence[Environment], settings: Settings, reporter: Reporter) -> dict[str, RefusedError]:
@@ -123,7 +120,6 @@ def way_out(error: RefusedError) -> str:
 
 
 def _refuse_homeless(environments: Sequence[Environment]) -> None:
-    """Only an image that is its base, with nothing added, need not be pushed anywhere."""
-    names = [e.name for e in environments if not e.recipe.as_is]
-    if names:
-        raise InputError(f"no registry to push to, for the image of {', '.join(names)}", hint=NO_REGISTRY)
+    if environments:
+        names = ", ".join(e.name for e in environments)
+        raise InputError(f"no registry to push to, for the image of {names}", hint=NO_REGISTRY)

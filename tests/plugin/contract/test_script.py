@@ -1,0 +1,38 @@
+"""The seed's ``python main.py``: what it sends to a backend names images by digest only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ...support.site import AF2, Site, image_lookup, images_of
+
+DIGEST = re.compile(r"127\.0\.0\.1:\d+/team/[a-z_]+@sha256:[0-9a-f]{64}")
+
+
+def test_the_script_runs_on_pinned_images(site: Site, project: Path) -> None:
+    before = len(site.backend.runs)
+    done = site.ok("python", "main.py", cwd=project)
+    (request,) = site.backend.runs[before:]
+    template = request.task_spec.task_template
+    assert template.id.name == "multi_env.main"
+    lookup = image_lookup(template)
+    assert set(lookup) == {"multi_env", "fold_env", "msa_env"}
+    assert template.container.image == lookup["multi_env"]
+    assert len(set(lookup.values())) == 3
+    for image in images_of(template):
+        assert DIGEST.fullmatch(image)
+        assert site.there(image)
+    assert "run1" in done.out or "run" in done.out
+
+
+def test_a_project_without_locks_is_locked_first(site: Site, tmp_path: Path) -> None:
+    folder = site.write(tmp_path / "new", AF2)
+    done = site.ok("python", "main.py", cwd=folder)
+    assert "no lock yet: locking" in done.err
+    assert sorted(p.name for p in (folder / "lockfiles").glob("*.json")) == [
+        "fold_env.json",
+        "msa_env.json",
+        "multi_env.json",
+    ]
+    assert all(DIGEST.fullmatch(image) for image in images_of(site.backend.runs[-1].task_spec.task_template))
