@@ -1,8 +1,8 @@
 """SBOMs and provenance beside the pushed image: referrers of each platform's manifest.
 
 Each is an artifact manifest with a ``subject`` (image specification 1.1, "Guidelines for Artifact Usage"), so the
-registry lists it with the image, and deletes it with it. What is there is not sent again: a document of this version that
-says as much about the same lock is left alone. Makes nothing up, and never changes an image.
+registry lists it with the image, and deletes it with it. What is there is not sent again: a document that this version
+made, and that says as much about the same lock, is left alone. Makes nothing up, and never changes an image.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def attach(
         attached = [one for found in each(work, subjects) for one in found]
     if facts.absent and any(one.new for one in attached):
         reporter.note(
-            f"SBOM: the licences of {len(facts.absent)} packages are not known, as these are not in the store; a push from "
-            "where they are adds an SBOM that says them"
+            f"SBOM: the licences of {len(facts.absent)} packages are not known, as these are not in the store; a push "
+            "from where they are adds an SBOM that says them"
         )
     return attached
 

@@ -14,7 +14,7 @@ from ..store import Store, layout
 from .packages import Inventory
 from .provenance import PREDICATE, Made, provenance
 
-__all__ = ["FORMATS", "Format", "document", "knowledge", "made_of", "recorded_derivation"]
+__all__ = ["FORMATS", "Format", "copied", "document", "knowledge", "made_of", "recorded_derivation"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,206 @@
+"""``flyte-build sbom FILE [TASK | --env NAME]``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ...errors import InputError, StoreError
+from ..options import env_option, file_argument, opened, platform_option, project_options, task_argument
+
+if TYPE_CHECKING:
+    from ...store import Store
+    from ...supply.described import Described
+    from ...supply.facts import StoredFacts
+
+__all__ = ["sbom"]
+
+# Columns that a licence gets where not everything fits.
+_LICENCE = 36
+_FORMATS = ("table", "cyclonedx", "spdx", "provenance")
+
+
+@click.command()
+@file_argument
+@task_argument
+@env_option
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(_FORMATS),
+    help="A table for people (the default), CycloneDX 1.6 or SPDX 2.3 JSON, or SLSA provenance (in-toto JSON).",
+)
+@platform_option
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the document to FILE, whose ending (.cdx.json, .spdx.json, .intoto.json) can stand for --format.",
+)
+@project_options
+def sbom(
+    file: Path,
+    task: str | None,
+    env: tuple[str, ...],
+    format: str | None,
+    platform: str | None,
+    output: Path | None,
+    root: Path | None,
+    lockfiles: Path | None,
+) -> None:
+    """Show what is in the image of TASK, of an environment, or of all of FILE's: every package, by its hash.
+
+    FILE is a Python file, or a lock (lockfiles/NAME.json), which is then all that is read. Nothing is built or fetched;
+    licences are known of packages that this machine's store has. What is written depends on the lock, the image's
+    digest and those licences alone: no clock, no random number. See docs/supply-chain.md.
+
+    \b
+    flyte-build sbom examples/af2/main.py --env msa_env
+    flyte-build sbom lockfiles/msa_env.json --format cyclonedx -o msa.cdx.json
+    flyte-build sbom main.py main --format provenance
+    """
+    wanted = _format(format, output)
+    from ...store import Store
+    from ...supply.facts import StoredFacts
+
+    store = Store()
+    facts = StoredFacts(store)
+    with store.reading():
+        found = _described(file, task, env, platform, root, lockfiles, store, facts)
+        if wanted == "table":
+            _show(found, facts)
+            return
+        one = _only(found, wanted)
+        from ...supply.documents import document
+
+        data = document(wanted, one.lock, one.image, one.made)
+    _write(data, output)
+    _say_absent(facts)
+
+
+def _format(format: str | None, output: Path | None) -> str:
+    if output is None:
+        return format or "table"
+    from ...supply.documents import FORMATS
+
+    if format is None:
+        fitting = [f.name for f in FORMATS.values() if output.name.endswith(f.suffix)]
+        if not fitting:
+            endings = ", ".join(f.suffix for f in FORMATS.values())
+            raise InputError(f"--output: expected --format with it, or a name that ends in one of {endings}")
+        return fitting[0]
+    if format == "table":
+        raise InputError("--output: a table is for a terminal; expected --format cyclonedx, spdx or provenance with it")
+    return format
+
+
+def _described(
+    file: Path,
+    task: str | None,
+    env: tuple[str, ...],
+    platform: str | None,
+    root: Path | None,
+    lockfiles: Path | None,
+    store: Store,
+    facts: StoredFacts,
+) -> list[Described]:
+    from ...supply.described import of_lock_file, of_workspace
+
+    if file.suffix == ".json":
+        if task or env:
+            raise InputError(f"{file} is the lock of one environment: expected no task and no --env with it")
+        return of_lock_file(file, platform, store, facts)
+    workspace = opened(file, root, lockfiles)
+    selected = workspace.select(task, env)
+    # Not what they depend on: a document is about one image.
+    names = [workspace.project.task(task).environment] if task is not None else env or [e.name for e in selected]
+    return of_workspace(workspace, list(dict.fromkeys(names)), platform, store, facts)
+
+
+def _only(found: list[Described], format: str) -> Described:
+    if len(found) != 1:
+        images = ", ".join(f"{d.image.environment} on {d.image.platform}" for d in found)
+        raise InputError(
+            f"--format {format}: a document is about one image, and these are {len(found)}: {images}",
+            hint="choose one with --env NAME and --platform OS/ARCH",
+        )
+    image = found[0].image
+    if format == "provenance" and image.digest is None:
+        raise InputError(
+            f"{image.environment} on {image.platform}: provenance is about an image's digest, which is not known yet",
+            hint="build the image; its digest is then pinned in the lock",
+        )
+    return found[0]
+
+
+def _write(data: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as e:
+        raise StoreError(f"{output}: cannot be written: {e.strerror or e}") from None
+
+
+def _say_absent(facts: StoredFacts) -> None:
+    if facts.absent:
+        from ..console import counted, stderr
+
+        stderr().print(
+            f"licences are not known of {counted(len(facts.absent), 'package')}: this machine's store has them not",
+            style="dim",
+            soft_wrap=True,
+        )
+
+
+def _show(found: list[Described], facts: StoredFacts) -> None:
+    from rich.markup import escape
+
+    from ...supply.licenses import words
+    from ..console import counted, stdout
+    from ..tables import Column, print_table, short_digest
+
+    out = stdout()
+    columns = (
+        Column("package", drop=0),
+        Column("version", drop=0),
+        Column("kind", drop=2),
+        Column("source", drop=6),
+        Column("sha256", drop=5, shorten=lambda cell: short_digest(f"sha256:{cell}")[7:]),
+        Column("licence", drop=1, shorten=lambda cell: cell if len(cell) <= _LICENCE else cell[: _LICENCE - 1] + "…"),
+    )
+    for number, described in enumerate(found):
+        image = described.image
+        if number:
+            out.print()
+        digest = image.digest or "[dim]not built yet[/]"
+        out.print(f"[bold]{escape(image.environment)}[/] {image.platform} {digest}", soft_wrap=True)
+        if image.base is not None:
+            layers = counted(len(image.base.layers), "layer")
+            out.print(f"base: {escape(image.base.name)} {image.base.digest} ({layers})", soft_wrap=True)
+        rows = [
+            (
+                escape(p.name),
+                escape(p.version),
+                "base" if p.from_base else "own wheel" if p.local else p.kind,
+                escape(f"{p.source} {p.source_version or ''}".strip() if p.source not in (None, p.name) else ""),
+                p.sha256 or "–",
+                escape("; ".join(words(p.license)) or "–"),
+            )
+            for p in image.packages
+        ]
+        print_table(out, columns, rows)
+        wheels = sum(p.kind == "wheel" for p in image.packages)
+        known = sum(p.license.known for p in image.packages)
+        parts = [counted(wheels, "Python package"), counted(len(rows) - wheels, "Debian package")]
+        out.print(f"{', '.join(parts)}; licence known of {known}", soft_wrap=True)
+        if not image.complete:
+            why = "of the base image, only packages are listed" if image.base else "copied files are not listed"
+            out.print(f"[dim]{why}[/]", soft_wrap=True)
+    _say_absent(facts)
