@@ -13,14 +13,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
+from zipfile import ZipFile
 
 from ..canonical import Json
 from ..errors import ArtifactError, InputError, RefusedError
@@ -35,6 +41,8 @@ from .wheels import put_wheels
 __all__ = ["Entry", "left_out", "need_pex", "target_of", "write_pex"]
 
 _MODULE = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?")
+# Lines of what pex says that are shown: it names every wheel several times.
+_SHOWN = 12
 _SCRIPT = re.compile(r"[\w.-]+")
 
 
@@ -121,6 +129,7 @@ def write_pex(
     refuses.
     """
     need_pex()
+    _check_script(entry, wheels.values())
     put_wheels(scratch / "wheels", wheels)
     # Every one with its version: pex has no choice to make.
     wanted = [f"{r.name}=={r.version}" + (f" ; {r.marker}" if r.marker else "") for r in rows(lock, platforms)]
@@ -128,8 +137,7 @@ def write_pex(
     options = [
         *("--no-pypi", "--no-build", "--pre-resolved-dists", "wheels", "--requirement", "requirements.txt"),
         *("--no-compress", "--no-pre-install-wheels", "--no-compile", "--no-use-system-time", "--layout", "zipapp"),
-        *("--interpreter-constraint", f"CPython=={lock.python}.*"),
-        *("--python-shebang", f"/usr/bin/env python{lock.python}"),
+        *("--build-property", f'python="{lock.python}"', "--python-shebang", f"/usr/bin/env python{lock.python}"),
         *entry.options,
     ]
     for number, platform in enumerate(platforms):
@@ -138,7 +146,36 @@ def write_pex(
         options += ["--complete-platform", name]
     with reporter.work("write the PEX", None):
         _run([*options, "--output-file", "made.pex"], scratch)
-    return _publish(scratch / "made.pex", out)
+        _constrain(scratch / "made.pex", scratch / "constrained.pex", f"CPython=={lock.python}.*")
+    return _publish(scratch / "constrained.pex", out)
+
+
+def _check_script(entry: Entry, wheels: Iterable[Path]) -> None:
+    """Raises :class:`InputError` for a console script that none of the wheels has, with those that there are."""
+    if entry.script is None:
+        return
+    scripts: set[str] = set()
+    for wheel in wheels:
+        with ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                folder, _, file = name.partition("/")
+                if folder.endswith(".dist-info") and file == "entry_points.txt":
+                    scripts |= _console_scripts(archive.read(name).decode("utf-8", "replace"))
+                elif folder.endswith(".data") and file.startswith("scripts/"):
+                    scripts.add(file.removeprefix("scripts/"))
+    if entry.script not in scripts:
+        raise InputError(
+            f"-c: none of the wheels has the script `{entry.script}`; there are: {', '.join(sorted(scripts)) or 'none'}"
+        )
+
+
+def _console_scripts(text: str) -> set[str]:
+    """The names in an entry_points.txt (PyPA, "Entry points specification"); none in one that is malformed."""
+    found = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
+    found.optionxform = str  # type: ignore[assignment,method-assign]
+    with suppress(ConfigError):
+        found.read_string(text)
+    return set(found["console_scripts"]) if found.has_section("console_scripts") else set()
 
 
 def _complete_platform(target: Target) -> str:
@@ -162,13 +199,34 @@ def _run(options: Sequence[str], scratch: Path) -> None:
     )
     if done.returncode:
         said = (done.stderr or done.stdout).strip().replace(f"{scratch}/", "")
-        if "Could not find script" in said:
-            raise InputError(f"-c: none of the wheels has such a script: {said.splitlines()[-1]}")
+        lines = said.splitlines()
         raise ArtifactError(
             f"pex ended with exit code {done.returncode}",
-            detail=said,
+            detail="\n".join(
+                [*lines[:_SHOWN], f"({len(lines) - _SHOWN} more lines)"] if len(lines) > _SHOWN else lines
+            ),
             hint="the wheels are those of the lock; if pex refuses one of them, lock another version",
         )
+
+
+def _constrain(made: Path, out: Path, constraint: str) -> None:
+    """Write the constraint on the interpreter that runs the file into its PEX-INFO.
+
+    pex takes it as an option only together with interpreters of this machine, which it then resolves for as well; so it
+    is put in afterwards. It is among the build properties from the start, so that the hash by which pex's runtime knows
+    a file covers it.
+    """
+    with ZipFile(made) as old, open(made, "rb") as raw, open(out, "wb") as file:
+        # What lies before the archive is the line that names the interpreter.
+        file.write(raw.read(min(info.header_offset for info in old.infolist())))
+        with ZipFile(file, "w") as new:
+            for info in old.infolist():
+                if info.filename == "PEX-INFO":
+                    found = {**json.loads(old.read(info)), "interpreter_constraints": [constraint]}
+                    new.writestr(info, json.dumps(found, sort_keys=True, separators=(",", ":")))
+                    continue
+                with old.open(info) as source, new.open(copy(info), "w", force_zip64=info.file_size >= 2**31) as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
 
 
 def _publish(made: Path, out: Path) -> Path:
