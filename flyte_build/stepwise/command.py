@@ -40,6 +40,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     image.add_argument("--files", metavar="STEP=DIR", action="append", default=[], type=_step, help="a copy step's")
     image.add_argument("--link", action="store_true", help="link to the layers' blobs instead of copying them")
     check.add_argument("layout", metavar="LAYOUT", type=Path, help="an OCI image layout that `image` made")
+    check.add_argument("--out", metavar="FILE", type=Path, help="also write what is printed to this file")
     return parser.parse_args(argv)
 
 
@@ -62,7 +63,10 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.command == "files":
         return steps.files_layer(lock, platform, arguments.step, arguments.root, arguments.out).result.digest
     if arguments.command == "check":
-        return steps.check_pin(lock, platform, arguments.layout)
+        found = steps.check_pin(lock, platform, arguments.layout)
+        if arguments.out is not None:
+            arguments.out.write_text(found + "\n", encoding="utf-8")
+        return found
     layers = [read_layer(folder) for folder in arguments.layer]
     files = {step: read_layer(folder) for step, folder in arguments.files}
     return steps.image(lock, platform, layers, files, arguments.out, link=arguments.link)

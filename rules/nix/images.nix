@@ -1,0 +1,65 @@
+# One lock → the image's derivation on each of its platforms: one derivation a layer, one that joins them.
+
+{ fetch, sources, layersOf }:
+
+# `interpreter`: what runs the steps; `src`: the project, for what its images copy.
+interpreter: src: lock:
+
+let
+  inherit (builtins) concatLists elemAt filter genList head length map removeAttrs toFile toJSON;
+  inherit (interpreter) run;
+
+  # What a finished step may refer to in the store: nothing. What it was made of is in its bytes.
+  alone = { allowedReferences = [ ]; };
+
+  recipe = lock.recipe;
+  indexes = kind: filter (i: (elemAt recipe.steps i).kind == kind) (genList (i: i) (length recipe.steps));
+
+  # Wheels that are files of the project, by file name.
+  own = builtins.listToAttrs (concatLists (map
+    (i: map (path: { name = baseNameOf path; value = path; }) ((elemAt recipe.steps i).wheels or [ ]))
+    (indexes "pip")));
+
+  artifact = locked: row:
+    if builtins.match ".*\\.deb" row.file != null then fetch.deb locked.snapshot row
+    else if own ? ${row.file} then
+      builtins.path { path = src + "/${own.${row.file}}"; name = fetch.storeName row.file; recursive = false; }
+    else fetch.wheel run recipe.python row;
+
+  layer = locked: { spec, artifacts }:
+    derivation ({ name = "flyte-layer-${spec.kind}"; } // alone // run (
+      [ sources.assemble "layer" (toFile "spec.json" (toJSON spec)) (placeholder "out") ]
+      ++ concatLists (map (row: [ "--artifact" "${row.sha256}=${artifact locked row}" ]) artifacts)
+    ));
+
+  # A layer of files depends on the recipe and the project, so of the lock it is given nothing else.
+  bare = lock // {
+    platforms = builtins.mapAttrs (_: locked: locked // { debs = [ ]; wheels = [ ]; }) lock.platforms;
+  };
+  command = [ "${sources.stepwise}/flyte_build/stepwise" ];
+  # A pin records what a build gave, so nothing that is built depends on it.
+  written = value: toFile "lock.json" (toJSON (removeAttrs value [ "pins" ]));
+
+  files = platform: step: {
+    inherit step;
+    drv = derivation ({ name = "flyte-layer-files"; } // alone // run (
+      command ++ [ "files" (written bare) platform (toString step) (placeholder "out") "--root" "${src}" ]
+    ));
+  };
+
+  image = platform: locked:
+    let
+      layers = map (layer locked) (layersOf lock platform);
+      copies = map (files platform) (indexes "copy");
+      drv = derivation ({ name = "${fetch.storeName lock.environment}-oci"; } // run (
+        command ++ [ "image" (written lock) platform (placeholder "out") "--link" ]
+        ++ concatLists (map (l: [ "--layer" l ]) layers)
+        ++ concatLists (map (c: [ "--files" "${toString c.step}=${c.drv}" ]) copies)
+      ));
+      check = derivation ({ name = "${fetch.storeName lock.environment}-pin"; } // run (
+        command ++ [ "check" (toFile "lock.json" (toJSON lock)) platform drv "--out" (placeholder "out") ]
+      ));
+    in
+    drv // { layers = layers ++ map (c: c.drv) copies; inherit check; };
+in
+builtins.mapAttrs image lock.platforms

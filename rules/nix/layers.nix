@@ -1,0 +1,78 @@
+# Which layers of artifacts an image has, in the language of Nix: what has to be known before anything is built.
+#
+# The rules are `flyte_build/derivation.py`'s. They are here a second time only because a derivation a layer must exist
+# while Nix evaluates, and evaluation runs no Python. A test holds the two against each other, and the step that joins
+# layers looks each one up by the hash of its spec: a difference is an error there, never another image.
+#
+# Takes a lock (as read from its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
+# told, and the lock's rows of what it needs. Local files, working directories and configuration are not here: the
+# joining step makes them from the lock.
+
+let
+  inherit (builtins) attrValues elemAt filter genList groupBy head length listToAttrs map sort;
+
+  layout = builtins.fromJSON (builtins.readFile ../layout.json);
+
+  byName = sort (a: b: a.name < b.name);
+  named = map (a: { inherit (a) file sha256; });
+  take = n: list: genList (elemAt list) (if n < length list then n else length list);
+  # A title is part of the image and not of the layer; the assembler only wants to have one for its messages.
+  spec = kind: fields: { inherit kind; inherit (layout) assembler; title = kind; } // fields;
+
+  debian = lock: locked:
+    let
+      # A lock holds a package once, so the name alone decides.
+      every = byName locked.debs;
+      group = artifacts: { inherit artifacts; spec = spec "debian" { debs = named artifacts; }; };
+      asked = filter (d: !d.base) every;
+    in
+    [ (group (filter (d: d.base) every)) ]
+    ++ (if asked == [ ] then [ ] else [ (group asked) ])
+    ++ [{
+      artifacts = every;
+      spec = spec "system" {
+        inherit (locked) suite;
+        inherit (lock.recipe) python;
+        inherit (layout) venv user;
+        debs = named every;
+      };
+    }];
+
+  wheels = lock: locked:
+    let
+      steps = sort (a: b: a < b)
+        (map (group: (head group).step) (attrValues (groupBy (w: toString w.step) locked.wheels)));
+      copies = length (filter (s: s.kind == "copy") lock.recipe.steps);
+      room = layout.max_layers - 3 - length steps - copies;
+      large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
+        (filter (w: w.step > 0 && w.size >= layout.large_wheel) locked.wheels);
+      alone = listToAttrs (map (w: { inherit (w) name; value = true; }) (take (if room > 0 then room else 0) large));
+      group = artifacts: {
+        inherit artifacts;
+        spec = spec "wheels" {
+          inherit (lock.recipe) python;
+          inherit (layout) venv;
+          wheels = named artifacts;
+        };
+      };
+      ofStep = step:
+        let
+          members = byName (filter (w: w.step == step) locked.wheels);
+          small = filter (w: !(alone ? ${w.name})) members;
+        in
+        map (w: group [ w ]) (filter (w: alone ? ${w.name}) members)
+        ++ (if small == [ ] then [ ] else [ (group small) ]);
+    in
+    builtins.concatLists (map ofStep steps);
+in
+lock: platform:
+let
+  at = "the lock of ${lock.environment}";
+  locked = lock.platforms.${platform} or (throw "${at} has no platform ${platform}");
+in
+if lock.schema != layout.lock_schema then
+  throw "${at}: expected schema ${toString layout.lock_schema}, found ${toString lock.schema}"
+else if lock.recipe.base.kind != "debian" then
+  throw "${at}: its base is an image of a registry, and Nix builds on Debian's packages only: use `flyte-build build`"
+else
+  debian lock locked ++ wheels lock locked
