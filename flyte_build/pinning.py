@@ -43,8 +43,10 @@ def pin(
 
     Gives environment → ``repository@sha256:…``. Raises :class:`FlyteBuildError`; then no image was replaced.
     """
-    with _notes():
+    try:
         return _pin(objects, root, registry, mode, locked, reporter).references
+    except FlyteBuildError as e:
+        raise _told(e) from None
 
 
 @contextmanager
@@ -57,25 +59,22 @@ def pinned(
     reporter: Reporter | None = None,
 ) -> Iterator[Mapping[str, str]]:
     """As :func:`pin`, for the time of a ``with`` block: after it, environments have the images that they had before."""
-    with _notes():
+    try:
         made = _pin(objects, root, registry, mode, locked, reporter)
+    except FlyteBuildError as e:
+        raise _told(e) from None
     try:
         yield made.references
     finally:
         made.restore()
 
 
-@contextmanager
-def _notes() -> Iterator[None]:
-    """The way out of an error, where a script's traceback shows it."""
-    try:
-        yield
-    except FlyteBuildError as e:
-        if e.detail:
-            e.add_note(e.detail)
-        if e.hint:
-            e.add_note(f"hint: {e.hint}")
-        raise
+def _told(error: FlyteBuildError) -> FlyteBuildError:
+    """The error with all that it has to say in its text, which the SDK's hook for tracebacks shows, and with none of
+    our own frames."""
+    parts = [error.message, error.detail, f"hint: {error.hint}" if error.hint else None]
+    error.args = ("\n".join(part for part in parts if part),)
+    return error.with_traceback(None)
 
 
 def _pin(

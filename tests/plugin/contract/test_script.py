@@ -36,3 +36,12 @@ def test_a_project_without_locks_is_locked_first(site: Site, tmp_path: Path) -> 
         "multi_env.json",
     ]
     assert all(DIGEST.fullmatch(image) for image in images_of(site.backend.runs[-1].task_spec.task_template))
+
+
+def test_an_error_names_the_way_out(site: Site, project: Path) -> None:
+    done = site.run("python", "main.py", cwd=project, FLYTE_BUILD_REGISTRY="")
+    said = done.out + done.err
+    assert done.code == 1
+    assert "InputError: no registry to push to, for the image of fold_env, msa_env, multi_env" in said
+    assert "hint: say where to: `registry = " in said
+    assert "main.py" in said
