@@ -41,12 +41,12 @@ def derivation(spec: Mapping[str, Any]) -> str:
 
 
 def make_layer(spec: dict[str, Any], resolve: Callable[[str], str], out: str) -> Finished:
-    """Make the layer that ``spec`` describes, as the new folder ``out``, which is removed again where that fails.
+    """Make the layer that ``spec`` describes, as the folder ``out``, new or empty; it is removed where that fails.
 
     ``resolve`` maps an artifact's SHA-256 to a verified local file. Raises :class:`AssembleError` for an input that
-    cannot become a layer and ``OSError`` where ``out`` exists or cannot be written.
+    cannot become a layer and ``OSError`` where ``out`` holds something or cannot be written.
     """
-    os.makedirs(out)
+    _claim(out)
     try:
         scratch, blob = os.path.join(out, "scratch"), os.path.join(out, "blob")
         os.mkdir(scratch)
@@ -62,6 +62,13 @@ def make_layer(spec: dict[str, Any], resolve: Callable[[str], str], out: str) ->
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
+
+
+def _claim(out: str) -> None:
+    """Make the folder ``out``; build systems may have made it, and then it is empty."""
+    os.makedirs(out, exist_ok=True)
+    if os.listdir(out):
+        raise FileExistsError(17, "the folder exists and is not empty", out)
 
 
 def read_layer(folder: str) -> Finished:
@@ -91,7 +98,7 @@ def read_layer(folder: str) -> Finished:
 def join_layers(
     plan: Mapping[str, Any], layers: Iterable[Finished], out: str, *, ref: str | None = None, link: bool = False
 ) -> str:
-    """Make the OCI image layout of ``plan`` in the new folder ``out`` from finished ``layers``, given in any order.
+    """Make the OCI image layout of ``plan`` in ``out``, new or empty, from finished ``layers``, in any order.
 
     A layer is found by its derivation; one that needs no artifacts is made here where it was not given. With
     ``link``, blobs are symbolic links to the layers' folders instead of copies. Returns the manifest's digest. Raises
@@ -99,7 +106,7 @@ def join_layers(
     whoever grouped the artifacts does not group as the plan does.
     """
     given = {layer.derivation: layer for layer in layers}
-    os.makedirs(out)
+    _claim(out)
     try:
         blobs = os.path.join(out, "blobs", "sha256")
         os.makedirs(blobs)

@@ -12,9 +12,10 @@ def _copy_impl(ctx):
     arguments = ctx.actions.args()
     arguments.add("files")
     arguments.add(ctx.file.lock)
+    arguments.add(ctx.attr.platform)
     arguments.add(str(ctx.attr.step))
     arguments.add(out.path)
-    arguments.add("--root", ctx.attr.root or ".")
+    arguments.add("--root", ctx.attr.root)
     run(ctx, "stepwise", arguments, depset(ctx.files.srcs + [ctx.file.lock]), [out], "FlyteFiles", "Copying for %{label}")
     return [DefaultInfo(files = depset([out])), FlyteLayerInfo(directory = out)]
 
@@ -23,26 +24,42 @@ _copy = rule(
     provides = [FlyteLayerInfo],
     attrs = {
         "lock": attr.label(allow_single_file = [".json"], mandatory = True),
+        "platform": attr.string(mandatory = True),
         "step": attr.int(mandatory = True),
         "srcs": attr.label_list(allow_files = True),
-        "root": attr.string(),
+        "root": attr.string(mandatory = True),
     } | TOOL_ATTRIBUTES,
 )
 
 def _image_impl(ctx):
     out = ctx.actions.declare_directory(ctx.label.name)
     layers = [target[FlyteLayerInfo].directory for target in ctx.attr.layers]
+    copied = {target[FlyteLayerInfo].directory: step for target, step in ctx.attr.files.items()}
     arguments = ctx.actions.args()
     arguments.add("image")
     arguments.add(ctx.file.lock)
     arguments.add(ctx.attr.platform)
     arguments.add(out.path)
     arguments.add_all(layers, before_each = "--layer", expand_directories = False)
-    run(ctx, "stepwise", arguments, depset(layers + [ctx.file.lock]), [out], "FlyteImage", "Composing %{label}")
+    for folder, step in copied.items():
+        arguments.add("--files", "%s=%s" % (step, folder.path))
+    inputs = depset(layers + copied.keys() + [ctx.file.lock])
+    run(ctx, "stepwise", arguments, inputs, [out], "FlyteImage", "Composing %{label}")
     return [
         DefaultInfo(files = depset([out]), runfiles = ctx.runfiles([out])),
+        OutputGroupInfo(_validation = depset([_checked(ctx, out)])),
         FlyteImageInfo(layout = out, platform = ctx.attr.platform, environment = ctx.attr.environment),
     ]
+
+def _checked(ctx, layout):
+    """What says whether the image is the one that the lock pins; it fails where it is not."""
+    said = ctx.actions.declare_file(ctx.label.name + ".pin.txt")
+    arguments = ctx.actions.args()
+    arguments.add_all(["check", ctx.file.lock, ctx.attr.platform])
+    arguments.add(layout.path)
+    arguments.add("--out", said)
+    run(ctx, "stepwise", arguments, depset([layout, ctx.file.lock]), [said], "FlytePin", "Comparing %{label} with its pin")
+    return said
 
 _layout = rule(
     implementation = _image_impl,
@@ -52,6 +69,7 @@ _layout = rule(
         "environment": attr.string(mandatory = True),
         "platform": attr.string(mandatory = True),
         "layers": attr.label_list(providers = [FlyteLayerInfo]),
+        "files": attr.label_keyed_string_dict(providers = [FlyteLayerInfo]),
     } | TOOL_ATTRIBUTES,
 )
 
@@ -77,17 +95,28 @@ def flyte_image(name, environment, lock, layers, copies, srcs = [], root = None,
       **kwargs: `tags`, `testonly`.
     """
     folder = native.package_name() if root == None else root
-    copied = []
-    for step in copies:
-        copied.append("%s.files_%d" % (name, step))
-        _copy(name = copied[-1], lock = lock, step = step, srcs = srcs, root = folder, **kwargs)
     for platform, targets in layers.items():
+        one = _for(name, platform)
+        files = {}
+        for step in copies:
+            target = "%s.files_%d" % (one, step)
+            files[target] = str(step)
+            _copy(
+                name = target,
+                lock = lock,
+                platform = platform,
+                step = step,
+                srcs = srcs,
+                root = folder or ".",
+                **kwargs
+            )
         _layout(
-            name = _for(name, platform),
+            name = one,
             environment = environment,
             lock = lock,
             platform = platform,
-            layers = targets + copied,
+            layers = targets,
+            files = files,
             visibility = visibility,
             **kwargs
         )

@@ -53,7 +53,7 @@ locked_python = rule(
         "platform": attr.string(mandatory = True, values = _TRIPLETS.keys()),
         "python": attr.string(mandatory = True),
         "debs": attr.label_list(allow_files = [".deb"], mandatory = True),
-        "_unpack": attr.label(default = "//rules/nix:unpack", allow_single_file = True, cfg = "exec"),
+        "_unpack": attr.label(default = "//rules/nix/seed:unpack", allow_single_file = True, cfg = "exec"),
     },
 )
 
