@@ -9,30 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import BuiltImage, build
+from flyte_build.building import BuiltImage
 from flyte_build.delivery.layout import export_layout
 from flyte_build.errors import InputError, StoreError
-from flyte_build.reporting import Silent
 from flyte_build.store import Store
-from tests.support.images import FolderLocator, files_layer, image_of, wheel_layer
 from tests.support.tools import need
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def built(store: Store, tmp_path: Path) -> list[BuiltImage]:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    shared = wheel_layer(wheels, "alpha")
-    images = [
-        image_of("one", [shared, files_layer(wheels, {"home/flyte/main.py": b"x = 1\n"})]),
-        image_of("two", [shared, wheel_layer(wheels, "beta")]),
-    ]
-    return build(images, store, locator=FolderLocator(wheels), reporter=Silent())
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -192,11 +192,12 @@ def _show_bundled(made: Bundled) -> None:
 
     _show_images(made.index.images)
     artifacts, blobs = made.index.within("artifacts"), made.index.within("blobs")
-    stdout().print(
-        f"[bold]{escape(str(made.path))}[/]: {size(made.size)} with {counted(len(artifacts), 'artifact')} "
-        f"({size(sum(e.size for e in artifacts))}) and {counted(len(blobs), 'blob')} ({size(sum(e.size for e in blobs))})",
-        soft_wrap=True,
+    held = " and ".join(
+        f"{counted(len(entries), noun)} ({size(sum(e.size for e in entries))})"
+        for noun, entries in (("artifact", artifacts), ("blob", blobs))
+        if entries
     )
+    stdout().print(f"[bold]{escape(str(made.path))}[/]: {size(made.size)} with {held}", soft_wrap=True)
     stdout().print(f"sha256:{made.sha256}", soft_wrap=True)
 
 
