@@ -60,6 +60,19 @@ let
         command ++ [ "check" (toFile "lock.json" (toJSON lock)) platform drv "--out" (placeholder "out") ]
       ));
     in
-    drv // { layers = layers ++ map (c: c.drv) copies; inherit check; };
+    drv // {
+      layers = layers ++ map (c: c.drv) copies;
+      pinned = lock ? pins && lock.pins ? ${platform};
+      inherit check;
+    };
+
+  # An attribute that says why, to who asks for it, and leaves the others and `nix flake check` alone.
+  refused = why: _: _: derivation ({ name = "refused"; } // run [
+    "-c"
+    "import sys; sys.exit(sys.argv[1])"
+    "${lock.environment}: ${why}; use `flyte-build build`"
+  ]) // { layers = [ ]; pinned = false; };
 in
-builtins.mapAttrs image lock.platforms
+builtins.mapAttrs
+  (if recipe.base.kind == "debian" then image else refused "its base is an image of a registry, and Nix gets no images")
+  lock.platforms
