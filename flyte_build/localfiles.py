@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING
 from .derivation import Artifact, FileEntry, working_directories
 from .dockerignore import DockerIgnore
 from .errors import ArtifactError, FlyteBuildError, LoadError, RefusedError
+from .onbase import folders_of
 from .recipe import CopyFiles, Recipe
 
 if TYPE_CHECKING:
     from .locators import Place
+    from .locking.lockedbase import LockedBase
 
 __all__ = ["LocalFiles", "snapshot", "sources"]
 
@@ -55,13 +57,14 @@ class _Tree:
     sources: dict[str, Path] = field(default_factory=dict)
 
 
-def snapshot(recipe: Recipe, root: Path) -> dict[int, list[FileEntry]]:
+def snapshot(recipe: Recipe, root: Path, base: LockedBase | None = None) -> dict[int, list[FileEntry]]:
     """For each :class:`CopyFiles` step of ``recipe``, by its index: what it copies, paths without a leading slash.
 
-    ``root`` is the project's. Raises :class:`LoadError` for a source that is not there, :class:`ArtifactError` for a
+    ``root`` is the project's; ``base`` what is locked of a registry base, whose working directory counts and whose
+    folders keep their owners. Raises :class:`LoadError` for a source that is not there, :class:`ArtifactError` for a
     socket, a device or a link that leads nowhere, :class:`RefusedError` for a destination with variables.
     """
-    return {i: sorted(tree.entries.values(), key=lambda e: e.path) for i, tree in _trees(recipe, root)}
+    return {i: sorted(tree.entries.values(), key=lambda e: e.path) for i, tree in _trees(recipe, root, base)}
 
 
 def sources(recipe: Recipe, root: Path) -> dict[str, Path]:
@@ -112,9 +115,11 @@ class LocalFiles:
         return found
 
 
-def _trees(recipe: Recipe, root: Path) -> Iterator[tuple[int, _Tree]]:
-    folders = set(_SYSTEM)
-    for index, (step, workdir) in enumerate(zip(recipe.steps, working_directories(recipe), strict=False)):
+def _trees(recipe: Recipe, root: Path, base: LockedBase | None = None) -> Iterator[tuple[int, _Tree]]:
+    facts = base.facts if base is not None else None
+    there = _SYSTEM | frozenset(folders_of(facts)) if facts is not None else _SYSTEM
+    folders = set(there)
+    for index, (step, workdir) in enumerate(zip(recipe.steps, working_directories(recipe, base), strict=False)):
         folders |= set(_ancestors(workdir.strip("/"))) | {workdir.strip("/")}
         if not isinstance(step, CopyFiles):
             continue
@@ -136,7 +141,7 @@ def _trees(recipe: Recipe, root: Path) -> Iterator[tuple[int, _Tree]]:
                 f"{source}: expected files to copy into the image, found none",
                 hint="check the folder, and the patterns of .dockerignore",
             )
-        _add_parents(tree, folders)
+        _add_parents(tree, folders, there)
         yield index, tree
 
 
@@ -219,11 +224,11 @@ def _add_link(tree: _Tree, target: str, path: Path, inside: str, copied: set[str
         )
 
 
-def _add_parents(tree: _Tree, folders: set[str]) -> None:
-    """Folders on the way, owned by the image's user, but for those that are the system's."""
+def _add_parents(tree: _Tree, folders: set[str], there: frozenset[str]) -> None:
+    """Folders on the way, owned by the image's user, but for those that are the system's, or ``there`` in a base."""
     for parent in sorted({p for path in tree.entries for p in _ancestors(path)}):
         top = parent.partition("/")[0]
-        if parent not in _SYSTEM and (top not in _SYSTEM or top in _OPEN) and not parent.startswith("opt/venv/"):
+        if parent not in there and (top not in _SYSTEM or top in _OPEN) and not parent.startswith("opt/venv/"):
             tree.entries.setdefault(parent, FileEntry(parent, 0o755))
         folders.add(parent)
 

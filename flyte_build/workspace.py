@@ -133,8 +133,9 @@ class Workspace:
         made = []
         for e in environments:
             if platform in e.recipe.platforms:
-                files = snapshot(e.recipe, self.project.root)
-                made.append(derive(locks[e.name], e.recipe, platform, files))
+                lock = locks[e.name]
+                files = snapshot(e.recipe, self.project.root, lock.platforms[platform].base)
+                made.append(derive(lock, e.recipe, platform, files))
         return made
 
 

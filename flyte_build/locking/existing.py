@@ -18,6 +18,7 @@ from ..canonical import Json
 from ..errors import LockError
 from ..recipe import Recipe
 from ..reporting import Reporter
+from .lockedbase import LockedBase
 from .lockfile import SCHEMA, Lock, LockedPlatform, Pin, lock_path, parse
 
 __all__ = ["Existing", "kept_pins", "read_existing"]
@@ -45,9 +46,22 @@ class Existing:
         if own is not None and _debian_part(own.recipe) == _debian_part(recipe.to_json()):
             return own.platforms.get(platform)
         for other in self._newest(recipe) if not recipe.apt_packages else ():
-            if platform in other.platforms and other.python == recipe.python:
+            if platform in other.platforms and recipe.python in (other.python, None):
                 found = other.platforms[platform]
+                if found.base is not None:
+                    return LockedPlatform("", "", (), (), found.base)
                 return LockedPlatform(found.suite, found.snapshot, tuple(d for d in found.debs if d.base), ())
+        return None
+
+    def base(self, name: str, recipe: Recipe, platform: str) -> LockedBase | None:
+        """The registry base that the recipe names, as the environment's own lock has it, else any other: images on one
+        base stay on one."""
+        own = self.locks.get(name)
+        same = self._newest(recipe)
+        for lock in ([own] if own in same else []) + same:
+            found = lock.platforms.get(platform) if lock is not None else None
+            if found is not None and found.base is not None:
+                return found.base
         return None
 
     def debian_state(self, name: str, recipe: Recipe) -> str | None:
@@ -57,7 +71,7 @@ class Existing:
         candidates = self._newest(recipe)
         if own in candidates:
             candidates = [own]
-        stamps = [p.snapshot for lock in candidates[:1] for p in lock.platforms.values()]
+        stamps = [p.snapshot for lock in candidates[:1] for p in lock.platforms.values() if p.snapshot]
         return _instant(max(stamps)) if stamps else None
 
     def _newest(self, recipe: Recipe) -> list[Lock]:

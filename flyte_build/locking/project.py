@@ -10,37 +10,28 @@ the project's, and says so; ``upgrade=True`` is what drops it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from ..indexes import IndexSettings, configured
-from ..recipe import Platform, Recipe
+from ..recipe import Platform, Recipe, RegistryBase
+from ..registry import Registry
 from ..reporting import Reporter
+from ..settings import read_settings
 from .allowed import check_allowed
-from .apt import Debian, DebianResolution
+from .apt import Debian
 from .apt.state import parse_cutoff
+from .bases import Bases
 from .existing import Existing, kept_pins, read_existing
 from .guard import writing
-from .lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel, write_all
+from .lockedbase import LockedBase
+from .lockfile import Lock, LockedPlatform, LockedWheel, write_all
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
-from .wheels import Target, glibc_of
+from .systems import BasesFactory, DebianFactory, DebianLocker, Systems, base_pins, check_base, target
 
 __all__ = ["LockReport", "lock_project"]
-
-_ARCHITECTURE: dict[Platform, str] = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
-
-
-class DebianLocker(Protocol):
-    """What locks the Debian part: :class:`flyte_build.locking.apt.Debian`, or a test's stand-in."""
-
-    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution: ...
-
-
-DebianFactory = Callable[[str | None, Reporter], AbstractContextManager[DebianLocker]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +55,7 @@ def lock_project(
     root: Path,
     settings: IndexSettings | None = None,
     debian: DebianFactory | None = None,
+    bases: BasesFactory | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
@@ -75,7 +67,7 @@ def lock_project(
     given = f"{parse_cutoff(cutoff):%Y-%m-%dT%H:%M:%SZ}" if cutoff is not None else None
     plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade)
     if plan.anew or plan.debian_anew or plan.rewritten:
-        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian)
+        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root))
     else:
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
@@ -85,11 +77,23 @@ def lock_project(
         locks = {name: replace(lock, pins=kept_pins(directory, lock)) for name, lock in locks.items()}
         written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
-    return LockReport(written, unchanged, locks, (*plan.notes, *_vanished(plan), *_disagreements(locks)))
+    hasty = bases or _bases(root, attempts=1, timeout=10.0)
+    notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan))
+    return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)))
 
 
 def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
     return Debian(cutoff=cutoff, reporter=reporter)
+
+
+def _bases(root: Path, *, attempts: int = 6, timeout: float = 60.0) -> BasesFactory:
+    """Bases from the registries themselves, as the project's settings have them."""
+
+    def make(reporter: Reporter) -> Bases:
+        insecure = read_settings(root).insecure_registries
+        return Bases(lambda: Registry(insecure=insecure, attempts=attempts, timeout=timeout), reporter)
+
+    return make
 
 
 class _Plan:
@@ -112,7 +116,10 @@ class _Plan:
             if self.everything or moved or name in touched or not existing.keeps_wheels(name, recipe):
                 self.anew.append(name)
             for platform in recipe.platforms:
-                if self.everything or moved or existing.debian(name, recipe, platform) is None:
+                part = existing.debian(name, recipe, platform)
+                base = part.base if part is not None else None
+                unread = base is not None and base.facts is None and not recipe.as_is
+                if self.everything or (moved and (base is None or recipe.apt_packages)) or part is None or unread:
                     self.debian_anew.append((name, platform))
         self.rewritten = [n for n, r in recipes.items() if n in existing.locks and not existing.locks[n].answers(r)]
         self.cutoff = cutoff
@@ -140,33 +147,39 @@ def _solve(
     root: Path,
     settings: IndexSettings | None,
     debian: DebianFactory,
+    bases: BasesFactory,
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
-    bases = _debian_parts(plan, reporter, debian)
+    parts = _systems(plan, reporter, debian, bases)
     universe = Universe()
     if plan.anew:
         wanted = [
-            Wanted(name, plan.recipes[name], _target(plan.recipes[name], platform, bases[name, platform].debs))
+            Wanted(name, recipe, target(recipe, platform, parts[name, platform]))
             for name in plan.anew
-            for platform in plan.recipes[name].platforms
+            for recipe in (plan.recipes[name],)
+            for platform in recipe.platforms
+            if recipe.installs or not isinstance(recipe.base, RegistryBase)
         ]
+        pins = {} if plan.everything else plan.existing.pins(without=plan.upgraded)
+        for name, held in () if plan.everything else base_pins(parts, without=plan.upgraded).items():
+            pins[name] = held | pins.get(name, {})
         universe = solve_universe(
             wanted,
             chosen,
             configured(root) if settings is None else settings,
             root=root,
-            preferences={} if plan.everything else plan.existing.pins(without=plan.upgraded),
+            preferences=pins,
             cutoff=plan.cutoff,
             refresh=plan.everything or plan.upgraded,
             reporter=reporter,
         )
-    return {name: _lock(name, plan, bases, universe, chosen) for name in plan.recipes}
+    return {name: _lock(name, plan, parts, universe, chosen) for name in plan.recipes}
 
 
 def _lock(
     name: str,
     plan: _Plan,
-    bases: Mapping[tuple[str, str], LockedPlatform],
+    parts: Mapping[tuple[str, str], LockedPlatform],
     universe: Universe,
     resolver: Resolver,
 ) -> Lock:
@@ -175,11 +188,11 @@ def _lock(
     for platform in recipe.platforms:
         wheels: tuple[LockedWheel, ...]
         if name in plan.anew:
-            wheels = universe.wheels[name, platform]
+            wheels = universe.wheels.get((name, platform), ())
         else:
             assert old is not None
             wheels = old.platforms[platform].wheels
-        platforms[platform] = replace(bases[name, platform], wheels=wheels)
+        platforms[platform] = replace(parts[name, platform], wheels=wheels)
     if name not in plan.anew and old is not None:
         return replace(old, recipe=recipe.to_json(), platforms=platforms)
     return Lock(
@@ -193,44 +206,51 @@ def _lock(
     )
 
 
-def _debian_parts(plan: _Plan, reporter: Reporter, debian: DebianFactory) -> dict[tuple[str, str], LockedPlatform]:
-    """The Debian part of every platform of every environment, kept where it can be."""
+def _systems(
+    plan: _Plan, reporter: Reporter, debian: DebianFactory, bases: BasesFactory
+) -> dict[tuple[str, str], LockedPlatform]:
+    """What lies under the Python packages on every platform of every environment, kept where it can be."""
     out: dict[tuple[str, str], LockedPlatform] = {}
-    with ExitStack() as stack:
-        lockers: dict[str | None, DebianLocker] = {}
-        solved: dict[tuple[str | None, str, str, str, tuple[str, ...]], DebianResolution] = {}
-        said: set[str] = set()
+    with Systems(debian, bases, reporter) as systems:
         for name, recipe in plan.recipes.items():
             for platform in recipe.platforms:
                 kept = plan.existing.debian(name, recipe, platform)
-                if kept is not None and (name, platform) not in plan.debian_anew:
+                anew = (name, platform) in plan.debian_anew
+                if kept is not None and not anew:
+                    if kept.base is not None:
+                        check_base(name, recipe, kept.base, reporter)
                     out[name, platform] = kept
-                    continue
-                at = plan.debian_cutoff(name)
-                key = (at, recipe.base.suite, _ARCHITECTURE[platform], recipe.python, recipe.apt_packages)
-                if key not in solved:
-                    if at not in lockers:
-                        lockers[at] = stack.enter_context(debian(at, reporter))
-                    solved[key] = lockers[at].lock(*key[1:])
-                    for note in solved[key].notes:
-                        if note not in said:
-                            reporter.note(note)
-                        said.add(note)
-                found = solved[key]
-                out[name, platform] = LockedPlatform(found.suite, found.snapshot, found.debs, ())
+                elif isinstance(recipe.base, RegistryBase):
+                    before = plan.existing.base(name, recipe, platform)
+                    base = systems.base(name, recipe, platform, None if plan.everything else before)
+                    if before is not None and before.manifest != base.manifest:
+                        digests = f"{before.manifest.digest} → {base.manifest.digest}"
+                        plan.notes.append(
+                            f"{name}: {recipe.base.reference} ({platform}) is another image now: {digests}"
+                        )
+                    out[name, platform] = systems.added(name, recipe, platform, base, plan.debian_cutoff(name))
+                else:
+                    out[name, platform] = systems.debian(recipe, platform, plan.debian_cutoff(name))
     return out
 
 
-def _target(recipe: Recipe, platform: Platform, debs: Sequence[LockedDeb]) -> Target:
-    """The image's Python and C library as its own Debian packages have them."""
-    versions = {deb.name: deb.version for deb in debs}
-    full = f"{recipe.python}.0"
-    for name in (f"python{recipe.python}-minimal", f"python{recipe.python}", f"libpython{recipe.python}-minimal"):
-        m = re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)(?:~((?:a|b|rc)\d+))?", versions.get(name, ""))
-        if m:
-            full = m[1] + (m[2] or "")
-            break
-    return Target(platform, recipe.python, full, glibc_of(recipe.base.suite, versions.get("libc6")))
+def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: BasesFactory) -> list[str]:
+    """Names of bases that lead elsewhere now than where these locks stay."""
+    kept: dict[tuple[RegistryBase, str], LockedBase] = {}
+    for name, recipe in plan.recipes.items():
+        for platform in recipe.platforms:
+            found = locks[name].platforms[platform].base
+            before = plan.existing.base(name, recipe, platform)
+            if isinstance(recipe.base, RegistryBase) and found is not None and before is not None:
+                kept[recipe.base, found.reference] = found
+    if plan.everything or not kept:
+        return []
+    with Systems(_debian, bases, reporter) as systems:
+        return [
+            f"{base.reference} leads to another image now; `--upgrade` takes it"
+            for (base, _), locked in kept.items()
+            if systems.moved(base, locked)
+        ]
 
 
 def _vanished(plan: _Plan) -> list[str]:

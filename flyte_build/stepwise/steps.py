@@ -34,7 +34,7 @@ def files_layer(lock: Lock, platform: str, step: int, root: Path, out: Path) -> 
         raise InputError(
             f"{lock.environment}: expected the index of a copy step ({', '.join(copies) or 'none'}), found {step}"
         )
-    made = derive(lock, recipe, platform, snapshot(recipe, root))
+    made = derive(lock, recipe, platform, snapshot(recipe, root, lock.platforms[platform].base))
     # The copies' layers are the last ones, in the order of their steps.
     copies_from_here = sum(isinstance(s, CopyFiles) for s in recipe.steps[step:])
     layer = made.layers[-copies_from_here]

@@ -17,7 +17,7 @@ from ...reporting import Reporter
 from ..lockfile import LockedDeb
 from .index import fetch_index, index_paths
 from .omissions import ESSENTIAL_REASON
-from .package import Package, Relation
+from .package import Package, Relation, installed_packages
 from .signature import keyrings
 from .solve import Omitted, solve
 from .state import State, find_state
@@ -113,6 +113,30 @@ class Debian:
             omitted=omitted,
             notes=tuple(_notes(state, requests, asked)),
         )
+
+    def add(self, suite: str, architecture: str, status: Sequence[str], packages: Sequence[str]) -> DebianResolution:
+        """``packages`` with what they need, on top of a system whose dpkg database (``status``, texts of
+        ``/var/lib/dpkg``) says what is installed; none of that is changed.
+
+        Raises as :meth:`lock` does, and :class:`ResolutionError` where something installed would have to be replaced.
+        """
+        requests = [_request(text, architecture) for text in packages]
+        there = installed_packages(status, architecture)
+        state = self._state(suite)
+        universe = self._universe(suite, architecture, state)
+        asked = [_definite(universe, r, there) for r in requests]
+        try:
+            more = solve(universe, asked, given=there)
+        except ResolutionError as e:
+            raise ResolutionError(
+                e.message,
+                hint="what the base has installed is never replaced: take a newer base, or install them in the base",
+                detail=e.detail,
+            ) from None
+        debs = sorted((_locked(p, base=False) for p in more.chosen), key=lambda d: d.name)
+        present = {p.name for p in (*there, *more.chosen)}
+        omitted = tuple(o for o in more.omitted if o.name not in present)
+        return DebianResolution(suite, state.snapshot, tuple(debs), omitted, tuple(_notes(state, requests, asked)))
 
     def _state(self, suite: str) -> State:
         if not re.fullmatch(r"[a-z]+", suite):

@@ -7,14 +7,15 @@ The grammar and meaning are Debian policy's (chapter 7) for one architecture: ``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, total_ordering
 from typing import Any, TypeAlias
 
+from debian.deb822 import Deb822
 from debian.debian_support import NativeVersion
 
-__all__ = ["Clause", "Package", "Relation", "Version", "parse_clauses", "parse_package"]
+__all__ = ["Clause", "Package", "Relation", "Version", "installed_packages", "parse_clauses", "parse_package"]
 
 
 @total_ordering
@@ -177,3 +178,31 @@ def parse_package(fields: Mapping[str, str], native: str, archive: str) -> Packa
         provides=tuple(c[0] for c in parse_clauses(fields.get("Provides", ""))),
         against=tuple(against),
     )
+
+
+def installed_packages(status: Iterable[str], native: str) -> list[Package]:
+    """The installed packages of dpkg databases (dpkg(1), ``/var/lib/dpkg/status``); those of other architectures are
+    left out. They have no file: nothing can be fetched for them."""
+    found = {}
+    for text in status:
+        for fields in Deb822.iter_paragraphs(text, use_apt_pkg=False):
+            kept = str(fields.get("Status", "installed")).split()[-1] == "installed"
+            if not kept or "Version" not in fields or fields.get("Architecture", "all") not in (native, "all"):
+                continue
+            name = fields["Package"]
+            depends = [c for key in ("Pre-Depends", "Depends") for c in parse_clauses(fields.get(key, ""))]
+            against = [c[0] for key in ("Conflicts", "Breaks") for c in parse_clauses(fields.get(key, ""))]
+            found[name] = Package(
+                name=name,
+                version=fields["Version"],
+                architecture=fields.get("Architecture", "all"),
+                native=native,
+                source=fields.get("Source", name).split(" ", 1)[0],
+                path="",
+                size=0,
+                sha256="",
+                depends=tuple(depends),
+                provides=tuple(c[0] for c in parse_clauses(fields.get("Provides", ""))),
+                against=tuple(against),
+            )
+    return list(found.values())
