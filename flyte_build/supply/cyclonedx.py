@@ -100,11 +100,11 @@ def _base(base: Base | None) -> Iterable[Component]:
             name=f"layer {number} of {len(base.layers)} of the base image",
             version=layer.digest,
             type=ComponentType.FILE,
-            mime_type=layer.media_type,
             bom_ref=f"base-layer-{number}",
             hashes=_hashes(layer.digest),
             properties=[
-                Property(name="flyte-build:layer:diff_id", value=layer.diff_id),
+                Property(name="flyte-build:layer:diff-id", value=layer.diff_id),
+                Property(name="flyte-build:layer:media-type", value=layer.media_type),
                 Property(name="flyte-build:size", value=str(layer.size)),
             ],
         )

@@ -153,7 +153,7 @@ def _say_absent(facts: StoredFacts) -> None:
         from ..console import counted, stderr
 
         stderr().print(
-            f"licences are not known of {counted(len(facts.absent), 'package')}: this machine's store has them not",
+            f"licences are not known of {counted(len(facts.absent), 'package')}: they are not in this machine's store",
             style="dim",
             soft_wrap=True,
         )
