@@ -178,29 +178,21 @@ def push_plan(
     before anything is sent. Raises :class:`InputError` where ``settings`` name no registry, and what building and
     pushing raise.
     """
-    from .remote.blobs import SourceGone
-    from .remote.publish import publish
+    from .remote.pushing import push_built
     from .remote.target import Target
 
     reading, writing = shared.registry(patient=False), shared.registry(patient=True)
     target = Target.of(settings, writing, tuple(dict.fromkeys(tags)), shared, reading)
     for image in plan.images:
         target.repository(image.environment)
-    while True:
-        # What is composed of layers elsewhere has no name in the store until it is pushed.
-        with store.reading():
-            built = build_plan(workspace, plan, store, reporter, jobs, shared, local=local)
-            if check is not None:
-                check(built)
-            try:
-                return built, publish(built, store, target, reporter)
-            except SourceGone as e:
-                gone = [(i, x) for i in built for x in i.layers if (x.digest, x.source) == (e.digest, e.repository)]
-                mine = [(i, x) for i, x in gone if shared.believes(x.source)]
-                if not mine:
-                    raise
-                for derivation in {d for i, x in mine for d in (i.derivation, x.derivation)}:
-                    shared.distrust(derivation, e.repository, e.message)
+    return push_built(
+        lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
+        store,
+        target,
+        shared,
+        reporter,
+        check,
+    )
 
 
 def publish_images(

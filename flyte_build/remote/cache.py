@@ -90,6 +90,11 @@ class RemoteCache:
         known, listing = self._layers.get(derivation), self._listings.get(derivation)
         return (known, listing) if known is not None and listing is not None else None
 
+    def knows(self, derivation: str, repository: Reference) -> bool:
+        """Whether ``repository`` was found to know this image; asks nobody."""
+        known = self._images.get(derivation)
+        return known is not None and known.repository == str(repository)
+
     def believes(self, repository: str | None) -> bool:
         """Whether ``repository`` is one of ours: what it has wrong can be made here instead."""
         return any(str(place) == repository for place in self.repositories)
@@ -149,6 +154,8 @@ class RemoteCache:
             self.distrust(derivation, str(repository), str(e))
         except _Unreachable as e:
             with self._guard:
+                if repository in self._down:
+                    return None
                 self._down.add(repository)
             self._reporter.warn(f"the cache {repository} cannot be asked, so what it knows is built: {e}")
         return None
@@ -184,11 +191,23 @@ class RemoteCache:
 
     def _manifest(self, repository: Reference, tag: str) -> bytes | None:
         self.asked = True
+        registry, place = self._connect(False), repository.with_tag(tag)
         try:
-            found = self._connect(False).manifest(repository.with_tag(tag))
+            found = registry.manifest(place)
         except RegistryError as e:
-            raise _Unreachable(e.message) from None
+            raise (Unbelievable if self._answers(e, place) else _Unreachable)(e.message) from None
         return None if found is None else found.data
+
+    def _answers(self, error: RegistryError, place: Reference) -> bool:
+        """Whether ``error`` is about what lies at ``place``, and the registry is well: then it has something there."""
+        from ..registry.failures import StatusError
+
+        if isinstance(error, StatusError):
+            return False
+        try:
+            return self._connect(False).head(place) is not None
+        except RegistryError:
+            return False
 
     def _blob(self, repository: Reference, digest: str, limit: int) -> bytes:
         try:

@@ -33,6 +33,8 @@ def deposit(images: Sequence[BuiltImage], store: Store, cache: RemoteCache, move
     try:
         new = work.unknown(list({i.derivation: i for i in images}.values()))
         layers = {layer.derivation: layer for image in new for layer in image.layers}
+        if new:
+            work.small(EMPTY)
         added = sum(each(work.layer, list(layers.values()), mover.stop))
         each(work.image, new, mover.stop)
     except RegistryError as e:
@@ -53,6 +55,8 @@ class _Deposit:
         """Those of ``images`` that the cache does not know, or not as they are."""
 
         def known(image: BuiltImage) -> bool:
+            if self._cache.knows(image.derivation, self._place):
+                return True
             wrong = any(self._cache.distrusted(layer.derivation, str(self._place)) for layer in image.layers)
             found = None if wrong else self._registry.head(self._place.with_tag(image_tag(image.derivation)))
             return found is not None and found.digest == image.manifest_digest
@@ -72,8 +76,7 @@ class _Deposit:
             return False
         made, listing = told
         manifest = layer_manifest(layer.derivation, made, listing)
-        for data in (listing, EMPTY):
-            self._small(data)
+        self.small(listing)
         self._registry.put_manifest(tag, manifest, MANIFEST_TYPE)
         return True
 
@@ -92,10 +95,11 @@ class _Deposit:
         """The image's own manifest under its derivation. Its layers are here by now."""
         manifest = self._store.blob_path(image.manifest_digest).read_bytes()
         config = (self._store.manifest(image.manifest_digest) or {})["config"]["digest"]
-        self._small(self._store.blob_path(config).read_bytes())
+        self.small(self._store.blob_path(config).read_bytes())
         self._registry.put_manifest(self._place.with_tag(image_tag(image.derivation)), manifest, MANIFEST_TYPE)
 
-    def _small(self, data: bytes) -> None:
+    def small(self, data: bytes) -> None:
+        """Bring a blob to the cache that is made here."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
 
         def opened(offset: int) -> io.BytesIO:

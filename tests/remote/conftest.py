@@ -1,0 +1,33 @@
+"""A registry, a folder of artifacts, and two images that share layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flyte_build.derivation import ImageDerivation
+from tests.support.images import image_of, wheel_layer
+from tests.support.registry import RegistryServer
+
+SIZE = 20_000
+
+
+@pytest.fixture
+def server() -> Iterator[RegistryServer]:
+    with RegistryServer() as made:
+        yield made
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    (tmp_path / "wheels").mkdir()
+    return tmp_path / "wheels"
+
+
+@pytest.fixture
+def pair(wheels: Path) -> list[ImageDerivation]:
+    """Two environments; the second has one layer more."""
+    alpha, beta, gamma = (wheel_layer(wheels, name, SIZE) for name in ("alpha", "beta", "gamma"))
+    return [image_of("low", [alpha, beta]), image_of("top", [alpha, beta, gamma])]
