@@ -8,15 +8,16 @@ Never writes a pin, never pushes, never prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .building import build
 from .comparing import Compared, Comparison, Remote
-from .derivation import Artifact
+from .derivation import Artifact, ImageDerivation
 from .errors import InputError, PinError
 from .locators import Locator, Locators, Place, project_locator
+from .locking.lock import Lock
 from .reporting import Reporter
 from .store import Store
 
@@ -98,7 +99,10 @@ def verify_images(
         locator = Locators(_Artifacts(store), locator)
     with store.session() as session:
         scratch = Store(session.temporary("verify"))
-        built = build(images, scratch, locator=locator, reporter=reporter, jobs=jobs)
+        # Layers of registry bases are no work of ours: they are named by the lock, and not pulled.
+        built = build(
+            images, scratch, locator=locator, reporter=reporter, jobs=jobs, bases=_bases(images, locks), local=False
+        )
         with reporter.work("compare", len(built)) as progress:
             found = []
             for image, made in zip(images, built, strict=True):
@@ -115,6 +119,16 @@ def verify_images(
                     )
                 )
                 progress.advance()
+    return found
+
+
+def _bases(images: Sequence[ImageDerivation], locks: Mapping[str, Lock]) -> dict[str, str]:
+    """Where the layers of registry bases lie, by derivation."""
+    found: dict[str, str] = {}
+    for image in images:
+        base = locks[image.environment].platforms[image.platform].base
+        if base is not None:
+            found |= {layer.hash: base.repository for layer in image.layers if layer.kind == "base"}
     return found
 
 

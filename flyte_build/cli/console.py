@@ -26,7 +26,7 @@ def _environment() -> tuple[str | None, ...]:
 
 @cache
 def _console(to_stderr: bool, _: tuple[str | None, ...]) -> Console:
-    return Console(stderr=to_stderr, highlight=False)
+    return Console(stderr=to_stderr, highlight=False, emoji=False)
 
 
 def room(console: Console) -> int | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..options import (
+    configured,
     env_option,
     file_argument,
     json_option,
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from ...comparing import Compared, Remote
+    from ...reporting import Reporter
     from ...verifying import Verified
+    from ...workspace import Workspace
 
 __all__ = ["verify"]
 
@@ -78,15 +82,16 @@ def verify(
 
     workspace = opened(file, root, lockfiles)
     environments = workspace.select(task, env)
+    reporter = make_reporter(quiet or as_json)
     with ExitStack() as stack:
         found = verify_images(
             workspace,
             environments,
             Store(),
-            make_reporter(quiet or as_json),
+            reporter,
             platform=platform,
             fetch=fetch,
-            remote=_remote(registry, workspace.project.root, stack),
+            remote=_remote(registry, workspace, reporter, stack),
             jobs=jobs,
         )
     if as_json:
@@ -98,25 +103,21 @@ def verify(
         raise error
 
 
-def _remote(asked: str | None, root: Path, stack: ExitStack) -> Remote | None:
-    from dataclasses import replace
-
-    from ...settings import read_settings
-
-    settings = read_settings(root)
+def _remote(asked: str | None, workspace: Workspace, reporter: Reporter, stack: ExitStack) -> Remote | None:
+    """Where a registry has the images: in the one named or configured, or the one image that is named."""
+    # What has a tag or a digest is an image; the port of a registry that is no more than a host is no tag.
+    exact = asked is not None and ("@" in asked or ("/" in asked and ":" in asked.rpartition("/")[2]))
+    settings = configured(workspace, registry=None if exact else asked)
     if asked is None and settings.registry is None:
         return None
     from ...comparing import Remote
-    from ...registry.client import Registry
     from ...registry.reference import Reference
+    from ...remote.connecting import connected
     from ...remote.target import Target
 
-    client = stack.enter_context(Registry(insecure=settings.insecure_registries))
-    if asked is not None:
-        # A registry may be no more than a host; what has a tag or a digest is an image.
-        if "@" in asked or ("/" in asked and ":" in asked.rpartition("/")[2]):
-            return Remote(client, exactly=Reference.parse(asked))
-        settings = replace(settings, registry=asked)
+    client = stack.enter_context(connected(replace(settings, cache=()), reporter)).registry(patient=True)
+    if exact:
+        return Remote(client, exactly=Reference.parse(str(asked)))
     return Remote(client, Target.of(settings, client))
 
 

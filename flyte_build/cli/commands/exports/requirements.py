@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,6 @@ def _write(text: str, output: Path | None) -> None:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, output)
     except OSError as e:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise InputError(f"--output: {output}: cannot be written: {e.strerror or e}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
