@@ -51,6 +51,9 @@ def problem(status: int, code: str, message: str = "", headers: Mapping[str, str
 class Wire(BaseHTTPRequestHandler):
     """``registry`` is set by a subclass; what a ``METHOD`` on a kind does is its method ``_METHOD_kind``."""
 
+    # Headers and body are written apart: without this every answer waits for an acknowledgement that is late.
+    disable_nagle_algorithm = True
+
     protocol_version = "HTTP/1.1"
     timeout = 20
     registry: RegistryServer
