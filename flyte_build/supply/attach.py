@@ -63,7 +63,6 @@ class _Subject:
     lock: Lock
     image: Inventory
     made: Made | None
-    known: int
 
     @property
     def digest(self) -> str:
@@ -111,7 +110,7 @@ def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: S
     derivation = recorded_derivation(lock, platform, digest, store)
     made = made_of(store, derivation) if derivation is not None else None
     repository = replace(pushed, tag=None, digest=None)
-    return _Subject(repository, lock, image, made, knowledge(image, made))
+    return _Subject(repository, lock, image, made)
 
 
 def _attach(subject: _Subject, formats: Sequence[str], registry: Registry) -> list[Attached]:
@@ -120,14 +119,15 @@ def _attach(subject: _Subject, formats: Sequence[str], registry: Registry) -> li
     out = []
     for format in (FORMATS[name] for name in formats):
         notes = _annotations(subject, format)
-        found = next((str(d["digest"]) for d in there if _says_as_much(d, format, notes)), None)
-        if found is None:
+        fitting = [d for d in there if _says_as_much(d, format, notes)]
+        if fitting:
+            best = max(fitting, key=lambda d: (int(d["annotations"][_KNOWN]), str(d["digest"])))
+            found, new = str(best["digest"]), False
+        else:
             if described is None:
                 described = _described(subject, registry)
             found = _put(subject, format, notes, described, registry)
             new = not any(d.get("digest") == found for d in there)
-        else:
-            new = False
         reference = str(subject.repository.with_digest(found))
         out.append(
             Attached(subject.image.environment, subject.image.platform, format.name, subject.digest, reference, new)
@@ -139,7 +139,7 @@ def _annotations(subject: _Subject, format: Format) -> dict[str, str]:
     return {
         _LOCK: lock_digest(subject.lock),
         _MAKER: f"flyte-build {__version__}, assembler {ASSEMBLER}",
-        _KNOWN: str(subject.known),
+        _KNOWN: str(knowledge(format.name, subject.image, subject.made)),
         **format.annotations,
     }
 

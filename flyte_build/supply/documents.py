@@ -50,10 +50,11 @@ def document(format: str, lock: Lock, image: Inventory, made: Made | None = None
     return provenance(lock, image, made)
 
 
-def knowledge(image: Inventory, made: Made | None) -> int:
-    """How much is said beyond the lock: a document that says more than one that is there is worth having, too."""
-    facts = sum((p.license.known and p.sha256 is not None) + (p.source_version is not None) for p in image.packages)
-    return facts + (1 + len(made.files) if made is not None else 0)
+def knowledge(format: str, image: Inventory, made: Made | None) -> int:
+    """How many things the document says beyond the lock: one that says more than what is there is worth having, too."""
+    if format == "provenance":
+        return 1 + len(made.files) if made is not None else 0
+    return sum(p.license.known + (p.source_version is not None) for p in image.packages)
 
 
 def recorded_derivation(lock: Lock, platform: str, digest: str, store: Store) -> str | None:

@@ -1,0 +1,334 @@
+"""Signatures: what a key signed is verified by its public half, and by nothing else. Keys are made anew each run."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from flyte_build.errors import InputError, RefusedError
+from flyte_build.registry import IMAGE_MANIFEST, Reference, Registry
+from flyte_build.supply.keys import public_key, signer
+from flyte_build.supply.payloads import BUNDLE, SIGNATURE, SIMPLE, of_bundle, of_simple, simple
+from flyte_build.supply.signing import require_signatures, sign, verify_signature
+from tests.support.registry import RegistryServer
+from tests.support.supply import DIGEST, put_image
+
+
+def written(
+    folder: Path, name: str, key: Any, *, password: bytes | None = None, form: PrivateFormat = PrivateFormat.PKCS8
+) -> tuple[str, str]:
+    """The files of a private key and its public half."""
+    private, public = folder / f"{name}.key", folder / f"{name}.pub"
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    private.write_bytes(key.private_bytes(Encoding.PEM, form, encryption))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return str(private), str(public)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[str, str]:
+    return written(tmp_path, "team", ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> tuple[str, str]:
+    return written(tmp_path, "other", ec.generate_private_key(ec.SECP256R1()))
+
+
+@pytest.fixture
+def server() -> Iterator[RegistryServer]:
+    with RegistryServer() as one:
+        yield one
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with Registry(environ={}, wait=lambda _: None) as one:
+        yield one
+
+
+@pytest.fixture
+def image(server: RegistryServer) -> str:
+    return f"{server.host}/team/env@{put_image(server, 'team/env')}"
+
+
+def signatures(server: RegistryServer, image: str) -> dict[str, Any]:
+    """The manifest under the signatures' tag."""
+    repository = server.repository("team/env")
+    digest = repository.tags[f"sha256-{image.rpartition(':')[2]}.sig"]
+    found: dict[str, Any] = json.loads(repository.manifests[digest][1])
+    return found
+
+
+# -- keys ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+def test_keys_that_sign(kind: str, form: PrivateFormat, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
+    private, public = written(tmp_path, "a", key, form=form)
+    signature = signer(private).sign(b"data")
+    for one in (public_key(public), public_key(private), signer(private).public):
+        assert one.verifies(signature, b"data")
+        assert not one.verifies(signature, b"date")
+        assert not one.verifies(signature[:-1], b"data")
+        assert not one.verifies(b"", b"data")
+
+
+def test_a_key_with_a_password(tmp_path: Path) -> None:
+    private, public = written(tmp_path, "a", ec.generate_private_key(ec.SECP256R1()), password=b"open")
+    with pytest.raises(InputError, match="has a password") as found:
+        signer(private, {})
+    assert found.value.hint == "set COSIGN_PASSWORD"
+    with pytest.raises(InputError, match="is not its password"):
+        signer(private, {"COSIGN_PASSWORD": "shut"})
+    signature = signer(private, {"COSIGN_PASSWORD": "open"}).sign(b"x")
+    assert public_key(public).verifies(signature, b"x")
+
+
+def test_keys_that_are_refused(tmp_path: Path, pair: tuple[str, str]) -> None:
+    odd = written(tmp_path, "odd", ec.generate_private_key(ec.SECP384R1()))
+    ed = written(tmp_path, "ed", ed25519.Ed25519PrivateKey.generate())
+    for private, public in (odd, ed):
+        with pytest.raises(InputError, match="expected an ECDSA key on P-256 or an RSA key"):
+            signer(private)
+        with pytest.raises(InputError, match="expected an ECDSA key on P-256 or an RSA key"):
+            public_key(public)
+    with pytest.raises(InputError, match="expected a private key to sign with"):
+        signer(pair[1])
+    (tmp_path / "text").write_text("no key")
+    with pytest.raises(InputError, match="expected a public key in PEM"):
+        public_key(str(tmp_path / "text"))
+    with pytest.raises(InputError, match="the key cannot be read: No such file"):
+        signer(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("name", ["awskms://alias/a", "env://KEY", "cosign.key"])
+def test_a_key_of_cosigns_takes_cosign(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cosign.key").write_text("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n")
+    with pytest.raises(InputError, match="there is no `cosign` in PATH"):
+        signer(name, {"PATH": str(tmp_path)})
+    with pytest.raises(InputError, match="there is no `cosign` in PATH"):
+        public_key(name, {"PATH": str(tmp_path)})
+
+
+@pytest.mark.parametrize("bundle", ["messageSignature", "base64Signature"])
+@pytest.mark.parametrize("config", [True, False])
+def test_what_cosign_is_asked(bundle: str, config: bool, pair: tuple[str, str], tmp_path: Path) -> None:
+    """A stand-in for cosign that keeps to its command line, of version 2 and of version 3."""
+    signature = base64.b64encode(signer(pair[0]).sign(b"data")).decode()
+    body = {"messageSignature": {"signature": signature}} if bundle == "messageSignature" else {bundle: signature}
+    (tmp_path / "bundle.json").write_text(json.dumps(body))
+    flag = "--use-signing-config" if config else ""
+    program = tmp_path / "cosign"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in "sign-blob --help") echo "{flag}"; exit;; "public-key "*) cat "{pair[1]}"; exit;; esac\n'
+        f'echo "$*" >> "{tmp_path}/asked"\n'
+        'while [ $# -gt 0 ]; do [ "$1" = --bundle ] && out=$2; shift; done\n'
+        f'cp "{tmp_path}/bundle.json" "$out"\n'
+    )
+    program.chmod(0o755)
+    by = signer("awskms://alias/a", {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert by.public.verifies(by.sign(b"data"), b"data")
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith("sign-blob --key awskms://alias/a --yes --tlog-upload=false")
+    assert ("--use-signing-config=false" in asked) == config
+    with pytest.raises(InputError, match="no signature that its own public key verifies"):
+        by.sign(b"something else")
+
+
+def test_what_cosign_says_against_a_key_is_shown(tmp_path: Path) -> None:
+    program = tmp_path / "cosign"
+    program.write_text("#!/bin/sh\necho 'wrong password' >&2; exit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(InputError, match="cosign refuses this key") as found:
+        public_key("env://KEY", {"PATH": str(tmp_path)})
+    assert found.value.detail == "wrong password"
+
+
+# -- signatures in a registry --------------------------------------------------------------------------------------
+
+
+def test_what_is_signed_is_verified(
+    server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str], other: tuple[str, str]
+) -> None:
+    assert not verify_signature(image, pair[1], registry)
+    assert sign(image, pair[0], registry)
+    found = verify_signature(image, pair[1], registry)
+    assert (bool(found), found.valid, found.others) == (True, 1, 0)
+    stranger = verify_signature(image, other[1], registry)
+    assert (bool(stranger), stranger.valid, stranger.others) == (False, 0, 1)
+    assert server.dangling() == []
+
+
+def test_the_form_is_cosigns(server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str]) -> None:
+    sign(image, pair[0], registry)
+    manifest = signatures(server, image)
+    (layer,) = manifest["layers"]
+    assert layer["mediaType"] == SIMPLE
+    payload = server.blobs[layer["digest"]]
+    name, _, digest = image.partition("@")
+    assert json.loads(payload) == {
+        "critical": {
+            "identity": {"docker-reference": name},
+            "image": {"docker-manifest-digest": digest},
+            "type": "cosign container image signature",
+        },
+        "optional": None,
+    }
+    assert public_key(pair[1]).verifies(base64.b64decode(layer["annotations"][SIGNATURE]), payload)
+    config = json.loads(server.blobs[manifest["config"]["digest"]])
+    assert config["rootfs"]["diff_ids"] == [layer["digest"]]
+
+
+def test_a_key_signs_once_and_keys_lie_side_by_side(
+    server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str], other: tuple[str, str]
+) -> None:
+    assert sign(image, pair[0], registry)
+    assert not sign(image, pair[0], registry)
+    assert sign(image, other[0], registry)
+    assert len(signatures(server, image)["layers"]) == 2
+    for _, public in (pair, other):
+        assert verify_signature(image, public, registry).valid == 1
+    assert server.dangling() == []
+
+
+def test_a_signature_of_another_image_is_none_of_this(
+    server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str]
+) -> None:
+    """Whoever can write tags can copy the signature of an old image to a new one."""
+    sign(image, pair[0], registry)
+    fresh = put_image(server, "team/env", mark="fresh")
+    repository = server.repository("team/env")
+    repository.tags[fresh.replace(":", "-") + ".sig"] = repository.tags[f"sha256-{image.rpartition(':')[2]}.sig"]
+    assert not verify_signature(f"{server.host}/team/env@{fresh}", pair[1], registry)
+
+
+def test_a_changed_payload_or_type_does_not_count(
+    server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str]
+) -> None:
+    by, name, digest = signer(pair[0]), *image.split("@")
+    place = Reference.parse(name).with_tag(digest.replace(":", "-") + ".sig")
+
+    def put(payload: bytes, signature: bytes) -> None:
+        layer = {
+            "mediaType": SIMPLE,
+            "digest": server.put_blob("team/env", payload),
+            "size": len(payload),
+            "annotations": {SIGNATURE: base64.b64encode(signature).decode()},
+        }
+        config = {"mediaType": "application/json", "digest": server.put_blob("team/env", b"{}"), "size": 2}
+        document = {"schemaVersion": 2, "mediaType": IMAGE_MANIFEST, "config": config, "layers": [layer]}
+        registry.put_manifest(place, json.dumps(document).encode(), IMAGE_MANIFEST)
+
+    good = simple(name, digest)
+    put(good, by.sign(good))
+    assert verify_signature(image, pair[1], registry)
+    put(good + b" ", by.sign(good))
+    assert not verify_signature(image, pair[1], registry)
+    typed = good.replace(b"cosign container image signature", b"something else that was signed")
+    put(typed, by.sign(typed))
+    assert not verify_signature(image, pair[1], registry)
+    put(b"no json", by.sign(b"no json"))
+    assert not verify_signature(image, pair[1], registry)
+
+
+def bundle(key: str, digest: str, *, predicate: str = "https://sigstore.dev/cosign/sign/v1") -> bytes:
+    """What cosign 3 attaches: a statement in an envelope (DSSE's own encoding is what is signed)."""
+    statement = {"_type": "https://in-toto.io/Statement/v1", "predicateType": predicate, "predicate": {}}
+    statement["subject"] = [{"digest": {"sha256": digest.removeprefix("sha256:")}}]
+    body = json.dumps(statement).encode()
+    kind = "application/vnd.in-toto+json"
+    signed = b" ".join([b"DSSEv1", str(len(kind)).encode(), kind.encode(), str(len(body)).encode(), body])
+    envelope = {
+        "payload": base64.b64encode(body).decode(),
+        "payloadType": kind,
+        "signatures": [{"sig": base64.b64encode(signer(key).sign(signed)).decode()}],
+    }
+    return json.dumps({"mediaType": BUNDLE, "dsseEnvelope": envelope}).encode()
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["api", "tag"])
+def test_a_bundle_among_the_referrers_counts(
+    listed: bool, server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str], other: tuple[str, str]
+) -> None:
+    server.referrers = listed
+    name, _, digest = image.partition("@")
+
+    def attach(data: bytes) -> None:
+        layer = {"mediaType": BUNDLE, "digest": server.put_blob("team/env", data), "size": len(data)}
+        config = {
+            "mediaType": "application/vnd.oci.empty.v1+json",
+            "digest": server.put_blob("team/env", b"{}"),
+            "size": 2,
+        }
+        document = {
+            "schemaVersion": 2,
+            "mediaType": IMAGE_MANIFEST,
+            "artifactType": BUNDLE,
+            "config": config,
+            "layers": [layer],
+            "subject": {"mediaType": IMAGE_MANIFEST, "digest": digest, "size": 2},
+        }
+        registry.put_referrer(Reference.parse(name), json.dumps(document).encode(), IMAGE_MANIFEST)
+
+    attach(b"{}")
+    attach(bundle(other[0], digest))
+    attach(bundle(pair[0], DIGEST))
+    attach(bundle(pair[0], digest, predicate="https://slsa.dev/provenance/v1"))
+    assert not verify_signature(image, pair[1], registry)
+    attach(bundle(pair[0], digest))
+    assert verify_signature(image, pair[1], registry).valid == 1
+
+
+def test_images_that_must_be_signed(
+    server: RegistryServer, registry: Registry, image: str, pair: tuple[str, str], other: tuple[str, str]
+) -> None:
+    fresh = f"{server.host}/team/env@{put_image(server, 'team/env', mark='fresh')}"
+    sign(image, pair[0], registry)
+    sign(fresh, other[0], registry)
+    bare = f"{server.host}/team/env@{put_image(server, 'team/env', mark='bare')}"
+    require_signatures({"a": image, "b": image}, pair[1], registry)
+    with pytest.raises(RefusedError) as found:
+        require_signatures({"a": image, "b": fresh, "c": bare, "d": bare}, pair[1], registry)
+    assert found.value.message.splitlines() == [
+        f"2 images are not signed by {pair[1]}:",
+        f"  b: {fresh}: 1 signature, none by this key",
+        f"  c, d: {bare}: not signed",
+    ]
+    assert "flyte-build push --sign KEY" in (found.value.hint or "")
+
+
+def test_a_tag_is_neither_signed_nor_verified(registry: Registry, pair: tuple[str, str]) -> None:
+    for call in (
+        lambda: sign("127.0.0.1:1/a:tag", pair[0], registry),
+        lambda: verify_signature("127.0.0.1:1/a:tag", pair[1], registry),
+    ):
+        with pytest.raises(InputError, match="expected an image by digest"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"critical": []}', b'{"dsseEnvelope": {"payload": "%"}}', b"\xff"]
+)
+def test_what_is_no_signature_is_passed_over(data: bytes) -> None:
+    assert of_simple(data, {SIGNATURE: "AAAA"}) is None
+    assert of_simple(simple("a", DIGEST), None) is None
+    assert of_simple(simple("a", DIGEST), {SIGNATURE: "no base64!"}) is None
+    assert of_bundle(data) == []
