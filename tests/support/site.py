@@ -1,4 +1,4 @@
-"""A place to work at with the real SDK: package index, Debian archive, image registry and Flyte backend on the loopback.
+"""A place to work at with the real SDK: an index, a Debian archive, an image registry and a backend, on the loopback.
 
 Commands run in processes of their own, as people run them: ``flyte …``, ``python main.py``. Everything they send is
 kept by the servers, so a test can look at what a real backend would have got.
