@@ -87,31 +87,34 @@ def take_in(session: Session, claims: Sequence[Claim], reporter: Reporter) -> No
         for layer, known in zip(one.derivation.layers, one.known.layers, strict=True):
             if store.layer(layer.hash) is None:
                 layers[layer.hash] = layer, known
+    read = []
     with reporter.work("check layers", sum(known.size for _, known in layers.values()), unit="bytes") as progress:
         for layer, known in layers.values():
-            _take_layer(session, layer, known)
+            read.append((layer, *_read_layer(store, layer, known)))
             progress.advance(known.size)
+    for layer, made, listing in read:
+        temporary = session.temporary("layer")
+        with storing(temporary):
+            share(store.blob_path(made.digest), temporary)
+        session.put_layer(layer.hash, made, listing, temporary)
     for one in claims:
-        made = ImageRealisation(one.known.digest, len(one.known.manifest))
-        session.put_image(one.derivation, made)
-        session.tag(one.derivation, made)
+        image = ImageRealisation(one.known.digest, len(one.known.manifest))
+        session.put_image(one.derivation, image)
+        session.tag(one.derivation, image)
         store.touch(one.derivation.hash)
 
 
-def _take_layer(session: Session, layer: LayerDerivation, known: KnownLayer) -> None:
-    blob = session.store.blob_path(known.digest)
+def _read_layer(store: Store, layer: LayerDerivation, known: KnownLayer) -> tuple[LayerRealisation, dict[str, str]]:
+    """What the layer's own bytes say of it."""
+    blob = store.blob_path(known.digest)
     with storing(blob):
         try:
             diff_id, diff_size, listing = read_listing(blob)
         except Unbelievable as e:
             raise ArtifactError(f"{known.digest} (`{layer.title}`): {e}") from None
-        if diff_id != known.diff_id:
-            raise ArtifactError(
-                f"{known.digest} (`{layer.title}`): expected the diff_id {known.diff_id}, found {diff_id}"
-            )
-        temporary = session.temporary("layer")
-        share(blob, temporary)
-    session.put_layer(layer.hash, LayerRealisation(known.digest, known.size, diff_id, diff_size), listing, temporary)
+    if diff_id != known.diff_id:
+        raise ArtifactError(f"{known.digest} (`{layer.title}`): expected the diff_id {known.diff_id}, found {diff_id}")
+    return LayerRealisation(known.digest, known.size, diff_id, diff_size), listing
 
 
 # -- making it again ---------------------------------------------------------------------------------

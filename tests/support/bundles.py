@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from flyte_build.building import BuiltImage, build
 from flyte_build.delivery import tarball
@@ -14,6 +15,7 @@ from flyte_build.delivery.reader import Reader
 from flyte_build.derivation import ImageDerivation
 from flyte_build.fetch import fetch
 from flyte_build.locking.lock import Lock, Pin
+from flyte_build.recipe import Platform
 from flyte_build.reporting import Silent
 from flyte_build.store import Store
 
@@ -35,7 +37,9 @@ class Site:
     def locks(self, *, pinned: bool = True) -> dict[str, Lock]:
         found = {}
         for image, built in zip(self.images, self.built, strict=True):
-            lock = found.get(image.environment) or lock_of(recipe_of("alpha"), environment=image.environment)
+            platforms = tuple(sorted({i.platform for i in self.images if i.environment == image.environment}))
+            recipe = replace(recipe_of("alpha"), platforms=cast("tuple[Platform, ...]", platforms))
+            lock = found.get(image.environment) or lock_of(recipe, environment=image.environment)
             pin = {image.platform: Pin(image.hash, built.manifest_digest)} if pinned else {}
             found[image.environment] = replace(lock, pins={**lock.pins, **pin})
         return found

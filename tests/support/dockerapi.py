@@ -70,7 +70,7 @@ class FakeDocker:
             daemon_threads = True
 
         self._server = Server(str(self.path), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
 

@@ -1,0 +1,426 @@
+"""Bundles that nobody should take: cut off, damaged, hostile, of another time. The store and the locks stay valid."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flyte_build.assemble.image import image_config, image_manifest
+from flyte_build.assemble.layer import LayerResult
+from flyte_build.assemble.version import ASSEMBLER
+from flyte_build.canonical import canonical
+from flyte_build.delivery import tarball
+from flyte_build.delivery.format import INDEX, KIND, LIMIT, SCHEMA, BundledImage, Index, parse_index
+from flyte_build.delivery.unbundle import unbundle
+from flyte_build.derivation import ImageDerivation
+from flyte_build.errors import ArtifactError, FlyteBuildError, InputError, LockError, PinError
+from flyte_build.reporting import Recorder, Silent
+from flyte_build.store import Store
+from tests.support.bundles import Site, pack, unpack
+from tests.support.images import files_layer, image_of
+
+
+@pytest.fixture
+def good(site: Site, tmp_path: Path) -> Path:
+    return site.bundle(tmp_path / "good.fbundle").path
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Store:
+    return Store(tmp_path / "there")
+
+
+def refused(store: Store, path: Path, lockfiles: Path, **options: bool) -> FlyteBuildError:
+    """Why the bundle is not taken; the store then knows nothing of its images, and there are no locks."""
+    with pytest.raises(FlyteBuildError) as e:
+        unbundle(store, path, lockfiles, Silent(), **options)
+    assert not isinstance(e.value, LockError) or "found others" in e.value.message
+    assert not lockfiles.exists() or list(lockfiles.iterdir()) == []
+    assert not store.realisations.is_dir() or list(store.realisations.iterdir()) == []
+    assert store.tags() == {}
+    assert store.verify().ok
+    assert list(store.tmp.glob("session-*")) == []
+    return e.value
+
+
+# -- damage ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A bundle of next to nothing, for tests of every byte."""
+    folder = tmp_path_factory.mktemp("small")
+    image = image_of("env", [files_layer(folder / "files", {"home/flyte/x": b"x"})])
+    return Site(Store(folder / "store"), folder / "files", [image]).bundle(folder / "x").path.read_bytes()
+
+
+def taken_bytes(data: bytes) -> FlyteBuildError:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.fbundle")
+        path.write_bytes(data)
+        return refused(Store(Path(folder, "store")), path, Path(folder, "lockfiles"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_bundle_that_was_cut_off_is_refused(small: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(small) - 1))
+    error = taken_bytes(small[:at])
+    assert isinstance(error, ArtifactError if at >= 512 else InputError)
+    assert at < 512 or f"it ends after {at} bytes, in " in error.message
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(1, 255))
+def test_no_byte_can_be_another(small: bytes, data: st.DataObject, change: int) -> None:
+    at = data.draw(st.integers(0, len(small) - 1))
+    taken_bytes(small[:at] + bytes([small[at] ^ change]) + small[at + 1 :])
+
+
+@pytest.mark.parametrize("more", [b"\0", b"x", bytes(512)])
+def test_nothing_may_follow_the_end(small: bytes, more: bytes) -> None:
+    assert "expected its end after" in taken_bytes(small + more).message
+
+
+def test_what_is_no_bundle_is_said_to_be_none(there: Store, site: Site, tmp_path: Path) -> None:
+    from flyte_build.delivery.archive import write_archive
+
+    archive = write_archive(site.store, site.built, tmp_path / "images.tar", Silent(), docker=True)
+    (tmp_path / "text").write_text("hello\n" * 1000)
+    (tmp_path / "empty").touch()
+    for path in (archive, tmp_path / "text", tmp_path / "empty"):
+        error = refused(there, path, tmp_path / "lockfiles")
+        assert isinstance(error, InputError)
+        assert f"{path.name}: expected a bundle, which begins with index.json" in error.message
+    error = refused(there, tmp_path / "nothing", tmp_path / "lockfiles")
+    assert "nothing: cannot be read: No such file or directory" in error.message
+    error = refused(there, tmp_path, tmp_path / "lockfiles")
+    assert isinstance(error, InputError)
+
+
+# -- an index that lies ------------------------------------------------------------------------------
+
+
+def change_index(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Write the bundle anew with an index that says something else."""
+    index, held = unpack(path)
+    raw = json.loads(index.to_bytes())
+    change(raw)
+    pack(path, index.images, held, json.dumps(raw).encode())
+
+
+def _entry(raw: dict[str, Any], number: int, **fields: Any) -> None:
+    raw["entries"][number].update(fields)
+
+
+HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "traversal": (lambda r: _entry(r, 0, path="locks/../../etc/passwd.json"), "the path of a lock"),
+    "absolute": (lambda r: _entry(r, 0, path="/etc/passwd"), "the path of a lock"),
+    "hidden": (lambda r: _entry(r, 0, path="locks/.json"), "the path of a lock"),
+    "dots": (lambda r: _entry(r, -1, path="blobs/.."), "the path of a lock"),
+    "other folder": (lambda r: _entry(r, -1, path="realisations/" + "0" * 64), "the path of a lock"),
+    "control character": (lambda r: _entry(r, 0, path="locks/a\nb.json"), "the path of a lock"),
+    "no path": (lambda r: r["entries"][0].pop("path"), "the path of a lock"),
+    "another hash": (lambda r: _entry(r, -1, sha256="0" * 64), "expected SHA-256"),
+    "no hash": (lambda r: _entry(r, 0, sha256="0" * 63), "a SHA-256 in hex"),
+    "negative size": (lambda r: _entry(r, -1, size=-1), "a size in bytes"),
+    "size of another kind": (lambda r: _entry(r, -1, size=True), "a size in bytes"),
+    "large lock": (lambda r: _entry(r, 0, size=LIMIT + 1), "a size in bytes"),
+    "twice": (lambda r: r["entries"].insert(0, r["entries"][0]), "every entry once"),
+    "order": (lambda r: r["entries"].reverse(), "entries in their order"),
+    "no entries": (lambda r: r.update(entries=[]), "entries to be a list"),
+    "no images": (lambda r: r.update(images={}), "images to be a list"),
+    "image twice": (lambda r: r["images"].append(r["images"][0]), "one image for an environment"),
+    "no lock": (lambda r: r["entries"].pop(0), "the entry locks/one.json"),
+    "no derivation": (lambda r: r["entries"].pop(2), "the entry derivations/"),
+    "no manifest": (lambda r: r["images"][0].update(manifest="sha256:" + "0" * 64), "the entry blobs/0"),
+    "environment": (lambda r: r["images"][0].update(environment="../x"), "an environment's name"),
+    "platform": (lambda r: r["images"][0].update(platform="linux"), "a platform"),
+    "derivation": (lambda r: r["images"][0].update(derivation="../../x"), "a digest"),
+    "a row that is none": (lambda r: r["images"].append(3), "an environment's name"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_an_index_that_cannot_be(good: Path, there: Store, tmp_path: Path, case: str) -> None:
+    change, expected = HOSTILE[case]
+    change_index(good, change)
+    error = refused(there, good, tmp_path / "lockfiles")
+    assert isinstance(error, ArtifactError)
+    assert f"{INDEX}: expected {expected}" in error.message or f"{INDEX}: {expected}" in error.message
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["good.fbundle"]
+
+
+def test_a_bundle_of_the_future_is_for_its_own_time(good: Path, there: Store, tmp_path: Path) -> None:
+    change_index(good, lambda raw: raw.update(schema=SCHEMA + 1, images="a new form"))
+    error = refused(there, good, tmp_path / "lockfiles")
+    assert isinstance(error, InputError)
+    assert f"expected a bundle of schema {SCHEMA}, found {SCHEMA + 1}" in error.message
+    change_index_to = json.dumps({"kind": "thesis", "schema": 1}).encode()
+    good.write_bytes(b"".join(tarball.stream([tarball.member(INDEX, change_index_to)])))
+    assert "without a bundle's index.json" in refused(there, good, tmp_path / "lockfiles").message
+    good.write_bytes(b"".join(tarball.stream([tarball.member(INDEX, b"[" * 100_000)])))
+    assert isinstance(refused(there, good, tmp_path / "lockfiles"), InputError)
+
+
+def test_an_index_of_any_size_is_not_read(there: Store, tmp_path: Path) -> None:
+    path = tmp_path / "x.fbundle"
+    path.write_bytes(tarball.head(INDEX, LIMIT + 1) + bytes(4096))
+    assert f"expected at most {LIMIT} bytes" in refused(there, path, tmp_path / "lockfiles").message
+
+
+_keys = st.sampled_from(["kind", "schema", "images", "entries", "path", "size", "sha256", "environment"])
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(_keys, _values, max_size=4) | st.binary(max_size=200))
+def test_no_index_is_a_surprise(said: dict[str, object] | bytes) -> None:
+    data = said if isinstance(said, bytes) else json.dumps({"kind": KIND, "schema": 1, **said}).encode()
+    with pytest.raises((InputError, ArtifactError)):
+        parse_index(data, "x")
+
+
+# -- a tar that lies ---------------------------------------------------------------------------------
+
+
+def _replace_header(path: Path, entry: str, info: tarfile.TarInfo) -> None:
+    data = path.read_bytes()
+    index, _ = unpack(path)
+    size = next(e.size for e in index.entries if e.path == entry)
+    before = tarball.head(entry, size)
+    assert data.count(before) == 1
+    path.write_bytes(data.replace(before, info.tobuf(tarfile.USTAR_FORMAT)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (tarfile.SYMTYPE, "a symbolic link"),
+        (tarfile.LNKTYPE, "a hard link"),
+        (tarfile.DIRTYPE, "a folder"),
+        (tarfile.CHRTYPE, "with another"),
+    ],
+)
+def test_nothing_but_files(good: Path, there: Store, tmp_path: Path, kind: bytes, said: str) -> None:
+    info = tarfile.TarInfo("locks/one.json")
+    info.type, info.linkname = kind, "/etc/passwd"
+    _replace_header(good, "locks/one.json", info)
+    error = refused(there, good, tmp_path / "lockfiles")
+    assert isinstance(error, ArtifactError)
+    assert "expected the file locks/one.json" in error.message
+    assert said in error.message
+
+
+def test_a_header_that_says_something_else_than_the_index(good: Path, there: Store, tmp_path: Path) -> None:
+    info = tarfile.TarInfo("../../etc/passwd")
+    info.size, info.mode, info.mtime = len(unpack(good)[1]["locks/one.json"]), 0o644, 315532800
+    _replace_header(good, "locks/one.json", info)
+    assert "found `../../etc/passwd`" in refused(there, good, tmp_path / "lockfiles").message
+
+
+def test_another_tars_form_is_not_taken(good: Path, there: Store, tmp_path: Path) -> None:
+    """Repacked by another program: all the same files, and not the same bytes."""
+    index, held = unpack(good)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in {INDEX: index.to_bytes(), **held}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    good.write_bytes(out.getvalue())
+    assert isinstance(refused(there, good, tmp_path / "lockfiles"), InputError)
+
+
+# -- contents that lie -------------------------------------------------------------------------------
+
+
+def repacked(
+    path: Path, images: Callable[[tuple[BundledImage, ...]], list[BundledImage]], **changes: bytes | None
+) -> None:
+    """The bundle with other images and other contents, under an index that is right about them."""
+    index, held = unpack(path)
+    held.update({name: data for name, data in changes.items() if data is not None})
+    for name in [n for n, data in changes.items() if data is None]:
+        del held[name]
+    pack(path, images(index.images), held)
+
+
+def same(images: tuple[BundledImage, ...]) -> list[BundledImage]:
+    return list(images)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"{}", "expected"), (b"\xff", "expected a lock"), (b"[" * 50_000, "expected"), (b"not json", "")],
+    ids=["empty", "no text", "deep", "no JSON"],
+)
+def test_locks_that_are_none(good: Path, there: Store, tmp_path: Path, data: bytes, said: str) -> None:
+    repacked(good, same, **{"locks/one.json": data})
+    with pytest.raises((LockError, ArtifactError), match=r"good.fbundle: locks/one.json") as e:
+        unbundle(there, good, tmp_path / "lockfiles", Silent())
+    assert said in e.value.message
+    assert not (tmp_path / "lockfiles").exists()
+
+
+def test_the_lock_of_another_environment(good: Path, there: Store, tmp_path: Path) -> None:
+    _, held = unpack(good)
+    repacked(good, same, **{"locks/one.json": held["locks/two.json"]})
+    error = refused(there, good, tmp_path / "lockfiles")
+    assert "expected the lock of environment one, found that of two" in error.message
+
+
+def test_images_that_are_not_their_derivations(good: Path, there: Store, tmp_path: Path) -> None:
+    def swapped(images: tuple[BundledImage, ...]) -> list[BundledImage]:
+        one, two = images
+        return [replace(one, manifest=two.manifest), replace(two, manifest=one.manifest)]
+
+    repacked(good, swapped)
+    error = refused(there, good, tmp_path / "lockfiles")
+    assert isinstance(error, ArtifactError)
+    assert "one on linux/amd64" in error.message
+
+
+def test_an_image_for_another_platform(good: Path, there: Store, tmp_path: Path) -> None:
+    repacked(good, lambda images: [replace(images[0], platform="linux/arm64"), images[1]])
+    assert "expected a derivation for linux/arm64, found linux/amd64" in refused(there, good, tmp_path / "l").message
+
+
+def test_an_image_without_one_of_its_blobs(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    layer = site.built[0].layers[1].digest
+    repacked(good, same, **{f"blobs/{layer[7:]}": None})
+    assert f"the layer {layer} of" in refused(there, good, tmp_path / "lockfiles").message
+    config = json.loads(unpack(good)[1][f"blobs/{site.built[0].manifest_digest[7:]}"])["config"]["digest"]
+    repacked(good, same, **{f"blobs/{config[7:]}": None})
+    other = Store(tmp_path / "other")
+    assert f"the blob {config} is not in it" in refused(other, good, tmp_path / "lockfiles").message
+
+
+@pytest.mark.parametrize("data", [b"{}", b"null", b'{"schema": 1, "layers": 3}', b"[" * 50_000])
+def test_derivations_that_are_none(good: Path, there: Store, tmp_path: Path, data: bytes) -> None:
+    name = tarball.member("x", data).sha256
+    index, held = unpack(good)
+    images = [replace(index.images[0], derivation=f"sha256:{name}"), index.images[1]]
+    pack(good, images, {**held, f"derivations/{name}": data})
+    assert f"derivations/{name}: expected a derivation" in refused(there, good, tmp_path / "lockfiles").message
+
+
+def test_a_derivation_in_another_form(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    data = json.dumps(site.images[0].spec, indent=1).encode()
+    name = tarball.member("x", data).sha256
+    index, held = unpack(good)
+    pack(
+        good,
+        [replace(index.images[0], derivation=f"sha256:{name}"), index.images[1]],
+        {**held, f"derivations/{name}": data},
+    )
+    assert "in canonical JSON" in refused(there, good, tmp_path / "lockfiles").message
+
+
+def impostor(site: Site, path: Path, tmp_path: Path, *, diff_id: str | None = None, blob: bytes | None = None) -> None:
+    """Image ``one`` with another second layer under its own derivation, documents and all."""
+    other = Site(Store(tmp_path / "evil"), site.wheels, [evil_image(site)])
+    real = site.built[0].layers[0]
+    (bad,) = [layer for layer in other.built[0].layers if layer.digest != real.digest]
+    data = other.store.blob_path(bad.digest).read_bytes() if blob is None else blob
+    member = tarball.member("x", data)
+    results = [
+        LayerResult(real.digest, real.size, real.diff_id, 0, {}),
+        LayerResult(f"sha256:{member.sha256}", member.size, diff_id or bad.diff_id, 0, {}),
+    ]
+    config = image_config(site.images[0].spec, results)
+    manifest = image_manifest(site.images[0].spec, config, results)
+    index, held = unpack(path)
+    held |= {f"blobs/{tarball.member('x', d).sha256}": d for d in (data, config, manifest)}
+    locks = site.locks(pinned=False)
+    held |= {f"locks/{name}.json": lock.text().encode() for name, lock in locks.items()}
+    named = replace(index.images[0], manifest=f"sha256:{tarball.member('x', manifest).sha256}")
+    pack(path, [named, index.images[1]], held)
+
+
+def evil_image(site: Site) -> ImageDerivation:
+    shared = site.images[0].layers[0]
+    return image_of("one", [shared, files_layer(site.wheels, {"home/flyte/evil.py": b"steal()\n"})])
+
+
+def test_a_claim_is_believed_and_verify_finds_it_out(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    """The one thing that cannot be computed from the documents: that a layer is what its derivation makes."""
+    impostor(site, good, tmp_path)
+    error = refused(there, good, tmp_path / "lockfiles", verify=True)
+    assert isinstance(error, PinError)
+    assert "one: layer `copy src`: the bundle's image is not what its artifacts make" in error.message
+    assert f"expected {site.built[0].layers[1].digest}" in error.message
+    done = unbundle(there, good, tmp_path / "lockfiles", Silent())
+    assert done.images[0].manifest != site.built[0].manifest_digest
+
+
+def test_a_layer_whose_diff_id_is_a_lie(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    impostor(site, good, tmp_path, diff_id="sha256:" + "0" * 64)
+    assert "expected the diff_id sha256:000" in refused(there, good, tmp_path / "lockfiles").message
+
+
+def test_a_layer_that_is_no_tar(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    impostor(site, good, tmp_path, blob=b"\x1f\x8b no gzip at all")
+    assert "expected a layer, a tar stream in gzip" in refused(there, good, tmp_path / "lockfiles").message
+
+
+def test_a_pin_tells_of_an_image_that_is_not_its_own(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    index, held = unpack(good)
+    impostor(site, good, tmp_path)
+    evil, changed = unpack(good)
+    pack(good, evil.images, changed | {"locks/one.json": held["locks/one.json"]})
+    error = refused(there, good, tmp_path / "lockfiles")
+    assert isinstance(error, PinError)
+    assert f"its lock pins {index.images[0].manifest}" in error.message
+    assert f"the bundle has {evil.images[0].manifest}" in error.message
+
+
+def test_the_stores_own_image_is_not_replaced(site: Site, good: Path, tmp_path: Path) -> None:
+    impostor(site, good, tmp_path)
+    before = site.store.tags()
+    with pytest.raises(PinError, match=r"expected the image that this store has"):
+        unbundle(site.store, good, tmp_path / "lockfiles", Silent())
+    assert site.store.tags() == before
+    assert not (tmp_path / "lockfiles").exists()
+
+
+def test_images_of_other_rules_are_left_out(site: Site, good: Path, there: Store, tmp_path: Path) -> None:
+    spec: dict[str, Any] = json.loads(canonical(dict(site.images[0].spec)))  # type: ignore[arg-type]
+    for layer in spec["layers"]:
+        layer["assembler"] = ASSEMBLER + 1
+    data = canonical(spec)
+    name = tarball.member("x", data).sha256
+    index, held = unpack(good)
+    images = [replace(index.images[0], derivation=f"sha256:{name}"), index.images[1]]
+    pack(good, images, {**held, f"derivations/{name}": data})
+    reporter = Recorder()
+    done = unbundle(there, good, tmp_path / "lockfiles", reporter)
+    assert [i.environment for i in done.images] == ["two"]
+    assert reporter.warnings == [
+        f"one on linux/amd64 was made by another flyte-build (assembler {ASSEMBLER + 1}, this is {ASSEMBLER}): "
+        "its image is not taken"
+    ]
+    assert there.artifact(next(iter(site.images[0].artifacts))) is not None
+
+
+def test_a_good_bundle_is_good(good: Path, there: Store, tmp_path: Path) -> None:
+    """What the tests above change: unchanged, it is taken."""
+    index, held = unpack(good)
+    data = good.read_bytes()
+    pack(good, index.images, held)
+    assert good.read_bytes() == data
+    assert parse_index(index.to_bytes(), "x") == index == Index.of(index.images, index.entries)
+    assert len(unbundle(there, good, tmp_path / "lockfiles", Silent()).images) == 2
