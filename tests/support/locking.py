@@ -83,6 +83,13 @@ class _Locker:
         debs += [_deb(name, "1.0-1", architecture, snapshot, base=False) for name in packages]
         return DebianResolution(suite, snapshot, tuple(sorted(debs, key=lambda d: d.name)), (), ())
 
+    def add(self, suite: str, architecture: str, status: Sequence[str], packages: Sequence[str]) -> DebianResolution:
+        there = " ".join(re.findall(r"^Package: (\S+)\nStatus: install ok installed", "\n".join(status), re.MULTILINE))
+        self._debian.calls.append((self._cutoff, suite, architecture, there, tuple(packages)))
+        snapshot = self._debian.today
+        debs = tuple(_deb(name, "1.0-1", architecture, snapshot, base=False) for name in sorted(packages))
+        return DebianResolution(suite, snapshot, debs, (), ())
+
 
 def _deb(name: str, version: str, architecture: str, snapshot: str, *, base: bool) -> LockedDeb:
     sha256 = (snapshot[:8] * 8)[:64]
