@@ -16,6 +16,7 @@ _MIRRORS = {
     "debian": "FLYTE_BUILD_DEBIAN_MIRROR",
     "debian-security": "FLYTE_BUILD_DEBIAN_SECURITY_MIRROR",
 }
+_WAY_OUT = "run `flyte-build build FILE --platform all`: it fills the store that is asked first, from the places it knows"
 _BUILD = """exports_files(["{file}"], visibility = ["//visibility:public"])
 alias(name = "artifact", actual = "{file}", visibility = ["//visibility:public"])
 """
@@ -48,7 +49,8 @@ def _deb(ctx):
         urls.append("%s/%s/%s/%s" % (snapshots.rstrip("/"), ctx.attr.archive, ctx.attr.snapshot, ctx.attr.pool_path))
     if not urls:
         fail("%s: no place to fetch it from: set %s" % (ctx.attr.file, _MIRRORS[ctx.attr.archive]))
-    ctx.download(urls, output = ctx.attr.file, sha256 = ctx.attr.sha256)
+    if not ctx.download(urls, output = ctx.attr.file, sha256 = ctx.attr.sha256, allow_fail = True).success:
+        fail("%s: not to be had from %s\n%s" % (ctx.attr.file, " or ".join(urls), _WAY_OUT))
 
 def _wheel(ctx):
     python = ctx.getenv("FLYTE_BUILD_PIP_PYTHON") or "python3"
@@ -69,11 +71,12 @@ def _wheel(ctx):
     found = ctx.path("downloaded/" + ctx.attr.file)
     if done.return_code != 0 or not found.exists:
         fail(("%s: pip, as it is configured here, did not bring it (`%s` ended with %d):\n%s\n" +
-              "fetch it with `flyte-build build`, which fills the store that is asked first") % (
+              "%s") % (
             ctx.attr.file,
             " ".join(command[:4]),
             done.return_code,
             done.stderr,
+            _WAY_OUT,
         ))
 
     # Through Bazel's own downloader: it verifies the hash and keeps the bytes in the repository cache.

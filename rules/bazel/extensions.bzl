@@ -1,13 +1,14 @@
 """The module extension: lock files → repositories, of which only what is built is ever fetched.
 
     flyte = use_extension("@flyte_build//rules/bazel:extensions.bzl", "flyte")
-    flyte.locks(name = "images", locks = ["//lockfiles:msa_env.json", "//lockfiles:fold_env.json"])
+    flyte.locks(name = "images", folder = "//lockfiles:BUILD.bazel")
     use_repo(flyte, "images")
 
 `@images//:defs.bzl` then has `flyte_image`, which knows these locks. A layer that several images hold is one target.
 """
 
 load(":artifact.bzl", "declare_artifact")
+load(":interpreter.bzl", "locked_interpreter")
 load(":grouping.bzl", "copies", "image_layers")
 
 _TITLE = 40
@@ -22,19 +23,34 @@ def _flyte(ctx):
     _interpreters(builder, declared)
     return ctx.extension_metadata(reproducible = True)
 
+def _labels(ctx, tag):
+    """The locks that a tag means: those named, and all of its folder."""
+    labels = list(tag.locks)
+    if tag.folder:
+        for entry in sorted(ctx.path(tag.folder).dirname.readdir(), key = str):
+            if entry.basename.endswith(".json"):
+                labels.append(tag.folder.relative(":" + entry.basename))
+    return labels
+
 def _locks(ctx, tag, layout, declared):
-    layers = {}  # spec, as JSON → (target, artifacts by label)
-    images = {}
-    for label in tag.locks:
+    layers = {}  # spec, as JSON → target, SHA-256 of its artifacts
+    images = {}  # environment → platform → targets
+    labels = {}  # environment → its lock
+    steps = {}  # environment → the copies of its recipe
+    for label in _labels(ctx, tag):
         lock = json.decode(ctx.read(label))
         name = lock["environment"]
         if name in images:
             fail("%s: two locks are of the environment %s" % (tag.name, name))
+        images[name] = {}
+        labels[name] = str(label)
+        steps[name] = copies(lock)
         if lock["schema"] != layout["lock_schema"]:
             fail("%s: lock schema %d, but these rules know %d" % (label, lock["schema"], layout["lock_schema"]))
         for platform in lock["platforms"]:
             locked = lock["platforms"][platform]
             if locked.get("base"):
+                # Its layers lie in a registry. `flyte_image` says so, where such an image is asked for.
                 continue
             targets = []
             for layer in image_layers(lock, platform, layout):
@@ -44,15 +60,13 @@ def _locks(ctx, tag, layout, declared):
                         _declare(row, locked, lock["recipe"]["python"], declared)
                     layers[key] = _name(len(layers), layer), [row["sha256"] for row in layer.artifacts]
                 targets.append(layers[key][0])
-            images.setdefault(name, {})[platform] = targets
-        if name not in images:
-            images[name] = {}
+            images[name][platform] = targets
     _hub(
         name = tag.name,
         images = json.encode(images),
         layers = json.encode(layers),
-        locks = {str(label): json.decode(ctx.read(label))["environment"] for label in tag.locks},
-        copies = json.encode({json.decode(ctx.read(label))["environment"]: copies(json.decode(ctx.read(label))) for label in tag.locks}),
+        locks = labels,
+        copies = json.encode(steps),
     )
 
 def _declare(row, locked, python, declared):
@@ -73,26 +87,16 @@ def _name(number, layer):
 # -- the interpreter that assembles ------------------------------------------------------------------
 
 def _interpreters(builder, declared):
-    for locked in builder["platforms"].values():
-        for row in locked["debs"]:
-            if row["base"]:
-                _declare(row, locked, builder["recipe"]["python"], declared)
-    _toolchain(name = "flyte_toolchain", builder = json.encode(builder))
-
-def _toolchain_impl(ctx):
-    builder = json.decode(ctx.attr.builder)
-    build = ['load("@flyte_build//rules/bazel:python.bzl", "locked_python")']
     for platform, locked in builder["platforms"].items():
-        labels = ["@%s//:artifact" % repository(row["sha256"]) for row in locked["debs"] if row["base"]]
-        build.append("locked_python(name = %r, platform = %r, python = %r, debs = %r, visibility = [\"//visibility:public\"])" % (
-            platform.replace("/", "_"),
-            platform,
-            builder["recipe"]["python"],
-            labels,
-        ))
-    ctx.file("BUILD.bazel", "\n".join(build) + "\n", executable = False)
-
-_toolchain = repository_rule(implementation = _toolchain_impl, attrs = {"builder": attr.string()})
+        debs = [row for row in locked["debs"] if row["base"]]
+        for row in debs:
+            _declare(row, locked, builder["recipe"]["python"], declared)
+        locked_interpreter(
+            name = "flyte_python_" + platform.replace("/", "_"),
+            platform = platform,
+            python = builder["recipe"]["python"],
+            debs = ["@%s//:%s" % (repository(row["sha256"]), row["file"]) for row in debs],
+        )
 
 # -- the images ------------------------------------------------------------------------------------
 
@@ -102,6 +106,8 @@ load("@flyte_build//rules/bazel:image.bzl", _image = "flyte_image")
 _IMAGES = json.decode({images})
 _LOCKS = {locks}
 _COPIES = json.decode({copies})
+
+ENVIRONMENTS = sorted([name for name, platforms in _IMAGES.items() if platforms])
 
 def flyte_image(name, environment = None, srcs = [], root = None, **kwargs):
     """The image of `environment` (default: `name`), on the target platform; `name.linux_arm64` and so on are for one.
@@ -116,6 +122,8 @@ def flyte_image(name, environment = None, srcs = [], root = None, **kwargs):
     wanted = environment or name
     if wanted not in _IMAGES:
         fail("no lock of an environment `%s`; there are: %s" % (wanted, ", ".join(sorted(_IMAGES))))
+    if not _IMAGES[wanted]:
+        fail("the image of `%s` stands on a registry's; these rules build on Debian: use `flyte-build build`" % wanted)
     _image(
         name = name,
         environment = wanted,
@@ -137,10 +145,9 @@ def _hub_impl(ctx):
             {"@%s//:artifact" % repository(sha256): sha256 for sha256 in artifacts},
         ))
     ctx.file("BUILD.bazel", "\n".join(build) + "\n", executable = False)
-    locks = {environment: label for label, environment in ctx.attr.locks.items()}
     ctx.file(
         "defs.bzl",
-        _DEFS.format(images = repr(ctx.attr.images), locks = repr(locks), copies = repr(ctx.attr.copies)),
+        _DEFS.format(images = repr(ctx.attr.images), locks = repr(ctx.attr.locks), copies = repr(ctx.attr.copies)),
         executable = False,
     )
 
@@ -162,7 +169,8 @@ flyte = module_extension(
             doc = "Locks whose images refer to each other's layers.",
             attrs = {
                 "name": attr.string(mandatory = True, doc = "The repository whose `defs.bzl` has `flyte_image`."),
-                "locks": attr.label_list(mandatory = True, allow_files = [".json"], doc = "The lock files."),
+                "locks": attr.label_list(allow_files = [".json"], doc = "Lock files."),
+                "folder": attr.label(doc = "A file (its BUILD.bazel, say) in a folder whose *.json are all locks."),
             },
         ),
     },

@@ -29,7 +29,7 @@ def run(ctx, folder, arguments, inputs, outputs, mnemonic, message):
     main = [f for f in sources.to_list() if f.path.endswith("flyte_build/%s/__main__.py" % folder)]
     prefix = ctx.actions.args()
     prefix.add_all(python.arguments)
-    prefix.add_all(["-I", "-S", "-B", main[0].dirname])
+    prefix.add_all(["-I", "-S", "-B", "-X", "utf8", main[0].dirname])
     ctx.actions.run(
         executable = python.executable,
         arguments = [prefix, arguments],

@@ -14,46 +14,24 @@ FlytePythonInfo = provider(
     },
 )
 
-_TRIPLETS = {
-    "linux/amd64": ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
-    "linux/arm64": ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
-}
-
 def _locked_impl(ctx):
-    triplet, loader = _TRIPLETS[ctx.attr.platform]
-    tree = ctx.actions.declare_directory(ctx.label.name)
-    arguments = ctx.actions.args()
-    arguments.add(tree.path)
-    arguments.add_all(ctx.files.debs)
-    ctx.actions.run(
-        executable = ctx.file._unpack,
-        arguments = [arguments],
-        inputs = ctx.files.debs,
-        outputs = [tree],
-        mnemonic = "FlyteUnpack",
-        progress_message = "Unpacking the locked Python %s" % ctx.attr.python,
-        execution_requirements = {"block-network": "1"},
-        env = {},
-    )
-    libraries = ":".join(["%s/%s/%s" % (tree.path, folder, triplet) for folder in ("lib", "usr/lib")])
-    return [
-        DefaultInfo(files = depset([tree])),
-        FlytePythonInfo(
-            executable = "%s/lib/%s/%s" % (tree.path, triplet, loader),
-            arguments = ["--library-path", libraries, "%s/usr/bin/python%s" % (tree.path, ctx.attr.python)],
-            files = depset([tree]),
-        ),
-    ]
+    libraries = ":".join(["%s/%s" % (ctx.file.root.dirname, folder) for folder in ctx.attr.libraries])
+    return [FlytePythonInfo(
+        executable = "%s/%s" % (ctx.file.root.dirname, ctx.attr.loader),
+        arguments = ["--library-path", libraries, "%s/%s" % (ctx.file.root.dirname, ctx.attr.program)],
+        files = depset(ctx.files.files),
+    )]
 
 locked_python = rule(
     implementation = _locked_impl,
-    doc = "A Python of locked Debian packages, for one platform.",
+    doc = "A Python of locked Debian packages (see interpreter.bzl).",
     provides = [FlytePythonInfo],
     attrs = {
-        "platform": attr.string(mandatory = True, values = _TRIPLETS.keys()),
-        "python": attr.string(mandatory = True),
-        "debs": attr.label_list(allow_files = [".deb"], mandatory = True),
-        "_unpack": attr.label(default = "//rules/nix/seed:unpack", allow_single_file = True, cfg = "exec"),
+        "root": attr.label(mandatory = True, allow_single_file = True, doc = "A file in the folder that paths start from."),
+        "loader": attr.string(mandatory = True, doc = "The dynamic loader."),
+        "libraries": attr.string_list(mandatory = True, doc = "Where it finds libraries."),
+        "program": attr.string(mandatory = True, doc = "The interpreter."),
+        "files": attr.label_list(mandatory = True, allow_files = True, doc = "All of it."),
     },
 )
 
