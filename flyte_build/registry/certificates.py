@@ -6,6 +6,7 @@ certificate). Verification is never turned off here; plain HTTP is another matte
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ import httpx
 
 from ..errors import RegistryError
 
-__all__ = ["context_for", "folders"]
+__all__ = ["common_context", "context_for", "folders", "nobody", "speaks_tls"]
+
+_HELLO = 1.0
 
 
 def folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -25,15 +28,15 @@ def folders(environ: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def context_for(host: str | None, environ: Mapping[str, str], places: Sequence[Path]) -> ssl.SSLContext | None:
-    """The TLS settings for ``host``; of none in particular where ``host`` is ``None``; ``None`` where it has no own.
+def context_for(host: str, environ: Mapping[str, str], places: Sequence[Path]) -> ssl.SSLContext | None:
+    """The TLS settings for ``host`` (with its port, where it is named with one); ``None`` where it has none of its own.
 
     Raises :class:`RegistryError` that names a file that cannot be read as certificates.
     """
-    own = [p / host for p in places if (p / host).is_dir()] if host is not None else []
-    if host is not None and not own:
+    own = [place / host for place in places if (place / host).is_dir()]
+    if not own:
         return None
-    context = _common(environ)
+    context = common_context(environ)
     for folder in own:
         for file in sorted(folder.iterdir()):
             try:
@@ -46,7 +49,8 @@ def context_for(host: str | None, environ: Mapping[str, str], places: Sequence[P
     return context
 
 
-def _common(environ: Mapping[str, str]) -> ssl.SSLContext:
+def common_context(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """The TLS settings for hosts that have none of their own."""
     file, folder = environ.get("SSL_CERT_FILE") or None, environ.get("SSL_CERT_DIR") or None
     try:
         context = ssl.create_default_context(cafile=file, capath=folder)
@@ -57,3 +61,20 @@ def _common(environ: Mapping[str, str]) -> ssl.SSLContext:
     if not file and not folder and not context.cert_store_stats()["x509_ca"]:
         return httpx.create_ssl_context(trust_env=False)
     return context
+
+
+def nobody() -> ssl.SSLContext:
+    """Settings that trust nobody, for connections that have no TLS: they cost no reading of authorities."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def speaks_tls(host: str, port: int) -> bool:
+    """Whether ``host`` understands a TLS handshake. Nothing is sent after it; whose certificate it is, is left open."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), _HELLO) as plain, context.wrap_socket(plain, server_hostname=host):
+            return True
+    except (OSError, ValueError):
+        return False

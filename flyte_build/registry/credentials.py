@@ -199,7 +199,9 @@ def _read(file: Path) -> Mapping[str, Any] | None:
 
 
 def _table(config: Mapping[str, Any], key: str, file: Path) -> Mapping[str, Any]:
-    found = config.get(key) or {}
+    found = config.get(key, {})
+    if found is None:
+        return {}
     if not isinstance(found, Mapping):
         raise RegistryError(f"{file}: {key}: expected an object, found {type(found).__name__}")
     return found

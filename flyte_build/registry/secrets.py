@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 __all__ = ["Secrets", "redact_url"]
 
 _PUBLIC = {"mount", "from", "digest", "n", "last", "artifactType", "service", "scope", "account"}
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>\\]+")
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>\\]*[^\s\"'<>\\.,;:)]")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LONGEST = 600

@@ -18,14 +18,14 @@ from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
 from ..errors import RegistryError
 from .answers import Answer, Body, Request
 from .auth import Authorizer
-from .certificates import context_for, folders
+from .certificates import common_context, context_for, folders, nobody, speaks_tls
 from .credentials import Keychain
 from .failures import Transient, lost, refused
 from .retrying import Patience, retry_after
@@ -75,7 +75,8 @@ class Transport:
         self._environ = environ
         self._timeout = timeout
         self._places = folders(environ) if certificates is None else tuple(certificates)
-        self._clients: dict[str | None, httpx.Client] = {}
+        self._clients: dict[str, httpx.Client] = {}
+        self._greeted: set[str] = set()
         self._schemes: dict[str, str] = {}
         self._guard = threading.Lock()
         self.secrets = Secrets()
@@ -85,7 +86,7 @@ class Transport:
 
     def close(self) -> None:
         with self._guard:
-            for client in self._clients.values():
+            for client in set(self._clients.values()):
                 client.close()
             self._clients.clear()
 
@@ -121,15 +122,16 @@ class Transport:
     def _exchange(self, request: Request) -> httpx.Response:
         """An open response with an expected status: challenges are met, redirects followed."""
         url, redirects, refusals = request.url, 0, 0
+        if url.startswith("http://") and self._schemes.get(urlsplit(url).netloc) == "https":
+            url = "https" + url.removeprefix("http")
         while True:
-            if url.startswith("http://") and self._schemes.get(request.access.host) == "https":
-                url = "https" + url.removeprefix("http")
             own = _origin(url) == _origin(self.url(request.access.host, ""))
             sent = self._authorizer.header(request.access) if own else None
             headers = {"Accept-Encoding": "identity", **request.headers}
             if sent is not None:
                 headers["Authorization"] = sent
             response = self._open(request.method, url, headers, request.body)
+            url = str(response.request.url)
             if response.status_code in request.expected:
                 return response
             try:
@@ -142,6 +144,7 @@ class Transport:
                 response.close()
             if own and answer.status == 400 and url.startswith("http://") and _WANTS_TLS.search(answer.body):
                 self._schemes[request.access.host] = "https"
+                url = "https" + url.removeprefix("http")
                 continue
             if own and answer.status == 401 and refusals < 2:
                 refusals += 1
@@ -152,10 +155,13 @@ class Transport:
     def _open(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> httpx.Response:
         content: Any = body if isinstance(body, bytes) else iter(body())
         try:
-            client = self._client(urlsplit(url).netloc)
+            client = self._client(urlsplit(url))
             sent = client.build_request(method, url, headers=headers, content=content)
             return client.send(sent, stream=True)
         except httpx.HTTPError as e:
+            parts = urlsplit(url)
+            if isinstance(e, httpx.NetworkError | httpx.RemoteProtocolError) and self._is_tls_after_all(parts):
+                return self._open(method, "https" + url.removeprefix("http"), headers, body)
             raise lost(method, url, e, self.secrets) from None
         except (httpx.InvalidURL, ValueError) as e:
             raise RegistryError(f"{method} {redact_url(url)}: {e}") from None
@@ -242,19 +248,30 @@ class Transport:
             known = self._schemes[host] = "https" if own else "http"
         return known
 
-    def _client(self, netloc: str) -> httpx.Client:
+    def _is_tls_after_all(self, url: SplitResult) -> bool:
+        """Whether a host that hung up on plain HTTP speaks TLS; it is asked once, with no more than a hello."""
+        if url.scheme != "http" or url.netloc in self._greeted or not self._may_be_plain(url.netloc):
+            return False
+        self._greeted.add(url.netloc)
+        if speaks_tls(url.hostname or "", url.port or 80):
+            self._schemes[url.netloc] = "https"
+            return True
+        return False
+
+    def _client(self, url: SplitResult) -> httpx.Client:
+        """Hosts that have authorities of their own have connections of their own; so has plain HTTP."""
+        key = "" if url.scheme == "http" else url.netloc
         with self._guard:
-            if netloc not in self._clients:
-                context = context_for(netloc, self._environ, self._places)
+            found = self._clients.get(key)
+            if found is None:
+                context = context_for(url.netloc, self._environ, self._places) if key else nobody()
                 if context is not None:
-                    self._clients[netloc] = self._new_client(context)
-            if netloc in self._clients:
-                return self._clients[netloc]
-            if None not in self._clients:
-                common = context_for(None, self._environ, ())
-                assert common is not None
-                self._clients[None] = self._new_client(common)
-            return self._clients[None]
+                    found = self._new_client(context)
+                else:
+                    found = self._clients.get("*") or self._new_client(common_context(self._environ))
+                    self._clients["*"] = found
+                self._clients[key] = found
+            return found
 
     def _new_client(self, context: ssl.SSLContext) -> httpx.Client:
         client = httpx.Client(

@@ -174,7 +174,8 @@ class Upload:
         expected = frozenset({200, 204}) | _ENDED
         answer = self._transport.send(Request("GET", session.location, self._access, expected))
         offset = _end(answer) or 0
-        if answer.status in _ENDED or offset > min(self._blob.sent, self._blob.size):
+        # At the very beginning a new one is as good, and certain: `0-0` may be said of one byte.
+        if answer.status in _ENDED or not 0 < offset <= self._blob.sent:
             return self._cancel(session)
         self._session = Session(self._location(answer, session.location), offset, session.least)
         return None
@@ -220,6 +221,9 @@ class Upload:
 
     def _confirmed(self, answer: Answer) -> bool:
         """Whether the registry has the blob under the digest that was asked for."""
+        if urlsplit(answer.url)[:2] != urlsplit(self._url(""))[:2]:
+            # The upload went to another host: what that says is not the registry's word.
+            return self.exists()
         digest = answer.headers.get("docker-content-digest")
         if digest is not None and digest.partition(":")[0] == self._blob.digest.partition(":")[0]:
             if digest != self._blob.digest:
@@ -233,6 +237,6 @@ class Upload:
 
 
 def _end(answer: Answer) -> int | None:
-    """The first byte that the registry has not; ``0-0`` is said of nothing (and of one byte, which is sent again)."""
+    """The first byte that the registry has not; ``0-0`` is said of nothing, and of one byte."""
     found = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("range", ""))
     return None if found is None else int(found[1]) + 1 if int(found[1]) else 0
