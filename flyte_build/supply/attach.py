@@ -25,7 +25,7 @@ from .documents import FORMATS, Format, document, knowledge, made_of, recorded_d
 from .facts import StoredFacts
 from .packages import Inventory, inventory
 from .provenance import Made, lock_digest
-from .pushing import push_bytes
+from .pushing import EMPTY_TYPE, push_bytes
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Attached", "attach"]
 
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _LOCK = "build.flyte.lock"
 _MAKER = "build.flyte.maker"
 _KNOWN = "build.flyte.known"
@@ -175,7 +174,7 @@ def _put(
         "schemaVersion": 2,
         "mediaType": IMAGE_MANIFEST,
         "artifactType": format.media_type,
-        "config": push_bytes(registry, subject.repository, EMPTY, _EMPTY_TYPE),
+        "config": push_bytes(registry, subject.repository, EMPTY, EMPTY_TYPE),
         "layers": [{**blob, "annotations": {_TITLE: title, **format.annotations}}],
         "subject": described,
         "annotations": dict(notes),

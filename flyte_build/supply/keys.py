@@ -8,6 +8,7 @@ as ``awskms://…``) stays with it: it is asked to sign bytes, and for the publi
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -42,6 +43,12 @@ class PublicKey:
 
     name: str
     key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+    @property
+    def hint(self) -> str:
+        """What tells this key from others in a bundle, as cosign has it: the hash of its DER form."""
+        der = self.key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether ``signature`` (DER for ECDSA, PKCS #1 v1.5 for RSA) over SHA-256 of ``data`` is by this key."""

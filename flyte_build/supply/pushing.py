@@ -11,7 +11,10 @@ from ..registry.values import digest_of
 if TYPE_CHECKING:
     from ..registry.client import Registry
 
-__all__ = ["push_bytes"]
+__all__ = ["EMPTY_TYPE", "push_bytes"]
+
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+"""The media type of an empty config (image specification, "Guidance for an Empty Descriptor")."""
 
 
 def push_bytes(registry: Registry, repository: Reference, data: bytes, media_type: str) -> dict[str, Any]:

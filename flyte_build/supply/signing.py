@@ -1,9 +1,9 @@
 """Signatures of images in registries, as cosign keeps them: made with a key, verified with its public half.
 
-A signature is stored beside the image, under the tag ``sha256-<hex>.sig``, as a layer of an image of its own; several
-keys' lie side by side. Those that cosign 3 writes, as referrers, count when verifying. Never signs a tag: what it names
-can change between a look and a signature. No transparency log, no certificates: whoever wants keyless signatures takes
-cosign itself.
+A signature is stored beside the image in the two places that cosign looks at: under the tag ``sha256-<hex>.sig``, as a
+layer of an image of its own, and as a referrer. Several keys' lie side by side; either place counts when verifying.
+Never signs a tag: what it names can change between a look and a signature. No transparency log, no certificates: who
+wants keyless signatures takes cosign itself.
 """
 
 from __future__ import annotations
@@ -12,15 +12,28 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, RefusedError
+from ..errors import InputError, RefusedError, RegistryError
 from ..registry.reference import Reference
-from ..registry.values import IMAGE_MANIFEST, Manifest
+from ..registry.values import EMPTY, IMAGE_MANIFEST, Descriptor, Manifest
 from ..remote.threads import each
 from .keys import PublicKey, Signer, public_key, signer
-from .payloads import BUNDLE, SIGNATURE, SIMPLE, Signed, of_bundle, of_simple, simple
-from .pushing import push_bytes
+from .payloads import (
+    BUNDLE,
+    BUNDLE_NOTES,
+    SIGNATURE,
+    SIMPLE,
+    Signed,
+    bundle,
+    enveloped,
+    of_bundle,
+    of_simple,
+    simple,
+    statement,
+)
+from .pushing import EMPTY_TYPE, push_bytes
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
@@ -37,68 +50,95 @@ _MAX_SIGNATURES = 200
 
 @dataclass(frozen=True, slots=True)
 class Signatures:
-    """What was found with the image ``reference``: ``valid`` signatures by the key, and ``others``."""
+    """What was found with the image ``reference``: ``valid``, one by the key; ``others``, some, but none by the key."""
 
     reference: str
-    valid: int
-    others: int
+    valid: bool
+    others: bool
 
     def __bool__(self) -> bool:
-        return self.valid > 0
+        return self.valid
 
 
 def sign(reference: str, key: str | Signer, registry: Registry) -> bool:
     """Sign the image ``host/repository@sha256:…``, unless this key has signed it; ``True`` where one was added.
 
     ``key`` as :func:`flyte_build.supply.keys.signer` takes it. Raises :class:`InputError` for a key that cannot sign
-    and for a reference without a digest, :class:`RegistryError` where the registry refuses.
+    and for a reference without a digest, :class:`RegistryError` where the registry refuses, or has no such image.
     """
     image, digest = _image(reference)
     by = signer(key) if isinstance(key, str) else key
-    place = image.with_tag(_tag(digest))
-    there = registry.manifest(place)
-    if any(_holds(by.public, signed, digest) for signed in _simple(there, image, registry)):
-        return False
+    subject = registry.head(image.with_digest(digest))
+    if subject is None:
+        raise RegistryError(f"{image}: expected the image {digest} to sign, found none", hint="push the image first")
+    there = registry.manifest(image.with_tag(_tag(digest)))
+    signed = any(_holds(by.public, one, digest) for one in _simple(there, image, registry))
+    if not signed:
+        _put_simple(by, image, digest, there, registry)
+    bundled = any(_holds(by.public, one, digest) for one in _bundles(image, digest, registry))
+    if not bundled:
+        _put_bundle(by, image, subject, registry)
+    return not (signed and bundled)
+
+
+def _put_simple(by: Signer, image: Reference, digest: str, there: Manifest | None, registry: Registry) -> None:
+    """Add a layer to the image of signatures, which is ``there`` or not yet."""
     data = simple(image.name, digest)
     note = base64.b64encode(by.sign(data)).decode()
     layer = {**push_bytes(registry, image, data, SIMPLE), "annotations": {SIGNATURE: note}}
     layers = [*(there.json.get("layers", []) if there is not None else []), layer]
-    config = json.dumps(
-        {
-            "architecture": "",
-            "created": _NEVER,
-            "history": [{"created": _NEVER} for _ in layers],
-            "os": "",
-            "rootfs": {"type": "layers", "diff_ids": [one["digest"] for one in layers]},
-            "config": {},
-        },
-        separators=(",", ":"),
-    ).encode()
+    config = {
+        "architecture": "",
+        "created": _NEVER,
+        "history": [{"created": _NEVER} for _ in layers],
+        "os": "",
+        "rootfs": {"type": "layers", "diff_ids": [one["digest"] for one in layers]},
+        "config": {},
+    }
     manifest = {
         "schemaVersion": 2,
         "mediaType": IMAGE_MANIFEST,
-        "config": push_bytes(registry, image, config, _CONFIG),
+        "config": push_bytes(registry, image, _text(config), _CONFIG),
         "layers": layers,
     }
-    registry.put_manifest(place, json.dumps(manifest, separators=(",", ":")).encode(), IMAGE_MANIFEST)
-    return True
+    registry.put_manifest(image.with_tag(_tag(digest)), _text(manifest), IMAGE_MANIFEST)
+
+
+def _put_bundle(by: Signer, image: Reference, subject: Descriptor, registry: Registry) -> None:
+    body = statement(subject.digest)
+    data = bundle(body, by.sign(enveloped(body)), by.public.hint)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "artifactType": BUNDLE,
+        "config": push_bytes(registry, image, EMPTY, EMPTY_TYPE),
+        "layers": [push_bytes(registry, image, data, BUNDLE)],
+        "subject": {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.size},
+        "annotations": BUNDLE_NOTES,
+    }
+    registry.put_referrer(image, _text(manifest), IMAGE_MANIFEST)
+
+
+def _text(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def verify_signature(reference: str, key: str | PublicKey, registry: Registry) -> Signatures:
-    """The signatures of the image ``host/repository@sha256:…``; true where one is by ``key``.
+    """Look for a signature of the image ``host/repository@sha256:…`` by ``key``; true where there is one.
 
     ``key`` as :func:`flyte_build.supply.keys.public_key` takes it. Raises :class:`InputError` for what is no key and
     for a reference without a digest, :class:`RegistryError` where the registry cannot be asked.
     """
     image, digest = _image(reference)
     by = public_key(key) if isinstance(key, str) else key
-    found = list(_simple(registry.manifest(image.with_tag(_tag(digest))), image, registry))
-    valid = sum(_holds(by, signed, digest) for signed in found)
-    if not valid:
-        bundles = list(_bundles(image, digest, registry))
-        valid = sum(_holds(by, signed, digest) for signed in bundles)
-        found += bundles
-    return Signatures(reference, valid, len(found) - valid)
+    others = False
+    for signed in chain(
+        _simple(registry.manifest(image.with_tag(_tag(digest))), image, registry), _bundles(image, digest, registry)
+    ):
+        if _holds(by, signed, digest):
+            return Signatures(reference, True, False)
+        others = True
+    return Signatures(reference, False, others)
 
 
 def require_signatures(images: Mapping[str, str], key: str, registry: Registry) -> None:
@@ -113,9 +153,7 @@ def require_signatures(images: Mapping[str, str], key: str, registry: Registry) 
         return
     lines = []
     for found in missing:
-        why = "not signed"
-        if found.others:
-            why = f"{found.others} signature{'s' if found.others > 1 else ''}, none by this key"
+        why = "signed, but not by this key" if found.others else "not signed"
         lines.append(f"  {', '.join(sorted(environments[found.reference]))}: {found.reference}: {why}")
     what = "1 image is" if len(missing) == 1 else f"{len(missing)} images are"
     raise RefusedError(
@@ -154,7 +192,7 @@ def _simple(manifest: Manifest | None, image: Reference, registry: Registry) -> 
 def _bundles(image: Reference, digest: str, registry: Registry) -> Iterator[Signed]:
     """The signatures among the referrers. In the list that cosign keeps under the fallback tag, their type is wrong."""
     for descriptor in registry.referrers(image, digest)[:_MAX_SIGNATURES]:
-        if descriptor.get("artifactType") not in (BUNDLE, "application/vnd.oci.empty.v1+json", None):
+        if descriptor.get("artifactType") not in (BUNDLE, EMPTY_TYPE, None):
             continue
         manifest = registry.manifest(image.with_digest(str(descriptor.get("digest"))))
         for layer in _layers(manifest, BUNDLE):
