@@ -31,7 +31,7 @@ _BATCH = 500
 
 def store_name(file: str) -> str:
     """The name in a store path of a file called ``file``: a store allows few characters, and no dot in front."""
-    plain = re.sub(r"[^A-Za-z0-9+._?=-]", "-", file)
+    plain = re.sub(rb"[^A-Za-z0-9+._?=-]", b"-", file.encode()).decode()
     return ("-" + plain if plain.startswith(".") else plain)[:200]
 
 
