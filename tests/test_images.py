@@ -8,9 +8,18 @@ from pathlib import Path
 import flyte
 import pytest
 
-from flyte_build.errors import LoadError
+from flyte_build.errors import LoadError, RefusedError
 from flyte_build.images import read_image
-from flyte_build.recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Recipe, WorkDir
+from flyte_build.recipe import (
+    AptInstall,
+    CopyFiles,
+    DebianBase,
+    EnvVars,
+    PipInstall,
+    Recipe,
+    RegistryBase,
+    WorkDir,
+)
 
 BASE = flyte.Image.from_debian_base(python_version=(3, 11))
 
@@ -126,3 +135,49 @@ def test_a_uv_script(tmp_path: Path) -> None:
 def test_what_is_wrong_in_the_users_files_says_where(image: flyte.Image, said: str) -> None:
     with pytest.raises(LoadError, match=re.escape(said)):
         read(image)
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.12", "3.14"])
+def test_a_python_that_no_debian_has_stands_on_the_official_image(python: str) -> None:
+    version = tuple(int(part) for part in python.split("."))
+    official = RegistryBase(f"docker.io/library/python:{python}-slim-bookworm", official=True)
+    plain = flyte.Image.from_debian_base(python_version=version)  # type: ignore[arg-type]
+    assert read(plain) == Recipe(official, ("linux/amd64", "linux/arm64"), python, flyte.__version__)
+    bare = flyte.Image.from_debian_base(python_version=version, install_flyte=False)  # type: ignore[arg-type]
+    recipe = read(bare.with_pip_packages("a"))
+    assert (recipe.base, recipe.flyte, recipe.steps) == (official, None, (PipInstall(("a",)),))
+
+
+def test_the_setting_puts_any_python_on_the_official_image() -> None:
+    recipe = read_image(BASE, "environment env", Path("/project"), "registry")
+    assert recipe.base == RegistryBase("docker.io/library/python:3.11-slim-bookworm", official=True)
+    assert (recipe.python, recipe.flyte) == ("3.11", flyte.__version__)
+
+
+def test_an_image_of_a_registry_is_itself_until_something_is_added(tmp_path: Path) -> None:
+    reference = "registry.example/team/x:1"
+    image = flyte.Image.from_base(reference)
+    bundled = image.clone(name="x", extendable=True).with_code_bundle()
+    for given in (image, reference, bundled, image.clone(name="renamed", registry="r.example")):
+        recipe = read(given)
+        assert recipe == Recipe(RegistryBase(reference), ("linux/amd64",), None, None)
+        assert recipe.as_is
+    changed = read(image.clone(name="x", extendable=True).with_pip_packages("a"), tmp_path)
+    assert not changed.as_is
+    assert changed.steps == (PipInstall(("a",)),)
+
+
+def test_the_python_of_whoever_imports_the_file_is_no_part_of_a_registry_image() -> None:
+    images = [flyte.Image.from_base("registry.example/x:1").clone(python_version=v) for v in ((3, 10), (3, 13))]
+    assert len({read(image).fingerprint for image in images}) == 1
+
+
+def test_the_slim_image_itself_is_a_base_like_any_other() -> None:
+    recipe = read(flyte.Image.from_base("python:3.12-slim-bookworm"))
+    assert recipe.base == RegistryBase("python:3.12-slim-bookworm")
+
+
+def test_what_runs_commands_is_refused_on_a_registry_base_too() -> None:
+    image = flyte.Image.from_base("registry.example/x:1").clone(name="x", extendable=True)
+    with pytest.raises(RefusedError, match="layer Commands cannot be made hermetic"):
+        read(image.with_commands(["make"]))

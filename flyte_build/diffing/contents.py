@@ -19,7 +19,7 @@ from .entries import File, of_row
 __all__ = ["Contents", "Held", "Layer", "Package", "of_derivation", "of_spec", "total"]
 
 # What a layer's spec says besides its members.
-_MEMBERS = frozenset({"kind", "title", "wheels", "debs", "files"})
+_MEMBERS = frozenset({"kind", "title", "wheels", "debs", "files", "entries"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +194,14 @@ def _layer(
     if kind == "files":
         # The spec has the files' SHA-256, a listing only their CRC-32.
         files = {str(row["path"]): of_row(row) for row in cast("list[dict[str, Json]]", raw.get("files") or [])}
+    # A base's layer is known by its digest, wherever it lies.
+    base = (str(raw["digest"]), cast(int, raw["size"])) if kind == "base" else (None, None)
     return Layer(
         title=str(raw["title"]),
         kind=kind,
         derivation=derivation,
-        digest=found.digest if found else None,
-        size=found.size if found else None,
+        digest=found.digest if found else base[0],
+        size=found.size if found else base[1],
         wheels=_members(raw, "wheels", sizes, versions),
         debs=_members(raw, "debs", sizes, versions),
         settings={k: v for k, v in raw.items() if k not in _MEMBERS},
@@ -222,6 +224,11 @@ def _members(
 
 def _facts(spec: Mapping[str, Json], layers: Sequence[Layer]) -> dict[str, str]:
     facts = {"platform": str(spec["platform"])} if "platform" in spec else {}
+    annotations = cast("Mapping[str, str]", spec.get("annotations") or {})
+    if digest := annotations.get("org.opencontainers.image.base.digest"):
+        facts["base"] = f"{annotations.get('org.opencontainers.image.base.name', '')}@{digest}"
+    if "verbatim" in spec:
+        facts["base"] = str(cast("Mapping[str, Json]", spec["verbatim"])["reference"])
     for layer in layers:
         for key in ("python", "suite", "assembler"):
             if layer.settings and key in layer.settings:

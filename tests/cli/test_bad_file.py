@@ -120,7 +120,6 @@ def test_a_task_without_an_environment(offline: Offline) -> None:
             "`from_dockerfile(Dockerfile)` runs commands",
             "from_debian_base",
         ),
-        ("'registry.example/image:1'", "is based on `registry.example/image:1`", "from_debian_base"),
     ],
 )
 def test_an_unsupported_layer_is_named_with_the_way_out(offline: Offline, image: str, said: str, way_out: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from ...locking.lock import Lock, LockedWheel
 from .conditions import Target
@@ -34,16 +34,46 @@ class Problem:
     more: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a registry base brings; nothing for an image on our own Debian."""
+
+    modules: frozenset[str] = frozenset()
+    debs: frozenset[str] = frozenset()
+    known: bool = True
+    debians_python: bool = True
+
+    @classmethod
+    def of(cls, lock: Lock, platform: str) -> _Base:
+        base = lock.platforms[platform].base
+        if base is None:
+            return cls()
+        if base.facts is None:
+            return cls(known=False, debians_python=False)
+        facts = base.facts
+        raw = cast("dict[str, dict[str, object]]", lock.recipe)
+        # The environment that is made on an official image does not see what lies beside it.
+        modules = () if raw["base"].get("official") else facts.modules
+        debs = frozenset(row.split(" ")[0] for row in facts.debs or ())
+        return cls(frozenset(modules), debs, debians_python=(facts.python or "").startswith("/usr/bin/"))
+
+    def may_have(self, module: str) -> bool:
+        """Whether the base has the top-level ``module``, as far as is known; what is below it, nobody looked."""
+        return not self.known or module in self.modules
+
+
 class Image:
     """A locked image on one platform."""
 
     def __init__(self, lock: Lock, platform: str, modules_of: ModulesOf, sources: Sources) -> None:
         held = lock.platforms[platform]
-        major, _, minor = lock.python.partition(".")
+        # A base that nobody looked into may have any Python, and any package.
+        major, _, minor = (lock.python or "3.13").partition(".")
         self.python = (int(major), int(minor))
+        self._base = _Base.of(lock, platform)
         self.target = Target(self.python, _MACHINES.get(platform))
         self.modules = ImageModules(held.wheels, modules_of)
-        self._debs = {d.name for d in held.debs}
+        self._debs = {d.name for d in held.debs} | self._base.debs
         self._sources = sources
         self._judged: dict[tuple[str, tuple[str, ...]], tuple[tuple[Problem, ...], tuple[LockedWheel, ...]]] = {}
 
@@ -74,6 +104,8 @@ class Image:
         if is_standard(top, self.python):
             return self._standard(what.module, top), ()
         answer = self.modules.find(what.module)
+        if answer.state != "found" and self._base.may_have(top):
+            return (), ()
         if answer.state == "absent":
             if removed_in(top) is not None:
                 return self._removed(top), ()
@@ -97,7 +129,7 @@ class Image:
         return tuple(problems), tuple(dict.fromkeys(wheels))
 
     def _standard(self, module: str, top: str) -> tuple[Problem, ...]:
-        package = debian_package(top, self.python)
+        package = debian_package(top, self.python) if self._base.debians_python else None
         if package is None or package in self._debs or (top == "distutils" and self._distutils(module)):
             return ()
         return (Problem("debian", top, package),)
