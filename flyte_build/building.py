@@ -207,8 +207,11 @@ def _image(
         check_image(image.spec, results)
     except AssembleError as e:
         raise artifact_error(e, image.environment) from None
-    config = image_config(image.spec, results)
-    manifest = image_manifest(image.spec, config, results)
+    if "verbatim" in image.spec:
+        config, manifest = elsewhere.verbatim(image)
+    else:
+        config = image_config(image.spec, results)
+        manifest = image_manifest(image.spec, config, results)
     session.put_blob(config)
     digest = session.put_blob(manifest)
     built = tuple(

@@ -229,9 +229,12 @@ def _not_known(out: Console, found: Difference) -> None:
 # -- explanations ----------------------------------------------------------------------------------
 
 
+_STATES = {"cached": "[green]cached[/]", "remote": "[cyan]in registry[/]", "build": "[yellow]build[/]"}
+
+
 def show_explanation(told: Explanation, out: Console) -> None:
     """Print why one image is cached or to build, and a reason for each of its layers."""
-    state = "[green]cached[/]" if told.state == "cached" else "[yellow]build[/]"
+    state = _STATES[told.state]
     _print(out, f"[bold]{escape(told.environment)}[/] {told.platform}  [dim]{told.derivation[7:19]}[/]  {state}")
     found = told.difference
     if found is None or found.empty:
@@ -254,7 +257,7 @@ def show_explanation(told: Explanation, out: Console) -> None:
     rows = [
         (
             "  " + escape(layer.title),
-            "[dim]kept[/]" if layer.kept else ("[green]cached[/]" if layer.state == "cached" else "[yellow]build[/]"),
+            "[dim]kept[/]" if layer.kept else _STATES[layer.state],
             size(layer.size),
             size(layer.artifact_size),
         )

@@ -38,21 +38,25 @@ class Asked:
     root: Path | None
     lockfiles: Path | None
     as_json: bool
+    caches: tuple[str, ...] = ()
 
 
 def answer(asked: Asked) -> FlyteBuildError | None:
     """Print the plan on standard output; the error that the command ends with, if findings make it one."""
     from ..checking import check_workspace
     from ..pipeline import plan_images
+    from ..remote.connecting import connected
     from ..store import Store
-    from .options import opened
+    from .options import configured, opened
+    from .progress import make_reporter
 
     if asked.graph is not None and asked.graph.suffix not in (".svg", ".html"):
         raise InputError(f"--graph: expected a name that ends in .svg or .html, found `{asked.graph}`")
     workspace = opened(asked.file, asked.root, asked.lockfiles)
     environments = workspace.select(asked.task, asked.env)
     store = Store()
-    plan = plan_images(workspace, environments, store, asked.platform)
+    with connected(configured(workspace, caches=asked.caches), make_reporter(quiet=True)) as shared:
+        plan = plan_images(workspace, environments, store, asked.platform, shared)
     findings = check_workspace(workspace, environments, store, platform=asked.platform, online=asked.check)
     out = stdout()
     if asked.as_json:

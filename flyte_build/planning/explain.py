@@ -8,7 +8,7 @@ pure. Never builds. ``to_json`` is documented in ``docs/diff.md``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -124,10 +124,14 @@ def earlier(image: ImagePlan, store: Store, lockfiles: Path) -> Earlier | None:
     path = lock_path(lockfiles, image.environment)
     try:
         committed = at_revision(path, "HEAD")
-        if committed is None or committed == path.read_text(encoding="utf-8"):
+        if committed is None:
             return None
         subject = f"{path.name} in the last commit"
-        return Earlier("lock", of_lock(parse(committed, Path(subject)), image.platform, subject))
+        lock, now = parse(committed, Path(subject)), parse(path.read_text(encoding="utf-8"), path)
+        # What came out is no change in what was asked for.
+        if replace(lock, pins={}) == replace(now, pins={}):
+            return None
+        return Earlier("lock", of_lock(lock, image.platform, subject))
     except (InputError, LockError, OSError, UnicodeDecodeError):
         return None
 
@@ -216,6 +220,8 @@ def _kept_why(planned: LayerPlan, before: Earlier) -> str:
     same = "as last built" if before.source == "last build" else "as in the last commit"
     if planned.state == "cached":
         return same
+    if planned.state == "remote":
+        return f"{same}, and in the registry"
     return f"{same}, but its blob is not in the store"
 
 

@@ -16,7 +16,7 @@ from ..reporting import Reporter
 from ..store import LayerRealisation, Store
 from .blobs import Blob, Mover
 from .cache import RemoteCache
-from .entries import EMPTY, MANIFEST_TYPE, image_tag, layer_manifest, layer_tag, pack_listing
+from .entries import EMPTY, MANIFEST_TYPE, image_tag, layer_manifest, layer_tag, media_type, pack_listing
 from .threads import each
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Deposit:
         manifest = self._store.blob_path(image.manifest_digest).read_bytes()
         config = (self._store.manifest(image.manifest_digest) or {})["config"]["digest"]
         self.small(self._store.blob_path(config).read_bytes())
-        self._registry.put_manifest(self._place.with_tag(image_tag(image.derivation)), manifest, MANIFEST_TYPE)
+        self._registry.put_manifest(self._place.with_tag(image_tag(image.derivation)), manifest, media_type(manifest))
 
     def small(self, data: bytes) -> None:
         """Bring a blob to the cache that is made here."""

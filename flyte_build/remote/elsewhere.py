@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
+from ..assemble.base import base_result
 from ..assemble.layer import LayerResult
 from ..derivation import ImageDerivation, LayerDerivation
+from ..errors import FetchError, RegistryError
+from ..registry.reference import Reference
 from ..reporting import Reporter
 from ..store import Session
 from .cache import RemoteCache
 from .entries import KnownImage, KnownLayer
 from .pull import pull_bases, pull_layers
+
+if TYPE_CHECKING:
+    from ..registry.client import Registry
 
 __all__ = ["Elsewhere"]
 
@@ -60,26 +67,21 @@ class Elsewhere:
         return known
 
     def pulled(self, images: Sequence[ImageDerivation]) -> dict[str, LayerResult]:
-        """Bring every layer of ``images`` that lies elsewhere into the store. (Nothing is left to stand for.)"""
-        if self._remote is None:
-            return {}
+        """Bring every layer of ``images`` that lies elsewhere into the store; those that nobody makes, as they are."""
         lacking = self._lacking(images)
-        bases = [layer for layer in lacking if layer.kind == "base"]
-        self.brought |= pull_bases(
-            self._session,
-            self._remote.registry(patient=True) if bases else None,
-            {layer.hash: self._base(layer) for layer in bases},
-            self._reporter,
-            self._stop,
-        )
-        known: dict[str, KnownLayer] = {}
-        for image in self.images(images):
-            known |= {x.hash: k for x, k in zip(image.layers, self._images[image.hash].layers, strict=True)}
-        rest = [layer for layer in lacking if layer.kind != "base"]
-        known |= self._remote.layers([layer for layer in rest if layer.hash not in known])
-        wanted = {layer.hash: known[layer.hash] for layer in rest if layer.hash in known}
-        self.brought |= pull_layers(self._session, self._remote, wanted, self._reporter, self._stop)
-        return {}
+        bases = {layer.hash: layer for layer in lacking if layer.kind == "base"}
+        away = {d: (x, self._base(x)) for d, x in bases.items() if self._blob(x) is None}
+        if away:
+            self.brought |= pull_bases(self._session, self._patient(), away, self._reporter, self._stop)
+        if self._remote is not None:
+            known: dict[str, KnownLayer] = {}
+            for image in self.images(images):
+                known |= {x.hash: k for x, k in zip(image.layers, self._images[image.hash].layers, strict=True)}
+            rest = [layer for layer in lacking if layer.kind != "base"]
+            known |= self._remote.layers([layer for layer in rest if layer.hash not in known])
+            wanted = {layer.hash: known[layer.hash] for layer in rest if layer.hash in known}
+            self.brought |= pull_layers(self._session, self._remote, wanted, self._reporter, self._stop)
+        return {derivation: base_result(layer.spec) for derivation, layer in bases.items()}
 
     def composable(self, images: Sequence[ImageDerivation]) -> dict[str, LayerResult]:
         """Every layer of ``images`` that the store lacks and a registry has, with what it holds."""
@@ -87,9 +89,9 @@ class Elsewhere:
         found = {}
         for layer in lacking:
             if layer.kind == "base":
-                base = self._base(layer)
-                self._places[layer.hash] = base.repository
-                found[layer.hash] = LayerResult(base.digest, base.size, base.diff_id, 0, {})
+                found[layer.hash] = base_result(layer.spec)
+                if self._blob(layer) is None:
+                    self._places[layer.hash] = self._base(layer)
         if self._remote is not None:
             known = self._remote.layers([layer for layer in lacking if layer.kind != "base"])
             for derivation, listing in self._remote.listings(known).items():
@@ -98,9 +100,45 @@ class Elsewhere:
                 found[derivation] = LayerResult(k.digest, k.size, k.diff_id, k.diff_size, listing)
         return found
 
-    def _base(self, layer: LayerDerivation) -> KnownLayer:
-        spec = cast("dict[str, Any]", layer.spec)
-        return KnownLayer(self._bases[layer.hash], spec["digest"], spec["size"], spec["diff_id"])
+    def verbatim(self, image: ImageDerivation) -> tuple[bytes, bytes]:
+        """Configuration and manifest of an image that is its base, as they are. Raises :class:`RegistryError`."""
+        said = cast("Mapping[str, Mapping[str, Any]]", image.spec["verbatim"])
+        found = []
+        for kind in ("config", "manifest"):
+            digest, size = said[kind]["digest"], said[kind]["size"]
+            path = self._store.blob(digest, size) or self._store.artifact(digest.removeprefix("sha256:"), size)
+            if path is not None:
+                found.append(path.read_bytes())
+                continue
+            place = Reference.parse(self._base(image.layers[0]))
+            if kind == "config":
+                found.append(self._patient().read_blob(place, digest, size))
+                continue
+            manifest = self._patient().manifest(place.with_digest(digest))
+            if manifest is None:
+                raise RegistryError(
+                    f"{place} does not have {digest} any more",
+                    hint="lock the base again (`flyte-build lock --upgrade`)",
+                )
+            found.append(manifest.data)
+        return found[0], found[1]
+
+    def _base(self, layer: LayerDerivation) -> str:
+        """Where a layer of kind ``base`` lies."""
+        if layer.hash not in self._bases:
+            raise FetchError(
+                f"the base's layer {layer.spec['digest']} is not here, and no registry is known to have it",
+                hint="build with its lock, which names the registry",
+            )
+        return self._bases[layer.hash]
+
+    def _blob(self, layer: LayerDerivation) -> Path | None:
+        return self._store.blob(str(layer.spec["digest"]), cast(int, layer.spec["size"]))
+
+    def _patient(self) -> Registry:
+        if self._remote is None:
+            raise FetchError("the base's layers are not here, and no registry may be asked")
+        return self._remote.registry(patient=True)
 
     def source(self, layer: LayerDerivation, digest: str, size: int) -> str | None:
         """The repository that has the layer's blob; ``None`` where the store has it."""

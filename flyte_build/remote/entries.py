@@ -36,6 +36,7 @@ __all__ = [
     "image_tag",
     "layer_manifest",
     "layer_tag",
+    "media_type",
     "pack_listing",
     "read_image",
     "read_layer",
@@ -80,6 +81,11 @@ class KnownImage:
     layers: tuple[KnownLayer, ...]
 
 
+def media_type(manifest: bytes) -> str:
+    """The media type that a manifest states: a base that is used as it is may be Docker's."""
+    return str(_object(manifest, "manifest").get("mediaType") or MANIFEST_TYPE)
+
+
 def image_tag(derivation: str) -> str:
     """The tag of an image's realisation."""
     return f"image-{hexadecimal(derivation)}"
@@ -107,6 +113,11 @@ def read_image(image: ImageDerivation, repository: str, manifest: bytes, config:
             raise Unbelievable(f"expected the base's layer {layer.spec['digest']}, found {known.digest}")
         layers.append(known)
         results.append(LayerResult(known.digest, known.size, known.diff_id, 0, {}))
+    if "verbatim" in image.spec:
+        said: Any = image.spec["verbatim"]
+        if (_sha(manifest), _sha(config)) != (said["manifest"]["digest"], said["config"]["digest"]):
+            raise Unbelievable("it is not the base that was locked")
+        return KnownImage(repository, _sha(manifest), manifest, config, tuple(layers))
     expected = image_config(image.spec, results)
     if config != expected:
         raise Unbelievable("its configuration is not the one that the lock gives")

@@ -15,7 +15,7 @@ from isal import igzip, isal_zlib
 from ..store.hashing import HashedReader
 from .entries import Unbelievable
 
-__all__ = ["read_diff", "read_listing"]
+__all__ = ["read_listing"]
 
 _CHUNK = 1 << 20
 _DAMAGE = cast("type[Exception]", isal_zlib.error)
@@ -59,24 +59,6 @@ def read_listing(blob: Path, limit: int | None = None) -> tuple[str, int, dict[s
             raise
         raise Unbelievable(f"expected a layer, a tar stream in gzip: {e}") from None
     return f"sha256:{stream.sha256.hexdigest()}", counted.size, listing
-
-
-def read_diff(blob: Path) -> tuple[str | None, int]:
-    """``diff_id`` and size of the tar stream in bytes, of a layer in gzip or none; ``None`` and 0 for other forms."""
-    with open(blob, "rb") as raw:
-        magic = raw.read(4)
-        raw.seek(0)
-        if magic == b"\x28\xb5\x2f\xfd":  # zstd (RFC 8878): what unpacks it will have to check it
-            return None, 0
-        opened: Any = igzip
-        try:
-            stream = HashedReader(opened.IGzipFile(fileobj=raw, mode="rb") if magic[:2] == b"\x1f\x8b" else raw)
-            size = 0
-            while data := stream.read(_CHUNK):
-                size += len(data)
-        except (_DAMAGE, EOFError) as e:
-            return f"nothing: {e}", 0
-    return f"sha256:{stream.sha256.hexdigest()}", size
 
 
 def _identity(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:

@@ -19,7 +19,7 @@ from ..reporting import Reporter
 from ..store import Store, layout
 from .blobs import Blob, Mover, Tally
 from .deposit import deposit
-from .entries import MANIFEST_TYPE
+from .entries import media_type
 from .target import Target, derivation_tag, index_tag
 from .threads import each
 
@@ -144,26 +144,24 @@ class _Push:
     def _environment(self, name: str, images: list[BuiltImage]) -> _Image:
         repository = self._target.repository(name)
         manifests = [
-            self._document(
-                repository, MANIFEST_TYPE, _read(self._store, i.manifest_digest), derivation_tag(i.derivation)
-            )
+            self._document(repository, _read(self._store, i.manifest_digest), derivation_tag(i.derivation))
             for i in images
         ]
         index = None
         if len(images) > 1:
             rows = [
-                {**descriptor(MANIFEST_TYPE, m.data), "platform": _platform(i.platform)}
+                {**descriptor(m.media_type, m.data), "platform": _platform(i.platform)}
                 for i, m in zip(images, manifests, strict=True)
             ]
             data = canonical({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": rows})
             tag = index_tag({i.platform: i.derivation for i in images})
-            index = self._document(repository, INDEX_TYPE, data, tag)
+            index = self._document(repository, data, tag)
         push = _Image(name, images, manifests, index)
         push.named.tags = tuple(dict.fromkeys((*push.named.tags, *self._target.tags)))
         return push
 
-    def _document(self, repository: Reference, media_type: str, data: bytes, tag: str) -> _Document:
-        made = _Document(repository, media_type, data, tag)
+    def _document(self, repository: Reference, data: bytes, tag: str) -> _Document:
+        made = _Document(repository, media_type(data), data, tag)
         return self._documents.setdefault((repository, made.digest), made)
 
     def ask(self, stop: threading.Event) -> None:
@@ -187,8 +185,8 @@ class _Push:
     def send(self, pushes: Sequence[_Image], stop: threading.Event) -> None:
         """Manifests, then indexes, then tags."""
         documents = list(self._documents.values())
-        for wave in (MANIFEST_TYPE, INDEX_TYPE):
-            each(self._put, [d for d in documents if d.media_type == wave and not d.there], stop)
+        for index in (False, True):
+            each(self._put, [d for d in documents if (d.media_type == INDEX_TYPE) is index and not d.there], stop)
         for push in pushes:
             for document in (*push.manifests, push.index):
                 if document is not None and not document.there:

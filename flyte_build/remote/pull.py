@@ -6,12 +6,16 @@ bytes. What fails any of it is not stored, and the cache is not believed again. 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+from ..assemble.base import copy_base
+from ..assemble.errors import AssembleError
+from ..derivation import LayerDerivation
 from ..errors import ArtifactError, RegistryError
 from ..registry.reference import Reference
 from ..reporting import Progress, Reporter
@@ -20,13 +24,13 @@ from ..store.files import storing
 from ..store.locks import Busy
 from .cache import RemoteCache
 from .entries import KnownLayer, Unbelievable
-from .listing import read_diff, read_listing
+from .listing import read_listing
 from .threads import Stopped, each
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
 
-__all__ = ["pull_bases", "pull_layers"]
+__all__ = ["base_layer", "pull_bases", "pull_layers"]
 
 
 def pull_layers(
@@ -52,41 +56,46 @@ def pull_layers(
 
 def pull_bases(
     session: Session,
-    registry: Registry | None,
-    wanted: Mapping[str, KnownLayer],
+    registry: Registry,
+    wanted: Mapping[str, tuple[LayerDerivation, str]],
     reporter: Reporter,
     stop: threading.Event,
 ) -> set[str]:
-    """Bring the layers of registry bases into the store, as they are; their derivations.
+    """Bring layers of registry bases into the store, as they are: derivation → layer, and ``host/repository``.
 
-    What they hold is no secret of a cache: digest and diff_id are in the lock. Raises :class:`RegistryError` where one
-    cannot be had, :class:`ArtifactError` where it is not what was locked, and :class:`StoreError`.
+    What they hold is no cache's word: digest and diff_id are in the lock. Gives their derivations. Raises
+    :class:`RegistryError` where one cannot be had, :class:`ArtifactError` where it is not what was locked.
     """
     if not wanted:
         return set()
-    assert registry is not None
-    with reporter.work("pull the base", sum(known.size for known in wanted.values()), unit="bytes") as bar:
+    known = {d: base_layer(layer, repository) for d, (layer, repository) in wanted.items()}
+    with reporter.work("pull the base", sum(k.size for k in known.values()), unit="bytes") as bar:
 
-        def one(item: tuple[str, KnownLayer]) -> None:
-            derivation, known = item
+        def one(derivation: str) -> None:
             with _making(session, derivation):
                 if session.store.layer(derivation) is None:
-                    blob = _blob(session, registry, known, bar, stop)
-                    with storing(blob):
-                        diff_id, size = read_diff(blob)
-                    if diff_id is not None and diff_id != known.diff_id:
-                        raise ArtifactError(
-                            f"{known.repository}: expected the diff_id {known.diff_id} in the base's layer "
-                            f"{known.digest}, found {diff_id}",
-                            hint="the lock does not fit the image; lock again",
-                        )
-                    session.put_layer(
-                        derivation, LayerRealisation(known.digest, known.size, known.diff_id, size), {}, blob
-                    )
+                    blob = _blob(session, registry, known[derivation], bar, stop)
+                    made = _read_base(wanted[derivation][0], blob)
+                    session.put_layer(derivation, made, {}, blob)
 
-        each(one, list(wanted.items()), stop)
+        each(one, list(wanted), stop)
     session.sync()
     return set(wanted)
+
+
+def base_layer(layer: LayerDerivation, repository: str) -> KnownLayer:
+    """A base's layer, as its derivation tells of it."""
+    spec = cast("Mapping[str, Any]", layer.spec)
+    return KnownLayer(repository, spec["digest"], spec["size"], spec["diff_id"])
+
+
+def _read_base(layer: LayerDerivation, blob: Path) -> LayerRealisation:
+    try:
+        with storing(blob), open(blob, "rb") as source, open(os.devnull, "wb") as out:
+            found = copy_base(layer.spec, source, out)
+    except AssembleError as e:
+        raise ArtifactError(str(e), hint="the lock does not fit the base; lock it again") from None
+    return LayerRealisation(found.digest, found.size, found.diff_id, found.diff_size)
 
 
 def _blob(session: Session, registry: Registry, known: KnownLayer, bar: Progress, stop: threading.Event) -> Path:

@@ -48,9 +48,12 @@ class Machine:
 
     @contextmanager
     def connected(self) -> Iterator[RemoteCache]:
-        with Registry(attempts=self.attempts, timeout=10, wait=lambda _: None) as registry:
+        with self._registry() as asking, self._registry() as patient:
             places = [Reference.parse(text) for text in self.settings.cache]
-            yield RemoteCache(lambda _: registry, places, self.said)
+            yield RemoteCache(lambda wanted: patient if wanted else asking, places, self.said)
+
+    def _registry(self) -> Registry:
+        return Registry(attempts=self.attempts, timeout=10, wait=lambda _: None)
 
     def build(self, images: Sequence[ImageDerivation], *, local: bool = True) -> list[BuiltImage]:
         with self.connected() as shared:
@@ -71,7 +74,8 @@ class Machine:
         self, images: Sequence[ImageDerivation], *tags: str, settings: Settings | None = None
     ) -> list[PushedImage]:
         with self.connected() as shared:
-            target = Target.of(settings or self.settings, shared.registry(patient=True), tags, shared)
+            reading, writing = shared.registry(patient=False), shared.registry(patient=True)
+            target = Target.of(settings or self.settings, writing, tags, shared, reading)
             _, pushed = push_built(lambda: self._build(images, shared, False), self.store, target, shared, self.said)
         return pushed
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ..noop import question
-from ..options import env_option, file_argument, json_option, platform_option, project_options, task_argument
+from ..options import (
+    cache_option,
+    env_option,
+    file_argument,
+    json_option,
+    platform_option,
+    project_options,
+    task_argument,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,6 +55,7 @@ __all__ = ["plan", "show"]
     metavar="FILE",
     help="Draw the plan: FILE.svg, or FILE.html with search.",
 )
+@cache_option
 @click.option("--locked", is_flag=True, help="Never write a lock (plan never does; accepted for scripts).")
 @project_options
 @json_option
@@ -61,17 +70,19 @@ def plan(
     checked: bool,
     form: str,
     graph: Path | None,
+    caches: tuple[str, ...],
     locked: bool,
     root: Path | None,
     lockfiles: Path | None,
     as_json: bool,
 ) -> None:
-    """Show the images that TASK needs, or all environments of FILE: cached or to build, and why.
+    """Show the images that TASK needs, or all environments of FILE: cached, in a registry, or to build, and why.
 
     Only environments that the task's environment reaches through `depends_on` are planned. Nothing is
-    fetched or built. Two rules are checked: a task that calls a task of another environment needs that
-    environment in `depends_on`, and what the called task's module imports in its own image. The JSON schema is
-    documented in docs/plan-json.md, the checks in docs/checks.md.
+    fetched or built. Where a shared cache is configured, it is asked about what the store lacks. Two rules
+    are checked: a task that calls a task of another environment needs that environment in `depends_on`, and
+    what the called task's module imports in its own image. The JSON schema is documented in
+    docs/plan-json.md, the checks in docs/checks.md.
 
     \b
     flyte-build plan examples/af2/main.py main
@@ -90,7 +101,9 @@ def plan(
         from ..console import stdout
         from ..planned import Asked, answer
 
-        asked = Asked(file, task, env, platform, layers, explain, checked, form, graph, root, lockfiles, as_json)
+        asked = Asked(
+            file, task, env, platform, layers, explain, checked, form, graph, root, lockfiles, as_json, caches
+        )
         with stdout().capture() as printed:
             problem = answer(asked)
     text = printed.get()
@@ -118,6 +131,7 @@ def show(made: Plan, *, every_layer: bool = False, to_stderr: bool = False) -> N
         Column("new layers", right=True, drop=1),
         Column("shared", right=True, drop=3),
         Column("to fetch", right=True, drop=2),
+        *([Column("in registry", right=True, drop=4)] if made.pull_bytes else []),
     )
     rows = []
     for i in made.images:
@@ -133,10 +147,12 @@ def show(made: Plan, *, every_layer: bool = False, to_stderr: bool = False) -> N
                 f"{new} of {len(i.layers)}",
                 str(shared),
                 fetch,
+                *([size(_away(i)) if _away(i) else "–"] if made.pull_bytes else []),
             )
         )
     # Beside `cached`, the long form would only push the other columns out.
-    notes = ["same derivation" if i.state == "cached" else i.why for i in made.images]
+    short = {"cached": "same derivation", "remote": "same derivation"}
+    notes = [short.get(i.state, i.why) for i in made.images]
     print_table(out, columns, rows, notes=notes, note_title="why")
     if every_layer:
         for i in made.images:
@@ -149,19 +165,33 @@ def show(made: Plan, *, every_layer: bool = False, to_stderr: bool = False) -> N
         wanted.append(counted(made.new_layers, "new layer"))
         if made.fetch:
             wanted.append(f"{counted(len(made.fetch), 'artifact')} to fetch ({size(fetched)})")
+        if made.in_registry:
+            wanted.append(f"{counted(len(made.in_registry), 'image')} cached in the registry")
         out.print(f"[bold]{wanted[0]}[/]: {', '.join(wanted[1:])}", soft_wrap=not out.is_terminal)
     else:
-        out.print(f"[bold green]nothing to build[/]: {_all_cached(len(made.images))}", soft_wrap=not out.is_terminal)
+        out.print(f"[bold green]nothing to build[/]: {_all_cached(made)}", soft_wrap=not out.is_terminal)
     for note in made.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
 
 
-def _all_cached(images: int) -> str:
-    return "the image is cached" if images == 1 else f"all {images} images are cached"
+def _all_cached(made: Plan) -> str:
+    images, away = len(made.images), len(made.in_registry)
+    all_of_them = "the image is cached" if images == 1 else f"all {images} images are cached"
+    if not away:
+        return all_of_them
+    return f"{all_of_them}, {'in the registry' if away == images else f'{away} of them in the registry'}"
+
+
+_STATES = {"cached": "[green]cached[/]", "remote": "[cyan]cached in registry[/]", "build": "[yellow]build[/]"}
 
 
 def _state(state: str) -> str:
-    return "[green]cached[/]" if state == "cached" else "[yellow]build[/]"
+    return _STATES[state]
+
+
+def _away(image: ImagePlan) -> int:
+    """Bytes of its layers that are in a registry and not here."""
+    return sum(x.size or 0 for x in image.layers if x.state == "remote")
 
 
 def _layers(image: ImagePlan, out: Console) -> None:

@@ -17,7 +17,15 @@ from ...planning import noop
 from ..calling import list_tasks, parse_call
 from ..completion import complete_arguments, complete_run, complete_task
 from ..console import counted, stderr
-from ..options import json_option, opened, project_options, quiet_option, unchecked_option
+from ..options import (
+    cache_option,
+    configured,
+    json_option,
+    opened,
+    project_options,
+    quiet_option,
+    unchecked_option,
+)
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -58,6 +66,7 @@ class _RunCommand(click.Command):
     help="Reuse what succeeded in RUN; without FILE, repeat its command line.",
 )
 @click.option("--name", metavar="NAME", help="The new run's name (default: made from the time).")
+@cache_option
 @click.option("--overwrite-cache", is_flag=True, help="Compute cached tasks again and keep the new results.")
 @unchecked_option
 @project_options
@@ -71,6 +80,7 @@ def run(
     no_network: bool,
     resume: str | None,
     name: str | None,
+    caches: tuple[str, ...],
     overwrite_cache: bool,
     unchecked: bool,
     root: Path | None,
@@ -105,7 +115,7 @@ def run(
         return
     signal.signal(signal.SIGTERM, _terminated)
     quiet = quiet or as_json
-    asked = noop.key_of("run", [str(file), task, str(root), str(lockfiles), str(unchecked)])
+    asked = noop.key_of("run", [str(file), task, str(root), str(lockfiles), str(unchecked), *caches])
     images = _recorded(asked, quiet)
     if images is not None:
         workspace = opened(file, root, lockfiles)
@@ -118,7 +128,9 @@ def run(
             workspace = opened(file, root, lockfiles)
             chosen = workspace.project.task(task)
             given = parse_call(chosen, file, arguments)
-            images, answer = _images(workspace, chosen, options, locked=locked, unchecked=unchecked, quiet=quiet)
+            images, answer = _images(
+                workspace, chosen, options, caches, locked=locked, unchecked=unchecked, quiet=quiet
+            )
         if answer is not None:
             record.save(asked, answer)
     options = replace(
@@ -167,11 +179,19 @@ def _recorded(asked: str, quiet: bool) -> dict[str, str] | None:
 
 
 def _images(
-    workspace: Workspace, task: Task, options: RunOptions, *, locked: bool, unchecked: bool, quiet: bool
+    workspace: Workspace,
+    task: Task,
+    options: RunOptions,
+    caches: tuple[str, ...],
+    *,
+    locked: bool,
+    unchecked: bool,
+    quiet: bool,
 ) -> tuple[dict[str, str], dict[str, Any] | None]:
     """Plan, check and build; the images, and what to record of them where there was nothing to build."""
     from ...checking import check_workspace, refuse
     from ...pipeline import build_plan, ensure_locked, plan_images
+    from ...remote.connecting import connected
     from ...store import Store
     from ...submit.sandbox.engines import choose
     from ..progress import make_reporter
@@ -181,18 +201,19 @@ def _images(
     environments = workspace.environments([task.environment])
     ensure_locked(workspace, environments, reporter, write=not locked)
     store = Store()
-    plan = plan_images(workspace, environments, store)
-    if not quiet:
-        show(plan, to_stderr=True)
-    # What this machine refuses, it refuses before images were downloaded for it.
-    if plan.to_build:
-        choose(network=options.network)
-    if not unchecked:
-        refuse(check_workspace(workspace, environments, store, reporter=reporter))
-    built = build_plan(workspace, plan, store, reporter)
+    with connected(configured(workspace, caches=caches), reporter) as shared:
+        plan = plan_images(workspace, environments, store, shared=shared)
+        if not quiet:
+            show(plan, to_stderr=True)
+        # What this machine refuses, it refuses before images were downloaded for it.
+        if not plan.cached:
+            choose(network=options.network)
+        if not unchecked:
+            refuse(check_workspace(workspace, environments, store, reporter=reporter))
+        built = build_plan(workspace, plan, store, reporter, shared=shared)
     images = {image.environment: image.manifest_digest for image in built}
     answer = {"images": images, "derivations": [image.derivation for image in built]}
-    return images, None if plan.to_build else answer
+    return images, answer if plan.cached else None
 
 
 def _run(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..plan import ImagePlan, Plan
+from ..plan import State as Planned
 
 __all__ = ["Graph", "Layer", "Node", "make_graph"]
 
@@ -86,7 +87,7 @@ def make_graph(
                     kind=planned.kind,
                     # A system layer is made from every .deb and holds next to nothing of them.
                     size=size if planned.size is not None or planned.kind != "system" else 1 << 20,
-                    cached=planned.state == "cached",
+                    cached=planned.state != "build",
                     holders=tuple(holders[planned.derivation]),
                 ),
             )
@@ -99,7 +100,7 @@ def make_graph(
     nodes = tuple(
         Node(
             name=image.environment,
-            state="failing" if image.environment in failing else image.state,
+            state="failing" if image.environment in failing else _drawn(image.state),
             why=image.why,
             layers=tuple(layer.derivation for layer in image.layers),
             size=sum(layers[layer.derivation].size for layer in image.layers),
@@ -131,3 +132,8 @@ def _extends(image: ImagePlan, images: Sequence[ImagePlan]) -> str | None:
         if other.platform == image.platform and common < theirs < own and (not best or len(theirs) > len(best.layers)):
             best = other
     return best.environment if best else None
+
+
+def _drawn(state: Planned) -> Literal["cached", "build"]:
+    """What is in the store or in a registry is drawn alike: neither has to be built."""
+    return "build" if state == "build" else "cached"

@@ -1,0 +1,199 @@
+"""``build --push``, ``push`` and the shared cache, as a person has them at the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.offline import Offline
+from tests.support.registry import RegistryServer
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        yield server
+
+
+@pytest.fixture
+def project(offline: Offline, registry: RegistryServer) -> Offline:
+    """Locked, with a registry and a cache in ``pyproject.toml``."""
+    (offline.project / "pyproject.toml").write_text(
+        f'[tool.flyte-build]\nregistry = "{registry.host}/team"\ncache = ["{registry.host}/team/cache"]\n'
+    )
+    offline.ok("lock", "flow.py")
+    return offline
+
+
+def forget(project: Offline) -> None:
+    """A fresh machine: an empty store, and neither index nor archive has anything."""
+    shutil.rmtree(project.store)
+    for path in (*project.index.folder.glob("*.whl"), *(project.home / "www").rglob("*.deb")):
+        path.unlink()
+
+
+def test_a_fresh_machine_pushes_what_the_cache_knows_without_a_download(
+    project: Offline, registry: RegistryServer
+) -> None:
+    first = project.ok("push", "flow.py", "--json").json()
+    names = [p["environment"] for p in first["pushed"]]
+    assert names == ["low", "top"]
+    for pushed in first["pushed"]:
+        assert pushed["reference"] == f"{registry.host}/team/{pushed['environment']}@{pushed['digest']}"
+        assert pushed["uploaded_bytes"] > 0
+    assert first["pushed"][1]["mounted_bytes"] > 0
+    assert registry.dangling() == []
+    forget(project)
+    registry.forget_requests()
+    again = project.ok("build", "flow.py", "--push", "--json").json()
+    assert [p["digest"] for p in again["pushed"]] == [p["digest"] for p in first["pushed"]]
+    assert {p["uploaded_bytes"] + p["mounted_bytes"] for p in again["pushed"]} == {0}
+    assert [(i["reused"], i["local"], i["layers_built"]) for i in again["images"]] == [(True, False, 0)] * 2
+    counted = {(s.method, s.kind) for s in registry.requests}
+    assert counted == {("GET", "manifest"), ("GET", "blob"), ("HEAD", "manifest")}
+    assert len(registry.requests) == 2 * 3
+    assert registry.bytes_out("blob") < 10_000
+    assert not any((project.store / "artifacts" / "sha256").iterdir())
+
+
+def test_the_plan_says_what_is_cached_in_the_registry(project: Offline, registry: RegistryServer) -> None:
+    pushed = project.ok("push", "flow.py", "--json").json()["pushed"]
+    registry.forget_requests()
+    assert [i["state"] for i in project.ok("plan", "flow.py", "--json").json()["images"]] == ["cached"] * 2
+    assert registry.requests == [], "what the store has is not asked for"
+    forget(project)
+    plan = project.ok("plan", "flow.py", "--json").json()
+    assert [(i["state"], i["digest"]) for i in plan["images"]] == [("remote", p["digest"]) for p in pushed]
+    assert (plan["to_build"], plan["in_registry"], plan["fetch_bytes"]) == (0, 2, 0)
+    assert plan["pull_bytes"] == sum({x["derivation"]: x["size"] for i in plan["images"] for x in i["layers"]}.values())
+    shown = project.ok("plan", "flow.py").out
+    assert "cached in registry" in shown
+    assert "nothing to build: all 2 images are cached, in the registry" in shown
+
+
+def test_a_second_push_says_that_there_is_nothing_to_push(project: Offline, registry: RegistryServer) -> None:
+    said = project.ok("push", "flow.py", "--tag", "v1")
+    assert "pushed 2 images" in said.out
+    registry.forget_requests()
+    again = project.ok("push", "flow.py", "--tag", "v1")
+    assert "nothing to push: the registry has all 2" in again.out
+    assert {s.method for s in registry.requests} == {"HEAD"}
+    lines = project.ok("push", "flow.py", "-q").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["low", "top"]
+    assert all(line.split()[1].startswith(f"{registry.host}/team/{line.split()[0]}@sha256:") for line in lines)
+
+
+def test_a_build_takes_layers_from_the_cache_and_what_they_are_made_of_is_never_fetched(
+    project: Offline, registry: RegistryServer
+) -> None:
+    first = project.ok("push", "flow.py", "--json").json()["images"]
+    forget(project)
+    built = project.ok("build", "flow.py", "--json").json()["images"]
+    assert [i["digest"] for i in built] == [i["digest"] for i in first]
+    assert all(i["local"] and i["layers_built"] == 0 and i["layers_pulled"] > 0 for i in built)
+    project.verified()
+    shutil.rmtree(project.store)
+    assert "pulled 2 of 2 images" in project.ok("build", "flow.py").out
+    layout = project.home / "layout"
+    shutil.rmtree(project.store)
+    project.ok("build", "flow.py", "--push", "--output", f"oci:{layout}")
+    assert len(json.loads((layout / "index.json").read_bytes())["manifests"]) == 2
+
+
+def test_nowhere_to_push_names_the_setting(offline: Offline) -> None:
+    offline.ok("lock", "flow.py")
+    for command in (["build", "flow.py", "--push"], ["push", "flow.py"]):
+        error = offline.refused(2, *command)
+        assert "no registry to push to" in error
+        assert "`registry` in [tool.flyte-build] of pyproject.toml" in error
+    assert not list((offline.store / "oci").rglob("*")), "it was refused before anything was built"
+    assert "--tag" in offline("build", "flow.py", "--tag", "v1").err
+
+
+def test_options_and_variables_win_over_the_file(
+    project: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.ok(
+        "push", "flow.py", "--env", "low", "--registry", f"{registry.host}/mine", "--cache", f"{registry.host}/c"
+    )
+    assert {name for name, r in registry.repositories.items() if r.tags} == {"mine/low", "c"}
+    monkeypatch.setenv("FLYTE_BUILD_REGISTRY", f"{registry.host}/ours")
+    project.ok("build", "flow.py", "--env", "low", f"--push={registry.host}/theirs")
+    project.ok("build", "flow.py", "--env", "low", "--push")
+    assert {"theirs/low", "ours/low"} < set(registry.repositories)
+
+
+def test_a_registry_that_is_down_is_an_error_and_a_cache_that_is_down_is_none(
+    project: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    registry.fail("GET", "manifest", status=403, times=99)
+    done = project.ok("build", "flow.py")
+    assert done.err.count("cannot be asked") == 1
+    registry.fail("HEAD", "manifest", status=403, times=99)
+    error = project.refused(14, "push", "flow.py")
+    assert "HEAD http://" in error
+
+
+def test_pushed_images_are_pinned_and_locked_ones_must_be_what_is_pinned(
+    project: Offline, registry: RegistryServer
+) -> None:
+    project.refused(15, "push", "flow.py", "--locked")
+    assert registry.count("PUT") == 0, "nothing is sent that is not what was pinned"
+    pushed = project.ok("push", "flow.py", "--json").json()["pushed"]
+    project.ok("push", "flow.py", "--locked")
+    for one in pushed:
+        pins = json.loads((project.lockfiles / f"{one['environment']}.json").read_text())["pins"]
+        assert {pin["digest"] for pin in pins.values()} == set(one["platforms"].values())
+
+
+def imported(project: Offline, *command: str) -> set[str]:
+    """Which of what is slow to load a process of its own has loaded for ``command``."""
+    script = (
+        "import sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\n"
+        "try:\n    entry()\nfinally:\n    print(*[m for m in ('flyte', 'httpx') if m in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], cwd=project.project, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_only_what_the_store_alone_told_is_answered_from_the_record(
+    project: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.ok("push", "flow.py")
+    time.sleep(2.1)  # what is younger is not trusted by its times
+    commands = (("plan", "flow.py"), ("build", "flow.py"))
+    for command in commands:
+        imported(project, *command)
+        assert imported(project, *command) == set(), "neither the SDK nor an HTTP client"
+    registry.forget_requests()
+    for _ in range(2):
+        assert imported(project, "build", "flow.py", "--push") == {"flyte", "httpx"}
+    assert registry.count("HEAD", "manifest") == 8, "a push always asks"
+    settings = project.project / "pyproject.toml"
+    text = settings.read_text()
+    settings.write_text(text.replace("/cache", "/other"))
+    assert "flyte" in imported(project, *commands[0]), "the settings are part of the record"
+    settings.write_text(text)
+    monkeypatch.setenv("FLYTE_BUILD_REMOTE_CACHE", f"{registry.host}/another")
+    assert "flyte" in imported(project, *commands[1])
+    monkeypatch.delenv("FLYTE_BUILD_REMOTE_CACHE")
+    forget(project)
+    for _ in range(2):
+        assert imported(project, *commands[0]) == {"flyte", "httpx"}, "a registry may answer otherwise next time"
+
+
+def test_help_names_what_there_is(offline: Offline) -> None:
+    text = " ".join(offline.ok("push", "--help").out.split())
+    for option in ("--registry", "--tag", "--cache", "--platform", "--no-attest", "--locked"):
+        assert option in text
+    assert Path("flow.py").exists()
