@@ -54,7 +54,7 @@ def _fill(transport: Transport, request: Request, digest: str, size: int, file: 
     state = hashlib.new(algorithm)
     offset = shown = failures = 0
     while True:
-        before = offset
+        before, furthest = offset, shown
         try:
             asked = request
             if offset:
@@ -67,7 +67,6 @@ def _fill(transport: Transport, request: Request, digest: str, size: int, file: 
                     file.truncate()
                     state, offset = hashlib.new(algorithm), 0
                 if answer.status == 416:
-                    failures += 1
                     raise Transient(_short(answer, digest, before, size))
                 for piece in _bounded(answer, pieces, offset, size, digest):
                     file.write(piece)
@@ -79,7 +78,7 @@ def _fill(transport: Transport, request: Request, digest: str, size: int, file: 
                     raise Transient(_short(answer, digest, offset, size))
             break
         except Transient as failure:
-            failures = failures + 1 if offset <= before else 1
+            failures = failures + 1 if shown <= furthest else 1
             transport.patience.pause(failures, failure)
     if state.hexdigest() != wanted:
         raise _wrong(answer, digest, state.hexdigest(), offset)

@@ -37,7 +37,6 @@ _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 5
 _ERROR_BODY = 64 << 10
-_PIECE = 1 << 18
 _ALIASES = {"docker.io": "registry-1.docker.io"}
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 # What servers say, in plain HTTP, to whom speaks plain HTTP on their TLS port.
@@ -202,7 +201,7 @@ class Transport:
                 f"{request.method} {redact_url(str(request.url))}: an encoding nobody asked for: {coding}"
             )
         try:
-            yield from response.iter_raw(_PIECE)
+            yield from response.iter_raw()
         except httpx.HTTPError as e:
             raise lost(request.method, str(request.url), e, self.secrets) from None
 

@@ -1,4 +1,4 @@
-"""Whatever goes wrong, a push either succeeds and everything is there, or it is an error; no tag leads to what is missing."""
+"""Whatever goes wrong: a push succeeds and all is there, or it is an error; no tag leads to what is missing."""
 
 from __future__ import annotations
 
