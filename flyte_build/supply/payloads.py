@@ -2,7 +2,8 @@
 
 The first is simple signing (cosign's SIGNATURE_SPEC), which every cosign and what is built on it look for. The second
 is Sigstore's bundle around an in-toto statement in a DSSE envelope; cosign 3 writes that alone, and looks at nothing
-else where an image has one. Whose a signature is, is asked of a key; here is only what was signed, and about which digest.
+else where an image has one. Whose a signature is, is asked of a key; here is only what was signed, and about which
+digest.
 """
 
 from __future__ import annotations

@@ -37,8 +37,9 @@ from .pushing import EMPTY_TYPE, push_bytes
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
+    from ..remote.publish import PushedImage
 
-__all__ = ["Signatures", "require_signatures", "sign", "verify_signature"]
+__all__ = ["Signatures", "require_signatures", "sign", "sign_pushed", "verify_signature"]
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 # What cosign gives an empty config's times: no clock is read.
@@ -79,6 +80,21 @@ def sign(reference: str, key: str | Signer, registry: Registry) -> bool:
     if not bundled:
         _put_bundle(by, image, subject, registry)
     return not (signed and bundled)
+
+
+def sign_pushed(pushed: Sequence[PushedImage], key: str, registry: Registry) -> list[str]:
+    """Sign what was pushed, the manifest of each platform and the index over them; the references newly signed.
+
+    Clients ask for either: an engine resolves an index to a manifest, and may verify the one or the other. The key is
+    opened once. Raises as :func:`sign`.
+    """
+    by = signer(key)
+    wanted: dict[str, None] = {}
+    for one in pushed:
+        named = Reference.parse(one.reference)
+        for digest in (*one.platforms.values(), one.digest):
+            wanted[str(named.with_digest(digest))] = None
+    return [reference for reference in wanted if sign(reference, by, registry)]
 
 
 def _put_simple(by: Signer, image: Reference, digest: str, there: Manifest | None, registry: Registry) -> None:

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from spdx_tools.spdx.model import Document
 from spdx_tools.spdx.parser.error import SPDXParsingError
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from flyte_build.store import Store
+from flyte_build.supply.cyclonedx import cyclonedx
 from flyte_build.supply.facts import StoredFacts
+from flyte_build.supply.licenses import Facts, License
 from flyte_build.supply.packages import Inventory, inventory
 from flyte_build.supply.spdx import spdx
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
@@ -102,6 +108,16 @@ def test_a_base_is_an_ancestor_with_its_layers(store: Store) -> None:
     found = packages(spdx(of(store, with_base=True)))
     assert "checksums" not in found["pip"]
     assert found["pip"]["comment"] == "Found installed in the base image when that was locked."
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(min_size=1, max_size=12), words=st.lists(st.text(min_size=1, max_size=12), max_size=3))
+def test_whatever_people_call_things(name: str, words: list[str], tmp_path: Path) -> None:
+    """Environments may be called anything, and so may licences."""
+    lock = lock_of(recipe_of("fold"), [wheel("fold")], environment=name)
+    image = inventory(lock, AMD64, digest=DIGEST, facts=lambda _: Facts(License(names=tuple(words))))
+    assert validate_full_spdx_document(parsed(spdx(image), tmp_path)) == []
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(cyclonedx(image).decode()) is None
 
 
 def test_the_same_content_has_the_same_bytes_and_namespace(store: Store) -> None:
