@@ -16,7 +16,7 @@ from flyte_build.derivation import ImageDerivation
 from flyte_build.diffing.contents import of_derivation, of_spec
 from flyte_build.diffing.locked import of_lock
 from flyte_build.errors import InputError
-from flyte_build.locking.lockfile import LockedDeb, LockedWheel, write
+from flyte_build.locking.lockfile import LockedDeb, LockedWheel, Pin, write
 from flyte_build.pipeline import StoreCache
 from flyte_build.planning.explain import Earlier, Explanation, earlier, explain, explain_plan
 from flyte_build.planning.plan import CachedLayer, Plan, make_plan
@@ -207,6 +207,8 @@ def test_else_the_committed_lock_where_it_changed(repository: Repository, tmp_pa
     repository.git("add", ".")
     repository.commit()
     assert earlier(image, store, folder) is None, "unchanged"
+    write(folder, replace(old, pins={AMD64: Pin("sha256:" + "d" * 64, "sha256:" + "a" * 64)}))
+    assert earlier(image, store, folder) is None, "pinned, and otherwise unchanged"
     write(folder, new)
     before = earlier(image, store, folder)
     assert before is not None
