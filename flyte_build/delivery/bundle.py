@@ -6,7 +6,7 @@ elsewhere, it is the same. Never resolves; ``unbundle`` reads what this writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -21,11 +21,13 @@ from ..store.realisations import hexadecimal
 from . import tarball
 from .format import INDEX, BundledImage, Entry, Index, path_of
 from .layout import gone, needed
+from .modules import modules_json
 from .tarball import Member, member
 
 if TYPE_CHECKING:
     from ..building import BuiltImage
     from ..planning.plan import Plan
+    from ..remote.cache import RemoteCache
     from ..workspace import Workspace
 
 __all__ = ["Bundled", "bundle_plan", "write_bundle"]
@@ -51,11 +53,13 @@ def bundle_plan(
     images: bool = True,
     artifacts: bool = True,
     jobs: int | None = None,
+    shared: RemoteCache | None = None,
 ) -> Bundled:
     """Write everything that ``plan``'s images are made of to ``path``, and the ``images``, which are built if need be.
 
     Without ``artifacts`` the other site can use the images and not make them; without ``images`` it makes them. Layers
-    of registry bases, which nobody can make, are always there. Raises what building and fetching raise,
+    of registry bases, which nobody can make, are always there; those, and what a cache knows, are pulled by ``shared``
+    where the store lacks them. Raises what building and fetching raise,
     :class:`InputError` where nothing is asked for or ``path`` is something else than an archive, and
     :class:`StoreError`.
     """
@@ -71,15 +75,16 @@ def bundle_plan(
     environments = [workspace.project.environments[name] for name in dict.fromkeys(d.environment for d in derivations)]
     built: list[BuiltImage] | None = None
     if images or any(store.blob(digest) is None for d in derivations for digest in _base_blobs(d)):
-        built = build_plan(workspace, plan, store, reporter, jobs)
+        built = build_plan(workspace, plan, store, reporter, jobs, shared)
         record_pins(workspace, built, reporter)
     locks = workspace.locks(environments)
     if artifacts:
         locator = project_locator(workspace.recipes(environments), locks, workspace.project.root)
         wanted = {sha256: a for d in derivations for sha256, a in d.artifacts.items()}
         fetch(wanted.values(), store, locator=locator, reporter=reporter)
+    modules = None if artifacts else _modules(workspace, derivations, locks, store, reporter)
     _warn_of_pins(derivations, locks, reporter)
-    return write_bundle(store, derivations, locks, built if images else None, path, reporter, artifacts=artifacts)
+    return write_bundle(store, derivations, locks, built if images else None, path, reporter, modules=modules)
 
 
 def write_bundle(
@@ -90,11 +95,12 @@ def write_bundle(
     path: Path,
     reporter: Reporter,
     *,
-    artifacts: bool = True,
+    modules: Mapping[str, Iterable[str]] | None = None,
 ) -> Bundled:
     """Write a bundle of what ``store`` has; ``built`` are the images of ``derivations``, ``None`` to leave them out.
 
-    Raises :class:`StoreError` where something is missing or damaged, or the disk refuses; then ``path`` is as it was.
+    ``modules``: the modules of wheels by their SHA-256; they take the place of the artifacts. Raises
+    :class:`StoreError` where something is missing or damaged, or the disk refuses; then ``path`` is as it was.
     """
     path = path.absolute()
     with store.reading():
@@ -102,7 +108,7 @@ def write_bundle(
         images = [
             BundledImage(d.environment, d.platform, d.hash, made.get((d.environment, d.platform))) for d in derivations
         ]
-        found = {m.path: m for m in _members(store, derivations, locks, built, artifacts=artifacts)}
+        found = {m.path: m for m in _members(store, derivations, locks, built, modules)}
         index = Index.of(images, [Entry(m.path, m.size, m.sha256) for m in found.values()])
         members = [member(INDEX, index.to_bytes()), *(found[entry.path] for entry in index.entries)]
         sha256 = tarball.write(path, members, reporter, f"write {path.name}")
@@ -114,15 +120,16 @@ def _members(
     derivations: Sequence[ImageDerivation],
     locks: Mapping[str, Lock],
     built: Sequence[BuiltImage] | None,
-    *,
-    artifacts: bool,
+    modules: Mapping[str, Iterable[str]] | None,
 ) -> Iterator[Member]:
     for environment, lock in locks.items():
         yield member(path_of("locks", environment), lock.text().encode())
+    for sha256, names in (modules or {}).items():
+        yield member(path_of("modules", sha256), modules_json(names))
     blobs: dict[str, str] = {}
     for d in derivations:
         yield member(path_of("derivations", hexadecimal(d.hash)), canonical(cast(Json, dict(d.spec))))
-        if artifacts:
+        if modules is None:
             for artifact in d.artifacts.values():
                 yield _artifact(store, d, artifact)
         blobs |= dict.fromkeys(_base_blobs(d), d.environment)
@@ -152,6 +159,23 @@ def _base_blobs(image: ImageDerivation) -> list[str]:
     if isinstance(verbatim, dict):
         found += [str(cast("dict[str, Json]", verbatim[key])["digest"]) for key in ("manifest", "config")]
     return found
+
+
+def _modules(
+    workspace: Workspace,
+    derivations: Sequence[ImageDerivation],
+    locks: Mapping[str, Lock],
+    store: Store,
+    reporter: Reporter,
+) -> Mapping[str, Iterable[str]]:
+    """What checks will ask about the wheels, where there will be neither the wheels nor an index to ask."""
+    from ..locators import project_locator
+    from ..planning.checks import Contents
+
+    wheels = {w.sha256: w for d in derivations for w in locks[d.environment].platforms[d.platform].wheels}
+    recipes = {name: workspace.project.environments[name].recipe for name in locks}
+    locator = project_locator(recipes, locks, workspace.project.root)
+    return Contents(store.root, store, locator, reporter)(list(wheels.values()))
 
 
 def _warn_of_pins(derivations: Sequence[ImageDerivation], locks: Mapping[str, Lock], reporter: Reporter) -> None:

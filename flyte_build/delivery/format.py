@@ -6,6 +6,7 @@ their order; nothing else follows them but the end of the archive. ``docs/delive
     index.json                  {"kind", "schema", "images", "entries"}
     locks/<environment>.json    the locks
     derivations/<hex>           each image's derivation, in canonical JSON: its SHA-256 is the derivation's hash
+    modules/<hex>.json          without artifacts, which modules each wheel has: what checks before a build want to know
     artifacts/<hex>             wheels, .debs, copied files
     blobs/<hex>                 manifests, configurations, layers
 """
@@ -28,7 +29,7 @@ KIND = "flyte-build bundle"
 SCHEMA = 1
 INDEX = "index.json"
 LIMIT = 64 << 20
-"""Bytes that an index, a lock or a derivation may have: they are read into memory."""
+"""Bytes that an index, a lock, a derivation or a list of modules may have: they are read into memory."""
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -36,8 +37,9 @@ _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 # One component of a path, whatever the system: no separators, no control characters, not hidden.
 _ENVIRONMENT = re.compile(r"[^/\\.\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,199}")
 # In the order of the file: what is small and may make all the rest pointless comes first.
-_FOLDERS = ("locks", "derivations", "artifacts", "blobs")
-_IN_MEMORY = ("locks", "derivations")
+_FOLDERS = ("locks", "derivations", "modules", "artifacts", "blobs")
+_IN_MEMORY = ("locks", "derivations", "modules")
+_NAMED_JSON = ("locks", "modules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Index:
 
 def path_of(folder: str, name: str) -> str:
     """Where the lock of an environment, or the file with a hash in hex, lies in a bundle."""
-    return f"{folder}/{name}.json" if folder == "locks" else f"{folder}/{name}"
+    return f"{folder}/{name}.json" if folder in _NAMED_JSON else f"{folder}/{name}"
 
 
 def parse_index(data: bytes, where: str) -> Index:
@@ -156,14 +158,15 @@ class _Checked:
     def entry(self, row: Any) -> Entry:
         path = _get(row, "path")
         folder, _, name = path.partition("/") if isinstance(path, str) else ("", "", "")
-        if folder == "locks":
-            good = name.endswith(".json") and _ENVIRONMENT.fullmatch(name[:-5]) is not None
+        if folder in _NAMED_JSON:
+            named = _ENVIRONMENT if folder == "locks" else _HEX
+            good = name.endswith(".json") and named.fullmatch(name[:-5]) is not None
         else:
             good = folder in _FOLDERS and _HEX.fullmatch(name) is not None
         if not good:
             self.fail("the path of a lock, a derivation, an artifact or a blob", path)
         sha256 = self._field(row, "sha256", _HEX, "a SHA-256 in hex")
-        if folder != "locks" and name != sha256:
+        if folder not in _NAMED_JSON and name != sha256:
             self.fail(f"SHA-256 {name} for {path}", sha256)
         size = row.get("size")
         if type(size) is not int or size < 0 or (folder in _IN_MEMORY and size > LIMIT):

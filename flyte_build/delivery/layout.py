@@ -58,7 +58,10 @@ def entry(store: Store, image: BuiltImage) -> layout.Document:
     if path is None:
         raise gone(image.environment, image.manifest_digest)
     size = path.stat().st_size
-    return layout.descriptor(image.manifest_digest, size, image.environment, image.platform, image.derivation)
+    described = layout.descriptor(image.manifest_digest, size, image.environment, image.platform, image.derivation)
+    # An image that is its registry base may have a manifest of Docker's kind.
+    stated = (store.manifest(image.manifest_digest) or {}).get("mediaType")
+    return {**described, "mediaType": stated} if isinstance(stated, str) else described
 
 
 def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:

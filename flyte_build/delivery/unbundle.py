@@ -27,6 +27,7 @@ from ..store.files import storing
 from .format import BundledImage, Entry, Index
 from .importing import Claim, claim, rebuild, take_in
 from .locks import check_locks, read_lock
+from .modules import keep_modules
 from .reader import Reader
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ class _Work:
         check_locks(lockfiles, self.locks, force=force)
         for entry in index.within("derivations"):
             self._derivations[f"sha256:{entry.name}"] = self._derivation(reader.data(entry), entry)
+        for entry in index.within("modules"):
+            if not keep_modules(self._session, entry.name, reader.data(entry)):
+                raise ArtifactError(f"{self._path}: {entry.path}: expected a wheel's modules, found something else")
         for entry in index.within("artifacts"):
             self._store_file(reader, entry, self._store.artifact_path(entry.name))
         for entry in index.within("blobs"):
@@ -184,5 +188,7 @@ class _Work:
 
 
 def _artifacts(spec: Mapping[str, Any]) -> tuple[Artifact, ...]:
-    """What a layer is made of, by name and hash; sizes are not in a derivation."""
+    """What a layer is made of, by name and hash; sizes are not in a derivation. A base's layer is made of nothing."""
+    if spec["kind"] == "base":
+        return ()
     return tuple(Artifact(sha256, 0, file) for sha256, file in layer_artifacts(spec).items())

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import tracemalloc
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from flyte_build.delivery.format import INDEX, parse_index
 from flyte_build.delivery.unbundle import unbundle
 from flyte_build.errors import InputError, LockError, StoreError
 from flyte_build.locking.lockfile import lock_path, read
+from flyte_build.planning.checks import Contents
 from flyte_build.reporting import Recorder, Silent
 from flyte_build.store import Store
 from tests.support.bundles import Site, unpack
 from tests.support.images import files_layer, image_of
+from tests.support.recipes import wheel
 
 
 class Nowhere:
@@ -88,11 +91,14 @@ def test_without_images_they_are_made_of_the_artifacts(site: Site, there: Store,
 def test_without_artifacts_images_can_be_used_and_not_verified(site: Site, there: Store, tmp_path: Path) -> None:
     made = site.bundle(tmp_path / "x.fbundle", artifacts=False)
     assert made.index.within("artifacts") == []
+    assert [e.path for e in made.index.within("modules")] == [f"modules/{'ab' * 32}.json"]
     with pytest.raises(InputError, match=r"cannot be verified: .* neither in the bundle nor here"):
         unbundle(there, made.path, tmp_path / "lockfiles", Silent(), verify=True)
     assert there.tags() == {}
     assert not (tmp_path / "lockfiles").exists()
     assert len(unbundle(there, made.path, tmp_path / "lockfiles", Silent()).images) == 2
+    asked = replace(wheel("alpha"), sha256="ab" * 32)
+    assert Contents(there.root, there, None)([asked]) == {asked.sha256: {"alpha", "alpha.core"}}
     assert all(b.reused for b in build(site.images, there, locator=Nowhere(), reporter=Silent()))  # type: ignore[arg-type]
 
 

@@ -416,6 +416,13 @@ def test_images_of_other_rules_are_left_out(site: Site, good: Path, there: Store
     assert there.artifact(next(iter(site.images[0].artifacts))) is not None
 
 
+@pytest.mark.parametrize("data", [b"{}", b'{"modules":[3],"schema":1}', b'{"modules":"abc","schema":1}', b"[" * 50_000])
+def test_modules_that_are_none(good: Path, there: Store, tmp_path: Path, data: bytes) -> None:
+    name = f"modules/{'ab' * 32}.json"
+    repacked(good, same, **{name: data})
+    assert f"{name}: expected a wheel's modules" in refused(there, good, tmp_path / "lockfiles").message
+
+
 def test_a_good_bundle_is_good(good: Path, there: Store, tmp_path: Path) -> None:
     """What the tests above change: unchanged, it is taken."""
     index, held = unpack(good)

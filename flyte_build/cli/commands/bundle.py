@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..options import (
+    cache_option,
+    configured,
     env_option,
     file_argument,
     json_option,
@@ -46,6 +48,7 @@ __all__ = ["bundle", "unbundle"]
 )
 @click.option("--no-images", is_flag=True, help="Leave out the images: the other site makes them of the artifacts.")
 @click.option("--no-artifacts", is_flag=True, help="Leave out the artifacts: the other site can only use the images.")
+@cache_option
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors).")
 @unchecked_option
 @project_options
@@ -59,6 +62,7 @@ def bundle(
     target: Path,
     no_images: bool,
     no_artifacts: bool,
+    caches: tuple[str, ...],
     jobs: int | None,
     unchecked: bool,
     root: Path | None,
@@ -78,19 +82,20 @@ def bundle(
     from ...checking import check_workspace, refuse
     from ...delivery.bundle import bundle_plan
     from ...pipeline import plan_images
+    from ...remote.connecting import connected
     from ...store import Store
     from ..progress import make_reporter
 
     workspace = opened(file, root, lockfiles)
     environments = workspace.select(task, env)
     store = Store()
-    plan = plan_images(workspace, environments, store, platform)
     reporter = make_reporter(quiet or as_json)
-    if not unchecked:
-        refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
-    made = bundle_plan(
-        workspace, plan, store, target, reporter, images=not no_images, artifacts=not no_artifacts, jobs=jobs
-    )
+    with connected(configured(workspace, caches=caches), reporter) as shared:
+        plan = plan_images(workspace, environments, store, platform, shared)
+        if not unchecked:
+            refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
+        kinds = {"images": not no_images, "artifacts": not no_artifacts}
+        made = bundle_plan(workspace, plan, store, target, reporter, **kinds, jobs=jobs, shared=shared)
     if as_json:
         click.echo(json.dumps(_bundled_json(made), indent=2))
     elif quiet:

@@ -1,0 +1,35 @@
+"""The modules of wheels that a bundle leaves out: carried from one site's cache of checks to the other's.
+
+It is a convenience of checks before a build and decides no byte of any image. Never asks anybody.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from ..canonical import Json, canonical
+from ..planning.checks.contents import SCHEMA
+from ..store import Session
+
+__all__ = ["keep_modules", "modules_json"]
+
+
+def modules_json(names: Iterable[str]) -> bytes:
+    """A wheel's modules as :class:`flyte_build.planning.checks.Contents` keeps them."""
+    listed: list[Json] = [*sorted(names)]
+    return canonical({"schema": SCHEMA, "modules": listed})
+
+
+def keep_modules(session: Session, sha256: str, data: bytes) -> bool:
+    """Put what :func:`modules_json` gave into the store's cache; ``False`` where ``data`` is something else."""
+    try:
+        names = json.loads(data)["modules"]
+        good = data == modules_json(names) and all(isinstance(name, str) for name in names)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        good = False
+    if good:
+        folder = session.store.root / "modules"
+        folder.mkdir(exist_ok=True)
+        session.put_bytes(data, folder / f"{sha256}.json", 0o644)
+    return good
