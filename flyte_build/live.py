@@ -35,14 +35,17 @@ def live_environments(objects: Iterable[object], root: Path | None = None) -> di
     pending = deque(environment for value in objects if (environment := environment_of(value)) is not None)
     while pending:
         environment = pending.popleft()
-        other = found.setdefault(environment.name, environment)
-        if other is not environment:
+        other = found.get(environment.name)
+        if other is environment:
+            continue
+        if other is not None:
             raise LoadError(
                 f"two environments are called `{environment.name}`: one made in {_made_in(other, root)}, "
                 f"one in {_made_in(environment, root)}",
                 hint="an environment's name is its identity; rename one of them",
             )
-        pending.extend(d for d in environment.depends_on if found.get(d.name) is not d)
+        found[environment.name] = environment
+        pending.extend(environment.depends_on)
     return found
 
 
