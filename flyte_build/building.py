@@ -34,7 +34,7 @@ class BuiltLayer:
     """One layer of a built image; ``reused``: it was in the store before, or a cache has it. Sizes in bytes.
 
     ``source``: the repository (``host/name``) where the blob is, ``None`` where it is in the store. ``pulled``: it came
-    into the store from a registry.
+    into the store from a registry. ``kind`` is the derivation's.
     """
 
     title: str
@@ -45,6 +45,7 @@ class BuiltLayer:
     reused: bool
     source: str | None = None
     pulled: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _make(
     with store.session(stop.is_set) as session:
         elsewhere = Elsewhere(session, remote, bases, reporter, stop)
         if not local:
-            done |= {image.hash: _known(image, elsewhere, started) for image in elsewhere.images(missing)}
+            done |= {image.hash: _known(session, image, elsewhere, started) for image in elsewhere.images(missing)}
         todo = [image for image in missing if image.hash not in done]
         while todo:
             known = elsewhere.pulled(todo) if local else elsewhere.composable(todo)
@@ -166,7 +167,7 @@ def _reused(store: Store, image: ImageDerivation, made: ImageRealisation) -> Bui
         config = store.manifest(manifest["config"]["digest"]) or {}
         rows = zip(image.layers, manifest["layers"], config["rootfs"]["diff_ids"], strict=True)
         layers = tuple(
-            BuiltLayer(layer.title, layer.hash, blob["digest"], blob["size"], diff_id, True)
+            BuiltLayer(layer.title, layer.hash, blob["digest"], blob["size"], diff_id, True, kind=layer.kind)
             for layer, blob, diff_id in rows
         )
     except (KeyError, TypeError, ValueError):
@@ -175,19 +176,21 @@ def _reused(store: Store, image: ImageDerivation, made: ImageRealisation) -> Bui
     return BuiltImage(image.environment, image.platform, image.hash, made.manifest, size, layers, 0.0, True)
 
 
-def _known(image: ImageDerivation, elsewhere: Elsewhere, started: float) -> BuiltImage:
+def _known(session: Session, image: ImageDerivation, elsewhere: Elsewhere, started: float) -> BuiltImage:
     """The image as a cache knows it: its documents come into the store, its layers stay where they are."""
     known = elsewhere.documents(image)
-    layers = tuple(
-        BuiltLayer(
-            layer.title, layer.hash, k.digest, k.size, k.diff_id, True, elsewhere.source(layer, k.digest, k.size)
-        )
-        for layer, k in zip(image.layers, known.layers, strict=True)
-    )
+    layers = []
+    for layer, k in zip(image.layers, known.layers, strict=True):
+        source = elsewhere.source(layer, k.digest, k.size)
+        layers.append(BuiltLayer(layer.title, layer.hash, k.digest, k.size, k.diff_id, True, source, kind=layer.kind))
+    local = all(layer.source is None for layer in layers)
+    if local:
+        session.put_image(image, ImageRealisation(known.digest, len(known.manifest)))
     size = len(known.config) + len(known.manifest) + sum(k.size for k in known.layers)
     seconds = time.monotonic() - started
-    local = all(layer.source is None for layer in layers)
-    return BuiltImage(image.environment, image.platform, image.hash, known.digest, size, layers, seconds, True, local)
+    return BuiltImage(
+        image.environment, image.platform, image.hash, known.digest, size, tuple(layers), seconds, True, local
+    )
 
 
 def _image(
@@ -224,6 +227,7 @@ def _image(
             layers[layer.hash][1] and layer.hash not in elsewhere.brought,
             elsewhere.source(layer, r.digest, r.size),
             layer.hash in elsewhere.brought,
+            layer.kind,
         )
         for layer, r in zip(image.layers, results, strict=True)
     )

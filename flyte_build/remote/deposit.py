@@ -32,10 +32,7 @@ def deposit(images: Sequence[BuiltImage], store: Store, cache: RemoteCache, move
     work = _Deposit(store, cache, mover)
     try:
         new = work.unknown(list({i.derivation: i for i in images}.values()))
-        layers = {layer.derivation: layer for image in new for layer in image.layers}
-        if new:
-            work.small(EMPTY)
-        added = sum(each(work.layer, list(layers.values()), mover.stop))
+        added = work.layers(list({x.derivation: x for image in new for x in image.layers}.values()))
         each(work.image, new, mover.stop)
     except RegistryError as e:
         reporter.warn(f"the cache {cache.repositories[0]} was not written: {e.message}")
@@ -64,21 +61,33 @@ class _Deposit:
         answers = each(known, images, self._mover.stop)
         return [image for image, there in zip(images, answers, strict=True) if not there]
 
-    def layer(self, layer: BuiltLayer) -> bool:
-        """Bring a layer's blob to the cache, and its realisation where it is not known; whether that was new."""
-        blob = Blob(layer.digest, layer.size, self._store.blob(layer.digest, layer.size), layer.source)
-        tag = self._place.with_tag(layer_tag(layer.derivation))
-        if self._registry.head(tag) is not None and not self._cache.distrusted(layer.derivation, str(self._place)):
-            return False
-        self._mover.move(blob, [self._place])
-        told = self._told(layer)
-        if told is None:
-            return False
-        made, listing = told
-        manifest = layer_manifest(layer.derivation, made, listing)
-        self.small(listing)
-        self._registry.put_manifest(tag, manifest, MANIFEST_TYPE)
-        return True
+    def layers(self, layers: Sequence[BuiltLayer]) -> int:
+        """Bring these layers' blobs to the cache, then the realisations of those that it does not know: how many.
+
+        One after the other, as some registries lose sight of a blob for a moment when it comes a second time.
+        """
+
+        def known(layer: BuiltLayer) -> bool:
+            found = self._registry.head(self._place.with_tag(layer_tag(layer.derivation)))
+            return found is not None and not self._cache.distrusted(layer.derivation, str(self._place))
+
+        answers = each(known, layers, self._mover.stop)
+        new = [layer for layer, there in zip(layers, answers, strict=True) if not there]
+        each(self._blob, list({layer.digest: layer for layer in new}.values()), self._mover.stop)
+        told = {x.derivation: t for x in new if x.kind != "base" and (t := self._told(x)) is not None}
+        if told:
+            each(self.small, list({EMPTY, *(listing for _, listing in told.values())}), self._mover.stop)
+
+        def realise(derivation: str) -> None:
+            manifest = layer_manifest(derivation, *told[derivation])
+            self._registry.put_manifest(self._place.with_tag(layer_tag(derivation)), manifest, MANIFEST_TYPE)
+
+        each(realise, list(told), self._mover.stop)
+        return len(told)
+
+    def _blob(self, layer: BuiltLayer) -> None:
+        path = self._store.blob(layer.digest, layer.size)
+        self._mover.move(Blob(layer.digest, layer.size, path, layer.source), [self._place])
 
     def _told(self, layer: BuiltLayer) -> tuple[LayerRealisation, bytes] | None:
         """What is known here of a layer: made here, or told by another cache with its listing; else nothing."""

@@ -191,8 +191,11 @@ class _Push:
             for document in (*push.manifests, push.index):
                 if document is not None and not document.there:
                     push.tally.uploaded += len(document.data)
-        tags = [(d, tag) for d in documents for tag in (d.derivation_tag, *d.tags) if tag not in d.kept]
-        each(self._tag, tags, stop)
+        # Not at one time with the manifests that an index names: docker-registry loses sight of one while it tags it.
+        for index in (False, True):
+            wave = [d for d in documents if (d.media_type == INDEX_TYPE) is index]
+            tags = [(d, tag) for d in wave for tag in (d.derivation_tag, *d.tags) if tag not in d.kept]
+            each(self._tag, tags, stop)
 
     def _put(self, document: _Document) -> None:
         self._registry.put_manifest(
