@@ -22,6 +22,7 @@ from .reporting import Reporter
 from .store import Store
 
 if TYPE_CHECKING:
+    from .remote.cache import RemoteCache
     from .sdk import Environment
     from .workspace import Workspace
 
@@ -75,11 +76,13 @@ def verify_images(
     platform: str | None = None,
     fetch: bool = False,
     remote: Remote | None = None,
+    shared: RemoteCache | None = None,
     jobs: int | None = None,
 ) -> list[Verified]:
     """Rebuild the images of ``environments`` and compare each with its pin, the store and ``remote``.
 
-    ``fetch``: download every artifact anew, too. Raises :class:`LockError` for a missing or stale lock, what building
+    ``fetch``: download every artifact anew, too. ``shared`` is the way to the registries of base images; what it may
+    know of images and layers is not believed. Raises :class:`LockError` for a missing or stale lock, what building
     raises, and :class:`RegistryError` where the registry cannot be asked; differences are in the result.
     """
     locks = workspace.locks(environments)
@@ -95,13 +98,22 @@ def verify_images(
         )
     recipes = {e.name: e.recipe for e in environments}
     locator: Locator = project_locator(recipes, locks, workspace.project.root)
+    if shared is not None:
+        shared.doubt_all()
     if not fetch:
         locator = Locators(_Artifacts(store), locator)
     with store.session() as session:
         scratch = Store(session.temporary("verify"))
         # Layers of registry bases are no work of ours: they are named by the lock, and not pulled.
         built = build(
-            images, scratch, locator=locator, reporter=reporter, jobs=jobs, bases=_bases(images, locks), local=False
+            images,
+            scratch,
+            locator=locator,
+            reporter=reporter,
+            jobs=jobs,
+            remote=shared,
+            bases=_bases(images, locks),
+            local=False,
         )
         with reporter.work("compare", len(built)) as progress:
             found = []

@@ -23,12 +23,11 @@ from ..options import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import ExitStack
 
     from ...comparing import Compared, Remote
-    from ...reporting import Reporter
+    from ...remote.cache import RemoteCache
+    from ...settings import Settings
     from ...verifying import Verified
-    from ...workspace import Workspace
 
 __all__ = ["verify"]
 
@@ -74,8 +73,7 @@ def verify(
     flyte-build verify main.py --env msa_env \\
         --registry registry.example/team/msa_env:v3 --fetch
     """
-    from contextlib import ExitStack
-
+    from ...remote.connecting import connected
     from ...store import Store
     from ...verifying import mismatch, verify_images
     from ..progress import make_reporter
@@ -83,7 +81,8 @@ def verify(
     workspace = opened(file, root, lockfiles)
     environments = workspace.select(task, env)
     reporter = make_reporter(quiet or as_json)
-    with ExitStack() as stack:
+    settings = replace(configured(workspace), cache=())
+    with connected(settings, reporter) as shared:
         found = verify_images(
             workspace,
             environments,
@@ -91,7 +90,8 @@ def verify(
             reporter,
             platform=platform,
             fetch=fetch,
-            remote=_remote(registry, workspace, reporter, stack),
+            remote=_remote(registry, settings, shared),
+            shared=shared,
             jobs=jobs,
         )
     if as_json:
@@ -103,22 +103,19 @@ def verify(
         raise error
 
 
-def _remote(asked: str | None, workspace: Workspace, reporter: Reporter, stack: ExitStack) -> Remote | None:
+def _remote(asked: str | None, settings: Settings, shared: RemoteCache) -> Remote | None:
     """Where a registry has the images: in the one named or configured, or the one image that is named."""
-    # What has a tag or a digest is an image; the port of a registry that is no more than a host is no tag.
-    exact = asked is not None and ("@" in asked or ("/" in asked and ":" in asked.rpartition("/")[2]))
-    settings = configured(workspace, registry=None if exact else asked)
     if asked is None and settings.registry is None:
         return None
     from ...comparing import Remote
     from ...registry.reference import Reference
-    from ...remote.connecting import connected
     from ...remote.target import Target
 
-    client = stack.enter_context(connected(replace(settings, cache=()), reporter)).registry(patient=True)
-    if exact:
-        return Remote(client, exactly=Reference.parse(str(asked)))
-    return Remote(client, Target.of(settings, client))
+    client = shared.registry(patient=True)
+    # What has a tag or a digest is an image; the port of a registry that is no more than a host is no tag.
+    if asked is not None and ("@" in asked or ("/" in asked and ":" in asked.rpartition("/")[2])):
+        return Remote(client, exactly=Reference.parse(asked))
+    return Remote(client, Target.of(replace(settings, registry=asked or settings.registry), client))
 
 
 _STYLES = {
