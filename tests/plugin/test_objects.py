@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,11 +40,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FLYTE_BUILD_POLICY", "FLYTE_BUILD_REGISTRY", "FLYTE_BUILD_LOCKED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(session, "_config", lambda: None)
-    yield
 
 
 @pytest.fixture

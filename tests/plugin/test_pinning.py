@@ -62,12 +62,12 @@ def test_what_is_local_is_left_alone(calls: list[dict[str, Any]], monkeypatch: p
     environment = flyte.TaskEnvironment("e")
     reporter = Recorder()
     assert flyte_build.pin(environment, mode="local", reporter=reporter) == {}
-    monkeypatch.setattr(session, "_config", lambda: type("Config", (), {"client": None})())
+    monkeypatch.setattr(session, "_config", type("Config", (), {"client": None}))
     assert flyte_build.pin(environment, reporter=reporter) == {}
     assert reporter.notes == ["flyte has no endpoint, so it runs here: nothing is built, pushed or pinned"]
     assert calls == []
     flyte_build.pin(environment, mode="remote", reporter=reporter)
-    monkeypatch.setattr(session, "_config", lambda: type("Config", (), {"client": object()})())
+    monkeypatch.setattr(session, "_config", type("Config", (), {"client": object()}))
     flyte_build.pin(environment, reporter=reporter)
     assert len(calls) == 2
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flyte.config._config import ImageConfig
 
 from ...support.site import Site, image_lookup, images_of
 
@@ -83,6 +85,7 @@ def test_no_registry(site: Site, project: Path) -> None:
     assert "Traceback" not in done.out + done.err
 
 
+@pytest.mark.skipif("registry" not in ImageConfig.__dataclass_fields__, reason="this SDK has no `image.registry`")
 def test_the_registry_of_flytes_own_configuration(site: Site, project: Path) -> None:
     site.configure(project, registry=f"{site.registry.host}/team")
     site.ok("flyte", "run", "main.py", "main", "--sequence", "A", cwd=project, FLYTE_BUILD_REGISTRY="")
@@ -136,6 +139,42 @@ def test_what_cannot_be_hermetic_is_refused_with_the_way_out(site: Site, tmp_pat
     assert "with_apt_packages/with_pip_packages" in done.err
     assert "$FLYTE_BUILD_POLICY=delegate" in done.err
     assert "Traceback" not in done.out + done.err
+
+
+def test_what_cannot_be_hermetic_is_delegated_where_the_policy_says_so(site: Site, tmp_path: Path) -> None:
+    """The SDK, without Docker to ask, takes the image of its tag for built; the other environment is pinned."""
+    good = 'good = flyte.TaskEnvironment("good", image=flyte.Image.from_debian_base(python_version=(3, 11)))'
+    text = COMMANDS.replace("bad =", f"{good}\nbad =").replace("image=image", "image=image, depends_on=[good]")
+    folder = site.write(tmp_path / "project", {"bad.py": text})
+    site.ok("flyte-build", "lock", "bad.py", "--env", "good", cwd=folder)
+    delegate = {"FLYTE_BUILD_POLICY": "delegate", "PATH": "/nowhere"}
+    done = site.ok("flyte", "run", "bad.py", "work", cwd=folder, **delegate)
+    assert (
+        "warning: environment bad: the image layer Commands cannot be made hermetic: `make me`: it is left" in done.err
+    )
+    assert "impure" in done.err
+    lookup = image_lookup(site.backend.runs[-1].task_spec.task_template)
+    assert DIGEST.fullmatch(lookup["good"])
+    assert "@" not in lookup["bad"]
+
+
+def test_an_unmodified_registry_image_stays_where_it_is(site: Site, project: Path) -> None:
+    """Pinned by its own digest, and not a byte of it is pushed: no registry need be named."""
+    base = f"{site.registry.host}/bases/ours:v1"
+    team = site.registry.repositories["team/fold_env"]
+    tag = next(iter(team.tags))
+    site.registry.repositories["bases/ours"] = replace(team, tags={"v1": team.tags[tag]})
+    text = (
+        "import flyte\n"
+        f'e = flyte.TaskEnvironment("as_it_is", image=flyte.Image.from_base("{base}"))\n\n\n'
+        "@e.task\ndef work(x: int = 1) -> int:\n    return x\n"
+    )
+    (project / "based.py").write_text(text)
+    asked = len(site.registry.requests)
+    site.ok("flyte", "run", "based.py", "work", cwd=project, FLYTE_BUILD_REGISTRY="")
+    (image,) = images_of(site.backend.runs[-1].task_spec.task_template)
+    assert image == f"{site.registry.host}/bases/ours@{team.tags[tag]}"
+    assert {seen.method for seen in site.registry.requests[asked:]} <= {"GET", "HEAD"}
 
 
 @pytest.mark.parametrize("answer", ["tag", "digest"])
