@@ -35,7 +35,18 @@ from .canonical import Json, digest
 from .imageconfig import USER, VENV, base_config, debian_config, expand, working_directories
 from .locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
 from .locking.lockedbase import LockedBase
-from .onbase import Owner, base_annotations, facts_of, folders_of, history, layer_rows, overlay, owner_of, venv_of
+from .onbase import (
+    Owner,
+    base_annotations,
+    facts_of,
+    folders_of,
+    history,
+    layer_rows,
+    overlay,
+    owner_of,
+    venv_of,
+    verbatim,
+)
 from .recipe import CopyFiles, Recipe
 
 __all__ = [
@@ -177,11 +188,7 @@ def _on_base(
 ) -> ImageDerivation:
     layers = [_layer("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
     if recipe.as_is:
-        blobs: dict[str, Json] = {
-            key: {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
-            for key, blob in (("manifest", base.manifest), ("config", base.config))
-        }
-        return _image(environment, platform, layers, {}, {}, verbatim={"reference": base.reference, **blobs})
+        return _image(environment, platform, layers, dict(base.settings), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)
@@ -234,7 +241,8 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
 
 def _apt_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
     """Debian packages added to a registry base that is Debian itself."""
-    asked, names = _debs(locked.debs), " ".join(sorted(recipe.apt_packages))
+    asked = _debs(locked.debs)
+    names = " ".join(sorted(recipe.apt_packages))
     return [_layer("packages", f"apt {names}", asked, debs=_named(asked))] if asked else []
 
 

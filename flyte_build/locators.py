@@ -189,7 +189,7 @@ class DebLocator:
     @classmethod
     def of(cls, locks: Iterable[Lock]) -> DebLocator:
         """For the packages of these locks."""
-        return cls(p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()))
+        return cls(p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()) if p.debs)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedDeb):

@@ -29,6 +29,7 @@ __all__ = [
     "overlay",
     "owner_of",
     "venv_of",
+    "verbatim",
 ]
 
 # Docker's schema 2 media types and what the same bytes are called in an OCI manifest (image-spec v1.1, media-types.md).
@@ -72,6 +73,15 @@ def layer_rows(base: LockedBase) -> list[dict[str, Json]]:
         }
         for i, x in enumerate(base.layers, 1)
     ]
+
+
+def verbatim(base: LockedBase) -> dict[str, Json]:
+    """What an image that is its base is taken from: a name, and the manifest's and the configuration's descriptors."""
+    rows: dict[str, Json] = {
+        key: {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
+        for key, blob in (("manifest", base.manifest), ("config", base.config))
+    }
+    return {"reference": base.reference, **rows}
 
 
 def history(base: LockedBase) -> list[Json]:

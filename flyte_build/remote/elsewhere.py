@@ -16,6 +16,7 @@ from ..assemble.layer import LayerResult
 from ..derivation import ImageDerivation, LayerDerivation
 from ..errors import FetchError, RegistryError
 from ..registry.reference import Reference
+from ..registrymirrors import located_name
 from ..reporting import Reporter
 from ..store import Session
 from .cache import RemoteCache
@@ -44,7 +45,8 @@ class Elsewhere:
     ) -> None:
         self._session, self._store = session, session.store
         self._remote = remote
-        self._bases = bases
+        # A mirror's name where one is configured: locks and derivations keep the image's own.
+        self._bases = {derivation: located_name(repository) for derivation, repository in bases.items()}
         self._reporter = reporter
         self._stop = stop
         self._images: dict[str, KnownImage] = {}
