@@ -197,7 +197,8 @@ def _secret(secret: security_pb2.Secret) -> SecretRef:
 
 
 def _seconds(message: Any, name: str) -> float | None:
-    if not message.HasField(name):
+    """A duration; ``None`` where it is not set, or where the installed flyteidl2 has no such field yet."""
+    if name not in message.DESCRIPTOR.fields_by_name or not message.HasField(name):
         return None
     seconds: float = getattr(message, name).ToTimedelta().total_seconds()
     return seconds or None

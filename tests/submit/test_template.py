@@ -142,6 +142,14 @@ def test_times_come_in_seconds() -> None:
     spec = spec_of()
     spec.task_template.metadata.timeouts.deadline.CopyFrom(Duration(seconds=90))
     spec.task_template.metadata.timeouts.queued_timeout.CopyFrom(Duration(nanos=5 * 10**8))
-    spec.task_template.metadata.cache_max_age.CopyFrom(Duration(seconds=3))
     task = read_task(spec)
-    assert (task.deadline, task.queue_timeout, task.cache_max_age, task.timeout) == (90.0, 0.5, 3.0, None)
+    assert (task.deadline, task.queue_timeout, task.cache_max_age, task.timeout) == (90.0, 0.5, None, None)
+
+
+def test_a_field_that_the_sdks_interface_lacks_is_not_set() -> None:
+    """``cache_max_age`` came to flyteidl2 later than the oldest version that works."""
+    spec = spec_of()
+    known = "cache_max_age" in spec.task_template.metadata.DESCRIPTOR.fields_by_name
+    if known:
+        spec.task_template.metadata.cache_max_age.CopyFrom(Duration(seconds=3))
+    assert read_task(spec).cache_max_age == (3.0 if known else None)
