@@ -5,7 +5,7 @@ The CLI calls these functions, and so can a script. No rule of its own: planning
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from .building import BuiltImage, build
@@ -159,85 +159,6 @@ def _bases(plan: Plan, locks: Mapping[str, Lock]) -> dict[str, str]:
     return found
 
 
-def push_plan(
-    workspace: Workspace,
-    plan: Plan,
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    shared: RemoteCache,
-    *,
-    tags: Sequence[str] = (),
-    jobs: int | None = None,
-    check: Callable[[list[BuiltImage]], None] | None = None,
-    local: bool = False,
-) -> tuple[list[BuiltImage], list[PushedImage]]:
-    """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
-
-    Layers that a registry has are not downloaded, unless they are wanted here (``local``). ``check`` sees the images
-    before anything is sent. Raises :class:`InputError` where ``settings`` name no registry, and what building and
-    pushing raise.
-    """
-    from .remote.pushing import push_built
-    from .remote.target import Target
-
-    reading, writing = shared.registry(patient=False), shared.registry(patient=True)
-    target = Target.of(settings, writing, tuple(dict.fromkeys(tags)), shared, reading)
-    for image in plan.images:
-        target.repository(image.environment)
-    return push_built(
-        lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
-        store,
-        target,
-        shared,
-        reporter,
-        check,
-    )
-
-
-def publish_images(
-    workspace: Workspace,
-    environments: Sequence[Environment],
-    store: Store,
-    settings: Settings,
-    reporter: Reporter,
-    *,
-    platform: str | None = None,
-    tags: Sequence[str] = (),
-    jobs: int | None = None,
-    force: bool = False,
-    locked: bool = False,
-) -> list[PushedImage]:
-    """Plan these environments' images, build what is missing, and push them: what ``flyte-build push`` does.
-
-    ``platform``: one of theirs (default: see :func:`pushed_platforms`). ``force``: believe no shared cache, and build
-    what the store lacks. What was pushed is pinned in the locks, unless they are ``locked``: then it must be what they
-    pin. Raises what planning, building and pushing raise, and :class:`PinError`.
-    """
-    from .pins import check_pins, record_pins
-    from .remote.connecting import connected
-
-    wanted = pushed_platforms(environments, platform, settings)
-    with connected(settings, reporter) as shared:
-        if force:
-            shared.doubt_all()
-        plan = plan_images(workspace, environments, store, shared=shared, platforms=wanted)
-        built, pushed = push_plan(
-            workspace,
-            plan,
-            store,
-            settings,
-            reporter,
-            shared,
-            tags=tags,
-            jobs=jobs,
-            check=lambda images: check_pins(workspace, images, strict=locked, store=store),
-        )
-        if not locked:
-            record_pins(workspace, built, reporter)
-    return pushed
-
-
 def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:
     """Name the Debian packages asked for whose maintainer scripts do what nothing replaces: they are never run."""
     from .assemble.deb import read_control
@@ -256,6 +177,89 @@ def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:
                 f"{image.environment}: {package}'s {script} script is not run, and does something that the image may "
                 "lack; try what you need of it"
             )
+
+
+def push_plan(
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    shared: RemoteCache,
+    *,
+    tags: Sequence[str] = (),
+    jobs: int | None = None,
+    local: bool = False,
+    locked: bool = False,
+    attest: bool = True,
+) -> tuple[list[BuiltImage], list[PushedImage]]:
+    """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
+
+    Layers that a registry has are not downloaded, unless they are wanted here (``local``). What was pushed is pinned in
+    the locks, unless they are ``locked``: then nothing is sent that is not what they pin. SBOMs and provenance are
+    attached (``attest``), and all is signed where the settings have a key. Raises :class:`InputError` where they name
+    no registry, :class:`PinError`, and what building and pushing raise.
+    """
+    from .pins import check_pins, record_pins
+    from .remote.pushing import push_built
+    from .remote.target import Target
+
+    reading, writing = shared.registry(patient=False), shared.registry(patient=True)
+    target = Target.of(settings, writing, tuple(dict.fromkeys(tags)), shared, reading)
+    for image in plan.images:
+        target.repository(image.environment)
+    built, pushed = push_built(
+        lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
+        store,
+        target,
+        shared,
+        reporter,
+        lambda images: check_pins(workspace, images, strict=locked, store=store),
+    )
+    if not locked:
+        record_pins(workspace, built, reporter)
+    if attest:
+        from .supply.attach import attach
+
+        named = dict.fromkeys(image.environment for image in pushed)
+        locks = workspace.locks([workspace.project.environments[name] for name in named])
+        attach(pushed, locks, store, writing, reporter)
+    if settings.sign_key is not None:
+        from .supply.signing import sign_pushed
+
+        sign_pushed(pushed, settings.sign_key, writing)
+    return built, pushed
+
+
+def publish_images(
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    platform: str | None = None,
+    tags: Sequence[str] = (),
+    jobs: int | None = None,
+    force: bool = False,
+    locked: bool = False,
+    attest: bool = True,
+) -> list[PushedImage]:
+    """Plan these environments' images, build what is missing, and push them: what ``flyte-build push`` does.
+
+    ``platform``: one of theirs (default: see :func:`pushed_platforms`). ``force``: believe no shared cache, and build
+    what the store lacks. The rest, and what is raised, as :func:`push_plan`, besides what planning raises.
+    """
+    from .remote.connecting import connected
+
+    wanted = pushed_platforms(environments, platform, settings)
+    with connected(settings, reporter) as shared:
+        if force:
+            shared.doubt_all()
+        plan = plan_images(workspace, environments, store, shared=shared, platforms=wanted)
+        return push_plan(
+            workspace, plan, store, settings, reporter, shared, tags=tags, jobs=jobs, locked=locked, attest=attest
+        )[1]
 
 
 def ensure_locked(

@@ -94,15 +94,11 @@ def make(asked: Asked) -> None:
                 show(plan, to_stderr=True)
             if not asked.unchecked:
                 refuse(check_workspace(workspace, environments, store, platform=asked.platform, reporter=reporter))
-        from ..pins import check_pins, record_pins
-        from ..pipeline import build_plan, push_plan
-
-        def check(images: list[BuiltImage]) -> None:
-            check_pins(workspace, images, strict=asked.locked, store=store)
-
         pushed: list[PushedImage] = []
         loaded: list[LoadedImage] = []
         if pushing:
+            from ..pipeline import push_plan
+
             built, pushed = push_plan(
                 workspace,
                 plan,
@@ -112,12 +108,18 @@ def make(asked: Asked) -> None:
                 shared,
                 tags=asked.tags,
                 jobs=asked.jobs,
-                check=check,
                 local=destination is not None or asked.load is not None,
+                locked=asked.locked,
+                attest=asked.attest,
             )
         else:
+            from ..pins import check_pins, record_pins
+            from ..pipeline import build_plan
+
             built = build_plan(workspace, plan, store, reporter, asked.jobs, shared)
-            check(built)
+            check_pins(workspace, built, strict=asked.locked, store=store)
+            if not asked.locked:
+                record_pins(workspace, built, reporter)
         if destination is not None:
             from ..delivery.destination import deliver
 
@@ -126,8 +128,6 @@ def make(asked: Asked) -> None:
             from ..delivery.daemons import load
 
             loaded = load(store, built, asked.load, reporter)
-    if not asked.locked:
-        record_pins(workspace, built, reporter)
     text = _text(asked, _Made(built, pushed, loaded, destination, time.monotonic() - started))
     sys.stdout.write(text)
     sys.stdout.flush()
