@@ -27,11 +27,12 @@ image that *is* its base has ``verbatim``: ``{"reference", "manifest", "config"}
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from .assemble.version import ASSEMBLER
-from .canonical import Json, digest
+from .canonical import Json
+from .derived import Artifact, FileEntry, ImageDerivation, LayerDerivation
 from .imageconfig import USER, VENV, base_config, debian_config, expand, working_directories
 from .locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
 from .locking.lockedbase import LockedBase
@@ -69,73 +70,6 @@ SYSTEM_FOLDERS = frozenset({
     "sys", "tmp", "usr", "usr/local", "var", "var/tmp",
 })  # fmt: skip
 _FLYTE = Owner(int(str(USER["uid"])), int(str(USER["gid"])))
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """Bytes an image needs: a locked wheel or .deb, or a local file. ``size`` in bytes."""
-
-    sha256: str
-    size: int
-    file: str
-    source: LockedWheel | LockedDeb | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One entry of a copied tree: exactly one of ``sha256`` (a file), ``link`` (a symlink) or neither (a folder)."""
-
-    path: str
-    mode: int
-    sha256: str | None = None
-    size: int = 0
-    link: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LayerDerivation:
-    """One layer: ``spec`` is what the assembler executes, ``artifacts`` the bytes it needs."""
-
-    spec: Mapping[str, Json]
-    artifacts: tuple[Artifact, ...]
-    hash: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        # The title says what a person sees in the history; it is part of the image, not of the layer's bytes.
-        identity = {k: v for k, v in self.spec.items() if k != "title"}
-        object.__setattr__(self, "hash", digest(cast(Json, identity)))
-
-    @property
-    def kind(self) -> str:
-        return str(self.spec["kind"])
-
-    @property
-    def title(self) -> str:
-        return str(self.spec["title"])
-
-    @property
-    def fetch_size(self) -> int:
-        """Bytes of all artifacts, as fetched."""
-        return sum(a.size for a in self.artifacts)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageDerivation:
-    """One environment's image on one platform."""
-
-    environment: str
-    platform: str
-    layers: tuple[LayerDerivation, ...]
-    spec: Mapping[str, Json]
-    hash: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hash", digest(cast(Json, self.spec)))
-
-    @property
-    def artifacts(self) -> dict[str, Artifact]:
-        """Everything the image needs, by SHA-256."""
-        return {a.sha256: a for layer in self.layers for a in layer.artifacts}
 
 
 def derive(
