@@ -68,13 +68,18 @@ def nobody() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def speaks_tls(host: str, port: int) -> bool:
-    """Whether ``host`` understands a TLS handshake. Nothing is sent after it; whose certificate it is, is left open."""
+def speaks_tls(host: str, port: int) -> bool | None:
+    """Whether ``host`` understands a TLS handshake; ``None`` where the connection was lost before that could be told.
+
+    Nothing is sent after it; whose certificate it is, is left open.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
         with socket.create_connection((host, port), _HELLO) as plain, context.wrap_socket(plain, server_hostname=host):
             return True
+    except (ssl.SSLEOFError, ConnectionError):
+        return None
     except (OSError, ValueError):
         return False

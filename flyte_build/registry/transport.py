@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import ssl
 import threading
 import time
@@ -36,11 +35,10 @@ __all__ = ["Transport", "is_loopback"]
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 5
+_GREETINGS = 5
 _ERROR_BODY = 64 << 10
 _ALIASES = {"docker.io": "registry-1.docker.io"}
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
-# What servers say, in plain HTTP, to whom speaks plain HTTP on their TLS port.
-_WANTS_TLS = re.compile(rb"(?i)https|\bssl\b|\btls\b")
 
 
 def is_loopback(netloc: str) -> bool:
@@ -75,7 +73,7 @@ class Transport:
         self._timeout = timeout
         self._places = folders(environ) if certificates is None else tuple(certificates)
         self._clients: dict[str, httpx.Client] = {}
-        self._greeted: set[str] = set()
+        self._greeted: dict[str, int] = {}
         self._schemes: dict[str, str] = {}
         self._guard = threading.Lock()
         self.secrets = Secrets()
@@ -141,10 +139,13 @@ class Transport:
                 answer = self._read(response)
             finally:
                 response.close()
-            if own and answer.status == 400 and url.startswith("http://") and _WANTS_TLS.search(answer.body):
-                self._schemes[request.access.host] = "https"
-                url = "https" + url.removeprefix("http")
-                continue
+            if own and answer.status == 400 and url.startswith("http://"):
+                tls = self._is_tls_after_all(urlsplit(url))
+                if tls:
+                    url = "https" + url.removeprefix("http")
+                    continue
+                if tls is None:
+                    raise Transient(refused(answer, self.secrets))
             if own and answer.status == 401 and refusals < 2:
                 refusals += 1
                 if self._authorizer.challenged(request.access, answer, sent):
@@ -247,15 +248,19 @@ class Transport:
             known = self._schemes[host] = "https" if own else "http"
         return known
 
-    def _is_tls_after_all(self, url: SplitResult) -> bool:
-        """Whether a host that hung up on plain HTTP speaks TLS; it is asked once, with no more than a hello."""
-        if url.scheme != "http" or url.netloc in self._greeted or not self._may_be_plain(url.netloc):
+    def _is_tls_after_all(self, url: SplitResult) -> bool | None:
+        """Whether a host that hung up on plain HTTP, or did not understand it, speaks TLS; ``None``: not known yet.
+
+        It is asked by a handshake, which carries nothing, and again only where that was lost on the way.
+        """
+        asked = self._greeted.get(url.netloc, 0)
+        if url.scheme != "http" or asked >= _GREETINGS or not self._may_be_plain(url.netloc):
             return False
-        self._greeted.add(url.netloc)
-        if speaks_tls(url.hostname or "", url.port or 80):
+        found = speaks_tls(url.hostname or "", url.port or 80)
+        self._greeted[url.netloc] = asked + 1 if found is None else _GREETINGS
+        if found:
             self._schemes[url.netloc] = "https"
-            return True
-        return False
+        return found
 
     def _client(self, url: SplitResult) -> httpx.Client:
         """Hosts that have authorities of their own have connections of their own; so has plain HTTP."""

@@ -28,6 +28,8 @@ CHUNK = 32 << 20
 """Bytes of a chunk, unless the registry's ``OCI-Chunk-Min-Length`` asks for more."""
 _MOST = 1 << 30
 _CREATED = frozenset({200, 201, 204})
+# 202 is the specification's word for a chunk; registries that came before its first version have others.
+_TAKEN = frozenset({201, 202, 204})
 _REFUSALS = frozenset({400, 404, 405, 411, 413, 415, 416, 501})
 _ENDED = frozenset({400, 404, 405, 410, 416, 501})
 
@@ -131,8 +133,10 @@ class Upload:
         start = session.offset
         end = min(self._blob.size, start + max(self._chunk, session.least))
         headers = {"Content-Range": f"{start}-{end - 1}"}
-        answer = self._transport.once(self._carrying("PATCH", session.location, start, end, headers, {202} | _REFUSALS))
-        if answer.status != 202:
+        answer = self._transport.once(
+            self._carrying("PATCH", session.location, start, end, headers, _TAKEN | _REFUSALS)
+        )
+        if answer.status not in _TAKEN:
             self._refusals += 1
             error = refused(answer, self._transport.secrets)
             if answer.status in (404, 416) and self._refusals == 1 and start:
@@ -191,7 +195,7 @@ class Upload:
     # -- details ---------------------------------------------------------------------------------------
 
     def _carrying(
-        self, method: str, url: str, start: int, end: int, headers: dict[str, str], expected: set[int] | frozenset[int]
+        self, method: str, url: str, start: int, end: int, headers: dict[str, str], expected: frozenset[int]
     ) -> Request:
         headers = {**headers, "Content-Type": "application/octet-stream", "Content-Length": str(end - start)}
         body: bytes | Callable[[], object] = partial(self._blob.pieces, start, end)
@@ -199,7 +203,7 @@ class Upload:
             for _ in self._blob.pieces(start, end):
                 raise AssertionError("unreachable")
             body = b""
-        return Request(method, url, self._access, frozenset(expected), headers, body)  # type: ignore[arg-type]
+        return Request(method, url, self._access, expected, headers, body)  # type: ignore[arg-type]
 
     def _opened(self, answer: Answer) -> Session:
         least = answer.headers.get("oci-chunk-min-length", "")

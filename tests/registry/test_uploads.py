@@ -105,6 +105,14 @@ def test_a_first_chunk_that_is_refused(status: int, pair: Make) -> None:
     assert it.server.count("PATCH") == 1
 
 
+@pytest.mark.parametrize("status", [201, 204])
+def test_older_words_for_a_chunk_that_was_taken(status: int, pair: Make) -> None:
+    it = pair(taken=status)
+    data = blob(BIG)
+    assert it.push(data) == "uploaded"
+    assert it.methods("session") == ["PATCH"] * 4 + ["PUT"]
+
+
 def test_a_later_chunk_that_is_refused(pair: Make) -> None:
     """Some take one chunk and no more: they are asked once where they are, then get the whole."""
     it = pair()

@@ -100,10 +100,10 @@ class RegistryServer:
     ``life`` s).
 
     ``mount``: ``"yes"``, ``"session"`` (202) or ``"refused"`` (405). ``patch``: whether chunks are taken;
-    ``least``: their minimum, stated and enforced. ``partial``: what came of a lost chunk is kept. ``status``:
-    whether an upload can be asked for. ``referrers``: whether there is the API. ``redirect``: blobs are answered
-    with a redirect to this URL + digest. ``tls``: certificate and key. ``page``: most entries of a list.
-    ``strict``: manifests whose blobs are missing are refused.
+    ``least``: their minimum, stated and enforced. ``partial``: what came of a lost chunk is kept; ``taken``: the
+    status of one. ``status``: whether an upload can be asked for. ``referrers``: whether there is the API.
+    ``redirect``: blobs are answered with a redirect to this URL + digest. ``tls``: certificate and key. ``page``:
+    most entries of a list. ``strict``: manifests whose blobs are missing are refused.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class RegistryServer:
         patch: bool = True,
         least: int = 0,
         partial: bool = True,
+        taken: int = 202,
         status: bool = True,
         referrers: bool = True,
         ranges: bool = True,
@@ -128,6 +129,7 @@ class RegistryServer:
         self.auth, self.user, self.password, self.life = auth, user, password, life
         self.mount, self.patch, self.least, self.partial, self.status = mount, patch, least, partial, status
         self.referrers, self.ranges, self.redirect, self.page, self.strict = referrers, ranges, redirect, page, strict
+        self.taken = taken
         self.blobs: dict[str, bytes] = {}
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Seen] = []

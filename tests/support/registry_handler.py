@@ -76,7 +76,7 @@ class RegistryHandler(Wire):
             if len(data) < self.registry.least:
                 ended = _Ended(upload)
                 self._repository().uploads[self.id] = upload = ended
-        raise Answer(202, headers=self._going(self.id, len(upload)))
+        raise Answer(self.registry.taken, headers=self._going(self.id, len(upload)))
 
     def _get_session(self) -> None:
         if not self.registry.status:
