@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.building import build
+from flyte_build.derivation import LayerDerivation
 from flyte_build.errors import ArtifactError, FetchError
 from flyte_build.reporting import Recorder, Silent
 from flyte_build.store import Store
@@ -197,6 +198,7 @@ _BUILD = """
 import sys
 from pathlib import Path
 from flyte_build.building import build
+from flyte_build.derivation import LayerDerivation
 from flyte_build.reporting import Recorder
 from flyte_build.store import Store
 from tests.support.http import ServerLocator
@@ -268,3 +270,43 @@ def test_an_interrupt_stops_at_once_and_keeps_what_has_arrived(tmp_path: Path, w
         assert again.communicate(timeout=60)[1] == ""
         assert sum(s.sent for s in server.seen) == sum(p.stat().st_size for p in wheels.iterdir()) - kept
     assert store.verify().ok
+
+
+def test_without_a_cache_a_build_that_may_stay_elsewhere_is_a_build(store: Store, wheels: Path) -> None:
+    image = image_of("env", [wheel_layer(wheels, "alpha")])
+    [built] = build([image], store, locator=FolderLocator(wheels), reporter=Silent(), local=False)
+    assert built.local
+    assert [(x.source, x.pulled, x.reused) for x in built.layers] == [(None, False, False)]
+    assert store.tags() == {"env-linux-amd64": built.manifest_digest}
+    [again] = build([image], store, locator=FolderLocator(wheels / "gone"), reporter=Silent(), local=False)
+    assert again.reused
+
+
+def test_a_bases_layer_that_is_here_is_taken_as_it_is(store: Store, wheels: Path) -> None:
+    tar = bytes(10240)
+    blob = gzip.compress(tar, mtime=0)
+    digest, diff_id = ("sha256:" + hashlib.sha256(data).hexdigest() for data in (blob, tar))
+    spec = {
+        "kind": "base",
+        "assembler": 1,
+        "title": "python",
+        "media_type": "application/vnd.oci.image.layer.v1.tar+gzip",
+    }
+    base = LayerDerivation({**spec, "digest": digest, "size": len(blob), "diff_id": diff_id}, ())
+    image = image_of("env", [base, wheel_layer(wheels, "alpha")])
+    with pytest.raises(FetchError, match=f"the base's layer {digest} is not here"):
+        build([image], store, locator=FolderLocator(wheels), reporter=Silent())
+    with store.session() as session:
+        session.put_blob(blob)
+    for local in (True, False):
+        [built] = build([image], store, locator=FolderLocator(wheels), reporter=Silent(), local=local)
+        assert built.local
+        assert built.layers[0].digest == digest
+    assert store.verify().ok
+    place = "registry.example/hub/python"
+    [away] = build(
+        [image], Store(store.root.parent / "other"), locator=FolderLocator(wheels), reporter=Silent(),
+        bases={base.hash: place}, local=False,
+    )  # fmt: skip
+    assert (away.local, away.manifest_digest) == (False, built.manifest_digest)
+    assert [x.source for x in away.layers] == [place, None]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from flyte_build.derivation import derive
+from flyte_build.errors import InputError
 from flyte_build.locking.lock import LockedDeb
-from flyte_build.pipeline import StoreCache, _warn_of_scripts
+from flyte_build.pipeline import StoreCache, _warn_of_scripts, pushed_platforms
 from flyte_build.planning.plan import make_plan
-from flyte_build.recipe import AptInstall
+from flyte_build.project import Environment
+from flyte_build.recipe import AptInstall, Platform
 from flyte_build.reporting import Recorder
+from flyte_build.settings import Settings
 from flyte_build.store import Store
 from tests.support.debs import build_deb
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
@@ -46,3 +52,18 @@ def test_the_cache_is_the_store(tmp_path: Path) -> None:
     assert cache.cached_image("sha256:" + "0" * 64) is None
     assert cache.last_image("env", AMD64) is None
     assert not cache.has_artifact("0" * 64)
+
+
+def environment(name: str, *platforms: Platform) -> Environment:
+    return Environment(name, (), "flow.py", replace(recipe_of("a"), platforms=platforms))
+
+
+def test_all_platforms_are_pushed_unless_somebody_says_which() -> None:
+    both, one = environment("both", "linux/amd64", "linux/arm64"), environment("one", "linux/amd64")
+    only = Settings(platforms=("linux/arm64",))
+    assert pushed_platforms([both, one], None, Settings()) == ["linux/amd64", "linux/arm64"]
+    assert pushed_platforms([both], None, only) == ["linux/arm64"]
+    assert pushed_platforms([both], "linux/amd64", only) == ["linux/amd64"], "the command line wins"
+    assert pushed_platforms([both, one], "all", Settings()) == ["linux/amd64", "linux/arm64"]
+    with pytest.raises(InputError, match="one is for linux/amd64, and to push is linux/arm64"):
+        pushed_platforms([both, one], None, only)

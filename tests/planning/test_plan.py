@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from flyte_build.canonical import Json
-from flyte_build.derivation import MAX_LAYERS, ImageDerivation, derive, expand
+from flyte_build.derivation import MAX_LAYERS, ImageDerivation, LayerDerivation, derive, expand
 from flyte_build.planning.plan import CachedLayer, make_plan, spec_differences
 from flyte_build.recipe import CopyFiles, EnvVars, WorkDir
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
@@ -151,3 +152,73 @@ def test_a_working_directory_that_nothing_fills_is_made_and_is_the_users() -> No
     config = made.spec["config"]
     assert isinstance(config, dict)
     assert config["WorkingDir"] == "/srv"
+
+
+@dataclass
+class FakeShared:
+    """A shared cache by hashes, and what it was asked."""
+
+    known_images: Sequence[ImageDerivation] = ()
+    known_layers: Collection[str] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def images(self, wanted: Sequence[ImageDerivation]) -> dict[str, SharedFake]:
+        self.asked += [i.hash for i in wanted]
+        held = {i.hash for i in self.known_images}
+        return {
+            i.hash: SharedFake("sha256:" + "2" * 64, [_held(x) for x in i.layers]) for i in wanted if i.hash in held
+        }
+
+    def layers(self, wanted: Sequence[LayerDerivation]) -> dict[str, CachedLayer]:
+        self.asked += [x.hash for x in wanted]
+        return {x.hash: _held(x) for x in wanted if x.hash in self.known_layers}
+
+
+@dataclass
+class SharedFake:
+    digest: str
+    layers: Sequence[CachedLayer]
+
+
+def _held(layer: LayerDerivation) -> CachedLayer:
+    return CachedLayer(layer.hash, 7)
+
+
+def test_what_a_registry_has_is_neither_built_nor_fetched() -> None:
+    shared = FakeShared([FOLD, MULTI])
+    plan = make_plan([FOLD, MSA, MULTI], FakeCache(), shared=shared)
+    assert [i.state for i in plan.images] == ["remote", "build", "remote"]
+    fold, msa, _ = plan.images
+    assert (fold.why, fold.digest) == ("same derivation as in the shared cache", "sha256:" + "2" * 64)
+    assert {(x.state, x.size) for x in fold.layers} == {("remote", 7)}
+    assert not fold.fetch
+    # The layers that it shares with known images are known with them, without another question.
+    assert [x.state for x in msa.layers] == ["remote", "remote", "remote", "remote"]
+    assert shared.asked == [FOLD.hash, MSA.hash, MULTI.hash]
+    assert (len(plan.to_build), len(plan.in_registry), plan.new_layers, plan.cached) == (1, 2, 0, False)
+    assert plan.pull_bytes == 7 * len({x.hash for i in (FOLD, MSA, MULTI) for x in i.layers})
+    assert msa.why == "never built, but its layers were"
+    document = plan.to_json()
+    assert (document["in_registry"], document["pull_bytes"]) == (2, plan.pull_bytes)
+
+
+def test_only_what_the_store_lacks_is_asked_for() -> None:
+    cache = FakeCache()
+    cache.images, cache.layers = {FOLD.hash}, {x.hash for x in FOLD.layers}
+    shared = FakeShared(known_layers={MULTI.layers[-1].hash})
+    plan = make_plan([FOLD, MULTI], cache, shared=shared)
+    assert shared.asked == [MULTI.hash, MULTI.layers[-1].hash]
+    assert [x.state for x in plan.images[1].layers] == ["cached"] * 4 + ["remote"]
+    assert plan.fetch == ()
+    shared.asked.clear()
+    assert make_plan([FOLD], cache, shared=shared).cached
+    assert shared.asked == []
+
+
+def test_a_bases_layer_is_in_its_registry_whoever_asks() -> None:
+    spec = {"kind": "base", "assembler": 1, "title": "python", "digest": "sha256:" + "3" * 64, "size": 9}
+    base = LayerDerivation({**spec, "diff_id": "sha256:" + "4" * 64, "media_type": "x"}, ())
+    image = replace(FOLD, layers=(base, *FOLD.layers[3:]))
+    (planned,) = make_plan([image], FakeCache()).images
+    assert [(x.state, x.size) for x in planned.layers] == [("remote", 9), ("build", None)]
+    assert planned.state == "build"
