@@ -1,7 +1,7 @@
 """Nothing below the command line prints: what is known is returned, decisions and progress go to a reporter.
 
-Excepted are the programs that run by themselves, each in a process of its own: the assembler's command, the way into
-a sandbox, and process 1 in it.
+Excepted are the programs that run by themselves, each in a process of its own: the assembler's command and the steps
+of other build systems, the way into a sandbox, and process 1 in it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ PROGRAMS = {
     "__main__.py",
     "assemble/__main__.py",
     "assemble/command.py",
+    "stepwise/__main__.py",
+    "stepwise/command.py",
     "submit/sandbox/enter.py",
     "submit/sandbox/init.py",
 }
