@@ -2,8 +2,9 @@
 
 The ``pex`` tool is given the locked wheels as files and everything it could otherwise find out for itself: it asks no
 index, resolves nothing, and does not look at this machine's interpreter, so that the file depends on the lock alone
-(and on pex, whose runtime is in it: its version, and whether the Python that ran it is older than 3.12). Wheels go in as they are, byte for byte, and nothing is compressed:
-a host's zlib has no say in the digest (law 3). They are unpacked once, where the file first runs.
+(and on pex, whose runtime is in it: its version, and whether the Python that ran it is older than 3.12). Wheels go in
+as they are, byte for byte, and nothing is compressed: a host's zlib has no say in the digest (law 3). They are unpacked
+once, where the file first runs.
 
 What is not Python is left out: Debian packages, environment variables, copied files and the image's user.
 """
