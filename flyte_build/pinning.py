@@ -30,6 +30,7 @@ def pin(
     *objects: object,
     root: Path | str | None = None,
     registry: str | None = None,
+    push: bool = True,
     mode: Literal["auto", "remote", "local"] = "auto",
     locked: bool | None = None,
     reporter: Reporter | None = None,
@@ -37,14 +38,15 @@ def pin(
     """Build and push the images of ``objects`` and all they depend on, and put their digests in their places.
 
     ``objects``: environments and tasks. ``root``: what relative paths in images start from (default: the script's
-    folder); ``registry``: where to push (default: the configuration's, see docs/flyte.md). ``mode`` as
-    ``flyte.with_runcontext`` has it: with ``local`` nothing happens, and ``auto`` is local where ``flyte.init`` was
-    called without an endpoint. ``locked``: never write a lock (default: ``$FLYTE_BUILD_LOCKED``).
+    folder); ``registry``: where to push (default: the configuration's, see docs/flyte.md). Without ``push`` the images
+    are built, and named as if they were there: for dry runs. ``mode`` as ``flyte.with_runcontext`` has it: with
+    ``local`` nothing happens, and ``auto`` is local where ``flyte.init`` was called without an endpoint. ``locked``:
+    never write a lock (default: ``$FLYTE_BUILD_LOCKED``).
 
     Gives environment → ``repository@sha256:…``. Raises :class:`FlyteBuildError`; then no image was replaced.
     """
     try:
-        return _pin(objects, root, registry, mode, locked, reporter).references
+        return _pin(objects, root, registry, push, mode, locked, reporter).references
     except FlyteBuildError as e:
         raise _told(e) from None
 
@@ -54,13 +56,14 @@ def pinned(
     *objects: object,
     root: Path | str | None = None,
     registry: str | None = None,
+    push: bool = True,
     mode: Literal["auto", "remote", "local"] = "auto",
     locked: bool | None = None,
     reporter: Reporter | None = None,
 ) -> Iterator[Mapping[str, str]]:
     """As :func:`pin`, for the time of a ``with`` block: after it, environments have the images that they had before."""
     try:
-        made = _pin(objects, root, registry, mode, locked, reporter)
+        made = _pin(objects, root, registry, push, mode, locked, reporter)
     except FlyteBuildError as e:
         raise _told(e) from None
     try:
@@ -81,6 +84,7 @@ def _pin(
     objects: Sequence[object],
     root: Path | str | None,
     registry: str | None,
+    push: bool,
     mode: str,
     locked: bool | None,
     reporter: Reporter | None,
@@ -98,9 +102,8 @@ def _pin(
             reporter.note("flyte has no endpoint, so it runs here: nothing is built, pushed or pinned")
         return Pins({})
     place = place_of(live_environments(objects).values(), Path(root) if root is not None else None)
-    return pin_objects(
-        objects, place, reporter, registry=registry, locked=locked, references=session.image_references()
-    )
+    names = session.image_references()
+    return pin_objects(objects, place, reporter, registry=registry, push=push, locked=locked, references=names)
 
 
 def _reporter() -> Reporter:

@@ -69,6 +69,7 @@ def pin_objects(
     reporter: Reporter,
     *,
     registry: str | None = None,
+    push: bool = True,
     locked: bool | None = None,
     references: Mapping[str, str],
 ) -> Pins:
@@ -97,6 +98,7 @@ def pin_objects(
         reporter,
         registries={name: own_registry(every[name].image) for name in project.environments},
         locked=locked_only() if locked is None else locked,
+        push=push,
     )
     found = {name: reference for name in every if (reference := (known | dict(published.references)).get(name))}
     return Pins(found, _replace(every, found))

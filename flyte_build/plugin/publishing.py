@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError, RefusedError
 from ..locking.lockfile import lock_path
-from ..pipeline import ensure_locked, publish_images
+from ..pipeline import build_plan, ensure_locked, plan_images, publish_images, pushed_platforms
 from ..project import Environment, Project
 from ..recipe import Recipe
 from ..reporting import Reporter
@@ -55,11 +55,13 @@ def publish(
     locked: bool,
     only: Collection[str] | None = None,
     force: bool = False,
+    push: bool = True,
 ) -> Published:
     """Push the images of ``project`` (of the environments ``only``) and say where they are.
 
     ``registries``: environment → the registry it would have without ``settings.registry``. A project without any lock
-    is locked first, all of it together, unless ``locked``; ``force`` pushes what was pushed too. Raises
+    is locked first, all of it together, unless ``locked``; ``force`` believes no shared cache. Without ``push``, what
+    the images would be called if they were pushed: they are built, and no registry is written to. Raises
     :class:`RefusedError` for an image that cannot be made hermetic (under the policy ``refuse``), :class:`InputError`
     without a registry, :class:`LockError` for stale locks, and what building and pushing raise.
     """
@@ -80,9 +82,33 @@ def publish(
     store = Store()
     for registry, environments in groups.items():
         home = replace(settings, registry=registry)
-        pushed = publish_images(workspace, environments, store, home, reporter, force=force, locked=locked)
-        references |= {image.environment: image.reference for image in pushed}
+        if push:
+            pushed = publish_images(workspace, environments, store, home, reporter, force=force, locked=locked)
+            references |= {image.environment: image.reference for image in pushed}
+        else:
+            references |= _unpushed(workspace, environments, store, home, reporter, locked)
     return Published(references, delegated)
+
+
+def _unpushed(
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    locked: bool,
+) -> dict[str, str]:
+    from ..pins import check_pins
+    from ..remote.connecting import connected
+    from ..remote.publish import references
+    from ..remote.target import Target
+
+    platforms = pushed_platforms(environments, None, settings)
+    with connected(settings, reporter) as shared, store.reading():
+        plan = plan_images(workspace, environments, store, shared=shared, platforms=platforms)
+        built = build_plan(workspace, plan, store, reporter, shared=shared, local=False)
+        check_pins(workspace, built, strict=locked, store=store)
+        return references(built, store, Target.of(settings, shared.registry(patient=True)))
 
 
 def _as_they_are(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..assemble.image import INDEX_TYPE, canonical, descriptor
 from ..errors import InputError, StoreError
 from ..registry.reference import Reference
-from ..reporting import Reporter
+from ..reporting import Reporter, Silent
 from ..store import Store, layout
 from .blobs import Blob, Mover, Tally
 from .deposit import deposit
@@ -26,7 +26,7 @@ from .threads import each
 if TYPE_CHECKING:
     from ..building import BuiltImage
 
-__all__ = ["PushedImage", "publish"]
+__all__ = ["PushedImage", "publish", "references"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,11 @@ def publish(built: Sequence[BuiltImage], store: Store, target: Target, reporter:
         if target.cache is not None:
             deposit([image for push in pushes for image in push.images], store, target.cache, mover, reporter)
     return [_pushed(push) for push in pushes]
+
+
+def references(built: Sequence[BuiltImage], store: Store, target: Target) -> dict[str, str]:
+    """Where a push would put ``built``: environment → ``host/repository@sha256:…``. Asks no registry."""
+    return {push.environment: _pushed(push).reference for push in _Push(store, target, Silent()).environments(built)}
 
 
 class _Push:

@@ -45,3 +45,28 @@ def test_an_error_names_the_way_out(site: Site, project: Path) -> None:
     assert "InputError: no registry to push to, for the image of fold_env, msa_env, multi_env" in said
     assert "hint: say where to: `registry = " in said
     assert "main.py" in said
+
+
+def test_a_dry_run_names_images_by_digest_without_pushing_them(site: Site, project: Path) -> None:
+    """``mode="remote", dry_run=True`` takes no endpoint; what it would send is what ``python main.py`` sends."""
+    (project / "dry.py").write_text(
+        "import pathlib, sys\n"
+        "import flyte\nimport flyte_build\nimport main\n"
+        "flyte.init(root_dir=pathlib.Path(__file__).parent, org='o', project='p', domain='d')\n"
+        "with flyte_build.pinned(main.env, registry=sys.argv[1], push=False, mode='remote') as references:\n"
+        "    call = flyte.with_runcontext(mode='remote', dry_run=True, copy_bundle_to=pathlib.Path('bundle'))\n"
+        "    made = call.run(main.main, 'A')\n"
+        "    assert made.task_spec.task_template.container.image == references['multi_env']\n"
+        "    print(*references.values())\n"
+        "call = flyte.with_runcontext(mode='remote', dry_run=True, copy_bundle_to=pathlib.Path('bundle'))\n"
+        "print(call.run(main.main, 'A').task_spec.task_template.container.image)\n"
+    )
+    (project / "bundle").mkdir()
+    asked = len(site.registry.requests)
+    elsewhere = f"{site.registry.host}/elsewhere"
+    first, after = site.ok("python", "dry.py", elsewhere, cwd=project).out.splitlines()
+    assert len(site.registry.requests) == asked
+    site.ok("python", "main.py", cwd=project)
+    sent = image_lookup(site.backend.runs[-1].task_spec.task_template)
+    assert set(first.split()) == {image.replace("/team/", "/elsewhere/") for image in sent.values()}
+    assert "@" not in after
