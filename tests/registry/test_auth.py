@@ -136,6 +136,16 @@ def test_no_credentials(auth: str, pair: Make) -> None:
         it.client.manifest(it.ref)
 
 
+def test_everybody_may_read(pair: Make) -> None:
+    """As on public registries: a token is asked for without credentials, and does not let push."""
+    it = pair({"environ": {}}, auth="bearer", anonymous=True)
+    digest = it.server.put_blob("team/image", b"data")
+    assert it.client.read_blob(it.ref, digest) == b"data"
+    assert "authorization" not in it.server.seen("GET", "token")[0].headers
+    with pytest.raises(StatusError, match=r"^POST .*: 401 "):
+        it.push(b"other")
+
+
 def test_what_the_account_may_not_do(pair: Make) -> None:
     it = pair(auth="basic")
     it.server.allowed = lambda repository, action: action == "pull"

@@ -123,6 +123,18 @@ def test_a_400_in_plain_http_is_one_if_there_is_no_tls(pair: Make) -> None:
         it.client.tags(it.ref)
 
 
+def test_proxies_of_the_environment(pair: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' registry plays the proxy: it is asked for the whole URL."""
+    it = pair({"insecure": ["registry.example"]})
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", it.server.url)
+    assert it.client.tags(Reference.parse("registry.example/x")) == []
+    assert it.server.requests[-1].path == "http://registry.example/v2/x/tags/list?n=1000"
+    assert it.client.tags(it.ref) == []
+    assert it.server.requests[-1].path == "/v2/team/image/tags/list?n=1000", "loopback is asked itself"
+
+
 # -- redirects -----------------------------------------------------------------------------------------
 
 

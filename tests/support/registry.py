@@ -113,6 +113,7 @@ class RegistryServer:
         user: str = "user",
         password: str = "password",
         life: float = 300,
+        anonymous: bool = False,
         mount: str = "yes",
         patch: bool = True,
         least: int = 0,
@@ -129,7 +130,7 @@ class RegistryServer:
         self.auth, self.user, self.password, self.life = auth, user, password, life
         self.mount, self.patch, self.least, self.partial, self.status = mount, patch, least, partial, status
         self.referrers, self.ranges, self.redirect, self.page, self.strict = referrers, ranges, redirect, page, strict
-        self.taken = taken
+        self.taken, self.anonymous = taken, anonymous
         self.blobs: dict[str, bytes] = {}
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Seen] = []
