@@ -1,8 +1,10 @@
-"""The plug-in on the oldest Flyte SDK that we say works, in an environment of its own."""
+"""The plug-in on the example, with its real packages; and on the oldest Flyte SDK that we say works."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,7 +13,13 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from .conftest import ROOT
+from flyte_build.workspace import host_platform
+from tests.support.backend import Backend
+from tests.support.cli import Cli
+from tests.support.registry import RegistryServer
+from tests.support.site import flyte_configuration, image_lookup, images_of
+
+from .conftest import EXAMPLE, LOCKFILES, ROOT, Layout
 
 pytestmark = pytest.mark.integration
 
@@ -57,3 +65,31 @@ def test_the_contract_holds_on_the_oldest_version(python: Path) -> None:
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not integration", *TESTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+
+
+def test_the_examples_task_templates_name_its_images(layout: Layout, cli: Cli, tmp_path: Path) -> None:
+    """Every image in every template is one that was built here, by the digest that it has here."""
+    shutil.copytree(EXAMPLE.parent, tmp_path / "af2")
+    shutil.copytree(LOCKFILES, tmp_path / "lockfiles")
+    (tmp_path / "pyproject.toml").write_text(f'[tool.flyte-build]\nplatforms = ["{host_platform()}"]\n')
+    with RegistryServer() as registry, Backend() as backend:
+        (tmp_path / "af2" / "config.yaml").write_text(flyte_configuration(backend))
+        variables = {"FLYTE_BUILD_REGISTRY": f"{registry.host}/team", "HOME": str(tmp_path), "DO_NOT_TRACK": "1"}
+        command = [Path(sys.executable).parent / "flyte", "deploy", "main.py", "env"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path / "af2",
+            env=cli.environment() | {k: v for k, v in os.environ.items() if k.startswith(("UV_", "PIP_"))} | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        expected = {name: f"{registry.host}/team/{name}@{digest}" for name, digest in layout.digests.items()}
+        templates = [request.spec.task_template for request in backend.deployed]
+    assert sorted(t.id.name for t in templates) == ["fold_env.run_fold", "msa_env.run_msa", "multi_env.main"]
+    for template in templates:
+        assert template.container.image == expected[template.id.name.partition(".")[0]]
+        assert image_lookup(template) == expected
+        assert images_of(template) == set(expected.values())

@@ -28,7 +28,7 @@ from .offline import FLYTE, Ran, publish_base
 from .registry import RegistryServer
 from .wheels import build_wheel
 
-__all__ = ["AF2", "Site", "image_lookup", "images_of", "opened_site"]
+__all__ = ["AF2", "Site", "flyte_configuration", "image_lookup", "images_of", "opened_site"]
 
 _STRANGERS = ("PIP_", "UV_", "FLYTE", "XDG_", "UCTL_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 TIMEOUT = 120
@@ -134,11 +134,7 @@ class Site:
         return folder
 
     def configure(self, folder: Path, builder: str = "local", **image: str) -> None:
-        rows = "".join(f"  {key}: {value}\n" for key, value in image.items())
-        (folder / "config.yaml").write_text(
-            f"admin:\n  endpoint: dns:///{self.backend.endpoint}\n  insecure: true\n"
-            f"task:\n  org: o\n  project: p\n  domain: d\nimage:\n  builder: {builder}\n{rows}"
-        )
+        (folder / "config.yaml").write_text(flyte_configuration(self.backend, builder=builder, **image))
 
     def run(self, *command: str | Path, cwd: Path, **variables: str) -> Ran:
         """``flyte`` and ``flyte-build`` are this interpreter's, as is ``python``."""
@@ -164,6 +160,14 @@ class Site:
         """Whether the registry has a manifest of this digest in that repository."""
         name, _, digest = reference.removeprefix(f"{self.registry.host}/").partition("@")
         return digest in self.registry.repositories[name].manifests
+
+
+def flyte_configuration(backend: Backend, **image: str) -> str:
+    """The text of the SDK's configuration file; ``image``: its section about images."""
+    rows = "".join(f"  {key}: {value}\n" for key, value in image.items())
+    return (
+        f"admin:\n  endpoint: dns:///{backend.endpoint}\n  insecure: true\ntask:\n  org: o\n  project: p\n  domain: d\n"
+    ) + (f"image:\n{rows}" if rows else "")
 
 
 @contextmanager
