@@ -63,6 +63,7 @@ class LazyGroup(click.Group):
         ("diff", "diff", "Show the differences between any two of: locks, environments, derivations, images."),
         ("build", "build", "Build the images that no cache holds."),
         ("push", "push", "Build, and push to an image registry what it lacks."),
+        ("load", "load", "Build, and put into Docker or podman."),
         ("verify", "verify", "Rebuild images from nothing and compare them with their pins."),
         ("sbom", "sbom", "Show what is in an image: CycloneDX, SPDX, or provenance."),
         ("export", "export", "Write a lock in another tool's form: requirements, pex, nix."),

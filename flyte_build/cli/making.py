@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..delivery.destination import Destination
     from ..remote.publish import PushedImage
 
-__all__ = ["Asked", "make"]
+__all__ = ["Asked", "Made", "make", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class Made:
     """What came of it."""
 
     built: Sequence[BuiltImage]
@@ -128,7 +128,7 @@ def make(asked: Asked) -> None:
             from ..delivery.daemons import load
 
             loaded = load(store, built, asked.load, reporter)
-    text = _text(asked, _Made(built, pushed, loaded, destination, time.monotonic() - started))
+    text = text_of(asked, Made(built, pushed, loaded, destination, time.monotonic() - started))
     sys.stdout.write(text)
     sys.stdout.flush()
     if destination is None and asked.load is None and not pushing and plan.cached:
@@ -136,7 +136,8 @@ def make(asked: Asked) -> None:
         record.save(question(sys.argv[1:]), {"stdout": text, "used": used})
 
 
-def _text(asked: Asked, made: _Made) -> str:
+def text_of(asked: Asked, made: Made) -> str:
+    """What is printed about it, in the form that was asked for."""
     from .console import stdout
     from .made import show_built, show_loaded, show_pushed
 
@@ -159,7 +160,7 @@ def _text(asked: Asked, made: _Made) -> str:
     return printed.get()
 
 
-def _document(asked: Asked, made: _Made) -> dict[str, Any]:
+def _document(asked: Asked, made: Made) -> dict[str, Any]:
     document: dict[str, Any] = {"schema": 1, "images": [_image(image) for image in made.built]}
     if asked.registry is not None:
         document["pushed"] = [_pushed(image) for image in made.pushed]

@@ -23,6 +23,7 @@ __all__ = [
     "env_option",
     "file_argument",
     "json_option",
+    "name_option",
     "opened",
     "output_option",
     "platform_option",
@@ -69,6 +70,10 @@ cache_option = click.option(
     metavar="REPO",
     help="Take what others built from this repository of a registry (default: `cache` of pyproject.toml); may be "
     "repeated: all are asked, pushes write to the first.",
+)
+
+name_option = click.option(
+    "--name", metavar="NAME", help="The environment's name of a layout's image (default: what the layout says)."
 )
 
 tag_option = click.option(

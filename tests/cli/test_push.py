@@ -205,3 +205,18 @@ def test_help_names_what_there_is(offline: Offline) -> None:
     for option in ("--registry", "--tag", "--cache", "--platform", "--no-attest", "--locked"):
         assert option in text
     assert Path("flow.py").exists()
+
+
+def test_a_layout_is_pushed_as_it_is_whoever_made_it(project: Offline, registry: RegistryServer) -> None:
+    project.ok("build", "flow.py", "--env", "low", "--output", "oci:out")
+    (built,) = project.ok("build", "flow.py", "--env", "low", "--json").json()["images"]
+    done = project.ok("push", "oci:out", "--registry", f"{registry.host}/others", "-q")
+    assert done.out == f"low {registry.host}/others/low@{built['digest']}\n"
+    again = project.ok("push", "oci:out", "--registry", f"{registry.host}/others", "--name", "mine", "--json").json()
+    assert again["pushed"][0]["reference"] == f"{registry.host}/others/mine@{built['digest']}"
+
+
+def test_a_name_is_for_layouts(project: Offline) -> None:
+    done = project("push", "flow.py", "--name", "x")
+    assert done.code == 2
+    assert "--name is for a layout" in done.err

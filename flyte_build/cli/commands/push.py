@@ -11,6 +11,7 @@ from ..options import (
     env_option,
     file_argument,
     json_option,
+    name_option,
     platform_option,
     project_options,
     quiet_option,
@@ -33,6 +34,7 @@ __all__ = ["push"]
     default="",
     help="Push below this registry (default: `registry` of pyproject.toml, or $FLYTE_BUILD_REGISTRY).",
 )
+@name_option
 @tag_option
 @cache_option
 @click.option("--no-attest", "unattested", is_flag=True, help="Leave out SBOM and provenance.")
@@ -48,6 +50,7 @@ def push(
     env: tuple[str, ...],
     platform: str | None,
     registry: str,
+    name: str | None,
     tags: tuple[str, ...],
     caches: tuple[str, ...],
     unattested: bool,
@@ -67,25 +70,33 @@ def push(
     \b
     flyte-build push examples/af2/main.py --registry registry.example/team
     flyte-build push main.py --env msa_env --tag v3 --cache registry.example/team/cache
+    flyte-build push oci:./result --registry registry.example/team        # what Nix or Bazel built
     """
+    from ...delivery.adopting import is_layout
     from ..making import Asked, make
 
-    make(
-        Asked(
-            file,
-            task,
-            env,
-            platform,
-            root,
-            lockfiles,
-            jobs=jobs,
-            locked=locked,
-            unchecked=unchecked,
-            as_json=as_json,
-            quiet=quiet,
-            registry=registry,
-            tags=tags,
-            caches=caches,
-            attest=not unattested,
-        )
+    asked = Asked(
+        file,
+        task,
+        env,
+        platform,
+        root,
+        lockfiles,
+        jobs=jobs,
+        locked=locked,
+        unchecked=unchecked,
+        as_json=as_json,
+        quiet=quiet,
+        registry=registry,
+        tags=tags,
+        caches=caches,
+        attest=not unattested,
     )
+    if is_layout(file):
+        from ..layouts import push_layout
+
+        push_layout(asked, name)
+    elif name is not None:
+        raise click.UsageError("--name is for a layout (oci:DIR): a file's environments have names.")
+    else:
+        make(asked)
