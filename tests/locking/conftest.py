@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.index import SimpleIndex
+from ..support.registry import RegistryServer
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +26,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleInd
     folder.mkdir()
     with SimpleIndex(folder) as served:
         yield served
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        yield server

@@ -126,7 +126,8 @@ class Debian:
         universe = self._universe(suite, architecture, state)
         asked = [_definite(universe, r, there) for r in requests]
         try:
-            more = solve(universe, asked, given=there)
+            # A system that dpkg made has all that its packages name; what is added to it is complete, too.
+            more = solve(universe, asked, given=there, omissions={})
         except ResolutionError as e:
             raise ResolutionError(
                 e.message,
@@ -134,9 +135,7 @@ class Debian:
                 detail=e.detail,
             ) from None
         debs = sorted((_locked(p, base=False) for p in more.chosen), key=lambda d: d.name)
-        present = {p.name for p in (*there, *more.chosen)}
-        omitted = tuple(o for o in more.omitted if o.name not in present)
-        return DebianResolution(suite, state.snapshot, tuple(debs), omitted, tuple(_notes(state, requests, asked)))
+        return DebianResolution(suite, state.snapshot, tuple(debs), (), tuple(_notes(state, requests, asked)))
 
     def _state(self, suite: str) -> State:
         if not re.fullmatch(r"[a-z]+", suite):
