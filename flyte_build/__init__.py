@@ -8,9 +8,8 @@ Importing this package imports nothing else: the assembler below it runs on the 
 alone, and a plan that changes nothing must not pay for what it does not use.
 """
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as type checkers read it, without an import of typing
     from .pinning import pin, pinned
 
 __all__ = ["__version__", "pin", "pinned"]
@@ -18,7 +17,7 @@ __all__ = ["__version__", "pin", "pinned"]
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """:func:`flyte_build.pin` and :func:`flyte_build.pinned`, which need the SDK, are imported on use (PEP 562)."""
     if name in ("pin", "pinned"):
         from . import pinning

@@ -13,16 +13,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    import click
-
     from ..errors import FlyteBuildError
     from ..reporting import Reporter
     from .objects import Pins
 
 __all__ = ["pin_images"]
+
+# Click's own, which only a command line imports.
+Command: TypeAlias = Any
+Context: TypeAlias = Any
 
 _MARK = "_flyte_build_pins"
 # What the SDK's commands call when they have loaded environments themselves.
@@ -31,7 +33,7 @@ _ENTRANCES = ("deploy", "build_images")
 _HERE = ("local", "tracked", "tui")
 
 
-def pin_images(command: click.Command) -> click.Command:
+def pin_images(command: Command) -> Command:
     """The hook: ``command`` (a group) with images pinned in all it leads to. ``$FLYTE_BUILD_PIN=off`` turns it off."""
     if getattr(command, _MARK, False):
         return command
@@ -43,20 +45,20 @@ def pin_images(command: click.Command) -> click.Command:
     return command
 
 
-def _wrap_group(group: Any) -> None:
-    get_command: Callable[..., click.Command | None] = group.get_command
+def _wrap_group(group: Command) -> None:
+    get_command: Callable[..., Command] = group.get_command
 
-    def hooked(ctx: click.Context, name: str) -> click.Command | None:
+    def hooked(ctx: Context, name: str) -> Command:
         found = get_command(ctx, name)
         return pin_images(found) if found is not None else None
 
     group.get_command = hooked
 
 
-def _wrap_leaf(command: Any) -> None:
-    invoke: Callable[[click.Context], Any] = command.invoke
+def _wrap_leaf(command: Command) -> None:
+    invoke: Callable[[Context], Any] = command.invoke
 
-    def hooked(ctx: click.Context) -> Any:
+    def hooked(ctx: Context) -> Any:
         if _off() or any(_option(ctx, name) for name in _HERE):
             return invoke(ctx)
         with _Command(ctx).pinning():
@@ -72,7 +74,7 @@ def _off() -> bool:
 class _Command:
     """One run of one of the SDK's commands."""
 
-    def __init__(self, ctx: click.Context) -> None:
+    def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._made: list[Pins] = []
 
@@ -147,19 +149,19 @@ class _Entrance:
         return getattr(self._entrance, name)
 
 
-def _chain(ctx: click.Context) -> Iterator[click.Context]:
-    found: click.Context | None = ctx
+def _chain(ctx: Context) -> Iterator[Context]:
+    found = ctx
     while found is not None:
         yield found
         found = found.parent
 
 
-def _option(ctx: click.Context, name: str) -> Any:
+def _option(ctx: Context, name: str) -> Any:
     """An option of one of the groups above: a task may have a parameter of the same name."""
     return next((parent.params[name] for parent in list(_chain(ctx))[1:] if parent.params.get(name)), None)
 
 
-def _end(ctx: click.Context, error: FlyteBuildError) -> None:
+def _end(ctx: Context, error: FlyteBuildError) -> None:
     """Show the error and leave: the SDK would wrap it in words of its own, and report it to its makers."""
     from ..cli.errors import show_error
 
