@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "Made", "make", "text_of"]
 
 
+_FORMS = {
+    "oci": "OCI image layout",
+    "oci-archive": "OCI image layout in a tar",
+    "docker-archive": "archive for `docker load`",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The command line. ``registry``: ``None`` pushes nowhere, ``""`` where the settings say."""
@@ -154,7 +161,8 @@ def text_of(asked: Asked, made: Made) -> str:
             if not made.pushed:
                 show_built(made.built, made.seconds)
             if made.written is not None:
-                stdout().print(f"written to {made.written}", markup=False, soft_wrap=True)
+                form = _FORMS[made.written.kind]
+                stdout().print(f"written to {made.written.path} ({form})", markup=False, soft_wrap=True)
             show_loaded(made.loaded)
             show_pushed(made.pushed, made.seconds)
     return printed.get()
