@@ -218,11 +218,11 @@ def test_other_nixes(machine: Machine, nix: Nix, flake: Path, layout: Layout) ->
     shutil.move(exported(nix, machine.root / "var"), machine.root / "var" / "closure")
     checkout = machine.clone(flake, "dev")
     machine.run(f"cp -r {checkout} /root/flake; chown -R root: /root/flake")
-    common = f"set -e; export NIX_CONFIG='{CONFIGURATION}'; "
+    common = f"set -e; nix --version >&2; export NIX_CONFIG='{CONFIGURATION}'; "
     build = "nix-store --import < /var/closure > /dev/null; nix build .#msa_env; readlink result; "
     scripts = {
         "root": ("root", "/root/flake", build + "cat result/index.json"),
-        "user": ("dev", checkout, "nix --version >&2; " + build + "cat $HOME/store$(readlink result)/index.json"),
+        "user": ("dev", checkout, build + "cat $HOME/store$(readlink result)/index.json"),
         "daemon": ("root", checkout, DAEMON),
     }
     paths, version = set(), ""
