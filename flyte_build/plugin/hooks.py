@@ -106,7 +106,9 @@ class _Command:
             if not found:
                 return
             place = place_of(live_environments(found).values(), self._root())
-            self._made.append(pin_objects(found, place, _reporter(), references=self._references()))
+            # Of a dry run nothing is left anywhere but here.
+            push = not _option(self._ctx, "dry_run")
+            self._made.append(pin_objects(found, place, _reporter(), push=push, references=self._references()))
         except FlyteBuildError as e:
             _end(self._ctx, e)
 

@@ -7,6 +7,7 @@ and what else of them would run an image that nobody pinned, is decided here; bu
 from __future__ import annotations
 
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,15 +40,25 @@ class Place:
 
 def place_of(environments: Iterable[flyte.Environment], root: Path | None = None) -> Place:
     """Where the project of these environments is: the running script's folder if one of them is made below it, else
-    the folder of the file that made the first; ``root`` wins over both."""
-    files = [file for e in environments if (file := declaring_file(e)) is not None]
+    that of the file that made the first, else the script's, else the current one; ``root`` wins over all.
+
+    Installed files are nobody's project: where a notebook makes an environment, the SDK takes it for made in IPython.
+    """
+    files = [file for e in environments if (file := declaring_file(e)) is not None and not _installed(file)]
     running = getattr(sys.modules.get("__main__"), "__file__", None)
-    script = Path(running).absolute() if running else None
-    if script is not None and any(file.is_relative_to(script.parent) for file in files):
+    script = Path(running).absolute() if running and running.endswith(".py") else None
+    if script is not None and _installed(script):
+        script = None
+    if script is not None and (not files or any(file.is_relative_to(script.parent) for file in files)):
         found = script
     else:
-        found = files[0] if files else Path.cwd() / "unknown.py"
+        found = files[0] if files else Path.cwd() / "notebook"
     return Place((root or found.parent).absolute(), found)
+
+
+def _installed(file: Path) -> bool:
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib", "scripts")}
+    return "site-packages" in file.parts or any(file.is_relative_to(folder) for folder in folders)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,11 +246,32 @@ def test_a_companion_by_tag_is_worth_a_warning(asked: list[dict[str, Any]], pin:
 # -- where the project is -------------------------------------------------------------------------------
 
 
-def test_the_project_of_a_script_is_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def running(monkeypatch: pytest.MonkeyPatch, file: Path | str | None) -> None:
+    main = SimpleNamespace(**({"__file__": str(file)} if file else {}))
+    monkeypatch.setitem(sys.modules, "__main__", main)  # type: ignore[arg-type]
+
+
+def made_in(file: Path | str) -> flyte.TaskEnvironment:
     environment = flyte.TaskEnvironment("e")
-    environment._declaring_file = str(tmp_path / "fold" / "run.py")
-    monkeypatch.setattr("sys.modules", {"__main__": type("M", (), {"__file__": str(tmp_path / "main.py")})})
+    environment._declaring_file = str(file)
+    return environment
+
+
+def test_the_project_of_a_script_is_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = made_in(tmp_path / "fold" / "run.py")
+    running(monkeypatch, tmp_path / "main.py")
     assert place_of([environment]) == Place(tmp_path, tmp_path / "main.py")
-    monkeypatch.setattr("sys.modules", {"__main__": type("M", (), {"__file__": "/usr/bin/flyte"})})
-    assert place_of([environment]) == Place(tmp_path / "fold", tmp_path / "fold" / "run.py")
-    assert place_of([environment], tmp_path).root == tmp_path
+    assert place_of([environment], tmp_path / "src").root == tmp_path / "src"
+    for program in ("/usr/bin/flyte", Path(sys.prefix) / "bin" / "flyte", Path(pytest.__file__), None):
+        running(monkeypatch, program)
+        assert place_of([environment]) == Place(tmp_path / "fold", tmp_path / "fold" / "run.py")
+
+
+def test_installed_files_are_nobodys_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library's environments belong to the script that uses them, a notebook's to the current folder."""
+    environment = made_in(Path(pytest.__file__))
+    running(monkeypatch, tmp_path / "main.py")
+    assert place_of([environment]) == Place(tmp_path, tmp_path / "main.py")
+    monkeypatch.chdir(tmp_path)
+    running(monkeypatch, None)
+    assert place_of([environment]).root == tmp_path

@@ -50,6 +50,13 @@ def test_deploy_all(site: Site, project: Path) -> None:
     assert all(all_by_digest(site, template) for template in deployed)
 
 
+def test_a_dry_run_leaves_nothing_in_the_registry(site: Site, project: Path) -> None:
+    asked, deployed = len(site.registry.requests), len(site.backend.deployed)
+    home = f"{site.registry.host}/nowhere"
+    site.ok("flyte", "deploy", "--dry-run", "main.py", "env", cwd=project, FLYTE_BUILD_REGISTRY=home)
+    assert (len(site.registry.requests), len(site.backend.deployed)) == (asked, deployed)
+
+
 def test_build(site: Site, project: Path) -> None:
     for arguments in (("main.py", "env"), ("--all", "main.py")):
         done = site.ok("flyte", "--output-format", "json-raw", "build", *arguments, cwd=project)
