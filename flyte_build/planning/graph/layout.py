@@ -107,13 +107,15 @@ def _worst(row: Sequence[tuple[str, float]], side: float) -> float:
 def _lay(row: Sequence[tuple[str, float]], rest: Box, tiles: dict[str, Box]) -> Box:
     total = sum(a for _, a in row)
     if rest.w >= rest.h:
-        width, y = (total / rest.h if rest.h else 0.0), rest.y
+        width, y = (min(total / rest.h, rest.w) if rest.h else 0.0), rest.y
         for key, a in row:
-            height = a / width if width else 0.0
+            # A share of the side, not area by width: and no more than what is left: where that is as thin as
+            # rounding errors, areas would grow out of the map.
+            height = rest.h * a / total if total else 0.0
             tiles[key] = Box(rest.x, y, width, height)
             y += height
         return Box(rest.x + width, rest.y, max(rest.w - width, 0.0), rest.h)
-    height, x = (total / rest.w if rest.w else 0.0), rest.x
+    height, x = (min(total / rest.w, rest.h) if rest.w else 0.0), rest.x
     for key, a in row:
         width = a / height if height else 0.0
         tiles[key] = Box(x, rest.y, width, height)

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flyte_build.derivation import derive
@@ -67,6 +67,7 @@ def test_shared_layers_are_ranked_by_size_and_own_ones_are_not() -> None:
 
 
 @given(st.lists(st.integers(0, 1 << 34), min_size=1, max_size=40))
+@example([0, 2147483246])
 def test_tiles_have_areas_as_sizes_stay_inside_and_do_not_overlap(sizes: list[int]) -> None:
     layers = [Layer(str(i), "", "", size, True, ()) for i, size in enumerate(sorted(sizes, reverse=True))]
     area = Box(10, 20, 800, 300)
