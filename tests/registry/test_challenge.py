@@ -36,6 +36,7 @@ from flyte_build.registry.challenge import Challenge, parse_challenges
             [("bearer", {"realm": "https://auth.example/token", "service": "s"})],
         ),
         ("", []),
+        ('realm="x", Basic realm="y"', []),
         (" , ,", []),
         ('Basic realm="unterminated', [("basic", {})]),
     ],

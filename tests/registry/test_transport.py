@@ -147,6 +147,14 @@ def test_blobs_may_be_elsewhere(status: int, pair: Make) -> None:
     assert it.client.read_blob(it.ref, digest) == b"data"
 
 
+def test_cookies_are_not_kept(pair: Make) -> None:
+    it = pair()
+    it.server.fail("GET", "tags", status=200, body=b"{}", headers={"Set-Cookie": "who=me; Path=/"})
+    it.client.tags(it.ref)
+    it.client.tags(it.ref)
+    assert "cookie" not in it.server.requests[-1].headers
+
+
 def test_a_circle_of_redirects_ends(pair: Make) -> None:
     it = pair()
     digest = it.server.put_blob("team/image", b"data")

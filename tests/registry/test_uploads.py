@@ -165,6 +165,13 @@ def test_a_mount_that_becomes_an_upload_uses_it(pair: Make) -> None:
     assert it.server.repository("team/image").uploads == {}
 
 
+def test_what_mounts_opened_is_used_or_closed(pair: Make) -> None:
+    it = pair()
+    assert it.push(b"data", mount_from=["none/one", "none/two", "none/three"]) == "uploaded"
+    assert it.methods("upload") == ["POST"] * 3
+    assert it.server.repository("team/image").uploads == {}
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405])
 def test_a_mount_that_is_refused(status: int, pair: Make) -> None:
     it = pair()
@@ -235,6 +242,17 @@ def test_lost_in_a_single_request(lost: str, at: int, patch: bool, pair: Make) -
     it.server.fail("PUT", "session", lost=lost, at=at)
     assert it.push(data) == "uploaded"
     assert it.stored(data)
+
+
+@pytest.mark.parametrize("patch", [True, False])
+@pytest.mark.parametrize("size", [5000, BIG])
+def test_an_upload_that_is_there_but_was_not_answered_is_not_sent_again(patch: bool, size: int, pair: Make) -> None:
+    it = pair(patch=patch)
+    data = blob(size)
+    it.server.fail("PUT", "session", lost="after")
+    assert it.push(data) == "uploaded"
+    assert it.server.count("PUT", "session") == 1
+    assert it.methods("blob") == ["HEAD", "HEAD"]
 
 
 def test_a_whole_blob_that_was_lost_is_sent_whole_again(pair: Make) -> None:
