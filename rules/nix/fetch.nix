@@ -76,7 +76,9 @@ in
 
   # A locked wheel, by the locked pip, as the caller has configured pip: `run` runs the locked interpreter.
   wheel = run: python: wheel:
-    derivation (fixed wheel // run [ ./fetch_wheel.py wheel.name wheel.version wheel.file wheel.sha256 python ] // {
+    derivation (fixed wheel // run (
+      [ ./fetch_wheel.py wheel.name wheel.version wheel.file wheel.sha256 python (placeholder "out") ]
+    ) // {
       impureEnvVars = proxies ++ [
         "PIP_CONFIG_FILE" "PIP_INDEX_URL" "PIP_EXTRA_INDEX_URL" "PIP_FIND_LINKS" "PIP_NO_INDEX" "PIP_TRUSTED_HOST"
         "PIP_CERT" "PIP_CLIENT_CERT" "PIP_PROXY" "PIP_RETRIES" "PIP_TIMEOUT" "PIP_DEFAULT_TIMEOUT"

@@ -1,6 +1,6 @@
 """One locked wheel by the locked pip, inside a fixed-output derivation: the only builder that may use a network.
 
-    python -I -S -B fetch_wheel.py NAME VERSION FILE SHA256 PYTHON        ($out: the file to write)
+    python -I -S -B fetch_wheel.py NAME VERSION FILE SHA256 PYTHON OUT
 
 Where from is pip's configuration, as the caller has it (docs/nix.md): its variables, and a configuration file where
 the sandbox shows one. What is fetched is one file by its hash, so neither can change what comes out.
@@ -38,7 +38,7 @@ def options(file: str, python: str) -> list[str]:
     return [*chosen, f"--python-version={python}", "--implementation=cp", "--only-binary=:all:"]
 
 
-def main(name: str, version: str, file: str, sha256: str, python: str) -> None:
+def main(name: str, version: str, file: str, sha256: str, python: str, out: str) -> None:
     Path("requirements.txt").write_text(f"{name}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
     # A builder's home does not exist; pip looks there for its configuration.
     os.environ["HOME"] = os.getcwd()
@@ -60,8 +60,7 @@ def main(name: str, version: str, file: str, sha256: str, python: str) -> None:
             )
             raise
     (found,) = Path("found").iterdir()
-    out = Path(os.environ["out"])
-    out.write_bytes(found.read_bytes())
+    Path(out).write_bytes(found.read_bytes())
 
 
 if __name__ == "__main__":

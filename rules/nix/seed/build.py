@@ -4,8 +4,8 @@
 
 ``WHEEL`` is the one that ``zig.json`` names for this machine (`pip download ziglang==VERSION`); its SHA-256 is checked.
 ``OUT`` becomes a folder with one program a system. What is committed beside this file was made by this command, and a
-test makes it again and compares: the compiler has all it needs inside, so the bytes depend on wheel and source alone,
-on the compiler's own platform no more than on the folder it runs in. Standard library only. Uses no network.
+test makes it again and compares: the compiler has all it needs inside, so the bytes depend on wheel and source, and not
+on the folder or the machine it runs in. Standard library only. Uses no network.
 """
 
 from __future__ import annotations

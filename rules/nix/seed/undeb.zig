@@ -14,6 +14,7 @@ const block = 512;
 const longest = 4096;
 
 const Error = error{
+    ExpectedOutAndPackages,
     FolderNotEmpty,
     NotADebianPackage,
     NoDataMember,
@@ -45,10 +46,7 @@ pub fn main() u8 {
 fn run() !void {
     const gpa = std.heap.page_allocator;
     const argv = try std.process.argsAlloc(gpa);
-    if (argv.len < 3) {
-        std.debug.print("usage: undeb OUT DEB...\n", .{});
-        return error.Usage;
-    }
+    if (argv.len < 3) return Error.ExpectedOutAndPackages;
     package = argv[1];
     std.fs.cwd().makeDir(argv[1]) catch |err| switch (err) {
         error.PathAlreadyExists => {},
@@ -143,8 +141,8 @@ fn extract(tar: std.io.AnyReader, out: std.fs.Dir) !void {
         const kind = header[156];
         const size = long_size orelse try number(header[124..136]);
         switch (kind) {
-            'L' => try long_name.set(text(try contents(tar, size))),
-            'K' => try long_link.set(text(try contents(tar, size))),
+            'L' => try long_name.set(std.mem.sliceTo(try contents(tar, size), 0)),
+            'K' => try long_link.set(std.mem.sliceTo(try contents(tar, size), 0)),
             'x' => try records(try contents(tar, size), &long_name, &long_link, &long_size),
             // Global records hold comments in practice; a name for all entries makes no sense.
             'g' => _ = try contents(tar, size),
@@ -152,7 +150,7 @@ fn extract(tar: std.io.AnyReader, out: std.fs.Dir) !void {
                 long_size = null;
                 var joined: [257]u8 = undefined;
                 const name = long_name.take(short(&header, &joined));
-                const link = long_link.take(text(header[157..257]));
+                const link = long_link.take(std.mem.sliceTo(header[157..257], 0));
                 at(name);
                 var entry = Entry{ .tar = tar, .name = name, .link = link, .size = size, .mode = try number(header[100..108]) };
                 try entry.write(kind, out);
@@ -161,9 +159,8 @@ fn extract(tar: std.io.AnyReader, out: std.fs.Dir) !void {
     }
 }
 
-/// What follows the end is read: so a decompressor comes to its checksum, and a damaged package is noticed.
-/// The buffer in front of every decompressor gives less than was asked for only at the end; asked once more, Zig's xz
-/// would look for another stream and fail.
+/// What follows the end is read, so that a decompressor comes to its checksum and damage is noticed. A buffer gives less
+/// than was asked for only at the end; asked once more, Zig's xz would look for another stream and fail.
 fn finish(tar: std.io.AnyReader) !void {
     var rest: [1 << 12]u8 = undefined;
     while (try tar.read(&rest) == rest.len) {}
@@ -178,7 +175,7 @@ const Entry = struct {
 
     fn write(self: *Entry, kind: u8, out: std.fs.Dir) !void {
         var place = try Place.of(self.name, out) orelse return;
-        defer place.close();
+        defer place.folder.close();
         switch (kind) {
             '5' => place.folder.makeDir(place.name) catch |err| switch (err) {
                 // Packages share folders. Whether it is one, and no link, is seen when something goes into it.
@@ -188,7 +185,7 @@ const Entry = struct {
             '2' => try place.folder.symLink(self.link, place.name, .{}),
             '1' => {
                 var target = try Place.of(self.link, out) orelse return Error.CorruptTar;
-                defer target.close();
+                defer target.folder.close();
                 // Flags 0: a link to a symbolic link is one to the link itself, never to what it leads to.
                 try std.posix.linkat(target.folder.fd, target.name, place.folder.fd, place.name, 0);
             },
@@ -243,10 +240,6 @@ const Place = struct {
         };
         return .{ .folder = folder, .name = name };
     }
-
-    fn close(self: *Place) void {
-        self.folder.close();
-    }
 };
 
 fn enter(folder: std.fs.Dir, name: []const u8) !std.fs.Dir {
@@ -280,14 +273,10 @@ fn number(field: []const u8) !u64 {
     return if (digits.len == 0) 0 else std.fmt.parseInt(u64, digits, 8) catch Error.CorruptTar;
 }
 
-fn text(field: []const u8) []const u8 {
-    return std.mem.sliceTo(field, 0);
-}
-
 /// ustar splits a longer name at a slash: `prefix` and `name`. GNU tar keeps other things in that place.
 fn short(header: *const [block]u8, joined: *[257]u8) []const u8 {
-    const name = text(header[0..100]);
-    const prefix = text(header[345..500]);
+    const name = std.mem.sliceTo(header[0..100], 0);
+    const prefix = std.mem.sliceTo(header[345..500], 0);
     if (prefix.len == 0 or !std.mem.eql(u8, header[257..263], "ustar\x00")) return name;
     return std.fmt.bufPrint(joined, "{s}/{s}", .{ prefix, name }) catch unreachable;
 }
