@@ -15,6 +15,7 @@ from typing import Any
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.daemons import shell
 from tests.support.tokens import ISSUER, SERVICE, TokenServer, token_server
+from tests.support.sid import sid_program
 from tests.support.tools import need
 
 __all__ = ["KINDS", "PASSWORD", "USER", "Real", "real_registry"]
@@ -56,7 +57,7 @@ def real_registry(kind: str, folder: Path) -> Iterator[Real]:
     folder.mkdir(parents=True)
     if kind == "crane":
         address = _free()
-        command = [need("crane", "golang-go, then .ci/run's go install"), "registry", "serve", "--address", address]
+        command = [sid_program("crane"), "registry", "serve", "--address", address]
         with _running([*command, "--disk", str(folder)], address, folder / "log"):
             yield Real(kind, address)
         return
