@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.daemons import shell
-from tests.support.tokens import ISSUER, SERVICE, TokenServer, token_server
 from tests.support.sid import sid_program
+from tests.support.tokens import ISSUER, SERVICE, TokenServer, token_server
 from tests.support.tools import need
 
 __all__ = ["KINDS", "PASSWORD", "USER", "Real", "real_registry"]
