@@ -40,12 +40,13 @@ Environment:
                          where Debian's packages are, and the keys they are
                          signed with (default: the host's apt, then the
                          snapshot archive; Debian's own keyring)
-  FLYTE_BUILD_REGISTRY, FLYTE_BUILD_REMOTE_CACHE, FLYTE_BUILD_INSECURE_REGISTRIES,
-  FLYTE_BUILD_POLICY     over [tool.flyte-build] of pyproject.toml
+  FLYTE_BUILD_REGISTRY, FLYTE_BUILD_REMOTE_CACHE, FLYTE_BUILD_POLICY,
+  FLYTE_BUILD_INSECURE_REGISTRIES
+                         win over [tool.flyte-build] of pyproject.toml
   FLYTE_BUILD_REGISTRY_USER, FLYTE_BUILD_REGISTRY_PASSWORD
                          credentials for that registry (docs/registries.md)
   FLYTE_BUILD_LOCKED, FLYTE_BUILD_PIN, FLYTE_BUILD_DELEGATE
-                         how `flyte run` and `flyte deploy` pin (docs/flyte.md)
+                         how flyte's own commands pin (docs/flyte.md)
   LOG_LEVEL              what flyte's runtime logs in a run (default: ERROR)
   NO_COLOR               no colours
 
