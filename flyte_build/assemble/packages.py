@@ -1,9 +1,9 @@
 """Layer kind ``packages``: Debian packages added to a registry base that is Debian itself.
 
 Their files, merged as in a ``debian`` layer, the alternatives that they would have registered, and one file a package
-in ``/var/lib/dpkg/status.d``, where scanners look in images that no dpkg made. The base's own database stays as it is, so
-that ``dpkg`` does not know these packages; ``ld.so.cache`` stays too, and the dynamic linker finds their libraries in
-its default folders, as it does for whatever the cache does not name (ld.so(8)). No maintainer script runs.
+in ``/var/lib/dpkg/status.d``, where scanners look in images that no dpkg made. The base's own database stays as it
+is, so that ``dpkg`` does not know these packages; ``ld.so.cache`` stays too, and the dynamic linker finds their
+libraries in its default folders, as it does for whatever the cache does not name (ld.so(8)). No maintainer script runs.
 """
 
 from __future__ import annotations
