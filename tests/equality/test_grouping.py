@@ -1,0 +1,56 @@
+"""Bazel's rules group artifacts into layers as the derivation does: committed locks, and any lock at all.
+
+The rules run in a Starlark interpreter. What is the same for Nix is in ``tests/nix/test_grouping.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given, settings
+
+from flyte_build.assemble.finished import derivation
+from flyte_build.derivation import LARGE_WHEEL, MAX_LAYERS
+from flyte_build.locking.lock import Lock
+from flyte_build.locking.lockfile import read
+from flyte_build.recipe import CopyFiles
+from flyte_build.recorded import recorded_recipe
+from tests.nix.test_grouping import derived, locks
+from tests.support.recipes import AMD64, lock_of, recipe_of, wheel
+
+from .bazel_rules import copies, image_layers
+
+ROOT = Path(__file__).parents[2]
+
+
+def grouped(lock: Lock) -> dict[str, list[tuple[str, list[str]]]]:
+    """By platform, the layers as Bazel's rules have them: derivation, and SHA-256 of the artifacts."""
+    raw = json.loads(lock.text())
+    return {p: [(derivation(spec), used) for spec, used in image_layers(raw, p)] for p in lock.platforms}
+
+
+def test_committed_locks() -> None:
+    paths = sorted(ROOT.glob("**/lockfiles/*.json"))
+    every = [lock for p in paths if (lock := read(p.parent, p.stem)) is not None]
+    every = [lock for lock in every if all(x.base is None for x in lock.platforms.values())]
+    assert len(every) > 40
+    for lock in every:
+        assert grouped(lock) == derived(lock), lock.environment
+
+
+@settings(max_examples=60, deadline=None)
+@given(locks())
+def test_any_lock(lock: Lock) -> None:
+    assert grouped(lock) == derived(lock)
+    steps = recorded_recipe(lock).steps
+    assert copies(lock.to_json()) == [i for i, step in enumerate(steps) if isinstance(step, CopyFiles)]
+
+
+def test_where_layers_are_short() -> None:
+    """More large wheels than layers: those that stay alone are the largest, and of equal size the first by name."""
+    every = [wheel(f"w{i:03}", size=LARGE_WHEEL + i // 3, step=1 + i % 4) for i in range(130)]
+    lock = lock_of(recipe_of("a", CopyFiles("x", "/srv/", True)), every)
+    assert grouped(lock) == derived(lock)
+    # The copied files are one more; room for a layer of packages asked for is kept, and there are none.
+    assert len(grouped(lock)[AMD64]) == MAX_LAYERS - 2
