@@ -15,7 +15,7 @@ from . import machine
 from .context import Context, default_cache
 from .report import Case, as_json, as_text
 
-NAMES = ("layers", "images", "noop", "closure", "memory")
+NAMES = ("layers", "images", "noop", "closure", "memory", "push")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,9 +21,10 @@ from flyte_build.derivation import ImageDerivation, derive
 from flyte_build.locking import lockfile
 from flyte_build.locking.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe
+from flyte_build.recorded import recorded_recipe
 from flyte_build.store import Store
 
-__all__ = ["SETS", "WheelSet", "clone", "derivation", "fill", "locked", "wheels_of"]
+__all__ = ["SETS", "WheelSet", "clone", "derivation", "fill", "locked", "locked_wheel", "wheels_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "af2" / "main.py"
@@ -101,7 +102,8 @@ def _find(pin: str, folder: Path) -> Path | None:
 
 
 @cache
-def _locked_wheel(path: Path) -> LockedWheel:
+def locked_wheel(path: Path) -> LockedWheel:
+    """A wheel's row in a lock, of the first pip step."""
     name, version, *_ = path.name.split("-")
     with open(path, "rb") as f:
         sha256 = hashlib.file_digest(f, "sha256").hexdigest()
@@ -117,7 +119,7 @@ def base_debs() -> tuple[LockedDeb, ...]:
 
 def locked(environment: str, wheels: Sequence[Path], debs: Sequence[LockedDeb]) -> Lock:
     """A lock of an image with these wheels, in one pip step, on a Debian base of ``debs`` (none: no base)."""
-    made = sorted((_locked_wheel(path) for path in wheels), key=lambda w: w.name)
+    made = sorted((locked_wheel(path) for path in wheels), key=lambda w: w.name)
     recipe = _recipe(tuple(f"{w.name}=={w.version}" for w in made))
     platform = LockedPlatform("bookworm", "20261101T000000Z", tuple(debs), tuple(made))
     return Lock(environment, recipe.to_json(), "pins", "1", None, {AMD64: platform})
@@ -129,9 +131,9 @@ def _recipe(pins: tuple[str, ...]) -> Recipe:
 
 
 def derivation(lock: Lock) -> ImageDerivation:
-    """The image of a lock that :func:`locked` made. One without .debs gets no Debian layers."""
+    """The image of a lock, for AMD64, as the recipe in it says. One without .debs gets no Debian layers."""
     platform = lock.platforms[AMD64]
-    made = derive(lock, _recipe(tuple(f"{w.name}=={w.version}" for w in platform.wheels)), AMD64)
+    made = derive(lock, recorded_recipe(lock), AMD64)
     if platform.debs:
         return made
     layers = tuple(layer for layer in made.layers if layer.kind == "wheels")
@@ -142,7 +144,7 @@ def fill(store: Store, wheels: Iterable[Path]) -> None:
     """Put ``wheels`` among the store's artifacts, as if they had been fetched."""
     with store.session() as session:
         for path in wheels:
-            wheel = _locked_wheel(path)
+            wheel = locked_wheel(path)
             if store.artifact(wheel.sha256, wheel.size) is None:
                 temporary = session.temporary()
                 shutil.copyfile(path, temporary)

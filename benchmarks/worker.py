@@ -1,7 +1,7 @@
-"""What is measured runs here, each in a fresh process: ``python -m benchmarks.worker floor|transcode|build …``.
+"""What is measured runs here, each in a fresh process: ``python -m benchmarks.worker floor|transcode|build|push …``.
 
-Prints one line of JSON. For ``floor`` and ``transcode`` the clock runs inside, around the work alone; a ``build`` is
-timed from outside, interpreter and imports included. Imports nothing that the work itself does not need.
+Prints one line of JSON. For ``floor`` and ``transcode`` the clock runs inside, around the work alone; a ``build``
+or ``push`` is timed from outside, interpreter and imports included. Imports nothing that the work itself does not need.
 """
 
 from __future__ import annotations
@@ -83,8 +83,44 @@ def _build(lockfiles: str, environment: str, store: str) -> dict[str, object]:
     return {"digest": made.manifest_digest, "size": made.size, "reused": made.reused, "fresh": fresh}
 
 
+def _push(lockfiles: str, stores: str, wheels: str, registry: str, cache: str) -> dict[str, object]:
+    """All locks' images into ``registry``, made of files in ``wheels`` where neither store nor ``cache`` has them.
+
+    The locks alone are read: no user's file, no SDK.
+    """
+    from flyte_build.building import build
+    from flyte_build.locators import FileLocator
+    from flyte_build.locking import lockfile
+    from flyte_build.remote.connecting import connected
+    from flyte_build.remote.pushing import push_built
+    from flyte_build.remote.target import Target
+    from flyte_build.reporting import Silent
+    from flyte_build.settings import Settings
+    from flyte_build.store import Store
+
+    from .sets import derivation
+
+    found = [lockfile.read(Path(lockfiles), path.stem) for path in sorted(Path(lockfiles).glob("*.json"))]
+    images, store, silent = [derivation(lock) for lock in found if lock is not None], Store(Path(stores)), Silent()
+    settings = Settings(registry=registry, cache=(cache,) if cache else ())
+    with connected(settings, silent) as shared:
+        reading, writing = shared.registry(patient=False), shared.registry(patient=True)
+        target = Target.of(settings, writing, (), shared, reading)
+        locator = FileLocator(Path(wheels).iterdir())
+        built, pushed = push_built(
+            lambda: build(images, store, locator=locator, reporter=silent, remote=shared, local=False),
+            store, target, shared, silent,
+        )  # fmt: skip
+    return {"digests": {p.environment: p.digest for p in pushed}, "reused": all(image.reused for image in built)}
+
+
 def main(argv: list[str]) -> int:
-    works: dict[str, Callable[..., dict[str, object]]] = {"floor": _floor, "transcode": _transcode, "build": _build}
+    works: dict[str, Callable[..., dict[str, object]]] = {
+        "floor": _floor,
+        "transcode": _transcode,
+        "build": _build,
+        "push": _push,
+    }
     print(json.dumps(works[argv[0]](*argv[1:])))
     return 0
 

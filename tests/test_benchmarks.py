@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def cases(report: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_quick_runs_everything_once(report: dict[str, Any]) -> None:
     assert (report["schema"], report["quick"], report["rounds"]) == (1, True, 1)
-    assert list(report["benchmarks"]) == ["layers", "images", "noop", "closure", "memory"]
+    assert list(report["benchmarks"]) == ["layers", "images", "noop", "closure", "memory", "push"]
     for name, found in report["benchmarks"].items():
         for case in found:
             for series in case["series"]:
@@ -82,7 +83,7 @@ def test_a_changed_package_is_a_case_of_its_own(report: dict[str, Any]) -> None:
 def test_an_unknown_benchmark_is_named(tmp_path: Path) -> None:
     done = run(tmp_path / "cache", "speed")
     assert done.returncode == 2
-    assert "no benchmark `speed`; there are: layers, images, noop, closure, memory" in done.stderr
+    assert "no benchmark `speed`; there are: layers, images, noop, closure, memory, push" in done.stderr
 
 
 def test_the_peak_is_the_commands_not_the_starters() -> None:
@@ -137,3 +138,41 @@ def test_the_closure_is_compared_with_graphlib_on_a_graph_of_very_many_paths(rep
     (case,) = cases(report, "closure").values()
     assert [s["label"] for s in case["series"]] == ["graphlib alone", "flyte-build's closure"]
     assert case["title"] == "1,000 environments in stacked diamonds"
+
+
+def traffic(report: dict[str, Any], title: str, label: str) -> tuple[int, float, float]:
+    """Requests, kilobytes up and kilobytes down."""
+    said = cases(report, "push")[f"synthetic: {title}"]["facts"][label]
+    found = re.fullmatch(r"(\d+) requests?, ([\d.]+) (kB|MB) up, ([\d.]+) (kB|MB) down", said)
+    assert found is not None, said
+    up, down = (float(found[i]) * (1000 if found[i + 1] == "MB" else 1) for i in (2, 4))
+    return int(found[1]), up, down
+
+
+def test_what_a_push_sends_is_counted(report: dict[str, Any]) -> None:
+    assert [title.removeprefix("synthetic: ") for title in cases(report, "push")] == [
+        "cold",
+        "nothing changed",
+        "one package changed",
+        "a fresh machine",
+    ]
+    ours = "flyte-build push"
+    _, cold, _ = traffic(report, "cold", ours)
+    assert cold > 5 * 1000, "the image holds five megabytes that cannot be compressed"
+    requests, same, _ = traffic(report, "nothing changed", ours)
+    assert (requests, same < 1) == (1, True)
+    assert same < traffic(report, "one package changed", ours)[1] < cold / 50
+    # A machine that has nothing, beside a warm cache: three questions, and no layer in either direction.
+    requests, up, down = traffic(report, "a fresh machine", "warm cache")
+    assert (requests, up < 3, down < 4) == (3, True, True)
+    assert traffic(report, "a fresh machine", "warm cache, other repositories")[1] < cold / 50
+
+
+def test_without_the_cache_is_compared_with_having_it(report: dict[str, Any]) -> None:
+    case = cases(report, "push")["synthetic: a fresh machine"]
+    by_label = {series["label"]: series["wall_median"] for series in case["series"]}
+    values = {ratio["name"]: ratio["value"] for ratio in case["ratios"]}
+    assert values["wall: no cache / warm cache"] == pytest.approx(
+        by_label["no cache"] / by_label["warm cache"], rel=0.05
+    )
+    assert len(values) == 2
