@@ -6,17 +6,25 @@ No rule of its own (see ``planning/checks``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from .errors import CheckError
+from .derivation import LayerDerivation, derive
+from .errors import CheckError, LockError
 from .locators import project_locator
-from .locking.lock import Lock
+from .locking.lock import Lock, LockedWheel
 from .locking.lockfile import read
 from .planning.checks import Contents, Finding, check
-from .reporting import Reporter
+from .planning.checks.layers import WheelLayers
+from .recipe import CopyFiles
+from .recorded import recorded_recipe
+from .reporting import Reporter, Silent
 from .sdk import Environment, load_module
 from .store import Store
 from .workspace import Workspace, host_platform
+
+if TYPE_CHECKING:
+    from .remote.cache import RemoteCache
 
 __all__ = ["check_workspace", "refuse"]
 
@@ -29,11 +37,13 @@ def check_workspace(
     platform: str | None = None,
     online: bool = True,
     reporter: Reporter | None = None,
+    shared: RemoteCache | None = None,
 ) -> list[Finding]:
     """What is wrong with the calls of these environments' tasks. ``platform``: one of theirs (default: this machine's).
 
-    With ``online`` the file lists of wheels that are not in the store are read from where configuration says; without,
-    what they would tell stays a note. Environments without a readable lock are judged as far as that goes.
+    With ``online``, what wheels hold that are not in the store is asked of the caches in ``shared``, then read from
+    where configuration says. Without, and where nobody answers, what they would tell stays a note, and ``reporter`` is
+    warned once. Environments without a readable lock are judged as far as that goes.
     """
     project = workspace.project
     locks: dict[str, Lock] = {}
@@ -43,10 +53,36 @@ def check_workspace(
             locks[environment.name] = lock
     chosen = platform if platform not in (None, "all") else _platform(environments)
     recipes = {e.name: e.recipe for e in project.environments.values() if not isinstance(e.wish, Exception)}
-    locator = project_locator(recipes, locks, project.root) if online else None
-    contents = Contents(store.root, store, locator, reporter)
+    locator = project_locator(recipes, locks, project.root, hurried=True) if online else None
     assert chosen is not None
-    return check(project, environments, locks, chosen, contents, load=lambda name: load_module(project, name))
+    layers = WheelLayers(lambda: _layers(locks, chosen), store, shared if online else None)
+    contents = Contents(store.root, store, locator, reporter, layers)
+    findings = check(project, environments, locks, chosen, contents, load=lambda name: load_module(project, name))
+    if contents.unread and any(f.code == "not-checked" for f in findings):
+        _warn(contents.unread, reporter or Silent())
+    return findings
+
+
+def _layers(locks: Mapping[str, Lock], platform: str) -> Iterator[LayerDerivation]:
+    """The layers of these locks' images, but for copied files: nobody asks which those are."""
+    for lock in locks.values():
+        if platform not in lock.platforms:
+            continue
+        try:
+            recipe = recorded_recipe(lock)
+            copies = {i: () for i, step in enumerate(recipe.steps) if isinstance(step, CopyFiles)}
+            yield from derive(lock, recipe, platform, copies).layers
+        except LockError:
+            continue
+
+
+def _warn(unread: Mapping[LockedWheel, str], reporter: Reporter) -> None:
+    names = [f"{w.name} {w.version}" for w in unread]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    reporter.warn(
+        f"imports from {', '.join(names[:3])}{more} were not checked, as nobody says what is in them: "
+        f"{next(iter(unread.values()))}"
+    )
 
 
 def _platform(environments: Sequence[Environment]) -> str:

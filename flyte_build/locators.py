@@ -67,17 +67,20 @@ class Locators:
             locator.close()
 
 
-def project_locator(recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path) -> Locator:
+def project_locator(
+    recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, *, hurried: bool = False
+) -> Locator:
     """Every place where this project's artifacts may be: its own files, the indexes, Debian's mirrors.
 
-    Cheap: configuration is read, and files are looked for, when the first artifact is asked for.
+    Cheap: configuration is read, and files are looked for, when the first artifact is asked for. ``hurried`` as
+    :class:`WheelLocator` has it.
     """
     from .localfiles import LocalFiles
 
     return Locators(
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
-        WheelLocator.of(recipes.values(), root),
+        WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values()),
     )
 
@@ -103,16 +106,22 @@ class FileLocator:
 
 
 class WheelLocator:
-    """Wheels, from the package indexes that are configured or that a recipe names (:mod:`flyte_build.indexes`)."""
+    """Wheels, from the package indexes that are configured or that a recipe names (:mod:`flyte_build.indexes`).
 
-    def __init__(self, settings: Sequence[IndexSettings] | Callable[[], Sequence[IndexSettings]]) -> None:
+    ``hurried``, for what one can do without: an index that does not answer within seconds is not asked again.
+    """
+
+    def __init__(
+        self, settings: Sequence[IndexSettings] | Callable[[], Sequence[IndexSettings]], *, hurried: bool = False
+    ) -> None:
         self._given = settings
+        self._given_up: dict[str, str] | None = {} if hurried else None
         self._settings: tuple[IndexSettings, ...] | None = None
         self._guard = threading.Lock()
         self._clients: dict[IndexSettings, IndexClient] = {}
 
     @classmethod
-    def of(cls, recipes: Iterable[Recipe], root: Path) -> WheelLocator:
+    def of(cls, recipes: Iterable[Recipe], root: Path, *, hurried: bool = False) -> WheelLocator:
         """For these recipes: what all of them name together first (they are locked together), then each, then none.
 
         Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it.
@@ -125,7 +134,7 @@ class WheelLocator:
             base = configured(root)
             return [_settings(base, every), *(_settings(base, [recipe]) for recipe in every), base]
 
-        return cls(read)
+        return cls(read, hurried=hurried)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedWheel):
@@ -159,7 +168,7 @@ class WheelLocator:
 
         with self._guard:
             if settings not in self._clients:
-                self._clients[settings] = IndexClient(settings)
+                self._clients[settings] = IndexClient(settings, given_up=self._given_up)
             return self._clients[settings]
 
     def close(self) -> None:

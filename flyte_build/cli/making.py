@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .completion import OUTPUT_FORMS
 from .noop import question
 from .options import configured, opened
 
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     from ..remote.publish import PushedImage
 
 __all__ = ["Asked", "Made", "make", "text_of"]
-
-
-_FORMS = {
-    "oci": "OCI image layout",
-    "oci-archive": "OCI image layout in a tar",
-    "docker-archive": "archive for `docker load`",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,10 @@ def make(asked: Asked) -> None:
             if not asked.as_json and not asked.quiet:
                 show(plan, to_stderr=True)
             if not asked.unchecked:
-                refuse(check_workspace(workspace, environments, store, platform=asked.platform, reporter=reporter))
+                found = check_workspace(
+                    workspace, environments, store, platform=asked.platform, reporter=reporter, shared=shared
+                )
+                refuse(found)
         pushed: list[PushedImage] = []
         loaded: list[LoadedImage] = []
         if pushing:
@@ -161,7 +158,7 @@ def text_of(asked: Asked, made: Made) -> str:
             if not made.pushed:
                 show_built(made.built, made.seconds)
             if made.written is not None:
-                form = _FORMS[made.written.kind]
+                form = OUTPUT_FORMS[made.written.kind]
                 stdout().print(f"written to {made.written.path} ({form})", markup=False, soft_wrap=True)
             show_loaded(made.loaded)
             show_pushed(made.pushed, made.seconds)
@@ -174,7 +171,15 @@ def _document(asked: Asked, made: Made) -> dict[str, Any]:
         document["pushed"] = [_pushed(image) for image in made.pushed]
     if asked.load is not None:
         document["loaded"] = [
-            {"environment": i.environment, "platform": i.platform, "name": i.name, "id": i.id, "reused": i.reused}
+            {
+                "environment": i.environment,
+                "platform": i.platform,
+                "name": i.name,
+                "id": i.id,
+                "digest": i.digest,
+                "reused": i.reused,
+                "sent": i.sent,
+            }
             for i in made.loaded
         ]
     return document

@@ -57,7 +57,9 @@ def answer(asked: Asked) -> FlyteBuildError | None:
     store = Store()
     with connected(configured(workspace, caches=asked.caches), make_reporter(quiet=True)) as shared:
         plan = plan_images(workspace, environments, store, asked.platform, shared)
-    findings = check_workspace(workspace, environments, store, platform=asked.platform, online=asked.check)
+        findings = check_workspace(
+            workspace, environments, store, platform=asked.platform, online=asked.check, shared=shared
+        )
     out = stdout()
     if asked.as_json:
         document = plan.to_json() | {"findings": [f.to_json() for f in findings]}

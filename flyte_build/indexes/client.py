@@ -57,9 +57,10 @@ class IndexClient:
         *,
         attempts: int = 4,
         pause: float = 0.5,
+        given_up: dict[str, str] | None = None,
     ) -> None:
         self.settings = settings
-        self._transport = Transport(settings, environ, attempts=attempts, pause=pause)
+        self._transport = Transport(settings, environ, attempts=attempts, pause=pause, given_up=given_up)
         self._pages: dict[str, tuple[IndexFile, ...]] = {}
         self._lock = Lock()
 
@@ -94,12 +95,9 @@ class IndexClient:
         if urlsplit(bare).scheme == "file":
             return self._local(Path(unquote(urlsplit(bare).path)))
         response = self._transport.get(bare, {"Accept": ACCEPT})
-        if response.status_code == 404:
-            found: tuple[IndexFile, ...] = ()
-        elif response.status_code != 200:
+        if response.status_code not in (200, 404):
             raise self._status(response)
-        else:
-            found = _parse(response)
+        found = _parse(response) if response.status_code == 200 else ()
         with self._lock:
             self._pages[url] = found
         return found

@@ -25,6 +25,8 @@ __all__ = ["Transport", "redact", "without_userinfo"]
 
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 30.0
+# In a hurry: attempts, the pause between them, and the seconds that a connection and an answer are waited for.
+_ATTEMPTS, _PAUSE, _CONNECT, _ANSWER = 2, 0.25, 3.0, 5.0
 
 
 def redact(text: str) -> str:
@@ -85,7 +87,11 @@ def _context(settings: IndexSettings, environ: Mapping[str, str]) -> ssl.SSLCont
 
 
 class Transport:
-    """Sends requests to indexes; safe to use from several threads."""
+    """Sends requests to indexes; safe to use from several threads.
+
+    With ``given_up``, for what one can do without, it is in a hurry: origins that do not answer are soon put there, and
+    those that are there are not asked.
+    """
 
     def __init__(
         self,
@@ -94,6 +100,7 @@ class Transport:
         *,
         attempts: int = 4,
         pause: float = 0.5,
+        given_up: dict[str, str] | None = None,
     ) -> None:
         env = os.environ if environ is None else environ
         known: dict[str, tuple[str, str]] = {}
@@ -112,12 +119,13 @@ class Transport:
             verify=context,
             mounts=insecure,
             follow_redirects=True,
-            timeout=httpx.Timeout(60.0, connect=20.0),
+            timeout=httpx.Timeout(60.0, connect=20.0) if given_up is None else httpx.Timeout(_ANSWER, connect=_CONNECT),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=16),
             headers={"User-Agent": "flyte-build"},
         )
-        self._attempts = attempts
-        self._pause = pause
+        self._attempts, self._pause = (attempts, pause) if given_up is None else (_ATTEMPTS, _PAUSE)
+        self._longest_wait = _LONGEST_WAIT if given_up is None else _PAUSE
+        self._given_up = given_up
 
     @contextmanager
     def stream(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
@@ -150,6 +158,8 @@ class Transport:
         raise AssertionError("unreachable")
 
     def _send(self, method: str, url: str, headers: Mapping[str, str] | None) -> httpx.Response:
+        if self._given_up and (why := self._given_up.get(_origin(url))):
+            raise FetchError(why)
         for attempt in range(self._attempts):
             last = attempt + 1 == self._attempts
             try:
@@ -166,13 +176,15 @@ class Transport:
             response.close()
             if last:
                 raise self._failed(method, url, f"{response.status_code} {response.reason_phrase}")
-            time.sleep(min(_LONGEST_WAIT, max(self._pause * 2**attempt, _retry_after(response))))
+            time.sleep(min(self._longest_wait, max(self._pause * 2**attempt, _retry_after(response))))
         raise AssertionError("unreachable")
 
     def _failed(self, method: str, url: str, words: str) -> FetchError:
+        message = f"{method} {redact(url)}: {words} ({self._attempts} attempts)"
+        if self._given_up is not None:
+            self._given_up[_origin(url)] = message
         return FetchError(
-            f"{method} {redact(url)}: {words} ({self._attempts} attempts)",
-            hint="the index may be down or this machine offline; try again, or configure another index",
+            message, hint="the index may be down or this machine offline; try again, or configure another index"
         )
 
     def close(self) -> None:

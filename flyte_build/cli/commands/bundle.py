@@ -93,7 +93,7 @@ def bundle(
     with connected(configured(workspace, caches=caches), reporter) as shared:
         plan = plan_images(workspace, environments, store, platform, shared)
         if not unchecked:
-            refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter))
+            refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter, shared=shared))
         kinds = {"images": not no_images, "artifacts": not no_artifacts}
         made = bundle_plan(workspace, plan, store, target, reporter, **kinds, jobs=jobs, shared=shared)
     if as_json:

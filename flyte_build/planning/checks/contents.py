@@ -1,8 +1,9 @@
 """Which modules a locked wheel brings, read off the wheel itself: its list of files, never its name.
 
-The list is a zip archive's directory, a few kilobytes at its end. It is taken from the artifact in the store, else from
-wherever configuration says the wheel lies (a range of the file, not the file), and kept under the cache by the wheel's
-SHA-256. What is read here decides what a check says, never which bytes are installed.
+What is at hand is asked first: the artifact in the store, then the layer that it is in (``layers``). Only then is the
+list taken from wherever configuration says the wheel lies: a zip archive's directory, a few kilobytes at its end. What
+a wheel says itself is kept under the cache by its SHA-256. What is read here decides what a check says, never which
+bytes are installed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ...reporting import Reporter, Silent
 if TYPE_CHECKING:
     from ...locators import Locator, Place
     from ...store import Store
+    from .layers import WheelLayers
 
 __all__ = ["Answer", "Contents", "ImageModules", "ModulesOf", "modules_among"]
 
@@ -64,37 +66,58 @@ def modules_among(members: Iterable[str]) -> frozenset[str]:
 
 
 class Contents:
-    """Reads wheels' lists of files; ``locator`` (``None``: offline) is asked for those that are not in the store."""
+    """Reads wheels' lists of files; ``layers``, then ``locator`` are asked for those that are not in the store.
+
+    ``None``: nobody. ``unread`` are the wheels that could not be had, and why; none of them is asked for again.
+    """
 
     def __init__(
-        self, cache: Path, store: Store | None, locator: Locator | None, reporter: Reporter | None = None
+        self,
+        cache: Path,
+        store: Store | None,
+        locator: Locator | None,
+        reporter: Reporter | None = None,
+        layers: WheelLayers | None = None,
     ) -> None:
         self._folder = cache / "modules"
         self._store = store
         self._locator = locator
         self._reporter = reporter or Silent()
+        self._layers = layers
         self._known: dict[str, frozenset[str]] = {}
+        self.unread: dict[LockedWheel, str] = {}
 
     def __call__(self, wheels: Sequence[LockedWheel]) -> Mapping[str, frozenset[str]]:
-        missing = {w.sha256: w for w in wheels if w.sha256 not in self._known}
-        for sha256, wheel in list(missing.items()):
-            found = self._cached(sha256)
-            if found is None and self._store is not None and (path := self._store.artifact(sha256, wheel.size)):
-                found = self._keep(sha256, _of_file(path))
+        missing = {w.sha256: w for w in wheels if w.sha256 not in self._known and w not in self.unread}
+        for sha256, wheel in missing.items():
+            found = self._here(wheel)
             if found is not None:
                 self._known[sha256] = found
-                del missing[sha256]
+        missing = {sha256: w for sha256, w in missing.items() if sha256 not in self._known}
+        if missing and self._layers is not None:
+            self._known |= self._layers(list(missing.values()), self._here)
+            missing = {sha256: w for sha256, w in missing.items() if sha256 not in self._known}
         if missing and self._locator is not None:
             with self._reporter.work("reading wheels' lists of files", len(missing)) as progress:
                 with ThreadPoolExecutor(max_workers=min(8, len(missing))) as pool:
-                    for sha256, found in pool.map(self._fetched, missing.values()):
-                        if found is not None:
-                            self._known[sha256] = found
+                    for wheel, answer in zip(missing.values(), pool.map(self._fetched, missing.values()), strict=True):
+                        if isinstance(answer, str):
+                            self.unread[wheel] = answer
+                        else:
+                            self._known[wheel.sha256] = answer
                         progress.advance()
             self._locator.close()
         return {w.sha256: self._known[w.sha256] for w in wheels if w.sha256 in self._known}
 
-    # -- the cache ---------------------------------------------------------------------------------
+    # -- what is here ------------------------------------------------------------------------------
+
+    def _here(self, wheel: LockedWheel) -> frozenset[str] | None:
+        """What the wheel itself said once, or says now."""
+        found = self._cached(wheel.sha256)
+        if found is None and self._store is not None and (path := self._store.artifact(wheel.sha256, wheel.size)):
+            members = _of_file(path)
+            found = None if members is None else self._keep(wheel.sha256, members)
+        return found
 
     def _cached(self, sha256: str) -> frozenset[str] | None:
         try:
@@ -103,10 +126,8 @@ class Contents:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _keep(self, sha256: str, members: Iterable[str] | None) -> frozenset[str] | None:
+    def _keep(self, sha256: str, members: Iterable[str]) -> frozenset[str]:
         """Written under another name first, so that nobody reads half of it; a cache that cannot be written is none."""
-        if members is None:
-            return None
         found = modules_among(members)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -120,17 +141,18 @@ class Contents:
 
     # -- where wheels lie --------------------------------------------------------------------------
 
-    def _fetched(self, wheel: LockedWheel) -> tuple[str, frozenset[str] | None]:
+    def _fetched(self, wheel: LockedWheel) -> frozenset[str] | str:
+        """The wheel's modules, or why they could not be had."""
         assert self._locator is not None
         artifact = Artifact(wheel.sha256, wheel.size, wheel.file, wheel)
         try:
             for place in self._locator.places(artifact):
                 members = _of_place(place, wheel)
                 if members is not None:
-                    return wheel.sha256, self._keep(wheel.sha256, members)
-        except FlyteBuildError:
-            pass
-        return wheel.sha256, None
+                    return self._keep(wheel.sha256, members)
+        except FlyteBuildError as e:
+            return e.message
+        return f"{wheel.file}: what there is is not the wheel that was locked, or cannot be read"
 
 
 def _of_file(path: Path) -> list[str] | None:
