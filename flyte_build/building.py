@@ -148,16 +148,12 @@ def _name(store: Store, images: Sequence[ImageDerivation]) -> None:
     for image in images:
         store.touch(image.hash)
         made = store.image(image.hash)
-        if made is not None and _entry(image, made) not in named:
+        if made is not None and layout.entry(image, made) not in named:
             unnamed.append((image, made))
     if unnamed:
         with store.session() as session:
             for image, made in unnamed:
                 session.tag(image, made)
-
-
-def _entry(image: ImageDerivation, made: ImageRealisation) -> layout.Document:
-    return layout.descriptor(made.manifest, made.size, image.environment, image.platform, image.hash)
 
 
 def _reused(store: Store, image: ImageDerivation, made: ImageRealisation) -> BuiltImage | None:

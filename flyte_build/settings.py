@@ -8,16 +8,19 @@
     platforms = ["linux/amd64"]               # what is pushed (default: all that an image asks for)
     policy = "refuse"                         # or "delegate": what cannot be hermetic is left to the SDK's own builder
     base = "debian"                           # or "registry": the official slim images under from_debian_base()
+    sign-key = "team.key"                     # what a push is signed with, by a file or a reference (awskms://…)
+    verify-key = "team.pub"                   # whose signature an image has to have before it is run, likewise
 
 The environment wins over the file: ``FLYTE_BUILD_REGISTRY``, ``FLYTE_BUILD_REMOTE_CACHE`` (separated by spaces),
 ``FLYTE_BUILD_INSECURE_REGISTRIES`` (likewise), ``FLYTE_BUILD_POLICY``; an option of the command line wins over both. An
-unknown key is an error: a misspelt ``cache`` must not look like a cache that is empty. Where an image comes *from* is
-never said here: law 1.
+unknown key is an error: a misspelt ``cache`` must not look like a cache that is empty. Paths are relative to the file
+that states them. Where an image comes *from* is never said here: law 1.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +39,8 @@ _VARIABLES = {
 }
 _TEXTS = ("registry", "repository", "policy", "base", "sign-key", "verify-key")
 _LISTS = ("cache", "insecure-registries", "platforms")
+_KEYS = {"sign-key", "verify-key"}
+_SCHEME = re.compile(r"[a-z0-9+]{2,}://")
 _CHOICES = {"policy": ("refuse", "delegate"), "base": ("debian", "registry")}
 
 
@@ -43,7 +48,7 @@ _CHOICES = {"policy": ("refuse", "delegate"), "base": ("debian", "registry")}
 class Settings:
     """See the module. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
-    ``sign_key`` and ``verify_key`` are files or key references, as the signing tool takes them.
+    ``sign_key`` and ``verify_key`` are files' absolute paths, or key references as the signing tool takes them.
     """
 
     registry: str | None = None
@@ -68,6 +73,9 @@ def read_settings(start: Path, environ: Mapping[str, str] = os.environ) -> Setti
         table = _table(file) if file.is_file() else None
         if table is not None:
             values = {key: _checked(key, value, f"{file}: [tool.flyte-build]") for key, value in table.items()}
+            for key in _KEYS & values.keys():
+                if not _SCHEME.match(values[key]):
+                    values[key] = str(folder / values[key])
             break
         if (folder / ".git").exists():
             break

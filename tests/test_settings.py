@@ -46,9 +46,20 @@ verify-key = "cosign.pub"
         platforms=("linux/amd64",),
         policy="delegate",
         base="registry",
-        sign_key="cosign.key",
-        verify_key="cosign.pub",
+        sign_key=str(tmp_path / "cosign.key"),
+        verify_key=str(tmp_path / "cosign.pub"),
     )
+
+
+def test_keys_are_relative_to_the_file_that_states_them(tmp_path: Path) -> None:
+    write(tmp_path, '[tool.flyte-build]\nsign-key = "awskms://alias/team"\nverify-key = "keys/../team.pub"\n')
+    inner = tmp_path / "examples" / "af2"
+    inner.mkdir(parents=True)
+    found = read_settings(inner, {})
+    assert (found.sign_key, found.verify_key) == ("awskms://alias/team", f"{tmp_path}/keys/../team.pub")
+    write(tmp_path, '[tool.flyte-build]\nsign-key = "env://KEY"\nverify-key = "/etc/team.pub"\n')
+    found = read_settings(inner, {})
+    assert (found.sign_key, found.verify_key) == ("env://KEY", "/etc/team.pub")
 
 
 def test_the_nearest_table_counts_and_the_search_ends_at_the_repository(tmp_path: Path) -> None:

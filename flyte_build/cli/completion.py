@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 __all__ = [
+    "OUTPUT_FORMS",
     "complete_action",
     "complete_arguments",
     "complete_environment",
@@ -22,6 +23,13 @@ __all__ = [
     "complete_run",
     "complete_task",
 ]
+
+OUTPUT_FORMS = {
+    "oci": "OCI image layout",
+    "oci-archive": "OCI image layout in a tar",
+    "docker-archive": "archive for `docker load`",
+}
+"""What ``--output`` writes, by the form's name."""
 
 # Files that are read for one completion; a project may import itself without end.
 _FILES = 50
@@ -43,16 +51,18 @@ def complete_platform(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def complete_output(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """``oci:``, then the folders there are."""
-    if not incomplete.startswith("oci:"):
-        return _items([("oci:", "an OCI image layout")], incomplete)
-    typed = incomplete.removeprefix("oci:")
+    """The forms, then the folders there are; where a file is to be written, its neighbours, too."""
+    form, colon, typed = incomplete.partition(":")
+    if not colon:
+        return _items(((f"{form}:", text) for form, text in OUTPUT_FORMS.items()), incomplete)
+    if form not in OUTPUT_FORMS:
+        return []
     above = Path(typed) if typed.endswith("/") or not typed else Path(typed).parent
     try:
-        folders = sorted(p for p in above.iterdir() if p.is_dir())
+        found = sorted(p for p in above.iterdir() if form != "oci" or p.is_dir())
     except OSError:
         return []
-    return _items(((f"oci:{folder}", "") for folder in folders), incomplete)
+    return _items(((f"{form}:{path}", "") for path in found), incomplete)
 
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

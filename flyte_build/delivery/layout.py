@@ -57,11 +57,10 @@ def entry(store: Store, image: BuiltImage) -> layout.Document:
     path = store.blob(image.manifest_digest)
     if path is None:
         raise gone(image.environment, image.manifest_digest)
-    size = path.stat().st_size
-    described = layout.descriptor(image.manifest_digest, size, image.environment, image.platform, image.derivation)
-    # An image that is its registry base may have a manifest of Docker's kind.
-    stated = (store.manifest(image.manifest_digest) or {}).get("mediaType")
-    return {**described, "mediaType": stated} if isinstance(stated, str) else described
+    stated = store.manifest(image.manifest_digest)
+    return layout.descriptor(
+        image.manifest_digest, path.stat().st_size, stated, image.environment, image.platform, image.derivation
+    )
 
 
 def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:

@@ -12,7 +12,21 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-__all__ = ["DERIVATION", "LAYOUT", "REF_NAME", "descriptor", "dump", "empty_index", "parse", "ref_name", "references"]
+from ..derived import ImageDerivation
+from .realisations import ImageRealisation
+
+__all__ = [
+    "DERIVATION",
+    "LAYOUT",
+    "REF_NAME",
+    "descriptor",
+    "dump",
+    "empty_index",
+    "entry",
+    "parse",
+    "ref_name",
+    "references",
+]
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -53,11 +67,25 @@ def dump(document: Document) -> bytes:
     return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def descriptor(digest: str, size: int, environment: str, platform: str, derivation: str) -> Document:
-    """An entry of ``index.json`` for one image."""
+def entry(image: ImageDerivation, made: ImageRealisation) -> Document:
+    """The entry of ``index.json`` for an image and what it became."""
+    verbatim = cast("Document", image.spec.get("verbatim") or {})
+    stated = verbatim.get("manifest")
+    return descriptor(made.manifest, made.size, stated, image.environment, image.platform, image.hash)
+
+
+def descriptor(
+    digest: str, size: int, stated: Document | None, environment: str, platform: str, derivation: str
+) -> Document:
+    """An entry of ``index.json`` for one image.
+
+    ``stated``: its manifest, or what a lock says of it. An image that is its registry base may have one of Docker's
+    kind; without a media type it is OCI's.
+    """
+    media_type = (stated or {}).get("mediaType")
     system, architecture = platform.split("/", 1)
     return {
-        "mediaType": MANIFEST,
+        "mediaType": media_type if isinstance(media_type, str) else MANIFEST,
         "digest": digest,
         "size": size,
         "platform": {"os": system, "architecture": architecture},

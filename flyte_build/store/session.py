@@ -160,7 +160,7 @@ class Session:
 
     def tag(self, image: ImageDerivation, made: ImageRealisation) -> None:
         """Let the index name the image; nothing is written where it already does."""
-        entry = layout.descriptor(made.manifest, made.size, image.environment, image.platform, image.hash)
+        entry = layout.entry(image, made)
         if entry in layout.manifests(self.store.index()):
             return
         self.sync()

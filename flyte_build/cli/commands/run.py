@@ -26,6 +26,7 @@ from ..options import (
     quiet_option,
     unchecked_option,
 )
+from ..signed import require_signed
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -94,7 +95,8 @@ def run(
     come before FILE, the task's own after TASK: `flyte-build run FILE TASK --help` lists them. With FILE alone,
     its tasks are listed.
 
-    A project without any lock is locked first, and says so. The result goes to standard output, all else to
+    A project without any lock is locked first, and says so. With `verify-key` in [tool.flyte-build], nothing
+    runs unless every image is signed by that key in the registry. The result goes to standard output, all else to
     standard error. Logs, reports and results are kept: see `flyte-build runs` and `flyte-build logs`.
 
     \b
@@ -133,6 +135,7 @@ def run(
             )
         if answer is not None:
             record.save(asked, answer)
+    require_signed(workspace, images, quiet=quiet)
     options = replace(
         options,
         invocation={
@@ -209,7 +212,7 @@ def _images(
         if not plan.cached:
             choose(network=options.network)
         if not unchecked:
-            refuse(check_workspace(workspace, environments, store, reporter=reporter))
+            refuse(check_workspace(workspace, environments, store, reporter=reporter, shared=shared))
         built = build_plan(workspace, plan, store, reporter, shared=shared)
     images = {image.environment: image.manifest_digest for image in built}
     answer = {"images": images, "derivations": [image.derivation for image in built]}
