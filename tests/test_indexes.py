@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flyte_build.errors import ArtifactError, FetchError
-from flyte_build.indexes import Index, IndexClient, IndexFile, IndexSettings
+from flyte_build.indexes import Index, IndexClient, IndexFile, IndexSettings, http
 
 from .support.index import SimpleIndex
 from .support.wheels import build_wheel, stored
@@ -75,6 +77,40 @@ def test_an_index_that_stays_down(index: SimpleIndex) -> None:
 def test_an_index_that_is_not_there() -> None:
     with pytest.raises(FetchError, match=r"GET http://127\.0\.0\.1:9/simple/alpha/: .*refused.* \(4 attempts\)"):
         client("http://127.0.0.1:9/simple").files("alpha")
+
+
+def test_in_a_hurry_a_silent_index_is_given_up_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_ANSWER", 0.2)
+    given_up: dict[str, str] = {}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        asking = IndexClient(IndexSettings(Index(f"{origin}/simple")), {}, given_up=given_up)
+        started = time.monotonic()
+        with pytest.raises(FetchError, match=r"/simple/alpha/: timed out \(2 attempts\)") as first:
+            asking.files("alpha")
+        assert time.monotonic() - started < 3
+        assert given_up == {origin: first.value.message}
+    started = time.monotonic()
+    another = IndexClient(IndexSettings(Index(f"{origin}/other")), {}, given_up=given_up)
+    with pytest.raises(FetchError) as second:
+        another.files("beta")
+    assert second.value.message == first.value.message, "why this origin was given up, and no other attempt"
+    assert time.monotonic() - started < 0.2
+
+
+def test_in_a_hurry_a_second_failure_is_the_last(index: SimpleIndex) -> None:
+    index.failing["/simple/"] = iter([503])
+    given_up: dict[str, str] = {}
+    asking = IndexClient(IndexSettings(Index(index.url)), {}, given_up=given_up)
+    assert len(asking.files("alpha")) == 1
+    assert len(index.asked) == 2
+    assert given_up == {}, "it answered in the end"
+    index.failing["/simple/"] = itertools.repeat(0)
+    with pytest.raises(FetchError):
+        asking.files("beta")
+    with pytest.raises(FetchError):
+        asking.files("gamma")
+    assert len(index.asked) == 4
 
 
 def test_a_page_that_is_no_index(index: SimpleIndex) -> None:
