@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from .completion import OUTPUT_FORMS
 from .noop import question
 from .options import configured, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..building import BuiltImage
     from ..delivery.daemons import LoadedImage
     from ..delivery.destination import Destination
     from ..remote.publish import PushedImage
 
-__all__ = ["Asked", "Made", "make", "text_of"]
+__all__ = ["Asked", "Made", "made_or_taken", "make", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,18 @@ class Made:
     loaded: Sequence[LoadedImage]
     written: Destination | None
     seconds: float
+
+
+def made_or_taken(asked: Asked, name: str | None, take: Callable[[Asked, str | None], None]) -> None:
+    """:func:`make`, or ``take`` where FILE is a layout that something else made (``oci:DIR``); its ``name``."""
+    from ..delivery.adopting import is_layout
+
+    if is_layout(asked.file):
+        take(asked, name)
+    elif name is not None:
+        raise InputError("--name is for a layout (oci:DIR): a file's environments have names")
+    else:
+        make(asked)
 
 
 def make(asked: Asked) -> None:

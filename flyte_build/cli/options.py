@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 __all__ = [
+    "attest_option",
     "cache_option",
     "configured",
     "env_option",
     "file_argument",
+    "jobs_option",
     "json_option",
+    "locked_option",
     "name_option",
     "opened",
     "output_option",
@@ -70,6 +73,18 @@ cache_option = click.option(
     metavar="REPO",
     help="Take what others built from this repository of a registry (default: `cache` of pyproject.toml); may be "
     "repeated: all are asked, pushes write to the first.",
+)
+
+jobs_option = click.option(
+    "--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors)."
+)
+
+locked_option = click.option(
+    "--locked", is_flag=True, help="Write no lock, and exit 15 unless the images are those that are pinned."
+)
+
+attest_option = click.option(
+    "--no-attest", "attest", flag_value=False, is_flag=True, default=True, help="Push no SBOM and no provenance."
 )
 
 name_option = click.option(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
 from ..options import (
+    attest_option,
     cache_option,
     env_option,
     file_argument,
+    jobs_option,
     json_option,
+    locked_option,
     output_option,
     platform_option,
     project_options,
@@ -40,32 +43,14 @@ __all__ = ["build"]
 )
 @tag_option
 @cache_option
-@click.option("--no-attest", "unattested", is_flag=True, help="With --push: leave out SBOM and provenance.")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors).")
-@click.option("--locked", is_flag=True, help="Write no lock, and exit 15 unless the images are those that are pinned.")
+@attest_option
+@jobs_option
+@locked_option
 @unchecked_option
 @project_options
 @json_option
 @quiet_option
-def build(
-    file: Path,
-    task: str | None,
-    env: tuple[str, ...],
-    platform: str | None,
-    output: str | None,
-    load: str | None,
-    registry: str | None,
-    tags: tuple[str, ...],
-    caches: tuple[str, ...],
-    unattested: bool,
-    jobs: int | None,
-    locked: bool,
-    unchecked: bool,
-    root: Path | None,
-    lockfiles: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def build(**asked: Any) -> None:
     """Build the images that TASK needs, or all of FILE's, unless the store has them.
 
     Artifacts are fetched by hash, in parallel, and an interrupted download goes on where it stopped. Layers that a
@@ -79,26 +64,6 @@ def build(
     """
     from ..making import Asked, make
 
-    if registry is None and tags:
+    if asked["registry"] is None and asked["tags"]:
         raise click.UsageError("--tag names pushed images: it goes with --push.")
-    make(
-        Asked(
-            file,
-            task,
-            env,
-            platform,
-            root,
-            lockfiles,
-            jobs=jobs,
-            locked=locked,
-            unchecked=unchecked,
-            as_json=as_json,
-            quiet=quiet,
-            output=output,
-            load=load,
-            registry=registry,
-            tags=tags,
-            caches=caches,
-            attest=not unattested,
-        )
-    )
+    make(Asked(**asked))

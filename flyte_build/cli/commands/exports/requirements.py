@@ -62,7 +62,7 @@ def requirements(
     pip install --require-hashes -r requirements.txt
 
     \b
-    flyte-build export requirements lockfiles/msa_env.json --wheels wheels/ > r.txt
+    flyte-build export requirements lockfiles/msa_env.json --wheels wheels/
     pip install --require-hashes --no-index --find-links wheels/ -r r.txt
 
     \b
