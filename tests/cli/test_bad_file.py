@@ -166,7 +166,7 @@ def test_wrong_argument_types(offline: Offline, arguments: list[str], said: str)
         (["plan"], "missing argument 'FILE'"),
         (["run"], "missing argument 'FILE'"),
         (["plan", "flow.py", "--layer"], "no such option '--layer'. Did you mean '--layers'?"),
-        (["build", "flow.py", "-o", "docker:x"], "--output: expected `oci:DIR`, found `docker:x`"),
+        (["build", "flow.py", "-o", "docker:x"], "expected a destination like oci:DIR | oci-archive:FILE"),
         (["build", "flow.py", "--jobs", "0"], "invalid value for '--jobs' / '-j': 0 is not in the range x>=1"),
         (
             ["lock", "flow.py", "--exclude-newer", "yesterday"],

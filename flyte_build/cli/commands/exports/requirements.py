@@ -62,7 +62,7 @@ def requirements(
     pip install --require-hashes -r requirements.txt
 
     \b
-    flyte-build export requirements lockfiles/msa_env.json --wheels wheels/
+    flyte-build export requirements msa_env.json --wheels wheels/ -o r.txt
     pip install --require-hashes --no-index --find-links wheels/ -r r.txt
 
     \b
