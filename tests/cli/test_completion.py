@@ -11,6 +11,8 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from flyte_build.cli.app import cli
+from flyte_build.cli.completion import OUTPUT_FORMS
+from flyte_build.delivery.destination import FORMS
 
 from ..support.offline import Offline, workflow
 
@@ -60,9 +62,19 @@ def test_environments_and_platforms(offline: Offline) -> None:
 
 def test_outputs(offline: Offline) -> None:
     (offline.project / "images").mkdir()
-    assert complete("build", "flow.py", "--output", "") == ["oci:"]
+    (offline.project / "images" / "old.tar").touch()
+    assert complete("build", "flow.py", "--output", "") == ["oci:", "oci-archive:", "docker-archive:"]
+    assert complete("build", "flow.py", "--output", "oci-") == ["oci-archive:"]
     assert complete("build", "flow.py", "--output", "oci:im") == ["oci:images"]
+    assert complete("build", "flow.py", "--output", "oci:images/") == [], "it is written to a folder"
+    assert complete("build", "flow.py", "--output", "docker-archive:fl") == ["docker-archive:flow.py"]
+    assert complete("build", "flow.py", "--output", "oci-archive:images/o") == ["oci-archive:images/old.tar"]
     assert complete("build", "flow.py", "--output", "oci:absent/x") == []
+    assert complete("build", "flow.py", "--output", "tar:im") == []
+
+
+def test_every_form_of_output_is_offered() -> None:
+    assert list(OUTPUT_FORMS) == [text.partition(":")[0].strip() for text in FORMS.split("|")]
 
 
 def test_a_tasks_own_options(offline: Offline) -> None:

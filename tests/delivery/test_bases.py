@@ -14,6 +14,7 @@ import pytest
 from flyte_build.assemble.image import LAYER_TYPE, canonical
 from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.delivery.archive import write_archive
+from flyte_build.delivery.layout import export_layout
 from flyte_build.delivery.unbundle import unbundle
 from flyte_build.derivation import ImageDerivation, LayerDerivation
 from flyte_build.errors import ArtifactError, StoreError
@@ -113,6 +114,23 @@ def test_a_base_that_is_not_the_locked_one_is_refused(on_base: Site, tmp_path: P
     pack(path, index.images, {name: data for name, data in held.items() if name != f"blobs/{sha(TAR)[7:]}"})
     with pytest.raises(ArtifactError, match=f"the layer {sha(TAR)} of"):
         unbundle(Store(tmp_path / "there2"), path, tmp_path / "lockfiles", Silent())
+
+
+def test_the_store_and_an_export_say_what_kind_of_manifest_they_hold(as_is: Site, tmp_path: Path) -> None:
+    [entry] = as_is.store.index()["manifests"]
+    said = as_is.images[0].spec["verbatim"]["manifest"]  # type: ignore[index,call-overload]
+    assert {key: entry[key] for key in said} == said
+    out = export_layout(as_is.store, as_is.built, tmp_path / "out")
+    assert json.loads((out / "index.json").read_bytes())["manifests"] == [entry]
+
+
+def test_an_entry_that_an_earlier_version_wrote_is_put_right(as_is: Site) -> None:
+    right = as_is.store.index()
+    wrong = {**right["manifests"][0], "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    with as_is.store.session() as session:
+        session.put_index({**right, "manifests": [wrong]})
+    Site(as_is.store, as_is.wheels, as_is.images)
+    assert as_is.store.index() == right
 
 
 @pytest.mark.parametrize("read", [lambda e: e["mediaType"], lambda e: e["digest"]])

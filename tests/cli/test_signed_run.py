@@ -1,0 +1,106 @@
+"""``verify-key``: ``run`` starts nothing that is not signed by it in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from flyte_build import running
+from flyte_build.errors import RunError
+from tests.supply.pairs import written
+from tests.support.offline import Offline
+from tests.support.registry import RegistryServer
+
+RUN = ("run", "flow.py", "main", "--x", "1")
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        yield server
+
+
+@pytest.fixture
+def project(offline: Offline, registry: RegistryServer) -> Offline:
+    """Locked, with the keys ``team`` and ``other`` beside ``pyproject.toml``."""
+    for name in ("team", "other"):
+        written(offline.project, name, ec.generate_private_key(ec.SECP256R1()))
+    offline.ok("lock", "flow.py")
+    return offline
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """The images of each run that began; it ends there, as nothing here is a Python that could run."""
+    begun: list[dict[str, str]] = []
+
+    def run_task(_workspace: object, _task: object, _given: object, images: dict[str, str], *_: Any, **__: Any) -> None:
+        begun.append(dict(images))
+        raise RunError("it began")
+
+    monkeypatch.setattr(running, "run_task", run_task)
+    return begun
+
+
+def configure(project: Offline, registry: RegistryServer, **keys: str) -> None:
+    rows = "".join(f'{name.replace("_", "-")} = "{value}"\n' for name, value in keys.items())
+    (project.project / "pyproject.toml").write_text(f'[tool.flyte-build]\nregistry = "{registry.host}/team"\n{rows}')
+
+
+def test_signed_images_run(project: Offline, registry: RegistryServer, started: list[dict[str, str]]) -> None:
+    configure(project, registry, sign_key="team.key", verify_key="team.pub")
+    pushed = project.ok("push", "flow.py", "--json").json()["pushed"]
+    for _ in range(2):
+        assert "it began" in project.refused(12, *RUN)
+    assert started == [{p["environment"]: p["digest"] for p in pushed}] * 2
+
+
+def test_one_that_is_not_signed_stops_all(
+    project: Offline, registry: RegistryServer, started: list[dict[str, str]]
+) -> None:
+    configure(project, registry, sign_key="team.key", verify_key="team.pub")
+    low = project.ok("push", "flow.py", "--env", "low", "--json").json()["pushed"][0]
+    configure(project, registry, verify_key="team.pub")
+    top = next(p for p in project.ok("push", "flow.py", "--json").json()["pushed"] if p["environment"] == "top")
+    for _ in range(2):  # the second time, the images are known from the record
+        error = project.refused(7, *RUN)
+        assert "error: 1 image is not signed by team.pub:\n" in error
+        assert f"  top: {top['reference']}: not signed\n" in error
+        assert low["reference"] not in error
+        assert "hint: sign what you trust: " in error
+    assert started == []
+    configure(project, registry, sign_key="other.key", verify_key="team.pub")
+    project.ok("push", "flow.py")
+    assert f"  top: {top['reference']}: signed, but not by this key\n" in project.refused(7, *RUN)
+    assert started == []
+
+
+def test_an_image_that_was_never_pushed_is_not_signed(
+    project: Offline, registry: RegistryServer, started: list[dict[str, str]]
+) -> None:
+    configure(project, registry, verify_key="team.pub")
+    error = project.refused(7, *RUN)
+    assert "2 images are not signed by " in error
+    assert started == []
+
+
+def test_without_a_registry_or_a_key_it_is_said_what_to_set(
+    project: Offline, registry: RegistryServer, started: list[dict[str, str]]
+) -> None:
+    (project.project / "pyproject.toml").write_text('[tool.flyte-build]\nverify-key = "team.pub"\n')
+    assert "set `registry` in [tool.flyte-build]" in project.refused(2, *RUN)
+    configure(project, registry, verify_key="absent.pub")
+    assert "error: absent.pub: the key cannot be read" in project.refused(2, *RUN)
+    assert started == []
+
+
+def test_without_the_setting_no_registry_is_asked(
+    project: Offline, registry: RegistryServer, started: list[dict[str, str]]
+) -> None:
+    configure(project, registry)
+    project.refused(12, *RUN)
+    assert len(started) == 1
+    assert registry.requests == []
