@@ -20,8 +20,9 @@ from .contents import modules_among
 
 __all__ = ["divided"]
 
-_CALLED_SO, _STILL_EMPTY = 2.0, 0.5
-"""What a name that is the wheel's own weighs, and that nothing was given to the wheel yet; likeness is below 1."""
+# What it weighs that a unit is called like the wheel, where likeness is 1 at most; and times what that is if the wheel
+# has nothing yet, and if it says that it has a part of this namespace.
+_CALLED_SO, _STILL_EMPTY, _CLAIMED = 2.0, 1.5, 2.0
 
 
 def divided(
@@ -67,13 +68,16 @@ def _concluded(
         units.setdefault(_unit(module, modules), []).append(module)
     tops = sorted({_top(unit) for unit in units})
     said = {sha256: _read(what, tops) for sha256, what in stated.items() if what is not None}
-    candidates = {unit: _candidates(_top(unit), wheels, said) for unit in units}
+    candidates = {unit: _candidates(unit, wheels, said) for unit in units}
     best = {unit: max(_likeness(unit, w.name) for w in some) for unit, some in candidates.items()}
     served: set[str] = set()
     # What leaves least doubt first: whose owner has its modules by then.
     for unit in sorted(units, key=lambda u: (len(candidates[u]) > 1, -best[u], u)):
-        weights = [(_likeness(unit, w.name) + _STILL_EMPTY * (w.sha256 not in served), w) for w in candidates[unit]]
-        owner = max(weights, key=lambda pair: (pair[0], pair[1].name))[1].sha256
+        weights = {w: _likeness(unit, w.name) for w in candidates[unit]}
+        for w in weights:
+            weights[w] *= 1 if w.sha256 in served else _STILL_EMPTY
+            weights[w] *= _CLAIMED if _top(unit) in (said.get(w.sha256) or ()) else 1
+        owner = max(weights, key=lambda w: (weights[w], w.name)).sha256
         served.add(owner)
         yield from ((module, owner) for module in units[unit])
 
@@ -89,20 +93,23 @@ def _top(unit: str) -> str:
 
 
 def _candidates(
-    top: str, wheels: Sequence[LockedWheel], said: Mapping[str, frozenset[str] | None]
+    unit: str, wheels: Sequence[LockedWheel], said: Mapping[str, frozenset[str] | None]
 ) -> list[LockedWheel]:
-    """Those that say they have it, else those that do not say what they have."""
-    claiming = [w for w in wheels if top in (said.get(w.sha256) or ())]
-    return claiming or [w for w in wheels if said.get(w.sha256) is None] or list(wheels)
+    """Those that say they have it, else those that say nothing; of a namespace, either may have a part."""
+    claiming = [w for w in wheels if _top(unit) in (said.get(w.sha256) or ())]
+    silent = [w for w in wheels if said.get(w.sha256) is None]
+    if _top(unit) == unit:
+        return claiming or silent or list(wheels)
+    return claiming + silent or list(wheels)
 
 
 def _read(what: str, tops: Sequence[str]) -> frozenset[str] | None:
-    """The names in a ``top_level.txt`` of the identity ``what``: none, one or two of ``tops``, a line each."""
+    """The names in a ``top_level.txt`` of the identity ``what``: up to three of ``tops``, a line each."""
     kind, *rest = what.split()
     if kind != "f" or len(rest) < 3:
         return None
     size, crc = int(rest[1]), int(rest[2], 16)
-    for count in range(3):
+    for count in range(4):
         for names in combinations(tops, count):
             text = "\n".join(names) + "\n"
             if len(text) == size and zlib.crc32(text.encode()) == crc:

@@ -103,6 +103,27 @@ def test_what_is_left_goes_to_the_likest_that_has_nothing_yet() -> None:
     }
 
 
+def test_a_namespace_is_everybodys_who_says_so_or_says_nothing() -> None:
+    wheels = [wheel(n) for n in ("googleapis-common-protos", "protobuf", "setuptools", "zipp")]
+    held = listing(
+        wheels,
+        "google/api/http_pb2.py",
+        "google/rpc/code_pb2.py",
+        "google/protobuf/__init__.py",
+        *(f"{n}/__init__.py" for n in ("setuptools", "pkg_resources", "_distutils_hack", "zipp")),
+        top_level={
+            "googleapis-common-protos": "google\n",
+            "setuptools": "_distutils_hack\npkg_resources\nsetuptools\n",
+        },
+    )
+    assert names(divided(held, SITE, wheels, {})) == {
+        "googleapis-common-protos": ["google.api.http_pb2", "google.rpc.code_pb2"],
+        "protobuf": ["google.protobuf"],
+        "setuptools": ["_distutils_hack", "pkg_resources", "setuptools"],
+        "zipp": ["zipp"],
+    }
+
+
 def test_what_is_known_of_a_wheel_is_not_concluded_again() -> None:
     wheels = [wheel("one"), wheel("two")]
     held = listing(wheels, "one/__init__.py", "shared/__init__.py")
