@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -128,12 +128,17 @@ def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb", buffering=CHUNK) as out:
+        out = os.fdopen(handle, "wb", buffering=CHUNK)
+        try:
             yield out
             with storing(path, size):
                 out.flush()
                 os.fchmod(out.fileno(), 0o666 & ~_umask())
                 os.fsync(out.fileno())
+        finally:
+            # What could not be flushed above cannot be now: the first error has said so.
+            with suppress(OSError):
+                out.close()
         with storing(path, size):
             os.replace(temporary, path)
             fsync_directory(path.parent)

@@ -21,6 +21,7 @@ from ..errors import RegistryError
 from .answers import Access, Answer
 from .challenge import Challenge, parse_challenges
 from .credentials import Credentials, Keychain
+from .failures import StatusError, login_hint
 from .secrets import Secrets, redact_url
 
 __all__ = ["Authorizer", "scope"]
@@ -102,6 +103,11 @@ class Authorizer:
             return found is not None and bool(found.user) and sent != _basic(found)
         return True
 
+    def hint(self, access: Access, sent: str | None) -> str:
+        """What to do where a request for ``access`` that carried ``sent`` was not let in."""
+        found = self._keychain.find(access.host, access.repository) if sent is not None else None
+        return login_hint(access.host, found.source if found is not None else None)
+
     def _credentials(self, access: Access) -> Credentials | None:
         found = self._keychain.find(access.host, access.repository)
         if found is not None:
@@ -137,21 +143,30 @@ class Authorizer:
                 hint="a password would travel in the clear; the registry's `realm` has to be an https address",
             )
         found = self._credentials(access)
+        try:
+            return self._read(self._exchanged(challenge, realm, found, scopes), realm, scopes)
+        except StatusError as e:
+            if e.status != 401:
+                raise
+            # The host to log in to is the registry's: the token server has none of its own.
+            hint = login_hint(access.host, found.source if found is not None else None)
+            raise StatusError(e.message, e.status, e.codes, hint=hint) from None
+
+    def _exchanged(self, challenge: Challenge, realm: str, found: Credentials | None, scopes: frozenset[str]) -> Answer:
+        """What the token server at ``realm`` answers to the credentials ``found``."""
         service = challenge.parameters.get("service", "")
         wanted = sorted(scopes)
         if found is not None and found.identity_token is not None:
             form = {"grant_type": "refresh_token", "refresh_token": found.identity_token, "client_id": "flyte-build"}
             form |= {"service": service, "scope": " ".join(wanted)}
-            response = self._ask("POST", realm, {}, None, form)
-        else:
-            params = [("service", service)] if service else []
-            params += [("scope", s) for s in wanted]
-            headers = {}
-            if found is not None:
-                params.append(("account", found.user))
-                headers = {"Authorization": _basic(found)}
-            response = self._ask("GET", realm, headers, params, None)
-        return self._read(response, realm, scopes)
+            return self._ask("POST", realm, {}, None, form)
+        params = [("service", service)] if service else []
+        params += [("scope", s) for s in wanted]
+        headers = {}
+        if found is not None:
+            params.append(("account", found.user))
+            headers = {"Authorization": _basic(found)}
+        return self._ask("GET", realm, headers, params, None)
 
     def _read(self, response: Answer, realm: str, scopes: frozenset[str]) -> _Token:
         try:

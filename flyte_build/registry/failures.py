@@ -12,7 +12,7 @@ from ..errors import RegistryError
 from .answers import Answer
 from .secrets import Secrets, redact_url
 
-__all__ = ["StatusError", "Transient", "lost", "refused"]
+__all__ = ["StatusError", "Transient", "login_hint", "lost", "refused"]
 
 
 class StatusError(RegistryError):
@@ -36,13 +36,27 @@ class Transient(Exception):
         self.pause = pause
 
 
-def refused(answer: Answer, secrets: Secrets) -> StatusError:
-    """The error for an ``answer`` that ends the matter."""
+def refused(answer: Answer, secrets: Secrets, hint: str | None = None) -> StatusError:
+    """The error for an ``answer`` that ends the matter; ``hint`` is a better one than its status gives."""
     codes, words = answer.said()
     message = f"{answer.method} {redact_url(answer.url)}: {answer.status} {answer.reason}".rstrip()
     said = secrets.redact(words)
     message += f": {said}" if said else ""
-    return StatusError(message.rstrip("."), answer.status, codes, hint=_hint(answer.url, answer.status, codes))
+    return StatusError(message.rstrip("."), answer.status, codes, hint=hint or _hint(answer.url, answer.status, codes))
+
+
+def login_hint(host: str, source: str | None) -> str:
+    """What to do where ``host`` lets nobody in; ``source`` says where the credentials are from that it was sent."""
+    variable = re.sub(r"[^A-Za-z0-9]", "_", host).upper()
+    if source is None:
+        return (
+            f"log in with `docker login {host}` or `podman login {host}`, or set "
+            f"FLYTE_BUILD_REGISTRY_USER_{variable} and FLYTE_BUILD_REGISTRY_PASSWORD_{variable}"
+        )
+    return (
+        f"the credentials from {source} were sent, and not accepted for this: correct them, or log in as another with "
+        f"`docker login {host}` or `podman login {host}`"
+    )
 
 
 def _hint(url: str, status: int, codes: tuple[str, ...]) -> str | None:
@@ -52,11 +66,7 @@ def _hint(url: str, status: int, codes: tuple[str, ...]) -> str | None:
     if "MANIFEST_BLOB_UNKNOWN" in codes or ("BLOB_UNKNOWN" in codes and status == 400):
         return "the registry misses a blob that the manifest names: push again"
     if status == 401:
-        variable = re.sub(r"[^A-Za-z0-9]", "_", host).upper()
-        return (
-            f"log in with `docker login {host}` or `podman login {host}`, or set "
-            f"FLYTE_BUILD_REGISTRY_USER_{variable} and FLYTE_BUILD_REGISTRY_PASSWORD_{variable}"
-        )
+        return login_hint(host, None)
     hints = {
         403: "the account may not do this in that repository: ask for the permission, or log in as another",
         404: "the repository or what was asked for does not exist there: check the name, or create the repository",

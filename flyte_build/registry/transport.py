@@ -150,6 +150,7 @@ class Transport:
                 refusals += 1
                 if self._authorizer.challenged(request.access, answer, sent):
                     continue
+                raise refused(answer, self.secrets, self._authorizer.hint(request.access, sent))
             raise self._judged(answer)
 
     def _open(self, method: str, url: str, headers: Mapping[str, str], body: Body) -> httpx.Response:

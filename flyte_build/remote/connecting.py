@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..registry.reference import Reference
 from ..reporting import Reporter
 from .cache import RemoteCache
+from .target import registry_host
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
@@ -40,7 +41,7 @@ class _Lazily:
                 from ..registry.client import Registry
 
                 insecure = self._settings.insecure_registries
-                home = self._settings.registry and Reference.parse(f"{self._settings.registry}/x").host
+                home = self._settings.registry and registry_host(self._settings.registry)
                 self._opened[patient] = (
                     Registry(insecure=insecure, home=home)
                     if patient

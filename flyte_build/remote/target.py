@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from .cache import RemoteCache
 
-__all__ = ["Target", "derivation_tag", "index_tag", "repository_name"]
+__all__ = ["Target", "derivation_tag", "index_tag", "registry_host", "repository_name"]
 
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -56,14 +56,15 @@ class Target:
         if settings.registry is None:
             raise InputError(
                 "no registry to push to",
-                hint="name one: `--push REGISTRY`, `registry` in [tool.flyte-build] of pyproject.toml, or "
-                "$FLYTE_BUILD_REGISTRY",
+                hint="name one: `push --registry REGISTRY`, `build --push REGISTRY`, `registry` in [tool.flyte-build] "
+                "of pyproject.toml, or $FLYTE_BUILD_REGISTRY",
             )
         unknown = set(_FIELD.findall(settings.repository)) - {"registry", "environment"}
         if unknown or "{registry}" not in settings.repository:
             raise InputError(
                 f"repository: expected `{{registry}}` and perhaps `{{environment}}`, found `{settings.repository}`"
             )
+        registry_host(settings.registry)
         made = cls(
             registry,
             elsewhere or registry,
@@ -82,6 +83,19 @@ class Target:
         if found.tag or found.digest:
             raise InputError(f"expected a repository to push to, found the image `{found}`")
         return found
+
+
+def registry_host(text: str) -> str:
+    """The host of a registry that images are pushed below. Raises :class:`InputError` that shows what was given."""
+    try:
+        return Reference.parse(f"{text.rstrip('/')}/x").host
+    except InputError:
+        hint = "give it without a tag or digest: images get their own, and `--tag` names more"
+        if "://" in text:
+            hint = "leave out the scheme: plain HTTP is used with loopback, and with what `insecure-registries` names"
+        raise InputError(
+            f"expected a registry `host[:port]`, or a path in it in lower case, found `{text}`", hint=hint
+        ) from None
 
 
 def repository_name(environment: str) -> str:

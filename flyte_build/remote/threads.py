@@ -33,10 +33,12 @@ def each(function: Callable[[T], R], items: Collection[T], stop: threading.Event
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
             _raise_first(futures)
-        except BaseException:
+        except BaseException as e:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            _raise_first(futures)
+            if isinstance(e, Exception):
+                _raise_first(futures)
+            # An interrupt is what happened; that the threads were called off followed from it.
             raise
         return [future.result() for future in futures]
 

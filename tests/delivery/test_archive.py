@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import resource
 import tarfile
 import tracemalloc
 from dataclasses import replace
@@ -125,6 +126,20 @@ def test_any_size_can_be_said(size: int) -> None:
         0,
         315532800,
     )
+
+
+@pytest.mark.parametrize("size", [5_000, 5_000_000], ids=["in the buffer", "larger than the buffer"])
+def test_a_full_disk_is_an_error_and_nothing_is_left(tmp_path: Path, size: int) -> None:
+    """A limit on the size of files stands for the disk's."""
+    target = tmp_path / "out" / "out.tar"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(StoreError, match=r"out\.tar: no space left"):
+            tarball.write(target, [member("a", bytes(size))], Silent(), "test")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(target.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", ["other", "short", "long", "gone"])

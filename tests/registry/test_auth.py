@@ -125,6 +125,7 @@ def test_a_wrong_password(auth: str, pair: Make) -> None:
         it.client.tags(it.ref)
     assert e.value.status == 401
     assert f"docker login {it.server.host}" in str(e.value.hint)
+    assert "the credentials from $FLYTE_BUILD_REGISTRY_USER" in str(e.value.hint)
     assert "password" not in e.value.message.replace("username or password", "")
     assert it.server.count() <= 3, "a refused password is not tried again and again"
 
@@ -132,8 +133,9 @@ def test_a_wrong_password(auth: str, pair: Make) -> None:
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
 def test_no_credentials(auth: str, pair: Make) -> None:
     it = pair({"environ": {}}, auth=auth)
-    with pytest.raises(StatusError, match="401"):
+    with pytest.raises(StatusError, match="401") as e:
         it.client.manifest(it.ref)
+    assert str(e.value.hint).startswith(f"log in with `docker login {it.server.host}`")
 
 
 def test_everybody_may_read(pair: Make) -> None:

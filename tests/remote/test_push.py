@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from flyte_build.derivation import ImageDerivation
 from flyte_build.errors import InputError, RegistryError
-from flyte_build.remote.target import Target, derivation_tag, repository_name
+from flyte_build.remote.target import Target, derivation_tag, registry_host, repository_name
 from flyte_build.reporting import Progress, Recorder
 from flyte_build.settings import Settings
 from tests.remote.site import Machine, tags
@@ -227,5 +228,26 @@ def test_a_target_says_what_is_missing() -> None:
         Target.of(Settings(registry="mirror.example/x", repository="{registry}/{task}"), registry)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="is no tag"):
         Target.of(Settings(registry="mirror.example/x"), registry, ("no tag",))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="found the image"):
-        Target.of(Settings(registry="mirror.example/x:v1", repository="{registry}"), registry)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("mirror.example/x:v1", "without a tag"),
+        (f"mirror.example/x@sha256:{'0' * 64}", "without a tag"),
+        ("https://mirror.example/x", "leave out the scheme"),
+        ("mirror.example/Team", ""),
+        ("mirror.example//x", ""),
+    ],
+)
+def test_what_is_no_registry_is_shown_as_it_was_given(text: str, hint: str) -> None:
+    for template in ("{registry}", "{registry}/{environment}"):
+        with pytest.raises(InputError, match=f"found `{re.escape(text)}`$") as told:
+            Target.of(Settings(registry=text, repository=template), None)  # type: ignore[arg-type]
+        assert hint in str(told.value.hint)
+
+
+def test_a_slash_at_the_end_of_a_registry_says_nothing() -> None:
+    target = Target.of(Settings(registry="mirror.example:5000/x/"), None)  # type: ignore[arg-type]
+    assert str(target.repository("env")) == "mirror.example:5000/x/env"
+    assert registry_host("mirror.example:5000/") == registry_host("mirror.example:5000") == "mirror.example:5000"
