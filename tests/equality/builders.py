@@ -29,7 +29,7 @@ from flyte_build.store import Store
 from .images import Image
 from .projects import Project
 
-__all__ = ["Layers", "at_once", "in_steps", "stored", "write_plan"]
+__all__ = ["ByHash", "Layers", "at_once", "in_steps", "stored", "write_plan"]
 
 Layers = Callable[[Mapping[str, Json], str], Sequence[tuple[dict[str, Any], Sequence[str]]]]
 """Grouping: a lock, as JSON, and a platform → the spec of each layer of artifacts, and the SHA-256s that it needs."""
@@ -38,13 +38,13 @@ Layers = Callable[[Mapping[str, Json], str], Sequence[tuple[dict[str, Any], Sequ
 def stored(project: Project, lock: Lock, platform: Platform, folder: Path) -> Image:
     """As ``flyte-build build`` makes it: layers in a store, several at a time."""
     recipe = recorded_recipe(lock)
-    locator = Locators(LocalFiles([recipe], project.root), _ByHash(project.paths))
+    locator = Locators(LocalFiles([recipe], project.root), ByHash(project.paths))
     store = Store(folder)
     (built,) = build([project.derivation(lock, platform)], store, locator=locator, reporter=Silent())
     return Image("the store", built.manifest_digest, store.oci)
 
 
-class _ByHash:
+class ByHash:
     """A locator of files: packages of two platforms have one name."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:

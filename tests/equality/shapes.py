@@ -70,8 +70,9 @@ class Shape:
     def kinds(self) -> frozenset[object]:
         """What is in it, to tell rich shapes from poor ones."""
         held: list[object] = [type(step) for step in self.steps]
-        held += [self.python, self.flyte, *self.platforms]
-        held += [trait for wheel in self.wheels for trait in (*wheel.traits, wheel.size, wheel.local, wheel.step)]
+        held += [self.python, ("flyte", self.flyte), *self.platforms]
+        held += [trait for wheel in self.wheels for trait in (*wheel.traits, wheel.size)]
+        held += [kind for wheel in self.wheels for kind in (("local", wheel.local), ("step", wheel.step))]
         held += [("deb", trait) for deb in self.debs for trait in (*deb.traits, deb.base)]
         return frozenset([*held, *self.files])
 

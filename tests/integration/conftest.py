@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from flyte_build.workspace import host_platform
+from tests.support.bazel import Bazel, bazel_machine
 from tests.support.cli import Cli
 from tests.support.daemons import shell
-from tests.support.tools import need
+from tests.support.nix import Nix, clean_clone
+from tests.support.tools import need, need_root
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "af2" / "main.py"
 LOCKFILES = ROOT / "lockfiles"
 ENVIRONMENTS = ("fold_env", "msa_env", "multi_env")
+# What was made, and which builders gave it the same digest: the last lines of a CI log.
+RAN = pytest.StashKey[dict[str, list[str]]]()
 
 
 def reference(environment: str) -> str:
@@ -41,6 +46,25 @@ class Layout:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A machine is set up from nothing last: it takes longest."""
     items.sort(key=lambda item: "integration/test_newcomer" in item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    ran = config.stash.get(RAN, {})
+    if ran:
+        terminalreporter.section("one digest from each of these builders")
+        for what, builders in ran.items():
+            terminalreporter.line(f"{what}: {', '.join(builders)}")
+
+
+@pytest.fixture(scope="session")
+def ran(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
+    """Notes for the end of the log that a builder gave images the digest that they have elsewhere."""
+    noted = pytestconfig.stash.setdefault(RAN, {})
+
+    def note(what: str, builder: str) -> None:
+        noted.setdefault(what, []).append(builder)
+
+    return note
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +100,40 @@ def rootfs(layout: Layout, home: Path) -> Path:
 def rootless() -> list[str]:
     """What umoci needs to be told where it may not set owners."""
     return [] if os.geteuid() == 0 else ["--rootless"]
+
+
+@pytest.fixture(scope="session")
+def nix(home: Path) -> Iterator[Nix]:
+    """A store of its own, empty at first."""
+    need("nix-store", "nix-bin")
+    folder = home / "nix"
+    folder.mkdir()
+    yield Nix(folder)
+    # What is in a store may not be written to, not even to remove it.
+    subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False, capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def flake(home: Path) -> Path:
+    return clean_clone(home / "flake")
+
+
+@pytest.fixture(scope="session")
+def filled(cli: Cli, nix: Nix, layout: Layout) -> Cli:
+    """The command line, on ``nix``'s store, which it has filled."""
+    on_nix = replace(cli, variables={k: v for k, v in nix.environment.items() if k.startswith("NIX_")})
+    said = on_nix.ok("nix", "prefetch", EXAMPLE).out
+    assert "added to the Nix store: 0" not in said
+    assert "added to the Nix store: 0 (0 B)" in on_nix.ok("nix", "prefetch", LOCKFILES / "msa_env.json").out
+    return on_nix
+
+
+@pytest.fixture(scope="session")
+def bazel(home: Path, cli: Cli, layout: Layout) -> Bazel:
+    """A machine with Bazel, this repository in ``/root/flyte-build`` and the artifacts in ``/store``; no index."""
+    need_root("a machine with Bazel")
+    found = bazel_machine(home / "bazel")
+    found.machine.clone(ROOT, "root")
+    shutil.copytree(cli.cache / "artifacts", found.machine.root / "store" / "artifacts", copy_function=os.link)
+    return found

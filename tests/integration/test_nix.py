@@ -34,7 +34,7 @@ from tests.support.machine import Machine, bare_machine
 from tests.support.nix import CONFIGURATION, Nix, clean_clone, commit, image_digest
 from tests.support.tools import need
 
-from .conftest import ENVIRONMENTS, EXAMPLE, LOCKFILES, ROOT, Layout
+from .conftest import ENVIRONMENTS, LOCKFILES, ROOT, Layout
 
 pytestmark = pytest.mark.integration
 
@@ -56,33 +56,6 @@ image = (
 )
 env = flyte.TaskEnvironment(name="copying", image=image)
 """
-
-
-@pytest.fixture(scope="module")
-def nix(home: Path) -> Iterator[Nix]:
-    """A store with all that the example's images are made of, and nothing else."""
-    need("nix-store", "nix-bin")
-    folder = home / "nix"
-    folder.mkdir()
-    yield Nix(folder)
-    # What is in a store may not be written to, not even to remove it.
-    subprocess.run(["chmod", "-R", "u+w", str(folder)], check=False, capture_output=True)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def flake(home: Path) -> Path:
-    return clean_clone(home / "flake")
-
-
-@pytest.fixture(scope="module")
-def filled(cli: Cli, nix: Nix, layout: Layout) -> Cli:
-    """The command line, on ``nix``'s store, which it has filled."""
-    on_nix = replace(cli, variables={k: v for k, v in nix.environment.items() if k.startswith("NIX_")})
-    said = on_nix.ok("nix", "prefetch", EXAMPLE).out
-    assert "added to the Nix store: 0" not in said
-    assert "added to the Nix store: 0 (0 B)" in on_nix.ok("nix", "prefetch", LOCKFILES / "msa_env.json").out
-    return on_nix
 
 
 @pytest.mark.usefixtures("filled")
