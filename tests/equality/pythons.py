@@ -41,24 +41,23 @@ class Python:
 
     def assemble(self, plan: Path, out: Path, artifacts: Path) -> str:
         """``assemble PLAN OUT``, with what it is made of in the folder ``artifacts`` by hash; the digest."""
-        code, said, err = (
-            self._run(plan, out, artifacts) if self.machine is None else self._run_in(plan, out, artifacts)
-        )
+        run = self._run if self.machine is None else self._run_inside
+        code, said, err = run(plan, out, artifacts)
         assert code == 0, f"Python {self.version}: {err}"
         return said.strip()
 
     def _run(self, plan: Path, out: Path, artifacts: Path) -> tuple[int, str, str]:
-        command = [self.path, "-I", "-S", "-B", FLYTE_BUILD / "assemble", plan, out, "--artifacts", artifacts]
+        words = map(str, (FLYTE_BUILD / "assemble", plan, out, "--artifacts", artifacts))
+        command = [self.path, "-I", "-S", "-B", *words]
         done = subprocess.run(command, env={}, cwd="/", capture_output=True, text=True, timeout=300, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    def _run_in(self, plan: Path, out: Path, artifacts: Path) -> tuple[int, str, str]:
+    def _run_inside(self, plan: Path, out: Path, artifacts: Path) -> tuple[int, str, str]:
         assert self.machine is not None
         root = self.machine.root
-        assembler = root / "assembled" / "flyte_build" / "assemble"
-        words = [assembler, plan, out, "--artifacts", artifacts]
-        seen = " ".join(f"'/{w.relative_to(root)}'" if isinstance(w, Path) else w for w in words)
-        return self.machine.run(f"{self.path} -I -S -B {seen}")
+        paths = (root / "assembled" / "flyte_build" / "assemble", plan, out, artifacts)
+        assembler, *given, folder = (f"'/{path.relative_to(root)}'" for path in paths)
+        return self.machine.run(f"{self.path} -I -S -B {assembler} {' '.join(given)} --artifacts {folder}")
 
 
 def on_path() -> dict[str, Python]:

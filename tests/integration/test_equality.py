@@ -1,7 +1,7 @@
 """One lock, one digest, whoever builds: the command line, the assembler under three Pythons, Nix and Bazel.
 
 Of every example that is committed, and of images that are generated: synthetic artifacts, so nothing of those is
-fetched. The images of the example `gpu` are left out: their wheels are 2.9 GB. Of the monorepo's forty, those that
+fetched. The images of the example `gpu` are left out: their wheels are 3 GB. Of the monorepo's forty, those that
 need least are taken; that Nix and Bazel group all of their locks as they should is tested without building.
 """
 
