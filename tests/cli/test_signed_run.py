@@ -25,10 +25,11 @@ def registry() -> Iterator[RegistryServer]:
 
 @pytest.fixture
 def project(offline: Offline, registry: RegistryServer) -> Offline:
-    """Locked, with the keys ``team`` and ``other`` beside ``pyproject.toml``."""
+    """Locked and built, with the keys ``team`` and ``other`` beside ``pyproject.toml``."""
     for name in ("team", "other"):
         written(offline.project, name, ec.generate_private_key(ec.SECP256R1()))
     offline.ok("lock", "flow.py")
+    offline.ok("build", "flow.py")
     return offline
 
 
