@@ -147,12 +147,12 @@ def _not_pinned(directory: Path, pin: Pin | None, image: Made, store: Store | No
     way_out = "build without --locked, review the lock's new pin and commit it"
     if pin is None:
         return PinError(
-            f"{image.environment} on {image.platform}: {path} has no pin for this platform, and --locked builds "
-            f"nothing that is not pinned; found {image.manifest_digest}",
+            f"{image.environment} on {image.platform}: {path} has no pin for this platform, and --locked "
+            f"accepts no image that is not pinned; found {image.manifest_digest}",
             hint=way_out,
         )
     return PinError(
-        f"{image.environment} on {image.platform}: the pin in {path} is of another derivation, and --locked builds "
+        f"{image.environment} on {image.platform}: the pin in {path} is of another derivation, and --locked accepts "
         f"only what was pinned:\n  pinned  {pin.derivation} → {pin.digest}\n"
         f"  found   {image.derivation} → {image.manifest_digest}\n"
         f"  changed: {'; '.join(_changes(pin, image, store))}",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .building import build
 from .comparing import Compared, Comparison, Remote
 from .derivation import Artifact, ImageDerivation
-from .errors import InputError, PinError
+from .errors import InputError, PinError, RegistryError
 from .locators import Locator, Locators, Place, project_locator
 from .locking.lock import Lock
 from .reporting import Reporter
@@ -83,7 +83,8 @@ def verify_images(
 
     ``fetch``: download every artifact anew, too. ``shared`` is the way to the registries of base images; what it may
     know of images and layers is not believed. Raises :class:`LockError` for a missing or stale lock, what building
-    raises, and :class:`RegistryError` where the registry cannot be asked; differences are in the result.
+    raises, and :class:`RegistryError` where the registry cannot be asked, or has not the one
+    image that was named; other differences are in the result.
     """
     locks = workspace.locks(environments)
     images = [
@@ -95,6 +96,12 @@ def verify_images(
         raise InputError(
             f"{remote.exactly} is one image, and {len(images)} are verified",
             hint="name the environment with --env, or give a registry without tag and digest",
+        )
+    if remote is not None and remote.exactly is not None and remote.registry.head(remote.exactly) is None:
+        # Absence is no difference where an image was perhaps never pushed; this one was named.
+        raise RegistryError(
+            f"{remote.exactly}: no such image in the registry",
+            hint="push it, or name another; a registry without tag and digest is asked for the tags of pushes",
         )
     recipes = {e.name: e.recipe for e in environments}
     locator: Locator = project_locator(recipes, locks, workspace.project.root)

@@ -172,7 +172,7 @@ def _reason(error: BaseException) -> tuple[str, str]:
         if isinstance(cause, FileNotFoundError | ConnectionRefusedError):
             return (
                 f"is not running there ({cause.strerror or cause})",
-                "start it, set DOCKER_HOST, or use `--load podman`, which needs no daemon",
+                "start it, set DOCKER_HOST, or use podman instead, which needs no daemon",
             )
     explained = (getattr(cause, "explanation", None) for cause in causes)
     said = next((str(text) for text in explained if text), str(error))

@@ -66,7 +66,10 @@ def of_lock_file(path: Path, platform: str | None, store: Store, facts: StoredFa
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
-        raise LockError(f"{path}: cannot be read: {e}") from None
+        why = e.strerror if isinstance(e, OSError) else str(e)
+        raise LockError(
+            f"{path}: cannot be read: {why}", hint="give a lock (lockfiles/ENVIRONMENT.json), or the Python file"
+        ) from None
     lock = parse(text, path)
     out = []
     for wanted in _platforms(lock, platform, path):

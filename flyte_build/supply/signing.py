@@ -174,8 +174,8 @@ def require_signatures(images: Mapping[str, str], key: str, registry: Registry) 
     what = "1 image is" if len(missing) == 1 else f"{len(missing)} images are"
     raise RefusedError(
         f"{what} not signed by {by.name}:\n" + "\n".join(lines),
-        hint="sign what you trust: `flyte-build push --sign KEY`, or `cosign sign --key KEY REFERENCE`; `verify-key` "
-        "in [tool.flyte-build] says whose signatures are wanted",
+        hint="sign what you trust: `sign-key` in [tool.flyte-build] and `flyte-build push`, or `cosign sign --key KEY "
+        "REFERENCE`; `verify-key` there says whose signatures are wanted",
     )
 
 

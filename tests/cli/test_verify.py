@@ -314,10 +314,19 @@ def test_one_image_by_its_own_reference(pushed: Built, registry: RegistryServer)
     assert in_registry(
         pushed.offline.ok("verify", "flow.py", "-e", "low", "--registry", by_digest, "--json").json()
     ) == {"state": "same", "digest": pushed.digests["low"], "place": by_digest, "differences": [], "messages": []}
-    absent = pushed.offline.ok("verify", "flow.py", "-e", "low", "--registry", f"{place}:v9", "--json").json()
-    assert in_registry(absent)["state"] == "absent"
     said = pushed.offline.refused(2, "verify", "flow.py", "--registry", by_digest)
     assert "is one image, and 2 are verified" in said
+
+
+def test_an_image_that_was_named_and_is_not_there_is_an_error_and_no_absence(
+    pushed: Built, registry: RegistryServer
+) -> None:
+    place = f"{registry.host}/team/low"
+    registry.forget_requests()
+    for name in (f"{place}:v9", f"{place}@sha256:{'0' * 64}"):
+        said = pushed.offline.refused(14, "verify", "flow.py", "-e", "low", "--registry", name)
+        assert f"{name}: no such image in the registry" in said
+    assert {r.method for r in registry.requests} == {"HEAD"}, "it is asked before anything is rebuilt"
 
 
 def test_a_registry_that_cannot_be_asked_is_an_error_and_no_absence(pushed: Built, registry: RegistryServer) -> None:

@@ -234,7 +234,7 @@ def test_images_that_must_be_signed(
         f"  b: {fresh}: signed, but not by this key",
         f"  c, d: {bare}: not signed",
     ]
-    assert "flyte-build push --sign KEY" in (found.value.hint or "")
+    assert "`sign-key` in [tool.flyte-build] and `flyte-build push`" in (found.value.hint or "")
 
 
 def test_what_was_pushed_is_signed_whole(server: RegistryServer, registry: Registry, pair: tuple[str, str]) -> None:
