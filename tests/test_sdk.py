@@ -69,7 +69,8 @@ def work(x: int) -> int:
 def test_an_image_that_is_refused_does_not_stop_the_other_environments(project: Callable[..., Project]) -> None:
     made = project(
         refused_one=PREAMBLE
-        + 'a = flyte.TaskEnvironment("a", image=image)\nb = flyte.TaskEnvironment("b", image=image.with_commands(["x"]))\n'
+        + 'a = flyte.TaskEnvironment("a", image=image)\n'
+        + 'b = flyte.TaskEnvironment("b", image=image.with_commands(["x"]))\n'
     )
     assert made.environments["a"].recipe.python == "3.11"
     with pytest.raises(RefusedError, match="environment b: the image layer Commands"):

@@ -84,7 +84,7 @@ def cli(home: Path) -> Cli:
 def layout(cli: Cli, home: Path) -> Layout:
     """The example's images, built here and written to a layout of their own."""
     out = home / "layout"
-    built = cli.ok("build", EXAMPLE, "--json", "--output", f"oci:{out}").json()["images"]
+    built = cli.ok("build", EXAMPLE, "--locked", "--json", "--output", f"oci:{out}").json()["images"]
     assert not any(image["reused"] for image in built)
     return Layout(out, {image["environment"]: image["digest"] for image in built})
 
