@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flyte_build.store import Store
+
 from .context import Context
 from .measure import Sample, Series, command
 from .registry import PROGRAM, Place, started
@@ -125,19 +127,31 @@ class _Push:
         cache = f"{team}/cache"
         subject.push(subject.built, team, cache=cache)
 
-        def machine(registry: str, *, cached: bool, artifacts: bool = False) -> Callable[[], Sample]:
+        fetched: dict[str, object] = {}
+
+        def machine(label: str, registry: str, *, cached: bool, artifacts: bool = False) -> None:
             def run() -> Sample:
                 store = context.cold(subject.built, only_artifacts=True) if artifacts else context.fresh("empty")
+                before = _artifacts(store)
                 sample = subject.push(store, registry, cache=cache if cached else None)
+                sizes = [size for name, size in _artifacts(store).items() if name not in before]
+                fetched[f"{label}: artifacts fetched"] = f"{len(sizes)}, {sum(sizes) / 1e6:.1f} MB"
                 shutil.rmtree(store)
                 return sample
 
-            return run
+            to.add(FRESH, label, run)
 
-        to.add(FRESH, WARM, machine(team, cached=True))
-        to.add(FRESH, EMPTY, machine(f"{to.host}/others", cached=True))
-        to.add(FRESH, ASSEMBLING, machine(team, cached=False, artifacts=True))
-        to.add(FRESH, FETCHING, machine(team, cached=False))
+        machine(WARM, team, cached=True)
+        machine(EMPTY, f"{to.host}/others", cached=True)
+        machine(ASSEMBLING, team, cached=False, artifacts=True)
+        machine(FETCHING, team, cached=False)
+        self.facts[FRESH] |= fetched
+
+
+def _artifacts(store: Path) -> dict[str, int]:
+    """Wheels and .debs in a store: SHA-256 → bytes."""
+    folder = Store(store).artifacts
+    return {path.name: path.stat().st_size for path in folder.iterdir()} if folder.exists() else {}
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,9 @@ def test_what_a_push_sends_is_counted(report: dict[str, Any]) -> None:
     requests, up, down = traffic(report, "a fresh machine", "warm cache")
     assert (requests, up < 3, down < 4) == (3, True, True)
     assert traffic(report, "a fresh machine", "warm cache, other repositories")[1] < cold / 50
+    facts = cases(report, "push")["synthetic: a fresh machine"]["facts"]
+    fetched = {label: facts[f"{label}: artifacts fetched"].split(",")[0] for label in ("warm cache", "no cache")}
+    assert fetched == {"warm cache": "0", "no cache": "3"}
 
 
 def test_without_the_cache_is_compared_with_having_it(report: dict[str, Any]) -> None:

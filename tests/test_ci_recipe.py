@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flyte_build import mirrors
-from tests.support.ci import Runner, commit, git
+from tests.support.ci import PIPELINE, Runner, commit, git
 from tests.support.index import SimpleIndex
 from tests.support.offline import workflow
 from tests.support.registry import RegistryServer
@@ -119,6 +120,59 @@ def test_what_it_cannot_do_is_refused_before_anything_runs(
     done = told.pipeline(*arguments, steps=steps)
     assert (done.code, done.out, commands(told)) == (2, "", [])
     assert said in done.err
+
+
+# -- what GitHub and GitLab are told ---------------------------------------------------------------------
+
+WRAPPERS = ("github.yml", "gitlab.yml")
+
+
+def environments(name: str) -> dict[str, dict[str, str]]:
+    """The variables that each job's pipeline runs with."""
+    document = yaml.safe_load((PIPELINE.parent / name).read_text())
+    if name == "github.yml":
+        jobs = {
+            job: [s for s in spec["steps"] if "pipeline.sh" in s.get("run", "")]
+            for job, spec in document["jobs"].items()
+        }
+        return {job: document["env"] | step["env"] for job, [step] in jobs.items()}
+    found = {}
+    for job, spec in document.items():
+        if "script" in spec:
+            variables: dict[str, str] = {}
+            while spec is not None:
+                variables = spec.get("variables", {}) | variables
+                spec = document.get(spec.get("extends"))
+            found[job] = variables
+    return found
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_the_wrappers_say_what_the_script_and_the_program_read(name: str) -> None:
+    script = PIPELINE.read_text()
+    program = "".join(path.read_text() for path in (PIPELINE.parents[2] / "flyte_build").rglob("*.py"))
+    jobs = environments(name)
+    assert len(jobs) == 3
+    for variables in jobs.values():
+        assert (PIPELINE.parents[2] / variables["FILE"]).is_file()
+        for variable in variables.keys() - {"FILE"}:
+            assert variable in (script if variable.startswith("PIPELINE_") else program)
+        for step in variables.get("PIPELINE_STEPS", "lock").split():
+            assert f"\n{step}() {{" in script
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_only_main_writes_to_the_teams_cache(name: str) -> None:
+    jobs = environments(name)
+    written = {
+        job: v["FLYTE_BUILD_REMOTE_CACHE"].split()[0] for job, v in jobs.items() if "FLYTE_BUILD_REMOTE_CACHE" in v
+    }
+    shared = "registry.example/team/cache"
+    assert {job for job, cache in written.items() if cache == shared} == {"main", "verify"} & jobs.keys()
+    assert "push" not in jobs.get("verify", {}).get("PIPELINE_STEPS", "")
+    assert written["review"] == "registry.example/team/review/cache"
+    assert jobs["review"]["FLYTE_BUILD_REMOTE_CACHE"].split()[1] == shared
+    assert jobs["review"]["FLYTE_BUILD_REGISTRY_PASSWORD"] != jobs["main"]["FLYTE_BUILD_REGISTRY_PASSWORD"]
 
 
 # -- the real program, and everything that it asks for counted ------------------------------------------
