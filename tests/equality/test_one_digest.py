@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 
 from flyte_build.recipe import AptInstall, CopyFiles, EnvVars, PipInstall, WorkDir
 
@@ -60,7 +60,8 @@ def every_way(project: Project, folder: Path) -> list[list[Image]]:
     ]
 
 
-@settings(max_examples=8, deadline=None)
+# Not shrunk: each example takes half a second, and the message says where the images differ.
+@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(shapes())
 def test_any_image(shape: Shape) -> None:
     with tempfile.TemporaryDirectory() as folder:
