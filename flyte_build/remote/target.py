@@ -90,7 +90,9 @@ def registry_host(text: str) -> str:
     try:
         return Reference.parse(f"{text.rstrip('/')}/x").host
     except InputError:
-        hint = "give it without a tag or digest: images get their own, and `--tag` names more"
+        hint = None
+        if "@" in text or ":" in text.partition("/")[2]:
+            hint = "give it without a tag or digest: images get their own, and `--tag` names more"
         if "://" in text:
             hint = "leave out the scheme: plain HTTP is used with loopback, and with what `insecure-registries` names"
         raise InputError(

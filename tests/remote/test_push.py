@@ -236,8 +236,8 @@ def test_a_target_says_what_is_missing() -> None:
         ("mirror.example/x:v1", "without a tag"),
         (f"mirror.example/x@sha256:{'0' * 64}", "without a tag"),
         ("https://mirror.example/x", "leave out the scheme"),
-        ("mirror.example/Team", ""),
-        ("mirror.example//x", ""),
+        ("mirror.example/Team", "None"),
+        ("mirror.example:5000//x", "None"),
     ],
 )
 def test_what_is_no_registry_is_shown_as_it_was_given(text: str, hint: str) -> None:
