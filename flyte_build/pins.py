@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,16 +28,25 @@ from .errors import PinError, StoreError
 from .locking.guard import writing
 from .locking.lock import Lock, Pin
 from .locking.lockfile import lock_path, read, write_all
+from .planning.plan import spec_differences
 from .reporting import Reporter, Silent
 
 if TYPE_CHECKING:
+    from .derivation import ImageDerivation
     from .sdk import Environment
     from .store import Store
     from .workspace import Workspace
 
-__all__ = ["Locked", "Made", "check_pins", "pinned", "record_pins"]
+__all__ = ["Locked", "Made", "check_pins", "check_planned", "pinned", "record_pins"]
 
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+_WORDLESS = "only what the derivation does not say in words"
+_UNKNOWN = (
+    "not known here, as the pinned one was not built here; it can be a copied file, the configuration, "
+    "or flyte-build's own rules (another version of it)"
+)
 
 
 class Locked(Protocol):
@@ -58,6 +67,15 @@ class Made(Protocol):
     def derivation(self) -> str: ...
     @property
     def manifest_digest(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An image that is to be made: what it will be is not known yet."""
+
+    environment: str
+    platform: str
+    derivation: str
 
 
 def record_pins(workspace: Locked, built: Sequence[Made], reporter: Reporter | None = None) -> list[str]:
@@ -104,7 +122,22 @@ def check_pins(workspace: Locked, built: Sequence[Made], *, strict: bool = False
             pin = lock.pins.get(image.platform) if lock is not None else None
             _refuse_other_bytes(workspace.lockfiles, pin, image)
             if strict and (pin is None or pin.derivation != image.derivation):
-                raise _not_pinned(workspace.lockfiles, pin, image, store)
+                raise _not_pinned(workspace.lockfiles, pin, image, _changes(pin, image, store))
+
+
+def check_planned(workspace: Locked, planned: Iterable[ImageDerivation], store: Store) -> None:
+    """What ``--locked`` can refuse before anything is fetched or built: an image without a pin of its derivation.
+
+    ``store`` tells what changed since a pin was written, if it still knows that derivation. Raises :class:`PinError`.
+    """
+    for image in planned:
+        lock = read(workspace.lockfiles, image.environment)
+        pin = lock.pins.get(image.platform) if lock is not None else None
+        if pin is None or pin.derivation != image.hash:
+            before = store.derivation(pin.derivation) if pin is not None else None
+            changed = spec_differences(before["spec"], image.spec) if before is not None else [_UNKNOWN]
+            found = Planned(image.environment, image.platform, image.hash)
+            raise _not_pinned(workspace.lockfiles, pin, found, changed or [_WORDLESS])
 
 
 def pinned(workspace: Workspace, environments: Sequence[Environment], platform: str) -> dict[str, str]:
@@ -142,40 +175,37 @@ def _refuse_other_bytes(directory: Path, pin: Pin | None, image: Made) -> None:
     )
 
 
-def _not_pinned(directory: Path, pin: Pin | None, image: Made, store: Store | None) -> PinError:
+def _not_pinned(directory: Path, pin: Pin | None, image: Made | Planned, changed: Sequence[str]) -> PinError:
     path = lock_path(directory, image.environment)
     way_out = "build without --locked, review the lock's new pin and commit it"
+    digest = getattr(image, "manifest_digest", None)
     if pin is None:
         return PinError(
             f"{image.environment} on {image.platform}: {path} has no pin for this platform, and --locked "
-            f"accepts no image that is not pinned; found {image.manifest_digest}",
+            f"accepts no image that is not pinned" + (f"; found {digest}" if digest else ""),
             hint=way_out,
         )
     return PinError(
         f"{image.environment} on {image.platform}: the pin in {path} is of another derivation, and --locked accepts "
         f"only what was pinned:\n  pinned  {pin.derivation} → {pin.digest}\n"
-        f"  found   {image.derivation} → {image.manifest_digest}\n"
-        f"  changed: {'; '.join(_changes(pin, image, store))}",
+        f"  found   {image.derivation}" + (f" → {digest}" if digest else "") + f"\n  changed: {'; '.join(changed)}",
         hint=way_out,
     )
 
 
-def _changes(pin: Pin, image: Made, store: Store | None) -> list[str]:
+def _changes(pin: Pin | None, image: Made, store: Store | None) -> list[str]:
     """What differs between two derivations, as far as the store remembers the pinned one."""
     from .diffing.difference import difference
     from .diffing.stored import read_derivation
     from .diffing.wording import brief, several
 
-    if store is not None:
+    if pin is not None and store is not None:
         with store.reading():
             before = read_derivation(store, pin.derivation, "the pin", files=False)
             after = read_derivation(store, image.derivation, "the image", files=False)
         if before is not None and after is not None:
-            return several(brief(difference(before, after))) or ["only what the derivation does not say in words"]
-    return [
-        "not known here, as the pinned one was not built here; it can be a copied file, the configuration, "
-        "or flyte-build's own rules (another version of it)"
-    ]
+            return several(brief(difference(before, after))) or [_WORDLESS]
+    return [_UNKNOWN]
 
 
 def _names(changed: Mapping[str, Lock]) -> str:

@@ -200,7 +200,7 @@ def push_plan(
     attached (``attest``), and all is signed where the settings have a key. Raises :class:`InputError` where they name
     no registry, :class:`PinError`, and what building and pushing raise.
     """
-    from .pins import check_pins, record_pins
+    from .pins import check_pins, check_planned, record_pins
     from .remote.pushing import push_built
     from .remote.target import Target
 
@@ -208,6 +208,8 @@ def push_plan(
     target = Target.of(settings, writing, tuple(dict.fromkeys(tags)), shared, reading)
     for image in plan.images:
         target.repository(image.environment)
+    if locked:
+        check_planned(workspace, [image.derivation for image in plan.images], store)
     built, pushed = push_built(
         lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
         store,

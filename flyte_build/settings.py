@@ -4,6 +4,7 @@
     registry = "registry.example/team"        # images are pushed below it
     repository = "{registry}/{environment}"   # or "{registry}": one repository for all
     cache = ["registry.example/team/cache"]   # realisations are taken from here, and written to the first
+    cache-write = true                        # false: the cache is read and never written (a pull request's build)
     insecure-registries = ["10.0.0.5:5000"]   # plain HTTP, besides loopback
     platforms = ["linux/amd64"]               # what is pushed (default: all that an image asks for)
     policy = "refuse"                         # or "delegate": what cannot be hermetic is left to the SDK's own builder
@@ -12,9 +13,10 @@
     verify-key = "team.pub"                   # whose signature an image has to have before it is run, likewise
 
 The environment wins over the file: ``FLYTE_BUILD_REGISTRY``, ``FLYTE_BUILD_REMOTE_CACHE`` (separated by spaces),
-``FLYTE_BUILD_INSECURE_REGISTRIES`` (likewise), ``FLYTE_BUILD_POLICY``; an option of the command line wins over both. An
-unknown key is an error: a misspelt ``cache`` must not look like a cache that is empty. Paths are relative to the file
-that states them. Where an image comes *from* is never said here: law 1.
+``FLYTE_BUILD_REMOTE_CACHE_WRITE`` (yes or no), ``FLYTE_BUILD_INSECURE_REGISTRIES`` (separated by spaces),
+``FLYTE_BUILD_POLICY``; an option of the command line wins over both. An unknown key is an error: a misspelt ``cache``
+must not look like a cache that is empty. Paths are relative to the file that states them. Where an image comes *from*
+is never said here: law 1.
 """
 
 from __future__ import annotations
@@ -34,11 +36,14 @@ __all__ = ["Settings", "read_settings"]
 _VARIABLES = {
     "registry": "FLYTE_BUILD_REGISTRY",
     "cache": "FLYTE_BUILD_REMOTE_CACHE",
+    "cache-write": "FLYTE_BUILD_REMOTE_CACHE_WRITE",
     "insecure-registries": "FLYTE_BUILD_INSECURE_REGISTRIES",
     "policy": "FLYTE_BUILD_POLICY",
 }
 _TEXTS = ("registry", "repository", "policy", "base", "sign-key", "verify-key")
 _LISTS = ("cache", "insecure-registries", "platforms")
+_FLAGS = ("cache-write",)
+_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _KEYS = {"sign-key", "verify-key"}
 _SCHEME = re.compile(r"[a-z0-9+]{2,}://")
 _CHOICES = {"policy": ("refuse", "delegate"), "base": ("debian", "registry")}
@@ -54,6 +59,7 @@ class Settings:
     registry: str | None = None
     repository: str = "{registry}/{environment}"
     cache: tuple[str, ...] = ()
+    cache_write: bool = True
     insecure_registries: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     policy: Literal["refuse", "delegate"] = "refuse"
@@ -81,7 +87,8 @@ def read_settings(start: Path, environ: Mapping[str, str] = os.environ) -> Setti
             break
     for key, variable in _VARIABLES.items():
         if text := environ.get(variable):
-            values[key] = _checked(key, text.split() if key in _LISTS else text, f"${variable}")
+            said = text.split() if key in _LISTS else _WORDS.get(text.lower(), text) if key in _FLAGS else text
+            values[key] = _checked(key, said, f"${variable}")
     return Settings(**{key.replace("-", "_"): value for key, value in values.items()})
 
 
@@ -102,8 +109,12 @@ def _checked(key: str, value: Any, where: str) -> Any:
         if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
             raise InputError(f"{where}: {key}: expected a list of strings, found {value!r}")
         return tuple(texts)
+    if key in _FLAGS:
+        if not isinstance(value, bool):
+            raise InputError(f"{where}: {key}: expected true or false, found {value!r}")
+        return value
     if key not in _TEXTS:
-        known = ", ".join(sorted((*_TEXTS, *_LISTS)))
+        known = ", ".join(sorted((*_TEXTS, *_LISTS, *_FLAGS)))
         raise InputError(f"{where}: no setting `{key}`; there are: {known}")
     if not isinstance(value, str) or not value:
         raise InputError(f"{where}: {key}: expected a string, found {value!r}")

@@ -185,6 +185,14 @@ def test_a_cache_that_may_only_be_read_is_a_warning(team: Team, guarded: dict[st
     assert (runner.artifacts, team.registry.repository("team/cache").tags) == (2, cache)
 
 
+def test_a_cache_that_is_only_to_be_read_is_not_written_and_nobody_is_warned(team: Team) -> None:
+    cache = dict(team.registry.repository("team/cache").tags)
+    runner = team.runner("changed", FLYTE_BUILD_REMOTE_CACHE_WRITE="no")
+    done = runner.ok("flow.py", "main", steps="push")
+    assert "was not written" not in done.err
+    assert (runner.artifacts, team.registry.repository("team/cache").tags) == (2, cache)
+
+
 def test_one_package_changed(team: Team) -> None:
     """Once merged: its layer travels once, beside the documents of the one image that has it; all else is questions."""
     old = {x["digest"] for x in team.image("team/top")["layers"]}

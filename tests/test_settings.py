@@ -30,6 +30,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 registry = "registry.example/team"
 repository = "{registry}"
 cache = ["registry.example/team/cache", "other.example/cache"]
+cache-write = false
 insecure-registries = "10.0.0.5:5000"
 platforms = ["linux/amd64"]
 policy = "delegate"
@@ -42,6 +43,7 @@ verify-key = "cosign.pub"
         registry="registry.example/team",
         repository="{registry}",
         cache=("registry.example/team/cache", "other.example/cache"),
+        cache_write=False,
         insecure_registries=("10.0.0.5:5000",),
         platforms=("linux/amd64",),
         policy="delegate",
@@ -98,6 +100,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ('cahce = "x"', "no setting `cahce`; there are: base, cache"),
         ("registry = 3", "registry: expected a string, found 3"),
         ('registry = ""', "registry: expected a string, found ''"),
+        ('cache-write = "no"', "cache-write: expected true or false, found 'no'"),
         ("cache = [1]", "cache: expected a list of strings, found [1]"),
         ('policy = "allow"', "policy: expected refuse or delegate, found 'allow'"),
         ('base = "alpine"', "base: expected debian or registry, found 'alpine'"),
@@ -109,6 +112,13 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, table: str, says: 
         read_settings(tmp_path, {})
     assert says in caught.value.message
     assert str(tmp_path / "pyproject.toml") in caught.value.message
+
+
+@pytest.mark.parametrize(("word", "means"), [("no", False), ("False", False), ("0", False), ("yes", True)])
+def test_a_flag_in_a_variable_is_a_word(tmp_path: Path, word: str, means: bool) -> None:
+    assert read_settings(tmp_path, {"FLYTE_BUILD_REMOTE_CACHE_WRITE": word}).cache_write is means
+    with pytest.raises(InputError, match=r"\$FLYTE_BUILD_REMOTE_CACHE_WRITE: cache-write: expected true or false"):
+        read_settings(tmp_path, {"FLYTE_BUILD_REMOTE_CACHE_WRITE": "maybe"})
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:

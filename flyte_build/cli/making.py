@@ -130,9 +130,11 @@ def make(asked: Asked) -> None:
                 attest=asked.attest,
             )
         else:
-            from ..pins import check_pins, record_pins
+            from ..pins import check_pins, check_planned, record_pins
             from ..pipeline import build_plan
 
+            if asked.locked:
+                check_planned(workspace, [image.derivation for image in plan.images], store)
             built = build_plan(workspace, plan, store, reporter, asked.jobs, shared)
             check_pins(workspace, built, strict=asked.locked, store=store)
             if not asked.locked:

@@ -41,16 +41,24 @@ W = TypeVar("W")
 
 
 class RemoteCache:
-    """The ``repositories``, the first one first. ``connect(patient)`` opens a client when it is needed.
+    """The ``repositories``, the first one first; pushes write to it where the cache is ``writable``.
+
+    ``connect(patient)`` opens a client when it is needed.
 
     Safe to use from several threads. Answers are kept for the life of this object, so that a plan and the build after
     it ask once.
     """
 
     def __init__(
-        self, connect: Callable[[bool], Registry], repositories: Sequence[Reference], reporter: Reporter
+        self,
+        connect: Callable[[bool], Registry],
+        repositories: Sequence[Reference],
+        reporter: Reporter,
+        *,
+        writable: bool = True,
     ) -> None:
         self.repositories = tuple(repositories)
+        self.writable = writable
         self.asked = False
         self._connect = connect
         self._reporter = reporter

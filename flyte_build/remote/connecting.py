@@ -62,7 +62,8 @@ def connected(settings: Settings, reporter: Reporter) -> Iterator[RemoteCache]:
     """
     connect = _Lazily(settings)
     try:
-        yield RemoteCache(connect, [_repository(text) for text in settings.cache], reporter)
+        places = [_repository(text) for text in settings.cache]
+        yield RemoteCache(connect, places, reporter, writable=settings.cache_write)
     finally:
         connect.close()
 

@@ -1,7 +1,8 @@
 """What was pushed, written to the shared cache: layers first, then the image that is made of them.
 
-Only the first of the configured repositories is written to. What it has already is left alone, unless it was found to
-be wrong. A cache that cannot be written makes the next machine slower, so it is a warning and never a failed push.
+Only the first of the configured repositories is written to, and none where the settings say so. What it has already
+is left alone, unless it was found to be wrong. A cache that cannot be written makes the next machine slower, so it is a
+warning and never a failed push.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["deposit"]
 
 def deposit(images: Sequence[BuiltImage], store: Store, cache: RemoteCache, mover: Mover, reporter: Reporter) -> None:
     """Let the cache know what ``images`` are, and their layers. ``mover`` knows where the blobs lie by now."""
-    if not cache.repositories or not cache.reachable(cache.repositories[0]):
+    if not cache.writable or not cache.repositories or not cache.reachable(cache.repositories[0]):
         return
     work = _Deposit(store, cache, mover)
     try:

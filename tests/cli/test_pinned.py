@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -57,6 +58,10 @@ def test_locked_builds_only_what_is_pinned(offline: Offline, built: dict[str, st
     before = snapshot(offline.lockfiles)
     assert "has no pin for this platform" in offline.refused(15, "build", "flow.py", "--locked")
     assert snapshot(offline.lockfiles) == before
+    shutil.rmtree(offline.store)
+    said = offline.refused(15, "build", "flow.py", "--locked")
+    assert "has no pin for this platform" in said
+    assert not (offline.store / "artifacts").exists(), "refused before anything was fetched or built"
     offline.ok("build", "flow.py")
     assert lock_of(offline, "low") == lock
     offline.ok("build", "flow.py", "--locked")
