@@ -187,7 +187,8 @@ def test_a_cache_that_may_only_be_read_is_a_warning(team: Team, guarded: dict[st
 
 def test_a_cache_that_is_only_to_be_read_is_not_written_and_nobody_is_warned(team: Team) -> None:
     cache = dict(team.registry.repository("team/cache").tags)
-    runner = team.runner("changed", FLYTE_BUILD_REMOTE_CACHE_WRITE="no")
+    registry = f"{team.registry.host}/review/third"
+    runner = team.runner("changed", FLYTE_BUILD_REMOTE_CACHE_WRITE="no", FLYTE_BUILD_REGISTRY=registry)
     done = runner.ok("flow.py", "main", steps="push")
     assert "was not written" not in done.err
     assert (runner.artifacts, team.registry.repository("team/cache").tags) == (2, cache)
