@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -221,3 +222,14 @@ def test_a_name_is_for_layouts(project: Offline) -> None:
     done = project("push", "flow.py", "--name", "x")
     assert done.code == 2
     assert "--name is for a layout" in done.err
+
+
+def test_the_document_of_a_push_is_what_its_page_says(project: Offline) -> None:
+    document = project.ok("push", "flow.py", "--json").json()
+    page = (Path(__file__).parents[2] / "docs" / "cache.md").read_text(encoding="utf-8")
+    assert document["schema"] == 1
+    for name in ("images", "pushed"):
+        table = page.partition(f"| field of `{name}` |")[2].partition("\n\n")[0]
+        fields = [field for row in table.splitlines()[2:] for field in re.findall(r"`([a-z_]+)`", row.split("|")[1])]
+        assert fields, name
+        assert all(set(row) == set(fields) for row in document[name]), name
