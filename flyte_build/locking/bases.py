@@ -223,11 +223,15 @@ class Bases:
             pass
 
 
-def way_out(base: RegistryBase) -> str:
-    """What to do where the registry of ``base`` cannot help."""
+def way_out(base: RegistryBase, said: str | None = None) -> str:
+    """What to do where the registry of ``base`` cannot help; ``said``: what its own error says to do."""
     mirror = "name a mirror of it with $FLYTE_BUILD_REGISTRY_MIRROR"
     if base.official:
-        return f"{mirror}, or take Python 3.11 or 3.13, whose base needs no registry"
+        mirror += ", or take Python 3.11 or 3.13, whose base needs no registry"
+    if said:
+        return f"{said} Or {mirror}" if said.endswith("?") else f"{said}; or {mirror}"
+    if base.official:
+        return mirror
     return f"check the name and your login (`docker login`, `skopeo login`), or {mirror}"
 
 
@@ -242,7 +246,7 @@ class _telling:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RegistryError):
-            hint = "; ".join(filter(None, (error.hint, way_out(self._base))))
+            hint = way_out(self._base, error.hint)
             raise RegistryError(f"{self._base.reference}: {error.message}", hint=hint, detail=error.detail) from None
 
 

@@ -38,6 +38,21 @@ def test_an_image_that_is_not_there_says_what_to_do(
     assert "FLYTE_BUILD_REGISTRY_MIRROR" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("official", [False, True])
+def test_a_registry_that_lets_nobody_in_is_told_once_and_may_be_mirrored(
+    registry: RegistryServer, index: SimpleIndex, tmp_path: Path, official: bool
+) -> None:
+    registry.fail("GET", "manifest", status=403, times=99)
+    base = RegistryBase(f"{registry.host}/b:1", official=official)
+    with pytest.raises(RegistryError, match="403 Forbidden") as caught:
+        lock_one(Recipe(base, (AMD64,), "3.12", None), tmp_path, index)
+    hint = caught.value.hint or ""
+    assert hint.startswith("the account may not do this")
+    assert "; or name a mirror of it with $FLYTE_BUILD_REGISTRY_MIRROR" in hint
+    assert "check the name and your login" not in hint, "the registry's own error has said what to do"
+    assert ("take Python 3.11 or 3.13" in hint) is official
+
+
 def test_the_official_image_is_read_from_a_mirror_and_named_as_itself(
     registry: RegistryServer, index: SimpleIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
