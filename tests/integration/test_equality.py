@@ -94,6 +94,10 @@ def subjects(mine: Cli, flake: Path, home: Path, ran: Callable[[str, str], None]
         locks = [lock for each in names if (lock := read(folder / "lockfiles", each)) is not None]
         assert len(locks) == len(names)
         built = by_cli(mine, folder / "main.py", host_platform(), names)
+        pinned = {(lock.environment, p): pin.digest for lock in locks for p, pin in lock.pins.items()}
+        assert {
+            key: image.digest for key, image in built.items() if pinned.get(key, image.digest) != image.digest
+        } == {}
         paths = {path.name: path for path in Store(mine.cache).artifacts.iterdir()}
         found[name] = Subject(name, Project(folder, locks, paths), built, flake, package=f"examples/{name}/")
     found["generated"] = generated(mine, home / "generated", flake)
