@@ -28,7 +28,7 @@
         })
         (every lib.images);
 
-      # Every image that a lock pins is what the pin says.
-      checks = every lib.checks;
+      # Every image that a lock of lockfiles/ pins is what the pin says. (Not the further examples': forty more images.)
+      checks = lib.checks (builtins.head projects);
     };
 }

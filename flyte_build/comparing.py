@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Compared", "Comparison", "Remote", "State", "StoreHolder"]
 
-State = Literal["same", "differs", "absent", "outdated", "incomplete"]
-_BAD: tuple[State, ...] = ("differs", "outdated", "incomplete")
+State = Literal["same", "differs", "absent", "outdated", "incomplete", "missing"]
+_BAD: tuple[State, ...] = ("differs", "outdated", "incomplete", "missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Compared:
     """One thing that the rebuilt image was held against.
 
     ``state``: ``same``; ``differs``; ``absent`` (nothing to compare with); ``outdated``, for a pin of another
-    derivation; ``incomplete``, for an image in a registry that lacks blobs of it. ``differences`` say where.
+    derivation; ``incomplete``, for an image in a registry that lacks blobs of it; ``missing``, where the registry has
+    to have the image and has not. ``differences`` say where.
     """
 
     state: State
@@ -58,11 +59,15 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where a registry has the images: each environment's repository in ``target``, or the one image ``exactly``."""
+    """Where a registry has the images: each environment's repository in ``target``, or the one image ``exactly``.
+
+    ``demanded``: the images have to be there.
+    """
 
     registry: Registry
     target: Target | None = None
     exactly: Reference | None = None
+    demanded: bool = False
 
     def reference(self, image: ImageDerivation) -> Reference:
         """What to ask for ``image``; in a repository, the tag that every push of its derivation sets."""
@@ -152,6 +157,8 @@ class Comparison:
         if manifest is not None and (rows := layout.manifests(manifest.json)):
             place = place.with_digest(_entry(rows, self._image.platform, place))
             manifest = registry.manifest(place)
+        if manifest is None and self._remote.demanded:
+            return Compared("missing", place=str(place), differences=(f"{place}: no such image in the registry",))
         if manifest is None:
             return Compared("absent", place=str(place))
         if manifest.digest != self._made.manifest_digest:

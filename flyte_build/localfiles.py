@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .locators import Place
     from .locking.lockedbase import LockedBase
 
-__all__ = ["LocalFiles", "snapshot", "sources"]
+__all__ = ["LocalFiles", "hidden_links", "snapshot", "sources"]
 
 # Folders that a Debian system has; a copy goes into them and leaves their owners alone.
 _TOPS = (
@@ -74,6 +74,22 @@ def sources(recipe: Recipe, root: Path) -> dict[str, Path]:
         for _, tree in _trees(recipe, root)
         for target, source in tree.sources.items()
     }
+
+
+def hidden_links(recipe: Recipe, step: int, root: Path) -> list[Path]:
+    """The files of a copy step that were links to others of its files before somebody put the files in their place.
+
+    Bazel hands an action what a link leads to, under the link's name: such a file really lies where another one does,
+    while all others lie under their own names, wherever that is.
+    """
+    for index, tree in _trees(recipe, root):
+        if index == step:
+            real = {path: os.path.realpath(path) for path in tree.sources.values()}
+            named = {r for path, r in real.items() if r.endswith(f"/{path.relative_to(root).as_posix()}")}
+            return sorted(
+                p for p, r in real.items() if r in named and not r.endswith(f"/{p.relative_to(root).as_posix()}")
+            )
+    return []
 
 
 class LocalFiles:

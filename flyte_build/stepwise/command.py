@@ -35,6 +35,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     files.add_argument("step", metavar="STEP", type=int, help="the step's index in the recipe")
     files.add_argument("out", metavar="OUT", type=Path, help="the folder to make; must not exist")
     files.add_argument("--root", metavar="DIR", type=Path, required=True, help="the project's root")
+    files.add_argument("--follows-links", action="store_true", help="files stand in the place of links to them")
     image.add_argument("out", metavar="OUT", type=Path, help="the folder to make; must not exist")
     image.add_argument("--layer", metavar="DIR", action="append", default=[], help="a finished layer, in any order")
     image.add_argument("--files", metavar="STEP=DIR", action="append", default=[], type=_step, help="a copy step's")
@@ -61,7 +62,9 @@ def _lock(path: Path, platform: str) -> Lock:
 def _run(arguments: argparse.Namespace) -> str:
     lock, platform = _lock(arguments.lock, arguments.platform), arguments.platform
     if arguments.command == "files":
-        return steps.files_layer(lock, platform, arguments.step, arguments.root, arguments.out).result.digest
+        follows = arguments.follows_links
+        made = steps.files_layer(lock, platform, arguments.step, arguments.root, arguments.out, follows_links=follows)
+        return made.result.digest
     if arguments.command == "check":
         found = steps.check_pin(lock, platform, arguments.layout)
         if arguments.out is not None:

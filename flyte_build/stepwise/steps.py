@@ -10,8 +10,8 @@ from typing import Any, cast
 from ..assemble.finished import Finished, join_layers, make_layer
 from ..assemble.image import canonical
 from ..derivation import FileEntry, ImageDerivation, derive
-from ..errors import InputError, PinError
-from ..localfiles import snapshot, sources
+from ..errors import InputError, PinError, RefusedError
+from ..localfiles import hidden_links, snapshot, sources
 from ..locking.lockfile import Lock
 from ..recipe import CopyFiles
 from ..recorded import recorded_recipe
@@ -22,17 +22,26 @@ DERIVATION = "build.flyte.derivation"
 """The annotation that names an image's derivation, in ``index.json`` only (``store.layout`` writes the same)."""
 
 
-def files_layer(lock: Lock, platform: str, step: int, root: Path, out: Path) -> Finished:
+def files_layer(
+    lock: Lock, platform: str, step: int, root: Path, out: Path, *, follows_links: bool = False
+) -> Finished:
     """Make the layer of the copy ``step`` (its index in the recipe) from the project in ``root``, as a folder.
 
-    The artifacts of ``lock`` play no part. Raises :class:`InputError` for a step that copies nothing, and what
-    ``localfiles`` raises.
+    The artifacts of ``lock`` play no part. ``follows_links``: whoever laid out ``root`` put files in the place of links
+    to them; then links among the step's files are refused, because the image would have to have them. Raises
+    :class:`RefusedError` there, :class:`InputError` for a step that copies nothing, and what ``localfiles`` raises.
     """
     recipe = recorded_recipe(lock)
     if not 0 <= step < len(recipe.steps) or not isinstance(recipe.steps[step], CopyFiles):
         copies = [str(i) for i, s in enumerate(recipe.steps) if isinstance(s, CopyFiles)]
         raise InputError(
             f"{lock.environment}: expected the index of a copy step ({', '.join(copies) or 'none'}), found {step}"
+        )
+    if follows_links and (links := hidden_links(recipe, step, root)):
+        raise RefusedError(
+            f"{lock.environment}: {links[0]} is a symbolic link to another copied file, and the build system shows "
+            "only what it leads to; the image would have a second copy of the file instead of the link",
+            hint="put a file in the link's place, leave it out with .dockerignore, or build with `flyte-build build`",
         )
     made = derive(lock, recipe, platform, snapshot(recipe, root, lock.platforms[platform].base))
     # The copies' layers are the last ones, in the order of their steps.

@@ -127,7 +127,7 @@ def flyte_image(name, environment = None, srcs = [], root = None, **kwargs):
     _image(
         name = name,
         environment = wanted,
-        lock = _LOCKS[wanted],
+        lock = str(Label(_LOCKS[wanted])),
         layers = {{p: [str(Label("//:" + t)) for t in targets] for p, targets in _IMAGES[wanted].items()}},
         copies = _COPIES[wanted],
         srcs = srcs,
@@ -136,7 +136,13 @@ def flyte_image(name, environment = None, srcs = [], root = None, **kwargs):
     )
 '''
 
+def _lock(environment):
+    return "locks/%s.json" % environment
+
 def _hub_impl(ctx):
+    # The rules' own view of the locks: whoever keeps them need not export them.
+    for environment, label in ctx.attr.locks.items():
+        ctx.symlink(ctx.path(Label(label)), _lock(environment))
     build = ['load("@flyte_build//rules/bazel:layer.bzl", "flyte_layer")', 'package(default_visibility = ["//visibility:public"])']
     for spec, (target, artifacts) in json.decode(ctx.attr.layers).items():
         build.append("flyte_layer(name = %r, spec = %r, artifacts = %r)" % (
@@ -144,10 +150,12 @@ def _hub_impl(ctx):
             spec,
             {"@%s//:artifact" % repository(sha256): sha256 for sha256 in artifacts},
         ))
+    locks = {environment: "//:" + _lock(environment) for environment in ctx.attr.locks}
+    build.append("exports_files(%r)" % [_lock(environment) for environment in ctx.attr.locks])
     ctx.file("BUILD.bazel", "\n".join(build) + "\n", executable = False)
     ctx.file(
         "defs.bzl",
-        _DEFS.format(images = repr(ctx.attr.images), locks = repr(ctx.attr.locks), copies = repr(ctx.attr.copies)),
+        _DEFS.format(images = repr(ctx.attr.images), locks = repr(locks), copies = repr(ctx.attr.copies)),
         executable = False,
     )
 

@@ -16,6 +16,9 @@ def _copy_impl(ctx):
     arguments.add(str(ctx.attr.step))
     arguments.add(out.path)
     arguments.add("--root", ctx.attr.root)
+
+    # What Bazel gives an action for a symbolic link is the file that it leads to.
+    arguments.add("--follows-links")
     run(ctx, "stepwise", arguments, depset(ctx.files.srcs + [ctx.file.lock]), [out], "FlyteFiles", "Copying for %{label}")
     return [DefaultInfo(files = depset([out])), FlyteLayerInfo(directory = out)]
 

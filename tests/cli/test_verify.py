@@ -251,8 +251,11 @@ def test_the_configured_registry_is_asked_unless_another_is_named(pushed: Built,
         f'[tool.flyte-build]\nregistry = "{registry.host}/team"\ninsecure-registries = ["{registry.host}"]\n'
     )
     assert in_registry(pushed.offline.ok("verify", "flow.py", "--json").json())["state"] == "same"
-    other = pushed.offline.ok("verify", "flow.py", "--json", "--registry", f"{registry.host}/other").json()
-    assert in_registry(other)["state"] == "absent"
+    settings = pushed.offline.project / "pyproject.toml"
+    settings.write_text(settings.read_text().replace("/team", "/other"))
+    assert in_registry(pushed.offline.ok("verify", "flow.py", "--json").json())["state"] == "absent"
+    said = pushed.offline.refused(15, "verify", "flow.py", "--registry", f"{registry.host}/typo")
+    assert re.search(rf"low on linux/amd64, registry: {registry.host}/typo/low:drv-\w+: no such image", said), said
 
 
 def test_an_image_changed_in_the_registry_is_named_with_layer_and_path(pushed: Built, registry: RegistryServer) -> None:

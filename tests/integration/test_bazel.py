@@ -110,10 +110,6 @@ image = (
 )
 env = flyte.TaskEnvironment(name="own_env", image=image)
 
-
-@env.task
-def nothing() -> int:
-    return 1
 """
 MODULE = """
 module(name = "own")
@@ -147,6 +143,10 @@ def test_a_project_of_its_own_with_local_files(bazel: Bazel, cli: Cli) -> None:
     said = built(bazel, "//:own_env", workspace="/root/own")
     assert digest(bazel, f"own_env.{PLATFORM}") == image["digest"]
     assert "as pinned" in said
+    (project / "data/again.sh").symlink_to("run.sh")
+    code, out, err = bazel("/root/own", "build", QUIET, "//:own_env", **STORE)
+    assert code != 0
+    assert "data/again.sh is a symbolic link to another copied file" in out + err
 
 
 def _link(source: str, target: str) -> None:

@@ -64,8 +64,8 @@ def verify(
 
     Every layer is assembled anew in a store of its own, from artifacts whose hashes are checked again; no cache is
     asked. The result is compared with the pin in the lock, with what the store says that this derivation became, and
-    with the registry. Exit 15 where anything differs, with the first layer and path in which it does; what was not
-    recorded anywhere is `absent`, which is no difference.
+    with the registry. Exit 15 where anything differs, with the first layer and path in which it does. What was not
+    recorded anywhere is `absent`, which is no difference; but a registry named with --registry has to have the images.
 
     \b
     flyte-build verify examples/af2/main.py
@@ -115,7 +115,8 @@ def _remote(asked: str | None, settings: Settings, shared: RemoteCache) -> Remot
     # What has a tag or a digest is an image; the port of a registry that is no more than a host is no tag.
     if asked is not None and ("@" in asked or ("/" in asked and ":" in asked.rpartition("/")[2])):
         return Remote(client, exactly=Reference.parse(asked))
-    return Remote(client, Target.of(replace(settings, registry=asked or settings.registry), client))
+    target = Target.of(replace(settings, registry=asked or settings.registry), client)
+    return Remote(client, target, demanded=asked is not None)
 
 
 _STYLES = {
@@ -124,6 +125,7 @@ _STYLES = {
     "outdated": "[bold red]of another derivation[/]",
     "incomplete": "[bold red]incomplete[/]",
     "absent": "[dim]absent[/]",
+    "missing": "[bold red]missing[/]",
 }
 
 
