@@ -12,7 +12,7 @@ import pytest
 from flyte_build.derivation import FileEntry, derive
 from flyte_build.errors import ArtifactError, LoadError, RefusedError
 from flyte_build.fetch import fetch
-from flyte_build.localfiles import LocalFiles, snapshot
+from flyte_build.localfiles import LocalFiles, hidden_links, snapshot
 from flyte_build.recipe import CopyFiles, Step, WorkDir
 from flyte_build.reporting import Silent
 from flyte_build.store import Store
@@ -232,3 +232,22 @@ def test_a_file_that_changed_after_planning_is_an_error(tmp_path: Path) -> None:
         fetch(
             image.layers[-1].artifacts, Store(tmp_path / "s"), locator=LocalFiles([recipe], tmp_path), reporter=Silent()
         )
+
+
+def test_files_in_the_place_of_links_are_found(tmp_path: Path) -> None:
+    """As Bazel lays out an action's inputs: everything is a link, to where it really is."""
+    real = tmp_path / "real"
+    (real / "data/sub").mkdir(parents=True)
+    (real / "data/a.txt").write_text("a")
+    (real / "data/sub/link").symlink_to("../a.txt")
+    (real / "elsewhere.txt").write_text("e")
+    (real / "data/outside").symlink_to("../elsewhere.txt")
+    shown = tmp_path / "shown"
+    for name in ("data/a.txt", "data/sub/link", "data/outside"):
+        (shown / name).parent.mkdir(parents=True, exist_ok=True)
+        (shown / name).symlink_to(real / name)
+    recipe = recipe_of(CopyFiles("data", "/x", True))
+    assert hidden_links(recipe, 0, shown) == [shown / "data/sub/link"]
+    assert hidden_links(recipe, 1, shown) == []
+    (shown / "data/sub/link").unlink()
+    assert hidden_links(recipe, 0, shown) == []
