@@ -131,7 +131,7 @@ def test_the_image_is_that_of_the_derivation(
     image = joined(lock, recipe, root, tmp_path, "--link")
     digest = capsys.readouterr().out.split()[-1]
     (entry,) = json.loads((image / "index.json").read_text())["manifests"]
-    assert entry == layout.descriptor(digest, len(manifest), "env", AMD64, derived.hash)
+    assert entry == layout.descriptor(digest, len(manifest), json.loads(manifest), "env", AMD64, derived.hash)
     assert (image / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes() == manifest
     # Nobody made the working directory's layer by itself: it has no artifacts.
     assert "workdir /work" in [layer.title for layer in derived.layers]
