@@ -79,7 +79,8 @@ def speaks_tls(host: str, port: int) -> bool | None:
     try:
         with socket.create_connection((host, port), _HELLO) as plain, context.wrap_socket(plain, server_hostname=host):
             return True
-    except (ssl.SSLEOFError, ConnectionError):
+    # A line that ends early is the second to some releases of Python, and the first to others.
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError):
         return None
     except (OSError, ValueError):
         return False
