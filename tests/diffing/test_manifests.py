@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,8 @@ def missing(members: list[Member]) -> None:
 
 def extra(members: list[Member]) -> None:
     found = member(members, "home/flyte/a.txt")
-    info = found.info.replace(name="home/flyte/aa.txt", deep=True)
+    info = copy.deepcopy(found.info)
+    info.name = "home/flyte/aa.txt"
     members.insert(members.index(found) + 1, Member(info, b"hello"))
 
 
