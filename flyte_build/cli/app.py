@@ -44,7 +44,7 @@ Environment:
   FLYTE_BUILD_REMOTE_CACHE_WRITE, FLYTE_BUILD_INSECURE_REGISTRIES
                          win over [tool.flyte-build] of pyproject.toml
   FLYTE_BUILD_REGISTRY_MIRROR
-                         where base images are taken from instead (docs/bases.md)
+                         where base images come from instead (docs/bases.md)
   FLYTE_BUILD_REGISTRY_USER, FLYTE_BUILD_REGISTRY_PASSWORD
                          credentials for that registry (docs/registries.md)
   FLYTE_BUILD_LOCKED, FLYTE_BUILD_PIN, FLYTE_BUILD_DELEGATE
