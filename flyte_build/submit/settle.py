@@ -20,11 +20,11 @@ from typing import Any
 import msgpack
 from google.protobuf.message import Message
 
+from ..links import Nowhere, resolve
 from .storage import MOUNT
 
 __all__ = ["Settlement", "View"]
 
-MAX_LINKS = 40
 MSGPACK = "msgpack"
 # A File or Dir inside a dataclass is a msgpack map; these keys tell it from other maps (flyte.io.File, flyte.io.Dir).
 _SHAPE = frozenset({"path", "name", "format"})
@@ -38,28 +38,17 @@ class View:
 
     def locate(self, path: str) -> Path | None:
         """The file or folder on this machine that ``path`` (absolute, inside) is, or None where nothing is."""
-        todo = _parts(path)[::-1]
-        done: list[str] = []
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                done = done[:-1]
-                continue
-            here = self._host([*done, part])
+
+        def link_of(parts: list[str], last: bool) -> str | None:
+            here = self._host(parts)
             if here is None:
-                return None
-            if here.is_symlink():
-                links += 1
-                if links > MAX_LINKS:
-                    return None
-                target = os.readlink(here)
-                if target.startswith("/"):
-                    done = []
-                todo += _parts(target)[::-1]
-                continue
-            done.append(part)
-        found = self._host(done)
+                raise Nowhere
+            return os.readlink(here) if here.is_symlink() else None
+
+        try:
+            found = self._host(resolve(path, link_of))
+        except Nowhere:
+            return None
         return found if found is not None and found.exists() else None
 
     def _host(self, parts: list[str]) -> Path | None:
@@ -68,10 +57,6 @@ class View:
             if folder is not None:
                 return folder.joinpath(*parts[length:])
         return None
-
-
-def _parts(path: str) -> list[str]:
-    return [p for p in path.split("/") if p not in ("", ".")]
 
 
 @dataclass(slots=True)

@@ -18,13 +18,13 @@ from typing import Any, BinaryIO, cast
 from isal import igzip, isal_zlib
 
 from ..errors import ArtifactError
+from ..links import MOST_LINKS, TooManyLinks, resolve
 from ..store.hashing import HashedReader
 
 __all__ = ["merge", "place", "remove_tree", "scoped", "unpack"]
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
-MAX_LINKS = 40  # as the kernel's own limit (path_resolution(7))
 GZIP = b"\x1f\x8b"
 # What a damaged stream raises; its stub calls it an instance.
 _DAMAGE = cast(type[Exception], isal_zlib.error)
@@ -109,26 +109,15 @@ def scoped(root: Path, path: str, *, follow: bool = False) -> Path:
 
     The last component is followed only with ``follow``. Raises :class:`ArtifactError` after too many links.
     """
-    todo = [p for p in path.split("/") if p not in ("", ".")][::-1]
-    done: list[str] = []
-    links = 0
-    while todo:
-        part = todo.pop()
-        if part == "..":
-            done = done[:-1]
-            continue
-        here = root.joinpath(*done, part)
-        if (todo or follow) and here.is_symlink():
-            links += 1
-            if links > MAX_LINKS:
-                raise ArtifactError(f"`{path}` passes more than {MAX_LINKS} links in a layer")
-            target = os.readlink(here)
-            if target.startswith("/"):
-                done = []
-            todo += [p for p in target.split("/") if p not in ("", ".")][::-1]
-            continue
-        done.append(part)
-    return root.joinpath(*done)
+
+    def link_of(parts: list[str], last: bool) -> str | None:
+        here = root.joinpath(*parts)
+        return os.readlink(here) if (follow or not last) and here.is_symlink() else None
+
+    try:
+        return root.joinpath(*resolve(path, link_of))
+    except TooManyLinks:
+        raise ArtifactError(f"`{path}` passes more than {MOST_LINKS} links in a layer") from None
 
 
 def _make_parent(root: Path, path: str) -> Path:

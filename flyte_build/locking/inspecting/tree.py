@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...links import Nowhere, resolve
+
 __all__ = ["Node", "Tree"]
 
 Kind = Literal["file", "dir", "symlink", "other"]
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_MAX_LINKS = 40  # as the kernel's own limit (path_resolution(7))
 
 
 @dataclass(slots=True)
@@ -90,27 +91,17 @@ class Tree:
     def real(self, path: str) -> str | None:
         """``path``, absolute or not, with every link followed as a process with this root would: relative to the root,
         ``""`` for the root itself; ``None`` where it leads nowhere."""
-        todo = [p for p in path.split("/") if p not in ("", ".")][::-1]
-        done: list[str] = []
-        links = 0
-        while todo:
-            part = todo.pop()
-            if part == "..":
-                done = done[:-1]
-                continue
-            node = self._at("/".join([*done, part]))
+
+        def link_of(parts: list[str], last: bool) -> str | None:
+            node = self._at("/".join(parts))
             if node is None:
-                return None
-            if node.kind == "symlink":
-                links += 1
-                if links > _MAX_LINKS:
-                    return None
-                if node.link.startswith("/"):
-                    done = []
-                todo += [p for p in node.link.split("/") if p not in ("", ".")][::-1]
-                continue
-            done.append(part)
-        return "/".join(done)
+                raise Nowhere
+            return node.link if node.kind == "symlink" else None
+
+        try:
+            return "/".join(resolve(path, link_of))
+        except Nowhere:
+            return None
 
     def get(self, path: str) -> Node | None:
         """What is at ``path``, links followed."""
