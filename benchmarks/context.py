@@ -14,8 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
-from flyte_build.locking import lockfile
-from flyte_build.locking.lockfile import LockedDeb, LockedWheel
+from flyte_build.locks import lockfile
+from flyte_build.locks.lockfile import LockedDeb, LockedWheel
 from flyte_build.store import Store
 
 from .measure import Sample, command

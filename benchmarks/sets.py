@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from flyte_build.derivation import ImageDerivation, derive
-from flyte_build.locking import lockfile
-from flyte_build.locking.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
+from flyte_build.deriving.derivation import ImageDerivation, derive
+from flyte_build.deriving.from_lock import recorded_recipe
+from flyte_build.locks import lockfile
+from flyte_build.locks.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe
-from flyte_build.recorded import recorded_recipe
 from flyte_build.store import Store
 
 __all__ = ["SETS", "WheelSet", "clone", "derivation", "fill", "locked", "locked_wheel", "wheels_of"]

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
-from flyte_build.locking import lockfile
+from flyte_build.locks import lockfile
 from flyte_build.store import Store, layout
 
 from .context import CLI, WORKER, Context

@@ -45,7 +45,7 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
     from isal import isal_zlib
 
     from flyte_build.assemble.layer import write_layer
-    from flyte_build.locking import lockfile
+    from flyte_build.locks import lockfile
 
     from .sets import derivation
 
@@ -68,10 +68,10 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
 
 def _build(lockfiles: str, environment: str, store: str) -> dict[str, object]:
     """The lock's image in the store, whose artifacts are all there."""
-    from flyte_build.building import build
-    from flyte_build.locators import FileLocator
-    from flyte_build.locking import lockfile
-    from flyte_build.reporting import Silent
+    from flyte_build.building.building import build
+    from flyte_build.kernel.reporting import Silent
+    from flyte_build.locks import lockfile
+    from flyte_build.sources.locators import FileLocator
     from flyte_build.store import Store
 
     from .sets import derivation
@@ -88,14 +88,14 @@ def _push(lockfiles: str, stores: str, wheels: str, registry: str, cache: str) -
 
     The locks alone are read: no user's file, no SDK.
     """
-    from flyte_build.building import build
-    from flyte_build.locators import FileLocator
-    from flyte_build.locking import lockfile
+    from flyte_build.building.building import build
+    from flyte_build.kernel.reporting import Silent
+    from flyte_build.locks import lockfile
     from flyte_build.remote.connecting import connected
     from flyte_build.remote.pushing import push_built
     from flyte_build.remote.target import Target
-    from flyte_build.reporting import Silent
     from flyte_build.settings import Settings
+    from flyte_build.sources.locators import FileLocator
     from flyte_build.store import Store
 
     from .sets import derivation

@@ -10,17 +10,18 @@ alone, and a plan that changes nothing must not pay for what it does not use.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # as type checkers read it, without an import of typing
-    from .pinning import pin, pinned
+    from .kernel.version import __version__
+    from .plugin.pinning import pin, pinned
 
 __all__ = ["__version__", "pin", "pinned"]
 
-__version__ = "0.1.0"
+_OFFERED = {"__version__": "kernel.version", "pin": "plugin.pinning", "pinned": "plugin.pinning"}
 
 
 def __getattr__(name: str) -> object:
-    """:func:`flyte_build.pin` and :func:`flyte_build.pinned`, which need the SDK, are imported on use (PEP 562)."""
-    if name in ("pin", "pinned"):
-        from . import pinning
+    """What is offered is imported on use (PEP 562)."""
+    if name in _OFFERED:
+        from importlib import import_module
 
-        return getattr(pinning, name)
+        return getattr(import_module(f"{__name__}.{_OFFERED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

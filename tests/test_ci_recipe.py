@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build import mirrors
+from flyte_build.sources import mirrors
 from tests.support.ci import Runner, commit, git
 from tests.support.index import SimpleIndex
 from tests.support.offline import workflow

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from .errors import AssembleError
-from .layer import LayerResult
+from .results import LayerResult
 
 __all__ = ["base_result", "copy_base"]
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from . import inflating
+from .byte_ranges import Reader
 from .deflate import BLOCK, deflate, stored_block
 from .entries import Deflated, Entry, Plain
 from .errors import AssembleError
 from .inflating import Inflate
-from .reading import Reader
 from .streams import Expected, Stream, Verifier
 from .tar import BLOCK as TAR_BLOCK
 from .tar import END, header, padding

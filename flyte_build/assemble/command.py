@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import AssembleError
-from .finished import join_layers, make_layer, read_layer
 from .image import verbatim_blobs, write_layout
 from .layer import LayerResult, layer_artifacts, write_layer
+from .layer_directory import join_layers, make_layer, read_layer
 from .plan import SCHEMA, parse_plan
 
 __all__ = ["main"]

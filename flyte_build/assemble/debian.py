@@ -85,7 +85,7 @@ class Tree:
 
 
 def debian_entries(spec: Mapping[str, object], resolve: Resolve, scratch: str | os.PathLike[str]) -> list[Entry]:
-    """The entries of a ``debian`` layer (see ``flyte_build.derivation``), sorted by path.
+    """The entries of a ``debian`` layer (see ``flyte_build.deriving.derivation``), sorted by path.
 
     ``resolve`` gives the path of an artifact by its SHA-256 (hex); ``scratch`` is a folder of the build's
     own, where the packages' data lies uncompressed until the layer is written: entries point into it.

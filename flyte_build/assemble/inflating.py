@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from .byte_ranges import Reader
 from .entries import Deflated, Plain
-from .reading import Reader
 
 __all__ = ["CHUNK", "WHOLE", "Inflate", "check", "chunks", "whole"]
 

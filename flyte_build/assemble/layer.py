@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from .blob import BlobResult, Inflate, write_blob
@@ -17,6 +17,7 @@ from .entries import Deflated, Entry, Segment
 from .errors import AssembleError
 from .files import file_entries
 from .paths import check_path, parents
+from .results import LayerResult
 from .version import ASSEMBLER
 from .wheel import install_wheel
 
@@ -27,18 +28,6 @@ Resolve = Callable[[str], str]
 
 Sourced = tuple[str, Entry]
 """An entry and what it comes from: an artifact's file name, or the layer's title."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerResult:
-    """A layer as written: see :class:`~.blob.BlobResult`; ``warnings`` are for the user."""
-
-    digest: str
-    size: int
-    diff_id: str
-    diff_size: int
-    listing: dict[str, str]
-    warnings: tuple[str, ...] = ()
 
 
 def layer_artifacts(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -60,7 +49,7 @@ def write_layer(
     progress: Callable[[int], object] | None = None,
     verify: bool = True,
 ) -> LayerResult:
-    """Write the layer that ``spec`` describes (``flyte_build.derivation`` documents the kinds) to ``out``.
+    """Write the layer that ``spec`` describes (``flyte_build.deriving.derivation`` documents the kinds) to ``out``.
 
     ``resolve`` maps an artifact's SHA-256 to a verified local file; ``scratch`` is a folder for temporary files;
     ``inflate`` does what ``zlib`` does, and cannot change the result; ``progress`` is told bytes of the tar

@@ -74,7 +74,7 @@ _SHADOW_GROUP = 42
 
 
 def system_entries(spec: Mapping[str, object], resolve: Resolve, scratch: str | os.PathLike[str]) -> list[Entry]:
-    """The entries of a ``system`` layer (see ``flyte_build.derivation``), sorted by path.
+    """The entries of a ``system`` layer (see ``flyte_build.deriving.derivation``), sorted by path.
 
     ``resolve`` and ``scratch`` are :func:`~flyte_build.assemble.debian.debian_entries`'s; with the same
     scratch folder no package is decompressed twice. Raises :class:`AssembleError` for packages that are

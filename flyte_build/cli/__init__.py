@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (``flyte-build --help`` lists them)."""
     import click
 
-    from ..errors import FlyteBuildError
+    from ..kernel.errors import FlyteBuildError
     from .app import cli
 
     try:

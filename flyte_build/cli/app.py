@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from .. import __version__
+from ..kernel.version import __version__
 
 __all__ = ["cli"]
 

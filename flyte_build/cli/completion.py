@@ -67,7 +67,7 @@ def complete_output(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The runs there are, the newest first."""
-    from ..paths import runs_dir
+    from ..kernel.paths import runs_dir
 
     try:
         found = sorted((p.parent.name for p in runs_dir().glob("*/run.json")), reverse=True)
@@ -78,8 +78,8 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The tasks that RUN called, then its actions' names."""
-    from ..errors import FlyteBuildError
-    from ..paths import runs_dir
+    from ..kernel.errors import FlyteBuildError
+    from ..kernel.paths import runs_dir
     from ..submit.history import read_run
 
     try:

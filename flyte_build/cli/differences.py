@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.markup import escape
 
+from ..diffing.comparison import Change, Difference
 from ..diffing.contents import Contents, Layer, Package
-from ..diffing.difference import Change, Difference
 from ..diffing.entries import File
 from ..diffing.wording import change_line, package_line
 from .console import counted, room, size, wrapped

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import FlyteBuildError
+from ..kernel.errors import FlyteBuildError
 from .console import room, stderr, wrapped
 
 __all__ = ["say", "show_bug", "show_error", "show_usage_error"]

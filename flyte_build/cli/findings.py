@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ..planning.checks.findings import Finding
+from ..planning.checks.rules.findings import Finding
 from .console import counted, room, wrapped
 
 __all__ = ["github_annotations", "show_findings"]

@@ -19,7 +19,7 @@ def push_layout(asked: Asked, name: str | None) -> None:
     """Push the images of ``oci:DIR``; ``name`` is their environment's, by default the layout's own."""
     from ..delivery.adopting import PREFIX, adopt
     from ..remote.connecting import connected
-    from ..remote.publish import publish
+    from ..remote.publishing import publish
     from ..remote.target import Target
     from ..settings import read_settings
     from ..store import Store

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, LoadError
+from ..kernel.errors import InputError, LoadError
 from .options import opened
 
 if TYPE_CHECKING:
-    from ..locators import Locator
-    from ..locking.lock import Lock
+    from ..locks.nouns import Lock
     from ..recipe import Recipe
+    from ..sources.places import Locator
 
 __all__ = ["Named", "named_lock"]
 
@@ -28,7 +28,7 @@ class Named:
     def locator(self) -> Locator:
         """Where the wheels may be had. A lock file by itself tells no index of the recipe's own (law 1)."""
         from ..exporting.requirements import local_wheels
-        from ..locators import FileLocator, Locators, project_locator
+        from ..sources.locators import FileLocator, Locators, project_locator
 
         recipes = {self.lock.environment: self.recipe} if self.recipe is not None else {}
         own = FileLocator(self.root / path for path in local_wheels(self.lock).values())
@@ -56,7 +56,7 @@ def named_lock(file: Path, env: str | None, root: Path | None, lockfiles: Path |
 
 
 def _of_file(file: Path, env: str | None, root: Path | None) -> Named:
-    from ..locking.lockfile import parse
+    from ..locks.lockfile import parse
 
     try:
         text = file.read_text(encoding="utf-8")

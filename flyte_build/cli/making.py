@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 from .completion import OUTPUT_FORMS
 from .noop import question
 from .options import configured, opened
@@ -21,10 +21,10 @@ from .options import configured, opened
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..building import BuiltImage
-    from ..delivery.daemons import LoadedImage
     from ..delivery.destination import Destination
-    from ..remote.publish import PushedImage
+    from ..delivery.engines import LoadedImage
+    from ..remote.publishing import PushedImage
+    from ..store.built import BuiltImage
 
 __all__ = ["Asked", "Made", "made_or_taken", "make", "text_of"]
 
@@ -88,11 +88,11 @@ def make(asked: Asked) -> None:
     with ExitStack() as stack:
         # Watched, so that the same command is answered from the record while nothing changes (`planning.noop`).
         with recording(asked.root or asked.file.absolute().parent) as record:
-            from ..checking import check_workspace, refuse
-            from ..pipeline import plan_images, pushed_platforms
+            from ..planning.checks.find import check_workspace, refuse
+            from ..planning.images import plan_images, pushed_platforms
             from ..remote.connecting import connected
             from ..store import Store
-            from .commands.plan import show
+            from .plan_table import show
             from .progress import make_reporter
 
             workspace = opened(asked.file, asked.root, asked.lockfiles)
@@ -102,7 +102,7 @@ def make(asked: Asked) -> None:
             reporter = make_reporter(asked.quiet or asked.as_json)
             shared = stack.enter_context(connected(settings, reporter))
             pushing = asked.registry is not None
-            platforms = pushed_platforms(environments, asked.platform, settings) if pushing else None
+            platforms = pushed_platforms(environments, asked.platform, settings.platforms) if pushing else None
             plan = plan_images(workspace, environments, store, asked.platform, shared, platforms=platforms)
             if not asked.as_json and not asked.quiet:
                 show(plan, to_stderr=True)
@@ -114,7 +114,7 @@ def make(asked: Asked) -> None:
         pushed: list[PushedImage] = []
         loaded: list[LoadedImage] = []
         if pushing:
-            from ..pipeline import push_plan
+            from ..workbench.pipeline import push_plan
 
             built, pushed = push_plan(
                 workspace,
@@ -130,8 +130,8 @@ def make(asked: Asked) -> None:
                 attest=asked.attest,
             )
         else:
-            from ..pins import check_pins, check_planned, record_pins
-            from ..pipeline import build_plan
+            from ..building.images import build_plan
+            from ..building.pins import check_pins, check_planned, record_pins
 
             if asked.locked:
                 check_planned(workspace, [image.derivation for image in plan.images], store)
@@ -158,7 +158,7 @@ def make(asked: Asked) -> None:
 def text_of(asked: Asked, made: Made) -> str:
     """What is printed about it, in the form that was asked for."""
     from .console import stdout
-    from .made import show_built, show_loaded, show_pushed
+    from .results import show_built, show_loaded, show_pushed
 
     with stdout().capture() as printed:
         if asked.as_json:

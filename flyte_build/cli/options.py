@@ -14,8 +14,8 @@ import click
 from .completion import complete_environment, complete_output, complete_platform, complete_task
 
 if TYPE_CHECKING:
+    from ..planning.workspace import Workspace
     from ..settings import Settings
-    from ..workspace import Workspace
 
 __all__ = [
     "attest_option",
@@ -131,7 +131,7 @@ def opened(file: Path, root: Path | None, lockfiles: Path | None) -> Workspace:
 
     The tasks' dependencies need not be installed here: they are in the images, and stood in for until then.
     """
-    from ..workspace import open_workspace
+    from ..planning.workspace import open_workspace
 
     with contextlib.redirect_stdout(sys.stderr):
         workspace = open_workspace(file, root, lockfiles, stand_ins=True)

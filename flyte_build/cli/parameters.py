@@ -18,9 +18,9 @@ from typing import Any, Literal
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import InputError
-from ..running import LocalPath
-from ..sdk import Task
+from ..kernel.errors import InputError
+from ..project.loading import Task
+from ..workbench.running import LocalPath
 
 __all__ = ["LocalPath", "call_shape", "convert", "task_options", "type_name"]
 

@@ -24,7 +24,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
-from ..reporting import Progress, Reporter
+from ..kernel.reporting import Progress, Reporter
 from .console import duration, interactive, room, size, stderr, wrapped
 from .errors import say
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .options import configured
 
 if TYPE_CHECKING:
-    from ..workspace import Workspace
+    from ..planning.workspace import Workspace
 
 __all__ = ["require_signed"]
 
@@ -25,7 +25,7 @@ def require_signed(workspace: Workspace, images: Mapping[str, str], *, quiet: bo
     settings = configured(workspace)
     if settings.verify_key is None:
         return
-    from ..errors import InputError
+    from ..kernel.errors import InputError
     from ..remote.connecting import connected
     from ..remote.target import Target
     from ..supply.signing import require_signatures

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..building import BuiltImage, BuiltLayer
-from ..errors import ArtifactError, InputError
-from ..reporting import Reporter
+from ..kernel.errors import ArtifactError, InputError
+from ..kernel.reporting import Reporter
 from ..store import Session, Store, layout
+from ..store.built import BuiltImage, BuiltLayer
 from ..store.files import storing
 
 __all__ = ["PREFIX", "adopt", "is_layout"]

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..building import BuiltImage
-from ..reporting import Reporter
+from ..kernel.reporting import Reporter
 from ..store import Store, layout
+from ..store.built import BuiltImage
 from ..store.realisations import hexadecimal
 from . import tarball
 from .layout import entry, gone, needed

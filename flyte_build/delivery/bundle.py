@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ..canonical import Json, canonical
-from ..derivation import Artifact, ImageDerivation
-from ..errors import InputError, StoreError
-from ..locking.lock import Lock
-from ..reporting import Reporter
+from ..deriving.derivation import Artifact, ImageDerivation
+from ..kernel.canonical import Json, canonical
+from ..kernel.errors import InputError, StoreError
+from ..kernel.reporting import Reporter
+from ..locks.nouns import Lock
 from ..store import Store
 from ..store.realisations import hexadecimal
 from . import tarball
@@ -25,10 +25,10 @@ from .modules import modules_json
 from .tarball import Member, member
 
 if TYPE_CHECKING:
-    from ..building import BuiltImage
     from ..planning.plan import Plan
+    from ..planning.workspace import Workspace
     from ..remote.cache import RemoteCache
-    from ..workspace import Workspace
+    from ..store.built import BuiltImage
 
 __all__ = ["Bundled", "bundle_plan", "write_bundle"]
 
@@ -63,10 +63,10 @@ def bundle_plan(
     :class:`InputError` where nothing is asked for or ``path`` is something else than an archive, and
     :class:`StoreError`.
     """
-    from ..fetch import fetch
-    from ..locators import project_locator
-    from ..pins import record_pins
-    from ..pipeline import build_plan
+    from ..building.images import build_plan
+    from ..building.pins import record_pins
+    from ..sources.fetching import fetch
+    from ..sources.locators import project_locator
 
     if not images and not artifacts:
         raise InputError("expected a bundle of images, of artifacts, or of both; found neither asked for")
@@ -169,8 +169,8 @@ def _modules(
     reporter: Reporter,
 ) -> Mapping[str, Iterable[str]]:
     """What checks will ask about the wheels, where there will be neither the wheels nor an index to ask."""
-    from ..locators import project_locator
     from ..planning.checks import Contents
+    from ..sources.locators import project_locator
 
     wheels = {w.sha256: w for d in derivations for w in locks[d.environment].platforms[d.platform].wheels}
     recipes = {name: workspace.project.environments[name].recipe for name in locks}

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 
 if TYPE_CHECKING:
-    from ..building import BuiltImage
-    from ..reporting import Reporter
+    from ..kernel.reporting import Reporter
     from ..store import Store
+    from ..store.built import BuiltImage
 
 __all__ = ["FORMS", "Destination", "Kind", "deliver", "parse_destination"]
 

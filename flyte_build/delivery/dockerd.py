@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ..errors import FlyteBuildError, InputError, StoreError
-from ..reporting import Reporter
+from ..kernel.errors import FlyteBuildError, InputError, StoreError
+from ..kernel.reporting import Reporter
 from ..store import Store
 from . import tarball
 from .archive import blob_members, docker_manifest, layout_members
-from .daemons import LoadedImage, Wanted
+from .engines import LoadedImage, Wanted
 from .tarball import Member, member
 
 __all__ = ["chain_ids", "load_docker"]

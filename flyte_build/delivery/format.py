@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from ..canonical import Json, canonical
-from ..errors import ArtifactError, InputError
+from ..kernel.canonical import Json, canonical
+from ..kernel.errors import ArtifactError, InputError
 
 __all__ = ["INDEX", "KIND", "LIMIT", "SCHEMA", "BundledImage", "Entry", "Index", "parse_index", "path_of"]
 

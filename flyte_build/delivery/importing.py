@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING
 
 from ..assemble.base import copy_base
 from ..assemble.errors import AssembleError
-from ..derivation import Artifact, ImageDerivation, LayerDerivation
-from ..errors import ArtifactError, InputError, PinError
-from ..locking.lock import Lock
-from ..remote.entries import KnownImage, KnownLayer, Unbelievable, read_image
+from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from ..kernel.errors import ArtifactError, InputError, PinError
+from ..kernel.reporting import Reporter
+from ..locks.nouns import Lock
+from ..remote.cache_entries import KnownImage, KnownLayer, Unbelievable, read_image
 from ..remote.listing import read_listing
-from ..reporting import Reporter
 from ..store import ImageRealisation, LayerRealisation, Session, Store, layout
+from ..store.contents import Contents
 from ..store.files import share, storing
 from .format import BundledImage
 
 if TYPE_CHECKING:
-    from ..locators import Place
+    from ..sources.places import Place
 
 __all__ = ["Claim", "claim", "rebuild", "take_in"]
 
@@ -40,7 +41,7 @@ class Claim:
     known: KnownImage
 
 
-def claim(store: Store, bundle: Path, image: BundledImage, derivation: ImageDerivation, lock: Lock) -> Claim:
+def claim(store: Contents, bundle: Path, image: BundledImage, derivation: ImageDerivation, lock: Lock) -> Claim:
     """What ``bundle`` says of ``image``, as far as it can be checked without making it again.
 
     Raises :class:`ArtifactError` where the image is not whole, or not made of what its derivation says, and
@@ -72,7 +73,7 @@ def claim(store: Store, bundle: Path, image: BundledImage, derivation: ImageDeri
     return Claim(image, derivation, known)
 
 
-def _document(store: Store, where: str, digest: str) -> bytes:
+def _document(store: Contents, where: str, digest: str) -> bytes:
     try:
         path = store.blob(digest)
     except ValueError as e:
@@ -108,7 +109,7 @@ def take_in(session: Session, claims: Sequence[Claim], reporter: Reporter) -> No
         store.touch(one.derivation.hash)
 
 
-def _read_layer(store: Store, layer: LayerDerivation, known: KnownLayer) -> tuple[LayerRealisation, dict[str, str]]:
+def _read_layer(store: Contents, layer: LayerDerivation, known: KnownLayer) -> tuple[LayerRealisation, dict[str, str]]:
     """What the layer's own bytes say of it. Of a base's layer nobody asks what it holds, and it may be no gzip."""
     blob = store.blob_path(known.digest)
     with storing(blob):
@@ -144,7 +145,7 @@ def rebuild(session: Session, claims: Sequence[Claim], reporter: Reporter) -> No
     Raises :class:`InputError` where artifacts are not here, and :class:`PinError` for the first image, and in it the
     first layer, that comes out otherwise.
     """
-    from ..building import build
+    from ..building.building import build
 
     scratch = Store(session.temporary("verify"))
     try:
@@ -166,7 +167,7 @@ def rebuild(session: Session, claims: Sequence[Claim], reporter: Reporter) -> No
         )
 
 
-def _furnished(store: Store, scratch: Store, one: Claim) -> ImageDerivation:
+def _furnished(store: Contents, scratch: Store, one: Claim) -> ImageDerivation:
     """The derivation with its artifacts' sizes, after ``scratch`` has got them, and what no artifact makes."""
     layers = []
     for layer, known in zip(one.derivation.layers, one.known.layers, strict=True):

@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..building import BuiltImage
-from ..errors import InputError, StoreError
+from ..kernel.errors import InputError, StoreError
 from ..store import Store, layout
+from ..store.built import BuiltImage
 from ..store.files import fsync_directory, share, storing
 
 __all__ = ["entry", "export_layout", "gone", "needed"]

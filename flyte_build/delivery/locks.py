@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from ..errors import ArtifactError, LockError
-from ..locking.lockfile import Lock, lock_path, parse
+from ..kernel.errors import ArtifactError, LockError
+from ..locks.lockfile import Lock, lock_path, parse
 
 __all__ = ["check_locks", "read_lock"]
 

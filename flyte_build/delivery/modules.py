@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from ..canonical import Json, canonical
-from ..planning.checks.contents import SCHEMA
+from ..kernel.canonical import Json, canonical
+from ..planning.checks.wheels.contents import SCHEMA
 from ..store import Session
 
 __all__ = ["keep_modules", "modules_json"]

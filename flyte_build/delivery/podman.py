@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
-from ..reporting import Reporter
+from ..kernel.errors import StoreError
+from ..kernel.reporting import Reporter
 from ..store import Store, layout
 from ..store.files import storing
-from .daemons import LoadedImage, Wanted
+from .engines import LoadedImage, Wanted
 from .layout import export_layout
 
 __all__ = ["load_podman"]

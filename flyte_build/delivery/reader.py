@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from ..assemble.tar import BLOCK, END, padding
-from ..errors import ArtifactError, InputError
+from ..kernel.errors import ArtifactError, InputError
 from ..store.files import CHUNK
 from .format import INDEX, LIMIT, Entry, Index, parse_index
 from .tarball import head

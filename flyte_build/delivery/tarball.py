@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 from ..assemble.entries import Entry, Plain
 from ..assemble.tar import BLOCK, END, header, padding
-from ..errors import InputError, StoreError
-from ..reporting import Reporter
+from ..kernel.errors import InputError, StoreError
+from ..kernel.reporting import Reporter
 from ..store.files import CHUNK, fsync_directory, storing
 
 __all__ = ["Member", "check_target", "head", "member", "stream", "total", "whole", "write"]

@@ -17,11 +17,11 @@ from ..assemble.errors import AssembleError
 from ..assemble.layer import layer_artifacts
 from ..assemble.plan import parse_plan
 from ..assemble.version import ASSEMBLER
-from ..derivation import Artifact, ImageDerivation, LayerDerivation
-from ..errors import ArtifactError, InputError
-from ..locking.guard import writing
-from ..locking.lockfile import Lock, write_all
-from ..reporting import Reporter
+from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from ..kernel.errors import ArtifactError, InputError
+from ..kernel.reporting import Reporter
+from ..locks.directory import writing
+from ..locks.lockfile import Lock, write_all
 from ..store import Store
 from ..store.files import storing
 from .format import BundledImage, Entry, Index

@@ -12,8 +12,8 @@ from typing import cast
 
 from packaging.utils import canonicalize_name
 
-from ..canonical import Json
-from ..derivation import ImageDerivation, LayerDerivation
+from ..deriving.derivation import ImageDerivation, LayerDerivation
+from ..kernel.canonical import Json
 from .entries import File, of_row
 
 __all__ = ["Contents", "Held", "Layer", "Package", "of_derivation", "of_spec", "total"]
@@ -154,7 +154,7 @@ def of_spec(
     sizes: Mapping[str, int] | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Contents:
-    """The contents of an image's derivation (``flyte_build.derivation`` documents the spec).
+    """The contents of an image's derivation (``flyte_build.deriving.derivation`` documents the spec).
 
     ``sizes`` (bytes) and ``versions`` by SHA-256 tell what file names do not: a pool's file name has no epoch.
     """

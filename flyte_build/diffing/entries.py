@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from ..canonical import Json
+from ..kernel.canonical import Json
 
 __all__ = ["OPAQUE", "WHITEOUT", "File", "differs", "of_identity", "of_row"]
 

@@ -15,8 +15,8 @@ from typing import Any, cast
 from debian.deb822 import Deb822
 from packaging.utils import canonicalize_name
 
-from ..canonical import Json
-from ..errors import ArtifactError, InputError
+from ..kernel.canonical import Json
+from ..kernel.errors import ArtifactError, InputError
 from ..store import layout
 from .contents import Contents, Layer, Package
 from .entries import File

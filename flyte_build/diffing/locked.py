@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
-from ..canonical import Json
-from ..derivation import derive
-from ..errors import InputError
-from ..locking.lockfile import Lock
+from ..deriving.derivation import derive
+from ..kernel.canonical import Json
+from ..kernel.errors import InputError
+from ..locks.lockfile import Lock
 from ..recipe import (
     AptInstall,
     CopyFiles,

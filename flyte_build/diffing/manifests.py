@@ -16,7 +16,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, cast
 
-from ..errors import ArtifactError
+from ..kernel.errors import ArtifactError
 from .entries import File
 from .tarfiles import LayerFiles, read_layer
 

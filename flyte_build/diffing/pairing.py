@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..canonical import Json
+from ..kernel.canonical import Json
 from .contents import Layer, total
 
 __all__ = ["LayerDifference", "pair", "same"]

@@ -9,7 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 
 __all__ = ["at_revision"]
 

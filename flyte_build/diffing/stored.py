@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-from ..canonical import Json
-from ..derivation import LayerDerivation
-from ..errors import InputError, StoreError
+from ..deriving.derivation import LayerDerivation
+from ..kernel.canonical import Json
+from ..kernel.errors import InputError, StoreError
 from ..store import ImageRealisation, Store, layout
 from ..store.realisations import decode
 from .contents import Contents, Held, of_spec

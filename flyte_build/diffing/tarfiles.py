@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 
 from isal import igzip, isal_zlib
 
-from ..errors import ArtifactError
+from ..kernel.errors import ArtifactError
 from ..store.hashing import HashedReader
 from .entries import File
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .comparison import Change, Difference
 from .contents import Package
-from .difference import Change, Difference
 
 __all__ = ["brief", "change_line", "package_line", "several"]
 

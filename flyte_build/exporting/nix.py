@@ -12,7 +12,7 @@ import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 
 __all__ = ["flake_text", "own_flake"]
 

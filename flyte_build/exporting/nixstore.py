@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..derivation import Artifact
-from ..errors import InputError, StoreError
-from ..locking.lock import Lock, LockedDeb, LockedWheel
+from ..deriving.derivation import Artifact
+from ..kernel.errors import InputError, StoreError
+from ..locks.nouns import Lock, LockedDeb, LockedWheel
 from ..store.files import share, storing
 
 __all__ = ["NixStore", "artifacts_of", "store_name", "store_path"]

@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import cast
 from zipfile import ZipFile
 
-from ..canonical import Json
-from ..errors import ArtifactError, InputError, RefusedError
-from ..locking.lock import Lock, LockedWheel
+from ..kernel.canonical import Json
+from ..kernel.errors import ArtifactError, InputError, RefusedError
+from ..kernel.reporting import Reporter
 from ..locking.wheels import Target, glibc_of
+from ..locks.nouns import Lock, LockedWheel
 from ..recipe import Platform
-from ..reporting import Reporter
 from ..store.files import fsync_directory, storing
 from .rows import rows
 from .wheels import put_wheels

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ..errors import InputError
-from ..locking.lock import Lock
+from ..kernel.errors import InputError
+from ..locks.nouns import Lock
 from .rows import MACHINES, rows
 
 __all__ = ["pylock_text"]

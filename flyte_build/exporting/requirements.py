@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from ..canonical import Json
-from ..locking.lock import Lock
+from ..kernel.canonical import Json
+from ..locks.nouns import Lock
 from .rows import rows
 
 __all__ = ["local_wheels", "requirements_text"]

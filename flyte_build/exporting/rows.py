@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import InputError
-from ..locking.lock import Lock, LockedWheel
+from ..kernel.errors import InputError
+from ..locks.nouns import Lock, LockedWheel
 
 __all__ = ["MACHINES", "Row", "chosen_platforms", "rows"]
 

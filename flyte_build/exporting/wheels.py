@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ..derivation import Artifact
-from ..errors import InputError, StoreError
-from ..fetch import fetch
-from ..locators import Locator
-from ..locking.lock import Lock, LockedWheel
-from ..reporting import Reporter
+from ..deriving.derivation import Artifact
+from ..kernel.errors import InputError, StoreError
+from ..kernel.reporting import Reporter
+from ..locks.nouns import Lock, LockedWheel
+from ..sources.fetching import fetch
+from ..sources.places import Locator
 from ..store import Store
 from ..store.files import hash_file, share, storing
 

@@ -1,297 +1,226 @@
-"""Registry bases: a name in a recipe → the image it means on a platform, by digest, with what is in it.
+"""What lies under the Python packages of each image: Debian from locked packages, or a registry base.
 
-The registry is asked for the index, one manifest, one configuration, and the layers once; what was found in them is
-kept under the cache directory by the manifest's digest, so that no base is read twice on one machine. Nothing of a base
-is unpacked or run. Where bytes come from is configuration (:mod:`flyte_build.registrymirrors`).
+Of several images on one base all get one digest, and what is found in a base decides what may be put on it: that is
+judged here, before anything is resolved.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Protocol
 
-from ..canonical import Json
-from ..errors import ArtifactError, FlyteBuildError, LockError, RefusedError, RegistryError
-from ..onbase import OCI_TYPES
-from ..paths import cache_dir
-from ..recipe import Platform, RegistryBase
-from ..registry import Manifest, Reference, Registry
-from ..registrymirrors import located
-from ..reporting import Reporter
-from .inspecting import Tree, facts_of, read_layer
-from .inspecting.debian import status
-from .lockedbase import BaseFacts, LockedBase, LockedBlob, LockedLayer, parse_facts
-from .reading import DIGEST, Reader
+from packaging.utils import canonicalize_name
 
-__all__ = ["Bases", "Found", "way_out"]
+from ..deriving.image_config import USER
+from ..kernel.errors import LockError, RefusedError
+from ..kernel.reporting import Reporter
+from ..locks.base import BaseFacts, LockedBase
+from ..locks.nouns import LockedPlatform
+from ..recipe import DebianBase, Platform, Recipe, RegistryBase
+from .apt import DebianResolution
+from .registry_bases import Bases
+from .wheels import Target, glibc_of
 
-SCHEMA = 1
-_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
-_MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
-# Of the config object: what an image on the base keeps (`imageconfig`), and nothing that only a build read.
-_SETTINGS = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
+__all__ = ["BasesFactory", "DebianFactory", "DebianLocker", "Systems", "base_pins", "check_base", "target"]
+
+_ARCHITECTURE: dict[Platform, str] = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
+# Engines stop at 127 layers (Docker) and about 125 (podman); ours need some.
+_MOST_LAYERS = 115
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was read off a base: its facts, and dpkg's database as it is (``None``: there is none)."""
+class DebianLocker(Protocol):
+    """What locks the Debian part: :class:`flyte_build.locking.apt.Debian`, or a test's stand-in."""
 
-    facts: BaseFacts
-    status: tuple[str, ...] | None
+    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution: ...
+
+    def add(
+        self, suite: str, architecture: str, status: Sequence[str], packages: Sequence[str]
+    ) -> DebianResolution: ...
 
 
-class Bases:
-    """Locks bases through one registry client, which is made when it is first needed."""
+DebianFactory = Callable[[str | None, Reporter], AbstractContextManager[DebianLocker]]
+BasesFactory = Callable[[Reporter], AbstractContextManager[Bases]]
 
-    def __init__(self, registry: Callable[[], Registry], reporter: Reporter, cache: Path | None = None) -> None:
-        self._make, self._reporter = registry, reporter
-        self._opened: Registry | None = None
-        self._cache = cache_dir() / "bases" if cache is None else cache
-        self._resolved: dict[str, Manifest] = {}
-        self._found: dict[str, Found] = {}
 
-    def __enter__(self) -> Bases:
+class Systems:
+    """Finds the parts one by one; opens what it asks when it first asks it. A context manager."""
+
+    def __init__(self, debian: DebianFactory, bases: BasesFactory, reporter: Reporter) -> None:
+        self._debian, self._bases, self._reporter = debian, bases, reporter
+        self._stack = ExitStack()
+        self._lockers: dict[str | None, DebianLocker] = {}
+        self._opened: Bases | None = None
+        self._solved: dict[object, DebianResolution] = {}
+        self._locked: dict[tuple[RegistryBase, Platform], LockedBase] = {}
+        self._said: set[str] = set()
+
+    def __enter__(self) -> Systems:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._opened is not None:
-            self._opened.close()
+        self._stack.close()
 
-    @property
-    def _registry(self) -> Registry:
+    def debian(self, recipe: Recipe, platform: Platform, at: str | None) -> LockedPlatform:
+        """The packages of an image on our own Debian, as of the instant ``at``."""
+        assert isinstance(recipe.base, DebianBase)
+        suite, architecture = recipe.base.suite, _ARCHITECTURE[platform]
+        key = (at, suite, architecture, recipe.python, recipe.apt_packages)
+        if key not in self._solved:
+            self._solved[key] = self._locker(at).lock(suite, architecture, str(recipe.python), recipe.apt_packages)
+        found = self._told(self._solved[key])
+        return LockedPlatform(found.suite, found.snapshot, found.debs, ())
+
+    def base(self, name: str, recipe: Recipe, platform: Platform, kept: LockedBase | None) -> LockedBase:
+        """The registry base of environment ``name``; ``kept`` is what its lock has."""
+        assert isinstance(recipe.base, RegistryBase)
+        if (recipe.base, platform) not in self._locked or (
+            self._locked[recipe.base, platform].facts is None and not recipe.as_is
+        ):
+            kept = self._locked.get((recipe.base, platform), kept)
+            locked = self._open().lock(recipe.base, platform, kept, as_is=recipe.as_is)
+            self._locked[recipe.base, platform] = locked
+        locked = self._locked[recipe.base, platform]
+        check_base(name, recipe, locked, self._reporter)
+        return locked
+
+    def added(self, name: str, recipe: Recipe, platform: Platform, base: LockedBase, at: str | None) -> LockedPlatform:
+        """The Debian packages that an image adds to ``base``, solved against those that are installed there."""
+        if not recipe.apt_packages:
+            return LockedPlatform("", "", (), (), base)
+        suite = _suite(name, base)
+        key = (at, base.manifest.digest, recipe.apt_packages)
+        if key not in self._solved:
+            status = self._open().found(base, platform).status
+            self._solved[key] = self._locker(at).add(suite, _ARCHITECTURE[platform], status or (), recipe.apt_packages)
+        found = self._told(self._solved[key])
+        return LockedPlatform(found.suite, found.snapshot, found.debs, (), base)
+
+    def moved(self, named: RegistryBase, base: LockedBase) -> bool:
+        """Whether the name leads to another image than ``base`` now, as far as that can be asked."""
+        return self._open().moved(named, base)
+
+    def _open(self) -> Bases:
         if self._opened is None:
-            self._opened = self._make()
+            self._opened = self._stack.enter_context(self._bases(self._reporter))
         return self._opened
 
-    def lock(self, base: RegistryBase, platform: Platform, kept: LockedBase | None, *, as_is: bool) -> LockedBase:
-        """The base on ``platform``: the digest of ``kept`` where it is given, else what the name leads to now.
+    def _locker(self, at: str | None) -> DebianLocker:
+        if at not in self._lockers:
+            self._lockers[at] = self._stack.enter_context(self._debian(at, self._reporter))
+        return self._lockers[at]
 
-        With ``as_is`` the facts are ``None`` where the layers cannot be read. Raises :class:`RegistryError` where the
-        registry cannot be asked or lacks the image, :class:`RefusedError` for a platform that it is not for and for
-        what cannot lie under an image of ours, :class:`ArtifactError` where its parts do not fit together.
-        """
-        wanted = Reference.parse(base.reference)
-        if wanted.tag is None and wanted.digest is None:
-            wanted = wanted.with_tag("latest")
-            self._reporter.note(f"{base.reference}: no tag, which means `latest`")
-        locked = self._locked(base, wanted, platform) if kept is None else kept
-        try:
-            return replace(locked, facts=self.found(locked, platform).facts)
-        except (RefusedError, ArtifactError) as e:
-            if not as_is:
-                raise
-            self._reporter.warn(f"{e.message}; the image is used as it is, and nothing is known of what is in it")
-            return replace(locked, facts=None)
-
-    def moved(self, base: RegistryBase, kept: LockedBase) -> bool:
-        """Whether the name leads to another image now; ``False`` where it has a digest, or nobody can be asked."""
-        wanted = Reference.parse(base.reference)
-        if wanted.digest is not None:
-            return False
-        try:
-            head = self._registry.head(located(wanted))
-        except FlyteBuildError:
-            return False
-        return head is not None and head.digest not in (kept.index, kept.manifest.digest)
-
-    # -- which image -------------------------------------------------------------------------------
-
-    def _locked(self, base: RegistryBase, wanted: Reference, platform: Platform) -> LockedBase:
-        top = self._manifest(wanted, base)
-        index = top.digest if top.media_type in _INDEXES else None
-        if index is not None:
-            digest = _chosen(top, platform, base)
-            found = self._manifest(wanted.with_digest(digest), base)
-        else:
-            found = top
-        if found.media_type not in _MANIFESTS:
-            raise RefusedError(
-                f"{base.reference}: expected an image manifest, found `{found.media_type}`",
-                hint="a base is an image of schema 2 or of the OCI; copy older ones with `skopeo copy --format oci`",
-            )
-        named = wanted if wanted.tag is not None else replace(wanted, digest=None)
-        return self._described(base, replace(named, digest=found.digest), index, found, platform)
-
-    def _manifest(self, ref: Reference, base: RegistryBase) -> Manifest:
-        if (known := self._resolved.get(str(ref))) is not None:
-            return known
-        with self._reporter.work(f"asking for {ref}"), _telling(base):
-            found = self._registry.manifest(located(ref))
-        if found is None:
-            raise RegistryError(f"{ref}: no such image in the registry", hint=way_out(base))
-        if not DIGEST.fullmatch(found.digest):
-            raise RefusedError(f"{ref}: expected a SHA-256 digest", hint="name the image by its tag or by its SHA-256")
-        self._resolved[str(ref)] = found
+    def _told(self, found: DebianResolution) -> DebianResolution:
+        for note in found.notes:
+            if note not in self._said:
+                self._reporter.note(note)
+            self._said.add(note)
         return found
 
-    def _described(
-        self, base: RegistryBase, ref: Reference, index: str | None, manifest: Manifest, platform: Platform
-    ) -> LockedBase:
-        document = manifest.json
-        try:
-            config = _blob(document["config"])
-            rows = [_blob(row) for row in document["layers"]]
-        except (KeyError, TypeError):
-            raise ArtifactError(f"{ref}: the manifest lacks what the image specification demands") from None
-        with _telling(base):
-            data = self._registry.read_blob(located(ref), config.digest)
-        image = _json(data, f"{ref}: the configuration")
-        theirs = f"{image.get('os')}/{image.get('architecture')}"
-        if theirs != platform:
-            raise _not_for(base, platform, [theirs])
-        diff_ids = [str(d) for d in (image.get("rootfs") or {}).get("diff_ids") or ()]
-        if len(diff_ids) != len(rows) or not all(map(DIGEST.fullmatch, diff_ids)):
-            raise ArtifactError(f"{ref}: expected a diff_id for each of {len(rows)} layers, found {len(diff_ids)}")
-        strange = sorted({row.media_type for row in rows} - OCI_TYPES.keys())
-        if strange:
-            raise RefusedError(
-                f"{base.reference}: layers of the type {', '.join(strange)} cannot lie under an image",
-                hint="only tar layers can, plain or compressed with gzip; use another base",
-            )
-        said = image.get("config") or {}
-        return LockedBase(
-            reference=str(ref),
-            index=index,
-            manifest=LockedBlob(manifest.media_type, manifest.digest, len(manifest.data)),
-            config=config,
-            layers=tuple(LockedLayer(r.media_type, r.digest, r.size, d) for r, d in zip(rows, diff_ids, strict=True)),
-            settings={key: said[key] for key in _SETTINGS if said.get(key)},
-            history=tuple(_history(row) for row in image.get("history") or () if isinstance(row, dict)),
-        )
 
-    # -- what is in it -----------------------------------------------------------------------------
+def check_base(name: str, recipe: Recipe, base: LockedBase, reporter: Reporter) -> None:
+    """Raises :class:`RefusedError` where ``base`` cannot be what environment ``name`` asks it for, with the way out.
 
-    def found(self, base: LockedBase, platform: Platform) -> Found:
-        """What is in ``base``; its layers are read if nobody has on this machine."""
-        digest = base.manifest.digest
-        if digest not in self._found:
-            self._found[digest] = self._cached(digest) or self._read(base, platform)
-        return self._found[digest]
-
-    def _read(self, base: LockedBase, platform: Platform) -> Found:
-        ref, tree = located(Reference.parse(base.reference)), Tree()
-        self._cache.mkdir(parents=True, exist_ok=True)
-        total = sum(layer.size for layer in base.layers)
-        with (
-            tempfile.TemporaryDirectory(prefix=".reading.", dir=self._cache) as folder,
-            self._reporter.work(f"reading {base.name} ({platform})", total, unit="bytes") as progress,
-        ):
-            for number, layer in enumerate(base.layers, 1):
-                blob = cache_dir() / "oci" / "blobs" / "sha256" / layer.digest.removeprefix("sha256:")
-                pulled = not (blob.is_file() and blob.stat().st_size == layer.size)
-                if pulled:
-                    blob = Path(folder) / "blob"
-                    self._registry.pull_blob(ref, layer.digest, layer.size, blob, advance=progress.advance)
-                else:
-                    progress.advance(layer.size)
-                read_layer(blob, layer.diff_id, number, tree, f"{base.name}, layer {number}")
-                if pulled:
-                    blob.unlink()
-        texts = status(tree)
-        found = Found(facts_of(tree, base.settings), tuple(texts) if texts is not None else None)
-        self._keep(base.manifest.digest, found)
-        return found
-
-    def _path(self, digest: str) -> Path:
-        return self._cache / f"{digest.removeprefix('sha256:')}.json"
-
-    def _cached(self, digest: str) -> Found | None:
-        path = self._path(digest)
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw["schema"] != SCHEMA:
-                return None
-            facts = parse_facts(Reader(path), raw["facts"], "$.facts")
-            return Found(facts, tuple(raw["status"]) if raw["status"] is not None else None)
-        except (OSError, ValueError, KeyError, TypeError, LockError):
-            return None
-
-    def _keep(self, digest: str, found: Found) -> None:
-        """Whole or not at all; a cache that cannot be written is none."""
-        raw = {"schema": SCHEMA, "facts": found.facts.to_json(), "status": found.status}
-        try:
-            handle, temporary = tempfile.mkstemp(prefix=".facts.", dir=self._cache)
-            with os.fdopen(handle, "w", encoding="utf-8") as f:
-                json.dump(raw, f, ensure_ascii=False)
-            os.replace(temporary, self._path(digest))
-        except OSError:
-            pass
-
-
-def way_out(base: RegistryBase, said: str | None = None) -> str:
-    """What to do where the registry of ``base`` cannot help; ``said``: what its own error says to do."""
-    mirror = "name a mirror of it with $FLYTE_BUILD_REGISTRY_MIRROR"
-    if base.official:
-        mirror += ", or take Python 3.11 or 3.13, whose base needs no registry"
-    if said:
-        return f"{said} Or {mirror}" if said.endswith("?") else f"{said}; or {mirror}"
-    if base.official:
-        return mirror
-    return f"check the name and your login (`docker login`, `skopeo login`), or {mirror}"
-
-
-class _telling:
-    """A registry's errors get the way out as their hint."""
-
-    def __init__(self, base: RegistryBase) -> None:
-        self._base = base
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RegistryError):
-            hint = way_out(self._base, error.hint)
-            raise RegistryError(f"{self._base.reference}: {error.message}", hint=hint, detail=error.detail) from None
-
-
-def _chosen(index: Manifest, platform: Platform, base: RegistryBase) -> str:
-    """The manifest of an index for ``platform``; the first, as engines choose (image-spec, image-index.md)."""
-    there = []
-    for row in index.json.get("manifests") or ():
-        said = row.get("platform") or {}
-        theirs = f"{said.get('os')}/{said.get('architecture')}"
-        if theirs == platform:
-            return str(row["digest"])
-        if said.get("os") != "unknown":  # attestations, as BuildKit marks them
-            there.append(theirs + (f"/{said['variant']}" if said.get("variant") else ""))
-    raise _not_for(base, platform, there)
-
-
-def _not_for(base: RegistryBase, platform: str, there: list[str]) -> RefusedError:
-    return RefusedError(
-        f"{base.reference}: expected an image for {platform}, found one for {', '.join(there) or 'no platform'}",
-        hint="give the image a platform that its base has: `.clone(platform=(…))`",
-    )
-
-
-def _blob(raw: Mapping[str, Any]) -> LockedBlob:
-    found = LockedBlob(str(raw["mediaType"]), str(raw["digest"]), int(raw["size"]))
-    if not DIGEST.fullmatch(found.digest):
+    What may still be right is a warning: no CA bundle, no flyte where the image is used as it is.
+    """
+    facts = base.facts
+    if facts is None:
+        return
+    where = f"environment {name}: {base.name}"
+    if len(base.layers) > _MOST_LAYERS and not recipe.as_is:
         raise RefusedError(
-            f"expected a blob with a SHA-256 digest, found `{found.digest}`", hint="copy the base with `skopeo copy`"
+            f"{where} has {len(base.layers)} layers, which leaves no room for more",
+            hint="container engines take about 125; flatten the base (`buildah commit --squash`), or use another",
         )
-    return found
+    if recipe.installs:
+        _installable(where, recipe, facts)
+    taken = _taken(facts) if isinstance(recipe.base, RegistryBase) and recipe.base.official else None
+    if taken is not None:
+        raise RefusedError(f"{where}: the user `{taken}` has the number of the image's user `{USER['name']}`")
+    if facts.uid is None and not (isinstance(recipe.base, RegistryBase) and recipe.base.official):
+        reporter.warn(f"{where} runs as the user `{base.settings.get('User')}`, whom it does not know")
+    if facts.certificates is None:
+        reporter.warn(
+            f"{where} has no CA bundle, so that nothing in it can check a TLS certificate; install one in the base "
+            "(Debian's package is ca-certificates), or copy one in and name it in SSL_CERT_FILE"
+        )
+    if recipe.as_is and not any(d.name == "flyte" for d in facts.distributions):
+        reporter.warn(f"{where} holds no flyte package, which every task needs to start; add it with with_pip_packages")
 
 
-def _json(data: bytes, what: str) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError as e:
-        raise ArtifactError(f"{what} is no JSON: {e}") from None
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{what} is no JSON object")
-    return found
+def _installable(where: str, recipe: Recipe, facts: BaseFacts) -> None:
+    if facts.python is None:
+        raise RefusedError(
+            f"{where} has no Python on its PATH, so that no package can be installed for it",
+            hint="use a base with a Python of at least 3.10, or `flyte.Image.from_debian_base()`",
+        )
+    if facts.glibc is None:
+        raise RefusedError(
+            f"{where} has no GNU C library (Alpine and its like have musl), and wheels are locked for glibc",
+            hint="use the variant of the base that is built on Debian or Ubuntu (`-slim` instead of `-alpine`)",
+        )
+    if recipe.python is not None and recipe.python != facts.minor:
+        raise RefusedError(
+            f"{where}: expected Python {recipe.python}, found {facts.python_full} ({facts.python})",
+            hint="a mirror holds another image under this name, or the name was moved",
+        )
 
 
-def _history(row: Mapping[str, Any]) -> dict[str, Json]:
-    """The fields of the specification, of the types that it gives them."""
-    out: dict[str, Json] = {
-        key: row[key] for key in ("created", "created_by", "author", "comment") if isinstance(row.get(key), str)
-    }
-    return out | {"empty_layer": True} if row.get("empty_layer") else out
+def _taken(facts: BaseFacts) -> str | None:
+    """Who has the number that the image's user is to have."""
+    rows = (line.split(":") for line in (facts.accounts or ("", ""))[0].splitlines())
+    return next((r[0] for r in rows if len(r) > 2 and r[2] == str(USER["uid"])), None)
+
+
+def _suite(name: str, base: LockedBase) -> str:
+    """The Debian suite of ``base``; raises :class:`RefusedError` where nothing can be added to it soundly."""
+    facts = base.facts
+    if facts is None:
+        raise LockError(f"environment {name}: nobody looked into {base.name}", hint="lock again with --upgrade")
+    system, _, suite = (facts.system or "").partition(" ")
+    why = None
+    if system != "debian" or not re.fullmatch("[a-z]+", suite):
+        why = f"it is {facts.system or 'of an unknown system'}, not a release of Debian"
+    elif not facts.debs:
+        why = "it has no database of its packages, against which more could be solved"
+    elif not facts.merged:
+        why = "its /bin and /lib are no links into /usr, as Debian's packages expect today"
+    if why is not None:
+        raise RefusedError(
+            f"environment {name}: Debian packages cannot be added to {base.name}: {why}",
+            hint="install them in the base itself, or start from `flyte.Image.from_debian_base()`",
+        )
+    return suite
+
+
+def target(recipe: Recipe, platform: Platform, part: LockedPlatform) -> Target:
+    """The image's Python and C library: as its own Debian packages, or its base, have them."""
+    facts = part.base.facts if part.base is not None else None
+    if facts is not None:
+        assert facts.python_full is not None
+        major, minor = (int(number) for number in str(facts.glibc).split("."))
+        return Target(platform, str(facts.minor), facts.python_full, (major, minor))
+    assert isinstance(recipe.base, DebianBase)
+    versions = {deb.name: deb.version for deb in part.debs}
+    python = str(recipe.python)
+    full = f"{python}.0"
+    for name in (f"python{python}-minimal", f"python{python}", f"libpython{python}-minimal"):
+        m = re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)(?:~((?:a|b|rc)\d+))?", versions.get(name, ""))
+        if m:
+            full = m[1] + (m[2] or "")
+            break
+    return Target(platform, python, full, glibc_of(recipe.base.suite, versions.get("libc6")))
+
+
+def base_pins(parts: Mapping[tuple[str, str], LockedPlatform], *, without: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What bases hold already, by environment: the versions that are preferred where requirements leave a choice, as an
+    installer leaves alone what is there and will do."""
+    gone = {canonicalize_name(name) for name in without}
+    out: dict[str, dict[str, str]] = {}
+    for (name, _), part in parts.items():
+        if part.base is not None and part.base.facts is not None:
+            out.setdefault(name, {}).update(
+                {d.name: d.version for d in part.base.facts.distributions if d.name not in gone and d.version}
+            )
+    return out

@@ -15,21 +15,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..indexes import IndexSettings, configured
+from ..kernel.reporting import Reporter
+from ..locks.base import LockedBase
+from ..locks.directory import writing
+from ..locks.lockfile import Lock, LockedPlatform, LockedWheel, write_all
 from ..recipe import Platform, Recipe, RegistryBase
 from ..registry import Registry
-from ..reporting import Reporter
 from ..settings import read_settings
-from .allowed import check_allowed
+from ..sources.indexes import IndexSettings, configured
 from .apt import Debian
 from .apt.state import parse_cutoff
-from .bases import Bases
-from .existing import Existing, kept_pins, read_existing
-from .guard import writing
-from .lockedbase import LockedBase
-from .lockfile import Lock, LockedPlatform, LockedWheel, write_all
+from .bases import BasesFactory, DebianFactory, DebianLocker, Systems, base_pins, check_base, target
+from .hashed_requirements import check_allowed
+from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
-from .systems import BasesFactory, DebianFactory, DebianLocker, Systems, base_pins, check_base, target
+from .registry_bases import Bases
 
 __all__ = ["LockReport", "lock_project"]
 

@@ -15,9 +15,9 @@ from packaging import tags
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from ..errors import ResolutionError
-from ..indexes import IndexFile
+from ..kernel.errors import ResolutionError
 from ..recipe import Platform
+from ..sources.indexes import IndexFile
 
 __all__ = ["Target", "best", "glibc_of", "version_of"]
 

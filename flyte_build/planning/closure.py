@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from ..errors import LoadError
+from ..kernel.errors import LoadError
 
 __all__ = ["closure"]
 

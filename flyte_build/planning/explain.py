@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..canonical import Json
+from ..diffing.comparison import Difference, compare_packages, difference
 from ..diffing.contents import Contents, Held, Layer, of_derivation
-from ..diffing.difference import Difference, compare_packages, difference
 from ..diffing.entries import differs
 from ..diffing.locked import of_lock
 from ..diffing.revisions import at_revision
 from ..diffing.stored import last_built
 from ..diffing.wording import brief, package_line, several
-from ..errors import InputError, LockError
-from ..locking.lockfile import lock_path, parse
+from ..kernel.canonical import Json
+from ..kernel.errors import InputError, LockError
+from ..locks.lockfile import lock_path, parse
 from ..store import Store
 from .plan import ImagePlan, LayerPlan, Plan, State
 

@@ -115,7 +115,7 @@ def key_of(command: str, arguments: list[str]) -> str:
 
 
 def record_path(key: str) -> str:
-    """Where the record of a question lies; the same folder as ``flyte_build.paths.cache_dir``, without its imports."""
+    """Where the record of a question lies; the folder of ``kernel.paths.cache_dir``, without its imports."""
     cache = os.environ.get("FLYTE_BUILD_CACHE")
     if not cache:
         base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
-from ..canonical import Json
-from ..derivation import Artifact, ImageDerivation, LayerDerivation
+from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from ..kernel.canonical import Json
 
 __all__ = [
     "Cache",
@@ -292,8 +292,8 @@ def _why(d: ImageDerivation, layers: Sequence[LayerPlan], cache: Cache) -> str:
 
 def spec_differences(before: Mapping[str, Json], after: Mapping[str, Json]) -> list[str]:
     """What changed between two image specs, in words: distributions, Debian packages, files, configuration."""
+    from ..diffing.comparison import difference
     from ..diffing.contents import of_spec
-    from ..diffing.difference import difference
     from ..diffing.wording import brief
 
     return brief(difference(of_spec(before, "before", "derivation"), of_spec(after, "after", "derivation")))

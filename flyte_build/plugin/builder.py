@@ -17,15 +17,15 @@ from typing import Any
 import flyte
 import flyte.errors
 
-from ..errors import FlyteBuildError, InputError, LoadError, RefusedError
-from ..images import read_image
-from ..live import read_environments
-from ..locking.lockfile import read
-from ..project import Environment, Project
+from ..kernel.errors import FlyteBuildError, InputError, LoadError, RefusedError
+from ..kernel.reporting import Reporter
+from ..locks.lockfile import read
+from ..planning.workspace import find_lockfiles
+from ..project.environments import read_environments
+from ..project.images import read_image
+from ..project.nouns import Environment, Project
 from ..recipe import Recipe
-from ..reporting import Reporter
 from ..settings import read_settings
-from ..workspace import find_lockfiles
 from . import session
 from .objects import own_registry, place_of
 from .publishing import locked_only, publish

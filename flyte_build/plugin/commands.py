@@ -21,7 +21,7 @@ def _under_flyte(command: Any) -> Any:
 
     def invoke(ctx: Any) -> Any:
         from ..cli.errors import show_error
-        from ..errors import FlyteBuildError
+        from ..kernel.errors import FlyteBuildError
 
         try:
             return command.invoke(ctx)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from ..errors import FlyteBuildError
-    from ..reporting import Reporter
+    from ..kernel.errors import FlyteBuildError
+    from ..kernel.reporting import Reporter
     from .objects import Pins
 
 __all__ = ["pin_images"]
@@ -97,8 +97,8 @@ class _Command:
                 made.restore()
 
     def _pin(self, objects: list[object]) -> None:
-        from ..errors import FlyteBuildError
-        from ..live import environment_of, live_environments
+        from ..kernel.errors import FlyteBuildError
+        from ..project.environments import environment_of, live_environments
         from .objects import pin_objects, place_of
 
         try:

@@ -15,10 +15,10 @@ from typing import Any
 
 import flyte
 
-from ..errors import RefusedError
-from ..live import declaring_file, live_environments, read_environments
-from ..project import Project
-from ..reporting import Reporter
+from ..kernel.errors import RefusedError
+from ..kernel.reporting import Reporter
+from ..project.environments import declaring_file, live_environments, read_environments
+from ..project.nouns import Project
 from ..settings import Settings, read_settings
 from . import session
 from .podtemplates import overriding_images, unpinned_companions

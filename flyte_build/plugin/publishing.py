@@ -10,15 +10,17 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import InputError, RefusedError
-from ..locking.lockfile import lock_path
-from ..pipeline import build_plan, ensure_locked, plan_images, publish_images, pushed_platforms
-from ..project import Environment, Project
+from ..building.images import build_plan
+from ..kernel.errors import InputError, RefusedError
+from ..kernel.reporting import Reporter
+from ..locks.lockfile import lock_path
+from ..planning.images import plan_images, pushed_platforms
+from ..planning.workspace import Workspace, find_lockfiles
+from ..project.nouns import Environment, Project
 from ..recipe import Recipe
-from ..reporting import Reporter
 from ..settings import Settings
 from ..store import Store
-from ..workspace import Workspace, find_lockfiles
+from ..workbench.pipeline import ensure_locked, publish_images
 
 __all__ = ["Published", "locked_only", "publish", "way_out"]
 
@@ -98,12 +100,12 @@ def _unpushed(
     reporter: Reporter,
     locked: bool,
 ) -> dict[str, str]:
-    from ..pins import check_pins
+    from ..building.pins import check_pins
     from ..remote.connecting import connected
-    from ..remote.publish import references
+    from ..remote.publishing import references
     from ..remote.target import Target
 
-    platforms = pushed_platforms(environments, None, settings)
+    platforms = pushed_platforms(environments, None, settings.platforms)
     with connected(settings, reporter) as shared, store.reading():
         plan = plan_images(workspace, environments, store, shared=shared, platforms=platforms)
         built = build_plan(workspace, plan, store, reporter, shared=shared, local=False)

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from ..errors import RegistryError
-from .answers import Access, Answer
+from ..kernel.errors import RegistryError
 from .challenge import Challenge, parse_challenges
 from .credentials import Credentials, Keychain
 from .failures import StatusError, login_hint
+from .messages import Access, Answer
 from .secrets import Secrets, redact_url
 
 __all__ = ["Authorizer", "scope"]

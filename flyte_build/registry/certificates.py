@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from ..errors import RegistryError
+from ..kernel.errors import RegistryError
 
 __all__ = ["common_context", "context_for", "folders", "nobody", "speaks_tls"]
 

@@ -17,15 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
-from ..errors import InputError, RegistryError
+from ..kernel.errors import InputError, RegistryError
 from . import downloads, referrers
-from .answers import Access, Request
 from .auth import scope
-from .outgoing import Outgoing
+from .messages import Access, Request
 from .reference import Reference, check_digest
 from .retrying import Patience
 from .secrets import redact_url
 from .transport import Transport
+from .upload_body import Outgoing
 from .uploads import CHUNK, Upload
 from .values import MANIFEST_TYPES, Descriptor, Manifest, PutResult, digest_of
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import RegistryError
+from ..kernel.errors import RegistryError
 
 __all__ = ["Credentials", "Keychain"]
 

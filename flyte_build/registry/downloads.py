@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import RegistryError
-from .answers import Answer, Request
+from ..kernel.errors import RegistryError
 from .failures import Transient
+from .messages import Answer, Request
 from .secrets import redact_url
 from .transport import Transport
 

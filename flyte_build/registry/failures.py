@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ..errors import RegistryError
-from .answers import Answer
+from ..kernel.errors import RegistryError
+from .messages import Answer
 from .secrets import Secrets, redact_url
 
 __all__ = ["StatusError", "Transient", "login_hint", "lost", "refused"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 
 __all__ = ["Reference", "check_digest"]
 

@@ -7,22 +7,37 @@ the referrers under the tag ``sha256-<hex>``, which clients keep.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..errors import InputError, RegistryError
-from .answers import Request
+from ..kernel.errors import InputError, RegistryError
+from .messages import Access, Request
 from .reference import Reference
 from .secrets import redact_url
-from .values import IMAGE_INDEX, PutResult
+from .values import IMAGE_INDEX, Manifest, PutResult
 
 if TYPE_CHECKING:
-    from .client import Registry
+    from .transport import Transport
 
 __all__ = ["fallback_tag", "list_referrers", "put_referrer"]
 
 _PAGES = 100
 _TRIES = 4
+
+
+class Registry(Protocol):
+    """What is asked of :class:`flyte_build.registry.client.Registry`, which offers these functions as methods."""
+
+    transport: Transport
+
+    def url(self, ref: Reference, path: str) -> str: ...
+
+    def access(self, ref: Reference, *actions: str) -> Access: ...
+
+    def manifest(self, ref: Reference, *, accept: Sequence[str]) -> Manifest | None: ...
+
+    def put_manifest(self, ref: Reference, data: bytes, media_type: str) -> PutResult: ...
 
 
 def fallback_tag(digest: str) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import httpx
 
-from ..errors import RegistryError
+from ..kernel.errors import RegistryError
 from .failures import Transient
 
 __all__ = ["Patience", "retry_after"]

@@ -21,12 +21,12 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from ..errors import RegistryError
-from .answers import Answer, Body, Request
+from ..kernel.errors import RegistryError
 from .auth import Authorizer
 from .certificates import common_context, context_for, folders, nobody, speaks_tls
 from .credentials import Keychain
 from .failures import Transient, lost, refused
+from .messages import Answer, Body, Request
 from .retrying import Patience, retry_after
 from .secrets import Secrets, redact_url
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..errors import RegistryError
-from .answers import Access, Answer, Request
+from ..kernel.errors import RegistryError
 from .failures import StatusError, Transient, refused
-from .outgoing import Outgoing
+from .messages import Access, Answer, Request
 from .secrets import redact_url
 from .transport import Transport
+from .upload_body import Outgoing
 
 __all__ = ["CHUNK", "Upload"]
 

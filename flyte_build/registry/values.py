@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ..errors import RegistryError
+from ..kernel.errors import RegistryError
 
 __all__ = [
     "EMPTY",

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..errors import RegistryError
+from ..kernel.errors import RegistryError
+from ..kernel.reporting import Progress
 from ..registry.reference import Reference
-from ..reporting import Progress
 from ..store import Session
 from ..store.files import storing
 from .threads import Stopped

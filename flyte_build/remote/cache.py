@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from ..derivation import ImageDerivation, LayerDerivation
-from ..errors import RegistryError
-from ..reporting import Reporter
-from .entries import (
+from ..deriving.derivation import ImageDerivation, LayerDerivation
+from ..kernel.errors import RegistryError
+from ..kernel.reporting import Reporter
+from .cache_entries import (
     MAX_LISTING,
     KnownImage,
     KnownLayer,

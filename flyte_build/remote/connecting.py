@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..kernel.errors import InputError
+from ..kernel.reporting import Reporter
 from ..registry.reference import Reference
-from ..reporting import Reporter
 from .cache import RemoteCache
 from .target import registry_host
 

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 from isal import igzip, isal_zlib
 
 from ..store.hashing import HashedReader
-from .entries import Unbelievable
+from .cache_entries import Unbelievable
 
 __all__ = ["read_listing"]
 

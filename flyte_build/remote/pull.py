@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..assemble.base import copy_base
 from ..assemble.errors import AssembleError
-from ..derivation import LayerDerivation
-from ..errors import ArtifactError, RegistryError
+from ..deriving.derivation import LayerDerivation
+from ..kernel.errors import ArtifactError, RegistryError
+from ..kernel.reporting import Progress, Reporter
 from ..registry.reference import Reference
-from ..reporting import Progress, Reporter
 from ..store import LayerRealisation, Session
 from ..store.files import storing
 from ..store.locks import Busy
 from .cache import RemoteCache
-from .entries import KnownLayer, Unbelievable
+from .cache_entries import KnownLayer, Unbelievable
 from .listing import read_listing
 from .threads import Stopped, each
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..reporting import Reporter
+from ..kernel.reporting import Reporter
 from ..store import Store
 from .blobs import SourceGone
 from .cache import RemoteCache
-from .publish import PushedImage, publish
+from .publishing import PushedImage, publish
 from .target import Target
 
 if TYPE_CHECKING:
-    from ..building import BuiltImage
+    from ..store.built import BuiltImage
 
 __all__ = ["push_built"]
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..canonical import digest
-from ..errors import InputError
+from ..kernel.canonical import digest
+from ..kernel.errors import InputError
 from ..registry.reference import Reference
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..assemble.errors import AssembleError
-from ..assemble.finished import read_layer
-from ..errors import FlyteBuildError, InputError
-from ..locking.lockfile import Lock, parse
+from ..assemble.layer_directory import read_layer
+from ..kernel.errors import FlyteBuildError, InputError
+from ..locks.lockfile import Lock, parse
 from . import steps
 
 __all__ = ["main"]

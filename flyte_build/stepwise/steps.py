@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ..assemble.finished import Finished, join_layers, make_layer
 from ..assemble.image import canonical
-from ..derivation import FileEntry, ImageDerivation, derive
-from ..errors import InputError, PinError, RefusedError
-from ..localfiles import hidden_links, snapshot, sources
-from ..locking.lockfile import Lock
+from ..assemble.layer_directory import Finished, join_layers, make_layer
+from ..deriving.derivation import FileEntry, ImageDerivation, derive
+from ..deriving.from_lock import recorded_recipe
+from ..deriving.local_files import hidden_links, snapshot, sources
+from ..kernel.errors import InputError, PinError, RefusedError
+from ..locks.lockfile import Lock
 from ..recipe import CopyFiles
-from ..recorded import recorded_recipe
 
 __all__ = ["check_pin", "derive_image", "files_layer", "image"]
 

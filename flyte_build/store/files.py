@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import StoreError
+from ..kernel.errors import StoreError
 
 __all__ = ["CHUNK", "copy_verified", "fsync_directory", "hash_file", "human", "publish", "share", "storing"]
 

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError
-from ..reporting import Reporter
+from ..kernel.errors import StoreError
+from ..kernel.reporting import Reporter
 from . import layout, locks
 from .files import fsync_directory, publish, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
 from .session import sweep
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .contents import Contents
 
 __all__ = ["Collected", "collect"]
 
@@ -55,7 +55,7 @@ class _Keep:
     manifests: set[str] = field(default_factory=set)
 
 
-def collect(store: Store, *, keep_days: float, dry_run: bool, reporter: Reporter, patience: float) -> Collected:
+def collect(store: Contents, *, keep_days: float, dry_run: bool, reporter: Reporter, patience: float) -> Collected:
     """Collect garbage. ``patience``: seconds to wait for builds and runs, then :class:`StoreError`."""
     if keep_days < 0:
         raise ValueError(f"keep_days: expected 0 or more, found {keep_days}")
@@ -80,7 +80,7 @@ def collect(store: Store, *, keep_days: float, dry_run: bool, reporter: Reporter
         os.close(handle)
 
 
-def _collect(store: Store, keep_days: float, dry_run: bool, reporter: Reporter) -> Collected:
+def _collect(store: Contents, keep_days: float, dry_run: bool, reporter: Reporter) -> Collected:
     now = time.time()
     keep = _reachable(store, now - keep_days * _DAY)
     fresh = now - min(_DAY, keep_days * _DAY)
@@ -104,7 +104,7 @@ def _collect(store: Store, keep_days: float, dry_run: bool, reporter: Reporter) 
     return Collected(names, len(doomed), freed, len(keep.images), dry_run)
 
 
-def _reachable(store: Store, since: float) -> _Keep:
+def _reachable(store: Contents, since: float) -> _Keep:
     keep = _Keep()
     for path in _files(store.realisations):
         if path.suffix != ".json":
@@ -124,7 +124,7 @@ def _reachable(store: Store, since: float) -> _Keep:
     return keep
 
 
-def _last_use(store: Store, realisation: Path) -> float:
+def _last_use(store: Contents, realisation: Path) -> float:
     made = realisation.stat().st_mtime
     try:
         return max(made, (store.used / realisation.stem).stat().st_mtime)
@@ -132,7 +132,7 @@ def _last_use(store: Store, realisation: Path) -> float:
         return made
 
 
-def _keep_manifest(store: Store, keep: _Keep, digest: str) -> None:
+def _keep_manifest(store: Contents, keep: _Keep, digest: str) -> None:
     """A manifest or index and all below it."""
     name = digest.removeprefix("sha256:")
     if name in keep.manifests:
@@ -146,7 +146,7 @@ def _keep_manifest(store: Store, keep: _Keep, digest: str) -> None:
             _keep_manifest(store, keep, entry["digest"])
 
 
-def _keep_unfinished(store: Store, keep: _Keep, fresh: float) -> None:
+def _keep_unfinished(store: Contents, keep: _Keep, fresh: float) -> None:
     """Layers made lately, whose image was perhaps never finished."""
     for path in _files(store.realisations):
         if path.suffix == ".json" and (path.stem in keep.layers or path.stat().st_mtime >= fresh):
@@ -156,7 +156,7 @@ def _keep_unfinished(store: Store, keep: _Keep, fresh: float) -> None:
                 keep.blobs.add(found.digest.removeprefix("sha256:"))
 
 
-def _doomed(store: Store, keep: _Keep, fresh: float) -> Iterator[Path]:
+def _doomed(store: Contents, keep: _Keep, fresh: float) -> Iterator[Path]:
     """What goes, names before bytes."""
     known = keep.images | keep.layers
     yield from (p for p in _files(store.realisations) if p.stem not in known)
@@ -171,7 +171,7 @@ def _doomed(store: Store, keep: _Keep, fresh: float) -> Iterator[Path]:
     yield from (p for p in _files(store.locks) if len(p.name) == 64)
 
 
-def _orphan_roots(store: Store, keep: _Keep) -> Iterator[Path]:
+def _orphan_roots(store: Contents, keep: _Keep) -> Iterator[Path]:
     """Unpacked images whose image goes."""
     yield from (p for p in _files(store.roots) if p.name.partition(".")[0] not in keep.manifests)
 
@@ -180,7 +180,7 @@ def _files(folder: Path) -> Iterable[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else ()
 
 
-def _untag(store: Store, gone: list[layout.Document]) -> None:
+def _untag(store: Contents, gone: list[layout.Document]) -> None:
     with locks.held(store.locks / "index"):
         index = store.index()
         rest = [m for m in layout.manifests(index) if m not in gone]

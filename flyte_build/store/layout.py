@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-from ..derived import ImageDerivation
+from ..deriving.nouns import ImageDerivation
 from .realisations import ImageRealisation
 
 __all__ = [

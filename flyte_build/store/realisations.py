@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 
-from ..canonical import canonical
+from ..kernel.canonical import canonical
 
 __all__ = ["ImageRealisation", "LayerRealisation", "Realisation", "hexadecimal"]
 

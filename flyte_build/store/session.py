@@ -22,15 +22,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ..canonical import Json, canonical
-from ..derivation import ImageDerivation
-from ..errors import StoreError
+from ..deriving.derivation import ImageDerivation
+from ..kernel.canonical import Json, canonical
+from ..kernel.errors import StoreError
 from . import layout, locks
 from .files import fsync_directory, publish, storing
 from .realisations import ImageRealisation, LayerRealisation, Realisation, encode, hexadecimal
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .contents import Contents
 
 __all__ = ["Session"]
 
@@ -40,7 +40,7 @@ _OWNER = "owner"
 class Session:
     """See :meth:`Store.session`. Methods may be called from several threads."""
 
-    def __init__(self, store: Store, cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(self, store: Contents, cancelled: Callable[[], bool] | None = None) -> None:
         self.store = store
         self._cancelled = cancelled
         self._counter = itertools.count()
@@ -173,7 +173,7 @@ class Session:
         self.put_bytes(layout.dump(index), self.store.oci / "index.json", 0o644)
 
 
-def _prepare(store: Store) -> None:
+def _prepare(store: Contents) -> None:
     folders = (
         *(store.blobs, store.artifacts, store.realisations, store.listings),
         *(store.used, store.locks, store.partial),
@@ -191,7 +191,7 @@ def _create(final: Path, data: bytes, folder: Path) -> None:
     publish(Path(name), final, 0o644)
 
 
-def sweep(store: Store) -> int:
+def sweep(store: Contents) -> int:
     """Remove what dead sessions left in ``tmp``; how many. The caller holds ``locks/tmp``."""
     swept = 0
     for path in store.tmp.glob("session-*"):

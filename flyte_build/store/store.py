@@ -1,35 +1,16 @@
-"""The store: one folder of bytes named by their hashes, and what derivations became. Asking never writes.
+"""The store as the rest uses it: its contents, the writing side and the housekeeping, each loaded when it is asked for.
 
-    oci/              an OCI image layout: oci-layout, index.json, blobs/sha256/<hex>
-    artifacts/sha256/<hex>     what was fetched: wheels, .debs, local files
-    realisations/<hex>.json    layer or image derivation → digests and sizes
-    realisations/<hex>.derivation   an image's derivation itself, so that ``gc`` knows what the image needs
-    listings/<hex>    a layer's paths and what is at each, compressed
-    used/<hex>        empty; its date says when an image was last used
-    locks/  tmp/      see ``locks`` and ``session``
-    roots/<hex>/      unpacked images, the launcher's; only ``gc`` looks here
-    corrupt/          what ``verify`` moved aside
-
-Everything but ``tmp`` is valid at every instant. A realisation whose blobs are gone counts as absent, so
-nothing here needs repair: it is made again. Never fetches, never builds.
+Holds no bytes and no rule of its own: ``contents`` answers, ``session`` writes, ``verify`` and ``gc`` keep house.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from .. import paths
-from ..errors import StoreError
-from ..reporting import Reporter, Silent
-from . import layout, locks
-from .files import storing
-from .realisations import ImageRealisation, LayerRealisation, Realisation, decode, hexadecimal
+from ..kernel.reporting import Reporter, Silent
+from .contents import Contents
 
 if TYPE_CHECKING:
     from .gc import Collected
@@ -39,119 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 
-class Store:
-    """The store in ``root`` (default: :func:`flyte_build.paths.cache_dir`), which need not exist yet.
+class Store(Contents):
+    """The store in ``root`` (default: :func:`flyte_build.kernel.paths.cache_dir`), which need not exist yet.
 
     Safe to use from several threads and several processes.
     """
-
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = (root if root is not None else paths.cache_dir()).absolute()
-        self.oci = self.root / "oci"
-        self.blobs = self.oci / "blobs" / "sha256"
-        self.artifacts = self.root / "artifacts" / "sha256"
-        self.realisations = self.root / "realisations"
-        self.listings = self.root / "listings"
-        self.used = self.root / "used"
-        self.locks = self.root / "locks"
-        self.tmp = self.root / "tmp"
-        self.partial = self.tmp / "partial"
-        self.corrupt = self.root / "corrupt"
-        self.roots = self.root / "roots"
-
-    # -- asking --------------------------------------------------------------------------------
-
-    def artifact_path(self, sha256: str) -> Path:
-        """Where the artifact lies or would lie."""
-        return self.artifacts / sha256
-
-    def blob_path(self, digest: str) -> Path:
-        """Where the blob lies or would lie."""
-        return self.blobs / hexadecimal(digest)
-
-    def artifact(self, sha256: str, size: int | None = None) -> Path | None:
-        """The artifact's path, ``None`` where it is not here (or not with this size in bytes)."""
-        return _present(self.artifact_path(sha256), size)
-
-    def blob(self, digest: str, size: int | None = None) -> Path | None:
-        """The blob's path, ``None`` where it is not here (or not with this size in bytes)."""
-        return _present(self.blob_path(digest), size)
-
-    def realisation(self, derivation: str) -> Realisation | None:
-        """What this derivation became, as long as every byte of it is still here, by name and size."""
-        data = self._read(self.realisations / f"{hexadecimal(derivation)}.json")
-        found = decode(data) if data is not None else None
-        if isinstance(found, LayerRealisation):
-            listed = (self.listings / hexadecimal(derivation)).is_file()
-            return found if listed and self.blob(found.digest, found.size) else None
-        if found is not None:
-            manifest = self.manifest(found.manifest) if self.blob(found.manifest, found.size) else None
-            if manifest and all(self.blob(digest, size) for digest, size in layout.references(manifest)):
-                return found
-        return None
-
-    def layer(self, derivation: str) -> LayerRealisation | None:
-        """:meth:`realisation` of a layer's derivation."""
-        found = self.realisation(derivation)
-        return found if isinstance(found, LayerRealisation) else None
-
-    def image(self, derivation: str) -> ImageRealisation | None:
-        """:meth:`realisation` of an image's derivation."""
-        found = self.realisation(derivation)
-        return found if isinstance(found, ImageRealisation) else None
-
-    def manifest(self, digest: str) -> dict[str, Any] | None:
-        """A manifest's JSON; ``None`` where it is not here or not JSON."""
-        data = self._read(self.blob_path(digest))
-        return layout.parse(data) if data is not None else None
-
-    def derivation(self, image: str) -> dict[str, Any] | None:
-        """``{"environment", "platform", "layers": [{"hash", "artifacts"}], "spec"}`` of an image's derivation."""
-        data = self._read(self.realisations / f"{hexadecimal(image)}.derivation")
-        try:
-            return layout.parse(zlib.decompress(data)) if data is not None else None
-        except zlib.error:
-            return None
-
-    def listing(self, layer: str) -> Mapping[str, str]:
-        """What a realised layer holds: path → identity. Raises :class:`StoreError` where it cannot be read."""
-        path = self.listings / hexadecimal(layer)
-        with storing(path):
-            data = path.read_bytes()
-        try:
-            return cast("dict[str, str]", json.loads(zlib.decompress(data)))
-        except (zlib.error, ValueError):
-            raise StoreError(
-                f"{path}: expected a layer's listing, found {len(data)} bytes that are none",
-                hint="run `flyte-build store verify`, then build again",
-            ) from None
-
-    def index(self) -> dict[str, Any]:
-        """``index.json``; an empty index where there is none yet or it cannot be understood."""
-        data = self._read(self.oci / "index.json")
-        return (layout.parse(data) if data is not None else None) or layout.empty_index()
-
-    def tags(self) -> dict[str, str]:
-        """``ref.name`` → manifest digest, of all images with a name."""
-        found = {}
-        for entry in layout.manifests(self.index()):
-            name = layout.annotation(entry, layout.REF_NAME)
-            if name is not None and isinstance(entry.get("digest"), str):
-                found[name] = entry["digest"]
-        return found
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as e:
-            raise StoreError(
-                f"{path}: cannot be read: {e.strerror or e}",
-                hint="check the folder's owner and permissions, or set FLYTE_BUILD_CACHE to another folder",
-            ) from e
-
-    # -- using ---------------------------------------------------------------------------------
 
     @contextmanager
     def session(self, cancelled: Callable[[], bool] | None = None) -> Iterator[Session]:
@@ -163,30 +36,6 @@ class Store:
             yield session
         finally:
             session.close()
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Keep ``gc`` away while images of the store are in use (by a run, say). Works on a read-only store."""
-        handle: int | None = None
-        if self.locks.is_dir():
-            with suppress(FileNotFoundError), storing(self.locks):
-                handle = locks.acquire(self.locks / "store", shared=True)
-        try:
-            yield
-        finally:
-            if handle is not None:
-                os.close(handle)
-
-    def touch(self, image: str) -> None:
-        """Note that the image of this derivation was used now; what cannot be written is let be."""
-        with suppress(OSError):
-            self.used_path(image).touch()
-
-    def used_path(self, image: str) -> Path:
-        """The file whose date says when the image of this derivation was last used."""
-        return self.used / hexadecimal(image)
-
-    # -- keeping house -------------------------------------------------------------------------
 
     def verify(self, reporter: Reporter | None = None) -> Verification:
         """Hash everything again; see ``flyte_build.store.verify``."""
@@ -206,16 +55,3 @@ class Store:
         from .gc import collect
 
         return collect(self, keep_days=keep_days, dry_run=dry_run, reporter=reporter or Silent(), patience=patience)
-
-
-def _present(path: Path, size: int | None) -> Path | None:
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as e:
-        raise StoreError(
-            f"{path}: cannot be read: {e.strerror or e}",
-            hint="check the folder's owner and permissions, or set FLYTE_BUILD_CACHE to another folder",
-        ) from e
-    return path if size is None or found.st_size == size else None

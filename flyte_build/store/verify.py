@@ -11,18 +11,20 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError
-from ..reporting import Progress, Reporter
+from ..kernel.errors import StoreError
+from ..kernel.reporting import Progress, Reporter
 from . import layout, locks
 from .files import hash_file, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
+from .session import Session
 
 if TYPE_CHECKING:
-    from .store import Store
+    from .contents import Contents
 
 __all__ = ["Finding", "Verification", "verify"]
 
@@ -55,7 +57,7 @@ class Verification:
         return not self.findings
 
 
-def verify(store: Store, reporter: Reporter) -> Verification:
+def verify(store: Contents, reporter: Reporter) -> Verification:
     """Check ``store`` whole. Raises :class:`StoreError` only where it cannot be read at all."""
     with store.reading():
         named = [*_named(store.artifacts), *_named(store.blobs)]
@@ -86,7 +88,7 @@ def _named(folder: Path) -> list[tuple[Path, int]]:
         return [(Path(e.path), e.stat().st_size) for e in sorted(os.scandir(folder), key=lambda e: e.name)]
 
 
-def _hash_all(store: Store, named: list[tuple[Path, int]], progress: _Locked) -> list[Finding]:
+def _hash_all(store: Contents, named: list[tuple[Path, int]], progress: _Locked) -> list[Finding]:
     def one(path: Path) -> Finding | None:
         if not _HEX.fullmatch(path.name):
             return Finding(path, "expected a file named by its SHA-256", _aside(store, path))
@@ -102,7 +104,7 @@ def _hash_all(store: Store, named: list[tuple[Path, int]], progress: _Locked) ->
         return [finding for finding in pool.map(one, [path for path, _ in named]) if finding]
 
 
-def _aside(store: Store, path: Path) -> Path | None:
+def _aside(store: Contents, path: Path) -> Path | None:
     """Move a bad file out of the way, under a name that says where it was; ``None`` where that is not allowed."""
     try:
         store.corrupt.mkdir(exist_ok=True)
@@ -117,7 +119,7 @@ def _aside(store: Store, path: Path) -> Path | None:
     return None
 
 
-def _check_realisations(store: Store) -> Iterator[Finding]:
+def _check_realisations(store: Contents) -> Iterator[Finding]:
     """Every realisation can be read, and points to blobs of the sizes it states."""
     for path, _ in _named(store.realisations):
         if path.suffix == ".derivation":
@@ -146,7 +148,7 @@ def _check_realisations(store: Store) -> Iterator[Finding]:
                 yield Finding(path, e.message, _aside(store, store.listings / path.stem))
 
 
-def _check_images(store: Store) -> Iterator[Finding]:
+def _check_images(store: Contents) -> Iterator[Finding]:
     """Every realised image is whole: manifest, config, layers."""
     for path, _ in _named(store.realisations):
         if path.suffix != ".json":
@@ -158,7 +160,7 @@ def _check_images(store: Store) -> Iterator[Finding]:
                 break
 
 
-def _missing(store: Store, digest: str) -> Iterator[str]:
+def _missing(store: Contents, digest: str) -> Iterator[str]:
     manifest = store.manifest(digest)
     if manifest is None:
         yield digest
@@ -168,7 +170,7 @@ def _missing(store: Store, digest: str) -> Iterator[str]:
             yield needed
 
 
-def _check_index(store: Store) -> Iterator[Finding]:
+def _check_index(store: Contents) -> Iterator[Finding]:
     """``index.json`` is an index, and names nothing that is gone; our own broken entries are taken out."""
     path = store.oci / "index.json"
     if not path.is_file():
@@ -192,9 +194,9 @@ def _check_index(store: Store) -> Iterator[Finding]:
             yield Finding(path, f"{name} needs {gone}, which is not here as stated{done}")
 
 
-def _untag(store: Store, entry: layout.Document) -> bool:
+def _untag(store: Contents, entry: layout.Document) -> bool:
     try:
-        with store.session() as session, locks.held(store.locks / "index"):
+        with closing(Session(store)) as session, locks.held(store.locks / "index"):
             index = store.index()
             rest = [m for m in layout.manifests(index) if m != entry]
             session.put_index({**index, "manifests": rest})

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..reporting import Reporter
+from ..kernel.reporting import Reporter
 from .sandbox.engines import init_mount
 from .sandbox.spec import Engine, Sandbox
 from .unpack import place

@@ -22,7 +22,7 @@ from typing import Any
 from flyteidl2.task import common_pb2
 from google.protobuf.message import DecodeError, Message
 
-from .. import canonical
+from ..kernel import canonical
 from ..store.locks import try_acquire
 from .action import OUTPUTS
 from .storage import MOUNT, Storage

@@ -24,9 +24,9 @@ from .action import ERROR, ROOT_ACTION, ErrorInfo, Phase
 from .attempt import Attempts
 from .journal import ActionRecord, Journal
 from .observer import Observer
+from .protobuf import phase_of
 from .reuse import Reuse
 from .template import Task, Unsupported, read_task
-from .wire import phase_of
 
 __all__ = ["AlreadyExists", "Engine", "NotFound"]
 

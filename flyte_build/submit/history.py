@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
+from ..kernel.errors import RunError
 from ..store.locks import try_acquire
 from .action import ROOT_ACTION, ErrorInfo, Phase
 from .journal import ActionRecord, read_journal

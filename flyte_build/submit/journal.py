@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
+from ..kernel.errors import RunError
 from .action import ErrorInfo, Kind, Phase
 
 __all__ = ["ActionRecord", "Journal", "read_journal"]

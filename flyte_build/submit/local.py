@@ -20,16 +20,16 @@ from typing import Literal
 
 from flyteidl2.task import common_pb2
 
-from ..errors import FlyteBuildError
+from ..kernel.errors import FlyteBuildError
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
 from .observer import Observer
+from .outputs import Settlement, View
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.engines import init_mount
 from .sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
-from .settle import Settlement, View
 from .storage import BUNDLES, MOUNT, RunFolder
 from .unpack import remove_tree, scoped
 

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArtifactError, StoreError
-from ..reporting import Reporter, Silent
+from ..kernel.errors import ArtifactError, StoreError
+from ..kernel.reporting import Reporter, Silent
 from ..store.files import storing
 from ..store.locks import held, try_acquire
 from .action import ImageRoot

@@ -24,7 +24,7 @@ from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
 from flyteidl2.workflow import run_definition_pb2
 
-from ..errors import RunError
+from ..kernel.errors import RunError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Launcher, Phase, RootAction
 from .attempt import Attempts, RunFacts

@@ -27,7 +27,7 @@ from flyteidl2.common import identifier_pb2
 from flyteidl2.workflow import state_service_pb2
 
 from .engine import AlreadyExists, Engine, NotFound
-from .wire import action_update
+from .protobuf import action_update
 
 __all__ = ["Service", "serve"]
 

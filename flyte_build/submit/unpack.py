@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from isal import igzip, isal_zlib
 
-from ..errors import ArtifactError
-from ..links import MOST_LINKS, TooManyLinks, resolve
+from ..kernel.errors import ArtifactError
+from ..kernel.path_resolution import MOST_LINKS, TooManyLinks, resolve
 from ..store.hashing import HashedReader
 
 __all__ = ["merge", "place", "remove_tree", "scoped", "unpack"]

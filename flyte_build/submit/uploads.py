@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 from ..store.files import storing
 from .storage import Storage
 

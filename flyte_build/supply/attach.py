@@ -12,24 +12,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..assemble.version import ASSEMBLER
-from ..errors import RegistryError
-from ..locking.lock import Lock
+from ..kernel.errors import RegistryError
+from ..kernel.reporting import Reporter
+from ..kernel.version import __version__
+from ..locks.nouns import Lock
 from ..registry.reference import Reference
 from ..registry.values import EMPTY, IMAGE_MANIFEST
 from ..remote.threads import each
-from ..reporting import Reporter
 from ..store import Store
+from .artifact_metadata import StoredFacts
 from .documents import FORMATS, Format, document, knowledge, made_of, recorded_derivation
-from .facts import StoredFacts
 from .packages import Inventory, inventory
 from .provenance import Made, lock_digest
 from .pushing import EMPTY_TYPE, push_bytes
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
-    from ..remote.publish import PushedImage
+    from ..remote.publishing import PushedImage
 
 __all__ = ["Attached", "attach"]
 

@@ -21,8 +21,8 @@ from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.spdx import is_supported_id
 from packageurl import PackageURL
 
-from .. import __version__
 from ..assemble.version import ASSEMBLER
+from ..kernel.version import __version__
 from .licenses import License
 from .packages import NAMESPACE, Base, Inventory, Package
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..locking.lock import Lock
+from ..locks.nouns import Lock
 from ..store import Store, layout
 from .packages import Inventory
 from .provenance import PREDICATE, Made, provenance

@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from ..errors import InputError
+from ..kernel.errors import InputError
 
 __all__ = ["PublicKey", "Signer", "public_key", "signer"]
 

@@ -14,12 +14,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 from packageurl import PackageURL
 
-from ..errors import LockError
-from ..locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
+from ..kernel.errors import LockError
+from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from .licenses import UNKNOWN, Facts, License
 
 if TYPE_CHECKING:
-    from ..locking.lockedbase import BaseFacts
+    from ..locks.base import BaseFacts
 
 __all__ = ["DEBIAN", "NAMESPACE", "Base", "BaseLayer", "FactsOf", "Inventory", "Package", "inventory", "nothing_known"]
 

@@ -11,10 +11,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .. import __version__
 from ..assemble.version import ASSEMBLER
-from ..canonical import Json, digest
-from ..locking.lock import Lock
+from ..kernel.canonical import Json, digest
+from ..kernel.version import __version__
+from ..locks.nouns import Lock
 from .packages import Inventory
 
 __all__ = ["BUILDER", "BUILD_TYPE", "MEDIA_TYPE", "PREDICATE", "Made", "lock_digest", "provenance"]

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, RefusedError, RegistryError
+from ..kernel.errors import InputError, RefusedError, RegistryError
 from ..registry.reference import Reference
 from ..registry.values import EMPTY, IMAGE_MANIFEST, Descriptor, Manifest
 from ..remote.threads import each
 from .keys import PublicKey, Signer, public_key, signer
-from .payloads import (
+from .pushing import EMPTY_TYPE, push_bytes
+from .signature_formats import (
     BUNDLE,
     BUNDLE_NOTES,
     SIGNATURE,
@@ -33,11 +34,10 @@ from .payloads import (
     simple,
     statement,
 )
-from .pushing import EMPTY_TYPE, push_bytes
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
-    from ..remote.publish import PushedImage
+    from ..remote.publishing import PushedImage
 
 __all__ = ["Signatures", "require_signatures", "sign", "sign_pushed", "verify_signature"]
 

@@ -12,8 +12,8 @@ import json
 import re
 from uuid import uuid5
 
-from .. import __version__
-from ..canonical import Json, canonical
+from ..kernel.canonical import Json, canonical
+from ..kernel.version import __version__
 from .licenses import License
 from .packages import NAMESPACE, Base, Inventory, Package
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..locking.lockfile import Lock, read
+from ..locks.lockfile import Lock, read
 
 __all__ = ["builder"]
 

@@ -1,6 +1,6 @@
 """Which layers an image has, and of which artifacts: a function of its lock alone.
 
-The same grouping as `flyte_build/derivation.py`, which stays the authority: the image action derives the image anew and
+The same grouping as `flyte_build/deriving/derivation.py`, which stays the authority: the image action derives the image anew and
 looks every layer up by its derivation, so that a difference is an error that names the layer, never another image.
 Layers of local files and of working directories are not here: the actions make them, by the recipe in the lock.
 """

@@ -1,6 +1,6 @@
 # Which layers of artifacts an image has, in the language of Nix: what has to be known before anything is built.
 #
-# The rules are `flyte_build/derivation.py`'s. They are here a second time only because a derivation a layer must exist
+# The rules are `flyte_build/deriving/derivation.py`'s. They are here a second time only because a derivation a layer must exist
 # while Nix evaluates, and evaluation runs no Python. A test holds the two against each other, and the step that joins
 # layers looks each one up by the hash of its spec: a difference is an error there, never another image.
 #

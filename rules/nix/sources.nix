@@ -15,7 +15,6 @@ let
       if type == "directory" then any (folder: folder == rel) folders
       else match ".*\\.py" rel != null && any (folder: match "${folder}/[^/]*" rel != null) folders;
   };
-  assemble = [ "flyte_build" "flyte_build/assemble" ];
 in
 {
   # All that a layer of artifacts depends on, besides them.
@@ -26,5 +25,13 @@ in
   };
 
   # What the steps need besides: a test holds it against what they import.
-  stepwise = take "flyte-build-stepwise" (assemble ++ [ "flyte_build/locking" "flyte_build/stepwise" ]);
+  stepwise = take "flyte-build-stepwise" [
+    "flyte_build"
+    "flyte_build/assemble"
+    "flyte_build/deriving"
+    "flyte_build/kernel"
+    "flyte_build/locks"
+    "flyte_build/recipe"
+    "flyte_build/stepwise"
+  ];
 }

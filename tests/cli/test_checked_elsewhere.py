@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from flyte_build.checking import check_workspace
-from flyte_build.reporting import Recorder
+from flyte_build.kernel.reporting import Recorder
+from flyte_build.planning.checks.find import check_workspace
+from flyte_build.planning.workspace import open_workspace
 from flyte_build.store import Store
-from flyte_build.workspace import open_workspace
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer
 

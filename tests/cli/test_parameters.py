@@ -14,9 +14,9 @@ from flyte.io import Dir, File
 from pydantic import BaseModel
 
 from flyte_build.cli.parameters import convert, task_options, type_name
-from flyte_build.errors import InputError
-from flyte_build.running import LocalPath
-from flyte_build.sdk import Task
+from flyte_build.kernel.errors import InputError
+from flyte_build.project.loading import Task
+from flyte_build.workbench.running import LocalPath
 
 
 class Colour(enum.Enum):

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from flyte_build.locking.lock import Lock, Pin
-from flyte_build.locking.lockfile import read, write
-from flyte_build.pins import pinned
-from flyte_build.workspace import open_workspace
+from flyte_build.building.pins import pinned
+from flyte_build.locks.lockfile import read, write
+from flyte_build.locks.nouns import Lock, Pin
+from flyte_build.planning.workspace import open_workspace
 
 from ..support.offline import Offline, snapshot, workflow
 
@@ -113,7 +113,7 @@ def test_a_folder_of_locks_that_may_not_be_written_to_is_a_warning(
     import errno
     import os
 
-    from flyte_build.locking import lockfile
+    from flyte_build.locks import lockfile
 
     offline.ok("lock", "flow.py")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from flyte_build import running
-from flyte_build.errors import RunError
+from flyte_build.kernel.errors import RunError
+from flyte_build.workbench import running
 from tests.supply.pairs import written
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer

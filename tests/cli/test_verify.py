@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.locking.lockfile import read, write
+from flyte_build.locks.lockfile import read, write
 from flyte_build.store import Store
 from tests.support.tampering import Member, tampered
 

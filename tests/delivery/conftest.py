@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import BuiltImage
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 from tests.support.bundles import Site
 from tests.support.images import files_layer, image_of, wheel_layer
 

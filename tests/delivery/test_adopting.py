@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from flyte_build.building import BuiltImage
 from flyte_build.delivery.adopting import adopt, is_layout
 from flyte_build.delivery.layout import export_layout
-from flyte_build.errors import ArtifactError, InputError
-from flyte_build.reporting import Silent
+from flyte_build.kernel.errors import ArtifactError, InputError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store, layout
+from flyte_build.store.built import BuiltImage
 
 
 @pytest.fixture

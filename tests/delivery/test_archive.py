@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.building import BuiltImage
 from flyte_build.delivery import tarball
 from flyte_build.delivery.archive import image_name, write_archive
 from flyte_build.delivery.tarball import Member, head, member
-from flyte_build.errors import InputError, StoreError
-from flyte_build.reporting import Recorder, Silent
+from flyte_build.kernel.errors import InputError, StoreError
+from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 
 # The grammar of names and tags in distribution-spec v1.1, "Pulling manifests".
 NAME = re.compile(

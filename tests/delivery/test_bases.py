@@ -16,9 +16,9 @@ from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.delivery.archive import write_archive
 from flyte_build.delivery.layout import export_layout
 from flyte_build.delivery.unbundle import unbundle
-from flyte_build.derivation import ImageDerivation, LayerDerivation
-from flyte_build.errors import ArtifactError, StoreError
-from flyte_build.reporting import Silent
+from flyte_build.deriving.derivation import ImageDerivation, LayerDerivation
+from flyte_build.kernel.errors import ArtifactError, StoreError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from tests.support.bundles import Site, pack, unpack
 from tests.support.images import image_of, noise, wheel_layer

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flyte_build.building import build
+from flyte_build.building.building import build
 from flyte_build.delivery.format import INDEX, parse_index
 from flyte_build.delivery.unbundle import unbundle
-from flyte_build.errors import InputError, LockError, StoreError
-from flyte_build.locking.lockfile import lock_path, read
+from flyte_build.kernel.errors import InputError, LockError, StoreError
+from flyte_build.kernel.reporting import Recorder, Silent
+from flyte_build.locks.lockfile import lock_path, read
 from flyte_build.planning.checks import Contents
-from flyte_build.reporting import Recorder, Silent
 from flyte_build.store import Store
 from tests.support.bundles import Site, unpack
 from tests.support.images import files_layer, image_of

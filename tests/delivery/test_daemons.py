@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import BuiltImage
 from flyte_build.delivery.archive import image_name
 from flyte_build.delivery.daemons import load
-from flyte_build.errors import InputError, StoreError
-from flyte_build.reporting import Recorder, Silent
+from flyte_build.kernel.errors import InputError, StoreError
+from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 from tests.support.dockerapi import FakeDocker
 
 

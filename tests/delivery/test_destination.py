@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.building import BuiltImage
 from flyte_build.delivery import Destination, deliver, parse_destination
-from flyte_build.errors import InputError
-from flyte_build.reporting import Silent
+from flyte_build.kernel.errors import InputError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 
 KINDS = ("oci", "oci-archive", "docker-archive")
 

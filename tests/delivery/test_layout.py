@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import BuiltImage
 from flyte_build.delivery.layout import export_layout
-from flyte_build.errors import InputError, StoreError
+from flyte_build.kernel.errors import InputError, StoreError
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 from tests.support.tools import need
 
 

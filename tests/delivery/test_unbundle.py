@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from flyte_build.assemble.image import image_config, image_manifest
 from flyte_build.assemble.layer import LayerResult
 from flyte_build.assemble.version import ASSEMBLER
-from flyte_build.canonical import canonical
 from flyte_build.delivery import tarball
 from flyte_build.delivery.format import INDEX, KIND, LIMIT, SCHEMA, BundledImage, Index, parse_index
 from flyte_build.delivery.unbundle import unbundle
-from flyte_build.derivation import ImageDerivation
-from flyte_build.errors import ArtifactError, FlyteBuildError, InputError, LockError, PinError
-from flyte_build.reporting import Recorder, Silent
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.kernel.canonical import canonical
+from flyte_build.kernel.errors import ArtifactError, FlyteBuildError, InputError, LockError, PinError
+from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store import Store
 from tests.support.bundles import Site, pack, unpack
 from tests.support.images import files_layer, image_of

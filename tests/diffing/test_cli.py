@@ -13,11 +13,11 @@ from rich.console import Console
 
 from flyte_build.cli.commands.diff import DIFFERENCES_FOUND, diff
 from flyte_build.cli.differences import show_difference, show_explanation
-from flyte_build.derivation import ImageDerivation
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.diffing.comparison import difference
 from flyte_build.diffing.contents import Contents, Package, of_derivation, of_spec
-from flyte_build.diffing.difference import difference
 from flyte_build.diffing.entries import File
-from flyte_build.errors import FlyteBuildError, InputError
+from flyte_build.kernel.errors import FlyteBuildError, InputError
 from flyte_build.planning.explain import Earlier, explain
 from flyte_build.planning.plan import make_plan
 from tests.planning.test_plan import FakeCache

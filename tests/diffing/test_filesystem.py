@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flyte_build.diffing.comparison import Difference, difference
 from flyte_build.diffing.contents import Contents
-from flyte_build.diffing.difference import Difference, difference
 from flyte_build.diffing.entries import File, differs, of_identity
 from flyte_build.diffing.filesystem import merged
 from tests.support.contents import file, image, layer

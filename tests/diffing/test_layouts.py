@@ -14,7 +14,7 @@ from flyte_build.diffing.contents import Contents
 from flyte_build.diffing.entries import File
 from flyte_build.diffing.filesystem import merged
 from flyte_build.diffing.layouts import choose, read_image
-from flyte_build.errors import ArtifactError, InputError
+from flyte_build.kernel.errors import ArtifactError, InputError
 from tests.submit.oci import Made, image, tar_of
 
 from .conftest import entry_of, index_of

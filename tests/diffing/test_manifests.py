@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from flyte_build.building import build
-from flyte_build.comparing import StoreHolder
+from flyte_build.building.building import build
+from flyte_build.building.comparing import StoreHolder
 from flyte_build.diffing.manifests import Divergence, first_differences
-from flyte_build.errors import ArtifactError
-from flyte_build.reporting import Silent
+from flyte_build.kernel.errors import ArtifactError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from tests.support.images import FolderLocator, files_layer, image_of
 from tests.support.tampering import Member, tampered

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from flyte_build.diffing.difference import Difference, difference
-from flyte_build.diffing.subjects import Context, parse_subject, read_subjects
-from flyte_build.locking.lockfile import read
+from flyte_build.diffing.comparison import Difference, difference
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.locks.lockfile import read
 from flyte_build.store import Store
-from flyte_build.workspace import host_platform
+from flyte_build.workbench.subjects import Context, parse_subject, read_subjects
 from tests.support.tools import need
 
 from .conftest import Repository
@@ -151,10 +151,10 @@ def explained(changed: Changed) -> dict[str, Any]:
     script = """
 import json, sys
 from pathlib import Path
-from flyte_build.pipeline import plan_images
+from flyte_build.planning.images import plan_images
 from flyte_build.planning.explain import explain_plan
 from flyte_build.store import Store
-from flyte_build.workspace import open_workspace
+from flyte_build.planning.workspace import open_workspace
 workspace, store = open_workspace(Path(sys.argv[1])), Store()
 plan = plan_images(workspace, workspace.select(), store)
 print(json.dumps({e.environment: e.to_json() for e in explain_plan(plan, store, workspace.lockfiles)}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.diffing.revisions import at_revision
-from flyte_build.errors import InputError
+from flyte_build.kernel.errors import InputError
 
 from .conftest import Repository
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flyte_build.canonical import Json
+from flyte_build.kernel.canonical import Json
 from tests.support.tools import lacking
 
 if TYPE_CHECKING:

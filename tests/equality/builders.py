@@ -14,15 +14,16 @@ from typing import Any, cast
 
 from flyte_build.assemble import command as assembler
 from flyte_build.assemble.image import canonical
-from flyte_build.building import build
-from flyte_build.canonical import Json
-from flyte_build.derivation import Artifact
-from flyte_build.localfiles import LocalFiles
-from flyte_build.locators import Locators, Place
-from flyte_build.locking.lock import Lock
+from flyte_build.building.building import build
+from flyte_build.deriving.derivation import Artifact
+from flyte_build.deriving.from_lock import recorded_recipe
+from flyte_build.kernel.canonical import Json
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.nouns import Lock
 from flyte_build.recipe import CopyFiles, Platform
-from flyte_build.recorded import recorded_recipe
-from flyte_build.reporting import Silent
+from flyte_build.sources.locators import Locators
+from flyte_build.sources.places import Place
+from flyte_build.sources.project_files import LocalFiles
 from flyte_build.stepwise import command as stepwise
 from flyte_build.store import Store
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import flyte
 
-from flyte_build.derivation import LARGE_WHEEL, Artifact, ImageDerivation, derive
+from flyte_build.deriving.derivation import LARGE_WHEEL, Artifact, ImageDerivation, derive
+from flyte_build.deriving.from_lock import recorded_recipe
+from flyte_build.deriving.local_files import snapshot, sources
 from flyte_build.exporting.nixstore import artifacts_of
-from flyte_build.imagebases import SUITES
-from flyte_build.localfiles import snapshot, sources
-from flyte_build.locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
+from flyte_build.locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
+from flyte_build.project.bases import SUITES
 from flyte_build.recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Platform, Recipe, Step, WorkDir
-from flyte_build.recorded import recorded_recipe
 from tests.support.debs import Directory, File, Hardlink, Symlink, build_deb, shared_library
 from tests.support.wheels import DEFLATED, STORED, build_wheel
 

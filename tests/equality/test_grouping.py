@@ -10,12 +10,12 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from flyte_build.assemble.finished import derivation
-from flyte_build.derivation import LARGE_WHEEL, MAX_LAYERS
-from flyte_build.locking.lock import Lock
-from flyte_build.locking.lockfile import read
+from flyte_build.assemble.layer_directory import derivation
+from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
+from flyte_build.deriving.from_lock import recorded_recipe
+from flyte_build.locks.lockfile import read
+from flyte_build.locks.nouns import Lock
 from flyte_build.recipe import CopyFiles
-from flyte_build.recorded import recorded_recipe
 from tests.nix.test_grouping import derived, locks
 from tests.support.recipes import AMD64, lock_of, recipe_of, wheel
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import Artifact
-from flyte_build.errors import InputError, StoreError
+from flyte_build.deriving.derivation import Artifact
 from flyte_build.exporting import nix
 from flyte_build.exporting.nix import flake_text, own_flake
 from flyte_build.exporting.nixstore import NixStore, artifacts_of, store_path
+from flyte_build.kernel.errors import InputError, StoreError
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 
 REF = "git+https://git.example/flyte-build"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import ArtifactError, InputError, RefusedError
 from flyte_build.exporting.pex import Entry, left_out, target_of, write_pex
-from flyte_build.locking.lock import Lock, LockedPlatform, LockedWheel
-from flyte_build.locking.lockedbase import BaseFacts, LockedBase, LockedBlob
+from flyte_build.kernel.errors import ArtifactError, InputError, RefusedError
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.base import BaseFacts, LockedBase, LockedBlob
+from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel
 from flyte_build.recipe import AptInstall, CopyFiles, EnvVars
-from flyte_build.reporting import Silent
 from tests.support.recipes import deb, lock_of, recipe_of
 from tests.support.wheels import build_wheel
 

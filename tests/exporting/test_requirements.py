@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from packaging.markers import Marker
 from packaging.pylock import Pylock
 
-from flyte_build.errors import InputError
 from flyte_build.exporting.pylock import pylock_text
 from flyte_build.exporting.requirements import requirements_text
 from flyte_build.exporting.rows import MACHINES, chosen_platforms, rows
 from flyte_build.exporting.wheels import wheels_of
-from flyte_build.locking.lock import Lock, LockedPlatform, LockedWheel
+from flyte_build.kernel.errors import InputError
+from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel
 from flyte_build.recipe import PipInstall, Platform
 from tests.support.recipes import lock_of, recipe_of, wheel
 
@@ -194,8 +194,8 @@ def test_on_each_machine_exactly_what_is_locked_for_it_applies(
 def test_the_folder_of_wheels_keeps_what_is_right_and_replaces_what_is_not(tmp_path: Path) -> None:
     import hashlib
 
-    from flyte_build.errors import StoreError
     from flyte_build.exporting.wheels import put_wheels
+    from flyte_build.kernel.errors import StoreError
 
     source = tmp_path / "artifact"
     source.write_bytes(b"a wheel")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
 from tests.support.bazel import Bazel, bazel_machine
 from tests.support.cli import Cli
 from tests.support.daemons import shell

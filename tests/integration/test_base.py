@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import flyte_build.assemble
-from flyte_build.locking.lockfile import read
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.locks.lockfile import read
 from flyte_build.store import Store
 from flyte_build.store import layout as oci
-from flyte_build.workspace import host_platform
 from tests.support.cli import Cli
 from tests.support.daemons import shell
 from tests.support.tools import need

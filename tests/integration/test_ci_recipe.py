@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
 from tests.support.ci import Runner, commit, git
 from tests.support.cli import Cli
 from tests.support.daemons import registry, shell

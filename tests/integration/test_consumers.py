@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.locking.lockfile import read
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.locks.lockfile import read
 from tests.support.daemons import containerd, docker_daemon, registry, shell
 from tests.support.tools import need, need_root
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
 from tests.support.cli import Cli
 from tests.support.daemons import containerd, docker_daemon, shell
 from tests.support.tools import need, need_root

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.fetch import fetch
-from flyte_build.locking.lock import Lock
-from flyte_build.locking.lockfile import read
+from flyte_build.deriving.from_lock import recorded_recipe
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.lockfile import read
+from flyte_build.locks.nouns import Lock
 from flyte_build.recipe import CopyFiles, Platform
-from flyte_build.recorded import recorded_recipe
-from flyte_build.reporting import Silent
+from flyte_build.sources.fetching import fetch
 from flyte_build.store import Store
 from flyte_build.store import layout as oci
-from flyte_build.workspace import host_platform
 from tests.equality.builders import ByHash, write_plan
 from tests.equality.images import Image, one_digest
 from tests.equality.projects import Project, make

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from flyte_build.locking.lockfile import Lock, LockedWheel, read
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.locks.lockfile import Lock, LockedWheel, read
 from tests.support.cli import Cli
 
 from .conftest import ENVIRONMENTS, EXAMPLE, LOCKFILES

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import Artifact
+from flyte_build.deriving.derivation import Artifact
 from flyte_build.exporting.nixstore import artifacts_of, store_path
-from flyte_build.fetch import fetch
-from flyte_build.locators import WheelLocator
-from flyte_build.locking.lock import LockedWheel, Pin
-from flyte_build.locking.lockfile import read, write
-from flyte_build.reporting import Silent
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.lockfile import read, write
+from flyte_build.locks.nouns import LockedWheel, Pin
+from flyte_build.sources.fetching import fetch
+from flyte_build.sources.locators import WheelLocator
 from flyte_build.store import Store
 from flyte_build.toolchain import builder
-from flyte_build.workspace import host_platform
 from tests.support.cli import Cli
 from tests.support.daemons import shell
 from tests.support.machine import Machine, bare_machine

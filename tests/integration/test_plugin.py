@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
 from tests.support.backend import Backend
 from tests.support.cli import Cli
 from tests.support.registry import RegistryServer

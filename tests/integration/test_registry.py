@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import IMAGE_INDEX, IMAGE_MANIFEST, Reference, Registry, StatusError
 from tests.support.registries import KINDS, PASSWORD, USER, Real, real_registry
 from tests.support.registry import sha256

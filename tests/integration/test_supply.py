@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import RefusedError
-from flyte_build.locking.lockfile import Lock, read
+from flyte_build.kernel.errors import RefusedError
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.lockfile import Lock, read
 from flyte_build.registry import IMAGE_MANIFEST, Reference, Registry
-from flyte_build.remote.publish import PushedImage
-from flyte_build.reporting import Silent
+from flyte_build.remote.publishing import PushedImage
 from flyte_build.store import Store
 from flyte_build.supply.attach import attach
 from flyte_build.supply.documents import FORMATS, document

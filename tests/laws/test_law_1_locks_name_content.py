@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.indexes import Index, IndexSettings
 from flyte_build.recipe import PipInstall
+from flyte_build.sources.indexes import Index, IndexSettings
 
 from ..support.index import SimpleIndex
 from ..support.locking import FakeDebian, project, publish, recipe

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.canonical import canonical, digest
-from flyte_build.derivation import FileEntry, derive
+from flyte_build.deriving.derivation import FileEntry, derive
+from flyte_build.kernel.canonical import canonical, digest
 from flyte_build.recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Recipe, WorkDir
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 

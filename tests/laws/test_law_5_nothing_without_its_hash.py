@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import build
-from flyte_build.errors import FetchError, FlyteBuildError, StoreError
-from flyte_build.reporting import Silent
+from flyte_build.building.building import build
+from flyte_build.kernel.errors import FetchError, FlyteBuildError, StoreError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from tests.support.http import Fault, ServerLocator, serving
 from tests.support.images import FolderLocator, image_of, wheel_layer
@@ -28,9 +28,9 @@ NAMES = ("alpha", "beta", "gamma", "delta")
 _BUILD = """
 import resource, sys
 from pathlib import Path
-from flyte_build.building import build
+from flyte_build.building.building import build
 from flyte_build.errors import FlyteBuildError
-from flyte_build.reporting import Silent
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from tests.support.images import FolderLocator, image_of, wheel_layer
 

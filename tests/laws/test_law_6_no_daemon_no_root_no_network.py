@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import build
-from flyte_build.reporting import Silent
+from flyte_build.building.building import build
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from tests.support.images import FolderLocator, files_layer, image_of, wheel_layer
 
@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent.parent
 _BUILD = """
 import os, sys
 from pathlib import Path
-from flyte_build.building import build
-from flyte_build.reporting import Silent
+from flyte_build.building.building import build
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from tests.support.images import FolderLocator, files_layer, image_of, wheel_layer
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import derive
-from flyte_build.locking.lockfile import Lock, read
+from flyte_build.deriving.derivation import derive
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.locking.pypi import NoSolution
-from flyte_build.reporting import Recorder
+from flyte_build.locks.lockfile import Lock, read
 
 from ..support.index import SimpleIndex
 from ..support.locking import pins, project, publish, recipe

@@ -10,8 +10,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 import flyte_build
-from flyte_build import errors
 from flyte_build.cli.app import cli
+from flyte_build.kernel import errors
 from flyte_build.planning.plan import make_plan
 from tests.planning.test_plan import FOLD, MSA, MULTI, FakeCache
 

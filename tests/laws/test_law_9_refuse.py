@@ -10,9 +10,9 @@ from pathlib import Path
 import flyte
 import pytest
 
-from flyte_build import images
-from flyte_build.errors import RefusedError
-from tests.test_images import BASE, read
+from flyte_build.kernel.errors import RefusedError
+from flyte_build.project import images
+from tests.project.test_images import BASE, read
 
 
 def make_dockerfile(folder: Path) -> flyte.Image:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import ArtifactError, RefusedError
+from flyte_build.kernel.errors import ArtifactError, RefusedError
 from flyte_build.locking.inspecting import Tree, facts_of, read_layer
-from flyte_build.locking.lockedbase import BaseFacts, Distribution
+from flyte_build.locks.base import BaseFacts, Distribution
 
 from ..support.bases import LIBC, debian_base, digest, layer
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import (
+from flyte_build.kernel.errors import (
     InputError,
     LoadError,
     RefusedError,
 )
-from flyte_build.locking.lockfile import read
+from flyte_build.locks.lockfile import read
 from flyte_build.recipe import AptInstall, EnvVars, PipInstall
 
 from ..support.index import SimpleIndex

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import FetchError, LockError, ResolutionError
-from flyte_build.reporting import Recorder
+from flyte_build.kernel.errors import FetchError, LockError, ResolutionError
+from flyte_build.kernel.reporting import Recorder
 
 from ..support.index import SimpleIndex
 from ..support.locking import project, publish, recipe

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.errors import RefusedError, ResolutionError
+from flyte_build.kernel.errors import RefusedError, ResolutionError
 from flyte_build.locking.pypi.closure import Distribution, closure
 
 from ..support.locking import BOOKWORM

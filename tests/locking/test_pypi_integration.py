@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flyte_build.indexes import IndexClient, configured
-from flyte_build.locking.lockfile import Lock
+from flyte_build.kernel.reporting import Silent
 from flyte_build.locking.project import lock_project
+from flyte_build.locks.lockfile import Lock
 from flyte_build.recipe import Recipe
-from flyte_build.reporting import Silent
+from flyte_build.sources.indexes import IndexClient, configured
 
 from ..support.locking import HOST_PLATFORM, HOST_PYTHON, FakeDebian, recipe
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from flyte_build.errors import FetchError, FlyteBuildError, InputError, RefusedError
-from flyte_build.indexes import Index, IndexSettings
+from flyte_build.kernel.errors import FetchError, FlyteBuildError, InputError, RefusedError
 from flyte_build.locking.pypi import NoSolution, Question, Resolver, named
 from flyte_build.locking.pypi.pip_tools import PipTools
 from flyte_build.locking.wheels import Target
+from flyte_build.sources.indexes import Index, IndexSettings
 
 from ..support.index import SimpleIndex
 from ..support.locking import BOOKWORM, HOST_PLATFORM, HOST_PYTHON, publish, settings

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flyte_build.indexes import Index, IndexSettings
+from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.locking.pypi import NoSolution, Question, Wanted, solve_universe
 from flyte_build.locking.pypi.question import Answer
 from flyte_build.recipe import Recipe
-from flyte_build.reporting import Recorder, Silent
+from flyte_build.sources.indexes import Index, IndexSettings
 
 from ..support.locking import BOOKWORM, recipe
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging import tags
 
-from flyte_build.errors import ResolutionError
-from flyte_build.indexes import IndexFile
+from flyte_build.kernel.errors import ResolutionError
 from flyte_build.locking.wheels import Target, best, glibc_of
+from flyte_build.sources.indexes import IndexFile
 
 AMD = Target("linux/amd64", "3.11", "3.11.2", (2, 36))
 ARM = Target("linux/arm64", "3.13", "3.13.5", (2, 41))

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyte_build.assemble.finished import derivation
-from flyte_build.derivation import LARGE_WHEEL, MAX_LAYERS, derive
+from flyte_build.assemble.layer_directory import derivation
+from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS, derive
+from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.exporting.nixstore import store_name, store_path
-from flyte_build.locking.lock import Lock, LockedDeb
-from flyte_build.locking.lockfile import parse, read
-from flyte_build.mirrors import _day_after
+from flyte_build.locks.lockfile import parse, read
+from flyte_build.locks.nouns import Lock, LockedDeb
 from flyte_build.recipe import AptInstall, CopyFiles, PipInstall, RegistryBase
-from flyte_build.recorded import recorded_recipe
+from flyte_build.sources.mirrors import _day_after
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 from tests.support.tools import need
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import flyte_build
 from flyte_build.assemble.version import ASSEMBLER
-from flyte_build.derivation import LARGE_WHEEL, MAX_LAYERS
-from flyte_build.imageconfig import USER, VENV
-from flyte_build.locking.lock import SCHEMA
+from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
+from flyte_build.deriving.image_config import USER, VENV
+from flyte_build.locks.nouns import SCHEMA
 from flyte_build.toolchain import builder
 
 PACKAGE = Path(flyte_build.__file__).parent
@@ -52,7 +52,7 @@ def test_nix_is_given_every_module_that_the_steps_import() -> None:
     """Folders are listed in sources.nix; a module in another folder would be missing in the sandbox."""
     folders = set(re.findall(r'"(flyte_build(?:/\w+)*)"', (RULES / "nix" / "sources.nix").read_text()))
     needed = modules(PACKAGE / "stepwise" / "command.py") | modules(PACKAGE / "stepwise" / "__main__.py")
-    assert PACKAGE / "derivation.py" in needed
+    assert PACKAGE / "deriving" / "derivation.py" in needed
     given = {PACKAGE.parent / folder for folder in folders}
     assert {str(p.relative_to(PACKAGE)) for p in needed if p.parent not in given} == set()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.workspace import host_platform
+from flyte_build.kernel.platforms import host_platform
 from tests.support.debs import Directory, File, Hardlink, Special, Symlink, ar, build_deb, tar
 
 SYSTEMS = {"linux/amd64": "x86_64-linux", "linux/arm64": "aarch64-linux"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.errors import LoadError
+from flyte_build.kernel.errors import LoadError
 from flyte_build.planning.closure import closure
 
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from flyte_build.building import build
-from flyte_build.canonical import canonical
-from flyte_build.derivation import ImageDerivation
+from flyte_build.building.building import build
+from flyte_build.deriving.derivation import ImageDerivation
 from flyte_build.diffing.contents import of_derivation, of_spec
 from flyte_build.diffing.locked import of_lock
-from flyte_build.errors import InputError
-from flyte_build.locking.lockfile import LockedDeb, LockedWheel, Pin, write
-from flyte_build.pipeline import StoreCache
+from flyte_build.kernel.canonical import canonical
+from flyte_build.kernel.errors import InputError
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.lockfile import LockedDeb, LockedWheel, Pin, write
 from flyte_build.planning.explain import Earlier, Explanation, earlier, explain, explain_plan
+from flyte_build.planning.images import StoreCache
 from flyte_build.planning.plan import CachedLayer, Plan, make_plan
-from flyte_build.reporting import Silent
 from flyte_build.store import Store
 from tests.diffing.conftest import Repository, repository
 from tests.planning.test_plan import FakeCache

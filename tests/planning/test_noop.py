@@ -19,14 +19,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flyte_build.errors import FlyteBuildError
-from flyte_build.locking.lockfile import write
-from flyte_build.pipeline import plan_images
+from flyte_build.kernel.errors import FlyteBuildError
+from flyte_build.locks.lockfile import write
 from flyte_build.planning import noop
+from flyte_build.planning.images import plan_images
 from flyte_build.planning.recording import Recording
 from flyte_build.planning.watching import recording
+from flyte_build.planning.workspace import open_workspace
 from flyte_build.store import Store
-from flyte_build.workspace import open_workspace
 from tests.support.recipes import lock_of, recipe_of
 
 KEY = "k" * 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from flyte_build.canonical import Json
-from flyte_build.derivation import MAX_LAYERS, ImageDerivation, LayerDerivation, derive, expand
+from flyte_build.deriving.derivation import MAX_LAYERS, ImageDerivation, LayerDerivation, derive, expand
+from flyte_build.kernel.canonical import Json
 from flyte_build.planning.plan import CachedLayer, make_plan, spec_differences
 from flyte_build.recipe import CopyFiles, EnvVars, WorkDir
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel

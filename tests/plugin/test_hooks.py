@@ -10,7 +10,7 @@ import flyte
 import pytest
 from click.testing import CliRunner, Result
 
-from flyte_build.errors import RefusedError
+from flyte_build.kernel.errors import RefusedError
 from flyte_build.plugin import objects
 from flyte_build.plugin.hooks import pin_images
 from flyte_build.plugin.objects import Pins

@@ -13,12 +13,12 @@ import flyte
 import flyte.app
 import pytest
 
-from flyte_build.errors import LoadError, RefusedError
+from flyte_build.kernel.errors import LoadError, RefusedError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.plugin import objects, session
 from flyte_build.plugin.objects import Pins, Place, own_registry, pin_objects, place_of
 from flyte_build.plugin.publishing import Published
-from flyte_build.project import Project
-from flyte_build.reporting import Recorder
+from flyte_build.project.nouns import Project
 
 DEBIAN = flyte.Image.from_debian_base(python_version=(3, 11))
 

@@ -12,11 +12,10 @@ import flyte
 import pytest
 
 import flyte_build
-from flyte_build import pinning
-from flyte_build.errors import InputError, LockError
-from flyte_build.plugin import session
+from flyte_build.kernel.errors import InputError, LockError
+from flyte_build.kernel.reporting import Recorder
+from flyte_build.plugin import pinning, session
 from flyte_build.plugin.objects import Pins
-from flyte_build.reporting import Recorder
 
 REFERENCE = "registry.example/team/e@sha256:" + "1" * 64
 

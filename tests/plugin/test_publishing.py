@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import InputError, LoadError, LockError, RefusedError
+from flyte_build.kernel.errors import InputError, LoadError, LockError, RefusedError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.plugin import publishing
 from flyte_build.plugin.publishing import locked_only, publish
-from flyte_build.project import Environment, Project
+from flyte_build.project.nouns import Environment, Project
 from flyte_build.recipe import Recipe, RegistryBase
-from flyte_build.reporting import Recorder
 from flyte_build.settings import Settings
 
 from ..support.recipes import recipe_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import IMAGE_MANIFEST, Reference, Registry, StatusError
 from tests.support.registry import RegistryServer, sha256
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry.credentials import Credentials, Keychain
 
 HOST = "registry.example:5000"

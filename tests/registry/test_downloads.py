@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import StatusError
 from tests.support.registry import sha256
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import StatusError
 from flyte_build.registry.secrets import Secrets, redact_url
 from tests.support.registry import sha256

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import StatusError
 
 from .conftest import CHUNK, Pair, blob

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flyte_build.errors import InputError, RegistryError
+from flyte_build.kernel.errors import InputError, RegistryError
 from flyte_build.registry import IMAGE_INDEX, IMAGE_MANIFEST, Descriptor, StatusError
 from tests.support.registry import sha256
 

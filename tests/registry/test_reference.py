@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.errors import InputError
+from flyte_build.kernel.errors import InputError
 from flyte_build.registry import Reference
 
 HEX = "0123456789abcdef" * 4

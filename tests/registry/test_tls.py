@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import Reference, Registry, StatusError
 from flyte_build.registry.transport import is_loopback
 from tests.support.certificates import make_certificates

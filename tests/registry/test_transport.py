@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flyte_build.errors import RegistryError
+from flyte_build.kernel.errors import RegistryError
 from flyte_build.registry import Reference, Registry, StatusError
 from flyte_build.registry.failures import Transient
 from flyte_build.registry.retrying import Patience, retry_after

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from flyte_build.errors import InputError, RegistryError
+from flyte_build.kernel.errors import InputError, RegistryError
 from tests.support.registry import sha256
 
 from .conftest import CHUNK, Pair, blob, opened

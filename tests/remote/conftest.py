@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import ImageDerivation
+from flyte_build.deriving.derivation import ImageDerivation
 from tests.support.images import image_of, wheel_layer
 from tests.support.registry import RegistryServer
 

@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flyte_build.building import BuiltImage, build
-from flyte_build.derivation import ImageDerivation
+from flyte_build.building.building import build
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.registry.client import Registry
 from flyte_build.registry.reference import Reference
 from flyte_build.remote.cache import RemoteCache
-from flyte_build.remote.publish import PushedImage
+from flyte_build.remote.publishing import PushedImage
 from flyte_build.remote.pushing import push_built
 from flyte_build.remote.target import Target
-from flyte_build.reporting import Recorder
 from flyte_build.settings import Settings
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 from tests.support.images import FolderLocator
 from tests.support.registry import RegistryServer
 

@@ -14,8 +14,8 @@ import pytest
 
 from flyte_build.assemble.image import LAYER_TYPE, canonical
 from flyte_build.assemble.version import ASSEMBLER
-from flyte_build.derivation import ImageDerivation, LayerDerivation
-from flyte_build.errors import ArtifactError, FetchError, RegistryError
+from flyte_build.deriving.derivation import ImageDerivation, LayerDerivation
+from flyte_build.kernel.errors import ArtifactError, FetchError, RegistryError
 from tests.remote.site import Machine, tags
 from tests.support.images import image_of, noise, wheel_layer
 from tests.support.registry import RegistryServer

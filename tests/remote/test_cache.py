@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from flyte_build.assemble.image import canonical
-from flyte_build.derivation import ImageDerivation
-from flyte_build.errors import ArtifactError, FetchError
-from flyte_build.remote.entries import image_tag, layer_tag
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.kernel.errors import ArtifactError, FetchError
+from flyte_build.remote.cache_entries import image_tag, layer_tag
 from flyte_build.store import LayerRealisation
 from tests.remote.site import Machine, tags
 from tests.support.images import image_of, wheel_layer

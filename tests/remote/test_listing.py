@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flyte_build.assemble.version import ASSEMBLER
-from flyte_build.remote.entries import Unbelievable, pack_listing, unpack_listing
+from flyte_build.remote.cache_entries import Unbelievable, pack_listing, unpack_listing
 from flyte_build.remote.listing import read_listing
 from tests.support.layers import wheel_layer, write
 from tests.support.wheels import build_wheel
@@ -82,7 +82,7 @@ def test_a_device_has_no_place_in_a_layer_of_ours(tmp_path: Path) -> None:
 
 
 def test_the_form_of_a_realisation_is_golden() -> None:
-    from flyte_build.remote.entries import layer_manifest
+    from flyte_build.remote.cache_entries import layer_manifest
     from flyte_build.store import LayerRealisation
 
     digest, blob, diff_id = ("sha256:" + c * 64 for c in "abc")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import ImageDerivation
-from flyte_build.errors import InputError, RegistryError
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.kernel.errors import InputError, RegistryError
+from flyte_build.kernel.reporting import Progress, Recorder
 from flyte_build.remote.target import Target, derivation_tag, registry_host, repository_name
-from flyte_build.reporting import Progress, Recorder
 from flyte_build.settings import Settings
 from tests.remote.site import Machine, tags
 from tests.support.images import image_of, wheel_layer

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import flyte_build
-from flyte_build.assemble.finished import make_layer
 from flyte_build.assemble.image import image_config, image_manifest
-from flyte_build.derivation import LayerDerivation, derive
-from flyte_build.localfiles import snapshot, sources
-from flyte_build.locking.lock import Lock, LockedPlatform, LockedWheel, Pin
+from flyte_build.assemble.layer_directory import make_layer
+from flyte_build.deriving.derivation import LayerDerivation, derive
+from flyte_build.deriving.local_files import snapshot, sources
+from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel, Pin
 from flyte_build.recipe import CopyFiles, EnvVars, Recipe, WorkDir
 from flyte_build.stepwise.command import main
 from flyte_build.store import layout
@@ -110,7 +110,7 @@ def joined(lock: Lock, recipe: Recipe, root: Path, tmp_path: Path, *options: str
 @pytest.fixture
 def without_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image without Debian: its system layer reads packages, and these locks have none."""
-    import flyte_build.derivation as derivation
+    import flyte_build.deriving.derivation as derivation
 
     real = derivation._debian_layers
     monkeypatch.setattr(derivation, "_debian_layers", lambda *a: [x for x in real(*a) if x.kind != "system"])

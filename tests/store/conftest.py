@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building import BuiltImage, build
-from flyte_build.derivation import ImageDerivation
-from flyte_build.reporting import Silent
+from flyte_build.building.building import build
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 from tests.support.images import FolderLocator, image_of, wheel_layer
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import StoreError
-from flyte_build.reporting import Recorder
+from flyte_build.kernel.errors import StoreError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.store import Store, layout
 
 from .conftest import Built

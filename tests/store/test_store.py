@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import StoreError
+from flyte_build.kernel.errors import StoreError
 from flyte_build.store import ImageRealisation, LayerRealisation, Store, layout, locks
 from flyte_build.store.files import copy_verified, hash_file, human, share, storing
 from flyte_build.store.realisations import decode, encode, hexadecimal

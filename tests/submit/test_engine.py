@@ -21,10 +21,10 @@ from flyte_build.submit.cache import TaskCache
 from flyte_build.submit.engine import AlreadyExists, Engine, NotFound
 from flyte_build.submit.journal import ActionRecord, Journal, read_journal
 from flyte_build.submit.observer import Collector
+from flyte_build.submit.protobuf import action_update
 from flyte_build.submit.reuse import Reuse
 from flyte_build.submit.scheduler import Scheduler
 from flyte_build.submit.storage import Storage
-from flyte_build.submit.wire import action_update
 
 IMAGE = "flyte-build.local/env@sha256:aa"
 Body = Callable[[LaunchRequest], Awaitable[Outcome]]

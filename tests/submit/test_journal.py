@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.errors import RunError
+from flyte_build.kernel.errors import RunError
 from flyte_build.store.locks import held
 from flyte_build.submit.action import ErrorInfo, Phase
 from flyte_build.submit.history import find_logs, list_runs, read_run

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import ArtifactError
+from flyte_build.kernel.errors import ArtifactError
 from flyte_build.submit.action import ImageRoot, LaunchRequest, Outcome, Resources, SecretRef
 from flyte_build.submit.local import LocalLauncher
 from flyte_build.submit.observer import Collector

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import ArtifactError, StoreError
+from flyte_build.kernel.errors import ArtifactError, StoreError
 from flyte_build.submit.roots import Roots
 from flyte_build.submit.sandbox.spec import Engine
 

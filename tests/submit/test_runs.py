@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import RunError
+from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import Phase
 from flyte_build.submit.history import find_logs, list_runs, read_run
 from flyte_build.submit.run import RunResult

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import ArtifactError
+from flyte_build.kernel.errors import ArtifactError
 from flyte_build.submit.unpack import merge, remove_tree, scoped, unpack
 
 from .oci import Made, blob_of, tar_of

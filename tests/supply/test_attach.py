@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import RegistryError
-from flyte_build.locking.lock import Lock, Pin
+from flyte_build.kernel.errors import RegistryError
+from flyte_build.kernel.reporting import Recorder, Silent
+from flyte_build.locks.nouns import Lock, Pin
 from flyte_build.registry import Reference, Registry
-from flyte_build.reporting import Recorder, Silent
 from flyte_build.store import Store
+from flyte_build.supply.artifact_metadata import StoredFacts
 from flyte_build.supply.attach import Attached, attach
 from flyte_build.supply.documents import FORMATS, document
-from flyte_build.supply.facts import StoredFacts
 from flyte_build.supply.packages import inventory
 from tests.support.recipes import AMD64
 from tests.support.registry import RegistryServer

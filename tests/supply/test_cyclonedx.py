@@ -13,8 +13,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from flyte_build.store import Store
+from flyte_build.supply.artifact_metadata import StoredFacts
 from flyte_build.supply.cyclonedx import cyclonedx
-from flyte_build.supply.facts import StoredFacts
 from flyte_build.supply.packages import Inventory, inventory
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
 from tests.support.supply import DIGEST, everything

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from flyte_build.errors import InputError
+from flyte_build.kernel.errors import InputError
 from flyte_build.supply.keys import public_key, signer
 
 from .pairs import written

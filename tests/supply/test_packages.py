@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from flyte_build.errors import LockError
-from flyte_build.locking.lock import LockedPlatform
+from flyte_build.kernel.errors import LockError
+from flyte_build.locks.nouns import LockedPlatform
 from flyte_build.store import Store
-from flyte_build.supply.facts import StoredFacts
+from flyte_build.supply.artifact_metadata import StoredFacts
 from flyte_build.supply.licenses import License
 from flyte_build.supply.packages import Inventory, inventory
 from tests.support.recipes import AMD64, lock_of, recipe_of, wheel

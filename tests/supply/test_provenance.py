@@ -16,7 +16,7 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
 from flyte_build import __version__
-from flyte_build.locking.lock import Lock, Pin
+from flyte_build.locks.nouns import Lock, Pin
 from flyte_build.store import Store
 from flyte_build.supply.packages import inventory
 from flyte_build.supply.provenance import BUILD_TYPE, Made, lock_digest, provenance

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from flyte_build.errors import InputError, RefusedError, RegistryError
+from flyte_build.kernel.errors import InputError, RefusedError, RegistryError
 from flyte_build.registry import IMAGE_MANIFEST, Reference, Registry
 from flyte_build.supply.keys import public_key, signer
-from flyte_build.supply.payloads import BUNDLE, SIGNATURE, SIMPLE, of_bundle, of_simple, simple
+from flyte_build.supply.signature_formats import BUNDLE, SIGNATURE, SIMPLE, of_bundle, of_simple, simple
 from flyte_build.supply.signing import require_signatures, sign, sign_pushed, verify_signature
 from tests.support.registry import RegistryServer
 from tests.support.supply import DIGEST, push, put_image

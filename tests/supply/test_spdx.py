@@ -19,8 +19,8 @@ from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from flyte_build.store import Store
+from flyte_build.supply.artifact_metadata import StoredFacts
 from flyte_build.supply.cyclonedx import cyclonedx
-from flyte_build.supply.facts import StoredFacts
 from flyte_build.supply.licenses import Facts, License
 from flyte_build.supply.packages import Inventory, inventory
 from flyte_build.supply.spdx import spdx

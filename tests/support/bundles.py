@@ -7,17 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from flyte_build.building import BuiltImage, build
+from flyte_build.building.building import build
 from flyte_build.delivery import tarball
 from flyte_build.delivery.bundle import Bundled, write_bundle
 from flyte_build.delivery.format import INDEX, BundledImage, Entry, Index, parse_index
 from flyte_build.delivery.reader import Reader
-from flyte_build.derivation import ImageDerivation
-from flyte_build.fetch import fetch
-from flyte_build.locking.lock import Lock, Pin
+from flyte_build.deriving.derivation import ImageDerivation
+from flyte_build.kernel.reporting import Silent
+from flyte_build.locks.nouns import Lock, Pin
 from flyte_build.recipe import Platform
-from flyte_build.reporting import Silent
+from flyte_build.sources.fetching import fetch
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage
 
 from .images import FolderLocator
 from .recipes import lock_of, recipe_of

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from hypothesis import strategies as st
 
-from flyte_build.derivation import FileEntry, ImageDerivation, derive
+from flyte_build.deriving.derivation import FileEntry, ImageDerivation, derive
 from flyte_build.diffing.contents import Contents, Held, Layer, Package, of_derivation
 from flyte_build.diffing.entries import File
-from flyte_build.locking.lockfile import Lock
+from flyte_build.locks.lockfile import Lock
 from flyte_build.recipe import CopyFiles, EnvVars, Recipe, WorkDir
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flyte_build.aptsources import HostApt
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.locking.apt import Debian, DebianResolution
 from flyte_build.locking.apt.lock import BASE
-from flyte_build.mirrors import MAIN_MIRROR, SNAPSHOT_MIRROR, Mirrors, configured
-from flyte_build.reporting import Recorder
+from flyte_build.sources.apt_sources import HostApt
+from flyte_build.sources.mirrors import MAIN_MIRROR, SNAPSHOT_MIRROR, Mirrors, configured
 
 from .archive import NOW, Deb, Server, Signer
 

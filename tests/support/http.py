@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
-from flyte_build.derivation import Artifact
-from flyte_build.locators import Place
+from flyte_build.deriving.derivation import Artifact
+from flyte_build.sources.places import Place
 
 __all__ = ["Fault", "FileServer", "Seen", "ServerLocator", "serving"]
 

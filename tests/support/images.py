@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flyte_build.assemble.version import ASSEMBLER
-from flyte_build.derivation import Artifact, ImageDerivation, LayerDerivation
-from flyte_build.locators import Place
-from flyte_build.locking.lockfile import LockedWheel
+from flyte_build.deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from flyte_build.locks.lockfile import LockedWheel
+from flyte_build.sources.places import Place
 
 from .wheels import build_wheel
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from flyte_build.indexes import Index, IndexSettings
+from flyte_build.kernel.reporting import Recorder, Reporter
 from flyte_build.locking.apt import DebianResolution
-from flyte_build.locking.lockfile import Lock, LockedDeb
 from flyte_build.locking.project import LockReport, lock_project
 from flyte_build.locking.pypi.pip_tools import host
 from flyte_build.locking.wheels import Target
+from flyte_build.locks.lockfile import Lock, LockedDeb
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe, Step
-from flyte_build.reporting import Recorder, Reporter
+from flyte_build.sources.indexes import Index, IndexSettings
 
 from .index import SimpleIndex
 from .wheels import build_wheel

@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from flyte_build import mirrors
-from flyte_build.aptsources import HostApt
 from flyte_build.cli import main
 from flyte_build.locking.apt import index as apt_index
 from flyte_build.locking.apt.lock import BASE
+from flyte_build.sources import mirrors
+from flyte_build.sources.apt_sources import HostApt
 
 from .archive import Deb, Server, Signer, publish
 from .index import SimpleIndex

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from flyte_build.locking.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
+from flyte_build.locks.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe, Step
 
 __all__ = ["deb", "lock_of", "recipe_of", "wheel"]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flyte_build import mirrors
+from flyte_build.sources import mirrors
 
 from .archive import Server, Signer, serve
 from .backend import Backend

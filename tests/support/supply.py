@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flyte_build.locking.lock import Lock, LockedDeb, LockedPlatform, LockedWheel
-from flyte_build.locking.lockedbase import BaseFacts, Distribution, LockedBase, LockedBlob, LockedLayer
+from flyte_build.locks.base import BaseFacts, Distribution, LockedBase, LockedBlob, LockedLayer
+from flyte_build.locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.recipe import CopyFiles, PipInstall
 from flyte_build.registry import IMAGE_INDEX, IMAGE_MANIFEST
-from flyte_build.remote.publish import PushedImage
+from flyte_build.remote.publishing import PushedImage
 from flyte_build.store import Store
 
 from .debs import build_deb

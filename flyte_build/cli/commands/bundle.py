@@ -79,9 +79,9 @@ def bundle(
     flyte-build bundle examples/af2/main.py -o af2.fbundle
     flyte-build bundle main.py --env msa_env -o msa.fbundle --no-images
     """
-    from ...checking import check_workspace, refuse
     from ...delivery.bundle import bundle_plan
-    from ...pipeline import plan_images
+    from ...planning.checks.find import check_workspace, refuse
+    from ...planning.images import plan_images
     from ...remote.connecting import connected
     from ...store import Store
     from ..progress import make_reporter
@@ -127,8 +127,8 @@ def unbundle(file: Path, lockfiles: Path | None, verify: bool, force: bool, as_j
     flyte-build build examples/af2/main.py --locked
     """
     from ...delivery.unbundle import unbundle as take
+    from ...planning.workspace import find_lockfiles
     from ...store import Store
-    from ...workspace import find_lockfiles
     from ..progress import make_reporter
 
     folder = lockfiles.absolute() if lockfiles else find_lockfiles(Path.cwd())

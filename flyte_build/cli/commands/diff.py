@@ -67,10 +67,10 @@ def diff(
     flyte-build diff --file main.py fold_env msa_env
     flyte-build diff oci:./release oci:./nightly --files
     """
-    from ...diffing.difference import difference
-    from ...diffing.subjects import Context, parse_subject, read_subjects
-    from ...errors import InputError
+    from ...diffing.comparison import difference
+    from ...kernel.errors import InputError
     from ...store import Store
+    from ...workbench.subjects import Context, parse_subject, read_subjects
     from ..console import stdout
     from ..differences import show_difference
 

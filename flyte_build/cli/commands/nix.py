@@ -10,8 +10,8 @@ import click
 from ..options import env_option, file_argument, opened, platform_option, project_options, quiet_option
 
 if TYPE_CHECKING:
-    from ...locators import Locator
-    from ...locking.lock import Lock
+    from ...locks.nouns import Lock
+    from ...sources.places import Locator
 
 __all__ = ["nix"]
 
@@ -45,12 +45,12 @@ def prefetch(
     flyte-build nix prefetch examples/af2/main.py --env msa_env
     nix build .#msa_env
     """
-    from ...errors import InputError
     from ...exporting.nixstore import NixStore, artifacts_of
-    from ...fetch import fetch
+    from ...kernel.errors import InputError
+    from ...kernel.platforms import host_platform
+    from ...sources.fetching import fetch
     from ...store import Store
     from ...toolchain import builder
-    from ...workspace import host_platform
     from ..console import counted, size
     from ..progress import make_reporter
 
@@ -82,7 +82,7 @@ def _locked(
     file: Path, env: tuple[str, ...], root: Path | None, lockfiles: Path | None
 ) -> tuple[dict[str, Lock], Locator]:
     """The locks meant, by environment, and where their artifacts and the interpreter's may be had."""
-    from ...locators import DebLocator, Locators, project_locator
+    from ...sources.locators import DebLocator, Locators, project_locator
     from ...toolchain import builder
     from ..locked import named_lock
 

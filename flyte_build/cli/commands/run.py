@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import InputError, RunError
+from ...kernel.errors import InputError, RunError
 from ...planning import noop
-from ..calling import list_tasks, parse_call
 from ..completion import complete_arguments, complete_run, complete_task
 from ..console import counted, stderr
 from ..options import (
@@ -27,14 +26,15 @@ from ..options import (
     unchecked_option,
 )
 from ..signed import require_signed
+from ..task_arguments import list_tasks, parse_call
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from ...running import RunOptions
-    from ...sdk import Task
+    from ...planning.workspace import Workspace
+    from ...project.loading import Task
     from ...submit.run import RunResult
-    from ...workspace import Workspace
+    from ...workbench.running import RunOptions
 
 __all__ = ["run"]
 
@@ -105,7 +105,7 @@ def run(
     flyte-build run --no-network examples/af2/main.py main --sequence AAGG
     flyte-build run --resume r20261120-101500-ab12
     """
-    from ...running import RunOptions
+    from ...workbench.running import RunOptions
 
     options = RunOptions(name=name, network=not no_network, resume=resume, overwrite_cache=overwrite_cache)
     if file is None:
@@ -153,7 +153,7 @@ def run(
 
 def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...]]:
     """FILE, --root, --lockfiles, TASK and its arguments of an earlier run."""
-    from ...paths import runs_dir
+    from ...kernel.paths import runs_dir
     from ...submit.history import read_run
 
     earlier = read_run(runs_dir(), resume)
@@ -192,13 +192,15 @@ def _images(
     quiet: bool,
 ) -> tuple[dict[str, str], dict[str, Any] | None]:
     """Plan, check and build; the images, and what to record of them where there was nothing to build."""
-    from ...checking import check_workspace, refuse
-    from ...pipeline import build_plan, ensure_locked, plan_images
+    from ...building.images import build_plan
+    from ...planning.checks.find import check_workspace, refuse
+    from ...planning.images import plan_images
     from ...remote.connecting import connected
     from ...store import Store
     from ...submit.sandbox.engines import choose
+    from ...workbench.pipeline import ensure_locked
+    from ..plan_table import show
     from ..progress import make_reporter
-    from .plan import show
 
     reporter = make_reporter(quiet)
     environments = workspace.environments([task.environment])
@@ -228,8 +230,8 @@ def _run(
     *,
     quiet: bool,
 ) -> RunResult:
-    from ...running import run_task
     from ...store import Store
+    from ...workbench.running import run_task
     from ..errors import say
     from ..live import RunView
     from ..progress import make_reporter

@@ -30,7 +30,7 @@ def runs(limit: int, as_json: bool) -> None:
 
     A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
     """
-    from ...paths import runs_dir
+    from ...kernel.paths import runs_dir
     from ...submit.history import list_runs
 
     found = list_runs(runs_dir())[:limit]
@@ -94,7 +94,7 @@ def logs(run: str, action: str | None, tree: bool) -> None:
     flyte-build logs r20261120-101500-ab12 run_fold
     flyte-build logs r20261120-101500-ab12 --tree
     """
-    from ...paths import runs_dir
+    from ...kernel.paths import runs_dir
     from ...submit.history import find_logs, read_run
 
     found = read_run(runs_dir(), run)

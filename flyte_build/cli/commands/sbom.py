@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import InputError, StoreError
+from ...kernel.errors import InputError, StoreError
 from ..options import env_option, file_argument, opened, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
     from ...store import Store
-    from ...supply.described import Described
-    from ...supply.facts import StoredFacts
+    from ...supply.artifact_metadata import StoredFacts
+    from ...supply.subjects import Described
 
 __all__ = ["sbom"]
 
@@ -65,7 +65,7 @@ def sbom(
     """
     wanted = _format(format, output)
     from ...store import Store
-    from ...supply.facts import StoredFacts
+    from ...supply.artifact_metadata import StoredFacts
 
     store = Store()
     facts = StoredFacts(store)
@@ -108,7 +108,7 @@ def _described(
     store: Store,
     facts: StoredFacts,
 ) -> list[Described]:
-    from ...supply.described import of_lock_file, of_workspace
+    from ...supply.subjects import of_lock_file, of_workspace
 
     if file.suffix == ".json":
         if task or env:

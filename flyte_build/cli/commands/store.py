@@ -22,7 +22,7 @@ def store() -> None:
 @store.command()
 def path() -> None:
     """Print the store's folder; `oci/` below it is an OCI image layout."""
-    from ...paths import cache_dir
+    from ...kernel.paths import cache_dir
 
     click.echo(cache_dir())
 
@@ -35,7 +35,7 @@ def verify(as_json: bool, quiet: bool) -> None:
 
     What is damaged is moved aside, so that the next build makes it again. Exits 9 when there was any.
     """
-    from ...errors import StoreError
+    from ...kernel.errors import StoreError
     from ...store import Store
     from ..console import counted, size
     from ..progress import make_reporter

@@ -24,10 +24,10 @@ from ..options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...comparing import Compared, Remote
+    from ...building.comparing import Compared, Remote
+    from ...building.verifying import Verified
     from ...remote.cache import RemoteCache
     from ...settings import Settings
-    from ...verifying import Verified
 
 __all__ = ["verify"]
 
@@ -73,9 +73,9 @@ def verify(
     flyte-build verify main.py --env msa_env \\
         --registry registry.example/team/msa_env:v3 --fetch
     """
+    from ...building.verifying import mismatch, verify_images
     from ...remote.connecting import connected
     from ...store import Store
-    from ...verifying import mismatch, verify_images
     from ..progress import make_reporter
 
     workspace = opened(file, root, lockfiles)
@@ -107,7 +107,7 @@ def _remote(asked: str | None, settings: Settings, shared: RemoteCache) -> Remot
     """Where a registry has the images: in the one named or configured, or the one image that is named."""
     if asked is None and settings.registry is None:
         return None
-    from ...comparing import Remote
+    from ...building.comparing import Remote
     from ...registry.reference import Reference
     from ...remote.target import Target
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from ...errors import FetchError
+from ...kernel.errors import FetchError
 
 __all__ = ["NotOffered", "get", "shown"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...errors import ResolutionError
+from ...kernel.errors import ResolutionError
 from .package import Clause, Package, Relation
 from .universe import Universe
 

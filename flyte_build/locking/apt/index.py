@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 from debian import deb822
 
-from ...errors import FetchError
+from ...kernel.errors import FetchError
 from .download import NotOffered, get, shown
 from .package import Package, parse_package
 from .release import IndexFile, Release

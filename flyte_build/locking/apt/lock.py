@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from ...errors import FetchError, InputError, ResolutionError
-from ...mirrors import Mirrors, configured
-from ...paths import cache_dir
-from ...reporting import Reporter
-from ..lockfile import LockedDeb
+from ...kernel.errors import FetchError, InputError, ResolutionError
+from ...kernel.paths import cache_dir
+from ...kernel.reporting import Reporter
+from ...locks.lockfile import LockedDeb
+from ...sources.mirrors import Mirrors, configured
 from .index import fetch_index, index_paths
 from .omissions import ESSENTIAL_REASON
 from .package import Package, Relation, installed_packages

@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 from debian import deb822
 
-from ...errors import FetchError
-from ...mirrors import Mirror
+from ...kernel.errors import FetchError
+from ...sources.mirrors import Mirror
 from .download import get, shown
 from .signature import verified_text
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...errors import FetchError, InputError, RefusedError
+from ...kernel.errors import FetchError, InputError, RefusedError
 
 __all__ = ["KEYRING", "keyrings", "verified_text"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...errors import ResolutionError
+from ...kernel.errors import ResolutionError
 from .explain import Refusal, conflict, explain
 from .omissions import OMISSIONS, Omission
 from .package import Clause, Package, Relation

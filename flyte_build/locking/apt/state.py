@@ -16,9 +16,9 @@ from pathlib import Path
 
 import httpx
 
-from ...errors import FetchError, InputError
-from ...mirrors import SECURITY_MIRROR, SNAPSHOT_MIRROR, Archive, Mirror, Mirrors
-from ...reporting import Reporter
+from ...kernel.errors import FetchError, InputError
+from ...kernel.reporting import Reporter
+from ...sources.mirrors import SECURITY_MIRROR, SNAPSHOT_MIRROR, Archive, Mirror, Mirrors
 from .download import NotOffered, shown
 from .release import Release, expiry, fetch_release
 

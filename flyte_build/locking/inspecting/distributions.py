@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 
 from packaging.utils import canonicalize_name
 
-from ..lockedbase import Distribution
+from ...locks.base import Distribution
 from .tree import Node, Tree
 
 __all__ = ["distributions", "modules"]

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 from isal import igzip, isal_zlib
 
-from ...errors import ArtifactError, RefusedError
+from ...kernel.errors import ArtifactError, RefusedError
 from ...store.hashing import HashedReader
 from .tree import Node, Tree
 

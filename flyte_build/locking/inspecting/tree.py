@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...links import Nowhere, resolve
+from ...kernel.path_resolution import Nowhere, resolve
 
 __all__ = ["Node", "Tree"]
 

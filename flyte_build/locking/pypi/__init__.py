@@ -8,7 +8,7 @@ which step needs it (``closure``).
 
 from __future__ import annotations
 
-from ...errors import InputError
+from ...kernel.errors import InputError
 from .question import NoSolution, Pin, Question, Resolver
 from .universe import Universe, Wanted, solve_universe
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from ...errors import ResolutionError
-from ...indexes import IndexClient, IndexFile, WheelMetadata
-from ...reporting import Reporter
-from ..lockfile import LockedWheel
+from ...kernel.errors import ResolutionError
+from ...kernel.reporting import Reporter
+from ...locks.lockfile import LockedWheel
+from ...sources.indexes import IndexClient, IndexFile, WheelMetadata
 from ..wheels import Target, best, version_of
 from .closure import Distribution
 from .question import Answer, Pin

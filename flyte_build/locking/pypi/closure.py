@@ -15,7 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from ...errors import RefusedError, ResolutionError
+from ...kernel.errors import RefusedError, ResolutionError
 from ..wheels import Target
 from .question import requirement
 

@@ -24,8 +24,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from ...errors import FetchError, FlyteBuildError, RefusedError
-from ...indexes import IndexClient, IndexSettings
+from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
+from ...sources.indexes import IndexClient, IndexSettings
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
 __all__ = ["PipTools", "host"]

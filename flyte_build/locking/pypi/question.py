@@ -17,8 +17,8 @@ from typing import Protocol
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from ...errors import RefusedError, ResolutionError
-from ...indexes import IndexFile, IndexSettings, redact
+from ...kernel.errors import RefusedError, ResolutionError
+from ...sources.indexes import IndexFile, IndexSettings, redact
 from ..wheels import Target
 
 __all__ = ["Answer", "NoSolution", "Pin", "Question", "Resolver", "asked", "ignored", "requirement", "trimmed"]

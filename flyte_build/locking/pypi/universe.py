@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from ...errors import LoadError
-from ...indexes import IndexClient, IndexSettings
+from ...kernel.errors import LoadError
+from ...kernel.reporting import Reporter
+from ...locks.lockfile import LockedWheel
 from ...recipe import Recipe
-from ...reporting import Reporter
-from ..lockfile import LockedWheel
+from ...sources.indexes import IndexClient, IndexSettings
 from ..wheels import Target
 from .choice import choose
 from .closure import closure

@@ -21,9 +21,9 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from ...errors import FetchError, FlyteBuildError, RefusedError
-from ...indexes import IndexFile, IndexSettings
-from ...indexes.settings import uv_binary
+from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
+from ...sources.indexes import IndexFile, IndexSettings
+from ...sources.indexes.settings import uv_binary
 from ..wheels import Target
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 

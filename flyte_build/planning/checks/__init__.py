@@ -6,8 +6,8 @@ needs the tasks' dependencies to be installed.
 
 from __future__ import annotations
 
-from .constraints import check
-from .contents import Contents
-from .findings import CODES, Finding
+from .rules.constraints import check
+from .rules.findings import CODES, Finding
+from .wheels.contents import Contents
 
 __all__ = ["CODES", "Contents", "Finding", "check"]

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...errors import SandboxError
+from ...kernel.errors import SandboxError
 from .bubblewrap import Bubblewrap
 from .namespaces import Unshare
 from .spec import INIT, Engine, Mount, Sandbox

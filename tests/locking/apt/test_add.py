@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flyte_build.errors import ResolutionError
+from flyte_build.kernel.errors import ResolutionError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.locking.apt import Debian, DebianResolution
 from flyte_build.locking.apt.package import Package, Relation, installed_packages
-from flyte_build.reporting import Recorder
 from tests.support.archive import NOW, Server, Signer
 from tests.support.debian import places
 

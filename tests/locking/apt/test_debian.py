@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 import httpx
 import pytest
 
-from flyte_build import mirrors as mirrors_module
-from flyte_build.aptsources import HostApt
-from flyte_build.errors import FetchError
+from flyte_build.kernel.errors import FetchError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.locking.apt import Debian, index, lock_debian
 from flyte_build.locking.apt.omissions import OMISSIONS
 from flyte_build.locking.apt.package import Package
-from flyte_build.mirrors import MAIN_MIRROR, SNAPSHOT_MIRROR
-from flyte_build.reporting import Recorder
+from flyte_build.sources import mirrors as mirrors_module
+from flyte_build.sources.apt_sources import HostApt
+from flyte_build.sources.mirrors import MAIN_MIRROR, SNAPSHOT_MIRROR
 from tests.support.tools import need
 
 pytestmark = pytest.mark.integration  # gpg signs, gpgv verifies

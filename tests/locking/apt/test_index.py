@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from flyte_build.errors import FetchError
+from flyte_build.kernel.errors import FetchError
 from flyte_build.locking.apt import index
 from flyte_build.locking.apt.download import NotOffered, get, shown
 from flyte_build.locking.apt.index import Index, fetch_index, index_paths
 from flyte_build.locking.apt.release import Release, parse_release
-from flyte_build.mirrors import Mirror
+from flyte_build.sources.mirrors import Mirror
 from tests.support.archive import Deb, Server, publish, serve
 
 DEBS = [

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import InputError, ResolutionError
+from flyte_build.kernel.errors import InputError, ResolutionError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.locking.apt import Debian, index
 from flyte_build.locking.apt.lock import BASE
 from flyte_build.locking.apt.omissions import OMISSIONS
-from flyte_build.locking.lockfile import Lock, LockedPlatform, parse
+from flyte_build.locks.lockfile import Lock, LockedPlatform, parse
 from flyte_build.recipe import DebianBase, Recipe
-from flyte_build.reporting import Recorder
 from tests.support.archive import NOW, Server, Signer, publish, serve
 from tests.support.debian import MAIN, SECURITY, UPDATES, lock, places
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.errors import FetchError, InputError, RefusedError
+from flyte_build.kernel.errors import FetchError, InputError, RefusedError
 from flyte_build.locking.apt.release import expiry, parse_release
 from flyte_build.locking.apt.signature import keyrings, verified_text
-from flyte_build.mirrors import Mirror
+from flyte_build.sources.mirrors import Mirror
 from tests.support.archive import Signer
 
 MIRROR = Mirror("http://mirror.example/debian", "debian", "a test")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyte_build.errors import ResolutionError
+from flyte_build.kernel.errors import ResolutionError
 from flyte_build.locking.apt.omissions import OMISSIONS, Omission
 from flyte_build.locking.apt.package import Package, Relation, parse_clauses, parse_package
 from flyte_build.locking.apt.solve import Solution, solve

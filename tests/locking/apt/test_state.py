@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.aptsources import HostApt
-from flyte_build.errors import FetchError, InputError
-from flyte_build.mirrors import SNAPSHOT_MIRROR, configured
-from flyte_build.reporting import Recorder
+from flyte_build.kernel.errors import FetchError, InputError
+from flyte_build.kernel.reporting import Recorder
+from flyte_build.sources.apt_sources import HostApt
+from flyte_build.sources.mirrors import SNAPSHOT_MIRROR, configured
 from tests.support.archive import NOW, Deb, Server, Signer, publish
 from tests.support.debian import MAIN, lock, places, versions
 

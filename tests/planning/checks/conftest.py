@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.locking.lock import Lock, LockedWheel
+from flyte_build.locks.nouns import Lock, LockedWheel
 from flyte_build.planning.checks import Finding, check
-from flyte_build.planning.checks.calls import CallGraph, Reach
-from flyte_build.planning.checks.sources import Sources
-from flyte_build.sdk import Project, load, load_module
+from flyte_build.planning.checks.interpreter.calls import CallGraph, Reach
+from flyte_build.project.loading import Project, load, load_module
+from flyte_build.project.source_files import Sources
 from tests.support.recipes import AMD64, lock_of, wheel
 
 IMAGE = "import flyte\nimage = flyte.Image.from_debian_base(python_version=(3, 11))\n"

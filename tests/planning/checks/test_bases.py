@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.locking.lock import Lock, LockedPlatform, LockedWheel
-from flyte_build.locking.lockedbase import BaseFacts
-from flyte_build.planning.checks.judging import Image
-from flyte_build.planning.checks.sources import Sources
-from flyte_build.planning.checks.statements import Import
+from flyte_build.locks.base import BaseFacts
+from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel
+from flyte_build.planning.checks.rules.judging import Image
+from flyte_build.project.source_files import Sources
+from flyte_build.project.statements import Import
 from flyte_build.recipe import Recipe, RegistryBase
+from tests.deriving.test_overlay import FACTS, locked_base
 from tests.support.recipes import AMD64
-from tests.test_onbase import FACTS, locked_base
 
 
 def nothing(wheels: Sequence[LockedWheel]) -> Mapping[str, frozenset[str]]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flyte_build.planning.checks.calls import CallGraph
-from flyte_build.planning.checks.sources import Sources
-from flyte_build.sdk import load
+from flyte_build.planning.checks.interpreter.calls import CallGraph
+from flyte_build.project.loading import load
+from flyte_build.project.source_files import Sources
 
 from .conftest import IMAGE
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flyte_build.planning.checks.conditions import ANYWHERE, Target, verdict
-from flyte_build.planning.checks.stdlib import is_standard
+from flyte_build.planning.checks.rules.stdlib import is_standard
+from flyte_build.project.conditions import ANYWHERE, Target, verdict
 
 TARGET = Target((3, 11), "x86_64")
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import Artifact
-from flyte_build.indexes import Index, IndexSettings
-from flyte_build.locators import FileLocator, WheelLocator
-from flyte_build.locking.lock import LockedWheel
-from flyte_build.planning.checks.contents import Contents, ImageModules, modules_among
+from flyte_build.deriving.derivation import Artifact
+from flyte_build.locks.nouns import LockedWheel
+from flyte_build.planning.checks.wheels.contents import Contents, ImageModules
+from flyte_build.planning.checks.wheels.modules import modules_among
+from flyte_build.sources.indexes import Index, IndexSettings
+from flyte_build.sources.locators import FileLocator, WheelLocator
 from flyte_build.store import Store
 from flyte_build.store.files import hash_file
 from tests.support.index import SimpleIndex

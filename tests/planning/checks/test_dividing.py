@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from flyte_build.locking.lock import LockedWheel
-from flyte_build.planning.checks.dividing import divided
+from flyte_build.locks.nouns import LockedWheel
+from flyte_build.planning.checks.wheels.dividing import divided
 
 SITE = "opt/venv/lib/python3.11/site-packages"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.locking.lock import Lock, LockedWheel
-from flyte_build.locking.lockfile import read
+from flyte_build.locks.lockfile import read
+from flyte_build.locks.nouns import Lock, LockedWheel
 from flyte_build.planning.checks import Finding, check
-from flyte_build.sdk import load
+from flyte_build.project.loading import load
 from tests.support.recipes import AMD64
 
 REPOSITORY = Path(__file__).parents[3]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.derivation import ImageDerivation, LayerDerivation
-from flyte_build.locking.lock import LockedWheel
-from flyte_build.planning.checks.contents import Contents
-from flyte_build.planning.checks.layers import WheelLayers
+from flyte_build.deriving.derivation import ImageDerivation, LayerDerivation
+from flyte_build.locks.nouns import LockedWheel
+from flyte_build.planning.checks.wheels.contents import Contents
+from flyte_build.planning.checks.wheels.layers import WheelLayers
 from flyte_build.store.realisations import hexadecimal
 from tests.remote.site import Machine
 from tests.support.images import image_of, wheel_artifact, wheels_layer

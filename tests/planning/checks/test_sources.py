@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.planning.checks.sources import Sources
+from flyte_build.project.source_files import Sources
 
 FILES = [
     "main.py",

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flyte_build.derivation import derive
+from flyte_build.deriving.derivation import derive
 from flyte_build.planning.graph import Graph, make_graph, render_html, render_svg
 from flyte_build.planning.graph.layout import Box, place, treemap
 from flyte_build.planning.graph.model import Layer

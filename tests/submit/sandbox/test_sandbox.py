@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.errors import SandboxError
+from flyte_build.kernel.errors import SandboxError
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.sandbox import engines, process
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap

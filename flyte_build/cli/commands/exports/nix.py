@@ -41,8 +41,8 @@ def nix(
     git add flake.nix lockfiles
     nix build .#msa_env
     """
-    from ....errors import InputError
     from ....exporting.nix import flake_text, own_flake
+    from ....kernel.errors import InputError
 
     workspace = opened(file, root, lockfiles)
     folder = (output or workspace.lockfiles.parent).absolute()

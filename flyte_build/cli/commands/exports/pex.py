@@ -61,9 +61,9 @@ def pex(
     from ....exporting.pex import Entry, left_out, need_pex, write_pex
     from ....exporting.rows import chosen_platforms
     from ....exporting.wheels import fetched, wheels_of
+    from ....kernel.platforms import host_platform
     from ....store import Store
     from ....store.files import hash_file
-    from ....workspace import host_platform
     from ...locked import named_lock
     from ...progress import make_reporter
 

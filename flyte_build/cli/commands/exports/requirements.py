@@ -13,7 +13,7 @@ from ...completion import complete_environment
 from ...options import file_argument, platform_option, project_options, quiet_option
 
 if TYPE_CHECKING:
-    from ....locking.lock import LockedWheel
+    from ....locks.nouns import LockedWheel
     from ...locked import Named
 
 __all__ = ["requirements"]
@@ -70,11 +70,11 @@ def requirements(
         --format pylock -o pylock.toml --wheels wheels/
     uv pip sync pylock.toml
     """
-    from ....errors import InputError
     from ....exporting.pylock import pylock_text
     from ....exporting.requirements import requirements_text
     from ....exporting.rows import chosen_platforms
     from ....exporting.wheels import wheels_of
+    from ....kernel.errors import InputError
     from ...locked import named_lock
 
     named = named_lock(file, env, root, lockfiles)
@@ -106,7 +106,7 @@ def _put(named: Named, locked: list[LockedWheel], folder: Path, quiet: bool) -> 
 
 
 def _write(text: str, output: Path | None) -> None:
-    from ....errors import InputError
+    from ....kernel.errors import InputError
 
     if output is None:
         click.echo(text, nl=False)

@@ -1,0 +1,218 @@
+"""Makes the layers that the store lacks: fetches what they are made of, assembles, stores.
+
+Downloads and assembly overlap: a layer is assembled as soon as its last artifact is there. Each layer derivation
+is made once, whoever asks: of several images in one build they share it, of two builds at one time one waits and
+finds it made. Where all artifacts are there, no HTTP client is loaded. Never decides which layers, never prints.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, cast
+
+from isal import isal_zlib
+
+from ..assemble.blob import Inflate
+from ..assemble.errors import AssembleError
+from ..assemble.layer import LayerResult, write_layer
+from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from ..kernel.errors import ArtifactError
+from ..kernel.reporting import Progress, Reporter
+from ..sources.places import Locator
+from ..store import LayerRealisation, Session
+from ..store.files import storing
+from ..store.locks import Busy
+
+if TYPE_CHECKING:
+    from ..sources.fetching import Fetcher
+
+__all__ = ["Assembly", "artifact_error"]
+
+# Downloads at a time. Indexes and mirrors are shared; more connections help nobody.
+_CONNECTIONS = 8
+
+
+class Assembly:
+    """The threads of one build; decisions are taken in the caller's."""
+
+    def __init__(self, session: Session, locator: Locator, reporter: Reporter, stop: threading.Event) -> None:
+        self._session = session
+        self._store = session.store
+        self._locator = locator
+        self._reporter = reporter
+        self._stop = stop
+        # Of the whole build: what one layer unpacked of a Debian package, the next one finds here.
+        self._scratch = session.temporary("scratch")
+
+    def run(
+        self, images: Sequence[ImageDerivation], jobs: int, known: Mapping[str, LayerResult] | None = None
+    ) -> dict[str, tuple[LayerResult, bool]]:
+        """Every layer of ``images`` by its derivation: what it is, and whether it was there.
+
+        ``known``: layers that lie elsewhere and need not be made here.
+        """
+        wanted = {layer.hash: layer for image in images for layer in image.layers}
+        layers: dict[str, tuple[LayerResult, bool]] = {}
+        todo: list[LayerDerivation] = []
+        for derivation, layer in wanted.items():
+            found = self._stored(derivation) or (known or {}).get(derivation)
+            if found is None:
+                todo.append(layer)
+            else:
+                layers[derivation] = found, True
+        if todo:
+            # The largest first: they decide when the last one is done.
+            made = self._make(sorted(todo, key=lambda x: -x.fetch_size), jobs)
+            layers |= {derivation: (result, False) for derivation, result in made.items()}
+        return layers
+
+    def _make(self, todo: Sequence[LayerDerivation], jobs: int) -> dict[str, LayerResult]:
+        needed = {a.sha256: a for layer in todo for a in layer.artifacts}
+        missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
+        with ExitStack() as stack:
+            with storing(self._scratch):
+                self._scratch.mkdir()
+            stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+            pool = ThreadPoolExecutor(jobs, thread_name_prefix="assemble")
+            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            stack.callback(self._stop.set)
+            fetcher: Fetcher | None = None
+            if missing:
+                from ..sources.fetching import Fetcher
+
+                total = sum(a.size for a in missing.values())
+                bar = stack.enter_context(self._reporter.work("fetch", total, unit="bytes"))
+                fetcher = stack.enter_context(
+                    Fetcher(self._session, self._locator, bar.advance, self._stop, _CONNECTIONS)
+                )
+            progress = stack.enter_context(self._reporter.work("assemble", len(todo), unit="items"))
+            return self._pipeline(todo, missing, fetcher, pool, progress)
+
+    def _pipeline(
+        self,
+        todo: Sequence[LayerDerivation],
+        missing: Mapping[str, Artifact],
+        fetcher: Fetcher | None,
+        pool: ThreadPoolExecutor,
+        progress: Progress,
+    ) -> dict[str, LayerResult]:
+        """Each layer is assembled when the last thing it lacks is there. What fails first calls off the rest.
+
+        Things are artifacts, by SHA-256, and for a ``system`` layer also the ``debian`` layers of its packages, by
+        derivation: it reads little of what they unpack, and unpacking twice at one time costs a processor.
+        """
+        events: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        lacking = {layer.hash: {a.sha256 for a in layer.artifacts if a.sha256 in missing} for layer in todo}
+        for layer in todo:
+            if layer.kind == "system":
+                lacking[layer.hash] |= {other.hash for other in todo if _unpacks_for(other, layer)}
+        users: dict[str, list[LayerDerivation]] = {}
+        made: dict[str, LayerResult] = {}
+
+        def assemble(layer: LayerDerivation) -> None:
+            future = pool.submit(self._assemble, layer)
+            future.add_done_callback(lambda f: events.put(lambda: finished(layer, f)))
+
+        def finished(layer: LayerDerivation, future: Future[LayerResult]) -> None:
+            made[layer.hash] = future.result()
+            progress.advance()
+            there(layer.hash)
+
+        def arrived(sha256: str, future: Future[Path]) -> None:
+            future.result()
+            there(sha256)
+
+        def there(thing: str) -> None:
+            for layer in users.get(thing, ()):
+                lacking[layer.hash].discard(thing)
+                if not lacking[layer.hash]:
+                    assemble(layer)
+
+        def landed(sha256: str, future: Future[Path]) -> None:
+            events.put(lambda: arrived(sha256, future))
+
+        for layer in todo:
+            for thing in lacking[layer.hash]:
+                users.setdefault(thing, []).append(layer)
+            if not lacking[layer.hash]:
+                assemble(layer)
+        for artifact in missing.values():
+            assert fetcher is not None
+            fetching = fetcher.submit(artifact)
+            fetching.add_done_callback(partial(landed, artifact.sha256))
+        while len(made) < len(todo):
+            events.get()()
+        return made
+
+    def _assemble(self, layer: LayerDerivation) -> LayerResult:
+        def waits() -> None:
+            self._reporter.note(f"waiting for another build, which makes `{layer.title}`")
+
+        try:
+            with self._session.making(layer.hash, waits):
+                # The other build, if there was one, has made it by now.
+                found = self._stored(layer.hash)
+                return found if found is not None else self._write(layer)
+        except Busy:
+            raise _cancelled() from None
+
+    def _write(self, layer: LayerDerivation) -> LayerResult:
+        blob = self._session.temporary("layer")
+        with storing(blob):
+            try:
+                with open(blob, "xb") as out:
+                    result = write_layer(
+                        layer.spec,
+                        lambda sha256: str(self._store.artifact_path(sha256)),
+                        out,
+                        scratch=str(self._scratch),
+                        inflate=cast(Inflate, isal_zlib),
+                        progress=self._check,
+                    )
+            except AssembleError as e:
+                raise artifact_error(e, layer.title) from None
+        for warning in result.warnings:
+            self._reporter.warn(warning)
+        made = LayerRealisation(result.digest, result.size, result.diff_id, result.diff_size)
+        self._session.put_layer(layer.hash, made, result.listing, blob)
+        return result
+
+    def _check(self, _: int) -> None:
+        if self._stop.is_set():
+            raise _cancelled()
+
+    def _stored(self, derivation: str) -> LayerResult | None:
+        found = self._store.layer(derivation)
+        if found is None:
+            return None
+        listing = dict(self._store.listing(derivation))
+        return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
+
+
+def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:
+    """Whether ``other`` makes a layer of packages that ``system`` reads, too."""
+    return other.kind == "debian" and not {a.sha256 for a in other.artifacts}.isdisjoint(
+        a.sha256 for a in system.artifacts
+    )
+
+
+def _cancelled() -> Exception:
+    # Downloads come with an HTTP client, which takes longer to load than a small layer takes to make.
+    from ..sources.download import Cancelled
+
+    return Cancelled()
+
+
+def artifact_error(e: AssembleError, where: str) -> ArtifactError:
+    """What the assembler refused, in ``where`` (a layer's title or an environment), as an error for the user."""
+    return ArtifactError(
+        f"{where}: {e}",
+        hint="the bytes are those that were locked, so the fault is in them: lock another version, or leave it out",
+    )

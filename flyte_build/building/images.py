@@ -1,0 +1,89 @@
+"""A plan → its images: what :func:`flyte_build.building.building.build` needs besides, read off the project's locks.
+
+Says where artifacts may be had and where bases' layers lie, and warns of what the images may lack. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..kernel.reporting import Reporter
+from ..locks.nouns import Lock, LockedDeb
+from ..planning.plan import Plan
+from ..planning.workspace import Workspace
+from ..store import Store
+from ..store.built import BuiltImage
+from .building import build
+
+if TYPE_CHECKING:
+    from ..remote.cache import RemoteCache
+
+__all__ = ["build_plan"]
+
+
+def build_plan(
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    reporter: Reporter,
+    jobs: int | None = None,
+    shared: RemoteCache | None = None,
+    *,
+    local: bool = True,
+) -> list[BuiltImage]:
+    """Build what the plan lacks; the result has every image of the plan, in its order.
+
+    What ``shared`` knows is pulled instead; without ``local``, its layers stay where they are.
+    """
+    from ..sources.locators import project_locator
+
+    locks = workspace.locks([workspace.project.environments[i.environment] for i in plan.images])
+    locator = project_locator(
+        {e.name: e.recipe for e in workspace.project.environments.values() if not isinstance(e.wish, Exception)},
+        locks,
+        workspace.project.root,
+    )
+    built = build(
+        [i.derivation for i in plan.images],
+        store,
+        locator=locator,
+        reporter=reporter,
+        jobs=jobs,
+        remote=shared,
+        bases=_bases(plan, locks),
+        local=local,
+    )
+    if plan.to_build:
+        _warn_of_scripts(plan, store, reporter)
+    return built
+
+
+def _bases(plan: Plan, locks: Mapping[str, Lock]) -> dict[str, str]:
+    """Where the layers of registry bases lie: layer derivation → ``host/repository``."""
+    found: dict[str, str] = {}
+    for image in plan.images:
+        base = locks[image.environment].platforms[image.platform].base
+        if base is not None:
+            found |= {x.hash: base.repository for x in image.derivation.layers if x.kind == "base"}
+    return found
+
+
+def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:
+    """Name the Debian packages asked for whose maintainer scripts do what nothing replaces: they are never run."""
+    from ..assemble.deb import read_control
+    from ..assemble.scripts import unhandled_scripts
+
+    for image in plan.to_build:
+        asked = [
+            path
+            for artifact in image.derivation.artifacts.values()
+            if isinstance(artifact.source, LockedDeb)
+            and not artifact.source.base
+            and (path := store.artifact(artifact.sha256)) is not None
+        ]
+        for package, script in unhandled_scripts(read_control(path) for path in asked):
+            reporter.warn(
+                f"{image.environment}: {package}'s {script} script is not run, and does something that the image may "
+                "lack; try what you need of it"
+            )

@@ -1,0 +1,79 @@
+"""The recipe as a lock records it: an image derived from its lock alone, without the user's code or flyte.
+
+A lock holds the canonical form of the recipe that it answers. Reading it back gives a recipe with that same canonical
+form, so the same derivation; what the form leaves out on purpose (an index's address) is not there to be had, and who
+needs it loads the project. Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from ..kernel.canonical import Json
+from ..kernel.errors import LockError
+from ..locks.lockfile import Lock
+from ..recipe import AptInstall, Base, CopyFiles, DebianBase, EnvVars, PipInstall, Recipe, RegistryBase, Step, WorkDir
+
+__all__ = ["recorded_recipe"]
+
+_HINT = "restore the file from version control, or run `flyte-build lock` again"
+
+
+def recorded_recipe(lock: Lock) -> Recipe:
+    """The recipe that ``lock`` answers: ``lock.answers(recorded_recipe(lock))`` always holds.
+
+    Indexes are the digests of their addresses. Raises :class:`LockError` for a recipe of a kind that this flyte-build
+    does not know, and never leaves out a part of one.
+    """
+    raw = cast("Mapping[str, Any]", lock.recipe)
+    try:
+        recipe = Recipe(
+            base=_base(raw["base"]),
+            platforms=tuple(raw["platforms"]),
+            python=raw["python"],
+            flyte=raw["flyte"],
+            steps=tuple(_STEPS[step["kind"]](step) for step in raw["steps"]),
+        )
+        same = lock.answers(recipe)
+    except (KeyError, TypeError, ValueError) as e:
+        raise LockError(f"{lock.environment}: the lock's recipe cannot be read: {e!r}", hint=_HINT) from None
+    if not same:
+        raise LockError(
+            f"{lock.environment}: the lock's recipe says something that this flyte-build does not know",
+            hint="upgrade flyte-build, or lock again with this version",
+        )
+    return recipe
+
+
+def _base(raw: Mapping[str, Any]) -> Base:
+    if raw["kind"] == "debian":
+        return DebianBase(raw["suite"])
+    if raw["kind"] == "registry":
+        return RegistryBase(raw["reference"], raw.get("official", False))
+    raise KeyError(raw["kind"])
+
+
+def _pip(raw: Mapping[str, Any]) -> Step:
+    return PipInstall(
+        requirements=tuple(raw["requirements"]),
+        index=raw.get("index"),
+        extra_indexes=tuple(raw.get("extra_indexes", ())),
+        pre=raw.get("pre", False),
+        constraints=tuple(raw.get("constraints", ())),
+        wheels=tuple(raw.get("wheels", ())),
+        hashes=tuple((name, tuple(allowed)) for name, allowed in raw.get("hashes", ())),
+    )
+
+
+def _copy(raw: Mapping[str, Any]) -> Step:
+    return CopyFiles(raw["source"], raw["destination"], raw["folder"], tuple(raw.get("ignore", ())))
+
+
+_STEPS: Mapping[Json, Callable[[Mapping[str, Any]], Step]] = {
+    "pip": _pip,
+    "apt": lambda raw: AptInstall(tuple(raw["packages"])),
+    "env": lambda raw: EnvVars(tuple((name, value) for name, value in raw["variables"])),
+    "workdir": lambda raw: WorkDir(raw["path"]),
+    "copy": _copy,
+}

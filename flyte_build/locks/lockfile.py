@@ -1,0 +1,242 @@
+"""The lock file: ``lockfiles/<environment>.json``.
+
+JSON laid out for review: one artifact a line, sorted, the same bytes for the same content. Reading checks
+everything; a lock that was edited by hand into something inconsistent is an error that says where, not a
+surprise later. What a lock means is in ``lock``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ..kernel.canonical import Json, digest
+from ..kernel.errors import LockError, StoreError
+from .base import parse_base
+from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
+from .reading import DIGEST, SHA256, Reader
+
+__all__ = [
+    "SCHEMA",
+    "Lock",
+    "LockedDeb",
+    "LockedPlatform",
+    "LockedWheel",
+    "Pin",
+    "lock_path",
+    "parse",
+    "read",
+    "write",
+    "write_all",
+]
+
+_WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
+_DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+_DEBIAN = {"suite", "snapshot", "debs", "wheels"}
+_TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
+
+
+def parse(text: str, path: Path) -> Lock:
+    """The lock in ``text``; ``path`` is for messages. Raises :class:`LockError` naming place and expectation."""
+    r = Reader(path)
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise LockError(
+            f"{path}:{e.lineno}:{e.colno}: not JSON: {e.msg}",
+            hint="restore the file from version control, or run `flyte-build lock` again",
+        ) from None
+    if not isinstance(raw, dict):
+        raise r.fail("$", "an object", raw)
+    schema = r.get(raw, "schema", int, "$")
+    if schema > SCHEMA:
+        raise LockError(
+            f"{path}: lock schema {schema} is newer than this flyte-build knows ({SCHEMA})",
+            hint="upgrade flyte-build, or lock again with this version",
+        )
+    if schema != SCHEMA:
+        raise r.fail("$.schema", str(SCHEMA), schema)
+    r.known(raw, _TOP, "$")
+    recipe = r.get(raw, "recipe", dict, "$")
+    registry = isinstance(recipe.get("base"), dict) and recipe["base"].get("kind") == "registry"
+    if not isinstance(recipe.get("python"), str) and not (registry and recipe.get("python", "") is None):
+        raise r.fail("$.recipe.python", "a string such as 3.11", recipe.get("python"))
+    stated = r.get(raw, "fingerprint", str, "$")
+    try:
+        actual = digest(recipe)
+    except TypeError as e:
+        raise r.fail("$.recipe", "values with a canonical form", str(e)) from None
+    if stated != actual:
+        raise LockError(
+            f"{path}: the recipe does not have the fingerprint stated: expected {stated}, found {actual}",
+            hint="the file was edited by hand; run `flyte-build lock` again",
+        )
+    resolver = r.get(raw, "resolver", dict, "$")
+    platforms = {
+        name: _platform(r, value, f"$.platforms.{name}", registry)
+        for name, value in r.get(raw, "platforms", dict, "$").items()
+    }
+    if sorted(platforms) != sorted(recipe.get("platforms") or []):
+        raise r.fail("$.platforms", f"the recipe's platforms {recipe.get('platforms')}", sorted(platforms))
+    return Lock(
+        environment=r.get(raw, "environment", str, "$"),
+        recipe=cast(Json, recipe),
+        resolver=r.get(resolver, "name", str, "$.resolver"),
+        resolver_version=r.get(resolver, "version", str, "$.resolver"),
+        cutoff=r.get(raw, "cutoff", (str, type(None)), "$"),
+        platforms=platforms,
+        apart=r.get(raw, "apart", (str, type(None)), "$"),
+        pins=_pins(r, raw, platforms),
+    )
+
+
+def _pins(r: Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatform]) -> dict[str, Pin]:
+    if "pins" not in raw:
+        return {}
+    pins = {}
+    for platform, value in r.get(raw, "pins", dict, "$").items():
+        at = f"$.pins.{platform}"
+        if platform not in platforms:
+            raise r.fail(at, f"a platform of the lock ({', '.join(platforms)})", platform)
+        if not isinstance(value, dict):
+            raise r.fail(at, "an object", value)
+        r.known(value, {"derivation", "digest"}, at)
+        pins[platform] = Pin(
+            *(
+                r.matching(value, key, DIGEST, "sha256: and 64 hexadecimal digits", at)
+                for key in ("derivation", "digest")
+            )
+        )
+    return pins
+
+
+def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatform:
+    if not isinstance(raw, dict):
+        raise r.fail(where, "an object", raw)
+    r.known(raw, {"base", "suite", "snapshot", "debs", "wheels"} if registry else _DEBIAN, where)
+    wheels: list[LockedWheel] = []
+    for i, w in enumerate(r.get(raw, "wheels", list, where)):
+        at = f"{where}.wheels[{i}]"
+        if not isinstance(w, dict):
+            raise r.fail(at, "an object", w)
+        r.known(w, {"name", "version", "file", "size", "sha256", "step"}, at)
+        wheels.append(
+            LockedWheel(
+                name=r.get(w, "name", str, at),
+                version=r.get(w, "version", str, at),
+                file=r.matching(w, "file", _WHEEL, "a wheel file name", at),
+                size=r.size(w, at),
+                sha256=r.matching(w, "sha256", SHA256, "64 hexadecimal digits", at),
+                step=r.get(w, "step", int, at),
+            )
+        )
+    debs: list[LockedDeb] = []
+    for i, d in enumerate(r.get(raw, "debs", list, where)):
+        at = f"{where}.debs[{i}]"
+        if not isinstance(d, dict):
+            raise r.fail(at, "an object", d)
+        strings = ("name", "version", "architecture", "source", "archive", "component")
+        r.known(d, {*strings, "file", "size", "sha256", "base"}, at)
+        debs.append(
+            LockedDeb(
+                **{key: r.get(d, key, str, at) for key in strings},
+                file=r.matching(d, "file", _DEB, "a Debian package file name", at),
+                size=r.size(d, at),
+                sha256=r.matching(d, "sha256", SHA256, "64 hexadecimal digits", at),
+                base=r.get(d, "base", bool, at),
+            )
+        )
+    for what, names in (("wheels", [w.name for w in wheels]), ("debs", [d.name for d in debs])):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise r.fail(f"{where}.{what}", "every name once", twice)
+    return LockedPlatform(
+        suite=r.get(raw, "suite", str, where),
+        snapshot=r.get(raw, "snapshot", str, where),
+        debs=tuple(debs),
+        wheels=tuple(wheels),
+        base=parse_base(r, raw.get("base"), f"{where}.base") if registry else None,
+    )
+
+
+def lock_path(directory: Path, environment: str) -> Path:
+    return directory / f"{environment}.json"
+
+
+def read(directory: Path, environment: str) -> Lock | None:
+    """The environment's lock, or ``None`` where there is none."""
+    path = lock_path(directory, environment)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as e:
+        raise LockError(f"{path}: cannot be read: {e}") from None
+    lock = parse(text, path)
+    if lock.environment != environment:
+        raise LockError(
+            f"{path}: expected the lock of environment {environment}, found that of {lock.environment}",
+            hint="a lock is named after its environment; run `flyte-build lock` again",
+        )
+    return lock
+
+
+def write(directory: Path, lock: Lock) -> bool:
+    """Write one lock; ``False`` when the file already said exactly this. See :func:`write_all`."""
+    return bool(write_all(directory, [lock]))
+
+
+def write_all(directory: Path, locks: Iterable[Lock]) -> list[str]:
+    """Write every lock that says something new, and name their environments.
+
+    Each file is whole or as it was, and where one cannot be written none is: all new contents are on the disk
+    before the first file gets its name. Raises :class:`StoreError` when the folder cannot be written.
+    """
+    staged: list[tuple[Lock, Path]] = []
+    try:
+        for lock in locks:
+            text = lock.text()
+            if not _says(lock_path(directory, lock.environment), text):
+                directory.mkdir(parents=True, exist_ok=True)
+                staged.append((lock, _stage(directory, lock.environment, text)))
+        for lock, temporary in staged:
+            os.replace(temporary, lock_path(directory, lock.environment))
+    except OSError as e:
+        raise StoreError(
+            f"{directory}: the locks cannot be written: {e.strerror or e}",
+            hint="make room, or give a folder that you may write to with --lockfiles",
+        ) from e
+    finally:
+        for _, temporary in staged:
+            temporary.unlink(missing_ok=True)
+    return [lock.environment for lock, _ in staged]
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _stage(directory: Path, environment: str, text: str) -> Path:
+    handle, temporary = tempfile.mkstemp(prefix=f".{environment}.", suffix=".tmp", dir=directory)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(temporary, 0o644)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return Path(temporary)

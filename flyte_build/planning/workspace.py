@@ -1,0 +1,139 @@
+"""A user's file with its locks: what every command starts from.
+
+Finds where the locks lie, walks ``depends_on``, reads and judges the locks, and makes the derivations.
+Reads files; decides nothing about building.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..deriving.derivation import ImageDerivation, derive
+from ..kernel.errors import InputError, LoadError, LockError
+from ..kernel.platforms import host_platform
+from ..locks.lockfile import Lock, lock_path, read
+from ..project.loading import Environment, Project, load
+from ..recipe import Recipe
+from .closure import closure
+
+__all__ = ["Workspace", "find_lockfiles", "open_workspace"]
+
+
+def find_lockfiles(root: Path) -> Path:
+    """The project's ``lockfiles`` folder: ``$FLYTE_BUILD_LOCKFILES``, else the nearest one upwards from ``root``,
+    else beside the nearest ``pyproject.toml`` or ``.git``, else in ``root`` itself."""
+    if value := os.environ.get("FLYTE_BUILD_LOCKFILES"):
+        return Path(value).absolute()
+    folders = [root, *root.parents]
+    for folder in folders:
+        if (folder / "lockfiles").is_dir():
+            return folder / "lockfiles"
+        if (folder / ".git").exists():
+            break
+    for folder in folders:
+        if (folder / "pyproject.toml").is_file() or (folder / ".git").exists():
+            return folder / "lockfiles"
+    return root / "lockfiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A loaded project and the folder of its locks."""
+
+    project: Project
+    lockfiles: Path
+
+    def environments(self, start: Iterable[str]) -> list[Environment]:
+        """The environments reachable from ``start``, dependencies first."""
+        every = self.project.environments
+        return [every[name] for name in closure(start, {n: e.depends_on for n, e in every.items()})]
+
+    def select(self, task: str | None = None, env: Sequence[str] = ()) -> list[Environment]:
+        """What a command line means: a task's environment, the environments named, or all of the file's."""
+        if task is not None:
+            return self.environments([self.project.task(task).environment])
+        for name in env:
+            if name not in self.project.environments:
+                have = ", ".join(self.project.environments) or "none"
+                raise LoadError(f"{_show(self.project.file)}: no environment `{name}`; there are: {have}")
+        names = list(env) or list(self.project.environments)
+        if not names:
+            raise LoadError(
+                f"{_show(self.project.file)}: no environment in this file",
+                hint="an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file",
+            )
+        return self.environments(names)
+
+    def recipes(self, environments: Iterable[Environment]) -> dict[str, Recipe]:
+        """The recipes by environment; raises what reading the first unreadable image met."""
+        return {e.name: e.recipe for e in environments}
+
+    def locks(self, environments: Iterable[Environment]) -> dict[str, Lock]:
+        """The locks, each there and answering its recipe; raises one :class:`LockError` for all that do not."""
+        found: dict[str, Lock] = {}
+        complaints: list[str] = []
+        for environment in environments:
+            lock = read(self.lockfiles, environment.name)
+            if lock is None:
+                complaints.append(f"{environment.name}: no lock ({_show(lock_path(self.lockfiles, environment.name))})")
+                continue
+            changes = lock.staleness(environment.recipe)
+            complaints.extend(f"{environment.name}: {change}" for change in changes)
+            found[environment.name] = lock
+        if complaints:
+            what = "1 lock is" if len({c.split(":")[0] for c in complaints}) == 1 else "locks are"
+            raise LockError(
+                f"{what} stale or missing:\n" + "\n".join(f"  {c}" for c in complaints),
+                hint=f"run `flyte-build lock {_show(self.project.file)}`",
+            )
+        return found
+
+    def without_lock(self, environments: Iterable[Environment]) -> bool:
+        """Whether not one of these environments has a lock: a project that was never locked."""
+        return not any(lock_path(self.lockfiles, e.name).exists() for e in environments)
+
+    def platforms(self, environments: Sequence[Environment], asked: str | None) -> list[str]:
+        """The platforms to work on: ``asked`` (one, or ``all``), by default this machine's."""
+        known: list[str] = list(dict.fromkeys(p for e in environments for p in e.recipe.platforms))
+        if asked == "all":
+            return known
+        wanted = asked or host_platform()
+        for e in environments:
+            if wanted not in e.recipe.platforms:
+                raise InputError(
+                    f"environment {e.name} is not for {wanted}, but for {', '.join(e.recipe.platforms)}",
+                    hint="name one with --platform, or give the image that platform",
+                )
+        return [wanted]
+
+    def derivations(
+        self, environments: Sequence[Environment], locks: dict[str, Lock], platform: str
+    ) -> list[ImageDerivation]:
+        """One derivation an environment, in the given order; local files are read and hashed here."""
+        from ..deriving.local_files import snapshot
+
+        made = []
+        for e in environments:
+            if platform in e.recipe.platforms:
+                lock = locks[e.name]
+                files = snapshot(e.recipe, self.project.root, lock.platforms[platform].base)
+                made.append(derive(lock, e.recipe, platform, files))
+        return made
+
+
+def open_workspace(
+    file: Path, root: Path | None = None, lockfiles: Path | None = None, *, stand_ins: bool = False
+) -> Workspace:
+    """Import the user's file and find its locks. Raises :class:`LoadError`.
+
+    With ``stand_ins``, what the tasks need and this machine has not does not stop it (``project.stand_ins`` names it).
+    """
+    project = load(file, root, stand_ins=stand_ins)
+    return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
+
+
+def _show(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,87 @@
+"""What an image starts from: ``flyte.Image``'s base → ours. Part of the SDK's edge, like ``images.py``.
+
+| the SDK says | ours |
+|---|---|
+| ``from_debian_base()``, ``from_uv_script()``, Python 3.11 or 3.13 | Debian assembled from locked .debs |
+| the same, another Python, or the setting ``base = "registry"`` | the official slim image, locked by digest |
+| ``from_base(reference)``, a string | that image, locked by digest |
+
+Knows references, never a registry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import flyte
+
+from ..kernel.errors import RefusedError
+from ..recipe import Base, DebianBase, RegistryBase
+
+__all__ = ["OFFICIAL", "SUITES", "ImageBase", "Prefer", "read_base"]
+
+Prefer: TypeAlias = Literal["debian", "registry"]
+
+# The Debian release whose `python3` this is: packages.debian.org, package python3.
+SUITES: Mapping[str, str] = {"3.11": "bookworm", "3.13": "trixie"}
+OFFICIAL = "docker.io/library/python:{python}-slim-bookworm"
+"""The image that the SDK's own builder starts from, written out in full."""
+
+# The released default image's reference is the SDK's way of writing `from_debian_base()`: .../flyte:py3.11-v2.12.1
+_DEFAULT = re.compile(r"(?:.*/)?flyte:py(\d+\.\d+)-v(.+)")
+_SLIM = re.compile(r"python:(\d+\.\d+)-slim-bookworm")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBase:
+    """``python`` as :class:`~flyte_build.recipe.Recipe` has it; ``flyte``: the version that comes with the base;
+    ``layers``: what the user put on it, as the SDK's objects."""
+
+    base: Base
+    python: str | None
+    flyte: str | None
+    layers: list[Any]
+
+
+def read_base(image: flyte.Image, owner: str, prefer: Prefer) -> ImageBase:
+    """The base of ``image``, whose fields are known; ``owner`` names the environment in errors.
+
+    ``from_base`` has no say in which Python there is (the SDK notes the Python of whoever imports the file), so the
+    base's own is taken. Raises :class:`RefusedError` where the default image was cloned with another Python.
+    """
+    layers = list(image._layers)
+    reference = image.base_image or ""
+    if default := _DEFAULT.fullmatch(reference):
+        python, version = default[1], default[2]
+    elif (slim := _SLIM.fullmatch(reference)) and (rest := _without_default_prefix(layers)) is not None:
+        python, version, layers = slim[1], None, rest
+    elif reference:
+        return ImageBase(RegistryBase(reference), None, None, layers)
+    else:
+        raise RefusedError(
+            f"{owner}: the image has neither a base nor a Dockerfile",
+            hint="start from `flyte.Image.from_debian_base()` or `flyte.Image.from_base(…)`",
+        )
+    asked = ".".join(map(str, image.python_version))
+    if asked != python and image._is_cloned:
+        raise RefusedError(
+            f"{owner}: the base is Python {python}, but the image was cloned with python_version {asked}",
+            hint="give the version where the base is made: `from_debian_base(python_version=(3, 13))`",
+        )
+    suite = SUITES.get(python)
+    if suite is None or prefer == "registry":
+        return ImageBase(RegistryBase(OFFICIAL.format(python=python), official=True), python, version, layers)
+    return ImageBase(DebianBase(suite), python, version, layers)
+
+
+def _without_default_prefix(layers: list[Any]) -> list[Any] | None:
+    """``layers`` less what ``from_debian_base(install_flyte=False)`` begins with, or ``None`` if it does not.
+
+    That prefix is labels, the user, its folder, the venv's variables and two apt packages: our own base.
+    Compared with what this SDK itself makes, so it is never recognised by a guess.
+    """
+    prefix = flyte.Image.from_debian_base(install_flyte=False)._layers
+    return layers[len(prefix) :] if tuple(layers[: len(prefix)]) == prefix else None

@@ -1,0 +1,137 @@
+"""Environments and tasks as they live in this process: what is read off the SDK's public objects.
+
+Nothing is imported here, so a script may hand in what it has just defined, whatever its module is called
+(``__main__`` included). Part of the SDK's edge, like :mod:`flyte_build.project.loading`; nothing is hashed or built.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import flyte
+
+from ..kernel.errors import FlyteBuildError, LoadError
+from ..recipe import Recipe
+from ..settings import read_settings
+from .bases import Prefer
+from .images import read_image
+from .nouns import Environment, Project, Task
+
+__all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
+
+
+def live_environments(objects: Iterable[object], root: Path | None = None) -> dict[str, flyte.Environment]:
+    """The SDK's own environments that ``objects`` reach through tasks and ``depends_on``, by name, each once.
+
+    What is neither an environment nor a task is passed over. Linear in environments and edges. Raises
+    :class:`LoadError`, with files as seen from ``root``, where two of them have one name.
+    """
+    found: dict[str, flyte.Environment] = {}
+    pending = deque(environment for value in objects if (environment := environment_of(value)) is not None)
+    while pending:
+        environment = pending.popleft()
+        other = found.get(environment.name)
+        if other is environment:
+            continue
+        if other is not None:
+            raise LoadError(
+                f"two environments are called `{environment.name}`: one made in {_made_in(other, root)}, "
+                f"one in {_made_in(environment, root)}",
+                hint="an environment's name is its identity; rename one of them",
+            )
+        found[environment.name] = environment
+        pending.extend(environment.depends_on)
+    return found
+
+
+def environment_of(value: object) -> flyte.Environment | None:
+    """An environment itself, or that of a task; ``None`` for anything else."""
+    return value if isinstance(value, flyte.Environment) else _parent_environment(value)
+
+
+def read_environments(objects: Iterable[object], root: Path, file: Path) -> Project:
+    """The project that ``objects`` (environments and tasks) reach.
+
+    ``root`` is what relative paths start from, ``file`` what messages name. Raises :class:`LoadError` where two
+    environments have one name; an image that cannot be read is kept as the environment's ``wish``.
+    """
+    found = live_environments(objects, root)
+    prefer = read_settings(root).base
+    environments = {
+        name: Environment(
+            name=name,
+            depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
+            location=_made_in(e, root),
+            wish=_wish(e, root, prefer),
+            secrets=_secret_keys(e.secrets),
+        )
+        for name, e in found.items()
+    }
+    return Project(file, root, environments, tuple(t for e in found.values() for t in _tasks(e, root)))
+
+
+def declaring_file(environment: flyte.Environment) -> Path | None:
+    """The user's file that made the environment, as the SDK noted it; where it did not, that of its first task."""
+    declared = getattr(environment, "_declaring_file", None)
+    if declared is None:
+        codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+        declared = next((code.co_filename for code in codes if code is not None), None)
+    return Path(declared).absolute() if declared else None
+
+
+def _wish(environment: flyte.Environment, root: Path, prefer: Prefer) -> Recipe | FlyteBuildError:
+    try:
+        return read_image(environment.image, f"environment {environment.name}", root, prefer)
+    except FlyteBuildError as e:
+        return e
+
+
+def _parent_environment(value: object) -> flyte.Environment | None:
+    """A task template's environment; tasks hold it as a weak reference that is called."""
+    parent = getattr(value, "parent_env", None)
+    if parent is None or not callable(parent) or isinstance(value, type) or not hasattr(value, "native_interface"):
+        return None
+    environment = parent()
+    return environment if isinstance(environment, flyte.Environment) else None
+
+
+def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
+    for template in getattr(environment, "tasks", {}).values():
+        function, code = getattr(template, "func", None), _code(template)
+        location = f"{_below(Path(code.co_filename), root)}:{code.co_firstlineno}" if code else environment.name
+        full_name = str(template.name)
+        yield Task(
+            name=full_name.removeprefix(f"{environment.name}."),
+            full_name=full_name,
+            environment=environment.name,
+            location=location,
+            doc=inspect.cleandoc(getattr(function, "__doc__", None) or ""),
+            inputs=dict(template.native_interface.inputs),
+            template=template,
+        )
+
+
+def _code(template: object) -> CodeType | None:
+    function = getattr(template, "func", None)
+    return getattr(inspect.unwrap(function), "__code__", None) if function else None
+
+
+def _secret_keys(secrets: Any) -> tuple[str, ...]:
+    if not secrets:
+        return ()
+    items = secrets if isinstance(secrets, list) else [secrets]
+    return tuple(s if isinstance(s, str) else s.key for s in items)
+
+
+def _made_in(environment: flyte.Environment, root: Path | None = None) -> str:
+    file = declaring_file(environment)
+    return (_below(file, root) if root else str(file)) if file else "an unknown file"
+
+
+def _below(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,0 +1,278 @@
+"""``flyte.Image`` → recipe: what each constructor and layer of the SDK means to us.
+
+Reading is strict: a layer class we do not know, **or a field we do not know**, is an error that names it,
+never something left out of the image in silence (law 9). Part of the SDK's edge, like ``sdk.py``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flyte
+
+from ..kernel.errors import LoadError, RefusedError
+from ..recipe import AptInstall, CopyFiles, EnvVars, PipInstall, Platform, Recipe, RegistryBase, Step, WorkDir
+from ..recipe.requirements import ParsedRequirements, normalise, parse_project, parse_requirements_file, parse_script
+from .bases import Prefer, read_base
+
+__all__ = ["read_image"]
+
+PLATFORMS: tuple[Platform, ...] = ("linux/amd64", "linux/arm64")
+
+_IMAGE_FIELDS = {
+    "base_image", "dockerfile", "registry", "name", "platform", "python_version", "extendable",
+    "_is_cloned", "_ref_name", "_layers", "_tag", "_image_registry_secret",
+}  # fmt: skip
+_PIP_FIELDS = {"index_url", "extra_index_urls", "pre", "extra_args", "secret_mounts"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Place:
+    """For messages: whose image, and the project's root that relative paths start from."""
+
+    owner: str
+    root: Path
+
+    def relative(self, path: Path) -> str:
+        """The path from the root, as it is written into the recipe."""
+        absolute = path if path.is_absolute() else Path.cwd() / path
+        return Path(os.path.relpath(absolute, self.root)).as_posix()
+
+
+def read_image(image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian") -> Recipe:
+    """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
+    ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`).
+
+    Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
+    """
+    at = _Place(owner, root)
+    if image is None or image == "auto":
+        image = flyte.Image.from_debian_base()
+    if isinstance(image, str):
+        # As `Image.from_base` has it; the SDK hands the string on as it stands.
+        return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
+    _known_fields(at, image, _IMAGE_FIELDS)
+    if image.dockerfile is not None:
+        raise RefusedError(
+            f"{owner}: `from_dockerfile({Path(image.dockerfile).name})` runs commands, which nothing can lock",
+            hint="start from `flyte.Image.from_debian_base()` and use with_pip_packages and with_apt_packages",
+        )
+    if image._ref_name is not None:
+        raise RefusedError(
+            f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
+            hint="start from `flyte.Image.from_debian_base()`",
+        )
+    base = read_base(image, owner, prefer)
+    return Recipe(
+        base=base.base,
+        platforms=_platforms(at, image.platform),
+        python=base.python,
+        flyte=base.flyte,
+        steps=tuple(_steps(at, base.layers)),
+    )
+
+
+def _platforms(at: _Place, platforms: tuple[str, ...]) -> tuple[Platform, ...]:
+    unknown = [p for p in platforms if p not in PLATFORMS]
+    if unknown:
+        raise RefusedError(f"{at.owner}: unknown platform {', '.join(unknown)}; known: {', '.join(PLATFORMS)}")
+    return tuple(p for p in PLATFORMS if p in platforms)
+
+
+def _known_fields(at: _Place, value: Any, known: set[str]) -> None:
+    for f in dataclasses.fields(value):
+        if f.name not in known:
+            raise RefusedError(
+                f"{at.owner}: {type(value).__name__} has a field `{f.name}` that this flyte-build does not know",
+                hint="upgrade flyte-build, or use the flyte version it was made for",
+            )
+
+
+def _steps(at: _Place, layers: list[Any]) -> list[Step]:
+    ignore = _ignore_patterns(at, layers)
+    steps: list[Step] = []
+    for layer in layers:
+        kind = type(layer).__name__
+        if kind == "DockerIgnore":
+            _known_fields(at, layer, {"path"})
+            continue
+        reader = _READERS.get(kind)
+        if reader is None:
+            raise RefusedError(
+                f"{at.owner}: the image layer {kind} cannot be made hermetic" + _shown(layer),
+                hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
+            )
+        step = reader(at, layer)
+        if isinstance(step, CopyFiles) and step.folder:
+            step = dataclasses.replace(step, ignore=ignore)
+        if step is not None:
+            steps.append(step)
+    return steps
+
+
+_WAYS_OUT = {
+    "Commands": "what the commands install belongs into with_apt_packages/with_pip_packages, what they write into "
+    "with_source_file/with_source_folder",
+    "PoetryProject": "export the project's requirements (`poetry export`) and use with_requirements",
+    "PixiProject": "conda packages have no wheels: use with_pip_packages and with_apt_packages",
+    "PixiScript": "conda packages have no wheels: use from_uv_script",
+    "_DockerLines": "Dockerfile lines run arbitrary commands: use the with_* methods",
+}
+
+
+def _shown(layer: Any) -> str:
+    commands = getattr(layer, "commands", None)
+    return f": `{commands[0]}`" + (" …" if len(commands) > 1 else "") if commands else ""
+
+
+def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
+    """The last DockerIgnore's patterns, else those of ``.dockerignore`` in the root, as the SDK's builders do."""
+    path, named = at.root / ".dockerignore", False
+    for layer in layers:
+        if type(layer).__name__ == "DockerIgnore" and layer.path.strip():
+            path, named = Path(layer.path), True
+    if not path.is_file():
+        if named:
+            raise LoadError(f"{at.owner}: with_dockerignore: {path} does not exist")
+        return ()
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
+
+
+# -- one reader a layer class -------------------------------------------------------------------------
+
+
+def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[str, ...] = ()) -> PipInstall:
+    if layer.secret_mounts:
+        raise RefusedError(
+            f"{at.owner}: {type(layer).__name__} mounts secrets into the build",
+            hint="credentials of an index belong into pip's, uv's or netrc's configuration; drop secret_mounts",
+        )
+    words = shlex.split(layer.extra_args or "")
+    if words and type(layer).__name__ != "UVProject":
+        raise RefusedError(
+            f"{at.owner}: {type(layer).__name__}: the pip arguments `{layer.extra_args}` have no place in a lock",
+            hint="index_url, extra_index_urls and pre are supported as parameters of their own",
+        )
+    extra = layer.extra_index_urls or ()
+    extra = (extra,) if isinstance(extra, str) else tuple(extra)
+    return PipInstall(
+        requirements=tuple(dict.fromkeys(parsed.requirements)),
+        index=layer.index_url or parsed.index,
+        extra_indexes=(*extra, *parsed.extra_indexes),
+        pre=bool(layer.pre or parsed.pre),
+        constraints=tuple(dict.fromkeys(parsed.constraints)),
+        wheels=wheels,
+        hashes=tuple(sorted(parsed.hashes.items())),
+    )
+
+
+def _pip_packages(at: _Place, layer: Any) -> PipInstall | None:
+    _known_fields(at, layer, {*_PIP_FIELDS, "packages"})
+    where = f"{at.owner}: with_pip_packages"
+    if not layer.packages:
+        return None
+    return _pip_step(at, layer, ParsedRequirements([normalise(p, where) for p in layer.packages]))
+
+
+def _requirements(at: _Place, layer: Any) -> PipInstall:
+    _known_fields(at, layer, {*_PIP_FIELDS, "packages", "file"})
+    return _pip_step(at, layer, parse_requirements_file(_absolute(layer.file)))
+
+
+def _uv_project(at: _Place, layer: Any) -> PipInstall:
+    _known_fields(at, layer, {*_PIP_FIELDS, "pyproject", "uvlock", "project_install_mode"})
+    if layer.project_install_mode != "dependencies_only":
+        raise RefusedError(
+            f"{at.owner}: with_uv_project(project_install_mode={layer.project_install_mode!r}) builds the project",
+            hint='use "dependencies_only" and bring the code with with_source_folder or the code bundle',
+        )
+    words = shlex.split(layer.extra_args or "")
+    extras: list[str] = []
+    while words:
+        if words[0] == "--extra" and len(words) > 1:
+            extras.append(words[1])
+            del words[:2]
+        else:
+            raise RefusedError(f"{at.owner}: with_uv_project: the argument `{words[0]}` has no place in a lock")
+    lock = _absolute(layer.uvlock) if layer.uvlock else None
+    return _pip_step(at, layer, parse_project(_absolute(layer.pyproject), tuple(extras), lock))
+
+
+def _uv_script(at: _Place, layer: Any) -> PipInstall:
+    _known_fields(at, layer, {*_PIP_FIELDS, "script", "script_name"})
+    return _pip_step(at, layer, parse_script(_absolute(layer.script)))
+
+
+def _python_wheels(at: _Place, layer: Any) -> PipInstall:
+    _known_fields(at, layer, {*_PIP_FIELDS, "wheel_dir", "wheel_dir_name", "package_name"})
+    folder = _absolute(layer.wheel_dir)
+    files = sorted(folder.glob("*.whl"))
+    if not files:
+        raise LoadError(f"{at.owner}: {folder} holds no wheel of `{layer.package_name}`")
+    requirement = normalise(layer.package_name, f"{at.owner}: wheel folder {folder.name}")
+    return _pip_step(at, layer, ParsedRequirements([requirement]), tuple(at.relative(f) for f in files))
+
+
+def _apt_packages(at: _Place, layer: Any) -> AptInstall:
+    _known_fields(at, layer, {"packages", "secret_mounts"})
+    if layer.secret_mounts:
+        raise RefusedError(
+            f"{at.owner}: with_apt_packages mounts secrets into the build",
+            hint="credentials of a mirror belong into apt's own configuration; drop secret_mounts",
+        )
+    for name in layer.packages:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name):
+            raise LoadError(
+                f"{at.owner}: with_apt_packages: `{name}` is not the name of a Debian package",
+                hint="versions are chosen by the lock; give names only",
+            )
+    return AptInstall(tuple(layer.packages))
+
+
+def _env(at: _Place, layer: Any) -> EnvVars:
+    _known_fields(at, layer, {"env_vars"})
+    return EnvVars(tuple((str(k), str(v)) for k, v in layer.env_vars))
+
+
+def _workdir(at: _Place, layer: Any) -> WorkDir:
+    _known_fields(at, layer, {"workdir"})
+    return WorkDir(str(layer.workdir))
+
+
+def _copy(at: _Place, layer: Any) -> CopyFiles:
+    _known_fields(at, layer, {"path_type", "src", "dst"})
+    source = _absolute(layer.src)
+    folder = layer.path_type == 1
+    if not (source.is_dir() if folder else source.is_file()):
+        raise LoadError(f"{at.owner}: {source} is not a {'folder' if folder else 'file'} to copy into the image")
+    return CopyFiles(at.relative(source), str(layer.dst), folder)
+
+
+def _code_bundle(at: _Place, layer: Any) -> None:
+    # Only copied when the runner ships no code bundle (copy_style "none"); ours always does.
+    _known_fields(at, layer, {"copy_style", "dst", "root_dir"})
+
+
+def _absolute(path: Any) -> Path:
+    return Path(path).absolute()
+
+
+_READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {
+    "PipPackages": _pip_packages,
+    "Requirements": _requirements,
+    "UVProject": _uv_project,
+    "UVScript": _uv_script,
+    "PythonWheels": _python_wheels,
+    "AptPackages": _apt_packages,
+    "Env": _env,
+    "WorkDir": _workdir,
+    "CopyConfig": _copy,
+    "CodeBundleLayer": _code_bundle,
+}

@@ -1,0 +1,141 @@
+"""The edge to flyte's authoring objects.
+
+It imports a user's file (:func:`load`). ``environments`` reads environments and tasks, ``images`` what an image asks
+for, and ``serializing`` serializes a task call, all parts of the same edge; nothing is hashed or built here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from ..kernel.errors import LoadError
+from .environments import read_environments
+from .nouns import Environment, Project, Task, shown
+from .source_loader import import_from_source
+
+__all__ = ["Environment", "Project", "Task", "load", "load_module"]
+
+
+def load(file: Path, root: Path | None = None, *, stand_ins: bool = False) -> Project:
+    """Import ``file`` and read every environment and task it reaches.
+
+    The import is as ``flyte run`` does it: ``root`` (by default the file's folder) goes first on
+    ``sys.path`` and the module's name is the file's path relative to it. With ``stand_ins``, modules that are not
+    installed here are stood in for; any other error of the user's code stays one. Raises :class:`LoadError` with the
+    user's own frames when the file does not import.
+    """
+    file = file.absolute()
+    if not file.is_file():
+        what = "is a folder" if file.is_dir() else "does not exist"
+        raise LoadError(f"{shown(file)}: {what}; expected a Python file that defines tasks")
+    root = (root or file.parent).absolute()
+    if not file.is_relative_to(root):
+        raise LoadError(f"{shown(file)}: is not below the root {shown(root)}")
+    if file.suffix != ".py":
+        raise LoadError(f"{shown(file)}: expected a .py file")
+    with _standing_in(root, stand_ins):
+        module = _import(file, root)
+    return _read(module, file, root)
+
+
+def load_module(project: Project, name: str) -> ModuleType:
+    """Import a module of the project that nothing has imported yet (one that a task imports when it runs).
+
+    Modules that are not installed here are stood in for. Raises :class:`LoadError`.
+    """
+    try:
+        with _standing_in(project.root, True):
+            return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:
+        raise _import_error(e, project.file, project.root) from None
+
+
+@contextlib.contextmanager
+def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    from .source_files import Sources
+    from .statements import guarded_lines
+    from .stubs import standing_in
+
+    sources = Sources(root, map(Path, sys.path))
+
+    def guarded(file: Path) -> frozenset[int]:
+        tree = sources.tree(file)
+        return guarded_lines(tree) if tree is not None else frozenset()
+
+    with standing_in(sources.owns, lambda name: sources.find(name) is not None, guarded):
+        yield
+
+
+def _import(file: Path, root: Path) -> ModuleType:
+    name = ".".join(file.relative_to(root).with_suffix("").parts)
+    # importlib takes any name without dots (`01_basic` too), as `flyte run` and the runtime do.
+    if name.count(".") != len(file.relative_to(root).parts) - 1:
+        raise LoadError(f"{shown(file)}: `{name}` is not a module name, so tasks could not import it")
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        if Path(getattr(loaded, "__file__", None) or "").absolute() == file:
+            return loaded
+        raise LoadError(
+            f"{shown(file)}: the module name `{name}` is taken by {getattr(loaded, '__file__', 'a built-in module')}",
+            hint="rename the file, or give the folder above it as --root",
+        )
+    if sys.path[:1] != [str(root)]:
+        sys.path.insert(0, str(root))
+    import_from_source(root)
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as e:
+        raise _import_error(e, file, root) from None
+    if Path(module.__file__ or "").absolute() != file:
+        raise LoadError(f"{shown(file)}: `import {name}` gave {module.__file__} instead")
+    return module
+
+
+def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
+    """The user's own frames, innermost last, without ours, importlib's or the SDK's."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(root)]
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f"{shown(Path(error.filename))}:{error.lineno}"
+        last = traceback.format_exception_only(error)
+        detail = "".join(last)
+    else:
+        where = f"{shown(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else shown(file)
+        detail = "".join(traceback.format_list(frames[-5:])) + "".join(traceback.format_exception_only(error))
+    summary = str(error).splitlines()[0] if str(error) else ""
+    hint = None
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = (
+            f"the file is imported on this machine to read its tasks: install `{error.name}` here too, or import "
+            "it inside the task that uses it"
+        )
+    elif isinstance(error, ImportError) and "relative import" in summary:
+        hint = "the file is part of a package: give the folder above the package as --root"
+    kind = type(error).__name__
+    message = f"{where}: {shown(file)} does not import: {kind}{': ' + summary if summary else ''}"
+    return LoadError(message, hint=hint, detail=detail.rstrip())
+
+
+def _read(module: ModuleType, file: Path, root: Path) -> Project:
+    return replace(read_environments(vars(module).values(), root, file), stand_ins=_stood_in(root))
+
+
+def _stood_in(root: Path) -> tuple[str, ...]:
+    from .stubs import stood_in
+
+    return stood_in(lambda file: file.is_relative_to(root))

@@ -1,0 +1,96 @@
+"""What a user's file holds, as nouns: tasks, environments, and the project they make. Pure values.
+
+How they are read off the SDK's objects is :mod:`flyte_build.project.environments`'s business, how a file is imported
+:mod:`flyte_build.project.loading`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..kernel.errors import FlyteBuildError, LoadError
+from ..recipe import Recipe
+
+__all__ = ["Environment", "Project", "Task", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task as a person calls it: ``name`` is the function's, ``full_name`` ``<environment>.<name>``."""
+
+    name: str
+    full_name: str
+    environment: str
+    location: str
+    doc: str
+    inputs: Mapping[str, tuple[Any, Any]] = field(repr=False, compare=False)
+    template: Any = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One ``flyte.Environment``: what its image asks for, or the reason why that cannot be answered.
+
+    ``depends_on`` are names in the order written; ``location`` is where it was made (``file``).
+    """
+
+    name: str
+    depends_on: tuple[str, ...]
+    location: str
+    wish: Recipe | FlyteBuildError
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe; raises the error that reading the image met."""
+        if isinstance(self.wish, FlyteBuildError):
+            raise self.wish
+        return self.wish
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A loaded file: ``file`` and ``root`` are absolute, ``environments`` by name in order of discovery.
+
+    ``stand_ins`` are the modules that are not installed here and were stood in for (:mod:`flyte_build.project.stubs`).
+    """
+
+    file: Path
+    root: Path
+    environments: Mapping[str, Environment]
+    tasks: tuple[Task, ...]
+    stand_ins: tuple[str, ...] = ()
+
+    def task(self, name: str) -> Task:
+        """The task called ``name`` (``main``) or ``environment.name``; raises :class:`LoadError`."""
+        found = [t for t in self.tasks if name in (t.name, t.full_name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise LoadError(
+                f"{shown(self.file)}: {len(found)} tasks are called `{name}`: "
+                + ", ".join(f"{t.full_name} ({t.location})" for t in found),
+                hint=f"name it with its environment: `{found[0].full_name}`",
+            )
+        have = ", ".join(t.name for t in self.tasks) or "none"
+        raise LoadError(f"{shown(self.file)}: no task `{name}`; there are: {have}", hint=self._no_task_hint(name))
+
+    def _no_task_hint(self, name: str) -> str | None:
+        if not self.tasks:
+            return "a task is a function decorated with `@env.task`, where `env` is a `flyte.TaskEnvironment`"
+        import difflib
+
+        close = difflib.get_close_matches(name, [t.name for t in self.tasks], 1)
+        return f"did you mean `{close[0]}`?" if close else None
+
+
+def shown(path: Path) -> str:
+    """``path`` as one would type it here."""
+    try:
+        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    except OSError:
+        return str(path)

@@ -1,0 +1,94 @@
+"""A task call → what a run starts from, by the SDK's own serializer. Part of the SDK's edge, like ``sdk``.
+
+Nothing is built or sent: the public dry run gives a task specification, its inputs and a code bundle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flyte
+
+from ..kernel.errors import FlyteBuildError, LoadError
+from .loading import Project, Task
+
+__all__ = ["SerializedTask", "quiet_sdk", "root_action", "stored"]
+
+
+def stored(uri: str, *, folder: bool) -> Any:
+    """A ``flyte.io.File`` or ``Dir`` at ``uri``, for an argument that was a local path."""
+    from flyte.io import Dir, File
+
+    return Dir(path=uri) if folder else File(path=uri)
+
+
+@contextlib.contextmanager
+def quiet_sdk() -> Iterator[None]:
+    """Keep the SDK's own status lines and warnings away from our output."""
+    logger = logging.getLogger("flyte")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@dataclass(frozen=True, slots=True)
+class SerializedTask:
+    """What a run starts from: the SDK's serialized task, its inputs, and the code bundle on disk."""
+
+    task_spec: bytes
+    inputs: bytes
+    bundle: Path
+
+
+def _refuse_stand_ins(project: Project, task: Task) -> None:
+    if not project.stand_ins:
+        return
+    from .stubs import stand_ins_in
+
+    interface = task.template.native_interface
+    types = [*(kind for kind, _ in interface.inputs.values()), *interface.outputs.values()]
+    missing = sorted({name for kind in types for name in stand_ins_in(kind)})
+    if missing:
+        raise LoadError(
+            f"{task.location}: {task.full_name} cannot be submitted from here: its types need {', '.join(missing)}",
+            hint="install on this machine what its types are made of, or submit from where that is installed",
+        )
+
+
+def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bundles: Path) -> SerializedTask:
+    """Serialize a call of ``task`` as ``flyte.run`` would submit it; nothing is built or sent.
+
+    The code bundle is written into ``bundles``. The public dry run gives a task specification whose image is the
+    SDK's own mutable tag: the submitter replaces it by the digest. Raises :class:`LoadError` where the task's own types
+    are stand-ins: what a value of them would be is known only where they are installed.
+    """
+    _refuse_stand_ins(project, task)
+    flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
+    bundles.mkdir(parents=True, exist_ok=True)
+    try:
+        with quiet_sdk():
+            result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
+                task.template, **arguments
+            )
+    except FlyteBuildError:
+        raise
+    except Exception as e:
+        raise LoadError(f"{task.location}: {task.full_name} cannot be submitted: {type(e).__name__}: {e}") from e
+    bundle = result.code_bundle
+    if bundle is None or not bundle.tgz:
+        raise LoadError(f"{task.location}: {task.full_name} has no code bundle")
+    return SerializedTask(
+        task_spec=result.task_spec.SerializeToString(deterministic=True),
+        inputs=result.inputs.proto_inputs.SerializeToString(deterministic=True),
+        bundle=Path(bundle.tgz),
+    )

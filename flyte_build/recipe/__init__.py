@@ -1,0 +1,35 @@
+"""What the user asked for: an image as a base, a Python and steps in order, before anything is resolved.
+
+Never imports flyte, never reads a network. :class:`Recipe` and the kinds of its steps are the nouns; its canonical form
+is what a lock answers.
+"""
+
+from .nouns import (
+    AptInstall,
+    Base,
+    CopyFiles,
+    DebianBase,
+    EnvVars,
+    PipInstall,
+    Platform,
+    Recipe,
+    RegistryBase,
+    Step,
+    WorkDir,
+    differences,
+)
+
+__all__ = [
+    "AptInstall",
+    "Base",
+    "CopyFiles",
+    "DebianBase",
+    "EnvVars",
+    "PipInstall",
+    "Platform",
+    "Recipe",
+    "RegistryBase",
+    "Step",
+    "WorkDir",
+    "differences",
+]

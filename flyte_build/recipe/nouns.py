@@ -1,0 +1,281 @@
+"""What the user asked for: an image, before anything is resolved.
+
+A recipe is pure data, read off a ``flyte.Image`` by ``images.py`` (part of the SDK's edge) and
+answered by a lock. Its canonical form is stored in the lock, so that a stale lock can say *what*
+changed; its fingerprint is what is compared.
+
+Locations never enter the canonical form: an index URL is represented by its digest (a change is
+noticed, the host is not written down), a local file by its path relative to the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+from ..kernel.canonical import Json, digest
+from ..kernel.platforms import Platform
+
+__all__ = [
+    "AptInstall",
+    "Base",
+    "CopyFiles",
+    "DebianBase",
+    "EnvVars",
+    "PipInstall",
+    "Platform",
+    "Recipe",
+    "RegistryBase",
+    "Step",
+    "WorkDir",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DebianBase:
+    """``Image.from_debian_base()``: Debian assembled from locked .debs.
+
+    ``suite`` is the Debian release whose ``python3`` is the image's Python (3.11 is bookworm's, 3.13
+    trixie's).
+    """
+
+    suite: str
+
+    def to_json(self) -> Json:
+        return {"kind": "debian", "suite": self.suite}
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryBase:
+    """``Image.from_base(reference)``: an image of a registry, whose layers are referenced and never made anew.
+
+    ``official``: it stands under ``from_debian_base()``, so that the image gets what the SDK's default image has
+    besides: the user ``flyte``, its folders and the environment's variables.
+    """
+
+    reference: str
+    official: bool = False
+
+    def to_json(self) -> Json:
+        out: dict[str, Json] = {"kind": "registry", "reference": self.reference}
+        return out | {"official": True} if self.official else out
+
+
+Base: TypeAlias = DebianBase | RegistryBase
+
+
+@dataclass(frozen=True, slots=True)
+class PipInstall:
+    """Requirements (PEP 508, as the user wrote them, normalised) installed into ``/opt/venv``.
+
+    ``index`` replaces the configured index, ``extra_indexes`` are asked besides it. ``constraints``
+    hold for this and every later step (exact pins of a uv.lock, say). ``wheels`` are local wheel
+    files, as paths relative to the project, installed by their own hash. ``hashes`` are the SHA-256 that
+    a hashed requirements file allows for a distribution (pip's ``--hash``); what is locked must be among them.
+    """
+
+    requirements: tuple[str, ...]
+    index: str | None = None
+    extra_indexes: tuple[str, ...] = ()
+    pre: bool = False
+    constraints: tuple[str, ...] = ()
+    wheels: tuple[str, ...] = ()
+    hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def to_json(self) -> Json:
+        out: dict[str, Json] = {"kind": "pip", "requirements": list(self.requirements)}
+        if self.index is not None:
+            out["index"] = _location(self.index)
+        if self.extra_indexes:
+            out["extra_indexes"] = [_location(url) for url in self.extra_indexes]
+        if self.pre:
+            out["pre"] = True
+        if self.constraints:
+            out["constraints"] = list(self.constraints)
+        if self.wheels:
+            out["wheels"] = list(self.wheels)
+        if self.hashes:
+            out["hashes"] = [[name, list(allowed)] for name, allowed in self.hashes]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class AptInstall:
+    """Debian packages by name, with the closure of their dependencies (not their recommendations)."""
+
+    packages: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        return {"kind": "apt", "packages": list(self.packages)}
+
+
+@dataclass(frozen=True, slots=True)
+class EnvVars:
+    """Environment variables in the order written; values may refer to earlier ones as ``$NAME``."""
+
+    variables: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> Json:
+        return {"kind": "env", "variables": [[k, v] for k, v in self.variables]}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDir:
+    """The working directory from here on; relative paths are relative to the one before."""
+
+    path: str
+
+    def to_json(self) -> Json:
+        return {"kind": "workdir", "path": self.path}
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFiles:
+    """A local file or folder copied into the image, owned by the image's user.
+
+    ``source`` is relative to the project's root. What the files contain is not part of the recipe
+    (nothing has to be resolved again when they change) but of the derivation. ``ignore`` are the
+    patterns of the image's ``.dockerignore``. The destination follows Dockerfile's COPY: a folder's
+    *contents* go into ``destination``; a file goes into it where it ends in a slash or is a folder
+    (``.``), and is named by it otherwise. Relative destinations start at the working directory in force.
+    ``files``, when given, are the only files of the folder that are copied (relative to it); which they
+    are is not part of the canonical form either.
+    """
+
+    source: str
+    destination: str
+    folder: bool
+    ignore: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
+
+    def to_json(self) -> Json:
+        out: dict[str, Json] = {
+            "kind": "copy",
+            "source": self.source,
+            "destination": self.destination,
+            "folder": self.folder,
+        }
+        if self.ignore:
+            out["ignore"] = list(self.ignore)
+        return out
+
+
+Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One environment's image as asked for.
+
+    ``python`` is ``"3.11"``, ``None`` where it is whatever the registry base has; ``flyte`` the version of the flyte
+    package that the runtime step installs (``None``: the user brings it, or not). ``steps`` are in the order of the
+    ``with_*`` calls.
+    """
+
+    base: Base
+    platforms: tuple[Platform, ...]
+    python: str | None
+    flyte: str | None
+    steps: tuple[Step, ...] = ()
+
+    def to_json(self) -> Json:
+        """The canonical form: everything a lock has to answer, and nothing about where things come from."""
+        return {
+            "base": self.base.to_json(),
+            "platforms": list(self.platforms),
+            "python": self.python,
+            "flyte": self.flyte,
+            "steps": [step.to_json() for step in self.steps],
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        return digest(self.to_json())
+
+    @property
+    def as_is(self) -> bool:
+        """Whether the image is the registry base itself, with nothing added."""
+        return isinstance(self.base, RegistryBase) and not self.base.official and not self.steps and self.flyte is None
+
+    @property
+    def installs(self) -> bool:
+        """Whether Python packages are installed."""
+        return bool(self.runtime_requirements) or any(s.requirements or s.wheels for s in self.pip_steps)
+
+    @property
+    def pip_steps(self) -> tuple[PipInstall, ...]:
+        """The pip steps in order; step *k* of a locked wheel is ``pip_steps[k - 1]``, 0 the flyte runtime."""
+        return tuple(step for step in self.steps if isinstance(step, PipInstall))
+
+    @property
+    def apt_packages(self) -> tuple[str, ...]:
+        """All Debian packages asked for by name, in order, without repeats."""
+        names = [name for step in self.steps if isinstance(step, AptInstall) for name in step.packages]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def runtime_requirements(self) -> tuple[str, ...]:
+        """Step 0: what ``install_flyte=True`` asks for."""
+        return (f"flyte=={self.flyte}",) if self.flyte is not None else ()
+
+
+def _location(url: str) -> str:
+    # One read back from a lock is such a digest already (`recorded`); no address begins like it.
+    return url if url.startswith("sha256:") else "sha256:" + hashlib.sha256(url.encode()).hexdigest()
+
+
+def differences(old: Json, new: Json) -> list[str]:
+    """What changed between two canonical recipes, one line each, for the message of a stale lock."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return ["the recipe"]
+    lines: list[str] = []
+    for key in ("base", "python", "flyte", "platforms"):
+        if old.get(key) != new.get(key):
+            lines.append(f"{key}: {_show(old.get(key))} → {_show(new.get(key))}")
+    before = cast("list[Json]", old.get("steps") or [])
+    after = cast("list[Json]", new.get("steps") or [])
+    for i in range(max(len(before), len(after))):
+        a = before[i] if i < len(before) else None
+        b = after[i] if i < len(after) else None
+        if a != b:
+            lines.extend(_step_difference(i + 1, a, b))
+    return lines
+
+
+def _step_difference(number: int, old: Json, new: Json) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict) and old.get("kind") == new.get("kind"):
+        lines = []
+        for key in sorted({*old, *new} - {"kind"}):
+            a, b = old.get(key), new.get(key)
+            if a == b:
+                continue
+            if isinstance(a, list) and isinstance(b, list):
+                gone = [_show(x) for x in a if x not in b]
+                come = [_show(x) for x in b if x not in a]
+                words = [f"−{x}" for x in gone] + [f"+{x}" for x in come] or ["order changed"]
+                lines.append(f"step {number} ({new['kind']}), {key}: {', '.join(words)}")
+            else:
+                lines.append(f"step {number} ({new['kind']}), {key}: {_show(a)} → {_show(b)}")
+        return lines
+    if old is None:
+        return [f"step {number}: + {_show(new)}"]
+    if new is None:
+        return [f"step {number}: − {_show(old)}"]
+    return [f"step {number}: {_show(old)} → {_show(new)}"]
+
+
+def _show(value: Json) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(_show(v) for v in value)
+    if isinstance(value, dict):
+        if value.get("kind") == "debian":
+            return str(value.get("suite"))
+        if value.get("kind") == "registry":
+            return str(value.get("reference"))
+        return " ".join(_show(v) for v in value.values())
+    return str(value)

@@ -1,0 +1,205 @@
+"""Requirements as users write them (a requirements file, pyproject.toml, PEP 723) → PEP 508 strings.
+
+Only what a lock can answer is accepted; every other line or option is an error that names its place,
+never skipped. The requirements file format is pip's (pip documentation, "Requirements File Format").
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from ..kernel.errors import LoadError, RefusedError
+
+__all__ = ["ParsedRequirements", "normalise", "parse_project", "parse_requirements_file", "parse_script"]
+
+_COMMENT = re.compile(r"(^|\s)#.*$")
+
+
+@dataclass(slots=True)
+class ParsedRequirements:
+    """What a requirements file asks for; ``hashes`` maps a normalised name to the SHA-256 it allows."""
+
+    requirements: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    index: str | None = None
+    extra_indexes: list[str] = field(default_factory=list)
+    pre: bool = False
+    hashes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def normalise(text: str, where: str) -> str:
+    """The PEP 508 string of ``text`` in one spelling; raises :class:`LoadError` naming ``where``."""
+    try:
+        requirement = Requirement(text.strip())
+    except InvalidRequirement as e:
+        reason = str(e).splitlines()[0]
+        raise LoadError(
+            f"{where}: `{text.strip()}` is not a requirement: {reason}",
+            hint="write it as PEP 508 does, for example `pandas>=2,<3` or `torch==2.5.1`",
+        ) from None
+    if requirement.url is not None:
+        raise RefusedError(
+            f"{where}: `{text.strip()}` installs from a location, which a lock cannot name (law 1)",
+            hint="publish it as a wheel to an index, or build the wheel and add it with a local wheel folder",
+        )
+    requirement.name = canonicalize_name(requirement.name)
+    return str(requirement)
+
+
+def _logical_lines(path: Path) -> list[tuple[int, str]]:
+    lines: list[tuple[int, str]] = []
+    pending, start = "", 0
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not pending:
+            start = number
+        if line.endswith("\\"):
+            pending += line[:-1] + " "
+            continue
+        text = _COMMENT.sub("", pending + line).strip()
+        pending = ""
+        if text:
+            lines.append((start, text))
+    if pending.strip():
+        lines.append((start, _COMMENT.sub("", pending).strip()))
+    return lines
+
+
+def parse_requirements_file(path: Path, _seen: frozenset[Path] = frozenset()) -> ParsedRequirements:
+    """Read ``path`` with the files it includes (``-r``, ``-c``)."""
+    if path.resolve() in _seen:
+        raise LoadError(f"{path}: includes itself")
+    out = ParsedRequirements()
+    try:
+        lines = _logical_lines(path)
+    except (OSError, UnicodeDecodeError) as e:
+        raise LoadError(f"{path}: cannot be read: {e}") from None
+    for number, line in lines:
+        where = f"{path}:{number}"
+        if line.startswith("-"):
+            _option(shlex.split(line), path, where, out, _seen | {path.resolve()})
+            continue
+        words = re.split(r"\s(?=--)", line)
+        requirement = normalise(words[0], where)
+        out.requirements.append(requirement)
+        for option in words[1:]:
+            m = re.fullmatch(r"--hash[= ]sha256:([0-9a-f]{64})", option.strip())
+            if not m:
+                raise RefusedError(f"{where}: the option `{option.strip()}` has no place in a lock")
+            name = canonicalize_name(Requirement(requirement).name)
+            out.hashes[name] = (*out.hashes.get(name, ()), m[1])
+    return out
+
+
+def _option(words: list[str], path: Path, where: str, out: ParsedRequirements, seen: frozenset[Path]) -> None:
+    name, _, value = words[0].partition("=")
+    if not value and len(words) == 2:
+        value = words[1]
+    if name in ("-r", "--requirement", "-c", "--constraint") and value:
+        inner = parse_requirements_file(path.parent / value, seen)
+        if name in ("-c", "--constraint"):
+            out.constraints += inner.requirements
+        else:
+            out.requirements += inner.requirements
+        out.constraints += inner.constraints
+        out.extra_indexes += inner.extra_indexes
+        out.index = inner.index or out.index
+        out.pre = out.pre or inner.pre
+        out.hashes |= inner.hashes
+    elif name in ("-i", "--index-url") and value:
+        out.index = value
+    elif name == "--extra-index-url" and value:
+        out.extra_indexes.append(value)
+    elif name == "--pre":
+        out.pre = True
+    elif name in ("--only-binary", "--prefer-binary", "--require-hashes"):
+        return  # a lock always does
+    else:
+        raise RefusedError(
+            f"{where}: the option `{' '.join(words)}` has no place in a lock",
+            hint="supported: -r, -c, --index-url, --extra-index-url, --pre, --hash",
+        )
+
+
+def _dependencies(values: Any, where: str) -> list[str]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise LoadError(f"{where}: expected an array of requirement strings, found {values!r}")
+    return [normalise(v, where) for v in values]
+
+
+def parse_project(pyproject: Path, extras: tuple[str, ...] = (), uvlock: Path | None = None) -> ParsedRequirements:
+    """The dependencies of a ``pyproject.toml`` (PEP 621); a uv.lock's versions become constraints.
+
+    A name that the uv.lock holds in several versions (forks by marker) stays unconstrained.
+    """
+    document = _toml(pyproject)
+    project = document.get("project")
+    if not isinstance(project, dict):
+        raise LoadError(f"{pyproject}: expected a [project] table (PEP 621)")
+    out = ParsedRequirements(_dependencies(project.get("dependencies", []), f"{pyproject}: project.dependencies"))
+    optional = project.get("optional-dependencies", {})
+    for extra in extras:
+        if extra not in optional:
+            raise LoadError(f"{pyproject}: no extra `{extra}`; there are: {', '.join(optional) or 'none'}")
+        out.requirements += _dependencies(optional[extra], f"{pyproject}: optional-dependencies.{extra}")
+    if uvlock is not None:
+        versions: dict[str, set[str]] = {}
+        for package in _toml(uvlock).get("package", []):
+            source = package.get("source", {})
+            if "version" in package and "registry" in source:
+                versions.setdefault(canonicalize_name(package["name"]), set()).add(package["version"])
+        out.constraints = [f"{n}=={next(iter(v))}" for n, v in sorted(versions.items()) if len(v) == 1]
+    return out
+
+
+def _script_block(text: str, script: Path) -> str:
+    """The TOML between ``# /// script`` and the last ``# ///`` of the comment lines that follow (PEP 723)."""
+    lines = text.splitlines()
+    starts = [i for i, line in enumerate(lines) if line.rstrip() == "# /// script"]
+    blocks: list[list[str]] = []
+    for start in starts:
+        end = start + 1
+        while end < len(lines) and (lines[end] == "#" or lines[end].startswith("# ")):
+            end += 1
+        closing = max((i for i in range(start + 1, end) if lines[i].rstrip() == "# ///"), default=None)
+        if closing is not None:
+            blocks.append([line[2:] for line in lines[start + 1 : closing]])
+    if len(blocks) != 1:
+        raise LoadError(f"{script}: expected one `# /// script` block (PEP 723), found {len(blocks)}")
+    return "\n".join(blocks[0])
+
+
+def parse_script(script: Path) -> ParsedRequirements:
+    """The dependencies of a script's PEP 723 block."""
+    try:
+        text = script.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise LoadError(f"{script}: cannot be read: {e}") from None
+    content = _script_block(text, script)
+    try:
+        document = tomllib.loads(content)
+    except tomllib.TOMLDecodeError as e:
+        raise LoadError(f"{script}: the script block is not TOML: {e}") from None
+    tool = document.get("tool", {})
+    sources = tool.get("uv", {}).get("sources") if isinstance(tool, dict) else None
+    if sources:
+        raise RefusedError(
+            f"{script}: [tool.uv.sources] names locations, which a lock cannot (law 1): {', '.join(sources)}"
+        )
+    return ParsedRequirements(_dependencies(document.get("dependencies", []), f"{script}: dependencies"))
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise LoadError(f"{path}: cannot be read: {e}") from None
+    except tomllib.TOMLDecodeError as e:
+        raise LoadError(f"{path}: not TOML: {e}") from None

@@ -1,0 +1,203 @@
+"""Where an artifact's bytes may be had: configuration, never part of a lock (law 1).
+
+A locator names places and says how to ask each; it fetches nothing and trusts nothing. Places are given one after the
+other, because asking an index costs a request. Local files are places too, as ``file:`` URLs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..deriving.derivation import Artifact
+from ..kernel.errors import FetchError
+from ..locks.lockfile import Lock, LockedDeb, LockedWheel
+from ..recipe import Recipe
+from .places import Locator, Place
+
+if TYPE_CHECKING:
+    # An HTTP client takes longer to load than a build that fetches nothing takes to run.
+    import httpx
+
+    from .indexes import IndexClient, IndexSettings
+    from .mirrors import Mirrors
+
+__all__ = ["DebLocator", "FileLocator", "Locators", "WheelLocator", "project_locator"]
+
+
+class Locators:
+    """Several locators, asked in order."""
+
+    def __init__(self, *locators: Locator) -> None:
+        self._locators = locators
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        for locator in self._locators:
+            yield from locator.places(artifact)
+
+    def close(self) -> None:
+        for locator in self._locators:
+            locator.close()
+
+
+def project_locator(
+    recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, *, hurried: bool = False
+) -> Locator:
+    """Every place where this project's artifacts may be: its own files, the indexes, Debian's mirrors.
+
+    Cheap: configuration is read, and files are looked for, when the first artifact is asked for. ``hurried`` as
+    :class:`WheelLocator` has it.
+    """
+    from .project_files import LocalFiles
+
+    return Locators(
+        LocalFiles(recipes.values(), root),
+        FileLocator.wheels(recipes.values(), root),
+        WheelLocator.of(recipes.values(), root, hurried=hurried),
+        DebLocator.of(locks.values()),
+    )
+
+
+class FileLocator:
+    """Wheels and packages in files on this machine, by file name."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = {path.name: path for path in paths}
+
+    @classmethod
+    def wheels(cls, recipes: Iterable[Recipe], root: Path) -> FileLocator:
+        """The local wheels of these recipes, whose paths are relative to ``root``."""
+        return cls(root / wheel for recipe in recipes for step in recipe.pip_steps for wheel in step.wheels)
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        path = self._paths.get(artifact.file)
+        if artifact.source is not None and path is not None:
+            yield Place(path.absolute().as_uri())
+
+    def close(self) -> None:
+        return None
+
+
+class WheelLocator:
+    """Wheels, from the package indexes that are configured or that a recipe names (:mod:`flyte_build.sources.indexes`).
+
+    ``hurried``, for what one can do without: an index that does not answer within seconds is not asked again.
+    """
+
+    def __init__(
+        self, settings: Sequence[IndexSettings] | Callable[[], Sequence[IndexSettings]], *, hurried: bool = False
+    ) -> None:
+        self._given = settings
+        self._given_up: dict[str, str] | None = {} if hurried else None
+        self._settings: tuple[IndexSettings, ...] | None = None
+        self._guard = threading.Lock()
+        self._clients: dict[IndexSettings, IndexClient] = {}
+
+    @classmethod
+    def of(cls, recipes: Iterable[Recipe], root: Path, *, hurried: bool = False) -> WheelLocator:
+        """For these recipes: what all of them name together first (they are locked together), then each, then none.
+
+        Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it.
+        """
+        every = list(recipes)
+
+        def read() -> list[IndexSettings]:
+            from .indexes import configured
+
+            base = configured(root)
+            return [_settings(base, every), *(_settings(base, [recipe]) for recipe in every), base]
+
+        return cls(read, hurried=hurried)
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        if not isinstance(artifact.source, LockedWheel):
+            return
+        seen: set[str] = set()
+        errors: list[FetchError] = []
+        every = self._every()
+        for settings in every:
+            client = self._client(settings)
+            try:
+                for location in client.locate(artifact.file, artifact.sha256):
+                    if location.url not in seen:
+                        seen.add(location.url)
+                        yield Place(location.url, None if location.url.startswith("file:") else client.stream)
+            except FetchError as e:
+                errors.append(e)
+        if errors:
+            raise errors[0]
+        if not seen:
+            raise self._client(every[0]).nowhere(artifact.file, artifact.sha256)
+
+    def _every(self) -> tuple[IndexSettings, ...]:
+        with self._guard:
+            if self._settings is None:
+                given = self._given() if callable(self._given) else self._given
+                self._settings = tuple(dict.fromkeys(given))
+            return self._settings
+
+    def _client(self, settings: IndexSettings) -> IndexClient:
+        from .indexes import IndexClient
+
+        with self._guard:
+            if settings not in self._clients:
+                self._clients[settings] = IndexClient(settings, given_up=self._given_up)
+            return self._clients[settings]
+
+    def close(self) -> None:
+        with self._guard:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+
+def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:
+    steps = [step for recipe in recipes for step in recipe.pip_steps]
+    own = [step.index for step in steps if step.index is not None]
+    extra = [url for step in steps for url in step.extra_indexes]
+    keep = any(step.index is None for step in steps) or any(recipe.flyte is not None for recipe in recipes)
+    return base.for_recipe(list(dict.fromkeys(own)), list(dict.fromkeys(extra)), keep_default=keep)
+
+
+class DebLocator:
+    """Debian packages, from the configured mirrors and the snapshot archive (:mod:`flyte_build.sources.mirrors`)."""
+
+    def __init__(self, snapshots: Iterable[str], mirrors: Mirrors | None = None) -> None:
+        self._snapshots = tuple(dict.fromkeys(snapshots))
+        self._mirrors = mirrors
+        self._guard = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    @classmethod
+    def of(cls, locks: Iterable[Lock]) -> DebLocator:
+        """For the packages of these locks."""
+        return cls(p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()) if p.debs)
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        if not isinstance(artifact.source, LockedDeb):
+            return
+        from .mirrors import configured
+
+        with self._guard:
+            if self._mirrors is None:
+                self._mirrors = configured()
+            mirrors = self._mirrors
+        urls = [url for snapshot in self._snapshots for url in mirrors.pool_urls(artifact.source, snapshot)]
+        for url in dict.fromkeys(urls):
+            yield Place(url, self._stream)
+
+    def _stream(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
+        with self._guard:
+            if self._client is None:
+                assert self._mirrors is not None
+                self._client = self._mirrors.client()
+            return self._client.stream("GET", url, headers=dict(headers))
+
+    def close(self) -> None:
+        with self._guard:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()

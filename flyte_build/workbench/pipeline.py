@@ -1,0 +1,130 @@
+"""The stages joined: plan → images → registry, and a project that is locked when it was never locked before.
+
+The workbench's verbs call these functions. No rule of its own: planning decides, building builds, remote pushes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..building.images import build_plan
+from ..kernel.reporting import Reporter
+from ..planning.images import plan_images, pushed_platforms
+from ..planning.plan import Plan
+from ..planning.workspace import Workspace
+from ..project.nouns import Environment
+from ..store import Store
+from ..store.built import BuiltImage
+
+if TYPE_CHECKING:
+    from ..remote.cache import RemoteCache
+    from ..remote.publishing import PushedImage
+    from ..settings import Settings
+
+__all__ = ["ensure_locked", "publish_images", "push_plan"]
+
+
+def push_plan(
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    shared: RemoteCache,
+    *,
+    tags: Sequence[str] = (),
+    jobs: int | None = None,
+    local: bool = False,
+    locked: bool = False,
+    attest: bool = True,
+) -> tuple[list[BuiltImage], list[PushedImage]]:
+    """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
+
+    Layers that a registry has are not downloaded, unless they are wanted here (``local``). What was pushed is pinned in
+    the locks, unless they are ``locked``: then nothing is sent that is not what they pin. SBOMs and provenance are
+    attached (``attest``), and all is signed where the settings have a key. Raises :class:`InputError` where they name
+    no registry, :class:`PinError`, and what building and pushing raise.
+    """
+    from ..building.pins import check_pins, check_planned, record_pins
+    from ..remote.pushing import push_built
+    from ..remote.target import Target
+
+    reading, writing = shared.registry(patient=False), shared.registry(patient=True)
+    target = Target.of(settings, writing, tuple(dict.fromkeys(tags)), shared, reading)
+    for image in plan.images:
+        target.repository(image.environment)
+    if locked:
+        check_planned(workspace, [image.derivation for image in plan.images], store)
+    built, pushed = push_built(
+        lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
+        store,
+        target,
+        shared,
+        reporter,
+        lambda images: check_pins(workspace, images, strict=locked, store=store),
+    )
+    if not locked:
+        record_pins(workspace, built, reporter)
+    if attest:
+        from ..supply.attach import attach
+
+        named = dict.fromkeys(image.environment for image in pushed)
+        locks = workspace.locks([workspace.project.environments[name] for name in named])
+        attach(pushed, locks, store, writing, reporter)
+    if settings.sign_key is not None:
+        from ..supply.signing import sign_pushed
+
+        sign_pushed(pushed, settings.sign_key, writing)
+    return built, pushed
+
+
+def publish_images(
+    workspace: Workspace,
+    environments: Sequence[Environment],
+    store: Store,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    platform: str | None = None,
+    tags: Sequence[str] = (),
+    jobs: int | None = None,
+    force: bool = False,
+    locked: bool = False,
+    attest: bool = True,
+) -> list[PushedImage]:
+    """Plan these environments' images, build what is missing, and push them: what ``flyte-build push`` does.
+
+    ``platform``: one of theirs (default: see :func:`pushed_platforms`). ``force``: believe no shared cache, and build
+    what the store lacks. The rest, and what is raised, as :func:`push_plan`, besides what planning raises.
+    """
+    from ..remote.connecting import connected
+
+    wanted = pushed_platforms(environments, platform, settings.platforms)
+    with connected(settings, reporter) as shared:
+        if force:
+            shared.doubt_all()
+        plan = plan_images(workspace, environments, store, shared=shared, platforms=wanted)
+        return push_plan(
+            workspace, plan, store, settings, reporter, shared, tags=tags, jobs=jobs, locked=locked, attest=attest
+        )[1]
+
+
+def ensure_locked(
+    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
+) -> None:
+    """Lock a project that has no lock at all, and say so; a project with stale locks is left to :func:`plan_images`.
+
+    With ``write`` false nothing is written, and a missing lock is an error.
+    """
+    if not write or not workspace.without_lock(environments):
+        return
+    from ..locking.project import lock_project
+
+    names = ", ".join(e.name for e in environments)
+    reporter.note(f"no lock yet: locking {names} in {workspace.lockfiles}")
+    report = lock_project(
+        workspace.recipes(environments), workspace.lockfiles, reporter=reporter, root=workspace.project.root
+    )
+    for note in report.notes:
+        reporter.note(note)

@@ -1,0 +1,124 @@
+"""Files that outlive their sandbox, and only those the task could see."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgpack
+import pytest
+from flyteidl2.core import literals_pb2
+from flyteidl2.task import common_pb2
+
+from flyte_build.submit.outputs import Settlement, View
+
+RAW = "/mnt/flyte/runs/r/raw/a0/1/local"
+
+
+class Sandbox:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("root/etc", "tmp", "home", "runs"):
+            (folder / name).mkdir(parents=True)
+        self.view = View(
+            {
+                "/": folder / "root",
+                "/tmp": folder / "tmp",
+                "/home/flyte": folder / "home",
+                "/mnt/flyte/runs": folder / "runs",
+            }
+        )
+        self.settlement = Settlement(self.view, folder / "raw", RAW)
+
+    def settle(self, *uris: str, final: bool = True) -> list[str]:
+        outputs = common_pb2.Outputs()
+        for uri in uris:
+            blob = literals_pb2.Literal(scalar=literals_pb2.Scalar(blob=literals_pb2.Blob(uri=uri)))
+            outputs.literals.append(common_pb2.NamedLiteral(name="o", value=blob))
+        document = self.folder / "outputs.pb"
+        document.write_bytes(outputs.SerializeToString())
+        self.settlement.settle(document, common_pb2.Outputs, final=final)
+        settled = common_pb2.Outputs.FromString(document.read_bytes())
+        return [named.value.scalar.blob.uri for named in settled.literals]
+
+    def taken(self) -> dict[str, bytes]:
+        raw = self.folder / "raw"
+        return {p.relative_to(raw).as_posix(): p.read_bytes() for p in raw.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    return Sandbox(tmp_path)
+
+
+def test_a_local_file_is_taken_over_once(sandbox: Sandbox) -> None:
+    (sandbox.folder / "tmp" / "x.txt").write_bytes(b"x")
+    (sandbox.folder / "home" / "y").write_bytes(b"y")
+    found = sandbox.settle("/tmp/x.txt", "file:///home/flyte/y", "/tmp/x.txt")
+    assert found == [f"{RAW}/0/x.txt", f"{RAW}/1/y", f"{RAW}/0/x.txt"]
+    assert sandbox.taken() == {"0/x.txt": b"x", "1/y": b"y"}
+
+
+def test_what_is_not_local_stays(sandbox: Sandbox) -> None:
+    uris = ["s3://bucket/x", "https://host.example/x", "/mnt/flyte/runs/old/raw/x", "/tmp/missing", "relative/x", ""]
+    assert sandbox.settle(*uris) == uris
+    assert not (sandbox.folder / "raw").exists()
+
+
+def test_a_living_tasks_file_is_copied_and_a_dead_ones_linked(sandbox: Sandbox) -> None:
+    source = sandbox.folder / "tmp" / "x"
+    source.write_bytes(b"before")
+    sandbox.settle("/tmp/x", final=False)
+    source.write_bytes(b"after")
+    assert sandbox.taken() == {"0/x": b"before"}
+    other = sandbox.folder / "tmp" / "y"
+    other.write_bytes(b"y")
+    sandbox.settle("/tmp/y", final=True)
+    assert (sandbox.folder / "raw" / "1" / "y").samefile(other)
+
+
+def test_a_folder_goes_with_what_its_links_lead_to(sandbox: Sandbox) -> None:
+    folder = sandbox.folder / "home" / "out"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "f").write_bytes(b"f")
+    (sandbox.folder / "tmp" / "blob").write_bytes(b"blob")
+    (folder / "link").symlink_to("/tmp/blob")
+    (folder / "beside").symlink_to("deep/f")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "up").symlink_to("..")
+    os.mkfifo(folder / "pipe")
+    assert sandbox.settle("/home/flyte/out/") == [f"{RAW}/0/out"]
+    assert sandbox.taken() == {"0/out/deep/f": b"f", "0/out/link": b"blob", "0/out/beside": b"f"}
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd", "/proc/self/environ"])
+def test_a_link_leads_into_the_image_never_into_the_host(sandbox: Sandbox, target: str) -> None:
+    (sandbox.folder / "root" / "etc" / "passwd").write_bytes(b"the image's")
+    (sandbox.folder / "tmp" / "x").symlink_to(target)
+    found = sandbox.settle("/tmp/x")
+    if "proc" in target:
+        assert found == ["/tmp/x"]
+    else:
+        assert sandbox.taken() == {"0/x": b"the image's"}
+
+
+def test_links_in_circles_are_nothing(sandbox: Sandbox) -> None:
+    (sandbox.folder / "tmp" / "a").symlink_to("b")
+    (sandbox.folder / "tmp" / "b").symlink_to("a")
+    assert sandbox.settle("/tmp/a/x") == ["/tmp/a/x"]
+
+
+def test_files_inside_dataclasses_are_found(sandbox: Sandbox) -> None:
+    (sandbox.folder / "tmp" / "x").write_bytes(b"x")
+    file = {"path": "/tmp/x", "name": "x", "format": "", "hash": None}
+    value = {"items": [{"inner": file}], "text": "/tmp/x", "path": "/tmp/x", 3: "kept"}
+    binary = literals_pb2.Binary(value=msgpack.packb(value), tag="msgpack")
+    literal = literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))
+    outputs = common_pb2.Outputs(literals=[common_pb2.NamedLiteral(name="o", value=literal)])
+    document = sandbox.folder / "outputs.pb"
+    document.write_bytes(outputs.SerializeToString())
+    sandbox.settlement.settle(document, common_pb2.Outputs, final=True)
+    settled = common_pb2.Outputs.FromString(document.read_bytes()).literals[0].value.scalar.binary
+    found = msgpack.unpackb(settled.value, strict_map_key=False)
+    assert found["items"][0]["inner"] == file | {"path": f"{RAW}/0/x"}
+    assert (found["text"], found["path"], found[3]) == ("/tmp/x", "/tmp/x", "kept")  # strings, not files
