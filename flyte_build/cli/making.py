@@ -88,7 +88,7 @@ def make(asked: Asked) -> None:
     with ExitStack() as stack:
         # Watched, so that the same command is answered from the record while nothing changes (`planning.noop`).
         with recording(asked.root or asked.file.absolute().parent) as record:
-            from ..planning.checks.find import check_workspace, refuse
+            from ..planning.checks import find, refuse
             from ..planning.images import plan_images, pushed_platforms
             from ..remote.connecting import connected
             from ..store import Store
@@ -107,9 +107,7 @@ def make(asked: Asked) -> None:
             if not asked.as_json and not asked.quiet:
                 show(plan, to_stderr=True)
             if not asked.unchecked:
-                found = check_workspace(
-                    workspace, environments, store, platform=asked.platform, reporter=reporter, shared=shared
-                )
+                found = find(workspace, environments, store, platform=asked.platform, reporter=reporter, shared=shared)
                 refuse(found)
         pushed: list[PushedImage] = []
         loaded: list[LoadedImage] = []

@@ -43,7 +43,7 @@ class Asked:
 
 def answer(asked: Asked) -> FlyteBuildError | None:
     """Print the plan on standard output; the error that the command ends with, if findings make it one."""
-    from ..planning.checks.find import check_workspace
+    from ..planning.checks import find
     from ..planning.images import plan_images
     from ..remote.connecting import connected
     from ..store import Store
@@ -57,9 +57,7 @@ def answer(asked: Asked) -> FlyteBuildError | None:
     store = Store()
     with connected(configured(workspace, caches=asked.caches), make_reporter(quiet=True)) as shared:
         plan = plan_images(workspace, environments, store, asked.platform, shared)
-        findings = check_workspace(
-            workspace, environments, store, platform=asked.platform, online=asked.check, shared=shared
-        )
+        findings = find(workspace, environments, store, platform=asked.platform, online=asked.check, shared=shared)
     out = stdout()
     if asked.as_json:
         document = plan.to_json() | {"findings": [f.to_json() for f in findings]}

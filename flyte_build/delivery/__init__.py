@@ -1,10 +1,19 @@
 """The ways out of the store that need no registry: folders and archives, local engines, bundles for other sites.
 
-``destination`` says where, ``layout`` and ``archive`` write what other tools read, ``daemons`` loads into Docker and
-podman, ``bundle`` and ``unbundle`` carry a project over an air gap. ``tarball`` is the ground floor. Nothing here
-chooses what an image is made of, and nothing compresses.
+Never chooses what an image is made of, never compresses. :func:`deliver` writes to a :class:`Destination`,
+:func:`load` fills Docker or podman, ``bundle`` and ``unbundle`` carry a project over an air gap.
 """
 
-from .destination import Destination, deliver, parse_destination
+from ..kernel.offering import offering
 
-__all__ = ["Destination", "deliver", "parse_destination"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .daemons import load
+    from .destination import Destination, deliver, parse_destination
+    from .engines import LoadedImage
+
+__all__ = ["Destination", "LoadedImage", "deliver", "load", "parse_destination"]
+
+__getattr__ = offering(
+    __name__, {"destination": "Destination deliver parse_destination", "daemons": "load", "engines": "LoadedImage"}
+)

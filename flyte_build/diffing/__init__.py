@@ -1,6 +1,16 @@
-"""Two subjects → what differs between them: ``flyte-build diff`` and ``plan --explain``.
+"""Two subjects → what differs between them, for ``flyte-build diff`` and ``plan --explain``.
 
-``contents`` is the neutral value that every kind of subject is read into, ``difference`` compares two of them and
-``wording`` says it in short; these are pure. ``subjects`` reads what a command line names, with ``revisions`` (git),
-``stored`` (the store), ``layouts`` and ``tarfiles`` (any OCI image layout). Nothing here builds, fetches or writes.
+Never builds, fetches or writes. Everything is read into neutral :class:`Contents` (locks, derivations, stored images,
+OCI layouts); :func:`difference` compares two of them and gives a :class:`Difference`.
 """
+
+from ..kernel.offering import offering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .comparison import Difference, difference
+    from .contents import Contents
+
+__all__ = ["Contents", "Difference", "difference"]
+
+__getattr__ = offering(__name__, {"comparison": "Difference difference", "contents": "Contents"})

@@ -1,0 +1,34 @@
+"""What a lock says: the artifacts that answer a recipe, by name, version, size and SHA-256, and its JSON on disk.
+
+Never chooses a version, never names a place (law 1). :func:`read` gives a :class:`Lock`; ``locking`` is what makes one.
+"""
+
+from ..kernel.offering import offering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import LockedBase
+    from .lockfile import lock_path, parse, read, write_all
+    from .nouns import Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
+
+__all__ = [
+    "Lock",
+    "LockedBase",
+    "LockedDeb",
+    "LockedPlatform",
+    "LockedWheel",
+    "Pin",
+    "lock_path",
+    "parse",
+    "read",
+    "write_all",
+]
+
+__getattr__ = offering(
+    __name__,
+    {
+        "nouns": "Lock LockedDeb LockedPlatform LockedWheel Pin",
+        "base": "LockedBase",
+        "lockfile": "lock_path parse read write_all",
+    },
+)

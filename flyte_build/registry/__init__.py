@@ -1,19 +1,17 @@
-"""A client of OCI registries. It knows nothing of what images mean.
+"""A client of OCI registries (distribution specification 1.1).
 
-What needs no connection (references, values) comes without one: an HTTP client takes longer to load than a build that
-fetches nothing takes to run.
+Never knows what an image means. :class:`Registry` is the connection; references and values come without one, because an
+HTTP client takes longer to load than a build that fetches nothing takes to run.
 """
 
-from __future__ import annotations
+from ..kernel.offering import offering
 
-from typing import TYPE_CHECKING, Any
-
-from .reference import Reference
-from .values import IMAGE_INDEX, IMAGE_MANIFEST, MANIFEST_TYPES, Descriptor, Manifest, PutResult
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .client import Registry
     from .failures import StatusError
+    from .reference import Reference
+    from .values import IMAGE_INDEX, IMAGE_MANIFEST, MANIFEST_TYPES, Descriptor, Manifest, PutResult
 
 __all__ = [
     "IMAGE_INDEX",
@@ -27,12 +25,12 @@ __all__ = [
     "StatusError",
 ]
 
-_CONNECTED = {"Registry": "client", "StatusError": "failures"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _CONNECTED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f".{_CONNECTED[name]}", __name__), name)
+__getattr__ = offering(
+    __name__,
+    {
+        "client": "Registry",
+        "failures": "StatusError",
+        "reference": "Reference",
+        "values": "Descriptor IMAGE_INDEX IMAGE_MANIFEST MANIFEST_TYPES Manifest PutResult",
+    },
+)

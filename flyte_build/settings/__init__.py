@@ -4,6 +4,12 @@ Never acts on what it reads, and never says where an image comes from (law 1). :
 :class:`Settings` the noun.
 """
 
-from .reading import Settings, read_settings
+from ..kernel.offering import offering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .reading import Settings, read_settings
 
 __all__ = ["Settings", "read_settings"]
+
+__getattr__ = offering(__name__, {"reading": "Settings read_settings"})

@@ -1,13 +1,40 @@
 """The content-addressed store: a plain OCI image layout, fetched artifacts, and what derivations became.
 
-``store`` is the question side, ``session`` the writing side, ``verify`` and ``gc`` keep house, ``locks`` and
-``files`` are the ground floor, ``layout`` and ``realisations`` the values.
+Never fetches, never builds. :class:`Store` answers and opens a :class:`Session` for writing; realisations and built
+images are its nouns.
 """
 
-from .gc import Collected
-from .realisations import ImageRealisation, LayerRealisation, Realisation
-from .session import Session
-from .store import Store
-from .verify import Verification
+from ..kernel.offering import offering
 
-__all__ = ["Collected", "ImageRealisation", "LayerRealisation", "Realisation", "Session", "Store", "Verification"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .built import BuiltImage, BuiltLayer
+    from .gc import Collected
+    from .realisations import ImageRealisation, LayerRealisation, Realisation
+    from .session import Session
+    from .store import Store
+    from .verify import Verification
+
+__all__ = [
+    "BuiltImage",
+    "BuiltLayer",
+    "Collected",
+    "ImageRealisation",
+    "LayerRealisation",
+    "Realisation",
+    "Session",
+    "Store",
+    "Verification",
+]
+
+__getattr__ = offering(
+    __name__,
+    {
+        "store": "Store",
+        "session": "Session",
+        "realisations": "ImageRealisation LayerRealisation Realisation",
+        "built": "BuiltImage BuiltLayer",
+        "gc": "Collected",
+        "verify": "Verification",
+    },
+)

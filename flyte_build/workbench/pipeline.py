@@ -67,7 +67,7 @@ def push_plan(
     if not locked:
         record_pins(workspace, built, reporter)
     if attest:
-        from ..supply.attach import attach
+        from ..supply.attaching import attach
 
         named = dict.fromkeys(image.environment for image in pushed)
         locks = workspace.locks([workspace.project.environments[name] for name in named])

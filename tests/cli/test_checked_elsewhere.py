@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.planning.checks.find import check_workspace
+from flyte_build.planning.checks import find
 from flyte_build.planning.workspace import open_workspace
 from flyte_build.store import Store
 from tests.support.offline import Offline
@@ -174,7 +174,7 @@ def test_an_index_that_fails_is_asked_twice_in_all_and_it_is_said_once(alone: Of
     for name in ("caller", "callee"):
         del sys.modules[name]
     said = Recorder()
-    found = check_workspace(workspace, workspace.select(), Store(), reporter=said)
+    found = find(workspace, workspace.select(), Store(), reporter=said)
     assert [r.partition("?")[0] for r in alone.index.asked] == ["GET /simple/flyte/"] * 2
     assert {(f.severity, f.code) for f in found} == {("note", "not-checked")}
     assert len(said.warnings) == 1

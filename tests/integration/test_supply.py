@@ -20,7 +20,7 @@ from flyte_build.locks.lockfile import Lock, read
 from flyte_build.registry import IMAGE_MANIFEST, Reference, Registry
 from flyte_build.remote.publishing import PushedImage
 from flyte_build.store import Store
-from flyte_build.supply.attach import attach
+from flyte_build.supply.attaching import attach
 from flyte_build.supply.documents import FORMATS, document
 from flyte_build.supply.keys import signer
 from flyte_build.supply.packages import inventory

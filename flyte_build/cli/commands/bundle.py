@@ -80,7 +80,7 @@ def bundle(
     flyte-build bundle main.py --env msa_env -o msa.fbundle --no-images
     """
     from ...delivery.bundle import bundle_plan
-    from ...planning.checks.find import check_workspace, refuse
+    from ...planning.checks import find, refuse
     from ...planning.images import plan_images
     from ...remote.connecting import connected
     from ...store import Store
@@ -93,7 +93,7 @@ def bundle(
     with connected(configured(workspace, caches=caches), reporter) as shared:
         plan = plan_images(workspace, environments, store, platform, shared)
         if not unchecked:
-            refuse(check_workspace(workspace, environments, store, platform=platform, reporter=reporter, shared=shared))
+            refuse(find(workspace, environments, store, platform=platform, reporter=reporter, shared=shared))
         kinds = {"images": not no_images, "artifacts": not no_artifacts}
         made = bundle_plan(workspace, plan, store, target, reporter, **kinds, jobs=jobs, shared=shared)
     if as_json:

@@ -193,7 +193,7 @@ def _images(
 ) -> tuple[dict[str, str], dict[str, Any] | None]:
     """Plan, check and build; the images, and what to record of them where there was nothing to build."""
     from ...building.images import build_plan
-    from ...planning.checks.find import check_workspace, refuse
+    from ...planning.checks import find, refuse
     from ...planning.images import plan_images
     from ...remote.connecting import connected
     from ...store import Store
@@ -214,7 +214,7 @@ def _images(
         if not plan.cached:
             choose(network=options.network)
         if not unchecked:
-            refuse(check_workspace(workspace, environments, store, reporter=reporter, shared=shared))
+            refuse(find(workspace, environments, store, reporter=reporter, shared=shared))
         built = build_plan(workspace, plan, store, reporter, shared=shared)
     images = {image.environment: image.manifest_digest for image in built}
     answer = {"images": images, "derivations": [image.derivation for image in built]}

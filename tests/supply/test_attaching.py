@@ -15,7 +15,7 @@ from flyte_build.locks.nouns import Lock, Pin
 from flyte_build.registry import Reference, Registry
 from flyte_build.store import Store
 from flyte_build.supply.artifact_metadata import StoredFacts
-from flyte_build.supply.attach import Attached, attach
+from flyte_build.supply.attaching import Attached, attach
 from flyte_build.supply.documents import FORMATS, document
 from flyte_build.supply.packages import inventory
 from tests.support.recipes import AMD64

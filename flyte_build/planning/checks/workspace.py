@@ -21,16 +21,18 @@ from ...recipe import CopyFiles
 from ...sources.locators import project_locator
 from ...store import Store
 from ..workspace import Workspace
-from . import Contents, Finding, check
+from .rules.constraints import check
+from .rules.findings import Finding
+from .wheels.contents import Contents
 from .wheels.layers import WheelLayers
 
 if TYPE_CHECKING:
     from ...remote.cache import RemoteCache
 
-__all__ = ["check_workspace", "refuse"]
+__all__ = ["find", "refuse"]
 
 
-def check_workspace(
+def find(
     workspace: Workspace,
     environments: Sequence[Environment],
     store: Store,
