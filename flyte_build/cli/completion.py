@@ -79,11 +79,10 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 def complete_action(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The tasks that RUN called, then its actions' names."""
     from ..kernel.errors import FlyteBuildError
-    from ..kernel.paths import runs_dir
-    from ..submit.history import read_run
+    from ..workbench import kept_run
 
     try:
-        actions = read_run(runs_dir(), ctx.params.get("run") or "").actions
+        actions = kept_run(ctx.params.get("run") or "").actions
     except (FlyteBuildError, OSError):
         return []
     tasks = {a.task: "all its calls" for a in actions if a.task}

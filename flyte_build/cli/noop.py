@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from ..planning import noop
+from ..workbench import recorded
 
 __all__ = ["answered", "question"]
 
@@ -17,14 +17,14 @@ _ALWAYS = ("--graph", "--check")
 
 def question(arguments: list[str]) -> str:
     """The key of a command line (the program's name left out)."""
-    return noop.key_of(arguments[0] if arguments else "", arguments[1:])
+    return recorded.key_of(arguments[0] if arguments else "", arguments[1:])
 
 
 def answered(arguments: list[str]) -> bool:
     """Whether ``arguments`` ask for what is on record and still true; then it has been printed."""
     if not arguments or arguments[0] not in _COMMANDS or any(a.startswith(_ALWAYS) for a in arguments):
         return False
-    answer = noop.load(question(arguments))
+    answer = recorded.load(question(arguments))
     if answer is None:
         return False
     for path in answer.get("used", ()):  # images that are asked for are kept by `store gc`

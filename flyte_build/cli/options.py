@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,19 +13,19 @@ import click
 from .completion import complete_environment, complete_output, complete_platform, complete_task
 
 if TYPE_CHECKING:
-    from ..planning.workspace import Workspace
-    from ..settings import Settings
+    from ..kernel.reporting import Reporter
+    from ..workbench import Named, Workbench
 
 __all__ = [
     "attest_option",
     "cache_option",
-    "configured",
     "env_option",
     "file_argument",
     "jobs_option",
     "json_option",
     "locked_option",
     "name_option",
+    "named_lock",
     "opened",
     "output_option",
     "platform_option",
@@ -55,7 +54,12 @@ platform_option = click.option(
 )
 
 unchecked_option = click.option(
-    "--no-check", "unchecked", is_flag=True, help="Go on although a call would fail (see `plan --check`)."
+    "--no-check",
+    "check",
+    flag_value=False,
+    is_flag=True,
+    default=True,
+    help="Go on although a call would fail (see `plan --check`).",
 )
 
 output_option = click.option(
@@ -126,28 +130,33 @@ def project_options(f: F) -> F:
     )(f)
 
 
-def opened(file: Path, root: Path | None, lockfiles: Path | None) -> Workspace:
-    """The user's file, imported. What it prints meanwhile goes to standard error: standard output holds results.
+def opened(
+    file: Path, root: Path | None, lockfiles: Path | None, *, quiet: bool = False, reporter: Reporter | None = None
+) -> Workbench:
+    """The user's project, open for the rest of the process. What its file prints meanwhile goes to standard error:
+    standard output holds results.
 
     The tasks' dependencies need not be installed here: they are in the images, and stood in for until then.
     """
-    from ..planning.workspace import open_workspace
+    from ..workbench import open_project
+    from .progress import make_reporter
 
     with contextlib.redirect_stdout(sys.stderr):
-        workspace = open_workspace(file, root, lockfiles, stand_ins=True)
-    missing = workspace.project.stand_ins
-    if missing:
+        bench = open_project(file, root=root, lockfiles=lockfiles, reporter=reporter or make_reporter(quiet))
+    bench.modules.stay()
+    if bench.stand_ins:
         from .console import stderr
 
-        stderr().print(f"not installed here, and stood in for: {', '.join(missing)}", style="dim", soft_wrap=True)
-    return workspace
+        stderr().print(
+            f"not installed here, and stood in for: {', '.join(bench.stand_ins)}", style="dim", soft_wrap=True
+        )
+    return bench
 
 
-def configured(workspace: Workspace, *, caches: Sequence[str] = (), registry: str | None = None) -> Settings:
-    """The project's settings, with what the command line says instead."""
-    from ..settings import read_settings
+def named_lock(file: Path, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
+    """The lock that ``file`` (a Python file, or a lock) and ``--env`` name; raises where that is not exactly one."""
+    if file.suffix == ".json":
+        from ..workbench.named_lock import of_file
 
-    settings = read_settings(workspace.project.root)
-    if caches:
-        settings = replace(settings, cache=tuple(dict.fromkeys(caches)))
-    return replace(settings, registry=registry) if registry else settings
+        return of_file(file, env, root)
+    return opened(file, root, lockfiles).named_lock(env)

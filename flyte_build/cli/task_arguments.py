@@ -13,20 +13,20 @@ import click
 from ..kernel.errors import InputError, LoadError
 
 if TYPE_CHECKING:
-    from ..planning.workspace import Workspace
-    from ..project.loading import Task
+    from ..project.nouns import Task
+    from ..workbench import Workbench
 
 __all__ = ["list_tasks", "parse_call"]
 
 
-def list_tasks(workspace: Workspace, *, asked: bool) -> None:
+def list_tasks(bench: Workbench, *, asked: bool) -> None:
     from rich.markup import escape
 
     from .console import stdout
     from .parameters import call_shape
     from .tables import Column, print_table
 
-    tasks = workspace.project.tasks
+    tasks = bench.tasks
     if tasks:
         rows = [(escape(t.name), escape(t.environment), escape(call_shape(t))) for t in tasks]
         notes = [t.doc.partition("\n")[0] for t in tasks]
@@ -34,7 +34,7 @@ def list_tasks(workspace: Workspace, *, asked: bool) -> None:
         print_table(stdout(), columns, rows, notes=notes)
         sys.stdout.flush()
     if not asked:
-        file = os.path.relpath(workspace.project.file)
+        file = os.path.relpath(bench.file)
         if not tasks:
             raise LoadError(
                 f"{file}: no task in this file",

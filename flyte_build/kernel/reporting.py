@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Progress", "Recorder", "Reporter", "Silent"]
+__all__ = ["Logged", "Progress", "Recorder", "Reporter", "Silent"]
 
 
 class Progress(Protocol):
@@ -76,3 +76,24 @@ class Recorder(Silent):
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
+
+
+class Logged(Silent):
+    """A reporter for programs that give none: notes and warnings go to the log ``flyte_build``.
+
+    Python shows warnings of a log that nobody configured on standard error, and nothing else of it.
+    """
+
+    def __init__(self) -> None:
+        import logging
+
+        self._log = logging.getLogger("flyte_build")
+        self._warned: set[str] = set()
+
+    def note(self, message: str) -> None:
+        self._log.info(message)
+
+    def warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            self._log.warning(message)

@@ -21,14 +21,14 @@ from ..kernel.errors import FlyteBuildError, InputError, LoadError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.lockfile import read
 from ..planning.workspace import find_lockfiles
+from ..project import session
 from ..project.environments import read_environments
 from ..project.images import read_image
 from ..project.nouns import Environment, Project
 from ..recipe import Recipe
 from ..settings import read_settings
-from . import session
+from ..workbench.references import locked_only, publish
 from .objects import own_registry, place_of
-from .publishing import locked_only, publish
 
 __all__ = ["FlyteBuildImageBuilder", "NeverThere"]
 

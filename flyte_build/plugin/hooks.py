@@ -126,7 +126,7 @@ class _Command:
 
     def _references(self) -> dict[str, str]:
         """Image names and what stands for them: the configuration's, then ``--image NAME=URI`` or ``--image URI``."""
-        from .session import DEFAULT_REFERENCE, image_references
+        from ..project.session import DEFAULT_REFERENCE, image_references
 
         config = getattr(getattr(self._ctx.find_root(), "obj", None), "config", None)
         found = dict(image_references())

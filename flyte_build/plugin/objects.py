@@ -17,12 +17,12 @@ import flyte
 
 from ..kernel.errors import RefusedError
 from ..kernel.reporting import Reporter
+from ..project import session
 from ..project.environments import declaring_file, live_environments, read_environments
 from ..project.nouns import Project
 from ..settings import Settings, read_settings
-from . import session
+from ..workbench.references import locked_only, publish
 from .podtemplates import overriding_images, unpinned_companions
-from .publishing import locked_only, publish
 
 __all__ = ["Pins", "Place", "own_registry", "pin_objects", "place_of"]
 

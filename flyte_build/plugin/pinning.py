@@ -19,8 +19,8 @@ from typing import Literal
 
 from ..kernel.errors import FlyteBuildError, InputError
 from ..kernel.reporting import Reporter
+from ..project import session
 from ..project.environments import environment_of, live_environments
-from . import session
 from .objects import Pins, pin_objects, place_of
 
 __all__ = ["pin", "pinned"]

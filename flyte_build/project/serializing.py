@@ -16,7 +16,8 @@ from typing import Any
 import flyte
 
 from ..kernel.errors import FlyteBuildError, LoadError
-from .loading import Project, Task
+from . import session
+from .nouns import Project, Task
 
 __all__ = ["SerializedTask", "quiet_sdk", "root_action", "stored"]
 
@@ -73,10 +74,10 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
     are stand-ins: what a value of them would be is known only where they are installed.
     """
     _refuse_stand_ins(project, task)
-    flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
     bundles.mkdir(parents=True, exist_ok=True)
     try:
-        with quiet_sdk():
+        with session.kept(), quiet_sdk():
+            flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
                 task.template, **arguments
             )

@@ -7,7 +7,6 @@ draws nothing (see ``observer``) and builds nothing.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -33,6 +32,7 @@ from .engine import Engine
 from .history import read_run
 from .journal import ActionRecord, Journal
 from .local import LocalLauncher
+from .loop import run_apart
 from .observer import Observer
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
@@ -160,7 +160,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             cgroups=Cgroups.detect(),
             environment=request.environment,
         )
-        return asyncio.run(_run(request, run, action, launcher, token, previous, observer))
+        return run_apart(_run(request, run, action, launcher, token, previous, observer))
     finally:
         shutil.rmtree(folder.scratch, ignore_errors=True)
         os.close(lock)

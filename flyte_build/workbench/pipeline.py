@@ -22,7 +22,32 @@ if TYPE_CHECKING:
     from ..remote.publishing import PushedImage
     from ..settings import Settings
 
-__all__ = ["ensure_locked", "publish_images", "push_plan"]
+__all__ = ["build_pinned", "ensure_locked", "publish_images", "push_plan"]
+
+
+def build_pinned(
+    workspace: Workspace,
+    plan: Plan,
+    store: Store,
+    reporter: Reporter,
+    shared: RemoteCache,
+    *,
+    jobs: int | None = None,
+    locked: bool = False,
+) -> list[BuiltImage]:
+    """Build what the plan lacks and pin what came of it; ``locked``: write no pin, and accept only what is pinned.
+
+    Raises :class:`PinError`, and what building raises.
+    """
+    from ..building.pins import check_pins, check_planned, record_pins
+
+    if locked:
+        check_planned(workspace, [image.derivation for image in plan.images], store)
+    built = build_plan(workspace, plan, store, reporter, jobs, shared)
+    check_pins(workspace, built, strict=locked, store=store)
+    if not locked:
+        record_pins(workspace, built, reporter)
+    return built
 
 
 def push_plan(

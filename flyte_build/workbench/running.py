@@ -1,7 +1,4 @@
-"""A task call on this machine: images built, unpacked, and the task run in them. Joins building and submit.
-
-The CLI calls this, and so can a script. No rule of its own.
-"""
+"""``project.run``: a task call on this machine: images made ready and unpacked, and the task run in them."""
 
 from __future__ import annotations
 
@@ -14,20 +11,23 @@ from typing import Any
 
 from ..kernel.paths import runs_dir
 from ..kernel.reporting import Reporter
-from ..planning.workspace import Workspace
-from ..project.loading import Task
+from ..project.nouns import Task
 from ..project.serializing import root_action, stored
-from ..store import Store
 from ..submit.action import RootAction
+from ..submit.journal import ActionRecord
 from ..submit.observer import Observer
 from ..submit.roots import Roots
-from ..submit.run import RunRequest, RunResult, execute, new_name
+from ..submit.run import RunRequest, execute, new_name
 from ..submit.sandbox.engines import choose
 from ..submit.sandbox.spec import Engine
 from ..submit.storage import Storage
 from ..submit.uploads import upload
+from .opened import OpenProject
+from .readiness import Ready, get_ready
+from .runs import Run
+from .signatures import require_signed
 
-__all__ = ["LocalPath", "RunOptions", "log_settings", "run_task"]
+__all__ = ["LocalPath", "RunOptions", "log_settings", "start"]
 
 # What flyte's runtime reads to decide what it logs; whoever submits a run sets them, here as in the SDK itself.
 _LOG_LEVEL, _LOG_VARIABLES = "LOG_LEVEL", ("LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT")
@@ -43,46 +43,60 @@ class LocalPath:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run. ``invocation`` is kept with the run so that ``--resume`` can repeat it."""
+    """How to run. ``resume`` names a run whose successes are reused; ``invocation`` is kept with the run so that
+    ``--resume`` can repeat it. ``check``, ``locked`` and ``caches`` are as :meth:`Workbench.ready` has them; ``ready``,
+    where it is given, is what that made. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
+    with the run's name and hears of every action.
+    """
 
     name: str | None = None
     network: bool = True
     resume: str | None = None
     overwrite_cache: bool = False
+    check: bool = True
+    locked: bool = False
+    caches: tuple[str, ...] = ()
     invocation: Mapping[str, Any] = field(default_factory=dict)
+    ready: Ready | None = None
+    engine: Engine | None = None
+    observer: Callable[[str], Observer] | None = None
 
 
-def run_task(
-    workspace: Workspace,
-    task: Task,
-    arguments: Mapping[str, Any],
-    images: Mapping[str, str],
-    store: Store,
-    *,
-    options: RunOptions,
-    reporter: Reporter,
-    observer: Callable[[str], Observer],
-    engine: Engine | None = None,
-) -> RunResult:
-    """Run ``task`` in ``images``: environment → manifest digest, for its own and all it reaches.
+class _Reported:
+    """The observer for callers that give none: warnings go to the reporter."""
 
-    ``observer`` is made with the run's name. ``engine`` enters sandboxes, by default what works here.
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
 
-    Raises :class:`SandboxError`, :class:`RunError`, and what unpacking images raises; a task's failure is a result.
+    def on_action(self, record: ActionRecord) -> None:
+        return None
+
+    def warn(self, message: str) -> None:
+        self._reporter.warn(message)
+
+
+def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
+    """Run ``task`` to its end; see :meth:`Workbench.run`.
+
+    Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
+    making ready and unpacking raise; a task's failure is a result.
     """
-    engine = engine or choose(network=options.network)
+    ready = options.ready or get_ready(
+        bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
+    )
+    require_signed(bench.settings(), ready.images, bench.reporter)
+    engine = options.engine or choose(network=options.network)
     storage = Storage(runs_dir())
-    given = {
-        name: stored(upload(storage, value.path), folder=value.folder) if isinstance(value, LocalPath) else value
-        for name, value in arguments.items()
-    }
+    given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
+    store, reporter = bench.store, bench.reporter
     with store.reading(), tempfile.TemporaryDirectory(prefix="flyte-build-") as bundles:
-        call = root_action(workspace.project, task, given, Path(bundles))
+        with bench.modules.entered():
+            call = root_action(bench.workspace.project, task, given, Path(bundles))
         roots = Roots(store.root, store.blobs, engine, reporter)
         name = options.name or new_name()
         # The root's image is wanted at once, the others as soon as they are called: before any timeout runs.
-        with reporter.work("unpack images", len(images)) as progress:
-            for digest in images.values():
+        with reporter.work("unpack images", len(ready.images)) as progress:
+            for digest in ready.images.values():
                 roots.get(digest)
                 progress.advance()
         request = RunRequest(
@@ -91,16 +105,29 @@ def run_task(
             root=RootAction(
                 call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, log_settings(os.environ)
             ),
-            images=images,
+            images=ready.images,
             image_roots=roots.get,
             cache=store.root / "tasks",
             network=options.network,
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
             engine=engine,
-            invocation=options.invocation,
+            invocation=options.invocation or _invocation(bench, task),
         )
-        return execute(request, observer(name))
+        observer = options.observer(name) if options.observer is not None else _Reported(reporter)
+        return Run.of(execute(request, observer))
+
+
+def _uploaded(storage: Storage, value: Any, parameter: tuple[Any, Any] | None) -> Any:
+    """A local path as the ``File`` or ``Dir`` that the task takes; anything else as it is."""
+    if isinstance(value, Path) and parameter is not None and parameter[0] is not Path:
+        value = LocalPath(value, value.is_dir())
+    return stored(upload(storage, value.path), folder=value.folder) if isinstance(value, LocalPath) else value
+
+
+def _invocation(bench: OpenProject, task: Task) -> dict[str, Any]:
+    """Who started the run: there is no command line to repeat."""
+    return {"file": str(bench.file), "root": str(bench.root), "lockfiles": str(bench.lockfiles), "task": task.name}
 
 
 def log_settings(environ: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..diffing.comparison import Difference, difference
 from ..diffing.contents import Contents, of_derivation
 from ..diffing.layouts import choose, read_image
 from ..diffing.locked import of_lock
@@ -27,7 +28,7 @@ from ..kernel.errors import InputError, LoadError, RefusedError
 from ..locks.lockfile import Lock, parse
 from ..store import Store
 
-__all__ = ["Context", "Subject", "parse_subject", "read_subject", "read_subjects"]
+__all__ = ["Context", "Subject", "compare", "parse_subject", "read_subject"]
 
 Kind = Literal["hash", "oci", "environment", "revision", "lock", "built"]
 
@@ -100,20 +101,23 @@ def _hint(text: str) -> str:
     return "`flyte-build diff --help` has examples"
 
 
-def read_subjects(before: Subject, after: Subject, context: Context) -> tuple[Contents, Contents]:
-    """Read two subjects, as :func:`read_subject` does.
-
-    Environments of two files are read in two processes: both may call a module by the same name.
-    """
-    files = [Path(s.place).absolute() for s in (before, after) if s.kind == "environment"]
-    if len(set(files)) < 2:
-        return read_subject(before, context), read_subject(after, context)
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        other = apart.submit(read_subject, before, context)
-        return other.result(), read_subject(after, context)
+def compare(
+    before: str,
+    after: str,
+    *,
+    file: Path | str | None = None,
+    platform: str | None = None,
+    root: Path | None = None,
+    lockfiles: Path | None = None,
+    store: Store | None = None,
+) -> Difference:
+    """What differs between two subjects, each in one of the forms above; ``file`` is the one whose environments a bare
+    name means. Raises :class:`InputError` for a form that is none or a subject that is not there."""
+    if platform == "all":
+        raise InputError("--platform: expected one platform to compare on, found `all`")
+    subjects = [parse_subject(text, Path(file) if file is not None else None) for text in (before, after)]
+    context = Context(store or Store(), platform, root, lockfiles)
+    return difference(*(read_subject(subject, context) for subject in subjects))
 
 
 def read_subject(subject: Subject, context: Context) -> Contents:
@@ -194,9 +198,11 @@ def _read_layout(subject: Subject, context: Context) -> Contents:
 
 def _read_environment(subject: Subject, context: Context) -> Contents:
     """An environment as its file and its lock say it now; what the store has of its layers is known."""
-    from ..planning.workspace import open_workspace
+    from .bench import open_project
 
-    workspace = open_workspace(Path(subject.place), context.root, context.lockfiles)
+    workspace = open_project(
+        subject.place, root=context.root, lockfiles=context.lockfiles, store=context.store, stand_ins=False
+    ).workspace
     have = workspace.project.environments
     name = subject.name or ""
     if name not in have:

@@ -15,10 +15,11 @@ import pytest
 
 from flyte_build.kernel.errors import LoadError, RefusedError
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.plugin import objects, session
+from flyte_build.plugin import objects
 from flyte_build.plugin.objects import Pins, Place, own_registry, pin_objects, place_of
-from flyte_build.plugin.publishing import Published
+from flyte_build.project import session
 from flyte_build.project.nouns import Project
+from flyte_build.workbench.references import Published
 
 DEBIAN = flyte.Image.from_debian_base(python_version=(3, 11))
 

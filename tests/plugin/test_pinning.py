@@ -14,8 +14,9 @@ import pytest
 import flyte_build
 from flyte_build.kernel.errors import InputError, LockError
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.plugin import pinning, session
+from flyte_build.plugin import pinning
 from flyte_build.plugin.objects import Pins
+from flyte_build.project import session
 
 REFERENCE = "registry.example/team/e@sha256:" + "1" * 64
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -50,7 +51,18 @@ __all__ = ["build"]
 @project_options
 @json_option
 @quiet_option
-def build(**asked: Any) -> None:
+def build(
+    file: Path,
+    root: Path | None,
+    lockfiles: Path | None,
+    load: str | None,
+    registry: str | None,
+    tags: tuple[str, ...],
+    attest: bool,
+    as_json: bool,
+    quiet: bool,
+    **asked: Any,
+) -> None:
     """Build the images that TASK needs, or all of FILE's, unless the store has them.
 
     Artifacts are fetched by hash, in parallel, and an interrupted download goes on where it stopped. Layers that a
@@ -62,8 +74,15 @@ def build(**asked: Any) -> None:
     flyte-build build main.py --env msa_env --output oci:./msa
     flyte-build build main.py --push registry.example/team --tag v3
     """
-    from ..making import Asked, make
+    from ..making import Shown, made
 
-    if asked["registry"] is None and asked["tags"]:
+    if registry is None and tags:
         raise click.UsageError("--tag names pushed images: it goes with --push.")
-    make(Asked(**asked))
+    shown = Shown(as_json, quiet, pushed=registry is not None, loaded=load is not None)
+    asked |= {"into": load}
+    if registry is not None:
+        more: dict[str, Any] = {"registry": registry, "tags": tags, "attest": attest}
+        made(shown, file, root, lockfiles, lambda bench, seen: bench.push(**asked, **more, follower=seen))
+    else:
+        again = asked["output"] is None and load is None
+        made(shown, file, root, lockfiles, lambda bench, seen: bench.build(**asked, follower=seen), recorded=again)

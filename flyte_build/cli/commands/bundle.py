@@ -10,7 +10,6 @@ import click
 
 from ..options import (
     cache_option,
-    configured,
     env_option,
     file_argument,
     json_option,
@@ -64,7 +63,7 @@ def bundle(
     no_artifacts: bool,
     caches: tuple[str, ...],
     jobs: int | None,
-    unchecked: bool,
+    check: bool,
     root: Path | None,
     lockfiles: Path | None,
     as_json: bool,
@@ -79,23 +78,18 @@ def bundle(
     flyte-build bundle examples/af2/main.py -o af2.fbundle
     flyte-build bundle main.py --env msa_env -o msa.fbundle --no-images
     """
-    from ...delivery.bundle import bundle_plan
-    from ...planning.checks import find, refuse
-    from ...planning.images import plan_images
-    from ...remote.connecting import connected
-    from ...store import Store
-    from ..progress import make_reporter
-
-    workspace = opened(file, root, lockfiles)
-    environments = workspace.select(task, env)
-    store = Store()
-    reporter = make_reporter(quiet or as_json)
-    with connected(configured(workspace, caches=caches), reporter) as shared:
-        plan = plan_images(workspace, environments, store, platform, shared)
-        if not unchecked:
-            refuse(find(workspace, environments, store, platform=platform, reporter=reporter, shared=shared))
-        kinds = {"images": not no_images, "artifacts": not no_artifacts}
-        made = bundle_plan(workspace, plan, store, target, reporter, **kinds, jobs=jobs, shared=shared)
+    bench = opened(file, root, lockfiles, quiet=quiet or as_json)
+    made = bench.bundle(
+        target,
+        task,
+        env=env,
+        platform=platform,
+        caches=caches,
+        images=not no_images,
+        artifacts=not no_artifacts,
+        check=check,
+        jobs=jobs,
+    )
     if as_json:
         click.echo(json.dumps(_bundled_json(made), indent=2))
     elif quiet:
@@ -126,13 +120,10 @@ def unbundle(file: Path, lockfiles: Path | None, verify: bool, force: bool, as_j
     flyte-build unbundle af2.fbundle
     flyte-build build examples/af2/main.py --locked
     """
-    from ...delivery.unbundle import unbundle as take
-    from ...planning.workspace import find_lockfiles
-    from ...store import Store
+    from ...workbench import unbundle as take
     from ..progress import make_reporter
 
-    folder = lockfiles.absolute() if lockfiles else find_lockfiles(Path.cwd())
-    done = take(Store(), file, folder, make_reporter(quiet or as_json), force=force, verify=verify)
+    done, folder = take(file, lockfiles, verify=verify, force=force, reporter=make_reporter(quiet or as_json))
     if as_json:
         click.echo(json.dumps(_unbundled_json(done, folder), indent=2))
     elif not quiet:

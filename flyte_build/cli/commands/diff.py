@@ -67,17 +67,11 @@ def diff(
     flyte-build diff --file main.py fold_env msa_env
     flyte-build diff oci:./release oci:./nightly --files
     """
-    from ...diffing.comparison import difference
-    from ...kernel.errors import InputError
-    from ...store import Store
-    from ...workbench.subjects import Context, parse_subject, read_subjects
+    from ...workbench import compare
     from ..console import stdout
     from ..differences import show_difference
 
-    if platform == "all":
-        raise InputError("--platform: expected one platform to compare on, found `all`")
-    subjects = parse_subject(before, file), parse_subject(after, file)
-    found = difference(*read_subjects(*subjects, Context(Store(), platform, root, lockfiles)))
+    found = compare(before, after, file=file, platform=platform, root=root, lockfiles=lockfiles)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:

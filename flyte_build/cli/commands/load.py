@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,7 +30,7 @@ __all__ = ["load"]
 @env_option
 @platform_option
 @click.option(
-    "--into", "load", type=click.Choice(["docker", "podman"]), default="docker", show_default=True, help="The engine."
+    "--into", type=click.Choice(["docker", "podman"]), default="docker", show_default=True, help="The engine."
 )
 @name_option
 @cache_option
@@ -38,7 +39,16 @@ __all__ = ["load"]
 @project_options
 @json_option
 @quiet_option
-def load(name: str | None, **asked: Any) -> None:
+def load(
+    file: Path,
+    root: Path | None,
+    lockfiles: Path | None,
+    name: str | None,
+    into: str,
+    as_json: bool,
+    quiet: bool,
+    **asked: Any,
+) -> None:
     """Put the images that TASK needs, or all of FILE's, into an engine of this machine; build what is missing first.
 
     The layers go as they are; what the engine has already is not sent again.
@@ -47,7 +57,17 @@ def load(name: str | None, **asked: Any) -> None:
     flyte-build load examples/af2/main.py --into podman
     flyte-build load oci:./result        # what Nix or Bazel built
     """
-    from ..layouts import load_layout
-    from ..making import Asked, made_or_taken
+    from ...workbench.layouts import load_layout
+    from ..making import Shown, made_or_taken
+    from ..progress import make_reporter
 
-    made_or_taken(Asked(**asked), name, load_layout)
+    shown = Shown(as_json, quiet, loaded=True)
+    made_or_taken(
+        shown,
+        file,
+        root,
+        lockfiles,
+        name,
+        lambda bench, seen: bench.build(**asked, into=into, follower=seen),
+        lambda: load_layout(str(file), into, make_reporter(shown.silent), name=name),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -40,7 +40,7 @@ __all__ = ["lock"]
 def lock(
     file: Path,
     env: tuple[str, ...],
-    resolver: str,
+    resolver: Literal["uv", "pip-tools"],
     exclude_newer: str | None,
     upgrade_all: bool,
     upgrade: tuple[str, ...],
@@ -65,30 +65,19 @@ def lock(
     flyte-build lock main.py --upgrade-package pandas
     flyte-build lock main.py --exclude-newer 2026-11-01
     """
-    from ..progress import make_reporter
-
-    workspace = opened(file, root, lockfiles)
-    environments = workspace.select(env=env)
+    bench = opened(file, root, lockfiles, quiet=quiet)
     if check:
-        workspace.locks(environments)
+        number = bench.check_locks(env=env)
         if not quiet:
-            click.echo(f"{len(environments)} locks answer their recipes")
+            click.echo(f"{number} locks answer their recipes")
         return
-    from ...locking.project import lock_project
-
-    report = lock_project(
-        workspace.recipes(environments),
-        workspace.lockfiles,
-        resolver=resolver,
-        cutoff=exclude_newer,
-        upgrade=True if upgrade_all else list(upgrade),
-        reporter=make_reporter(quiet),
-        root=workspace.project.root,
+    report = bench.lock(
+        env=env, resolver=resolver, exclude_newer=exclude_newer, upgrade=True if upgrade_all else upgrade
     )
     if as_json:
         click.echo(json.dumps(_to_json(report), indent=2))
     elif not quiet:
-        show(report, workspace.lockfiles)
+        show(report, bench.lockfiles)
 
 
 def show(report: LockReport, lockfiles: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,9 @@ from ..options import (
     task_argument,
     unchecked_option,
 )
+
+if TYPE_CHECKING:
+    from ...workbench import Images
 
 __all__ = ["push"]
 
@@ -52,7 +56,15 @@ __all__ = ["push"]
 @project_options
 @json_option
 @quiet_option
-def push(name: str | None, **asked: Any) -> None:
+def push(
+    file: Path,
+    root: Path | None,
+    lockfiles: Path | None,
+    name: str | None,
+    as_json: bool,
+    quiet: bool,
+    **asked: Any,
+) -> None:
     """Push the images that TASK needs, or all of FILE's, to an image registry; build what is missing first.
 
     Only what the registry lacks travels. Each environment has a repository of its own; images for several platforms
@@ -63,7 +75,14 @@ def push(name: str | None, **asked: Any) -> None:
     flyte-build push main.py --tag v3 --cache registry.example/team/cache
     flyte-build push oci:./result        # what Nix or Bazel built
     """
-    from ..layouts import push_layout
-    from ..making import Asked, made_or_taken
+    from ...workbench.layouts import push_layout
+    from ..making import Shown, made_or_taken
+    from ..progress import make_reporter
 
-    made_or_taken(Asked(**asked), name, push_layout)
+    shown = Shown(as_json, quiet, pushed=True)
+
+    def taken() -> Images:
+        reporter = make_reporter(shown.silent)
+        return push_layout(str(file), reporter, registry=asked["registry"], tags=asked["tags"], name=name)
+
+    made_or_taken(shown, file, root, lockfiles, name, lambda bench, seen: bench.push(**asked, follower=seen), taken)

@@ -31,9 +31,9 @@ def runs(limit: int, as_json: bool) -> None:
     A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
     """
     from ...kernel.paths import runs_dir
-    from ...submit.history import list_runs
+    from ...workbench import kept_runs
 
-    found = list_runs(runs_dir())[:limit]
+    found = kept_runs(limit)
     if as_json:
         click.echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
         return
@@ -94,10 +94,9 @@ def logs(run: str, action: str | None, tree: bool) -> None:
     flyte-build logs r20261120-101500-ab12 run_fold
     flyte-build logs r20261120-101500-ab12 --tree
     """
-    from ...kernel.paths import runs_dir
-    from ...submit.history import find_logs, read_run
+    from ...workbench.runs import find_logs, kept_run
 
-    found = read_run(runs_dir(), run)
+    found = kept_run(run)
     if tree:
         from ..console import room, stdout
         from ..live import action_tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,9 +12,9 @@ from ...kernel.errors import InputError, StoreError
 from ..options import env_option, file_argument, opened, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
-    from ...store import Store
-    from ...supply.artifact_metadata import StoredFacts
-    from ...supply.subjects import Described
+    from collections.abc import Sequence
+
+    from ...workbench import Document
 
 __all__ = ["sbom"]
 
@@ -64,28 +64,21 @@ def sbom(
     flyte-build sbom main.py main --format provenance
     """
     wanted = _format(format, output)
-    from ...store import Store
-    from ...supply.artifact_metadata import StoredFacts
+    found = _described(file, task, env, platform, root, lockfiles)
+    if wanted == "table":
+        _show(found)
+        return
+    from ...workbench.describing import only
 
-    store = Store()
-    facts = StoredFacts(store)
-    with store.reading():
-        found = _described(file, task, env, platform, root, lockfiles, store, facts)
-        if wanted == "table":
-            _show(found, facts)
-            return
-        one = _only(found, wanted)
-        from ...supply.documents import document
-
-        data = document(wanted, one.lock, one.image, one.made)
-    _write(data, output)
-    _say_absent(facts)
+    one = only(found, wanted)
+    _write(one.render(wanted), output)
+    _say_absent([one])
 
 
-def _format(format: str | None, output: Path | None) -> str:
+def _format(format: str | None, output: Path | None) -> Any:
     if output is None:
         return format or "table"
-    from ...supply.documents import FORMATS
+    from ...workbench.describing import FORMATS
 
     if format is None:
         fitting = [f.name for f in FORMATS.values() if output.name.endswith(f.suffix)]
@@ -99,42 +92,15 @@ def _format(format: str | None, output: Path | None) -> str:
 
 
 def _described(
-    file: Path,
-    task: str | None,
-    env: tuple[str, ...],
-    platform: str | None,
-    root: Path | None,
-    lockfiles: Path | None,
-    store: Store,
-    facts: StoredFacts,
-) -> list[Described]:
-    from ...supply.subjects import of_lock_file, of_workspace
-
+    file: Path, task: str | None, env: tuple[str, ...], platform: str | None, root: Path | None, lockfiles: Path | None
+) -> tuple[Document, ...]:
     if file.suffix == ".json":
+        from ...workbench import describe_lock
+
         if task or env:
             raise InputError(f"{file} is the lock of one environment: expected no task and no --env with it")
-        return of_lock_file(file, platform, store, facts)
-    workspace = opened(file, root, lockfiles)
-    selected = workspace.select(task, env)
-    # Not what they depend on: a document is about one image.
-    names = [workspace.project.task(task).environment] if task is not None else env or [e.name for e in selected]
-    return of_workspace(workspace, list(dict.fromkeys(names)), platform, store, facts)
-
-
-def _only(found: list[Described], format: str) -> Described:
-    if len(found) != 1:
-        images = ", ".join(f"{d.image.environment} on {d.image.platform}" for d in found)
-        raise InputError(
-            f"--format {format}: a document is about one image, and these are {len(found)}: {images}",
-            hint="choose one with --env NAME and --platform OS/ARCH",
-        )
-    image = found[0].image
-    if format == "provenance" and image.digest is None:
-        raise InputError(
-            f"{image.environment} on {image.platform}: provenance is about an image's digest, which is not known yet",
-            hint="build the image; its digest is then pinned in the lock",
-        )
-    return found[0]
+        return describe_lock(file, platform)
+    return opened(file, root, lockfiles).sbom(task, env=env, platform=platform)
 
 
 def _write(data: bytes, output: Path | None) -> None:
@@ -148,21 +114,22 @@ def _write(data: bytes, output: Path | None) -> None:
         raise StoreError(f"{output}: cannot be written: {e.strerror or e}") from None
 
 
-def _say_absent(facts: StoredFacts) -> None:
-    if facts.absent:
+def _say_absent(found: Sequence[Document]) -> None:
+    absent = found[-1].absent if found else 0
+    if absent:
         from ..console import counted, stderr
 
         stderr().print(
-            f"licences are not known of {counted(len(facts.absent), 'package')}: they are not in this machine's store",
+            f"licences are not known of {counted(absent, 'package')}: they are not in this machine's store",
             style="dim",
             soft_wrap=True,
         )
 
 
-def _show(found: list[Described], facts: StoredFacts) -> None:
+def _show(found: Sequence[Document]) -> None:
     from rich.markup import escape
 
-    from ...supply.licenses import words
+    from ...workbench.describing import words
     from ..console import counted, stdout
     from ..tables import Column, print_table, short_digest
 
@@ -203,4 +170,4 @@ def _show(found: list[Described], facts: StoredFacts) -> None:
         if not image.complete:
             why = "of the base image, only packages are listed" if image.base else "copied files are not listed"
             out.print(f"[dim]{why}[/]", soft_wrap=True)
-    _say_absent(facts)
+    _say_absent(found)

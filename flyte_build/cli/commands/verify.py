@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..options import (
-    configured,
     env_option,
     file_argument,
     json_option,
@@ -24,10 +22,8 @@ from ..options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...building.comparing import Compared, Remote
+    from ...building.comparing import Compared
     from ...building.verifying import Verified
-    from ...remote.cache import RemoteCache
-    from ...settings import Settings
 
 __all__ = ["verify"]
 
@@ -73,50 +69,13 @@ def verify(
     flyte-build verify main.py --env msa_env \\
         --registry registry.example/team/msa_env:v3 --fetch
     """
-    from ...building.verifying import mismatch, verify_images
-    from ...remote.connecting import connected
-    from ...store import Store
-    from ..progress import make_reporter
-
-    workspace = opened(file, root, lockfiles)
-    environments = workspace.select(task, env)
-    reporter = make_reporter(quiet or as_json)
-    settings = replace(configured(workspace), cache=())
-    with connected(settings, reporter) as shared:
-        found = verify_images(
-            workspace,
-            environments,
-            Store(),
-            reporter,
-            platform=platform,
-            fetch=fetch,
-            remote=_remote(registry, settings, shared),
-            shared=shared,
-            jobs=jobs,
-        )
+    bench = opened(file, root, lockfiles, quiet=quiet or as_json)
+    found = bench.verify(task, env=env, platform=platform, registry=registry, fetch=fetch, jobs=jobs)
     if as_json:
-        document = {"schema": 1, "good": all(v.good for v in found), "images": [v.to_json() for v in found]}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     elif not quiet:
-        _show(found)
-    if (error := mismatch(found)) is not None:
-        raise error
-
-
-def _remote(asked: str | None, settings: Settings, shared: RemoteCache) -> Remote | None:
-    """Where a registry has the images: in the one named or configured, or the one image that is named."""
-    if asked is None and settings.registry is None:
-        return None
-    from ...building.comparing import Remote
-    from ...registry.reference import Reference
-    from ...remote.target import Target
-
-    client = shared.registry(patient=True)
-    # What has a tag or a digest is an image; the port of a registry that is no more than a host is no tag.
-    if asked is not None and ("@" in asked or ("/" in asked and ":" in asked.rpartition("/")[2])):
-        return Remote(client, exactly=Reference.parse(asked))
-    target = Target.of(replace(settings, registry=asked or settings.registry), client)
-    return Remote(client, target, demanded=asked is not None)
+        _show(found.images)
+    found.refuse()
 
 
 _STYLES = {

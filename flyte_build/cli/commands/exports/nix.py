@@ -41,24 +41,8 @@ def nix(
     git add flake.nix lockfiles
     nix build .#msa_env
     """
-    from ....exporting.nix import flake_text, own_flake
-    from ....kernel.errors import InputError
+    from ....workbench.nix import write_flake
 
-    workspace = opened(file, root, lockfiles)
-    folder = (output or workspace.lockfiles.parent).absolute()
-    text = flake_text(flake or own_flake(), folder, workspace.lockfiles, workspace.project.root)
-    path = folder / "flake.nix"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as f:
-            f.write(text)
-    except FileExistsError:
-        if path.read_text(encoding="utf-8") != text:
-            raise InputError(
-                f"{path}: there is another flake",
-                hint="add this to it:\n" + "".join(f"  {line}\n" for line in text.splitlines()[1:-1]).rstrip(),
-            ) from None
-    except OSError as e:
-        raise InputError(f"{path}: cannot be written: {e.strerror or e}") from None
+    path = write_flake(opened(file, root, lockfiles), output, flake)
     if not quiet:
         click.echo(f"{os.path.relpath(path)}: commit it, then `nix build .#ENVIRONMENT`")

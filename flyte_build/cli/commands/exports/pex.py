@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ...completion import complete_environment
-from ...options import file_argument, json_option, platform_option, project_options, quiet_option
+from ...options import file_argument, json_option, named_lock, platform_option, project_options, quiet_option
+
+if TYPE_CHECKING:
+    from ....workbench import Exported
 
 __all__ = ["pex"]
 
@@ -58,54 +62,35 @@ def pex(
 
     Needs the pex tool: pip install 'flyte-build[pex]'.
     """
-    from ....exporting.pex import Entry, left_out, need_pex, write_pex
-    from ....exporting.rows import chosen_platforms
-    from ....exporting.wheels import fetched, wheels_of
-    from ....kernel.platforms import host_platform
-    from ....store import Store
-    from ....store.files import hash_file
-    from ...locked import named_lock
+    from ....workbench.exporting import export_pex, pex_entry
     from ...progress import make_reporter
 
-    entry = Entry(script, entry_point)
-    need_pex()
+    entry = pex_entry(script, entry_point)
     named = named_lock(file, env, root, lockfiles)
-    platforms = chosen_platforms(named.lock, platform or host_platform())
-    reporter = make_reporter(quiet or as_json)
-    missing = [] if as_json else sorted({what for p in platforms for what in left_out(named.lock, p)})
-    if missing:
-        reporter.note(f"not in a PEX, which holds Python packages only: {', '.join(missing)}")
-    store = Store()
-    wheels = fetched(wheels_of(named.lock, platforms), store, named.locator(), reporter)
-    with store.session() as session:
-        scratch = session.temporary("pex")
-        scratch.mkdir()
-        write_pex(named.lock, platforms, wheels, output, entry=entry, scratch=scratch, reporter=reporter)
-    sha256, size = hash_file(output)
-    document = {
-        "schema": 1,
-        "environment": named.lock.environment,
-        "platforms": platforms,
-        "python": named.lock.python,
-        "file": str(output),
-        "sha256": sha256,
-        "size": size,
-        "wheels": len(wheels),
-    }
+    made = export_pex(named, output, make_reporter(quiet or as_json), platform=platform, entry=entry)
     if as_json:
+        document = {
+            "schema": 1,
+            "environment": made.environment,
+            "platforms": list(made.platforms),
+            "python": made.python,
+            "file": str(output),
+            "sha256": made.sha256,
+            "size": made.size,
+            "wheels": made.wheels,
+        }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     elif not quiet:
-        _show(output, sha256, size, len(wheels), named.lock.python)
+        _show(made)
 
 
-def _show(output: Path, sha256: str, size: int, wheels: int, python: str) -> None:
+def _show(made: Exported) -> None:
     from rich.markup import escape
 
-    from ...console import counted, stdout
-    from ...console import size as human
+    from ...console import counted, size, stdout
 
     stdout().print(
-        f"written to {escape(str(output))}: {counted(wheels, 'wheel')}, {human(size)}, for Python {python}\n"
-        f"sha256:{sha256}",
+        f"written to {escape(str(made.file))}: {counted(made.wheels, 'wheel')}, {size(made.size)}, "
+        f"for Python {made.python}\nsha256:{made.sha256}",
         soft_wrap=True,
     )

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import click
 
 from ...completion import complete_environment
-from ...options import file_argument, platform_option, project_options, quiet_option
-
-if TYPE_CHECKING:
-    from ....locks.nouns import LockedWheel
-    from ...locked import Named
+from ...options import file_argument, named_lock, platform_option, project_options, quiet_option
 
 __all__ = ["requirements"]
 
@@ -43,7 +37,7 @@ __all__ = ["requirements"]
 def requirements(
     file: Path,
     env: str | None,
-    form: str,
+    form: Literal["requirements", "pylock"],
     output: Path | None,
     wheels: Path | None,
     platform: str | None,
@@ -70,53 +64,10 @@ def requirements(
         --format pylock -o pylock.toml --wheels wheels/
     uv pip sync pylock.toml
     """
-    from ....exporting.pylock import pylock_text
-    from ....exporting.requirements import requirements_text
-    from ....exporting.rows import chosen_platforms
-    from ....exporting.wheels import wheels_of
-    from ....kernel.errors import InputError
-    from ...locked import named_lock
-
-    named = named_lock(file, env, root, lockfiles)
-    platforms = chosen_platforms(named.lock, platform)
-    if form == "pylock":
-        if wheels is None:
-            raise InputError(
-                "pylock.toml (PEP 751) has to say where each wheel is, and a lock names no place",
-                hint="let the wheels be put beside it, with --wheels DIR; or take --format requirements",
-            )
-        beside = os.path.relpath(wheels.absolute(), (output.absolute().parent if output else Path.cwd()))
-        text = pylock_text(named.lock, platforms, Path(beside).as_posix())
-    else:
-        text = requirements_text(named.lock, platforms)
-    if wheels is not None:
-        _put(named, wheels_of(named.lock, platforms), wheels, quiet)
-    _write(text, output)
-
-
-def _put(named: Named, locked: list[LockedWheel], folder: Path, quiet: bool) -> None:
-    from ....exporting.wheels import fetched, put_wheels
-    from ....store import Store
+    from ....workbench.exporting import export_text
     from ...progress import make_reporter
 
-    store = Store()
-    paths = fetched(locked, store, named.locator(), make_reporter(quiet))
-    with store.reading():
-        put_wheels(folder, paths)
-
-
-def _write(text: str, output: Path | None) -> None:
-    from ....kernel.errors import InputError
-
+    named = named_lock(file, env, root, lockfiles)
+    made = export_text(named, form, make_reporter(quiet), output=output, platform=platform, wheels=wheels)
     if output is None:
-        click.echo(text, nl=False)
-        return
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, output)
-    except OSError as e:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InputError(f"--output: {output}: cannot be written: {e.strerror or e}") from None
+        click.echo(made.text, nl=False)

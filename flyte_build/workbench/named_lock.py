@@ -1,4 +1,4 @@
-"""One environment's lock, as a command line names it: of a Python file, or the lock file itself."""
+"""One environment's lock by itself: of an open project, or read off a lock file, with what its wheels need besides."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kernel.errors import InputError, LoadError
-from .options import opened
+from ..planning.workspace import Workspace
+from ..project.nouns import shown
 
 if TYPE_CHECKING:
     from ..locks.nouns import Lock
     from ..recipe import Recipe
     from ..sources.places import Locator
 
-__all__ = ["Named", "named_lock"]
+__all__ = ["Named", "of_file", "of_project"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,10 @@ class Named:
         return Locators(own, project_locator(recipes, {self.lock.environment: self.lock}, self.root))
 
 
-def named_lock(file: Path, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
-    """The lock that ``file`` and ``--env`` name. Raises :class:`InputError` where that is not exactly one,
-    :class:`LoadError` for a file or an environment that is not there, :class:`LockError` for a lock that does not
-    answer its recipe."""
-    if file.suffix == ".json":
-        return _of_file(file, env, root)
-    workspace = opened(file, root, lockfiles)
-    have = workspace.project.environments
+def of_project(workspace: Workspace, env: str | None) -> Named:
+    """The lock of the environment ``env``, by default of the only one. Raises :class:`InputError` where that is not
+    exactly one, :class:`LoadError` for one that is not there, :class:`LockError` for a lock that does not answer."""
+    file, have = shown(workspace.project.file), workspace.project.environments
     name = env if env is not None else next(iter(have)) if len(have) == 1 else None
     if name is None and have:
         raise InputError(
@@ -55,7 +52,9 @@ def named_lock(file: Path, env: str | None, root: Path | None, lockfiles: Path |
     return Named(lock, workspace.project.root, have[name].recipe)
 
 
-def _of_file(file: Path, env: str | None, root: Path | None) -> Named:
+def of_file(file: Path, env: str | None = None, root: Path | None = None) -> Named:
+    """The lock in ``file``; nothing is imported. ``env``: the environment that it has to be of; ``root``: the project's
+    folder (default: the one above the locks')."""
     from ..locks.lockfile import parse
 
     try:

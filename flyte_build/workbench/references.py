@@ -20,7 +20,7 @@ from ..project.nouns import Environment, Project
 from ..recipe import Recipe
 from ..settings import Settings
 from ..store import Store
-from ..workbench.pipeline import ensure_locked, publish_images
+from .pipeline import ensure_locked, publish_images
 
 __all__ = ["Published", "locked_only", "publish", "way_out"]
 

@@ -6,7 +6,8 @@ it on the oldest version supported and on the newest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import flyte
 __all__ = [
     "configured_registry",
     "image_references",
+    "kept",
     "loaded_environments",
     "released_registry",
     "root_dir",
@@ -29,6 +31,19 @@ def runs_here() -> bool:
     """Whether ``flyte.run`` would run on this machine: the SDK is initialised, and not for any endpoint."""
     config = _config()
     return config is not None and getattr(config, "client", None) is None
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """What ``flyte.init`` was told before the block is what holds after it: a notebook may have an endpoint of its own."""
+    from flyte import _initialize
+
+    before = getattr(_initialize, "_init_config", None)
+    try:
+        yield
+    finally:
+        if hasattr(_initialize, "_init_config"):
+            _initialize._init_config = before
 
 
 def configured_registry() -> str | None:

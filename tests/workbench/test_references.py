@@ -11,11 +11,11 @@ import pytest
 
 from flyte_build.kernel.errors import InputError, LoadError, LockError, RefusedError
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.plugin import publishing
-from flyte_build.plugin.publishing import locked_only, publish
 from flyte_build.project.nouns import Environment, Project
 from flyte_build.recipe import Recipe, RegistryBase
 from flyte_build.settings import Settings
+from flyte_build.workbench import references as publishing
+from flyte_build.workbench.references import locked_only, publish
 
 from ..support.recipes import recipe_of
 

@@ -1,0 +1,67 @@
+"""``project.ready``: all that a run here needs: locks where the project has none, checks, images. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..building.images import build_plan
+from ..planning.checks import find, refuse
+from ..planning.images import plan_images
+from ..project.nouns import Task
+from ..remote.connecting import connected
+from ..store import Store
+from .following import Follower, Nobody
+from .opened import OpenProject
+from .pipeline import ensure_locked
+
+__all__ = ["Ready", "get_ready"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """``images``: environment → manifest digest, of the task's and all it reaches; ``derivations`` are theirs.
+
+    ``cached``: nothing had to be built.
+    """
+
+    images: Mapping[str, str]
+    derivations: tuple[str, ...] = ()
+    cached: bool = False
+
+    def keep(self) -> None:
+        """Note in the store that the images are used now, so that ``store gc`` leaves them."""
+        for derivation in self.derivations:
+            Store().touch(derivation)
+
+
+def get_ready(
+    bench: OpenProject,
+    task: Task,
+    caches: Sequence[str] = (),
+    *,
+    check: bool = True,
+    locked: bool = False,
+    network: bool = True,
+    follower: Follower | None = None,
+) -> Ready:
+    """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run."""
+    workspace, store, reporter = bench.workspace, bench.store, bench.reporter
+    follower = follower or Nobody()
+    environments = workspace.environments([task.environment])
+    ensure_locked(workspace, environments, reporter, write=not locked)
+    with connected(bench.settings(caches=caches), reporter) as shared:
+        plan = plan_images(workspace, environments, store, shared=shared)
+        follower.planned(plan)
+        # What this machine refuses, it refuses before images were downloaded for it.
+        if not plan.cached:
+            from ..submit.sandbox.engines import choose
+
+            choose(network=network)
+        if check:
+            with bench.modules.entered():
+                refuse(find(workspace, environments, store, reporter=reporter, shared=shared))
+        follower.making()
+        built = build_plan(workspace, plan, store, reporter, shared=shared)
+    images = {image.environment: image.manifest_digest for image in built}
+    return Ready(images, tuple(image.derivation for image in built), plan.cached)
