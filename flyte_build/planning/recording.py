@@ -38,6 +38,9 @@ _LARGE = 4 << 20
 # A change within one tick of the file system's clock after the look leaves all times as they were.
 _TICK = 2.0
 
+# Until the root is known nothing is below it.
+_NOWHERE = os.devnull + os.sep
+
 # The SDK looks for its configuration at the repository's root. What git answers depends on where a `.git` is, on
 # these variables, and on whom the repository's folders belong to.
 _GIT_VARIABLES = (
@@ -64,8 +67,10 @@ def _installation() -> tuple[str, ...]:
 class Recording:
     """What one plan depended on. ``unrepeatable`` is the reason why it cannot be recorded, or ``None``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = os.path.realpath(root) + os.sep
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = _NOWHERE
+        if root is not None:
+            self.about(root)
         self.unrepeatable: str | None = None
         self._began = time.time()
         self._interpreter = noop.interpreter_state()  # as the next process will find it, before the user's root
@@ -75,6 +80,10 @@ class Recording:
         self._listed: set[str] = set()
         self._variables: dict[str, str | None] = {}
         self._iterated: set[bool] = set()
+
+    def about(self, root: Path) -> None:
+        """The project's root, once the settings that say it were read: what is below it is the user's own."""
+        self.root = os.path.realpath(root) + os.sep
 
     # -- what the hooks tell ---------------------------------------------------------------------
 

@@ -51,8 +51,12 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextlib.contextmanager
-def recording(root: Path) -> Iterator[Recording]:
-    """Watch the block. ``root`` is the project's: its files are the user's own."""
+def recording(root: Path | None = None) -> Iterator[Recording]:
+    """Watch the block. ``root`` is the project's: its files are the user's own.
+
+    Where settings have to be read to know it, they are read in the block, and :meth:`Recording.about` is told before
+    anything of the user's is imported.
+    """
     global _active, _hooked
     if not _hooked:
         sys.addaudithook(_audit)

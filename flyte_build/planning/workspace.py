@@ -17,16 +17,18 @@ from ..kernel.platforms import host_platform
 from ..locks.lockfile import Lock, lock_path, read
 from ..project.loading import Environment, Project, load
 from ..recipe import Recipe
+from ..settings import project_root, read_settings
 from .closure import closure
 
 __all__ = ["Workspace", "find_lockfiles", "open_workspace"]
 
 
 def find_lockfiles(root: Path) -> Path:
-    """The project's ``lockfiles`` folder: ``$FLYTE_BUILD_LOCKFILES``, else the nearest one upwards from ``root``,
-    else beside the nearest ``pyproject.toml`` or ``.git``, else in ``root`` itself."""
-    if value := os.environ.get("FLYTE_BUILD_LOCKFILES"):
-        return Path(value).absolute()
+    """The folder of the project's locks: ``lockfiles`` of its settings (``$FLYTE_BUILD_LOCKFILES`` first), else the
+    nearest folder of that name upwards from ``root``, else beside the nearest ``pyproject.toml`` or ``.git``, else in
+    ``root`` itself."""
+    if stated := read_settings(root).lockfiles:
+        return stated
     folders = [root, *root.parents]
     for folder in folders:
         if (folder / "lockfiles").is_dir():
@@ -129,9 +131,12 @@ def open_workspace(
 ) -> Workspace:
     """Import the user's file and find its locks. Raises :class:`LoadError`.
 
+    ``root`` and ``lockfiles`` are what the command line says. Where it says nothing the settings are asked *here*, so
+    that whoever records what a plan depends on sees them read.
+
     With ``stand_ins``, what the tasks need and this machine has not does not stop it (``project.stand_ins`` names it).
     """
-    project = load(file, root, stand_ins=stand_ins)
+    project = load(file, project_root(file, root), stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
 
 

@@ -1,22 +1,12 @@
-"""What a project says once about where its images go and whom it trusts: ``[tool.flyte-build]`` of ``pyproject.toml``.
+"""Reads ``[tool.flyte-build]`` and the variables that win over it, and holds every value against the table.
 
     [tool.flyte-build]
-    registry = "registry.example/team"        # images are pushed below it
-    repository = "{registry}/{environment}"   # or "{registry}": one repository for all
-    cache = ["registry.example/team/cache"]   # realisations are taken from here, and written to the first
-    cache-write = true                        # false: the cache is read and never written (a pull request's build)
-    insecure-registries = ["10.0.0.5:5000"]   # plain HTTP, besides loopback
-    platforms = ["linux/amd64"]               # what is pushed (default: all that an image asks for)
-    policy = "refuse"                         # or "delegate": what cannot be hermetic is left to the SDK's own builder
-    base = "debian"                           # or "registry": the official slim images under from_debian_base()
-    sign-key = "team.key"                     # what a push is signed with, by a file or a reference (awskms://…)
-    verify-key = "team.pub"                   # whose signature an image has to have before it is run, likewise
+    file = "main.py"
+    registry = "registry.example/team"
 
-The environment wins over the file: ``FLYTE_BUILD_REGISTRY``, ``FLYTE_BUILD_REMOTE_CACHE`` (separated by spaces),
-``FLYTE_BUILD_REMOTE_CACHE_WRITE`` (yes or no), ``FLYTE_BUILD_INSECURE_REGISTRIES`` (separated by spaces),
-``FLYTE_BUILD_POLICY``; an option of the command line wins over both. An unknown key is an error: a misspelt ``cache``
-must not look like a cache that is empty. Paths are relative to the file that states them. Where an image comes *from*
-is never said here: law 1.
+The command line wins over the environment, and the environment over the file. An unknown key is an error: a misspelt
+``cache`` must not look like a cache that is empty. Paths are relative to the file that states them. Never looks whether
+a path is there, and never says where an image comes *from*: law 1. The keys are in ``table`` and ``docs/settings.md``.
 """
 
 from __future__ import annotations
@@ -27,69 +17,78 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from ..kernel.errors import InputError
+from .table import DEFAULTS, TABLE, Setting
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "read_settings", "stated"]
 
-_VARIABLES = {
-    "registry": "FLYTE_BUILD_REGISTRY",
-    "cache": "FLYTE_BUILD_REMOTE_CACHE",
-    "cache-write": "FLYTE_BUILD_REMOTE_CACHE_WRITE",
-    "insecure-registries": "FLYTE_BUILD_INSECURE_REGISTRIES",
-    "policy": "FLYTE_BUILD_POLICY",
-}
-_TEXTS = ("registry", "repository", "policy", "base", "sign-key", "verify-key")
-_LISTS = ("cache", "insecure-registries", "platforms")
-_FLAGS = ("cache-write",)
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-_KEYS = {"sign-key", "verify-key"}
 _SCHEME = re.compile(r"[a-z0-9+]{2,}://")
-_CHOICES = {"policy": ("refuse", "delegate"), "base": ("debian", "registry")}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """See the module. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
+    """See the table. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
-    ``sign_key`` and ``verify_key`` are files' absolute paths, or key references as the signing tool takes them.
+    ``file``, ``root`` and ``lockfiles`` are absolute. ``sign_key`` and ``verify_key`` are files' absolute paths, or key
+    references as the signing tool takes them.
     """
 
-    registry: str | None = None
-    repository: str = "{registry}/{environment}"
-    cache: tuple[str, ...] = ()
-    cache_write: bool = True
-    insecure_registries: tuple[str, ...] = ()
-    platforms: tuple[str, ...] = ()
-    policy: Literal["refuse", "delegate"] = "refuse"
-    base: Literal["debian", "registry"] = "debian"
-    sign_key: str | None = None
-    verify_key: str | None = None
+    registry: str | None = DEFAULTS["registry"]
+    repository: str = DEFAULTS["repository"]
+    cache: tuple[str, ...] = DEFAULTS["cache"]
+    cache_write: bool = DEFAULTS["cache-write"]
+    insecure_registries: tuple[str, ...] = DEFAULTS["insecure-registries"]
+    platforms: tuple[str, ...] = DEFAULTS["platforms"]
+    policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
+    base: Literal["debian", "registry"] = DEFAULTS["base"]
+    sign_key: str | None = DEFAULTS["sign-key"]
+    verify_key: str | None = DEFAULTS["verify-key"]
+    root: Path | None = DEFAULTS["root"]
+    file: Path | None = DEFAULTS["file"]
+    lockfiles: Path | None = DEFAULTS["lockfiles"]
 
 
-def read_settings(start: Path, environ: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:
     """The settings for a project in the folder ``start``: of the nearest ``pyproject.toml`` upwards that has the table.
 
-    The search ends at the folder that holds ``.git``. Raises :class:`InputError` that names the file and the key.
+    The search ends at the folder that holds ``.git``. ``said`` is what the command line says, by key: texts, lists of
+    texts, truths and paths; ``None`` and what is empty say nothing. Paths of variables and of the command line are
+    relative to the working folder. Raises :class:`InputError` that names the file, variable or option, and the key.
     """
-    values: dict[str, Any] = {}
-    for folder in (start.absolute(), *start.absolute().parents):
+    file, table = stated(start)
+    where = f"{file}: [tool.flyte-build]"
+    values = {key: _placed(key, _checked(key, value, where), file.parent, where) for key, value in table.items()}
+    for setting in TABLE.values():
+        if setting.variable and (text := environ.get(setting.variable)):
+            value = _checked(setting.key, _spoken(setting, text), f"${setting.variable}")
+            values[setting.key] = _typed(setting, value)
+    for key, value in said.items():
+        if value not in (None, "", (), []):
+            setting = TABLE[key]
+            given = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+            values[key] = _typed(setting, _checked(key, given, setting.option or "the command line"))
+    return Settings(**{TABLE[key].field: value for key, value in values.items()})
+
+
+def stated(start: Path) -> tuple[Path, dict[str, Any]]:
+    """The file whose table holds for the folder ``start``, and the table as it stands there, unchecked.
+
+    Without one: the file where it would be looked for first, and nothing.
+    """
+    start = start.absolute()
+    for folder in (start, *start.parents):
         file = folder / "pyproject.toml"
         table = _table(file) if file.is_file() else None
         if table is not None:
-            values = {key: _checked(key, value, f"{file}: [tool.flyte-build]") for key, value in table.items()}
-            for key in _KEYS & values.keys():
-                if not _SCHEME.match(values[key]):
-                    values[key] = str(folder / values[key])
-            break
+            return file, table
         if (folder / ".git").exists():
             break
-    for key, variable in _VARIABLES.items():
-        if text := environ.get(variable):
-            said = text.split() if key in _LISTS else _WORDS.get(text.lower(), text) if key in _FLAGS else text
-            values[key] = _checked(key, said, f"${variable}")
-    return Settings(**{key.replace("-", "_"): value for key, value in values.items()})
+    return start / "pyproject.toml", {}
 
 
 def _table(file: Path) -> dict[str, Any] | None:
@@ -103,21 +102,55 @@ def _table(file: Path) -> dict[str, Any] | None:
     return cast("dict[str, Any] | None", found)
 
 
+def _spoken(setting: Setting, text: str) -> Any:
+    """A variable's text as the value that it stands for."""
+    if setting.kind == "texts":
+        return text.split()
+    return _WORDS.get(text.lower(), text) if setting.kind == "flag" else text
+
+
 def _checked(key: str, value: Any, where: str) -> Any:
-    if key in _LISTS:
+    setting = TABLE.get(key)
+    if setting is None:
+        raise InputError(f"{where}: no setting `{key}`; there are: {', '.join(sorted(TABLE))}")
+    if setting.kind == "texts":
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
             raise InputError(f"{where}: {key}: expected a list of strings, found {value!r}")
         return tuple(texts)
-    if key in _FLAGS:
+    if setting.kind == "flag":
         if not isinstance(value, bool):
             raise InputError(f"{where}: {key}: expected true or false, found {value!r}")
         return value
-    if key not in _TEXTS:
-        known = ", ".join(sorted((*_TEXTS, *_LISTS, *_FLAGS)))
-        raise InputError(f"{where}: no setting `{key}`; there are: {known}")
     if not isinstance(value, str) or not value:
         raise InputError(f"{where}: {key}: expected a string, found {value!r}")
-    if value not in _CHOICES.get(key, (value,)):
-        raise InputError(f"{where}: {key}: expected {' or '.join(_CHOICES[key])}, found {value!r}")
+    if setting.choices and value not in setting.choices:
+        raise InputError(f"{where}: {key}: expected {' or '.join(setting.choices)}, found {value!r}")
     return value
+
+
+def _placed(key: str, value: Any, folder: Path, where: str) -> Any:
+    """A value of the file in ``folder``, with paths made absolute.
+
+    Settings are read from the root upwards: were it elsewhere, everything else that this file says would be lost.
+    """
+    kind = TABLE[key].kind
+    if kind == "key":
+        return value if _SCHEME.match(value) else str(folder / value)
+    if kind not in ("folder", "file"):
+        return value
+    if key != "root":
+        return Path(os.path.normpath(folder / value))
+    # Spelled like the folder, through which the file was found: they are compared as they are written.
+    place = folder / os.path.normpath(value)
+    if ".." in Path(os.path.normpath(value)).parts or not place.is_relative_to(folder):
+        raise InputError(
+            f"{where}: root: expected a folder in {folder}, found {value!r}",
+            hint="settings are read from the root upwards: move the table to a pyproject.toml at or above it",
+        )
+    return place
+
+
+def _typed(setting: Setting, value: Any) -> Any:
+    """A value of a variable or of the command line, with paths made absolute as a shell means them."""
+    return Path(value).absolute() if setting.kind in ("folder", "file") else value

@@ -1,7 +1,7 @@
 """Nothing below the command line prints: what is known is returned, decisions and progress go to a reporter.
 
 Excepted are the programs that run by themselves, each in a process of its own: the assembler's command and the steps
-of other build systems, the way into a sandbox, and process 1 in it.
+of other build systems, the way into a sandbox, process 1 in it, and what makes the page of settings for its authors.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ PROGRAMS = {
     "__main__.py",
     "assemble/__main__.py",
     "assemble/command.py",
+    "settings/__main__.py",
     "stepwise/__main__.py",
     "stepwise/command.py",
     "submit/sandbox/enter.py",

@@ -26,6 +26,7 @@ from flyte_build.planning.images import plan_images
 from flyte_build.planning.recording import Recording
 from flyte_build.planning.watching import recording
 from flyte_build.planning.workspace import open_workspace
+from flyte_build.settings import default_file, project_root
 from flyte_build.store import Store
 from tests.support.recipes import lock_of, recipe_of
 
@@ -54,12 +55,17 @@ env = flyte.TaskEnvironment("env", image=image)
 """
 
 
+STATED = "[tool.flyte-build]\nfile = 'main_of_noop.py'\n"
+"""As the project's settings begin; without them a command names the file."""
+
+
 class Bench:
     """A project in a folder of its own, with everything a plan can depend on, and the ways to change it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / "project"
         self.installed = folder / "lib" / "site-packages"
+        self.file = self.root / "main_of_noop.py"
         self.restore()
 
     def restore(self) -> None:
@@ -80,6 +86,8 @@ class Bench:
         (self.root / "two.txt").write_text("2")
         (self.root / "linked.txt").symlink_to("one.txt")
         os.environ.pop("NOOP_USE_B", None)
+        for stated in (self.folder / "pyproject.toml", self.root / "pyproject.toml"):
+            stated.unlink(missing_ok=True)
         for extra in (self.root / "lockfiles").iterdir():
             extra.unlink()
         self.lock()
@@ -101,9 +109,11 @@ class Bench:
     @contextlib.contextmanager
     def recorded(self) -> Iterator[tuple[Recording, Any]]:
         forget(self)
-        with recording(self.root) as recorder:
+        with recording() as recorder:
             try:
-                workspace = open_workspace(self.root / "main_of_noop.py")
+                file = default_file(self.root) if (self.root / "pyproject.toml").is_file() else self.file
+                recorder.about(project_root(file))
+                workspace = open_workspace(file)
                 answer = plan_images(workspace, workspace.select(), Store(), "linux/amd64").to_json()
             except FlyteBuildError as e:
                 answer = {"error": e.message}
@@ -180,6 +190,15 @@ CHANGES: dict[str, Callable[[Bench], object]] = {
     "the lock": lambda b: write(b.root / "lockfiles", lock_of(recipe_of("zzz"), environment="env")),
     "the lock gone": lambda b: (b.root / "lockfiles" / "env.json").unlink(missing_ok=True),
     "the lock answers again": lambda b: b.lock() if (b.root / "data" / "config.json").exists() else None,
+    "settings": lambda b: (b.root / "pyproject.toml").write_text(STATED),
+    "settings gone": lambda b: (b.root / "pyproject.toml").unlink(missing_ok=True),
+    "settings without a file": lambda b: (b.root / "pyproject.toml").write_text("[tool.flyte-build]\n"),
+    "another file": lambda b: (b.root / "pyproject.toml").write_text(STATED.replace("main_", "helper_")),
+    "locks elsewhere": lambda b: (b.root / "pyproject.toml").write_text(f"{STATED}lockfiles = 'other'\n"),
+    "another root": lambda b: (b.folder / "pyproject.toml").write_text("[tool.flyte-build]\nroot = '.'\n"),
+    "locks elsewhere, said above": lambda b: (b.folder / "pyproject.toml").write_text(
+        "[tool.flyte-build]\nlockfiles = 'project/other'\n"
+    ),
     "the store": lambda b: (b.folder / "cache" / "artifacts").mkdir(parents=True, exist_ok=True),
     "an unrelated file": lambda b: (b.root / "other" / "notes.txt").write_text("x"),
 }
@@ -228,6 +247,32 @@ def test_nothing_changed_is_said_where_it_is_true(bench: Bench, name: str) -> No
         assert recorder.save(KEY, answer), recorder.unrepeatable
     CHANGES[name](bench)
     assert bench.recall() == answer
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["another file", "locks elsewhere", "another root", "locks elsewhere, said above", "settings without a file"],
+)
+def test_other_settings_are_noticed(bench: Bench, name: str) -> None:
+    with bench.recorded() as (recorder, answer):
+        assert recorder.save(KEY, answer), recorder.unrepeatable
+    CHANGES[name](bench)
+    assert bench.recall() is None
+    assert bench.plan() != answer
+
+
+def test_settings_of_the_same_answer_are_recorded_too(bench: Bench) -> None:
+    """A root above the file: between the two lies a folder that nothing but the settings' search looks into."""
+    inner = bench.folder / "project" / "a" / "b"
+    inner.mkdir(parents=True)
+    (inner / "deep_of_noop.py").write_text("import flyte\n")
+    (bench.root / "pyproject.toml").write_text("[tool.flyte-build]\nroot = '.'\nfile = 'a/b/deep_of_noop.py'\n")
+    bench.file = inner / "deep_of_noop.py"
+    with bench.recorded() as (recorder, answer):
+        assert recorder.save(KEY, answer), recorder.unrepeatable
+    assert bench.recall() == answer
+    (bench.root / "a" / "pyproject.toml").write_text("[tool.flyte-build]\n")
+    assert bench.recall() is None
 
 
 def plan_with(bench: Bench, text: str) -> Recording:

@@ -37,6 +37,9 @@ policy = "delegate"
 base = "registry"
 sign-key = "cosign.key"
 verify-key = "cosign.pub"
+root = "src"
+file = "src/main.py"
+lockfiles = "../locks"
 """,
     )
     assert read_settings(tmp_path, {}) == Settings(
@@ -50,6 +53,9 @@ verify-key = "cosign.pub"
         base="registry",
         sign_key=str(tmp_path / "cosign.key"),
         verify_key=str(tmp_path / "cosign.pub"),
+        root=tmp_path / "src",
+        file=tmp_path / "src" / "main.py",
+        lockfiles=tmp_path.parent / "locks",
     )
 
 

@@ -1,0 +1,57 @@
+"""The table as a JSON schema (draft-07) of ``pyproject.toml``: editors complete, describe and underline by it.
+
+Says nothing about other tables. Editors are told sooner what reading says in the end; never the other way round: what
+the schema refuses, reading refuses, too.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .table import TABLE, Setting
+
+__all__ = ["schema", "schema_text"]
+
+_TEXT = {"type": "string", "minLength": 1}
+
+
+def schema() -> dict[str, Any]:
+    """The schema. The table alone is at ``#/definitions/flyte-build``."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "pyproject.toml with [tool.flyte-build]",
+        "type": "object",
+        "properties": {
+            "tool": {"type": "object", "properties": {"flyte-build": {"$ref": "#/definitions/flyte-build"}}},
+        },
+        "definitions": {
+            "flyte-build": {
+                "title": "flyte-build",
+                "description": "What a project says once about its images.",
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {key: _property(setting) for key, setting in TABLE.items()},
+            },
+        },
+    }
+
+
+def schema_text() -> str:
+    """The schema as it is kept in the package."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _property(setting: Setting) -> dict[str, Any]:
+    if setting.kind == "texts":
+        form: dict[str, Any] = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+    elif setting.kind == "flag":
+        form = {"type": "boolean"}
+    elif setting.choices:
+        form = {"enum": list(setting.choices)}
+    else:
+        form = dict(_TEXT)
+    described = {"description": setting.says.replace("`", ""), **form}
+    if setting.default is None:
+        return described
+    return described | {"default": list(setting.default) if setting.kind == "texts" else setting.default}

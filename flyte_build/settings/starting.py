@@ -1,0 +1,46 @@
+"""Where a command starts when its line leaves it open: the FILE it means, and the folder that imports start from.
+
+Only answers from the settings; never imports the file, and never looks for one that nobody stated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..kernel.errors import InputError
+from .reading import read_settings, stated
+
+__all__ = ["default_file", "project_root"]
+
+
+def default_file(start: Path) -> Path:
+    """The FILE of a command that names none in the folder ``start``: ``file`` of the settings, absolute.
+
+    Raises :class:`InputError` where it is not set, and where there is no such file.
+    """
+    source, _ = stated(start)
+    file = read_settings(start).file
+    if file is None:
+        within = f"in {source}" if source.is_file() else "in a pyproject.toml here or above"
+        raise InputError(
+            f"no FILE was named, and `file` is not set {within}",
+            hint='name one, or state it once: `file = "main.py"` below [tool.flyte-build] in pyproject.toml',
+        )
+    if not file.is_file():
+        what = "a folder" if file.is_dir() else "nothing"
+        raise InputError(
+            f"{source}: [tool.flyte-build]: file: expected a Python file, found {what} at {file}",
+            hint="correct `file`, or name the file in the command",
+        )
+    return file
+
+
+def project_root(file: Path, said: Path | None = None) -> Path:
+    """The folder that the imports of ``file`` start from, absolute.
+
+    ``said`` (as ``--root`` says it) wins over ``root`` of the settings, and that over the file's own folder.
+    """
+    if said is not None:
+        return said.absolute()
+    folder = file.absolute().parent
+    return read_settings(folder).root or folder

@@ -1,0 +1,179 @@
+"""Every key of ``[tool.flyte-build]``, once: what it takes, what wins over it, and what is said of it.
+
+Reading, messages, ``docs/settings.md`` and the editors' schema are made from these rows, so none can know a key that
+another does not. Never reads a file, a variable or the command line. What is not a key is in ``variables``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+__all__ = ["DEFAULTS", "TABLE", "Kind", "Setting"]
+
+Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key"]
+"""What a value is. Paths (``folder``, ``file``) are relative to the ``pyproject.toml``, and so is a ``key`` that is a
+file and no reference (``awskms://…``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key. ``variable`` wins over the file, ``option`` (of the command line) over both; ``None``: there is none.
+
+    ``default`` is the value of ``Settings``; ``otherwise`` says in words what holds where that is no value to show.
+    ``says`` is Markdown, ``example`` a TOML value, ``see`` a page of ``docs/`` that has the whole story.
+    """
+
+    key: str
+    kind: Kind
+    says: str
+    example: str
+    default: Any = None
+    otherwise: str = ""
+    variable: str | None = None
+    option: str | None = None
+    choices: tuple[str, ...] = ()
+    see: str | None = None
+
+    @property
+    def field(self) -> str:
+        """The attribute's name in ``Settings``."""
+        return self.key.replace("-", "_")
+
+
+_ROWS = (
+    Setting(
+        "file",
+        "file",
+        "The file that a command means when it names none. It has to lie in a folder that takes its settings from the "
+        "same `pyproject.toml`.",
+        '"main.py"',
+        otherwise="each command names its FILE",
+        option="FILE",
+    ),
+    Setting(
+        "root",
+        "folder",
+        "The folder that imports start from, and that relative paths in images start from. It is that of the "
+        "`pyproject.toml`, or below it.",
+        '"src"',
+        otherwise="the folder of FILE",
+        option="--root",
+        see="flyte.md",
+    ),
+    Setting(
+        "lockfiles",
+        "folder",
+        "The folder that locks are read from and written to.",
+        '"locks"',
+        otherwise="the nearest `lockfiles/` upwards from the root, else one beside the nearest `pyproject.toml` or "
+        "`.git`",
+        variable="FLYTE_BUILD_LOCKFILES",
+        option="--lockfiles",
+        see="architecture.md",
+    ),
+    Setting(
+        "registry",
+        "text",
+        "Images are pushed below it: a host, with a path or without.",
+        '"registry.example/team"',
+        otherwise="nowhere to push to",
+        variable="FLYTE_BUILD_REGISTRY",
+        option="--registry",
+        see="registries.md",
+    ),
+    Setting(
+        "repository",
+        "text",
+        "What an image's repository is called. `{registry}` has to be in it, `{environment}` may be: without it, all "
+        "images are in one repository.",
+        '"{registry}/flyte-{environment}"',
+        default="{registry}/{environment}",
+        see="cache.md",
+    ),
+    Setting(
+        "platforms",
+        "texts",
+        "What is pushed.",
+        '["linux/amd64"]',
+        default=(),
+        otherwise="every platform that an image is for",
+        option="--platform",
+        see="cache.md",
+    ),
+    Setting(
+        "insecure-registries",
+        "texts",
+        "Hosts that plain HTTP may be spoken with, besides loopback.",
+        '["10.0.0.5:5000"]',
+        default=(),
+        otherwise="none",
+        variable="FLYTE_BUILD_INSECURE_REGISTRIES",
+        see="registries.md",
+    ),
+    Setting(
+        "cache",
+        "texts",
+        "Repositories that hold what others built. All are asked, and what is pushed is noted in the first.",
+        '["registry.example/team/cache"]',
+        default=(),
+        otherwise="none",
+        variable="FLYTE_BUILD_REMOTE_CACHE",
+        option="--cache",
+        see="cache.md",
+    ),
+    Setting(
+        "cache-write",
+        "flag",
+        "Whether the cache is written to. `false` is for jobs that only read, such as those of a pull request.",
+        "false",
+        default=True,
+        variable="FLYTE_BUILD_REMOTE_CACHE_WRITE",
+        see="ci.md",
+    ),
+    Setting(
+        "base",
+        "choice",
+        "What `from_debian_base()` stands on: Debian, assembled from locked packages, or the official slim images of a "
+        "registry. Pythons that Debian has not take the slim images either way.",
+        '"registry"',
+        default="debian",
+        choices=("debian", "registry"),
+        see="bases.md",
+    ),
+    Setting(
+        "policy",
+        "choice",
+        "What happens to an image that cannot be hermetic: it is refused, or left with a warning to the SDK's own "
+        "builder.",
+        '"delegate"',
+        default="refuse",
+        variable="FLYTE_BUILD_POLICY",
+        choices=("refuse", "delegate"),
+        see="flyte.md",
+    ),
+    Setting(
+        "sign-key",
+        "key",
+        "What pushed images are signed with: a private key's file, or a reference as cosign takes it (`awskms://…`).",
+        '"team.key"',
+        otherwise="nothing is signed",
+        see="supply-chain.md",
+    ),
+    Setting(
+        "verify-key",
+        "key",
+        "Whose signature an image must have before it is run: a public key's file, or a reference as cosign takes it.",
+        '"team.pub"',
+        otherwise="no signature is asked for",
+        see="supply-chain.md",
+    ),
+)
+
+TABLE: Mapping[str, Setting] = MappingProxyType({row.key: row for row in _ROWS})
+"""The rows by key, in the order of the documentation."""
+
+DEFAULTS: Mapping[str, Any] = MappingProxyType({row.key: row.default for row in _ROWS})
+"""What holds where nobody says anything, by key."""
