@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,15 @@ def complete_arguments(ctx: click.Context, param: click.Parameter | None, incomp
 
 
 def _file(ctx: click.Context) -> Any:
-    """FILE: where an option still wants its value, click has not yet told the words apart."""
-    return ctx.params.get("file") or next((word for word in ctx.args if word.endswith(".py")), None)
+    """FILE, or the settings'. Where an option still wants its value, click has not yet told the words apart."""
+    from ..kernel.errors import FlyteBuildError
+    from ..settings import default_file
+
+    found = ctx.params.get("file") or next((word for word in ctx.args if word.endswith(".py")), None)
+    if found is None:
+        with suppress(FlyteBuildError):
+            return default_file(Path.cwd())
+    return found
 
 
 def _items(found: Iterable[tuple[str, str]], incomplete: str) -> list[CompletionItem]:

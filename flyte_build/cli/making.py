@@ -58,7 +58,7 @@ class Watched:
 
 def made(
     shown: Shown,
-    file: Path,
+    file: Path | None,
     root: Path | None,
     lockfiles: Path | None,
     verb: Callable[[Workbench, Watched], Images],
@@ -82,7 +82,7 @@ def made(
 
 def made_or_taken(
     shown: Shown,
-    file: Path,
+    file: Path | None,
     root: Path | None,
     lockfiles: Path | None,
     name: str | None,
@@ -92,7 +92,7 @@ def made_or_taken(
     """:func:`made`, or ``take`` where FILE is a layout that something else made (``oci:DIR``)."""
     from ..workbench.layouts import is_layout
 
-    if is_layout(file):
+    if file is not None and is_layout(file):
         sys.stdout.write(text_of(shown, take()))
     elif name is not None:
         raise InputError("--name is for a layout (oci:DIR): a file's environments have names")

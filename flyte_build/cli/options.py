@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -38,7 +39,33 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+def file_argument(f: F) -> F:
+    """FILE, or what the settings say; where they say it, the first word may be the TASK as well."""
+
+    @wraps(f)
+    def told(**given: Any) -> Any:
+        return f(**_told_apart(given))
+
+    return cast("F", click.argument("file", type=click.Path(path_type=Path), required=False)(told))
+
+
+def _told_apart(given: dict[str, Any]) -> dict[str, Any]:
+    """The words of the command line, with TASK where FILE is left out. FILE is then ``None``: the settings' own."""
+    file: Path | None = given["file"]
+    if file is None or "task" not in given or file.suffix or file.exists() or len(file.parts) > 1:
+        return given
+    from ..settings import read_settings
+
+    if ":" in str(file) or read_settings(Path.cwd()).file is None:
+        return given
+    rest = [given["task"]] if given["task"] is not None else []
+    if "arguments" in given:
+        return given | {"file": None, "task": str(file), "arguments": (*rest, *given["arguments"])}
+    if rest:
+        raise click.UsageError(f"Got unexpected extra argument ({rest[0]})")
+    return given | {"file": None, "task": str(file)}
+
 
 task_argument = click.argument("task", required=False, shell_complete=complete_task)
 
@@ -131,7 +158,12 @@ def project_options(f: F) -> F:
 
 
 def opened(
-    file: Path, root: Path | None, lockfiles: Path | None, *, quiet: bool = False, reporter: Reporter | None = None
+    file: Path | None,
+    root: Path | None,
+    lockfiles: Path | None,
+    *,
+    quiet: bool = False,
+    reporter: Reporter | None = None,
 ) -> Workbench:
     """The user's project, open for the rest of the process. What its file prints meanwhile goes to standard error:
     standard output holds results.
@@ -153,9 +185,9 @@ def opened(
     return bench
 
 
-def named_lock(file: Path, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
+def named_lock(file: Path | None, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
     """The lock that ``file`` (a Python file, or a lock) and ``--env`` name; raises where that is not exactly one."""
-    if file.suffix == ".json":
+    if file is not None and file.suffix == ".json":
         from ..workbench.named_lock import of_file
 
         return of_file(file, env, root)

@@ -21,7 +21,7 @@ __all__ = ["Asked", "answer"]
 class Asked:
     """The command line of ``plan``."""
 
-    file: Path
+    file: Path | None
     task: str | None
     env: tuple[str, ...]
     platform: str | None

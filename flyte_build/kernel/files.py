@@ -10,10 +10,8 @@ __all__ = ["write_whole"]
 
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write ``text`` (UTF-8) to ``path``, whose folder is made if need be. Raises :class:`OSError`; then ``path`` is as
-    it was."""
+    """Write ``text`` (UTF-8) to ``path``. Raises :class:`OSError`; then ``path`` is as it was."""
     folder = path.absolute().parent
-    folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as f:

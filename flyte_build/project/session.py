@@ -35,7 +35,7 @@ def runs_here() -> bool:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """What ``flyte.init`` was told before the block is what holds after it: a notebook may have an endpoint of its own."""
+    """What ``flyte.init`` was told before the block holds after it, too: a notebook may have an endpoint of its own."""
     from flyte import _initialize
 
     before = getattr(_initialize, "_init_config", None)

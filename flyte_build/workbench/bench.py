@@ -106,7 +106,7 @@ class Workbench(OpenProject):
         )
 
     def check_locks(self, *, env: Sequence[str] = ()) -> int:
-        """Whether every lock answers its recipe; how many there are. Raises :class:`LockError` that says what changed."""
+        """How many locks there are, each answering its recipe. Raises :class:`LockError` that says what changed."""
         environments = self.select(env=env)
         self.workspace.locks(environments)
         return len(environments)

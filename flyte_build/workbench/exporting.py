@@ -110,6 +110,7 @@ def export_text(
             put_wheels(wheels, paths)
     if output is not None:
         try:
+            output.parent.mkdir(parents=True, exist_ok=True)
             write_whole(output, text)
         except OSError as e:
             raise InputError(f"--output: {output}: cannot be written: {e.strerror or e}") from None

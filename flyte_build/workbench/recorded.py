@@ -6,24 +6,31 @@ watched (:mod:`flyte_build.planning.watching`), and asking again costs the time 
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..planning.noop import key_of, load
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator
 
     from ..planning.recording import Recording
 
 __all__ = ["key_of", "load", "watched"]
 
 
-def watched(file: Path, root: Path | None) -> AbstractContextManager[Recording]:
-    """Watch all that is read in the block, from the first import of the SDK on.
+@contextmanager
+def watched(file: Path | None, root: Path | None) -> Iterator[Recording]:
+    """Watch all that is read in the block, from the first import of the SDK on, for the project of ``file``.
 
-    ``record.save(key, answer)`` keeps an answer that was made in it.
+    ``file`` and ``root`` are as :func:`flyte_build.workbench.open_project` has them. ``record.save(key, answer)`` keeps
+    an answer that was made in the block.
     """
     from ..planning.watching import recording
 
-    return recording(root or file.absolute().parent)
+    with recording() as record:
+        from ..settings import default_file, project_root
+
+        record.about(project_root(file or default_file(Path.cwd()), root))
+        yield record

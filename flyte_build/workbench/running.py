@@ -27,7 +27,7 @@ from .readiness import Ready, get_ready
 from .runs import Run
 from .signatures import require_signed
 
-__all__ = ["LocalPath", "RunOptions", "log_settings", "start"]
+__all__ = ["LocalPath", "RunOptions", "launch", "log_settings", "start"]
 
 # What flyte's runtime reads to decide what it logs; whoever submits a run sets them, here as in the SDK itself.
 _LOG_LEVEL, _LOG_VARIABLES = "LOG_LEVEL", ("LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT")
@@ -85,6 +85,11 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
     )
     require_signed(bench.settings(), ready.images, bench.reporter)
+    return launch(bench, task, ready, options, arguments)
+
+
+def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
+    """Run ``task`` in the images of ``ready``, whoever signed them."""
     engine = options.engine or choose(network=options.network)
     storage = Storage(runs_dir())
     given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}

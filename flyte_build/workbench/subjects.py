@@ -28,7 +28,7 @@ from ..kernel.errors import InputError, LoadError, RefusedError
 from ..locks.lockfile import Lock, parse
 from ..store import Store
 
-__all__ = ["Context", "Subject", "compare", "parse_subject", "read_subject"]
+__all__ = ["Context", "Subject", "compare", "parse_subject", "read_subject", "read_subjects"]
 
 Kind = Literal["hash", "oci", "environment", "revision", "lock", "built"]
 
@@ -115,9 +115,13 @@ def compare(
     name means. Raises :class:`InputError` for a form that is none or a subject that is not there."""
     if platform == "all":
         raise InputError("--platform: expected one platform to compare on, found `all`")
-    subjects = [parse_subject(text, Path(file) if file is not None else None) for text in (before, after)]
-    context = Context(store or Store(), platform, root, lockfiles)
-    return difference(*(read_subject(subject, context) for subject in subjects))
+    first, second = (parse_subject(text, Path(file) if file is not None else None) for text in (before, after))
+    return difference(*read_subjects(first, second, Context(store or Store(), platform, root, lockfiles)))
+
+
+def read_subjects(before: Subject, after: Subject, context: Context) -> tuple[Contents, Contents]:
+    """Read two subjects, as :func:`read_subject` does. Two files may call their modules by the same names."""
+    return read_subject(before, context), read_subject(after, context)
 
 
 def read_subject(subject: Subject, context: Context) -> Contents:

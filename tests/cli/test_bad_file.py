@@ -163,8 +163,8 @@ def test_wrong_argument_types(offline: Offline, arguments: list[str], said: str)
     ("arguments", "said"),
     [
         (["plam"], "no command `plam`; did you mean `plan`?"),
-        (["plan"], "missing argument 'FILE'"),
-        (["run"], "missing argument 'FILE'"),
+        (["plan"], "no FILE was named"),
+        (["run"], "no FILE was named"),
         (["plan", "flow.py", "--layer"], "no such option '--layer'. Did you mean '--layers'?"),
         (["build", "flow.py", "-o", "docker:x"], "expected a destination like oci:DIR | oci-archive:FILE"),
         (["build", "flow.py", "--jobs", "0"], "invalid value for '--jobs' / '-j': 0 is not in the range x>=1"),

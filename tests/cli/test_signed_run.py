@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from flyte_build.kernel.errors import RunError
-from flyte_build.workbench import running
+from flyte_build.workbench import Ready, running
 from tests.supply.pairs import written
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer
@@ -38,11 +38,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """The images of each run that began; it ends there, as nothing here is a Python that could run."""
     begun: list[dict[str, str]] = []
 
-    def run_task(_workspace: object, _task: object, _given: object, images: dict[str, str], *_: Any, **__: Any) -> None:
-        begun.append(dict(images))
+    def launch(_bench: object, _task: object, ready: Ready, *_: Any) -> None:
+        begun.append(dict(ready.images))
         raise RunError("it began")
 
-    monkeypatch.setattr(running, "run_task", run_task)
+    monkeypatch.setattr(running, "launch", launch)
     return begun
 
 

@@ -264,7 +264,7 @@ def test_two_projects_may_call_their_modules_alike(tmp_path: Path) -> None:
     assert [f"{c.kind} {c.name}" for c in found.wheels or ()] == ["added pytest", "removed ruff"]
 
 
-def test_an_error_of_the_other_process_keeps_its_hint(tmp_path: Path) -> None:
+def test_an_error_of_the_first_file_keeps_its_hint(tmp_path: Path) -> None:
     one, two = project(tmp_path / "one", "ruff"), project(tmp_path / "two", "pytest")
     os.unlink(tmp_path / "one/lockfiles/env.json")
     with pytest.raises(FlyteBuildError, match="missing") as caught:

@@ -52,7 +52,7 @@ __all__ = ["build"]
 @json_option
 @quiet_option
 def build(
-    file: Path,
+    file: Path | None,
     root: Path | None,
     lockfiles: Path | None,
     load: str | None,

@@ -54,7 +54,7 @@ __all__ = ["bundle", "unbundle"]
 @json_option
 @quiet_option
 def bundle(
-    file: Path,
+    file: Path | None,
     task: str | None,
     env: tuple[str, ...],
     platform: str | None,

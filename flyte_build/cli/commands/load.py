@@ -40,7 +40,7 @@ __all__ = ["load"]
 @json_option
 @quiet_option
 def load(
-    file: Path,
+    file: Path | None,
     root: Path | None,
     lockfiles: Path | None,
     name: str | None,

@@ -38,7 +38,7 @@ __all__ = ["lock"]
 @json_option
 @quiet_option
 def lock(
-    file: Path,
+    file: Path | None,
     env: tuple[str, ...],
     resolver: Literal["uv", "pip-tools"],
     exclude_newer: str | None,

@@ -23,7 +23,7 @@ def nix() -> None:
 @project_options
 @quiet_option
 def fetch_ahead(
-    file: Path,
+    file: Path | None,
     env: tuple[str, ...],
     platform: str | None,
     root: Path | None,
@@ -44,7 +44,7 @@ def fetch_ahead(
     from ..console import counted, size
     from ..progress import make_reporter
 
-    if file.suffix == ".json":
+    if file is not None and file.suffix == ".json":
         named = named_lock(file, env[0] if env else None, root, lockfiles)
         locks, locator = {named.lock.environment: named.lock}, named.locator()
     else:

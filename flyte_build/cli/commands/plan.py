@@ -54,7 +54,7 @@ __all__ = ["plan"]
 @project_options
 @json_option
 def plan(
-    file: Path,
+    file: Path | None,
     task: str | None,
     env: tuple[str, ...],
     every: bool,

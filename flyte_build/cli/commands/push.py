@@ -57,7 +57,7 @@ __all__ = ["push"]
 @json_option
 @quiet_option
 def push(
-    file: Path,
+    file: Path | None,
     root: Path | None,
     lockfiles: Path | None,
     name: str | None,

@@ -19,6 +19,7 @@ from ..console import counted, stderr
 from ..making import Watched
 from ..options import (
     cache_option,
+    file_argument,
     json_option,
     opened,
     project_options,
@@ -45,7 +46,7 @@ class _RunCommand(click.Command):
 
 
 @click.command(cls=_RunCommand, context_settings={"allow_interspersed_args": False})
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@file_argument
 @click.argument("task", required=False, shell_complete=complete_task)
 @click.argument(
     "arguments",
@@ -104,9 +105,7 @@ def run(
     from ...workbench import RunOptions
 
     options = RunOptions(name, network=not no_network, resume=resume, overwrite_cache=overwrite_cache)
-    if file is None:
-        if resume is None:
-            raise click.UsageError("Missing argument 'FILE'.")
+    if file is None and task is None and resume is not None:
         file, root, lockfiles, task, arguments = _repeated(resume)
     if task is None or task in ("-h", "--help"):
         list_tasks(opened(file, root, lockfiles), asked=task is not None)
@@ -147,7 +146,7 @@ def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...]]:
 
 
 def _prepared(
-    file: Path,
+    file: Path | None,
     task: str,
     arguments: tuple[str, ...],
     root: Path | None,
@@ -165,11 +164,11 @@ def _prepared(
     ready = _recorded(asked, quiet)
     if ready is not None:
         bench = opened(file, root, lockfiles, quiet=quiet)
-        return bench, parse_call(bench.task(task), file, arguments), ready
+        return bench, parse_call(bench.task(task), bench.file, arguments), ready
     with ExitStack() as watching:
         record = watching.enter_context(recorded.watched(file, root))
         bench = opened(file, root, lockfiles, quiet=quiet)
-        given = parse_call(bench.task(task), file, arguments)
+        given = parse_call(bench.task(task), bench.file, arguments)
         seen = Watched(quiet, watching)
         ready = bench.ready(task, caches=caches, check=check, locked=locked, network=options.network, follower=seen)
     if ready.cached:

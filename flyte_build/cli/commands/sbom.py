@@ -43,7 +43,7 @@ _FORMATS = ("table", "cyclonedx", "spdx", "provenance")
 )
 @project_options
 def sbom(
-    file: Path,
+    file: Path | None,
     task: str | None,
     env: tuple[str, ...],
     format: str | None,
@@ -92,9 +92,14 @@ def _format(format: str | None, output: Path | None) -> Any:
 
 
 def _described(
-    file: Path, task: str | None, env: tuple[str, ...], platform: str | None, root: Path | None, lockfiles: Path | None
+    file: Path | None,
+    task: str | None,
+    env: tuple[str, ...],
+    platform: str | None,
+    root: Path | None,
+    lockfiles: Path | None,
 ) -> tuple[Document, ...]:
-    if file.suffix == ".json":
+    if file is not None and file.suffix == ".json":
         from ...workbench import describe_lock
 
         if task or env:

@@ -44,7 +44,7 @@ __all__ = ["verify"]
 @json_option
 @quiet_option
 def verify(
-    file: Path,
+    file: Path | None,
     task: str | None,
     env: tuple[str, ...],
     platform: str | None,

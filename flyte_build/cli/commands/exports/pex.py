@@ -35,7 +35,7 @@ __all__ = ["pex"]
 @json_option
 @quiet_option
 def pex(
-    file: Path,
+    file: Path | None,
     env: str | None,
     output: Path,
     script: str | None,

@@ -35,7 +35,7 @@ __all__ = ["requirements"]
 @project_options
 @quiet_option
 def requirements(
-    file: Path,
+    file: Path | None,
     env: str | None,
     form: Literal["requirements", "pylock"],
     output: Path | None,
