@@ -19,7 +19,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from ..kernel.errors import InputError
-from ..project.loading import Task
+from ..project.nouns import Task
 from ..workbench.running import LocalPath
 
 __all__ = ["LocalPath", "call_shape", "convert", "task_options", "type_name"]

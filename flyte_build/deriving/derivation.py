@@ -35,7 +35,8 @@ from ..kernel.canonical import Json
 from ..locks.base import LockedBase
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from ..recipe import CopyFiles, Recipe
-from .image_config import USER, VENV, base_config, debian_config, expand, working_directories
+from ..recipe.conventions import USER, VENV
+from .image_config import base_config, debian_config, expand, working_directories
 from .nouns import Artifact, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
     Owner,

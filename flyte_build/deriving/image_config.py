@@ -15,12 +15,10 @@ from typing import cast
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
 from ..recipe import EnvVars, Recipe, WorkDir
+from ..recipe.conventions import SYSTEM_PATH, USER, VENV
 
-__all__ = ["USER", "VENV", "base_config", "debian_config", "environment_of", "expand", "working_directories"]
+__all__ = ["base_config", "debian_config", "environment_of", "expand", "working_directories"]
 
-VENV = "/opt/venv"
-USER: dict[str, Json] = {"name": "flyte", "uid": 1000, "gid": 1000, "home": "/home/flyte"}
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Of the base's config object (image-spec v1.1, config.md); what else engines write there is about their builds.
 _KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
 

@@ -16,7 +16,7 @@ from ..kernel.errors import LockError
 from ..locks.base import OCI_TYPES, BaseFacts, LockedBase
 from ..locks.nouns import LockedPlatform
 from ..recipe import Recipe, RegistryBase
-from .image_config import USER, VENV
+from ..recipe.conventions import USER, VENV
 
 __all__ = [
     "Owner",

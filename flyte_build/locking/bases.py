@@ -13,12 +13,12 @@ from typing import Protocol
 
 from packaging.utils import canonicalize_name
 
-from ..deriving.image_config import USER
 from ..kernel.errors import LockError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.base import BaseFacts, LockedBase
 from ..locks.nouns import LockedPlatform
 from ..recipe import DebianBase, Platform, Recipe, RegistryBase
+from ..recipe.conventions import USER
 from .apt import DebianResolution
 from .registry_bases import Bases
 from .wheels import Target, glibc_of

@@ -6,6 +6,6 @@
 | ``flyte.plugins.cli.hooks``: ``build``, ``run``, ``deploy``, ``serve`` | :func:`flyte_build.plugin.hooks.pin_images` |
 | ``flyte.plugins.cli.commands``: ``lock``, ``plan`` | :mod:`flyte_build.plugin.commands` |
 
-Scripts use :mod:`flyte_build.plugin.pinning`. The SDK loads entry points while it lists its commands, so nothing here
-imports anything heavy before it is asked to act.
+It never joins stages: the workbench does. Scripts use :mod:`flyte_build.plugin.pinning`. The SDK loads entry points
+while it lists its commands, so nothing here imports anything heavy before it is asked to act.
 """

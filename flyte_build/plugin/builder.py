@@ -19,15 +19,13 @@ import flyte.errors
 
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, RefusedError
 from ..kernel.reporting import Reporter
-from ..locks.lockfile import read
-from ..planning.workspace import find_lockfiles
 from ..project import session
 from ..project.environments import read_environments
 from ..project.images import read_image
 from ..project.nouns import Environment, Project
 from ..recipe import Recipe
 from ..settings import read_settings
-from ..workbench.references import locked_only, publish
+from ..workbench.references import locked_as, locked_only, publish
 from .objects import own_registry, place_of
 
 __all__ = ["FlyteBuildImageBuilder", "NeverThere"]
@@ -122,17 +120,9 @@ def _alone(image: flyte.Image) -> tuple[Project, str]:
         wish: Recipe | FlyteBuildError = read_image(image, owner, root, read_settings(root).base)
     except FlyteBuildError as e:
         wish = e
-    name = _locked_as(wish, find_lockfiles(root)) if isinstance(wish, Recipe) else "image"
+    name = locked_as(wish, root) if isinstance(wish, Recipe) else "image"
     environment = Environment(name, (), "flyte.build", wish)
     return Project(root / "flyte.build", root, {name: environment}, ()), name
-
-
-def _locked_as(recipe: Recipe, lockfiles: Path) -> str:
-    for path in sorted(lockfiles.glob("*.json")):
-        lock = read(lockfiles, path.stem)
-        if lock is not None and lock.answers(recipe):
-            return path.stem
-    return f"image-{recipe.fingerprint.removeprefix('sha256:')[:12]}"
 
 
 async def _delegate(image: flyte.Image, *, wait: bool) -> flyte.ImageBuild:

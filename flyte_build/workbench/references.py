@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..building.images import build_plan
 from ..kernel.errors import InputError, RefusedError
 from ..kernel.reporting import Reporter
-from ..locks.lockfile import lock_path
+from ..locks.lockfile import lock_path, read
 from ..planning.images import plan_images, pushed_platforms
 from ..planning.workspace import Workspace, find_lockfiles
 from ..project.nouns import Environment, Project
@@ -22,7 +23,7 @@ from ..settings import Settings
 from ..store import Store
 from .pipeline import ensure_locked, publish_images
 
-__all__ = ["Published", "locked_only", "publish", "way_out"]
+__all__ = ["Published", "locked_as", "locked_only", "publish", "way_out"]
 
 NO_REGISTRY = (
     'say where to: `registry = "registry.example/team"` below [tool.flyte-build] in pyproject.toml, or '
@@ -46,6 +47,17 @@ class Published:
 def locked_only() -> bool:
     """Whether locks may not be written: ``$FLYTE_BUILD_LOCKED``, as ``--locked`` says on our own command line."""
     return os.environ.get("FLYTE_BUILD_LOCKED", "").lower() not in ("", "0", "false", "no")
+
+
+def locked_as(recipe: Recipe, root: Path) -> str:
+    """The name of an image that no environment has: that of any lock that answers it, else one made of what it asks
+    for, so that its lock is never stale."""
+    lockfiles = find_lockfiles(root)
+    for path in sorted(lockfiles.glob("*.json")):
+        lock = read(lockfiles, path.stem)
+        if lock is not None and lock.answers(recipe):
+            return path.stem
+    return f"image-{recipe.fingerprint.removeprefix('sha256:')[:12]}"
 
 
 def publish(

@@ -10,8 +10,8 @@ from pathlib import Path
 import flyte_build
 from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
-from flyte_build.deriving.image_config import USER, VENV
 from flyte_build.locks.nouns import SCHEMA
+from flyte_build.recipe.conventions import USER, VENV
 from flyte_build.toolchain import builder
 
 PACKAGE = Path(flyte_build.__file__).parent

@@ -22,9 +22,9 @@ def store() -> None:
 @store.command()
 def path() -> None:
     """Print the store's folder; `oci/` below it is an OCI image layout."""
-    from ...kernel.paths import cache_dir
+    from ...workbench.housekeeping import store_folder
 
-    click.echo(cache_dir())
+    click.echo(store_folder())
 
 
 @store.command()
@@ -36,11 +36,11 @@ def verify(as_json: bool, quiet: bool) -> None:
     What is damaged is moved aside, so that the next build makes it again. Exits 9 when there was any.
     """
     from ...kernel.errors import StoreError
-    from ...store import Store
+    from ...workbench.housekeeping import verify_store
     from ..console import counted, size
     from ..progress import make_reporter
 
-    report = Store().verify(make_reporter(quiet or as_json))
+    report = verify_store(make_reporter(quiet or as_json))
     if as_json:
         findings = [str(f) for f in report.findings]
         click.echo(json.dumps({"schema": 1, "files": report.files, "bytes": report.size, "findings": findings}))
@@ -69,11 +69,11 @@ def verify(as_json: bool, quiet: bool) -> None:
 @quiet_option
 def gc(keep_days: float, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Remove images, layers and artifacts that nothing has used lately. Waits for builds that are running."""
-    from ...store import Store
+    from ...workbench.housekeeping import collect_garbage
     from ..console import counted, size
     from ..progress import make_reporter
 
-    done = Store().gc(keep_days=keep_days, dry_run=dry_run, reporter=make_reporter(quiet or as_json))
+    done = collect_garbage(keep_days=keep_days, dry_run=dry_run, reporter=make_reporter(quiet or as_json))
     if as_json:
         click.echo(json.dumps({"schema": 1, "files": done.files, "bytes": done.freed, "dry_run": dry_run}))
     elif not quiet:

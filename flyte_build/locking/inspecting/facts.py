@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...deriving.image_config import USER, VENV
 from ...locks.base import BaseFacts
+from ...recipe.conventions import USER, VENV
 from .debian import installed, status
 from .distributions import distributions, modules
 from .python import find_python

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...deriving.image_config import SYSTEM_PATH, VENV
+from ...recipe.conventions import SYSTEM_PATH, VENV
 from .debian import installed
 from .tree import Tree
 
