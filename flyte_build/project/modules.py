@@ -29,6 +29,7 @@ class Modules:
     def __init__(self, root: Path) -> None:
         self._root = os.path.realpath(root)
         self._own: dict[str, ModuleType] = {}
+        self._path: list[str] = []
         self._depth = 0
 
     @contextmanager
@@ -48,16 +49,22 @@ class Modules:
 
     def stay(self) -> None:
         """Enter for good: for a process that has one project, such as a command line."""
-        self.entered().__enter__()
+        with _guard:
+            self._take()
+            sys.modules.update(self._own)
+            sys.path[:] = self._path
+            self._depth += 1
 
     @contextmanager
     def _swapped(self) -> Iterator[None]:
         path, others = list(sys.path), self._take()
         sys.modules.update(self._own)
+        sys.path[:] = self._path or path
         try:
             yield
         finally:
             self._own = {name: module for name, module in self._take().items() if self._below(module)}
+            self._path = list(sys.path)
             sys.modules.update(others)
             sys.path[:] = path
 
