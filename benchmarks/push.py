@@ -10,6 +10,7 @@ Before the rounds everything is done once through a line that counts, which is w
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -104,7 +105,8 @@ class _Push:
     def _theirs(self, to: _Registry) -> None:
         def copy(layout: Path) -> Callable[[], Sample]:
             lines = [
-                f"skopeo copy -q --dest-tls-verify=false oci:{layout}:{name} docker://{to.host}/team/{environment}:now"
+                f"skopeo copy -q --dest-tls-verify=false {shlex.quote(f'oci:{layout}:{name}')} "
+                f"docker://{to.host}/team/{environment}:now"
                 for environment, name in self.subject.images.items()
             ]
             return lambda: command(("sh", "-ec", "\n".join(lines)))
