@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import platformdirs
@@ -19,12 +20,14 @@ from flyte_build.locks.lockfile import LockedDeb, LockedWheel
 from flyte_build.store import Store
 
 from .measure import Sample, command
+from .peer import unavailable
 from .sets import AMD64, EXAMPLE, ROOT, SETS, WheelSet, base_debs, clone, fill, locked, wheels_of
 
-__all__ = ["CLI", "WORKER", "Context"]
+__all__ = ["CLI", "NO_PEERS", "WORKER", "Context"]
 
 WORKER = (sys.executable, "-m", "benchmarks.worker")
 CLI = (sys.executable, "-m", "flyte_build")
+NO_PEERS = "peer not measured: --no-peers"
 
 
 def default_cache() -> Path:
@@ -36,13 +39,15 @@ def default_cache() -> Path:
 class Context:
     """``cache`` keeps what is worth keeping (wheels, artifacts), ``scratch`` goes at the end, both on one file system.
 
-    ``quick`` is for trying the benchmarks out: small synthetic wheels, no network, no peer. Its numbers say nothing.
+    ``quick`` is for trying the benchmarks out: small synthetic wheels. Its numbers say nothing. Without ``peers`` our
+    side is measured alone; both together need no network.
     """
 
     cache: Path
     scratch: Path
     rounds: int
     quick: bool
+    peers: bool = True
     _counter: itertools.count[int] = field(default_factory=itertools.count)
 
     @property
@@ -53,9 +58,19 @@ class Context:
     def wheels(self) -> Path:
         return self.scratch / "wheels" if self.quick else self.cache / "wheels"
 
+    @cached_property
+    def without_buildah(self) -> str | None:
+        """Why whole images have no peer to be compared with, or ``None``."""
+        return unavailable() if self.peers else NO_PEERS
+
+    @property
+    def real(self) -> bool:
+        """Whether there are the Debian base and the example's images, which a network is needed for once."""
+        return not self.quick or self.without_buildah is None
+
     @property
     def debs(self) -> tuple[LockedDeb, ...]:
-        return () if self.quick else base_debs()
+        return base_debs() if self.real else ()
 
     def fetch(self, pins: Sequence[str]) -> list[Path]:
         """The wheels of ``pins``."""
@@ -79,8 +94,8 @@ class Context:
 
     def artifacts(self) -> Path:
         """A store that holds every artifact of the example and of the sets, and perhaps more."""
-        folder = self.cache / "store" if not self.quick else self.scratch / "store"
-        if not self.quick:
+        folder = (self.cache if self.real else self.scratch) / "store"
+        if self.real:
             command((*CLI, "build", str(EXAMPLE), "-q"), env={"FLYTE_BUILD_CACHE": str(folder)}, cwd=ROOT)
         pins = {pin for s in self.sets.values() for change in ({}, *s.changed) for pin in _after(s, change)}
         fill(Store(folder), self.fetch(sorted(pins)))
@@ -88,7 +103,7 @@ class Context:
 
     def with_base(self, artifacts: Path) -> Path:
         """A store with all artifacts in which the Debian base is built."""
-        if self.quick:
+        if not self.real:
             return artifacts
         folder = self.scratch / "with-base"
         if not folder.exists():

@@ -11,13 +11,11 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from flyte_build.store import Store, layout
-
 from .context import CLI, Context
 from .measure import Sample, Series, command
-from .peer import BASE, Peer, unavailable
+from .peer import BASE, Peer
 from .report import Case, Ratio
-from .sets import EXAMPLE, ROOT, WheelSet
+from .sets import EXAMPLE, ROOT, WheelSet, layout_of
 
 __all__ = ["cases"]
 
@@ -30,12 +28,13 @@ def cases(context: Context) -> Iterator[Case]:
     """The sets, then the three images of the example."""
     artifacts = context.artifacts()
     template = context.with_base(artifacts)
-    reason = "peer not measured: --quick" if context.quick else unavailable()
-    peer = None
+    reason, peer = context.without_buildah, None
     if reason is None:
         steps = context.example_wheels(artifacts)
         peer = Peer(context.fresh("peer"), context.wheels)
-        peer.start(_base_layout(context, template))
+        base = context.fresh("base") / "layout"
+        layout_of(template, base)
+        peer.start(base)
     try:
         for wheel_set in context.sets.values():
             for case in _Set(context, wheel_set, template, peer).run():
@@ -46,20 +45,6 @@ def cases(context: Context) -> Iterator[Case]:
     finally:
         if peer is not None:
             peer.clean()
-
-
-def _base_layout(context: Context, template: Path) -> Path:
-    """The Debian base as an OCI layout: the store itself, with the one image named as skopeo and buildah want it."""
-    out = context.fresh("base-layout")
-    store = Store(template)
-    (entry,) = layout.manifests(store.index())
-    needed = [entry["digest"], *(digest for digest, _ in layout.references(store.manifest(entry["digest"]) or {}))]
-    (out / "blobs" / "sha256").mkdir(parents=True)
-    for digest in needed:
-        (out / "blobs" / "sha256" / digest.removeprefix("sha256:")).hardlink_to(store.blob_path(digest))
-    (out / "oci-layout").write_bytes(layout.LAYOUT)
-    (out / "index.json").write_bytes(layout.dump(layout.put(layout.empty_index(), entry)))
-    return out
 
 
 class _Set:

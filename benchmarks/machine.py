@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
+import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["describe"]
+__all__ = ["busy_elsewhere", "describe", "lines"]
 
 
 def describe() -> dict[str, object]:
@@ -24,13 +27,34 @@ def describe() -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "sha_extensions": "sha_ni" in flags or "sha2" in flags,
         "memory_bytes": int(memory[1]) * 1024 if memory else None,
-        "kernel": platform.release(),
+        "kernel": ".".join(platform.release().split(".")[:2]),
         "python": platform.python_version(),
         "zlib": _zlib(),
         "isal": metadata.version("isal"),
         "flyte": metadata.version("flyte"),
         "load_average": [round(x, 2) for x in os.getloadavg()],
     }
+
+
+@contextmanager
+def busy_elsewhere() -> Iterator[list[float]]:
+    """While the block runs, the share of all processors that other work took, in the list at its end."""
+    found: list[float] = []
+    started, busy, own = time.monotonic(), _busy(), _own()
+    yield found
+    seconds = max(time.monotonic() - started, 0.01) * (os.cpu_count() or 1)
+    found.append(round(max(0.0, (_busy() - busy) - (_own() - own)) / seconds, 3))
+
+
+def _busy() -> float:
+    """Seconds for which processors were not idle, and those that the machine below took (proc_stat(5))."""
+    user, nice, system, _idle, _iowait, *interrupts_and_steal = map(int, _text("/proc/stat").split()[1:9])
+    return (user + nice + system + sum(interrupts_and_steal)) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def _zlib() -> str:

@@ -28,7 +28,7 @@ def cases(context: Context) -> Iterator[Case]:
         size = sum(path.stat().st_size for path in context.fetch(wheel_set.pins))
         facts: dict[str, object] = {"wheels": f"{size / 1e6:.1f} MB"}
         yield Case(f"{wheel_set.name}: peak memory", [series], [_peak(series)], facts)
-    if context.quick:
+    if not context.real:
         return
     series, flyte = Series("flyte-build build, three images"), Series("python -c 'import flyte'")
     for _ in range(context.rounds):

@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,8 @@ USER flyte
 
 def unavailable() -> str | None:
     """Why the peer cannot be measured here, or ``None``."""
-    for program in ("buildah", "uv"):
-        if shutil.which(program) is None:
+    for program, found in (("buildah", shutil.which("buildah")), ("uv", _uv())):
+        if found is None:
             return f"peer not measured: no `{program}` on PATH"
     if os.geteuid() != 0:
         return "peer not measured: its fastest storage needs root"
@@ -43,7 +44,7 @@ class Peer:
     def __init__(self, folder: Path, wheels: Path) -> None:
         self.folder = folder
         self._wheels = wheels
-        self._uv = shutil.which("uv") or "uv"
+        self._uv = _uv() or "uv"
         self._driver = "overlay"
         (folder / "uv").mkdir(parents=True)
 
@@ -56,8 +57,9 @@ class Peer:
         """Import the base image from an OCI layout; plain folders where the kernel has no overlay here."""
         for driver in ("overlay", "vfs"):
             self._driver = driver
-            pull = f"{self._buildah} tag $({self._buildah} pull -q oci:{layout}) {BASE}"
-            done = subprocess.run(["sh", "-ec", pull], check=False, capture_output=True, text=True)
+            # Named from the folder above: buildah takes a path with `/.` in it (as in ~/.cache) for a bad reference.
+            pull = f"{self._buildah} tag $({self._buildah} pull -q oci:{layout.name}) {BASE}"
+            done = subprocess.run(["sh", "-ec", pull], check=False, capture_output=True, text=True, cwd=layout.parent)
             if done.returncode == 0:
                 return
         raise RuntimeError(f"buildah: the base image cannot be imported\n{done.stderr[-2000:]}")
@@ -73,7 +75,7 @@ class Peer:
     def commit(self, out: Path, tag: str, *, compressed: bool = True) -> str:
         """``$c`` as an image in the OCI layout ``out``."""
         flag = f"--disable-compression={str(not compressed).lower()}"
-        return f'{self._buildah} commit -q {flag} --timestamp 0 "$c" oci:{out}:{tag}\n'
+        return f'{self._buildah} commit -q {flag} --timestamp 0 "$c" {shlex.quote(f"oci:{out}:{tag}")}\n'
 
     def keep(self, name: str) -> str:
         """``$c`` as an image in the peer's own storage, to build on."""
@@ -84,7 +86,7 @@ class Peer:
         (folder / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins))
         (folder / "Containerfile").write_text(_CONTAINERFILE.format(base=BASE, install=_install(False)))
         flags = "-q --layers --isolation chroot --pull-never --timestamp 0"
-        return f"{self._buildah} build {flags} {self._mounts} -t localhost/cached {folder}\n"
+        return f"{self._buildah} build {flags} {self._mounts} -t localhost/cached {shlex.quote(str(folder))}\n"
 
     def clean(self) -> None:
         """Remove containers and all images but the base."""
@@ -96,14 +98,22 @@ class Peer:
 
     @property
     def _buildah(self) -> str:
-        return f"buildah --root {self.folder}/root --runroot {self.folder}/run --storage-driver {self._driver}"
+        root, run = (shlex.quote(f"{self.folder}/{name}") for name in ("root", "run"))
+        return f"buildah --root {root} --runroot {run} --storage-driver {self._driver}"
 
     @property
     def _mounts(self) -> str:
-        return f"-v {self._wheels}:/wheels:ro -v {self._uv}:/usr/local/bin/uv:ro -v {self.folder}/uv:/uv"
+        mounts = (f"{self._wheels}:/wheels:ro", f"{self._uv}:/usr/local/bin/uv:ro", f"{self.folder}/uv:/uv")
+        return " ".join(f"-v {shlex.quote(mount)}" for mount in mounts)
 
     def _uv_version(self) -> str:
         return subprocess.run([self._uv, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _uv() -> str | None:
+    """The uv beside this interpreter, which flyte-build brings; else the one on PATH."""
+    beside = os.path.dirname(sys.executable)
+    return shutil.which("uv", path=os.pathsep.join((beside, os.environ.get("PATH", os.defpath))))
 
 
 def _install(warm: bool) -> str:

@@ -10,6 +10,7 @@ Before the rounds everything is done once through a line that counts, which is w
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from flyte_build.store import Store
 
-from .context import Context
+from .context import NO_PEERS, Context
 from .measure import Sample, Series, command
 from .registry import PROGRAM, Place, started
 from .report import Case, Ratio
@@ -34,17 +35,14 @@ COLD, SAME, CHANGED, FRESH = "cold", "nothing changed", "one package changed", "
 
 
 def cases(context: Context) -> Iterator[Case]:
-    """The example's three images, for one platform; with ``--quick`` one of synthetic wheels, and no peer."""
-    reason = None
-    if context.quick:
-        reason = "peer not measured: --quick"
-    else:
-        missing = [p for p in (PROGRAM, "skopeo") if shutil.which(p) is None]
-        if PROGRAM in missing:
-            yield Case("push", [], skipped=f"not measured: no `{PROGRAM}` on PATH")
-            return
-        if missing:
-            reason = f"peer not measured: no `{missing[0]}` on PATH"
+    """The example's three images, for one platform; with ``--quick`` one of synthetic wheels."""
+    missing = [p for p in (PROGRAM, "skopeo") if shutil.which(p) is None]
+    if PROGRAM in missing and not context.quick:
+        yield Case("push", [], skipped=f"not measured: no `{PROGRAM}` on PATH")
+        return
+    reason = None if context.peers else NO_PEERS
+    if reason is None and missing:
+        reason = f"peer not measured: no `{missing[0]}` on PATH"
     subject: Subject = Synthetic(context) if context.quick else Example(context)
     subject.prepare()
     work = _Push(context, subject, peer=reason is None)
@@ -65,8 +63,9 @@ def _ratios(title: str, found: dict[str, Series]) -> Iterator[Ratio]:
             yield Ratio(f"wall: {label} / {WARM}", found[label].wall / found[WARM].wall)
     elif PEER in found:
         for label in (OURS, ALONE):
-            yield Ratio(f"wall: {PEER} / {label}", found[PEER].wall / found[label].wall)
-        yield Ratio(f"processor: {PEER} / {ALONE}", found[PEER].cpu / found[ALONE].cpu)
+            if label in found:
+                yield Ratio(f"wall: {PEER} / {label}", found[PEER].wall / found[label].wall)
+                yield Ratio(f"processor: {PEER} / {label}", found[PEER].cpu / found[label].cpu)
 
 
 @dataclass
@@ -88,7 +87,7 @@ class _Push:
             sides.append(self._theirs)
         sides += [self._assembling, self._fresh]
         for side in sides[::-1] if reverse else sides:
-            with started(self.context.fresh("registry"), quick=self.context.quick) as place:
+            with started(self.context.fresh("registry"), real=self.peer or not self.context.quick) as place:
                 side(_Registry(self, place, counting))
 
     def _ours(self, to: _Registry) -> None:
@@ -106,7 +105,8 @@ class _Push:
     def _theirs(self, to: _Registry) -> None:
         def copy(layout: Path) -> Callable[[], Sample]:
             lines = [
-                f"skopeo copy -q --dest-tls-verify=false oci:{layout}:{name} docker://{to.host}/team/{environment}:now"
+                f"skopeo copy -q --dest-tls-verify=false {shlex.quote(f'oci:{layout}:{name}')} "
+                f"docker://{to.host}/team/{environment}:now"
                 for environment, name in self.subject.images.items()
             ]
             return lambda: command(("sh", "-ec", "\n".join(lines)))

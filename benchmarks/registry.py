@@ -1,8 +1,8 @@
 """Registries on the loopback to push to, each with a second address that counts what passes.
 
-Debian's docker-registry; with ``--quick`` the one of the tests, in this process. What is timed goes to ``host``. What
-is counted goes to ``counting``, in a run of its own: the bytes of both directions as they are on the line, headers
-included, and the requests that the registry saw.
+Debian's docker-registry; with ``--quick`` and no peer the one of the tests, in this process. What is timed goes to
+``host``. What is counted goes to ``counting``, in a run of its own: the bytes of both directions as they are on the
+line, headers included, and the requests that the registry saw.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class Place:
 
 
 @contextmanager
-def started(folder: Path, *, quick: bool) -> Iterator[Place]:
-    """An empty registry with its data below ``folder``, until the block ends."""
+def started(folder: Path, *, real: bool) -> Iterator[Place]:
+    """An empty registry with its data below ``folder``, until the block ends; ``real``: a process of its own."""
     from tests.support.relay import Relay
 
-    if quick:
+    if not real:
         from tests.support.registry import RegistryServer
 
         with RegistryServer() as server, Relay(server.host) as relay:

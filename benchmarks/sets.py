@@ -22,9 +22,9 @@ from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.locks import lockfile
 from flyte_build.locks.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe
-from flyte_build.store import Store
+from flyte_build.store import Store, layout
 
-__all__ = ["SETS", "WheelSet", "clone", "derivation", "fill", "locked", "locked_wheel", "wheels_of"]
+__all__ = ["SETS", "WheelSet", "clone", "derivation", "fill", "layout_of", "locked", "locked_wheel", "wheels_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "af2" / "main.py"
@@ -86,7 +86,9 @@ def wheels_of(pins: Iterable[str], folder: Path) -> list[Path]:
         target += ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "abi3"]
         target += ["--abi", "none", "--only-binary", ":all:", "--no-deps"]
         pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, *target, "-d", str(folder), *missing], check=True)
+        done = subprocess.run([*pip, *target, "-d", str(folder), *missing], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"pip: the wheels of {', '.join(missing)} cannot be fetched\n{done.stderr[-2000:]}")
     found = {pin: _find(pin, folder) for pin in pins}
     return [path for path in found.values() if path is not None]
 
@@ -166,3 +168,16 @@ def clone(template: Path, target: Path, *, only_artifacts: bool = False) -> Stor
             else:
                 shutil.copy2(Path(folder, name), target / below / name)
     return Store(target)
+
+
+def layout_of(store: Path, out: Path) -> str:
+    """The one image of a store as an OCI layout ``out``, whose bytes are shared; returns its name there."""
+    held = Store(store)
+    (entry,) = layout.manifests(held.index())
+    needed = [entry["digest"], *(digest for digest, _ in layout.references(held.manifest(entry["digest"]) or {}))]
+    (out / "blobs" / "sha256").mkdir(parents=True)
+    for digest in needed:
+        (out / "blobs" / "sha256" / digest.removeprefix("sha256:")).hardlink_to(held.blob_path(digest))
+    (out / "oci-layout").write_bytes(layout.LAYOUT)
+    (out / "index.json").write_bytes(layout.dump(layout.put(layout.empty_index(), entry)))
+    return str(layout.annotation(entry, layout.REF_NAME))

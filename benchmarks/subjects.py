@@ -17,7 +17,7 @@ from flyte_build.store import Store, layout
 
 from .context import CLI, WORKER, Context
 from .measure import Sample, command
-from .sets import AMD64, ROOT, fill, locked_wheel
+from .sets import AMD64, ROOT, fill, layout_of, locked_wheel
 
 __all__ = ["Example", "Subject", "Synthetic"]
 
@@ -123,10 +123,13 @@ class Synthetic(Subject):
         [change] = wheels.changed
         pins = {False: wheels.pins, True: wheels.after(change)}
         self.locks = {changed: context.lock("synthetic", found, base=False) for changed, found in pins.items()}
-        self.built = context.cold(context.artifacts())
-        self.changed = context.cold(self.built)
+        artifacts = context.artifacts()
+        self.built, self.changed = (context.cold(artifacts, only_artifacts=True) for _ in range(2))
         context.build(self.locks[False], "synthetic", self.built)
         context.build(self.locks[True], "synthetic", self.changed)
+        self.layout, self.changed_layout = (context.fresh("layouts") / name for name in ("before", "after"))
+        self.images = {"synthetic": layout_of(self.built, self.layout)}
+        layout_of(self.changed, self.changed_layout)
 
     def push(self, store: Path, registry: str, *, cache: str | None = None, changed: bool = False) -> Sample:
         return self.push_locks(store, registry, cache=cache, changed=changed, wheels=self._context.wheels)

@@ -27,11 +27,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from isal import isal_zlib
 
 from flyte_build.assemble.layer import LayerResult, write_layer
 from flyte_build.assemble.version import ASSEMBLER
+
+if TYPE_CHECKING:
+    from flyte_build.assemble.blob import Inflate
 
 BATCH = 512 << 10
 CHUNK = 256 << 10
@@ -107,7 +111,8 @@ def layer(hashes: dict[str, str], out: Path, *, verify: bool = True) -> LayerRes
         "wheels": [{"file": Path(path).name, "sha256": sha256} for sha256, path in hashes.items()],
     }
     with out.open("wb") as f:
-        return write_layer(spec, hashes.__getitem__, f, scratch=str(out.parent), inflate=isal_zlib, verify=verify)
+        inflate = cast("Inflate", isal_zlib)
+        return write_layer(spec, hashes.__getitem__, f, scratch=str(out.parent), inflate=inflate, verify=verify)
 
 
 def best(runs: int, *tasks: Callable[[], object]) -> list[float]:

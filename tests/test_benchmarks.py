@@ -7,21 +7,27 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import layers, push
+from benchmarks.__main__ import main
+from benchmarks.context import Context
 from benchmarks.measure import Sample, Series, command, in_turns
+from benchmarks.peer import unavailable
 from benchmarks.report import Case, Ratio, as_text
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(cache: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", "--cache", str(cache), *arguments],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PATH": os.environ["PATH"] if path is None else path},
     )  # fmt: skip
 
 
@@ -29,8 +35,8 @@ def run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
     out = folder / "report.json"
-    done = run(folder / "cache", "--quick", "--json", str(out))
-    assert done.returncode == 0, done.stderr
+    done = run(folder / "cache", "--quick", "--no-peers", "--json", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
     assert os.listdir(folder / "cache") == []
     found = json.loads(out.read_text())
     assert isinstance(found, dict)
@@ -59,6 +65,8 @@ def test_the_machine_is_described(report: dict[str, Any]) -> None:
     assert machine["cores"] == len(os.sched_getaffinity(0))
     assert machine["zlib"].startswith("zlib")
     assert len(machine["load_average"]) == 3
+    assert list(machine["busy_elsewhere"]) == list(report["benchmarks"])
+    assert all(0 <= share < 1.1 for share in machine["busy_elsewhere"].values())
 
 
 def test_layers_are_compared_with_the_floor(report: dict[str, Any]) -> None:
@@ -77,7 +85,52 @@ def test_a_changed_package_is_a_case_of_its_own(report: dict[str, Any]) -> None:
         "synthetic: a small wheel changed",
         "synthetic: nothing changed",
     ]
-    assert {case["skipped"] for case in report["benchmarks"]["images"]} == {"peer not measured: --quick"}
+    for name in ("images", "noop"):
+        assert {case["skipped"] for case in report["benchmarks"][name]} == {"peer not measured: --no-peers"}
+
+
+def test_a_peer_that_is_missing_is_said_in_a_line(tmp_path: Path) -> None:
+    """The SDK's own command is always there, and runs without a network and without our plug-in."""
+    out = tmp_path / "report.json"
+    done = run(tmp_path / "cache", "--quick", "noop", "images", "--json", str(out), path=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(out.read_text())["benchmarks"]
+    assert [series["label"] for series in found["noop"][0]["series"]][3:] == ["flyte build"]
+    assert {case["skipped"] for case in found["images"]} == {"peer not measured: no `buildah` on PATH"}
+    assert "\n    peer not measured: no `buildah` on PATH\n" in done.stdout
+
+
+def test_a_push_needs_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [case] = push.cases(Context(tmp_path, tmp_path, 1, quick=False))
+    assert case.skipped == "not measured: no `docker-registry` on PATH"
+
+
+def test_uv_is_found_beside_the_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buildah = tmp_path / "buildah"
+    buildah.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert unavailable() is None
+
+
+def test_what_cannot_be_measured_is_said_and_the_rest_still_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(context: object) -> Iterator[Case]:
+        yield Case("the first", [])
+        raise RuntimeError("pip: no network\nwhat pip said")
+
+    monkeypatch.setattr(layers, "cases", broken)
+    out = tmp_path / "report.json"
+    words = ("--cache", str(tmp_path / "cache"), "--quick", "--no-peers", "--json", str(out))
+    assert main(["layers", "closure", *words]) == 1
+    printed = capsys.readouterr()
+    assert "    not measured: pip: no network\n" in printed.out
+    assert printed.err == "what pip said\n"
+    found = json.loads(out.read_text())["benchmarks"]
+    assert [case["title"] for case in found["layers"]] == ["the first", "layers"]
+    assert len(found["closure"]) == 1
 
 
 def test_an_unknown_benchmark_is_named(tmp_path: Path) -> None:
