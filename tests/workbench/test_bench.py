@@ -16,7 +16,6 @@ from flyte_build.kernel.reporting import Recorder
 from flyte_build.planning.plan import Plan
 from flyte_build.workbench import Workbench
 from tests.support.offline import Offline, workflow
-from tests.support.tools import need
 
 
 @pytest.fixture
@@ -237,11 +236,10 @@ def test_the_settings_name_the_file(offline: Offline, monkeypatch: pytest.Monkey
     assert project.lockfiles == offline.project / "locks"
 
 
-@pytest.mark.integration
 def test_a_notebook_shows_a_plan_and_images(project: Workbench, offline: Offline) -> None:
-    need("jupyter-kernel", "ipykernel")
-    nbformat = pytest.importorskip("nbformat")
-    client = pytest.importorskip("nbclient")
+    import nbclient
+    import nbformat
+
     cells = [
         "import flyte_build\nproject = flyte_build.open('flow.py')",
         "project.plan()",
@@ -249,7 +247,8 @@ def test_a_notebook_shows_a_plan_and_images(project: Workbench, offline: Offline
         "project.verify()",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    client.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(offline.project)}}).execute()
+    places = {"metadata": {"path": str(offline.project)}}
+    nbclient.NotebookClient(book, timeout=120, kernel_name="python3", resources=places).execute()
     shown = [cell.outputs[-1].data["text/html"] for cell in book.cells[1:]]
     assert all("<table" in html and "low" in html for html in shown)
     assert "<svg" in shown[0]
