@@ -67,7 +67,7 @@ def made(
 ) -> None:
     """Open the project, call ``verb``, print what came of it. ``recorded``: an answer that may be given again is kept
     for as long as nothing changes."""
-    from ..workbench.recorded import watched
+    from ..workbench.watching import watched
 
     # Watched, so that the same command is answered from the record while nothing changes (`cli.noop`).
     with ExitStack() as watching:

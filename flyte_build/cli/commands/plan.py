@@ -87,7 +87,7 @@ def plan(
     """
     if every and (task or env):
         raise click.UsageError("--all is every environment of FILE: give no TASK and no --env with it.")
-    from ...workbench.recorded import watched
+    from ...workbench.watching import watched
 
     # All that the answer depends on is watched, from the first import of the SDK on, so that the same question can be
     # answered from the record as long as nothing of it has changed (see `flyte_build.planning.noop`).

@@ -165,8 +165,10 @@ def _prepared(
     if ready is not None:
         bench = opened(file, root, lockfiles, quiet=quiet)
         return bench, parse_call(bench.task(task), bench.file, arguments), ready
+    from ...workbench.watching import watched
+
     with ExitStack() as watching:
-        record = watching.enter_context(recorded.watched(file, root))
+        record = watching.enter_context(watched(file, root))
         bench = opened(file, root, lockfiles, quiet=quiet)
         given = parse_call(bench.task(task), bench.file, arguments)
         seen = Watched(quiet, watching)
