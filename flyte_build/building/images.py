@@ -5,9 +5,10 @@ Says where artifacts may be had and where bases' layers lie, and warns of what t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from ..deriving.nouns import ImageDerivation
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb
 from ..planning.plan import Plan
@@ -19,7 +20,7 @@ from .building import build
 if TYPE_CHECKING:
     from ..remote.cache import RemoteCache
 
-__all__ = ["build_plan"]
+__all__ = ["base_repositories", "build_plan"]
 
 
 def build_plan(
@@ -51,7 +52,7 @@ def build_plan(
         reporter=reporter,
         jobs=jobs,
         remote=shared,
-        bases=_bases(plan, locks),
+        bases=base_repositories((i.derivation for i in plan.images), locks),
         local=local,
     )
     if plan.to_build:
@@ -59,13 +60,13 @@ def build_plan(
     return built
 
 
-def _bases(plan: Plan, locks: Mapping[str, Lock]) -> dict[str, str]:
+def base_repositories(images: Iterable[ImageDerivation], locks: Mapping[str, Lock]) -> dict[str, str]:
     """Where the layers of registry bases lie: layer derivation → ``host/repository``."""
     found: dict[str, str] = {}
-    for image in plan.images:
+    for image in images:
         base = locks[image.environment].platforms[image.platform].base
         if base is not None:
-            found |= {x.hash: base.repository for x in image.derivation.layers if x.kind == "base"}
+            found |= {x.hash: base.repository for x in image.layers if x.kind == "base"}
     return found
 
 

@@ -8,19 +8,19 @@ Never writes a pin, never pushes, never prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..deriving.derivation import Artifact, ImageDerivation
+from ..deriving.derivation import Artifact
 from ..kernel.errors import InputError, PinError, RegistryError
 from ..kernel.reporting import Reporter
-from ..locks.nouns import Lock
 from ..sources.locators import Locators, project_locator
 from ..sources.places import Locator, Place
 from ..store import Store
 from .building import build
 from .comparing import Compared, Comparison, Remote
+from .images import base_repositories
 
 if TYPE_CHECKING:
     from ..planning.workspace import Workspace
@@ -120,7 +120,7 @@ def verify_images(
             reporter=reporter,
             jobs=jobs,
             remote=shared,
-            bases=_bases(images, locks),
+            bases=base_repositories(images, locks),
             local=False,
         )
         with reporter.work("compare", len(built)) as progress:
@@ -139,16 +139,6 @@ def verify_images(
                     )
                 )
                 progress.advance()
-    return found
-
-
-def _bases(images: Sequence[ImageDerivation], locks: Mapping[str, Lock]) -> dict[str, str]:
-    """Where the layers of registry bases lie, by derivation."""
-    found: dict[str, str] = {}
-    for image in images:
-        base = locks[image.environment].platforms[image.platform].base
-        if base is not None:
-            found |= {layer.hash: base.repository for layer in image.layers if layer.kind == "base"}
     return found
 
 

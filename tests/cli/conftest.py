@@ -1,5 +1,5 @@
 """The whole command line against an archive and an index on the loopback, in a project of its own a test."""
 
-from ..support.offline_fixtures import offline, published, signer
+from ..support.offline_fixtures import offline, published, registry, signer
 
-__all__ = ["offline", "published", "signer"]
+__all__ = ["offline", "published", "registry", "signer"]

@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
@@ -17,6 +16,7 @@ from flyte_build.kernel.reporting import Recorder
 from flyte_build.planning.checks import find
 from flyte_build.planning.workspace import open_workspace
 from flyte_build.store import Store
+from tests.cli.test_checked import CALLER
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer
 
@@ -40,25 +40,8 @@ def work(x: int) -> int:
     return x
 """
 
-CALLER = """
-import flyte
-from callee import base, low, work
-
-top = flyte.TaskEnvironment("top", image=base, depends_on=[low])
-
-@top.task
-def main(x: int) -> int:
-    return work(x)
-"""
-
 ASKED_OF_IMAGES = {("GET", "manifest"): 2, ("GET", "blob"): 2}
 """Two images: their manifests, and their configurations."""
-
-
-@pytest.fixture
-def registry() -> Iterator[RegistryServer]:
-    with RegistryServer() as server:
-        yield server
 
 
 @pytest.fixture

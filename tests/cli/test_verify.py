@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -201,12 +200,6 @@ def test_the_project_may_lie_elsewhere(built: Built, tmp_path: Path) -> None:
 
 
 # -- against a registry ----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def registry() -> Iterator[RegistryServer]:
-    with RegistryServer() as server:
-        yield server
 
 
 @pytest.fixture

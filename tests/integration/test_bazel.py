@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from tests.integration.conftest import ENVIRONMENTS, Layout
-from tests.support.bazel import Bazel
+from tests.support.bazel import Bazel, module_text
 from tests.support.cli import Cli
 
 pytestmark = pytest.mark.integration
@@ -111,14 +111,6 @@ image = (
 env = flyte.TaskEnvironment(name="own_env", image=image)
 
 """
-MODULE = """
-module(name = "own")
-bazel_dep(name = "flyte_build", version = "0.1.0")
-local_path_override(module_name = "flyte_build", path = "/root/flyte-build")
-flyte = use_extension("@flyte_build//rules/bazel:extensions.bzl", "flyte")
-flyte.locks(name = "images", folder = "//lockfiles:BUILD.bazel")
-use_repo(flyte, "images")
-"""
 BUILD = """
 load("@images//:defs.bzl", "flyte_image")
 flyte_image(name = "own_env", srcs = glob(["data/**", "settings.toml"]))
@@ -133,7 +125,7 @@ def test_a_project_of_its_own_with_local_files(bazel: Bazel, cli: Cli) -> None:
     (project / "data/run.sh").chmod(0o755)
     (project / "settings.toml").write_text("[x]\n")
     (project / "main.py").write_text(PROJECT)
-    (project / "MODULE.bazel").write_text(MODULE)
+    (project / "MODULE.bazel").write_text(module_text("own"))
     (project / "BUILD.bazel").write_text(BUILD)
     cli.ok("lock", "main.py", "--lockfiles", "lockfiles", cwd=project)
     (project / "lockfiles/BUILD.bazel").touch()

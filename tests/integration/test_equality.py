@@ -32,7 +32,7 @@ from tests.equality.images import Image, one_digest
 from tests.equality.projects import Project, make
 from tests.equality.pythons import Python, of_suite, on_path, three
 from tests.equality.shapes import richest
-from tests.support.bazel import Bazel
+from tests.support.bazel import Bazel, module_text
 from tests.support.cli import Cli
 from tests.support.nix import Nix, commit, image_digest
 from tests.support.tools import need
@@ -208,14 +208,6 @@ def name_in(folder: Path) -> str:
     return str(oci.annotation(entry, oci.REF_NAME))
 
 
-MODULE = """
-module(name = "generated")
-bazel_dep(name = "flyte_build", version = "0.1.0")
-local_path_override(module_name = "flyte_build", path = "/root/flyte-build")
-flyte = use_extension("@flyte_build//rules/bazel:extensions.bzl", "flyte")
-flyte.locks(name = "images", folder = "//lockfiles:BUILD.bazel")
-use_repo(flyte, "images")
-"""
 BUILD = """
 load("@images//:defs.bzl", "ENVIRONMENTS", "flyte_image")
 [flyte_image(name = e, srcs = glob([e + "/**"], allow_empty = True)) for e in ENVIRONMENTS]
@@ -228,7 +220,7 @@ def workspaces(bazel: Bazel, mine: Cli, subjects: Mapping[str, Subject]) -> Baze
     root = bazel.machine.root
     folder = root / "root/generated"
     shutil.copytree(subjects["generated"].project.root, folder, symlinks=True)
-    (folder / "MODULE.bazel").write_text(MODULE)
+    (folder / "MODULE.bazel").write_text(module_text("generated"))
     (folder / "BUILD.bazel").write_text(BUILD)
     (folder / "lockfiles/BUILD.bazel").touch()
     for path in Store(mine.cache).artifacts.iterdir():

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from .conftest import LOCKFILES, ROOT, Layout
 pytestmark = pytest.mark.integration
 
 PAGE = ROOT / "docs" / "python.md"
-
-
-@pytest.fixture
-def registry() -> Iterator[RegistryServer]:
-    with RegistryServer() as server:
-        yield server
 
 
 def examples() -> str:

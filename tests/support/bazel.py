@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.machine import Machine, bare_machine
 
-__all__ = ["Bazel", "bazel_machine"]
+__all__ = ["Bazel", "bazel_machine", "module_text"]
 
 _DEPENDENCY = re.compile(r"^bazel_dep\((.*)\)$", re.MULTILINE)
 _FIELD = re.compile(r'\b(name|version)\s*=\s*"([^"]+)"')
@@ -23,6 +23,18 @@ _BROUGHT = {
     "platforms": "platforms/platforms",
     **{f"rules_{name}": f"rules/{name}" for name in ("cc", "java", "license", "proto", "python")},
 }
+
+
+def module_text(name: str) -> str:
+    """``MODULE.bazel`` of a project ``name`` whose locks lie in ``//lockfiles``, beside flyte-build's checkout."""
+    return f"""
+module(name = "{name}")
+bazel_dep(name = "flyte_build", version = "0.1.0")
+local_path_override(module_name = "flyte_build", path = "/root/flyte-build")
+flyte = use_extension("@flyte_build//rules/bazel:extensions.bzl", "flyte")
+flyte.locks(name = "images", folder = "//lockfiles:BUILD.bazel")
+use_repo(flyte, "images")
+"""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 from .archive import Signer, serve
 from .index import SimpleIndex
 from .offline import FLYTE, Offline, publish_base, workflow
+from .registry import RegistryServer
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +47,10 @@ def offline(
         made.publish("beta", requires=["alpha"])
         made.write(workflow("low: alpha", "top(low): alpha beta"))
         yield made
+
+
+@pytest.fixture
+def registry() -> Iterator[RegistryServer]:
+    """A registry of our own in this process, empty."""
+    with RegistryServer() as server:
+        yield server

@@ -15,13 +15,6 @@ from tests.support.debian import MAIN, SECURITY, UPDATES
 
 
 @pytest.fixture(scope="session")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
-    one = Signer(tmp_path_factory.mktemp("key"))
-    yield one
-    one.close()
-
-
-@pytest.fixture(scope="session")
 def published(signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("archive")
     publish(root / "debian", signer, "bookworm", MAIN, date=NOW - timedelta(days=30), valid=None)
