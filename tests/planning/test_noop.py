@@ -144,9 +144,10 @@ def replace(path: Path, text: str) -> None:
 
 def edit_keeping_times(path: Path, text: str) -> None:
     """A change that size and mtime do not show: a skewed clock, a restored backup, `touch -r`."""
-    before = path.stat()
+    before = path.stat() if path.exists() else None
     path.write_text(text)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    if before is not None:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 CHANGES: dict[str, Callable[[Bench], object]] = {
