@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
+from flyte_build.kernel.waiting import wait_for
 from flyte_build.remote.threads import Stopped, each
 
 
@@ -18,9 +20,9 @@ def waiting(stop: threading.Event, started: threading.Barrier) -> None:
     raise Stopped
 
 
-def test_an_interrupt_is_not_hidden_by_what_it_called_off() -> None:
+def test_an_interrupt_is_not_hidden_by_what_it_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C comes to the main thread, while the others are in the middle of their transfers."""
-    stop, started = threading.Event(), threading.Barrier(3)
+    stop, started = threading.Event(), threading.Barrier(4)
     called_off: list[bool] = []
 
     def one(_: int) -> None:
@@ -32,6 +34,11 @@ def test_an_interrupt_is_not_hidden_by_what_it_called_off() -> None:
         started.wait(10)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
+    def waited_for(futures: list[Future[None]]) -> None:
+        started.wait(10)
+        wait_for(futures)
+
+    monkeypatch.setattr("flyte_build.remote.threads.wait_for", waited_for)
     killer = threading.Thread(target=interrupt)
     killer.start()
     with pytest.raises(KeyboardInterrupt):
