@@ -91,6 +91,7 @@ def hashes_hold(store: Store) -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_instant_leaves_a_valid_store(wheels: Path, tmp_path: Path) -> None:
     """Instants are counted in steps and not in seconds, which differ with all else that the machine does."""
     said, _ = start(wheels, Store(tmp_path / "reference")).communicate(timeout=60)

@@ -186,6 +186,7 @@ CHANGES: dict[str, Callable[[Bench], object]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     before=st.lists(st.sampled_from(sorted(CHANGES)), max_size=2),
