@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.locks.lockfile import read
+from flyte_build.store import Store
+
 from ..support.archive import Signer, serve
 from ..support.index import SimpleIndex
 from ..support.offline import FLYTE, Offline, publish_base, workflow
+from ..support.verified import AMD64, Built
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +50,15 @@ def offline(
         made.publish("beta", requires=["alpha"])
         made.write(workflow("low: alpha", "top(low): alpha beta"))
         yield made
+
+
+@pytest.fixture
+def built(offline: Offline) -> Built:
+    offline.ok("lock", "flow.py")
+    images = offline.ok("build", "flow.py", "--json").json()["images"]
+    digests = {i["environment"]: i["digest"] for i in images}
+    for name, digest in digests.items():
+        lock = read(offline.lockfiles, name)
+        assert lock is not None
+        assert lock.pins[AMD64].digest == digest
+    return Built(offline, Store(offline.store), digests)
