@@ -1,8 +1,89 @@
-"""What holds for every test: a property is true or false, and never late."""
+"""What holds for every test, which of them run, and in which order.
+
+Without ``--all`` the fast ones run: neither ``integration`` nor ``slow``. A file that is named runs with its slow
+ones, and ``-m`` chooses for itself. Tests run beside each other, one process a core, unless some are named.
+"""
 
 from __future__ import annotations
 
+import os
+import random
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+# A property is true or false, and never late.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+ROOT = Path(__file__).parents[1]
+# Files and folders whose tests take seconds each.
+SLOW = ("tests/plugin/contract/", "tests/test_benchmarks.py", "tests/test_ci_recipe.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("flyte-build")
+    group.addoption("--all", action="store_true", help="the slow tests and those with real tools, too")
+    group.addoption("--shuffle", type=int, metavar="SEED", help="run files, and the tests of each, in a random order")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """A part runs at once; all others on every core."""
+    return 0 if _named(config) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
+    if not (config.option.all or config.option.markexpr):
+        _only_fast(config, items)
+    if config.option.shuffle is not None:
+        _shuffle(items, random.Random(config.option.shuffle))
+
+
+def _named(config: pytest.Config) -> set[Path]:
+    """The files and folders that the command line names; none where it names no part of the tests."""
+    places = {(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args}
+    return places - {ROOT, ROOT / "tests"}
+
+
+def _only_fast(config: pytest.Config, items: list[pytest.Item]) -> None:
+    named = _named(config)
+    chosen: list[pytest.Item] = []
+    rest: list[pytest.Item] = []
+    for item in items:
+        integration, slow = (item.get_closest_marker(name) is not None for name in ("integration", "slow"))
+        (rest if integration or (slow and item.path not in named) else chosen).append(item)
+    items[:] = chosen
+    if rest:
+        config.hook.pytest_deselected(items=rest)
+
+
+def _shuffle(items: list[pytest.Item], chance: random.Random) -> None:
+    files = [list(tests) for _, tests in groupby(items, lambda item: item.path)]
+    chance.shuffle(files)
+    for tests in files:
+        chance.shuffle(tests)
+    items[:] = [item for tests in files for item in tests]
+
+
+@pytest.fixture(autouse=True)
+def _as_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test imports from a user's file is forgotten after it, and the environment is as it was."""
+    path, variables, folder = list(sys.path), dict(os.environ), Path.cwd()
+    yield
+    below = f"{tmp_path_factory.getbasetemp()}{os.sep}"
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__dict__", {}).get("__file__")).startswith(below):
+            del sys.modules[name]
+    sys.path[:] = path
+    if os.environ != variables:
+        for name in os.environ.keys() - variables.keys() - {"PYTEST_CURRENT_TEST"}:
+            del os.environ[name]
+        os.environ.update({k: v for k, v in variables.items() if k != "PYTEST_CURRENT_TEST"})
+    os.chdir(folder)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from ..kernel.waiting import wait_for
 
 __all__ = ["CONNECTIONS", "Stopped", "each"]
 
@@ -29,9 +31,11 @@ def each(function: Callable[[T], R], items: Collection[T], stop: threading.Event
         return [function(item) for item in items]
     stop = stop or threading.Event()
     with ThreadPoolExecutor(min(CONNECTIONS, len(items)), thread_name_prefix="registry") as pool:
-        futures = [pool.submit(function, item) for item in items]
+        futures: list[Future[R]] = []
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            # In here, as an interrupt may come between two of them.
+            futures += [pool.submit(function, item) for item in items]
+            wait_for(futures)
             _raise_first(futures)
         except BaseException as e:
             stop.set()

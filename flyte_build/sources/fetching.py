@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 from ..deriving.derivation import Artifact
 from ..kernel.errors import FetchError
 from ..kernel.reporting import Reporter
+from ..kernel.waiting import wait_for
 from ..store import Session, Store
 from ..store.files import copy_verified
 from .download import NOT_AS_LOCKED, Cancelled, Failed, Lines, Partial, Transient, download, redact
@@ -55,7 +56,7 @@ def fetch(
         with Fetcher(session, locator, progress.advance, stop, jobs) as fetcher:
             futures = [fetcher.submit(a) for a in missing]
             try:
-                wait(futures, return_when=FIRST_EXCEPTION)
+                wait_for(futures)
                 raise_first(futures)
             finally:
                 stop.set()

@@ -46,6 +46,7 @@ class Session:
         self._counter = itertools.count()
         self._dirty: set[Path] = set()
         self._guard = threading.Lock()
+        self._syncing = threading.Lock()
         self._share: int | None = None
         self._owner: int | None = None
         self._directory: Path | None = None
@@ -56,6 +57,7 @@ class Session:
                 # Creating a folder and locking it must look like one step to whoever sweeps.
                 with locks.held(store.locks / "tmp", cancelled=cancelled):
                     sweep(store)
+                    _sweep_partial(store)
                     _create(store.oci / "oci-layout", layout.LAYOUT, store.tmp)
                     _create(store.oci / "index.json", layout.dump(layout.empty_index()), store.tmp)
                     self._directory = Path(tempfile.mkdtemp(prefix="session-", dir=store.tmp))
@@ -84,8 +86,7 @@ class Session:
         """Publish verified bytes under their final name. Where they already are, the new ones win: same bytes."""
         with storing(final):
             publish(temporary, final, mode)
-        with self._guard:
-            self._dirty.add(final.parent)
+        self._named(final)
         return final
 
     def put_bytes(self, data: bytes, final: Path, mode: int = 0o444) -> Path:
@@ -105,15 +106,31 @@ class Session:
         found = self.store.blob(digest, len(data))
         if found is None or found.read_bytes() != data:
             self.put_bytes(data, self.store.blob_path(digest))
+        else:
+            self._named(found)
         return digest
 
     def sync(self) -> None:
-        """Make all names published so far durable."""
+        """Make all names published so far durable. When it returns, those of other threads are too."""
+        # One at a time: names that another thread is still bringing to the disk are waited for, not taken for done.
+        with self._syncing:
+            with self._guard:
+                dirty = sorted(self._dirty)
+            for directory in dirty:
+                with self._guard:
+                    self._dirty.discard(directory)
+                try:
+                    with storing(directory):
+                        fsync_directory(directory)
+                except BaseException:
+                    with self._guard:
+                        self._dirty.add(directory)
+                    raise
+
+    def _named(self, path: Path) -> None:
+        """Let the next ``sync`` make the name durable. One found here too: who published it may not have got so far."""
         with self._guard:
-            dirty, self._dirty = self._dirty, set()
-        for directory in sorted(dirty):
-            with storing(directory):
-                fsync_directory(directory)
+            self._dirty.add(path.parent)
 
     # -- realisations --------------------------------------------------------------------------
 
@@ -137,6 +154,7 @@ class Session:
             self.put(blob, self.store.blob_path(made.digest))
         else:
             blob.unlink()
+            self._named(self.store.blob_path(made.digest))
         packed = zlib.compress(json.dumps(dict(listing), ensure_ascii=False).encode(), 1)
         self.put_bytes(packed, self.store.listings / hexadecimal(derivation))
         self._realise(derivation, made)
@@ -207,3 +225,14 @@ def sweep(store: Contents) -> int:
             path.unlink(missing_ok=True)
         swept += 1
     return swept
+
+
+def _sweep_partial(store: Contents) -> None:
+    """Remove what is left of downloads whose artifact is stored: whoever published it was stopped right after."""
+    for path in store.partial.iterdir():
+        if not store.artifact_path(path.name).exists():
+            continue
+        handle = locks.try_acquire(path)
+        if handle is not None:
+            path.unlink(missing_ok=True)
+            os.close(handle)

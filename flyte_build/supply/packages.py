@@ -112,7 +112,10 @@ class Inventory:
 
     @property
     def purl(self) -> str | None:
-        return image_purl(self.environment, self.digest, self.platform.partition("/")[2]) if self.digest else None
+        # An environment may have a name of which a purl keeps nothing.
+        if self.digest is None or not self.environment.rpartition("/")[2].strip():
+            return None
+        return image_purl(self.environment, self.digest, self.platform.partition("/")[2])
 
     @property
     def distro_version(self) -> str | None:

@@ -87,7 +87,9 @@ def _image(image: Inventory) -> dict[str, Json]:
         _IMAGE, image.environment, image.digest, primaryPackagePurpose="CONTAINER", comment=f"{image.platform}. {what}."
     )
     if image.digest is not None:
-        out |= {"checksums": _checksums(image.digest), "externalRefs": _purl(image.purl)}
+        out["checksums"] = _checksums(image.digest)
+    if image.purl:
+        out["externalRefs"] = _purl(image.purl)
     return out
 
 

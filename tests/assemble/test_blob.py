@@ -203,6 +203,7 @@ def test_many_files_are_not_all_open_at_once(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_content(tmp_path: Path) -> None:
     """300 MB through a fresh interpreter: its peak stays below 100 MB."""
     block = random.Random(1).randbytes(1 << 20)

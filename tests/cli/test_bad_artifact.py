@@ -48,6 +48,7 @@ def relock(offline: Offline, path: Path) -> None:
 # -- on the way ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(offline: Offline) -> None:
     served = offline.publish("alpha", files={"alpha/__init__.py": "x = 1\n" * 20_000}, method=0)
     relock(offline, served)

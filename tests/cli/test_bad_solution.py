@@ -15,10 +15,13 @@ RESOLVERS = (
     "uv",
     pytest.param(
         "pip-tools",
-        marks=pytest.mark.skipif(
-            sys.version_info[:2] != (3, 11),
-            reason="pip-tools resolves for the Python it runs on, and the base here has 3.11",
-        ),
+        marks=[
+            pytest.mark.slow,
+            pytest.mark.skipif(
+                sys.version_info[:2] != (3, 11),
+                reason="pip-tools resolves for the Python it runs on, and the base here has 3.11",
+            ),
+        ],
     ),
 )
 

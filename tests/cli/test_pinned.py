@@ -143,6 +143,7 @@ def entry(offline: Offline, *arguments: str) -> tuple[str, bool]:
     return done.stdout, done.stderr.strip().endswith("True")
 
 
+@pytest.mark.slow
 def test_the_second_build_after_the_pins_is_recorded(offline: Offline) -> None:
     offline.ok("lock", "flow.py")
     assert entry(offline, "build", "flow.py")[1], "the first builds, and writes pins"

@@ -169,6 +169,7 @@ def imported(project: Offline, *command: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_only_what_the_store_alone_told_is_answered_from_the_record(
     project: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

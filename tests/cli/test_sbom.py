@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-
+from ..support.documents import cyclonedx_mistake
 from ..support.offline import FLYTE, Offline, snapshot
 
 
@@ -45,7 +43,7 @@ def test_a_task_means_its_own_image_alone(offline: Offline) -> None:
 def test_cyclonedx_is_about_the_image_that_was_built(offline: Offline) -> None:
     digests = built(offline)
     done = offline.ok("sbom", "flow.py", "--env", "low", "--format", "cyclonedx")
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(done.out) is None
+    assert cyclonedx_mistake(done.out) is None
     document = done.json()
     assert document["metadata"]["component"]["version"] == digests["low"]
     assert {"alpha", "flyte", "python3.11"} <= names(document)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.delivery.unbundle import unbundle
+from flyte_build.kernel.errors import FlyteBuildError, LockError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.store import Store
 from flyte_build.store.built import BuiltImage
 from tests.support.bundles import Site
@@ -33,3 +36,26 @@ def store(site: Site) -> Store:
 @pytest.fixture
 def built(site: Site) -> list[BuiltImage]:
     return site.built
+
+
+@pytest.fixture
+def good(site: Site, tmp_path: Path) -> Path:
+    return site.bundle(tmp_path / "good.fbundle").path
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Store:
+    return Store(tmp_path / "there")
+
+
+def refused(store: Store, path: Path, lockfiles: Path, **options: bool) -> FlyteBuildError:
+    """Why the bundle is not taken; the store then knows nothing of its images, and there are no locks."""
+    with pytest.raises(FlyteBuildError) as e:
+        unbundle(store, path, lockfiles, Silent(), **options)
+    assert not isinstance(e.value, LockError) or "found others" in e.value.message
+    assert not lockfiles.exists() or list(lockfiles.iterdir()) == []
+    assert not store.realisations.is_dir() or list(store.realisations.iterdir()) == []
+    assert store.tags() == {}
+    assert store.verify().ok
+    assert list(store.tmp.glob("session-*")) == []
+    return e.value

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,6 @@ from tests.submit.oci import Made, image
 from tests.support.tools import need
 
 Layers = Sequence[Sequence[Made]]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a test imports from a user's file is forgotten after it."""
-    path = list(sys.path)
-    yield
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(str(tmp_path_factory.getbasetemp())):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 def index_of(folder: Path, entries: Sequence[dict[str, Any]]) -> None:

@@ -103,6 +103,7 @@ def info(pex: Path) -> dict[str, object]:
 # -- the real tool ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_runs_its_script_with_the_wheels_as_they_are(wheels: Wheels, tmp_path: Path) -> None:
     pex = write(lock_with(wheels), wheels, tmp_path / "a", entry=Entry(script="hello"))
     assert ran(pex, "there", root=tmp_path / "root") == "hello world there\n"

@@ -20,7 +20,7 @@ from flyte_build.sources.indexes import Index, IndexSettings
 from ..support.index import SimpleIndex
 from ..support.locking import BOOKWORM, HOST_PLATFORM, HOST_PYTHON, publish, settings
 
-BOTH = pytest.mark.parametrize("name", ["uv", "pip-tools"])
+BOTH = pytest.mark.parametrize("name", ["uv", pytest.param("pip-tools", marks=pytest.mark.slow)])
 HERE = Target(HOST_PLATFORM, HOST_PYTHON, platform.python_version(), (2, 36))
 
 

@@ -47,8 +47,12 @@ class Pair:
             "FLYTE_BUILD_REGISTRY_PASSWORD": self.server.password,
         }
         how = {"environ": environ, "certificates": (), "attempts": 4, "timeout": 5, "chunk": CHUNK, **client}
-        self.client = stack.enter_context(Registry(wait=self.waits.append, chance=lambda: 1.0, **how))
+        self.client = stack.enter_context(Registry(wait=self._wait, chance=lambda: 1.0, **how))
         self.ref = Reference.parse(f"{self.server.host}/team/image:v1")
+
+    def _wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.server.hung_up()
 
     def push(self, data: bytes, **more: Any) -> str:
         return self.client.push_blob(self.ref, sha256(data), len(data), opened(data), **more)

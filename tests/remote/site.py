@@ -54,7 +54,7 @@ class Machine:
             yield RemoteCache(lambda wanted: patient if wanted else asking, places, self.said)
 
     def _registry(self) -> Registry:
-        return Registry(attempts=self.attempts, timeout=10, wait=lambda _: None)
+        return Registry(attempts=self.attempts, timeout=10, wait=self.server.hung_up)
 
     def build(self, images: Sequence[ImageDerivation], *, local: bool = True) -> list[BuiltImage]:
         with self.connected() as shared:

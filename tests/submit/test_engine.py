@@ -3,110 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from flyteidl2.actions import actions_service_pb2 as pb
-from flyteidl2.common import identifier_pb2, phase_pb2
-from flyteidl2.core import execution_pb2, literals_pb2
-from flyteidl2.task import task_definition_pb2
-from google.protobuf.duration_pb2 import Duration
+from flyteidl2.common import phase_pb2
+from flyteidl2.core import literals_pb2
 
 from flyte_build.submit.action import ErrorInfo, LaunchRequest, Outcome, Phase
-from flyte_build.submit.attempt import Attempts, RunFacts
-from flyte_build.submit.cache import TaskCache
 from flyte_build.submit.engine import AlreadyExists, Engine, NotFound
-from flyte_build.submit.journal import ActionRecord, Journal, read_journal
+from flyte_build.submit.journal import ActionRecord, read_journal
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.protobuf import action_update
-from flyte_build.submit.reuse import Reuse
-from flyte_build.submit.scheduler import Scheduler
-from flyte_build.submit.storage import Storage
-
-IMAGE = "flyte-build.local/env@sha256:aa"
-Body = Callable[[LaunchRequest], Awaitable[Outcome]]
-
-
-class Functions:
-    """A launcher whose tasks are coroutines by task name; one that is missing writes its outputs at once."""
-
-    def __init__(self) -> None:
-        self.bodies: dict[str, Body] = {}
-        self.requests: list[LaunchRequest] = []
-
-    async def launch(self, request: LaunchRequest) -> Outcome:
-        self.requests.append(request)
-        body = self.bodies.get(request.task)
-        return await body(request) if body is not None else Outcome(0)
-
-    async def settle(self, action: str, document: Path, kind: Literal["inputs", "outputs"]) -> None:
-        return None
-
-
-class World:
-    """An engine and what it stands on. ``children`` of actions are enqueued through ``call``."""
-
-    def __init__(self, folder: Path, previous: dict[str, ActionRecord] | None = None, cpu: float = 4) -> None:
-        self.storage = Storage(folder / "runs")
-        self.folder = self.storage.run("run")
-        self.folder.meta.mkdir(parents=True)
-        self.launcher = Functions()
-        self.observer = Collector()
-        self.journal = Journal(self.folder.journal)
-        facts = RunFacts(self.folder, {IMAGE: "sha256:aa"}, "sha256:bb", "2026-01-01T00:00:00+00:00", "o", "p", "d")
-        self.cache = TaskCache(folder / "cache", self.storage)
-        reuse = Reuse(self.storage, self.cache, self.observer, previous or {})
-        attempts = Attempts(facts, self.launcher, Scheduler(cpu, 1 << 40))
-        self.engine = Engine(attempts, reuse, self.journal, self.observer)
-        self.run = facts.identifier
-
-    def task(self, task: str, name: str = "a0", parent: str = "", **metadata: Any) -> pb.Action:
-        cache_key = metadata.pop("cache_key", None)
-        spec = task_definition_pb2.TaskSpec()
-        template = spec.task_template
-        template.id.name = task
-        template.container.image = metadata.pop("image", IMAGE)
-        template.container.args.extend(["a0", "--inputs", "{{.input}}", "--outputs-path", "{{.outputPrefix}}"])
-        for key, value in metadata.items():
-            field = getattr(template.metadata, key)
-            if hasattr(field, "CopyFrom"):
-                field.CopyFrom(value)
-            else:
-                setattr(template.metadata, key, value)
-        action = pb.Action(action_id=self.id(name), parent_action_name=parent)
-        action.task.spec.CopyFrom(spec)
-        action.input_uri = self.storage.uri(self.folder.inputs(name))
-        if cache_key:
-            action.task.cache_key.value = cache_key
-        return action
-
-    def id(self, name: str) -> identifier_pb2.ActionIdentifier:
-        return identifier_pb2.ActionIdentifier(run=self.run, name=name)
-
-    async def call(self, request: LaunchRequest, task: str, name: str, **metadata: Any) -> ActionRecord:
-        """What the runtime does for a call: enqueue if it is not known, then watch to its end."""
-        with contextlib.suppress(AlreadyExists):
-            await self.engine.enqueue(self.task(task, name, request.action, **metadata))
-        return await self.engine.wait(name)
-
-    def fail(self, request: LaunchRequest, *, recoverable: bool = True) -> Outcome:
-        kinds = execution_pb2.ContainerError
-        kind = kinds.RECOVERABLE if recoverable else kinds.NON_RECOVERABLE
-        document = execution_pb2.ErrorDocument(error=kinds(code="Oops", message="words", kind=kind))
-        path = self.folder.attempt(request.action, request.attempt) / "error.pb"
-        path.write_bytes(document.SerializeToString())
-        return Outcome(0)
-
-    async def go(self, task: str = "main", **metadata: Any) -> ActionRecord:
-        try:
-            await self.engine.enqueue(self.task(task, **metadata))
-            return await self.engine.wait("a0")
-        finally:
-            await self.engine.close()
-            self.journal.close()
+from tests.support.engine import World, retries
 
 
 def test_a_launchers_bug_is_a_system_failure_not_a_hang(tmp_path: Path) -> None:
@@ -206,7 +116,7 @@ def test_a_call_is_taken_once_and_anew_only_after_a_failed_attempt(tmp_path: Pat
         return world.fail(request) if record.phase is Phase.FAILED else Outcome(0)
 
     world.launcher.bodies |= {"main": main, "leaf": leaf}
-    record = asyncio.run(asyncio.wait_for(world.go(retries=_retries(1)), 5))
+    record = asyncio.run(asyncio.wait_for(world.go(retries=retries(1)), 5))
     assert record.phase is Phase.SUCCEEDED
     assert record.attempt == 2
     assert calls == [1, 2]  # the second attempt of the child has a folder of its own
@@ -257,134 +167,6 @@ def test_an_action_without_a_living_parent_is_refused(tmp_path: Path, name: str,
             await world.engine.enqueue(world.task("leaf", "late", "a0"))
 
     asyncio.run(go())
-
-
-def _retries(
-    count: int, base: float = 0.0, factor: float = 1.0, cap: float | None = None
-) -> literals_pb2.RetryStrategy:
-    out = literals_pb2.RetryStrategy(retries=count)
-    if base:
-        out.backoff.base.FromMilliseconds(int(base * 1000))
-        out.backoff.factor = factor
-        if cap is not None:
-            out.backoff.cap.FromMilliseconds(int(cap * 1000))
-    return out
-
-
-@pytest.mark.parametrize(("recoverable", "attempts"), [(True, 3), (False, 1)])
-def test_retries_are_for_what_may_recover(tmp_path: Path, recoverable: bool, attempts: int) -> None:
-    world = World(tmp_path)
-
-    async def main(request: LaunchRequest) -> Outcome:
-        return world.fail(request, recoverable=recoverable)
-
-    world.launcher.bodies["main"] = main
-    record = asyncio.run(world.go(retries=_retries(2)))
-    assert (record.phase, record.attempt) == (Phase.FAILED, attempts)
-    assert record.error == ErrorInfo("Oops", "words")
-    environments = [request.env["FLYTE_ATTEMPT_NUMBER"] for request in world.launcher.requests]
-    assert environments == [str(n) for n in range(attempts)]
-
-
-def test_backoff_grows_up_to_its_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(tmp_path)
-    waits: list[float] = []
-    sleep = asyncio.sleep
-
-    async def noted(seconds: float) -> None:
-        waits.append(seconds)
-        await sleep(0)
-
-    async def main(request: LaunchRequest) -> Outcome:
-        return world.fail(request)
-
-    world.launcher.bodies["main"] = main
-    monkeypatch.setattr("flyte_build.submit.attempt.asyncio.sleep", noted)
-    asyncio.run(world.go(retries=_retries(4, 0.5, 2.0, 3.0)))
-    assert waits == [0.5, 1.0, 2.0, 3.0]
-
-
-def test_checkpoints_of_the_failed_attempt_are_the_next_ones_to_begin_from(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def main(request: LaunchRequest) -> Outcome:
-        if request.attempt > 1:
-            return Outcome(0)
-        world.folder.checkpoints("a0", 1).mkdir()
-        return world.fail(request)
-
-    world.launcher.bodies["main"] = main
-    action = world.task("main", retries=_retries(1))
-    action.task.spec.task_template.container.args.append("{{.prevCheckpointPrefix}}")
-
-    async def go() -> None:
-        await world.engine.enqueue(action)
-        await world.engine.wait("a0")
-        await world.engine.close()
-
-    asyncio.run(go())
-    said = [request.args[-1] for request in world.launcher.requests]
-    assert said == ['""', world.storage.uri(world.folder.checkpoints("a0", 1))]
-
-
-def test_a_deadline_spans_all_attempts(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    async def main(request: LaunchRequest) -> Outcome:
-        await asyncio.sleep(0.05)
-        return world.fail(request)
-
-    world.launcher.bodies["main"] = main
-    strategy = literals_pb2.TimeoutStrategy(deadline=Duration(nanos=120_000_000))
-    record = asyncio.run(world.go(retries=_retries(50), timeouts=strategy))
-    assert record.phase is Phase.TIMED_OUT
-    assert record.error == ErrorInfo("DEADLINE_EXCEEDED", "not done within its deadline of 0.12 s")
-    assert 1 <= len(world.launcher.requests) <= 3
-
-
-def test_deep_trees_finish_on_one_core_and_leaves_do_not_overlap(tmp_path: Path) -> None:
-    world = World(tmp_path, cpu=1)
-    running, most = 0, 0
-
-    async def node(request: LaunchRequest) -> Outcome:
-        nonlocal running, most
-        depth = request.action.count("-")
-        if depth == 3:
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0.001)
-            running -= 1
-            return Outcome(0)
-        await asyncio.gather(*(world.call(request, "main", f"{request.action}-{i}") for i in range(3)))
-        return Outcome(0)
-
-    world.launcher.bodies["main"] = node
-    record = asyncio.run(asyncio.wait_for(world.go(), 20))
-    assert record.phase is Phase.SUCCEEDED
-    assert len(world.launcher.requests) == 1 + 3 + 9 + 27
-    assert most == 1
-
-
-def test_a_task_waits_in_the_queue_no_longer_than_it_says(tmp_path: Path) -> None:
-    world = World(tmp_path, cpu=1)
-    strategy = literals_pb2.TimeoutStrategy(queued_timeout=Duration(nanos=50_000_000))
-
-    async def main(request: LaunchRequest) -> Outcome:
-        busy = asyncio.create_task(world.call(request, "busy", "busy"))
-        await asyncio.sleep(0.01)
-        record = await world.call(request, "late", "late", timeouts=strategy)
-        assert record.error is not None
-        assert record.error.code == "QUEUED_TIMEOUT_EXCEEDED"
-        await world.engine.abort("busy")
-        await busy
-        return Outcome(0)
-
-    async def busy(request: LaunchRequest) -> Outcome:
-        await asyncio.sleep(60)
-        return Outcome(0)
-
-    world.launcher.bodies |= {"main": main, "busy": busy}
-    assert asyncio.run(asyncio.wait_for(world.go(), 5)).phase is Phase.SUCCEEDED
 
 
 def test_a_serialized_cache_computes_once(tmp_path: Path) -> None:

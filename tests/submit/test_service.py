@@ -19,8 +19,7 @@ from flyteidl2.common import identifier_pb2
 
 from flyte_build.submit.action import LaunchRequest, Outcome
 from flyte_build.submit.service import Service, serve
-
-from .test_engine import World
+from tests.support.engine import World
 
 PREFIX = "http://actions/token/flyteidl2.actions.ActionsService"
 

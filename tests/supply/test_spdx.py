@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from spdx_tools.spdx.model import Document
-from spdx_tools.spdx.parser.error import SPDXParsingError
-from spdx_tools.spdx.parser.parse_anything import parse_file
-from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from flyte_build.store import Store
 from flyte_build.supply.artifact_metadata import StoredFacts
@@ -24,6 +18,7 @@ from flyte_build.supply.cyclonedx import cyclonedx
 from flyte_build.supply.licenses import Facts, License
 from flyte_build.supply.packages import Inventory, inventory
 from flyte_build.supply.spdx import spdx
+from tests.support.documents import cyclonedx_mistake, spdx_document, spdx_error, spdx_mistakes
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
 from tests.support.supply import DIGEST, everything
 
@@ -34,11 +29,10 @@ def of(store: Store, *, with_base: bool = False) -> Inventory:
     return inventory(everything(store, with_base=with_base), AMD64, digest=DIGEST, facts=StoredFacts(store))
 
 
-def parsed(data: bytes, tmp_path: Path) -> Document:
+def parsed(data: bytes, tmp_path: Path) -> Any:
     path = tmp_path / "it.spdx.json"
     path.write_bytes(data)
-    document: Document = parse_file(str(path))
-    return document
+    return spdx_document(path)
 
 
 def packages(data: bytes) -> dict[str, dict[str, Any]]:
@@ -49,15 +43,15 @@ def packages(data: bytes) -> dict[str, dict[str, Any]]:
 def test_it_is_valid(with_base: bool, store: Store, tmp_path: Path) -> None:
     image = of(store, with_base=with_base)
     for one in (image, replace(image, digest=None), replace(image, packages=())):
-        assert validate_full_spdx_document(parsed(spdx(one), tmp_path)) == []
+        assert spdx_mistakes(parsed(spdx(one), tmp_path)) == []
 
 
 def test_the_validator_itself_finds_what_is_wrong(store: Store, tmp_path: Path) -> None:
     document = json.loads(spdx(of(store)))
     document["packages"][-1]["checksums"][0]["checksumValue"] = "ab"
-    assert validate_full_spdx_document(parsed(json.dumps(document).encode(), tmp_path))
+    assert spdx_mistakes(parsed(json.dumps(document).encode(), tmp_path))
     del document["packages"][-1]["SPDXID"]
-    with pytest.raises(SPDXParsingError):
+    with pytest.raises(spdx_error()):
         parsed(json.dumps(document).encode(), tmp_path)
 
 
@@ -96,7 +90,7 @@ def test_a_licence_whose_text_is_not_here_is_a_comment(store: Store, tmp_path: P
     ours = replace(fold, license=replace(fold.license, expression="LicenseRef-Ours AND MIT"))
     data = spdx(replace(image, packages=(ours,)))
     assert packages(data)["fold"]["licenseComments"] == "declared as: LicenseRef-Ours AND MIT"
-    assert validate_full_spdx_document(parsed(data, tmp_path)) == []
+    assert spdx_mistakes(parsed(data, tmp_path)) == []
 
 
 def test_a_base_is_an_ancestor_with_its_layers(store: Store) -> None:
@@ -111,13 +105,15 @@ def test_a_base_is_an_ancestor_with_its_layers(store: Store) -> None:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(name="\r", words=[])
+@example(name="all/", words=[])
 @given(name=st.text(min_size=1, max_size=12), words=st.lists(st.text(min_size=1, max_size=12), max_size=3))
 def test_whatever_people_call_things(name: str, words: list[str], tmp_path: Path) -> None:
     """Environments may be called anything, and so may licences."""
     lock = lock_of(recipe_of("fold"), [wheel("fold")], environment=name)
     image = inventory(lock, AMD64, digest=DIGEST, facts=lambda _: Facts(License(names=tuple(words))))
-    assert validate_full_spdx_document(parsed(spdx(image), tmp_path)) == []
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(cyclonedx(image).decode()) is None
+    assert spdx_mistakes(parsed(spdx(image), tmp_path)) == []
+    assert cyclonedx_mistake(cyclonedx(image).decode()) is None
 
 
 def test_the_same_content_has_the_same_bytes_and_namespace(store: Store) -> None:

@@ -17,6 +17,7 @@ import json
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
@@ -90,6 +91,14 @@ class _Planned:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def __init__(self, *arguments: Any) -> None:
+        self.leaving: set[object] = set()
+        super().__init__(*arguments)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.leaving.discard(request)
 
     def handle_error(self, *_: object) -> None:
         """Connections that end are what these tests are about."""
@@ -167,6 +176,19 @@ class RegistryServer:
         self._thread.join(5)
 
     # -- what a test does ------------------------------------------------------------------------------
+
+    def hung_up(self, _: float = 0) -> None:
+        """What a client's wait does here: no second passes, but connections that the server ends have ended.
+
+        Else a client that tries again at once may take one that is about to close, and that is another failure.
+        """
+        deadline = time.monotonic() + 10
+        while self._server.leaving and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def leave(self, connection: object) -> None:
+        """Note that the connection ends with the answer that is about to be sent."""
+        self._server.leaving.add(connection)
 
     def repository(self, name: str) -> Repository:
         with self.guard:

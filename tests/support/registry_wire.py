@@ -193,6 +193,8 @@ class Wire(BaseHTTPRequestHandler):
 
     def _say(self, answer: Answer) -> None:
         fault = self.fault
+        if self.close_connection:
+            self.registry.leave(self.request)
         if fault.lost == "after":
             raise _Lost
         body = bytearray(answer.body)
@@ -205,6 +207,9 @@ class Wire(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if "Content-Length" not in answer.headers:
             self.send_header("Content-Length", str(len(body)))
+        if self.close_connection and not fault.early:
+            # Only who fails early hangs up without a word.
+            self.send_header("Connection", "close")
         if fault.lost == "headers":
             half = b"".join(self._headers_buffer)  # type: ignore[attr-defined]
             self._headers_buffer = []

@@ -1,0 +1,119 @@
+"""What a recorded plan depends on: all that it asked. What cannot be told so leaves no record."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from flyte_build.planning import noop
+from flyte_build.planning.recording import Recording
+from tests.support.noop import KEY, MAIN, Bench, edit_keeping_times
+
+
+def plan_with(bench: Bench, text: str) -> Recording:
+    """Plan with one more line at the file's end."""
+    (bench.root / "main_of_noop.py").write_text(MAIN + text + "\n")
+    with bench.recorded() as (recorder, answer):
+        assert recorder.save(KEY, answer) is (recorder.unrepeatable is None)
+        assert (bench.recall() is None) is (recorder.unrepeatable is not None)
+        return recorder
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import time; stamp = time.time()", "asks time.time"),
+        ("import datetime; stamp = datetime.datetime.now()", "asks datetime.now"),
+        ("import random; number = random.random()", "asks random"),
+        ("import uuid; name = uuid.uuid4()", "asks uuid.uuid4"),
+        ("import subprocess; subprocess.run(['true'])", "a process was started"),
+        ("os.system('true')", "a process was started"),
+        ("import socket; s = socket.socket(); s.connect_ex(('127.0.0.1', 9)); s.close()", "the network was used"),
+        ("os.environ['NOOP_USE_B'] = 'later'", "the variable NOOP_USE_B was changed"),
+        ("(here / 'one.txt').write_text('new')", "changed while it was planned"),
+    ],
+)
+def test_what_cannot_be_written_down_leaves_no_record(bench: Bench, text: str, said: str) -> None:
+    why = plan_with(bench, text).unrepeatable
+    assert why is not None
+    assert said in why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import datetime; day = datetime.timedelta(days=1)",
+        "import random; random.seed(1)",
+        "import time",
+        "import uuid",
+    ],
+)
+def test_what_is_steady_of_unsteady_modules_is_no_obstacle(bench: Bench, text: str) -> None:
+    assert plan_with(bench, text).unrepeatable is None
+
+
+def test_an_environment_that_is_walked_through_is_recorded_whole(bench: Bench) -> None:
+    plan_with(bench, "known = {k: v for k, v in os.environ.items() if k.startswith('NOOP_')}")
+    assert bench.recall() is not None
+    os.environ["NOOP_NEW"] = "1"
+    try:
+        assert bench.recall() is None
+    finally:
+        del os.environ["NOOP_NEW"]
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "import threading; t = threading.Thread(target=lambda: packages.append(open(here / 'two.txt').read()));"
+        " t.start(); t.join()",
+        "import os; handle = os.open(here / 'two.txt', os.O_RDONLY); os.close(handle)",
+        "import io; io.FileIO(here / 'two.txt').close()",
+        "import linecache; linecache.getline(str(here / 'two.txt'), 1)",
+        "import sqlite3; sqlite3.connect(str(here / 'two.txt')).close()",
+    ],
+)
+def test_a_file_read_in_another_way_is_seen_too(bench: Bench, reading: str) -> None:
+    assert plan_with(bench, reading).unrepeatable is None
+    assert bench.recall() is not None
+    edit_keeping_times(bench.root / "two.txt", "9")
+    assert bench.recall() is None
+
+
+def test_no_variables_value_is_written_down(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOOP_TOKEN", "hunter2-hunter2")
+    plan_with(bench, "token = os.environ['NOOP_TOKEN']")
+    assert "hunter2" not in Path(noop.record_path(KEY)).read_text()
+
+
+def test_a_damaged_record_is_no_answer(bench: Bench) -> None:
+    plan_with(bench, "")
+    path = Path(noop.record_path(KEY))
+    whole = path.read_bytes()
+    for damaged in (
+        b"",
+        b"{",
+        whole[: len(whole) // 2],
+        b"[]",
+        b'{"schema": 1}',
+        whole.replace(b'"schema": 1', b'"schema": 9'),
+    ):
+        path.write_bytes(damaged)
+        assert bench.recall() is None
+    path.write_bytes(whole)
+    assert bench.recall() is not None
+    assert noop.load("x" * 64) is None
+
+
+def test_a_file_that_changed_a_moment_ago_is_not_trusted_by_its_times(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flyte_build.planning.recording._TICK", 3600.0)
+    (bench.installed / "installed_of_noop.py").touch()
+    time.sleep(0.01)
+    why = plan_with(bench, "").unrepeatable
+    assert why is not None
+    assert "changed a moment ago" in why

@@ -1,0 +1,130 @@
+"""Attempts of a task: retries, backoff, deadlines, and waiting for a turn."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from flyteidl2.core import literals_pb2
+from google.protobuf.duration_pb2 import Duration
+
+from flyte_build.submit.action import ErrorInfo, LaunchRequest, Outcome, Phase
+from tests.support.engine import World, retries
+
+
+@pytest.mark.parametrize(("recoverable", "attempts"), [(True, 3), (False, 1)])
+def test_retries_are_for_what_may_recover(tmp_path: Path, recoverable: bool, attempts: int) -> None:
+    world = World(tmp_path)
+
+    async def main(request: LaunchRequest) -> Outcome:
+        return world.fail(request, recoverable=recoverable)
+
+    world.launcher.bodies["main"] = main
+    record = asyncio.run(world.go(retries=retries(2)))
+    assert (record.phase, record.attempt) == (Phase.FAILED, attempts)
+    assert record.error == ErrorInfo("Oops", "words")
+    environments = [request.env["FLYTE_ATTEMPT_NUMBER"] for request in world.launcher.requests]
+    assert environments == [str(n) for n in range(attempts)]
+
+
+def test_backoff_grows_up_to_its_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    waits: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    async def main(request: LaunchRequest) -> Outcome:
+        return world.fail(request)
+
+    world.launcher.bodies["main"] = main
+    # Only that module's: a server of another test may be sleeping in a thread of its own.
+    monkeypatch.setattr("flyte_build.submit.attempt.asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": noted}))
+    asyncio.run(world.go(retries=retries(4, 0.5, 2.0, 3.0)))
+    assert waits == [0.5, 1.0, 2.0, 3.0]
+
+
+def test_checkpoints_of_the_failed_attempt_are_the_next_ones_to_begin_from(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def main(request: LaunchRequest) -> Outcome:
+        if request.attempt > 1:
+            return Outcome(0)
+        world.folder.checkpoints("a0", 1).mkdir()
+        return world.fail(request)
+
+    world.launcher.bodies["main"] = main
+    action = world.task("main", retries=retries(1))
+    action.task.spec.task_template.container.args.append("{{.prevCheckpointPrefix}}")
+
+    async def go() -> None:
+        await world.engine.enqueue(action)
+        await world.engine.wait("a0")
+        await world.engine.close()
+
+    asyncio.run(go())
+    said = [request.args[-1] for request in world.launcher.requests]
+    assert said == ['""', world.storage.uri(world.folder.checkpoints("a0", 1))]
+
+
+def test_a_deadline_spans_all_attempts(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def main(request: LaunchRequest) -> Outcome:
+        await asyncio.sleep(0.05)
+        return world.fail(request)
+
+    world.launcher.bodies["main"] = main
+    strategy = literals_pb2.TimeoutStrategy(deadline=Duration(nanos=120_000_000))
+    record = asyncio.run(world.go(retries=retries(50), timeouts=strategy))
+    assert record.phase is Phase.TIMED_OUT
+    assert record.error == ErrorInfo("DEADLINE_EXCEEDED", "not done within its deadline of 0.12 s")
+    assert 1 <= len(world.launcher.requests) <= 3
+
+
+def test_deep_trees_finish_on_one_core_and_leaves_do_not_overlap(tmp_path: Path) -> None:
+    world = World(tmp_path, cpu=1)
+    running, most = 0, 0
+
+    async def node(request: LaunchRequest) -> Outcome:
+        nonlocal running, most
+        depth = request.action.count("-")
+        if depth == 3:
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0.001)
+            running -= 1
+            return Outcome(0)
+        await asyncio.gather(*(world.call(request, "main", f"{request.action}-{i}") for i in range(3)))
+        return Outcome(0)
+
+    world.launcher.bodies["main"] = node
+    record = asyncio.run(asyncio.wait_for(world.go(), 20))
+    assert record.phase is Phase.SUCCEEDED
+    assert len(world.launcher.requests) == 1 + 3 + 9 + 27
+    assert most == 1
+
+
+def test_a_task_waits_in_the_queue_no_longer_than_it_says(tmp_path: Path) -> None:
+    world = World(tmp_path, cpu=1)
+    strategy = literals_pb2.TimeoutStrategy(queued_timeout=Duration(nanos=50_000_000))
+
+    async def main(request: LaunchRequest) -> Outcome:
+        busy = asyncio.create_task(world.call(request, "busy", "busy"))
+        await asyncio.sleep(0.01)
+        record = await world.call(request, "late", "late", timeouts=strategy)
+        assert record.error is not None
+        assert record.error.code == "QUEUED_TIMEOUT_EXCEEDED"
+        await world.engine.abort("busy")
+        await busy
+        return Outcome(0)
+
+    async def busy(request: LaunchRequest) -> Outcome:
+        await asyncio.sleep(60)
+        return Outcome(0)
+
+    world.launcher.bodies |= {"main": main, "busy": busy}
+    assert asyncio.run(asyncio.wait_for(world.go(), 5)).phase is Phase.SUCCEEDED

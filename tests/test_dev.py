@@ -1,0 +1,61 @@
+"""``./dev`` where it has nothing to run with: it says so in its own words, and help needs no program at all."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def dev(*arguments: str, path: Path, cwd: Path = ROOT) -> tuple[int, str, str]:
+    """Exit code, output and errors, with ``path`` as PATH and no other variable."""
+    command = ["/bin/sh", str(ROOT / "dev"), *arguments]
+    done = subprocess.run(command, env={"PATH": str(path)}, cwd=cwd, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_help_needs_no_program(tmp_path: Path) -> None:
+    code, out, err = dev(path=tmp_path, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    for command in ("flyte-build ARGS...", "test [ARGS...]", "test --all [ARGS...]", "check", "bench", "setup"):
+        assert f"  ./dev {command}" in out
+    assert "set -eu" not in out
+    assert dev("nonsense", path=tmp_path)[:2] == (1, out)
+
+
+@pytest.mark.parametrize("command", ["setup", "flyte-build", "test", "check", "bench"])
+def test_a_program_that_is_missing_is_named(tmp_path: Path, command: str) -> None:
+    code, out, err = dev(command, path=tmp_path)
+    assert (code, out) == (1, "")
+    assert err == f"dev: expected the program cat on PATH, found none; PATH is {tmp_path}\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [(0, 0, 0), (0, 5, 0), (5, 0, 0), (5, 5, 5), (1, 0, 1), (0, 1, 1), (1, 5, 1), (2, 0, 2)],
+)
+def test_all_fails_where_either_half_does(tmp_path: Path, first: int, second: int, code: int) -> None:
+    """5 is pytest's word for no tests: of a part, one half may have none."""
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" != -c ] || exit 0\necho "$*" >>{tmp_path}/told\n'
+        f'case "$*" in *"not integration"*) exit {first} ;; *) exit {second} ;; esac\n'
+    )
+    python.chmod(0o755)
+    said = subprocess.run(["cksum"], input=_setup_of(), capture_output=True, check=True).stdout.decode().strip()
+    (tmp_path / ".flyte-build").write_text(f"{said} {ROOT}")
+    variables = {"PATH": "/usr/bin:/bin", "FLYTE_BUILD_VENV": str(tmp_path)}
+    command = ["/bin/sh", str(ROOT / "dev"), "test", "--all", "tests/store", "-q"]
+    assert subprocess.run(command, env=variables, check=False).returncode == code
+    told = (tmp_path / "told").read_text().splitlines()
+    assert told[0] == "-m pytest --all -m not integration tests/store -q"
+    assert told[1:] == ([] if first == 2 else ["-m pytest --all -m integration -n 0 tests/store -q"])
+
+
+def _setup_of() -> bytes:
+    """What decides whether the environment is up to date."""
+    return (ROOT / "constraints.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
