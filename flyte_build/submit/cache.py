@@ -84,8 +84,7 @@ class TaskCache:
 
 
 def stored_outputs(uri: str, storage: Storage) -> common_pb2.Outputs | None:
-    """The outputs in the file ``uri``, which an earlier run may have left to its tasks; ``None`` where they are none.
-    """
+    """The outputs in the file ``uri``, which an earlier run may have left; ``None`` where they are none."""
     try:
         with door.folder(storage.runs) as runs:
             return common_pb2.Outputs.FromString(door.read(runs, _below(uri)))

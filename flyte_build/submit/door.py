@@ -24,8 +24,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
-    "INLINE", "Refused", "copy_to", "entries", "exists", "folder", "folder_at", "has_file", "is_folder", "link_at",
-    "link_to", "make_folders", "open_file", "read", "write", ]  # fmt: skip
+    "INLINE",
+    "Refused",
+    "copy_to",
+    "entries",
+    "exists",
+    "folder",
+    "folder_at",
+    "has_file",
+    "is_folder",
+    "is_there",
+    "link_at",
+    "link_to",
+    "make_folders",
+    "open_file",
+    "read",
+    "write",
+]
 
 INLINE = 64 << 20
 """The most bytes that a message of a task may have (outputs.pb, error.pb, inputs.pb)."""
@@ -150,6 +165,17 @@ def has_file(at: int, path: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def is_there(at: int, path: str) -> bool:
+    """Whether anything is there, whatever it is."""
+    try:
+        os.close(_open(at, path, os.O_PATH | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def exists(at: int, path: str) -> bool:

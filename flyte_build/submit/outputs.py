@@ -55,6 +55,8 @@ class View:
             try:
                 with door.folder(here.top) as top:
                     return door.link_at(top, here.below)
+            except FileNotFoundError:
+                return None  # the parent of a mount need not be in the image
             except OSError:
                 raise Nowhere from None
 
@@ -110,29 +112,29 @@ class Settlement:
                 return None
             number = str(len(self.taken))
             name = posixpath.basename(posixpath.normpath(path)) or "root"
-            (self.into / number).mkdir(parents=True, exist_ok=True)
-            with door.folder(self.into / number) as into, door.folder(place.top) as top:
-                if not self._copy(top, place.below, path, into, name, 0):
+            # Names that are printed, or typed again, hold nothing that a terminal or a shell would act on.
+            name = name if name.isprintable() else "file"
+            with door.folder(place.top) as top:
+                if not door.is_there(top, place.below):
                     return None
+                (self.into / number).mkdir(parents=True, exist_ok=True)
+                with door.folder(self.into / number) as into:
+                    self._copy(top, place.below, path, into, name, 0)
             self.taken[path] = f"{self.uri}/{number}/{name}"
         return self.taken[path]
 
-    def _copy(self, top: int, below: str, inside: str, into: int, name: str, depth: int) -> bool:
-        """Copy the file or folder ``below`` the open folder ``top`` to ``name`` in ``into``; whether there was one."""
+    def _copy(self, top: int, below: str, inside: str, into: int, name: str, depth: int) -> None:
+        """Copy the file or folder ``below`` the open folder ``top`` to ``name`` in ``into``."""
         if not door.is_folder(top, below):
-            try:
-                with door.open_file(top, below) as source:
-                    door.copy_to(source, into, name)
-            except FileNotFoundError:
-                return False
-            return True
+            with door.open_file(top, below) as source:
+                door.copy_to(source, into, name)
+            return
         door.make_folders(into, name)
         with door.folder_at(top, below) as held, door.folder_at(into, name) as target:
             for child in door.entries(held):
                 # What was there when it was listed may be gone, or another thing, when it is opened.
                 with suppress(FileNotFoundError, door.Refused):
                     self._child(held, child, posixpath.join(inside, child), target, depth + 1)
-        return True
 
     def _child(self, held: int, child: str, inside: str, target: int, depth: int) -> None:
         if door.link_at(held, child) is None:
