@@ -162,8 +162,8 @@ class Launcher(Protocol):
     async def launch(self, request: LaunchRequest) -> Outcome:
         """Run one attempt to its end. Cancelling the call ends the attempt; it returns when nothing is left of it."""
 
-    async def settle(self, action: str, document: Path, kind: Literal["inputs", "outputs"]) -> None:
-        """Make the local files that ``document``, written by the running ``action``, refers to outlive it.
+    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+        """Take over ``document``, which the running ``action`` wrote, to ``target``, and what it refers to with it.
 
-        For launchers whose storage is not the tasks' own file system there is nothing to do. Raises OSError.
+        ``document`` is its URI, ``target`` below the run's ``kept``. Raises OSError for what may not be taken over.
         """

@@ -7,6 +7,7 @@ this machine's, so any launcher can use them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ from pathlib import Path
 from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
 
+from . import door
 from .action import ERROR, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Outcome, Phase
 from .journal import ActionRecord
 from .scheduler import Scheduler
@@ -106,7 +108,7 @@ class Attempts:
             verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
             record = record.replace(report=report)
             if verdict.phase is Phase.SUCCEEDED:
-                uri = folder.storage.uri(folder.attempt(record.name, attempt))
+                uri = folder.storage.uri(folder.outcome(record.name, attempt))
                 return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
             record = record.replace(error=verdict.error)
             if not verdict.recoverable or retry == task.retries:
@@ -120,16 +122,20 @@ class Attempts:
     ) -> LaunchRequest:
         facts, folder, name = self.facts, self.facts.folder, record.name
         storage = folder.storage
-        for path in (folder.attempt(name, attempt), folder.data(name, attempt), log.parent):
+        for path in (folder.outcome(name, attempt), log.parent):
             path.mkdir(parents=True, exist_ok=True)
         previous = folder.checkpoints(name, attempt - 1)
+        with door.folder(folder.path) as top:
+            for path in (folder.attempt(name, attempt), folder.data(name, attempt)):
+                door.make_folders(top, path.relative_to(folder.path).as_posix())
+            has_checkpoint = door.is_folder(top, previous.relative_to(folder.path).as_posix())
         values = {
-            "input": action.input_uri,
+            "input": storage.uri(folder.inputs(name)),
             "outputPrefix": storage.uri(folder.attempt(name, attempt)),
             "rawOutputDataPrefix": storage.uri(folder.data(name, attempt)),
             "checkpointOutputPrefix": storage.uri(folder.checkpoints(name, attempt)),
             # Two quotes are how Flyte's backend says "none" (the runtime's option must have a value).
-            "prevCheckpointPrefix": storage.uri(previous) if previous.exists() else '""',
+            "prevCheckpointPrefix": storage.uri(previous) if has_checkpoint else '""',
             "runName": folder.name,
             "actionName": name,
             "runStartTime": facts.started,
@@ -165,18 +171,31 @@ class Attempts:
         )
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
-        folder = self.facts.folder.attempt(name, attempt)
-        error = folder / ERROR
+        folder = self.facts.folder
+        written, kept = folder.attempt(name, attempt), folder.outcome(name, attempt)
+        error: bytes | None = None
+        below = written.relative_to(folder.path).as_posix()
+        with door.folder(folder.path) as top, door.folder(kept) as into:
+            for document in (OUTPUTS, REPORT):
+                if not door.has_file(into, document):
+                    _take(top, f"{below}/{document}", into, document)
+            try:
+                error = door.read(top, f"{below}/{ERROR}")
+            except FileNotFoundError:
+                pass
+            except door.Refused as e:
+                outcome = Outcome(outcome.exit_code, "error", f"its error.pb cannot be read: {e}", "BadErrorFile")
+            has_outputs, has_report = door.has_file(into, OUTPUTS), door.has_file(into, REPORT)
         verdict = judge(
-            outcome,
-            error.read_bytes() if error.is_file() else None,
-            outputs=(folder / OUTPUTS).is_file(),
-            wanted=task.has_outputs,
-            timeout=task.timeout,
-            log=_tail(log),
+            outcome, error, outputs=has_outputs, wanted=task.has_outputs, timeout=task.timeout, log=_tail(log)
         )
-        report = folder / REPORT
-        return verdict, str(report) if report.is_file() else ""
+        return verdict, str(kept / REPORT) if has_report else ""
+
+
+def _take(top: int, below: str, into: int, name: str) -> None:
+    """Copy what a task wrote into a folder that is ours; what is no plain file of a bearable size is not there."""
+    with contextlib.suppress(FileNotFoundError, door.Refused):
+        door.write(into, name, door.read(top, below))
 
 
 def _tail(path: Path) -> str:

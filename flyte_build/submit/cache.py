@@ -14,20 +14,21 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 from flyteidl2.task import common_pb2
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from ..kernel import canonical
 from ..store.locks import try_acquire
+from . import door
 from .action import OUTPUTS
+from .references import references
 from .storage import MOUNT, Storage
 
-__all__ = ["TaskCache", "bundle_digest", "intact", "key"]
+__all__ = ["TaskCache", "bundle_digest", "intact", "key", "stored_outputs"]
 
 POLL_SECONDS = 0.1
 
@@ -82,28 +83,33 @@ class TaskCache:
             os.close(handle)
 
 
+def stored_outputs(uri: str, storage: Storage) -> common_pb2.Outputs | None:
+    """The outputs in the file ``uri``, which an earlier run may have left; ``None`` where they are none."""
+    try:
+        with door.folder(storage.runs) as runs:
+            return common_pb2.Outputs.FromString(door.read(runs, _below(uri)))
+    except (OSError, ValueError, DecodeError):
+        return None
+
+
 def intact(uri: str, storage: Storage) -> bool:
     """Whether outputs.pb in the folder ``uri`` is there and readable, and with it every file it leads to."""
+    found = stored_outputs(f"{uri}/{OUTPUTS}", storage)
+    if found is None:
+        return False
     try:
-        outputs = common_pb2.Outputs.FromString((storage.path(uri) / OUTPUTS).read_bytes())
-        return all(storage.path(u).exists() for u in _uris(outputs) if u.removeprefix("file://").startswith(MOUNT))
-    except (OSError, ValueError, DecodeError):
+        with door.folder(storage.runs) as runs:
+            return all(door.exists(runs, _below(u)) for u in references(found) if _is_local(u))
+    except (OSError, ValueError):
         return False
 
 
-def _uris(message: Message) -> Iterator[str]:
-    """Every field named ``uri`` of a message, however deep."""
-    for field, value in message.ListFields():
-        if field.message_type is None:
-            if field.name == "uri":
-                yield from [value] if isinstance(value, str) else value
-            continue
-        if field.message_type.GetOptions().map_entry:
-            values: Any = [v for v in value.values() if isinstance(v, Message)]
-        else:
-            values = [value] if isinstance(value, Message) else value
-        for item in values:
-            yield from _uris(item)
+def _is_local(uri: str) -> bool:
+    return PurePosixPath(uri.removeprefix("file://")).is_relative_to(MOUNT)
+
+
+def _below(uri: str) -> str:
+    return str(PurePosixPath(uri.removeprefix("file://")).relative_to(MOUNT))
 
 
 def bundle_digest(path: Path) -> str:

@@ -14,13 +14,14 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from flyteidl2.actions import actions_service_pb2
 from flyteidl2.core import execution_pb2, literals_pb2
 from google.protobuf.message import DecodeError
 
-from .action import ERROR, ROOT_ACTION, ErrorInfo, Phase
+from . import door
+from .action import ERROR, OUTPUTS, ROOT_ACTION, ErrorInfo, Phase
 from .attempt import Attempts
 from .journal import ActionRecord, Journal
 from .observer import Observer
@@ -216,28 +217,27 @@ class Engine:
         )
         if phase is Phase.SUCCEEDED and record.output_uri:
             try:
-                await self._settle(parent.name, record.output_uri, "outputs")
+                target = self._facts.folder.kept / record.name / OUTPUTS
+                await self._attempts.launcher.settle(parent.name, record.output_uri, target, "outputs")
+                record = record.replace(output_uri=self._facts.folder.storage.uri(target))
             except (OSError, ValueError, DecodeError) as e:
                 self._observer.warn(f"files of the trace {trace.name} are not kept: {e}")
         await self._publish(state, record)
         state.ended.set()
 
-    async def _settle(self, parent: str, uri: str, kind: Literal["inputs", "outputs"]) -> None:
-        """What ``parent`` wrote to ``uri`` may refer to files that only it sees."""
-        if parent:
-            await self._attempts.launcher.settle(parent, self._facts.folder.storage.path(uri), kind)
-
     async def _adopt_traces(self, parent: str) -> None:
         """Make the resumed run's traces of ``parent`` this run's: its runtime looks for them before it calls."""
         watcher = self._actions.get(parent)
         for record in self._reuse.traces(watcher.record, self._actions) if watcher else ():
+            await asyncio.to_thread(self._reuse.show, record.output_uri)
             state = self._actions[record.name] = _Action(record, 0)
             await self._publish(state, record.replace(source="resume"))
             state.ended.set()
 
     def _trace_error(self, title: str, name: str) -> ErrorInfo:
         try:
-            data = (self._facts.folder.meta / name / ERROR).read_bytes()
+            with door.folder(self._facts.folder.path) as top:
+                data = door.read(top, f"meta/{name}/{ERROR}")
             found = execution_pb2.ErrorDocument.FromString(data).error
             return ErrorInfo(found.code, found.message)
         except (OSError, DecodeError):
@@ -267,7 +267,13 @@ class Engine:
         await self._publish(state, record)
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", _not_pinned(task)))
-        await self._settle(record.parent, action.input_uri, "inputs")
+        if record.parent:  # the root's inputs are ours
+            target = self._facts.folder.inputs(record.name)
+            try:
+                await self._attempts.launcher.settle(record.parent, action.input_uri, target, "inputs")
+            except (door.Refused, FileNotFoundError, ValueError, DecodeError) as e:
+                error = ErrorInfo("BadInputs", f"its inputs cannot be taken over: {e}")
+                return record.replace(phase=Phase.FAILED, error=error)
         if (found := await self._reuse.resumed(record, task)) is not None:
             return found
         entry = self._reuse.entry(record, action.task.cache_key.value) if action.task.HasField("cache_key") else ""

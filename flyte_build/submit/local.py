@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Literal
 
 from flyteidl2.task import common_pb2
+from google.protobuf.message import DecodeError
 
 from ..kernel.errors import FlyteBuildError
+from . import door
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
 from .observer import Observer
 from .outputs import Settlement, View
@@ -75,31 +77,39 @@ class LocalLauncher:
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, mounts)
             outcome = await self._run(request, image, mounts, secrets, group)
-            await self._settle(
-                request.action, self.folder.attempt(request.action, request.attempt) / OUTPUTS, final=True
-            )
-            return outcome
+            return await self._taken_over(request, outcome)
         finally:
             self._settlements.pop(request.action, None)
             # Shielded: also a cancelled attempt leaves nothing behind.
             await asyncio.shield(asyncio.to_thread(_clean, scratch, group))
 
-    async def settle(self, action: str, document: Path, kind: Literal["inputs", "outputs"]) -> None:
-        """See :class:`~.action.Launcher`."""
-        await self._settle(action, document, final=False, kind=kind)
+    async def _taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
+        """Take over the attempt's outputs; what may not be taken over is the task's failure."""
+        folder = self.folder
+        document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
+        target = folder.outcome(request.action, request.attempt) / OUTPUTS
+        try:
+            await self.settle(request.action, document, target, "outputs")
+        except FileNotFoundError:
+            pass
+        except (door.Refused, DecodeError) as e:
+            return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
+        return outcome
 
-    async def _settle(
-        self, action: str, document: Path, *, final: bool, kind: Literal["inputs", "outputs"] = "outputs"
-    ) -> None:
+    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+        """See :class:`~.action.Launcher`."""
+        below = self.folder.storage.below(document, self.folder.name)
+        message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
         settlement = self._settlements.get(action)
-        if settlement is not None and document.is_file():
-            message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
-            await asyncio.to_thread(settlement.settle, document, message, final=final)
+        if settlement is None:
+            await asyncio.to_thread(_copy, self.folder.path, below, target)
+        else:
+            await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message)
 
     def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
         seen = {"/": image.root} | {m.target: m.source for m in mounts}
-        data = self.folder.data(request.action, request.attempt) / "local"
-        return Settlement(View(seen), data, self.folder.storage.uri(data))
+        files = self.folder.outcome(request.action, request.attempt) / "files"
+        return Settlement(View(seen), files, self.folder.storage.uri(files))
 
     async def _run(
         self,
@@ -171,7 +181,8 @@ class LocalLauncher:
         mounts += [Mount(source, target) for source, target in image.binds]
         mounts += self._names(scratch)
         mounts += [
-            Mount(folder.storage.runs, MOUNT),
+            Mount(folder.seen, MOUNT),
+            Mount(folder.kept, f"{MOUNT}/{folder.name}/kept"),
             Mount(folder.meta, f"{MOUNT}/{folder.name}/meta", writable=True),
             Mount(folder.raw, f"{MOUNT}/{folder.name}/raw", writable=True),
             Mount(folder.bundles, BUNDLES),
@@ -216,6 +227,12 @@ class LocalLauncher:
         if message not in self._said:
             self._said.add(message)
             self.observer.warn(message)
+
+
+def _copy(source: Path, below: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with door.folder(source) as top, door.folder(target.parent) as kept:
+        door.write(kept, target.name, door.read(top, below))
 
 
 def _workdir(image: ImageRoot) -> str:

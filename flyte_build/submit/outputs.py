@@ -2,32 +2,38 @@
 
 On object storage ``flyte.io.File.from_local`` uploads. Where raw data go to a POSIX path it does not, and passes the
 local path on, which here lies in a folder that ends with the sandbox. So every message that leaves a sandbox is
-settled: what it refers to in there is taken over into the run's storage, and the reference is changed. Paths are
-resolved as the task sees them, link by link, and never leave what it could see: a link to ``/etc/passwd`` is the
-image's, not the host's.
+settled: what it refers to in there is copied into the run's ``kept`` folder, which no task can write to, and so is the
+message, with the references changed. Paths are resolved as the task sees them, link by link, and never leave what it
+could see: a link to ``/etc/passwd`` is the image's, not the host's. All of it goes through the :mod:`door`.
 """
 
 from __future__ import annotations
 
-import os
 import posixpath
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import msgpack
 from google.protobuf.message import Message
 
 from ..kernel.path_resolution import Nowhere, resolve
+from . import door
+from .references import rewrite
 from .storage import MOUNT
 
 __all__ = ["Settlement", "View"]
 
-MSGPACK = "msgpack"
-# A File or Dir inside a dataclass is a msgpack map; these keys tell it from other maps (flyte.io.File, flyte.io.Dir).
-_SHAPE = frozenset({"path", "name", "format"})
+# Folders in folders that are copied; the kernel's own limit on a path gives about as many.
+_DEEP = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Something on this machine: ``below`` the folder ``top``, which is the source of a mount."""
+
+    top: Path
+    below: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +42,36 @@ class View:
 
     mounts: Mapping[str, Path]
 
-    def locate(self, path: str) -> Path | None:
-        """The file or folder on this machine that ``path`` (absolute, inside) is, or None where nothing is."""
+    def locate(self, path: str) -> Place | None:
+        """Where ``path`` (absolute, inside) leads as the task sees it, or ``None`` where to nothing.
+
+        Another look may find something else there: whoever opens it goes through the door, which follows no link.
+        """
 
         def link_of(parts: list[str], last: bool) -> str | None:
             here = self._host(parts)
             if here is None:
                 raise Nowhere
-            return os.readlink(here) if here.is_symlink() else None
+            try:
+                with door.folder(here.top) as top:
+                    return door.link_at(top, here.below)
+            except FileNotFoundError:
+                return None  # the parent of a mount need not be in the image
+            except OSError:
+                raise Nowhere from None
 
         try:
-            found = self._host(resolve(path, link_of))
+            return self._host(resolve(path, link_of))
         except Nowhere:
             return None
-        return found if found is not None and found.exists() else None
 
-    def _host(self, parts: list[str]) -> Path | None:
+    def _host(self, parts: list[str]) -> Place | None:
         for length in range(len(parts), -1, -1):
-            folder = self.mounts.get("/" + "/".join(parts[:length]))
-            if folder is not None:
-                return folder.joinpath(*parts[length:])
+            source = self.mounts.get("/" + "/".join(parts[:length]))
+            if source is not None:
+                if length == len(parts) and not source.is_dir():
+                    return Place(source.parent, source.name)
+                return Place(source, "/".join(parts[length:]))
         return None
 
 
@@ -63,7 +79,7 @@ class View:
 class Settlement:
     """Takes over what messages of one attempt refer to, into the folder ``into`` whose name inside is ``uri``.
 
-    ``final`` says that the attempt's processes are gone, so that files can be linked instead of copied.
+    ``into`` is below ``kept``, a folder that no task can write to.
     """
 
     view: View
@@ -71,88 +87,62 @@ class Settlement:
     uri: str
     taken: dict[str, str] = field(default_factory=dict)
 
-    def settle(self, document: Path, kind: Callable[[], Message], *, final: bool) -> None:
-        """Settle the message in the file ``document``. Raises OSError, for a full disk, and DecodeError."""
+    def settle(self, source: Path, below: str, target: Path, kind: Callable[[], Message]) -> None:
+        """Settle the message in the file ``below`` of the folder ``source``, and write it to ``target``.
+
+        Raises :class:`OSError` (:class:`~.door.Refused` for what is no plain file, or too large) and DecodeError.
+        """
         message = kind()
-        message.ParseFromString(document.read_bytes())
-        if self._message(message, final):
-            temporary = document.with_name(f".{document.name}.settled")
-            temporary.write_bytes(message.SerializeToString(deterministic=True))
-            os.replace(temporary, document)
+        with door.folder(source) as top:
+            message.ParseFromString(data := door.read(top, below))
+        if rewrite(message, self._take):
+            data = message.SerializeToString(deterministic=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with door.folder(target.parent) as kept:
+            door.write(kept, target.name, data)
 
-    def _message(self, message: Message, final: bool) -> bool:
-        changed = False
-        fields = {descriptor.name: value for descriptor, value in message.ListFields()}
-        uri = fields.get("uri")
-        if isinstance(uri, str) and (new := self._take(uri, final)) is not None:
-            message.uri = new  # type: ignore[attr-defined]
-            changed = True
-        if fields.get("tag") == MSGPACK and isinstance(fields.get("value"), bytes):
-            data = msgpack.unpackb(fields["value"], strict_map_key=False)
-            if self._data(data, final):
-                message.value = msgpack.packb(data)  # type: ignore[attr-defined]
-                changed = True
-        for child in _children(message):
-            changed |= self._message(child, final)
-        return changed
-
-    def _data(self, data: Any, final: bool) -> bool:
-        """The same for decoded msgpack, in place."""
-        changed = False
-        if isinstance(data, dict):
-            path = data.get("path")
-            if data.keys() >= _SHAPE and isinstance(path, str) and (new := self._take(path, final)) is not None:
-                data["path"] = new
-                changed = True
-            for value in data.values():
-                changed |= self._data(value, final)
-        elif isinstance(data, list):
-            for value in data:
-                changed |= self._data(value, final)
-        return changed
-
-    def _take(self, uri: str, final: bool) -> str | None:
+    def _take(self, uri: str) -> str | None:
         """The new name of what ``uri`` refers to, or None where it is nobody's local path, or settled already."""
         path = uri.removeprefix("file://")
-        if not path.startswith("/") or posixpath.normpath(path).startswith(f"{MOUNT}/"):
+        if not path.startswith("/") or "\0" in path or posixpath.normpath(path).startswith(f"{MOUNT}/"):
             return None
         if path not in self.taken:
-            source = self.view.locate(path)
-            if source is None:
+            place = self.view.locate(path)
+            if place is None:
                 return None
-            name = f"{len(self.taken)}/{posixpath.basename(posixpath.normpath(path)) or 'root'}"
-            target = self.into / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._copy(source, path, target, final)
-            self.taken[path] = f"{self.uri}/{name}"
+            number = str(len(self.taken))
+            name = posixpath.basename(posixpath.normpath(path)) or "root"
+            # Names that are printed, or typed again, hold nothing that a terminal or a shell would act on.
+            name = name if name.isprintable() else "file"
+            with door.folder(place.top) as top:
+                if not door.is_there(top, place.below):
+                    return None
+                (self.into / number).mkdir(parents=True, exist_ok=True)
+                with door.folder(self.into / number) as into:
+                    self._copy(top, place.below, path, into, name, 0)
+            self.taken[path] = f"{self.uri}/{number}/{name}"
         return self.taken[path]
 
-    def _copy(self, source: Path, inside: str, target: Path, final: bool) -> None:
-        if source.is_dir():
-            target.mkdir()
-            for child in source.iterdir():
-                name = posixpath.join(inside, child.name)
-                found = self.view.locate(name) if child.is_symlink() else child
-                # A link to a folder may lead back up; a dangling one, a socket or a pipe has nothing to take.
-                if found is not None and (found.is_file() or (found.is_dir() and not child.is_symlink())):
-                    self._copy(found, name, target / child.name, final)
+    def _copy(self, top: int, below: str, inside: str, into: int, name: str, depth: int) -> None:
+        """Copy the file or folder ``below`` the open folder ``top`` to ``name`` in ``into``."""
+        if not door.is_folder(top, below):
+            with door.open_file(top, below) as source:
+                door.copy_to(source, into, name)
             return
-        if final:
-            try:
-                os.link(source, target, follow_symlinks=False)
-                return
-            except OSError:
-                pass  # another file system: the image's, perhaps
-        shutil.copyfile(source, target)
+        door.make_folders(into, name)
+        with door.folder_at(top, below) as held, door.folder_at(into, name) as target:
+            for child in door.entries(held):
+                # What was there when it was listed may be gone, or another thing, when it is opened.
+                with suppress(FileNotFoundError, door.Refused):
+                    self._child(held, child, posixpath.join(inside, child), target, depth + 1)
 
-
-def _children(message: Message) -> Iterator[Message]:
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        if descriptor.message_type.GetOptions().map_entry:
-            yield from (v for v in value.values() if isinstance(v, Message))
-        elif isinstance(value, Message):
-            yield value
-        else:
-            yield from value
+    def _child(self, held: int, child: str, inside: str, target: int, depth: int) -> None:
+        if door.link_at(held, child) is None:
+            if depth < _DEEP:
+                self._copy(held, child, inside, target, child, depth)
+            return
+        # A link to a folder may lead back up; a dangling one, a socket or a pipe has nothing to take.
+        place = self.view.locate(inside)
+        if place is not None:
+            with door.folder(place.top) as top, door.open_file(top, place.below) as source:
+                door.copy_to(source, target, child)

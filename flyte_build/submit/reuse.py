@@ -12,10 +12,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from time import time
 
-from .action import REPORT, Phase
-from .cache import TaskCache, intact, key
+from .action import OUTPUTS, REPORT, Phase
+from .cache import TaskCache, intact, key, stored_outputs
 from .journal import ActionRecord
 from .observer import Observer
+from .seen import Seen
 from .storage import Storage
 from .template import Task
 
@@ -24,13 +25,15 @@ __all__ = ["Reuse"]
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """``previous`` are the actions of the resumed run by name; with ``refresh`` the cache is written, not read."""
+    """``previous`` are the actions of the resumed run by name; with ``refresh`` the cache is written, not read.
+    ``seen`` shows tasks what is reused of other runs."""
 
     storage: Storage
     cache: TaskCache
     observer: Observer
     previous: Mapping[str, ActionRecord]
     refresh: bool = False
+    seen: Seen | None = None
 
     def entry(self, record: ActionRecord, cache_key: str) -> str:
         """The task cache's name for this invocation."""
@@ -47,14 +50,14 @@ class Reuse:
             return None
         if task.has_outputs and not await asyncio.to_thread(intact, before.output_uri, self.storage):
             return None
-        return self._reused(record, before.output_uri, "resume")
+        return await asyncio.to_thread(self._reused, record, before.output_uri, "resume")
 
     async def cached(self, record: ActionRecord, task: Task, entry: str) -> ActionRecord | None:
         """The outcome of an equal call in any run."""
         if not entry or self.refresh:
             return None
         uri = await asyncio.to_thread(self.cache.find, entry, has_outputs=task.has_outputs, max_age=task.cache_max_age)
-        return None if uri is None else self._reused(record, uri, "cache")
+        return None if uri is None else await asyncio.to_thread(self._reused, record, uri, "cache")
 
     async def remember(self, record: ActionRecord, entry: str) -> None:
         """Keep a success for later runs. A cache that cannot be written costs time only, so it is only said."""
@@ -76,7 +79,16 @@ class Reuse:
             and (not before.output_uri or self._exists(before.output_uri))
         ]
 
+    def show(self, document: str) -> None:
+        """Let tasks of this run see the outputs in ``document`` (a URI), and what they refer to."""
+        if self.seen is not None and document:
+            self.seen.show([document])
+            found = stored_outputs(document, self.storage)
+            if found is not None:
+                self.seen.show_message(found)
+
     def _reused(self, record: ActionRecord, uri: str, source: str) -> ActionRecord:
+        self.show(f"{uri}/{OUTPUTS}" if uri else "")
         report = self.storage.path(uri) / REPORT if uri else None
         shown = str(report) if report is not None and report.is_file() else ""
         return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, source=source, report=shown, started=time())

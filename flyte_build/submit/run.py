@@ -21,6 +21,7 @@ from typing import Any
 
 from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
+from flyteidl2.task import common_pb2
 from flyteidl2.workflow import run_definition_pb2
 
 from ..kernel.errors import RunError
@@ -39,6 +40,7 @@ from .sandbox.cgroups import Cgroups
 from .sandbox.engines import choose
 from .sandbox.spec import Engine as SandboxEngine
 from .scheduler import Scheduler, machine
+from .seen import Seen
 from .service import Service, serve
 from .storage import BUNDLES, RunFolder, Storage
 from .template import pin_root, read_task
@@ -141,8 +143,11 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
         )
         if not folder.facts.exists():
             _write_facts(request, run)
-        folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True)
+        folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
         folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
+        seen = Seen(folder)
+        seen.prepare()
+        seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
         action = actions_service_pb2.Action(
             action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
             input_uri=storage.uri(folder.inputs(ROOT_ACTION)),
@@ -179,7 +184,9 @@ async def _run(
     cores, memory = machine()
     scheduler = Scheduler(request.cpu or cores, request.memory or memory)
     journal = Journal(run.folder.journal)
-    reuse = Reuse(storage, TaskCache(request.cache, storage), observer, previous, request.overwrite_cache)
+    reuse = Reuse(
+        storage, TaskCache(request.cache, storage), observer, previous, request.overwrite_cache, Seen(run.folder)
+    )
     engine = Engine(Attempts(run, launcher, scheduler), reuse, journal, observer)
     phase = Phase.ABORTED
     try:
@@ -229,7 +236,7 @@ def _claim(request: RunRequest, folder: RunFolder) -> int:
     if folder.path.exists() and request.resume != request.name:
         raise RunError(f"run {request.name} exists in {folder.storage.runs}", hint="choose another name, or resume it")
     try:
-        for path in (folder.meta, folder.raw, folder.bundles, folder.scratch):
+        for path in (folder.meta, folder.raw, folder.kept, folder.bundles, folder.scratch):
             path.mkdir(parents=True, exist_ok=True)
         folder.path.chmod(0o700)
         handle = try_acquire(folder.lock)

@@ -5,12 +5,16 @@
     runs/<run>/meta/<action>/inputs.pb
     runs/<run>/meta/<action>/<attempt>/{outputs.pb,error.pb,report.html}
     runs/<run>/raw/<action>/<attempt>/…      files and checkpoints
+    runs/<run>/kept/<action>/inputs.pb       what left a sandbox (see ``door``): no task can write here
+    runs/<run>/kept/<action>/<attempt>/{outputs.pb,report.html,files/…}
+    runs/<run>/seen/<other run>/…   what its tasks see of other runs (see ``seen``)
     runs/<run>/bundle/<sha256>.tgz  the code
     runs/<run>/logs/<action>/<attempt>.log
     runs/<run>/scratch/<action>-<attempt>/   the writable folders of a running sandbox
 
-Inside every sandbox all runs are at one fixed place, so that a URI in an output never depends on this machine's folders
-and stays good when another run reads it from a cache. Translation happens here and nowhere else.
+Tasks of a run write to its ``meta`` and ``raw``, so nothing in there is believed, and it is opened through the ``door``
+only. Inside every sandbox runs are at one fixed place, so that a URI in an output never depends on this machine's
+folders and stays good when another run reads it from a cache. Translation happens here and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,11 +24,13 @@ from pathlib import Path, PurePosixPath
 
 from .action import CHECKPOINTS, INPUTS
 
-__all__ = ["BUNDLES", "MOUNT", "RunFolder", "Storage"]
+__all__ = ["BUNDLES", "INPUTS_FOLDER", "MOUNT", "RunFolder", "Storage"]
 
 MOUNT = "/mnt/flyte/runs"
 # Apart from the runs: the bundle's path is in every child's arguments, and older runtimes hash those into action ids.
 BUNDLES = "/mnt/flyte/bundles"
+# Beside the runs: what was uploaded for their inputs (see ``uploads``).
+INPUTS_FOLDER = "inputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,15 @@ class Storage:
         if not path.resolve().is_relative_to(self.runs.resolve()):
             raise ValueError(f"{uri!r} leads out of {MOUNT}")
         return path
+
+    def below(self, uri: str, run: str) -> str:
+        """The name below the folder of ``run`` of what its tasks write; raises ``ValueError`` for anything else."""
+        relative = PurePosixPath(uri.removeprefix("file://"))
+        if ".." not in relative.parts and relative.is_relative_to(f"{MOUNT}/{run}"):
+            below = relative.relative_to(f"{MOUNT}/{run}")
+            if below.parts and below.parts[0] in ("meta", "raw"):
+                return str(below)
+        raise ValueError(f"{uri!r} is not in {MOUNT}/{run}, where tasks write")
 
     def run(self, name: str) -> RunFolder:
         return RunFolder(self, name)
@@ -91,6 +106,16 @@ class RunFolder:
         return self.path / "raw"
 
     @property
+    def kept(self) -> Path:
+        """What left a sandbox: written by the launcher only, and seen by tasks read-only."""
+        return self.path / "kept"
+
+    @property
+    def seen(self) -> Path:
+        """What tasks see of other runs (see ``seen``); stands where all runs would be."""
+        return self.path / "seen"
+
+    @property
     def bundles(self) -> Path:
         return self.path / "bundle"
 
@@ -99,10 +124,15 @@ class RunFolder:
         return self.path / "scratch"
 
     def inputs(self, action: str) -> Path:
-        return self.meta / action / INPUTS
+        """The action's inputs, as they were taken over from its parent's sandbox."""
+        return self.kept / action / INPUTS
+
+    def outcome(self, action: str, attempt: int) -> Path:
+        """Where the attempt's outputs and report are, once they were taken over."""
+        return self.kept / action / str(attempt)
 
     def attempt(self, action: str, attempt: int) -> Path:
-        """Where the attempt's outputs, error and report go."""
+        """Where the attempt writes its outputs, error and report."""
         return self.meta / action / str(attempt)
 
     def data(self, action: str, attempt: int) -> Path:
@@ -116,6 +146,6 @@ class RunFolder:
 
     def last_attempt(self, action: str) -> int:
         """The highest attempt there is a trace of, 0 if there is none."""
-        folder = self.meta / action
+        folder = self.kept / action
         numbers = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
         return max(numbers, default=0)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..kernel.errors import InputError
 from ..store.files import storing
-from .storage import Storage
+from .storage import INPUTS_FOLDER, Storage
 
 __all__ = ["upload"]
 
@@ -27,10 +27,10 @@ def upload(storage: Storage, path: Path) -> str:
         digest = _digest(path)
     except OSError as e:
         raise InputError(f"{path}: cannot be read: {e.strerror or e}") from e
-    folder = storage.runs / "inputs" / digest
+    folder = storage.runs / INPUTS_FOLDER / digest
     if not folder.is_dir():
         with storing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
             try:
                 if path.is_dir():

@@ -17,6 +17,8 @@ from .action import ErrorInfo, Outcome, Phase
 __all__ = ["Verdict", "judge"]
 
 LOG_LINES = 20
+# What a task left that may not be taken over: its own doing, and another attempt would do it again.
+THE_TASKS = frozenset({"BadErrorFile", "BadOutputs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def judge(
     ``timeout`` its limit in seconds, ``log`` the end of its log.
     """
     if outcome.reason == "error":
-        return Verdict(Phase.FAILED, ErrorInfo(outcome.code or "LaunchFailed", outcome.message, "system"))
+        whose: Literal["user", "system"] = "user" if outcome.code in THE_TASKS else "system"
+        return Verdict(Phase.FAILED, ErrorInfo(outcome.code or "LaunchFailed", outcome.message, whose))
     if outcome.reason == "timeout":
         message = f"ran longer than its timeout of {timeout:g} s" if timeout is not None else "ran too long"
         return Verdict(Phase.TIMED_OUT, ErrorInfo("MAX_RUNTIME_EXCEEDED", message), recoverable=True)

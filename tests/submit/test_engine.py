@@ -288,7 +288,7 @@ def test_the_contracts_variables_and_arguments(tmp_path: Path) -> None:
     assert request.args == (
         "a0",
         "--inputs",
-        "/mnt/flyte/runs/run/meta/a0/inputs.pb",
+        "/mnt/flyte/runs/run/kept/a0/inputs.pb",
         "--outputs-path",
         "/mnt/flyte/runs/run/meta/a0/1",
     )

@@ -87,12 +87,13 @@ def test_the_working_directory_is_fresh_and_has_what_the_image_put_there(
     assert writable["/tmp"].stat().st_mode & 0o7777 == 0o1777
 
 
-def test_other_runs_are_read_only_and_this_runs_journal_too(tmp_path: Path) -> None:
+def test_of_other_runs_only_what_was_shown_is_seen(tmp_path: Path) -> None:
     made = launcher(tmp_path)
     mounts = made._mounts(image(tmp_path), tmp_path / "scratch")
     storage = {m.target: m.writable for m in mounts if m.target.startswith("/mnt/flyte")}
     assert storage == {
         "/mnt/flyte/runs": False,
+        "/mnt/flyte/runs/r/kept": False,
         "/mnt/flyte/runs/r/meta": True,
         "/mnt/flyte/runs/r/raw": True,
         "/mnt/flyte/bundles": False,

@@ -12,7 +12,7 @@ from flyteidl2.task import common_pb2
 
 from flyte_build.submit.outputs import Settlement, View
 
-RAW = "/mnt/flyte/runs/r/raw/a0/1/local"
+KEPT = "/mnt/flyte/runs/r/kept/a0/1/files"
 
 
 class Sandbox:
@@ -28,21 +28,21 @@ class Sandbox:
                 "/mnt/flyte/runs": folder / "runs",
             }
         )
-        self.settlement = Settlement(self.view, folder / "raw", RAW)
+        self.settlement = Settlement(self.view, folder / "kept" / "files", KEPT)
 
-    def settle(self, *uris: str, final: bool = True) -> list[str]:
+    def settle(self, *uris: str) -> list[str]:
         outputs = common_pb2.Outputs()
         for uri in uris:
             blob = literals_pb2.Literal(scalar=literals_pb2.Scalar(blob=literals_pb2.Blob(uri=uri)))
             outputs.literals.append(common_pb2.NamedLiteral(name="o", value=blob))
-        document = self.folder / "outputs.pb"
-        document.write_bytes(outputs.SerializeToString())
-        self.settlement.settle(document, common_pb2.Outputs, final=final)
-        settled = common_pb2.Outputs.FromString(document.read_bytes())
+        (self.folder / "outputs.pb").write_bytes(outputs.SerializeToString())
+        target = self.folder / "kept" / "outputs.pb"
+        self.settlement.settle(self.folder, "outputs.pb", target, common_pb2.Outputs)
+        settled = common_pb2.Outputs.FromString(target.read_bytes())
         return [named.value.scalar.blob.uri for named in settled.literals]
 
     def taken(self) -> dict[str, bytes]:
-        raw = self.folder / "raw"
+        raw = self.folder / "kept" / "files"
         return {p.relative_to(raw).as_posix(): p.read_bytes() for p in raw.rglob("*") if p.is_file()}
 
 
@@ -55,26 +55,24 @@ def test_a_local_file_is_taken_over_once(sandbox: Sandbox) -> None:
     (sandbox.folder / "tmp" / "x.txt").write_bytes(b"x")
     (sandbox.folder / "home" / "y").write_bytes(b"y")
     found = sandbox.settle("/tmp/x.txt", "file:///home/flyte/y", "/tmp/x.txt")
-    assert found == [f"{RAW}/0/x.txt", f"{RAW}/1/y", f"{RAW}/0/x.txt"]
+    assert found == [f"{KEPT}/0/x.txt", f"{KEPT}/1/y", f"{KEPT}/0/x.txt"]
     assert sandbox.taken() == {"0/x.txt": b"x", "1/y": b"y"}
 
 
 def test_what_is_not_local_stays(sandbox: Sandbox) -> None:
     uris = ["s3://bucket/x", "https://host.example/x", "/mnt/flyte/runs/old/raw/x", "/tmp/missing", "relative/x", ""]
     assert sandbox.settle(*uris) == uris
-    assert not (sandbox.folder / "raw").exists()
+    assert not (sandbox.folder / "kept" / "files").exists()
 
 
-def test_a_living_tasks_file_is_copied_and_a_dead_ones_linked(sandbox: Sandbox) -> None:
+def test_files_are_copied_never_linked(sandbox: Sandbox) -> None:
     source = sandbox.folder / "tmp" / "x"
     source.write_bytes(b"before")
-    sandbox.settle("/tmp/x", final=False)
+    (sandbox.folder / "root" / "etc" / "x").write_bytes(b"the image's")
+    sandbox.settle("/tmp/x", "/etc/x")
     source.write_bytes(b"after")
-    assert sandbox.taken() == {"0/x": b"before"}
-    other = sandbox.folder / "tmp" / "y"
-    other.write_bytes(b"y")
-    sandbox.settle("/tmp/y", final=True)
-    assert (sandbox.folder / "raw" / "1" / "y").samefile(other)
+    (sandbox.folder / "root" / "etc" / "x").write_bytes(b"changed")
+    assert sandbox.taken() == {"0/x": b"before", "1/x": b"the image's"}
 
 
 def test_a_folder_goes_with_what_its_links_lead_to(sandbox: Sandbox) -> None:
@@ -87,7 +85,7 @@ def test_a_folder_goes_with_what_its_links_lead_to(sandbox: Sandbox) -> None:
     (folder / "dangling").symlink_to("nowhere")
     (folder / "up").symlink_to("..")
     os.mkfifo(folder / "pipe")
-    assert sandbox.settle("/home/flyte/out/") == [f"{RAW}/0/out"]
+    assert sandbox.settle("/home/flyte/out/") == [f"{KEPT}/0/out"]
     assert sandbox.taken() == {"0/out/deep/f": b"f", "0/out/link": b"blob", "0/out/beside": b"f"}
 
 
@@ -115,10 +113,10 @@ def test_files_inside_dataclasses_are_found(sandbox: Sandbox) -> None:
     binary = literals_pb2.Binary(value=msgpack.packb(value), tag="msgpack")
     literal = literals_pb2.Literal(scalar=literals_pb2.Scalar(binary=binary))
     outputs = common_pb2.Outputs(literals=[common_pb2.NamedLiteral(name="o", value=literal)])
-    document = sandbox.folder / "outputs.pb"
-    document.write_bytes(outputs.SerializeToString())
-    sandbox.settlement.settle(document, common_pb2.Outputs, final=True)
-    settled = common_pb2.Outputs.FromString(document.read_bytes()).literals[0].value.scalar.binary
+    (sandbox.folder / "outputs.pb").write_bytes(outputs.SerializeToString())
+    target = sandbox.folder / "kept" / "outputs.pb"
+    sandbox.settlement.settle(sandbox.folder, "outputs.pb", target, common_pb2.Outputs)
+    settled = common_pb2.Outputs.FromString(target.read_bytes()).literals[0].value.scalar.binary
     found = msgpack.unpackb(settled.value, strict_map_key=False)
-    assert found["items"][0]["inner"] == file | {"path": f"{RAW}/0/x"}
+    assert found["items"][0]["inner"] == file | {"path": f"{KEPT}/0/x"}
     assert (found["text"], found["path"], found[3]) == ("/tmp/x", "/tmp/x", "kept")  # strings, not files

@@ -38,7 +38,7 @@ class Functions:
         body = self.bodies.get(request.task)
         return await body(request) if body is not None else Outcome(0)
 
-    async def settle(self, action: str, document: Path, kind: Literal["inputs", "outputs"]) -> None:
+    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
         return None
 
 
