@@ -167,28 +167,37 @@ def has_file(at: int, path: str) -> bool:
         return False
 
 
-def is_there(at: int, path: str) -> bool:
-    """Whether anything is there, whatever it is."""
+def _mode(at: int, path: str) -> int | None:
+    """The mode of what is there, without a link on the way; ``None`` where that is nothing, or cannot be looked at."""
     try:
-        os.close(_open(at, path, os.O_PATH | os.O_NOFOLLOW))
-    except FileNotFoundError:
-        return False
+        looked = _open(at, path, os.O_PATH)
     except OSError:
-        return True
-    return True
+        return None
+    try:
+        return os.fstat(looked).st_mode
+    finally:
+        os.close(looked)
 
 
 def exists(at: int, path: str) -> bool:
     """Whether a regular file or a folder is there, without a link on the way."""
+    mode = _mode(at, path)
+    return mode is not None and (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def is_folder(at: int, path: str) -> bool:
+    """Whether a folder is there, without a link on the way."""
+    mode = _mode(at, path)
+    return mode is not None and stat.S_ISDIR(mode)
+
+
+def is_there(at: int, path: str) -> bool:
+    """Whether anything is there, whatever it is."""
     try:
-        looked = _open(at, path, os.O_PATH)
-    except OSError:
-        return False
-    try:
-        kind = os.fstat(looked).st_mode
-        return stat.S_ISREG(kind) or stat.S_ISDIR(kind)
-    finally:
-        os.close(looked)
+        os.close(_open(at, path, os.O_PATH | os.O_NOFOLLOW))
+    except OSError as e:
+        return not isinstance(e, FileNotFoundError)
+    return True
 
 
 def link_at(at: int, path: str) -> str | None:
@@ -197,18 +206,6 @@ def link_at(at: int, path: str) -> str | None:
     looked = _open(at, path, os.O_PATH | os.O_NOFOLLOW)
     try:
         return os.readlink("", dir_fd=looked) if stat.S_ISLNK(os.fstat(looked).st_mode) else None
-    finally:
-        os.close(looked)
-
-
-def is_folder(at: int, path: str) -> bool:
-    """Whether a folder is there, without a link on the way."""
-    try:
-        looked = _open(at, path, os.O_PATH)
-    except OSError:
-        return False
-    try:
-        return stat.S_ISDIR(os.fstat(looked).st_mode)
     finally:
         os.close(looked)
 
