@@ -24,23 +24,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
-    "INLINE",
-    "Refused",
-    "copy_to",
-    "entries",
-    "exists",
-    "folder",
-    "folder_at",
-    "has_file",
-    "is_folder",
-    "is_there",
-    "link_at",
-    "link_to",
-    "make_folders",
-    "open_file",
-    "read",
-    "write",
-]
+    "INLINE", "Refused", "copy_to", "entries", "exists", "folder", "folder_at", "has_file", "is_folder",
+    "is_there", "link_at", "link_to", "make_folders", "open_file", "read", "write",
+]  # fmt: skip
 
 INLINE = 64 << 20
 """The most bytes that a message of a task may have (outputs.pb, error.pb, inputs.pb)."""
