@@ -13,24 +13,30 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..kernel.reporting import Reporter
+from . import door
 from .sandbox.engines import init_mount
-from .sandbox.spec import Engine, Sandbox
-from .unpack import place
+from .sandbox.spec import Engine, Mount, Sandbox
+from .unpack import place, remove_tree
 
 __all__ = ["compile_root"]
 
 TIMEOUT_SECONDS = 900
 CACHE = "__pycache__"
-# Run by the image's interpreter: prints its tag, or compiles the files named on standard input, one a line.
+# Run by the image's interpreter: compiles the files named in the file that is its first argument, one a line, each into
+# the same path below the folder that is its second.
 _COMPILE = """
 import os, py_compile, sys
 from concurrent.futures import ProcessPoolExecutor
+MODE = py_compile.PycInvalidationMode.UNCHECKED_HASH
 def one(path):
+    folder, name = os.path.split(path)
+    made = f"{sys.argv[2]}{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
     try:
-        py_compile.compile(path, doraise=True, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        py_compile.compile(path, cfile=made, doraise=True, quiet=2, invalidation_mode=MODE)
     except (py_compile.PyCompileError, OSError, ValueError, RecursionError):
         pass
 if __name__ == "__main__":
@@ -43,31 +49,43 @@ _TAG = "import sys; print(sys.implementation.cache_tag); print(*[p for p in sys.
 
 
 def compile_root(engine: Engine, root: Path, python: str, layers: Sequence[Path], reporter: Reporter) -> None:
-    """Fill ``root`` with the bytecode its layers' modules lack. Never fails the caller: it only says so."""
+    """Fill ``root`` with the bytecode its layers' modules lack. Never fails the caller: it only says so.
+
+    The image's interpreter is a stranger: it sees the root read-only, writes into a folder of its own, and what it
+    wrote there comes through the door.
+    """
     asked = _run(engine, root, python, ["-c", _TAG])
     if asked is None or not asked.strip():
         reporter.warn("the image's Python does not start alone, so its modules are compiled by every task anew")
         return
     tag, *paths = asked.splitlines()
+    if not tag.replace("-", "").isalnum():
+        return
     for layer in layers:
         _link(layer.with_name(f"{layer.name}.{tag}"), root)
     wanted = sorted({module for path in paths for module in _modules(root, path, tag)})
     if not wanted:
         return
-    work = root / "tmp" / ".flyte-build"
-    work.mkdir()
-    (work / "compile.py").write_text(_COMPILE)
-    (work / "modules").write_text("\n".join(wanted))
-    with reporter.work(f"compile {len(wanted)} modules"):
-        _run(engine, root, python, ["/tmp/.flyte-build/compile.py", "/tmp/.flyte-build/modules"])
-    for file in work.iterdir():
-        file.unlink()
-    work.rmdir()
-    _keep(root, layers, wanted, tag)
+    work = root.with_name(f"{root.name}.compile.partial")
+    remove_tree(work)
+    (work / "out").mkdir(parents=True)
+    try:
+        (work / "compile.py").write_text(_COMPILE)
+        (work / "modules").write_text("\n".join(wanted))
+        with reporter.work(f"compile {len(wanted)} modules"):
+            # Without `site`: a wheel's .pth file has no say in what becomes of other wheels' modules.
+            _run(engine, root, python, ["-S", "/tmp/compile.py", "/tmp/modules", "/tmp/out"], work)
+        _keep(work, root, layers, wanted, tag)
+    finally:
+        remove_tree(work)
+    for layer in layers:
+        _link(layer.with_name(f"{layer.name}.{tag}"), root)
 
 
-def _run(engine: Engine, root: Path, python: str, arguments: list[str]) -> str | None:
-    box = Sandbox(root, python, (init_mount(),), network=False, writable_root=True)
+def _run(engine: Engine, root: Path, python: str, arguments: list[str], work: Path | None = None) -> str | None:
+    """What the interpreter printed; ``None`` where it failed. It may write to ``work`` only, its ``/tmp``."""
+    own = (Mount(work, "/tmp", writable=True),) if work is not None else ()
+    box = Sandbox(root, python, (init_mount(), *own), network=False)
     header = {"argv": [python, "-I", *arguments], "env": {"PATH": "/usr/bin:/bin"}, "cwd": "/"}
     try:
         child = subprocess.Popen(
@@ -116,20 +134,24 @@ def _cached(module: str, tag: str) -> str:
     return f"{folder}/{CACHE}/{name[:-3]}.{tag}.pyc"
 
 
-def _keep(root: Path, layers: Sequence[Path], modules: Sequence[str], tag: str) -> None:
-    """Give each new file of bytecode to the layer its module is from."""
-    for layer in layers:
-        beside = layer.with_name(f"{layer.name}.{tag}")
-        for module in modules:
-            made = root / _cached(module, tag)
-            source = layer / module.lstrip("/")
-            kept = beside / _cached(module, tag)
-            if not made.exists() or not source.exists() or kept.exists():
-                continue
-            if not os.path.samefile(source, root / module.lstrip("/")):
-                continue  # another layer's file is on top
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            place(made, kept)
+def _keep(work: Path, root: Path, layers: Sequence[Path], modules: Sequence[str], tag: str) -> None:
+    """Give each file of bytecode in ``work`` to the layer its module is from."""
+    with door.folder(work) as made:
+        for layer in layers:
+            beside = layer.with_name(f"{layer.name}.{tag}")
+            for module in modules:
+                source, kept = layer / module.lstrip("/"), beside / _cached(module, tag)
+                if not source.exists() or kept.exists():
+                    continue
+                if not os.path.samefile(source, root / module.lstrip("/")):
+                    continue  # another layer's file is on top
+                with (
+                    suppress(FileNotFoundError, door.Refused),
+                    door.open_file(made, f"out/{_cached(module, tag)}") as f,
+                ):
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    with door.folder(kept.parent) as into:
+                        door.copy_to(f, into, kept.name)
 
 
 def _link(beside: Path, root: Path) -> None:

@@ -28,7 +28,7 @@ from ..kernel.errors import RunError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Launcher, Phase, RootAction
 from .attempt import Attempts, RunFacts
-from .cache import TaskCache, bundle_digest
+from .cache import TaskCache, bundle_digest, stored_outputs
 from .engine import Engine
 from .history import read_run
 from .journal import ActionRecord, Journal
@@ -206,16 +206,15 @@ async def _run(
 def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:
     storage = run.folder.storage
     path = storage.path(root.output_uri) / OUTPUTS if root.output_uri else None
-    if path is not None and not path.is_file():
-        path = None
+    outputs = stored_outputs(f"{root.output_uri}/{OUTPUTS}", storage) if path is not None else None
     return RunResult(
         name=request.name,
         folder=run.folder.path,
         phase=root.phase,
         storage=storage,
         actions=actions,
-        outputs=path.read_bytes() if path is not None else None,
-        outputs_path=path,
+        outputs=outputs.SerializeToString(deterministic=True) if outputs is not None else None,
+        outputs_path=path if outputs is not None else None,
         error=root.error,
     )
 

@@ -23,7 +23,7 @@ class Bubblewrap:
             out.append("--unshare-net")
         # --as-pid-1: our own process 1 reaps, and the namespace dies with it.
         out += ["--uid", str(UID), "--gid", str(GID), "--die-with-parent", "--as-pid-1"]
-        out += ["--bind" if box.writable_root else "--ro-bind", str(box.root), "/", "--proc", "/proc", "--dev", "/dev"]
+        out += ["--ro-bind", str(box.root), "/", "--proc", "/proc", "--dev", "/dev"]
         for tmpfs in box.tmpfs:
             if tmpfs.size is not None and self.version >= (0, 7):
                 out += ["--size", str(tmpfs.size)]

@@ -1,7 +1,7 @@
 """The second half of the `unshare` engine: builds the mounts, drops every privilege, becomes process 1.
 
 Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshare(1) has just made, with the
-capabilities it kept there. Takes one argument, JSON: ``root``, ``writable_root``, ``tmpfs`` [[target, size]],
+capabilities it kept there. Takes one argument, JSON: ``root``, ``tmpfs`` [[target, size]],
 ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``command``. Uses mount(2) and
 pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts.
 """
@@ -113,7 +113,7 @@ def main() -> None:
     if root == "/":
         # The root of a mount namespace cannot be bound over itself and pivoted to.
         staging = "/dev/shm"
-    bind(root, staging, writable=spec["writable_root"])
+    bind(root, staging, writable=False)
     root = staging
     # Later mounts must land on the bind, not below it.
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)

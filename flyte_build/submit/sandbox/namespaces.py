@@ -26,7 +26,6 @@ class Unshare:
             out.append("--net")
         spec = {
             "root": str(box.root),
-            "writable_root": box.writable_root,
             "tmpfs": [[t.target, t.size] for t in box.tmpfs],
             "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
             "loopback": not box.network,

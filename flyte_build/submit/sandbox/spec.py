@@ -39,7 +39,7 @@ class Sandbox:
     """New user, PID, mount, IPC and UTS namespaces (and network unless ``network``) over a root tree.
 
     ``python`` is the interpreter that runs process 1, as a path inside. ``mounts`` are applied in order,
-    after the tmpfs. ``writable_root`` is for preparing an image only; a task never gets it.
+    after the tmpfs. The root is read-only, for whoever runs in it.
     """
 
     root: Path
@@ -47,7 +47,6 @@ class Sandbox:
     mounts: tuple[Mount, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = field(default=(Tmpfs("/run"),))
     network: bool = True
-    writable_root: bool = False
 
 
 class Engine(Protocol):

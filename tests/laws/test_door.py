@@ -1,0 +1,97 @@
+"""Files that a task could have made are opened through the door: every other call in ``submit`` is listed, with its
+reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from .house import PACKAGE
+
+SUBMIT = PACKAGE / "submit"
+# What opens, makes, changes, links or removes a file.
+CALLS = frozenset(
+    (
+        *("read_bytes", "read_text", "write_bytes", "write_text", "open", "mkdir", "makedirs", "mkdtemp", "mkstemp"),
+        *("unlink", "touch", "rename", "replace", "rmdir", "symlink", "symlink_to", "link", "hardlink_to", "chmod"),
+        *("chown", "iterdir", "glob", "rglob", "copy", "copy2", "copyfile", "copytree", "copyfileobj", "rmtree"),
+        *("listdir", "scandir", "walk", "truncate", "utime", "stat", "lstat", "readlink"),
+    )
+)
+INSIDE = "runs in the sandbox, or while it is made"
+OURS = "a folder of the launcher's own, which no sandbox sees or which is read-only in it"
+ROOT = "an image's tree before anything runs in it; every path is resolved below the root, and tasks see it read-only"
+HOST = "the user's or the system's own files"
+DEAD = "what is left of a sandbox of which no process lives; it is removed without following links"
+
+ARGUED = {
+    "attempt.py": {"_request": OURS, "_tail": OURS},
+    "bytecode.py": {"compile_root": OURS, "_modules": ROOT, "_keep": OURS, "_link": ROOT},
+    "cache.py": {"find": OURS, "put": OURS, "alone": OURS, "bundle_digest": OURS},
+    "history.py": {"*": OURS},
+    "journal.py": {"*": OURS},
+    "local.py": {"_mounts": OURS, "_names": HOST, "_copy": OURS, "_seed": ROOT},
+    "outputs.py": {"settle": OURS, "_take": OURS},
+    "roots.py": {"*": ROOT},
+    "run.py": {"*": OURS},
+    "seen.py": {"prepare": OURS},
+    "service.py": {"serve": OURS},
+    "storage.py": {"last_attempt": OURS},
+    "tracebacks.py": {"last_traceback": OURS},
+    "unpack.py": {"*": ROOT},
+    "uploads.py": {"*": HOST},
+    "cgroups.py": {"*": HOST},
+    "engines.py": {"*": HOST},
+    "process.py": {"start": OURS},
+    "enter.py": {"*": INSIDE},
+    "init.py": {"*": INSIDE},
+}
+"""File → function → why it may touch files without the door; ``*`` for all of a file's functions."""
+
+
+def calls(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Function, what is called, and line, of every call that touches files and is none of the door's."""
+
+    def visit(node: ast.AST, function: str) -> Iterator[tuple[str, str, int]]:
+        for child in ast.iter_child_nodes(node):
+            inside = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
+            if isinstance(child, ast.Call):
+                called = child.func
+                name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+                of = ast.unparse(called.value) if isinstance(called, ast.Attribute) else ""
+                # `replace` and `copy` are methods of records and texts, too; of files they are the module's.
+                if name in CALLS and of != "door" and (name not in ("replace", "copy") or of in ("os", "shutil")):
+                    yield function, f"{of}.{name}" if of else name, child.lineno
+            yield from visit(child, inside)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), "")
+
+
+def test_nothing_but_the_door_touches_what_a_task_could_have_made() -> None:
+    strangers = []
+    for path in sorted(SUBMIT.rglob("*.py")):
+        argued = ARGUED.get(path.name, {})
+        if path.name == "door.py" or "*" in argued:
+            continue
+        strangers += [
+            f"{path.name}:{line} {name} calls {call}" for name, call, line in calls(path) if name not in argued
+        ]
+    assert strangers == []
+
+
+def test_no_argument_is_without_a_call() -> None:
+    there = {p.name: {name for name, _, _ in calls(p)} for p in SUBMIT.rglob("*.py")}
+    for file, functions in ARGUED.items():
+        for name in functions:
+            assert there[file] if name == "*" else name in there[file], f"{file}: {name} touches no file"
+
+
+def test_nothing_follows_a_path_into_what_tasks_write() -> None:
+    """``meta`` and ``raw`` are named by whoever makes or mounts them, and opened by the door."""
+    for path in sorted(SUBMIT.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for bad in (".attempt(", ".data(", ".checkpoints(", ".meta /", ".raw /"):
+            for line in text.splitlines():
+                if bad in line and any(f".{call}(" in line for call in CALLS):
+                    raise AssertionError(f"{path.name}: {line.strip()}")
