@@ -15,7 +15,8 @@ from pathlib import Path
 from ..kernel.errors import InputError, StoreError
 from ..store import Store, layout
 from ..store.built import BuiltImage
-from ..store.files import fsync_directory, share, storing
+from ..store.checked import damaged
+from ..store.files import fsync_directory, hash_file, share, storing
 
 __all__ = ["entry", "export_layout", "gone", "needed"]
 
@@ -24,7 +25,7 @@ def export_layout(store: Store, images: Iterable[BuiltImage], directory: Path) -
     """Write ``images`` to ``directory``, which is absent, empty, or an OCI layout (then it is replaced).
 
     Raises :class:`InputError` for a directory that holds something else, :class:`StoreError` where an image's blobs are
-    not in the store or the disk refuses.
+    not in the store, or are damaged there, or the disk refuses.
     """
     directory = directory.absolute()
     _check(directory)
@@ -73,9 +74,13 @@ def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:
             target = blobs / digest.removeprefix("sha256:")
             if not target.exists():
                 source = store.blob(digest)
+                name = described["annotations"][layout.REF_NAME]
                 if source is None:
-                    raise gone(described["annotations"][layout.REF_NAME], digest)
+                    raise gone(name, digest)
                 share(source, target)
+                # Whatever it was when it was stored: what leaves is hashed. A link is the store's own file.
+                if (found := hash_file(target)[0]) != target.name:
+                    raise damaged(store.root, source, found, name)
     (folder / "oci-layout").write_bytes(layout.LAYOUT)
     (folder / "index.json").write_bytes(layout.dump(index))
     os.chmod(folder, 0o755)

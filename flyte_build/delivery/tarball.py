@@ -20,7 +20,8 @@ from ..assemble.entries import Entry, Plain
 from ..assemble.tar import BLOCK, END, header, padding
 from ..kernel.errors import InputError, StoreError
 from ..kernel.reporting import Reporter
-from ..store.files import CHUNK, fsync_directory, storing
+from ..store.checked import damaged
+from ..store.files import CHUNK, fsync_directory, hash_file, storing
 
 __all__ = ["Member", "check_target", "head", "member", "stream", "total", "whole", "write"]
 
@@ -29,12 +30,18 @@ _MAGIC = slice(257, 262)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive: ``size`` in bytes, ``sha256`` in hex, ``content`` the bytes or the file that has them."""
+    """A file of the archive: ``size`` in bytes, ``sha256`` in hex, ``content`` the bytes or the file that has them.
+
+    ``store``: the root of the store that the file is in, where it is moved aside if it is not as stated. ``name``: what
+    a person calls it.
+    """
 
     path: str
     size: int
     sha256: str
     content: bytes | Path
+    store: Path | None = None
+    name: str = ""
 
 
 def member(path: str, data: bytes) -> Member:
@@ -53,7 +60,8 @@ def total(members: Iterable[Member]) -> int:
 
 
 def stream(members: Iterable[Member]) -> Iterator[bytes]:
-    """The archive, piece by piece. Raises :class:`StoreError` where a file is not what its member says."""
+    """The archive, piece by piece. Raises :class:`StoreError` where a file is not what its member says, or
+    :class:`FetchError` where it is an artifact."""
     for one in members:
         yield head(one.path, one.size)
         yield from [one.content] if isinstance(one.content, bytes) else _file(one, one.content)
@@ -71,6 +79,8 @@ def _file(one: Member, path: Path) -> Iterator[bytes]:
                 break
             yield chunk
     if size != one.size or digest.hexdigest() != one.sha256:
+        if one.store is not None:
+            raise damaged(one.store, path, hash_file(path)[0], one.name)
         raise StoreError(
             f"{path}: expected {one.size} bytes with SHA-256 {one.sha256}, found others",
             hint="run `flyte-build store verify`, then run this again",

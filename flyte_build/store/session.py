@@ -46,6 +46,8 @@ class Session:
         self._counter = itertools.count()
         self._dirty: set[Path] = set()
         self._guard = threading.Lock()
+        # Artifacts that were hashed in this session: by whoever brought them, or before their first use.
+        self._sound: dict[str, threading.Lock | None] = {}
         self._share: int | None = None
         self._owner: int | None = None
         self._directory: Path | None = None
@@ -97,7 +99,24 @@ class Session:
 
     def put_artifact(self, temporary: Path, sha256: str) -> Path:
         """Publish a file whose SHA-256 the caller has checked."""
-        return self.put(temporary, self.store.artifact_path(sha256))
+        final = self.put(temporary, self.store.artifact_path(sha256))
+        with self._guard:
+            self._sound[sha256] = None
+        return final
+
+    def artifact(self, sha256: str, size: int | None = None, name: str = "") -> Path | None:
+        """:meth:`Contents.sound`, at most once a session: what arrived in it was hashed on its way."""
+        with self._guard:
+            hashing = self._sound.setdefault(sha256, threading.Lock())
+        if hashing is None:
+            return self.store.artifact(sha256, size)
+        with hashing:
+            if self._sound[sha256] is None:
+                return self.store.artifact(sha256, size)
+            found = self.store.sound(sha256, size, name)
+            if found is not None:
+                self._sound[sha256] = None
+            return found
 
     def put_blob(self, data: bytes) -> str:
         """Publish a config or a manifest; its digest."""

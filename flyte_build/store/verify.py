@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..kernel.errors import StoreError
 from ..kernel.reporting import Progress, Reporter
 from . import layout, locks
+from .checked import set_aside
 from .files import hash_file, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
 from .session import Session
@@ -105,18 +106,7 @@ def _hash_all(store: Contents, named: list[tuple[Path, int]], progress: _Locked)
 
 
 def _aside(store: Contents, path: Path) -> Path | None:
-    """Move a bad file out of the way, under a name that says where it was; ``None`` where that is not allowed."""
-    try:
-        store.corrupt.mkdir(exist_ok=True)
-        name = "-".join(path.relative_to(store.root).parts)
-        for number in range(1, 1000):
-            target = store.corrupt / f"{name}.{number}"
-            if not target.exists():
-                os.replace(path, target)
-                return target
-    except OSError:
-        pass
-    return None
+    return set_aside(store.root, path)
 
 
 def _check_realisations(store: Contents) -> Iterator[Finding]:
