@@ -7,12 +7,11 @@ images alone. It appears whole or not at all. Never changes the store.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..kernel.errors import InputError, StoreError
+from ..kernel.scratch import scratch
 from ..store import Store, layout
 from ..store.built import BuiltImage
 from ..store.checked import damaged
@@ -32,12 +31,9 @@ def export_layout(store: Store, images: Iterable[BuiltImage], directory: Path) -
     with storing(directory.parent), store.reading():
         entries = [entry(store, image) for image in images]
         directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
+        with scratch(directory.parent, f".{directory.name[:100]}") as temporary:
             _write(store, entries, temporary)
             _replace(temporary, directory)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return directory
 
 
@@ -101,10 +97,9 @@ def needed(store: Store, manifest: str) -> Iterator[str]:
 def _replace(temporary: Path, directory: Path) -> None:
     """Put the finished folder in place; what it replaces is moved aside first, as no folder is renamed over another."""
     if directory.exists() and any(directory.iterdir()):
-        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        os.rename(directory, aside / "old")
-        os.rename(temporary, directory)
-        shutil.rmtree(aside)
+        with scratch(directory.parent, f".{directory.name[:100]}") as aside:
+            os.rename(directory, aside / "old")
+            os.rename(temporary, directory)
     else:
         os.rename(temporary, directory)
     fsync_directory(directory.parent)

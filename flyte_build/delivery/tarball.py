@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from ..assemble.entries import Entry, Plain
 from ..assemble.tar import BLOCK, END, header, padding
 from ..kernel.errors import InputError, StoreError
 from ..kernel.reporting import Reporter
+from ..kernel.scratch import scratch_file
 from ..store.checked import damaged
 from ..store.files import CHUNK, fsync_directory, hash_file, storing
 
@@ -135,9 +135,9 @@ def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
     """A file to write that becomes ``path`` when the block ends well, flushed to the disk, and else is removed."""
     with storing(path.parent, size):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    temporary = Path(name)
-    try:
+    with ExitStack() as stack:
+        with storing(path.parent, size):
+            temporary, handle = stack.enter_context(scratch_file(path.parent, f".{path.name[:100]}"))
         out = os.fdopen(handle, "wb", buffering=CHUNK)
         try:
             yield out
@@ -152,8 +152,6 @@ def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
         with storing(path, size):
             os.replace(temporary, path)
             fsync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

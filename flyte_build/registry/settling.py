@@ -11,18 +11,29 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .failures import StatusError, Transient
 from .messages import Answer, Request
 from .reference import Reference
+from .values import Descriptor
 
 if TYPE_CHECKING:
-    from .client import Registry
+    from .transport import Transport
 
 __all__ = ["Underway", "put_seen"]
 
 _UNSEEN = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
+
+
+class Registry(Protocol):
+    """What is asked of :class:`flyte_build.registry.client.Registry`, which uses this."""
+
+    transport: Transport
+
+    def blob(self, ref: Reference, digest: str) -> int | None: ...
+
+    def head(self, ref: Reference) -> Descriptor | None: ...
 
 
 class Underway:

@@ -17,13 +17,10 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..kernel.errors import FetchError, FlyteBuildError, StoreError
 from .files import hash_file
-
-if TYPE_CHECKING:
-    from .contents import Contents
 
 __all__ = ["GRANULARITY", "damaged", "set_aside", "sound_artifact", "sound_blob"]
 
@@ -31,6 +28,16 @@ GRANULARITY = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system that anyone keeps a cache on."""
 
 _State = tuple[int, int, int, int]
+
+
+class Contents(Protocol):
+    """What is asked of :class:`flyte_build.store.contents.Contents`, which uses this."""
+
+    root: Path
+    tmp: Path
+    checked: Path
+
+    def artifact(self, sha256: str, size: int | None = None) -> Path | None: ...
 
 
 def sound_artifact(

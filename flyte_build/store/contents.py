@@ -162,6 +162,12 @@ class Contents:
                 hint="check the folder's owner and permissions, or set FLYTE_BUILD_CACHE to another folder",
             ) from e
 
+    def unswept(self) -> bool:
+        """Whether somebody works in the store, or was killed while he did: the next session removes what he left."""
+        with suppress(OSError):
+            return any(name.startswith("session-") for name in os.listdir(self.tmp))
+        return False
+
     # -- using ---------------------------------------------------------------------------------
 
     @contextmanager

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, cast
 from ..deriving.derivation import ImageDerivation
 from ..kernel.canonical import Json, canonical
 from ..kernel.errors import StoreError
+from ..kernel.scratch import sweep as sweep_temporary
 from . import layout, locks
 from .files import fsync_directory, publish, storing
 from .realisations import ImageRealisation, LayerRealisation, Realisation, encode, hexadecimal
@@ -51,6 +52,8 @@ class Session:
         self._share: int | None = None
         self._owner: int | None = None
         self._directory: Path | None = None
+        # What killed processes left in the system's temporary folder goes with what they left in ours.
+        sweep_temporary()
         with storing(store.root):
             _prepare(store)
             self._share = locks.acquire(store.locks / "store", shared=True, cancelled=cancelled)
@@ -58,6 +61,7 @@ class Session:
                 # Creating a folder and locking it must look like one step to whoever sweeps.
                 with locks.held(store.locks / "tmp", cancelled=cancelled):
                     sweep(store)
+                    _sweep_partials(store)
                     _create(store.oci / "oci-layout", layout.LAYOUT, store.tmp)
                     _create(store.oci / "index.json", layout.dump(layout.empty_index()), store.tmp)
                     self._directory = Path(tempfile.mkdtemp(prefix="session-", dir=store.tmp))
@@ -208,6 +212,18 @@ def _create(final: Path, data: bytes, folder: Path) -> None:
     with os.fdopen(handle, "wb") as f:
         f.write(data)
     publish(Path(name), final, 0o644)
+
+
+def _sweep_partials(store: Contents) -> None:
+    """Remove downloads that nobody goes on with: of what is here by now, or of which nothing came."""
+    for path in store.partial.iterdir():
+        with suppress(OSError):
+            if path.stat().st_size and store.artifact(path.name) is None:
+                continue
+            handle = locks.try_acquire(path)
+            if handle is not None:
+                path.unlink()
+                os.close(handle)
 
 
 def sweep(store: Contents) -> int:

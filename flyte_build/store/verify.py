@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,9 @@ class Verification:
 
 def verify(store: Contents, reporter: Reporter) -> Verification:
     """Check ``store`` whole. Raises :class:`StoreError` only where it cannot be read at all."""
+    if store.unswept():
+        with suppress(StoreError), closing(Session(store)):
+            pass
     with store.reading():
         named = [*_named(store.artifacts), *_named(store.blobs)]
         total = sum(size for _, size in named)

@@ -146,7 +146,8 @@ def test_a_resumed_run_computes_only_what_is_missing(runs: Runs, outputs: Read) 
     (runs.runs_dir / "three").mkdir()
     (runs.runs_dir / "three" / "run.json").write_text(json.dumps({"name": "three", "resume": "two"}))
     last = runs.run(root, "four", resume="thre")
-    assert {a.source for a in last.actions if a.task == "trouble.waiting"} == {"resume"}
+    assert outputs(last) == 1
+    assert {a.source for a in last.actions} == {"resume"}
     assert read_run(runs.runs_dir, "four").facts["resume"] == "three"
 
     with pytest.raises(RunError, match="run one exists"):
