@@ -23,7 +23,7 @@ from ..assemble.blob import Inflate
 from ..assemble.errors import AssembleError
 from ..assemble.layer import LayerResult, write_layer
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
-from ..kernel.errors import ArtifactError
+from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.reporting import Progress, Reporter
 from ..sources.places import Locator
 from ..store import LayerRealisation, Session
@@ -164,6 +164,13 @@ class Assembly:
             raise _cancelled() from None
 
     def _write(self, layer: LayerDerivation) -> LayerResult:
+        for artifact in layer.artifacts:
+            self._check(0)
+            if self._session.artifact(artifact.sha256, artifact.size, artifact.file) is None:
+                raise FetchError(
+                    f"{artifact.file}: expected SHA-256 {artifact.sha256} in the store, found none any more",
+                    hint="something removed it meanwhile: run this again, and it is fetched",
+                )
         blob = self._session.temporary("layer")
         with storing(blob):
             try:

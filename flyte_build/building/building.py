@@ -62,6 +62,9 @@ def build(
                 done[image.hash] = known
     if missing:
         done |= _make(list(missing.values()), store, locator, reporter, jobs, remote, bases or {}, local, started)
+    elif store.unswept():
+        with store.session():
+            pass
     _name(store, images)
     return [replace(done[i.hash], environment=i.environment, platform=i.platform) for i in images]
 

@@ -81,7 +81,7 @@ def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:
             for artifact in image.derivation.artifacts.values()
             if isinstance(artifact.source, LockedDeb)
             and not artifact.source.base
-            and (path := store.artifact(artifact.sha256)) is not None
+            and (path := store.sound(artifact.sha256, artifact.size, artifact.file)) is not None
         ]
         for package, script in unhandled_scripts(read_control(path) for path in asked):
             reporter.warn(

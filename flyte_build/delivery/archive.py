@@ -87,7 +87,8 @@ def blob_members(store: Store, images: Iterable[BuiltImage], without: frozenset[
         path = store.blob(digest)
         if path is None:
             raise gone(wanted[digest], digest)
-        yield Member(f"{_BLOBS}/{hexadecimal(digest)}", path.stat().st_size, hexadecimal(digest), path)
+        size, sha256 = path.stat().st_size, hexadecimal(digest)
+        yield Member(f"{_BLOBS}/{sha256}", size, sha256, path, store.root, wanted[digest])
 
 
 def docker_manifest(store: Store, images: Iterable[BuiltImage]) -> bytes:

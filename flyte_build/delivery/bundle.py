@@ -139,7 +139,8 @@ def _members(
         found = store.blob(digest)
         if found is None:
             raise gone(environment, digest)
-        yield Member(path_of("blobs", hexadecimal(digest)), found.stat().st_size, hexadecimal(digest), found)
+        size, sha256 = found.stat().st_size, hexadecimal(digest)
+        yield Member(path_of("blobs", sha256), size, sha256, found, store.root, environment)
 
 
 def _artifact(store: Store, image: ImageDerivation, artifact: Artifact) -> Member:
@@ -149,7 +150,8 @@ def _artifact(store: Store, image: ImageDerivation, artifact: Artifact) -> Membe
             f"{image.environment}: expected {artifact.file} (SHA-256 {artifact.sha256}) in the store, found none",
             hint="something removed it meanwhile: run this again",
         )
-    return Member(path_of("artifacts", artifact.sha256), artifact.size, artifact.sha256, found)
+    path = path_of("artifacts", artifact.sha256)
+    return Member(path, artifact.size, artifact.sha256, found, store.root, artifact.file)
 
 
 def _base_blobs(image: ImageDerivation) -> list[str]:

@@ -42,7 +42,7 @@ def load_docker(store: Store, images: Sequence[Wanted], reporter: Reporter) -> l
             try:
                 sent = _send(client, store, missing, known, reporter, as_layout=contained)
             except StoreError:
-                if not known:
+                if not known or not _whole(store, missing):
                     raise
                 # An image that had the layers may have been removed meanwhile: then everything is needed.
                 sent = _send(client, store, missing, set(), reporter, as_layout=contained)
@@ -95,6 +95,11 @@ def _send(
         done |= fresh.keys()
         sent[image.image.manifest_digest] = sum(fresh.values())
     return sent
+
+
+def _whole(store: Store, images: Sequence[Wanted]) -> bool:
+    """Whether the store still has all blobs, as one that was found damaged is moved aside."""
+    return all(store.blob(digest, size) for image in images for digest, size in image.blobs)
 
 
 def _needed(image: Wanted, known: set[str]) -> Iterator[str]:

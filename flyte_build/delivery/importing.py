@@ -75,13 +75,12 @@ def claim(store: Contents, bundle: Path, image: BundledImage, derivation: ImageD
 
 def _document(store: Contents, where: str, digest: str) -> bytes:
     try:
-        path = store.blob(digest)
+        data = store.document(digest)
     except ValueError as e:
         raise _wrong(where, str(e)) from None
-    if path is None:
+    if data is None:
         raise _wrong(where, f"the blob {digest} is not in it")
-    with storing(path):
-        return path.read_bytes()
+    return data
 
 
 def take_in(session: Session, claims: Sequence[Claim], reporter: Reporter) -> None:
@@ -173,7 +172,7 @@ def _furnished(store: Contents, scratch: Store, one: Claim) -> ImageDerivation:
     for layer, known in zip(one.derivation.layers, one.known.layers, strict=True):
         artifacts = []
         for artifact in layer.artifacts:
-            path = store.artifact(artifact.sha256)
+            path = store.sound(artifact.sha256, name=artifact.file)
             if path is None:
                 raise InputError(
                     f"{one.image.environment}: cannot be verified: {artifact.file} is neither in the bundle nor here",

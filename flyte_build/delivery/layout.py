@@ -7,15 +7,15 @@ images alone. It appears whole or not at all. Never changes the store.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..kernel.errors import InputError, StoreError
+from ..kernel.scratch import scratch
 from ..store import Store, layout
 from ..store.built import BuiltImage
-from ..store.files import fsync_directory, share, storing
+from ..store.checked import damaged
+from ..store.files import fsync_directory, hash_file, share, storing
 
 __all__ = ["entry", "export_layout", "gone", "needed"]
 
@@ -24,19 +24,16 @@ def export_layout(store: Store, images: Iterable[BuiltImage], directory: Path) -
     """Write ``images`` to ``directory``, which is absent, empty, or an OCI layout (then it is replaced).
 
     Raises :class:`InputError` for a directory that holds something else, :class:`StoreError` where an image's blobs are
-    not in the store or the disk refuses.
+    not in the store, or are damaged there, or the disk refuses.
     """
     directory = directory.absolute()
     _check(directory)
     with storing(directory.parent), store.reading():
         entries = [entry(store, image) for image in images]
         directory.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        try:
+        with scratch(directory.parent, f".{directory.name[:100]}") as temporary:
             _write(store, entries, temporary)
             _replace(temporary, directory)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     return directory
 
 
@@ -73,9 +70,13 @@ def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:
             target = blobs / digest.removeprefix("sha256:")
             if not target.exists():
                 source = store.blob(digest)
+                name = described["annotations"][layout.REF_NAME]
                 if source is None:
-                    raise gone(described["annotations"][layout.REF_NAME], digest)
+                    raise gone(name, digest)
                 share(source, target)
+                # Whatever it was when it was stored: what leaves is hashed. A link is the store's own file.
+                if (found := hash_file(target)[0]) != target.name:
+                    raise damaged(store.root, source, found, name)
     (folder / "oci-layout").write_bytes(layout.LAYOUT)
     (folder / "index.json").write_bytes(layout.dump(index))
     os.chmod(folder, 0o755)
@@ -96,10 +97,9 @@ def needed(store: Store, manifest: str) -> Iterator[str]:
 def _replace(temporary: Path, directory: Path) -> None:
     """Put the finished folder in place; what it replaces is moved aside first, as no folder is renamed over another."""
     if directory.exists() and any(directory.iterdir()):
-        aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-        os.rename(directory, aside / "old")
-        os.rename(temporary, directory)
-        shutil.rmtree(aside)
+        with scratch(directory.parent, f".{directory.name[:100]}") as aside:
+            os.rename(directory, aside / "old")
+            os.rename(temporary, directory)
     else:
         os.rename(temporary, directory)
     fsync_directory(directory.parent)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +19,9 @@ from ..assemble.entries import Entry, Plain
 from ..assemble.tar import BLOCK, END, header, padding
 from ..kernel.errors import InputError, StoreError
 from ..kernel.reporting import Reporter
-from ..store.files import CHUNK, fsync_directory, storing
+from ..kernel.scratch import scratch_file
+from ..store.checked import damaged
+from ..store.files import CHUNK, fsync_directory, hash_file, storing
 
 __all__ = ["Member", "check_target", "head", "member", "stream", "total", "whole", "write"]
 
@@ -29,12 +30,18 @@ _MAGIC = slice(257, 262)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of the archive: ``size`` in bytes, ``sha256`` in hex, ``content`` the bytes or the file that has them."""
+    """A file of the archive: ``size`` in bytes, ``sha256`` in hex, ``content`` the bytes or the file that has them.
+
+    ``store``: the root of the store that the file is in, where it is moved aside if it is not as stated. ``name``: what
+    a person calls it.
+    """
 
     path: str
     size: int
     sha256: str
     content: bytes | Path
+    store: Path | None = None
+    name: str = ""
 
 
 def member(path: str, data: bytes) -> Member:
@@ -53,7 +60,8 @@ def total(members: Iterable[Member]) -> int:
 
 
 def stream(members: Iterable[Member]) -> Iterator[bytes]:
-    """The archive, piece by piece. Raises :class:`StoreError` where a file is not what its member says."""
+    """The archive, piece by piece. Raises :class:`StoreError` where a file is not what its member says, or
+    :class:`FetchError` where it is an artifact."""
     for one in members:
         yield head(one.path, one.size)
         yield from [one.content] if isinstance(one.content, bytes) else _file(one, one.content)
@@ -71,6 +79,8 @@ def _file(one: Member, path: Path) -> Iterator[bytes]:
                 break
             yield chunk
     if size != one.size or digest.hexdigest() != one.sha256:
+        if one.store is not None:
+            raise damaged(one.store, path, hash_file(path)[0], one.name)
         raise StoreError(
             f"{path}: expected {one.size} bytes with SHA-256 {one.sha256}, found others",
             hint="run `flyte-build store verify`, then run this again",
@@ -125,9 +135,9 @@ def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
     """A file to write that becomes ``path`` when the block ends well, flushed to the disk, and else is removed."""
     with storing(path.parent, size):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-    temporary = Path(name)
-    try:
+    with ExitStack() as stack:
+        with storing(path.parent, size):
+            temporary, handle = stack.enter_context(scratch_file(path.parent, f".{path.name[:100]}"))
         out = os.fdopen(handle, "wb", buffering=CHUNK)
         try:
             yield out
@@ -142,8 +152,6 @@ def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
         with storing(path, size):
             os.replace(temporary, path)
             fsync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -23,7 +23,7 @@ from ..kernel.reporting import Reporter
 from ..locks.directory import writing
 from ..locks.lockfile import Lock, write_all
 from ..store import Store
-from ..store.files import storing
+from ..store.files import hash_file, storing
 from .format import BundledImage, Entry, Index
 from .importing import Claim, claim, rebuild, take_in
 from .locks import check_locks, read_lock
@@ -162,7 +162,7 @@ class _Work:
 
     def _store_file(self, reader: Reader, entry: Entry, final: Path) -> None:
         """Read one entry; it comes into the store once it is verified, unless it is there."""
-        if final.is_file() and final.stat().st_size == entry.size:
+        if _has(final, entry):
             reader.copy(entry, lambda piece: None)
             return
         temporary = self._session.temporary("bundled")
@@ -185,6 +185,12 @@ class _Work:
             f"{self._path}: {image.environment} on {image.platform}: {message}",
             hint="have the bundle made and sent again",
         )
+
+
+def _has(final: Path, entry: Entry) -> bool:
+    """Whether the store has the entry's bytes; others under its name are replaced."""
+    with storing(final):
+        return final.is_file() and final.stat().st_size == entry.size and hash_file(final)[0] == entry.sha256
 
 
 def _artifacts(spec: Mapping[str, Any]) -> tuple[Artifact, ...]:

@@ -12,12 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..deriving.derivation import Artifact
-from ..kernel.errors import InputError, StoreError
+from ..kernel.errors import InputError
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedWheel
 from ..sources.fetching import fetch
 from ..sources.places import Locator
 from ..store import Store
+from ..store.checked import damaged
 from ..store.files import hash_file, share, storing
 
 __all__ = ["fetched", "put_wheels", "wheels_of"]
@@ -52,8 +53,9 @@ def fetched(
 def put_wheels(folder: Path, wheels: Mapping[LockedWheel, Path]) -> list[Path]:
     """Put the wheels into ``folder`` under their own names, sharing the store's bytes where the file system can.
 
-    One that is there already with the right bytes stays. Each is whole or not there. Raises :class:`StoreError` where
-    the folder cannot be written, or the store's bytes are not those of the lock any more.
+    ``wheels``: their paths in a store. One that is there already with the right bytes stays. Each is whole or not
+    there. Raises :class:`StoreError` where the folder cannot be written, and :class:`FetchError` where the store's
+    bytes are not those of the lock any more.
     """
     out = []
     with storing(folder):
@@ -64,10 +66,7 @@ def put_wheels(folder: Path, wheels: Mapping[LockedWheel, Path]) -> list[Path]:
             if target.is_file() and hash_file(target)[0] == wheel.sha256:
                 continue
             if (found := hash_file(source)[0]) != wheel.sha256:
-                raise StoreError(
-                    f"{source}: expected SHA-256 {wheel.sha256}, found {found}",
-                    hint="run `flyte-build store verify`, then export again: it is fetched anew",
-                )
+                raise damaged(source.parents[2], source, found, wheel.file)
             with tempfile.TemporaryDirectory(prefix=".flyte-build-", dir=folder) as temporary:
                 share(source, Path(temporary) / wheel.file)
                 os.replace(Path(temporary) / wheel.file, target)

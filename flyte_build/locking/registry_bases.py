@@ -19,6 +19,7 @@ from ..kernel.canonical import Json
 from ..kernel.errors import ArtifactError, FlyteBuildError, LockError, RefusedError, RegistryError
 from ..kernel.paths import cache_dir
 from ..kernel.reporting import Reporter
+from ..kernel.scratch import scratch
 from ..locks.base import OCI_TYPES, BaseFacts, LockedBase, LockedBlob, LockedLayer, parse_facts
 from ..locks.reading import DIGEST, Reader
 from ..recipe import Platform, RegistryBase
@@ -177,14 +178,14 @@ class Bases:
         self._cache.mkdir(parents=True, exist_ok=True)
         total = sum(layer.size for layer in base.layers)
         with (
-            tempfile.TemporaryDirectory(prefix=".reading.", dir=self._cache) as folder,
+            scratch(self._cache) as folder,
             self._reporter.work(f"reading {base.name} ({platform})", total, unit="bytes") as progress,
         ):
             for number, layer in enumerate(base.layers, 1):
                 blob = cache_dir() / "oci" / "blobs" / "sha256" / layer.digest.removeprefix("sha256:")
                 pulled = not (blob.is_file() and blob.stat().st_size == layer.size)
                 if pulled:
-                    blob = Path(folder) / "blob"
+                    blob = folder / "blob"
                     self._registry.pull_blob(ref, layer.digest, layer.size, blob, advance=progress.advance)
                 else:
                     progress.advance(layer.size)

@@ -24,6 +24,7 @@ from .messages import Access, Request
 from .reference import Reference, check_digest
 from .retrying import Patience
 from .secrets import redact_url
+from .settling import Underway, put_seen
 from .transport import Transport
 from .upload_body import Outgoing
 from .uploads import CHUNK, Upload
@@ -80,6 +81,7 @@ class Registry:
         )
         self._chunk = chunk
         self._without_chunks: set[str] = set()
+        self._underway = Underway()
 
     def __enter__(self) -> Registry:
         return self
@@ -142,7 +144,8 @@ class Registry:
     def put_manifest(self, ref: Reference, data: bytes, media_type: str) -> PutResult:
         """Store ``data`` under the tag of ``ref``, or by its digest where that has none.
 
-        Raises :class:`RegistryError` where the registry refuses (a blob is missing, …) or says that it stored other
+        One that is refused for a blob which the registry has after all is sent again. Raises
+        :class:`RegistryError` where the registry refuses (a blob is missing, …) or says that it stored other
         bytes; :class:`InputError` where ``ref`` has a digest that is not that of ``data``.
         """
         digest = digest_of(data, _algorithm(ref.digest or "sha256:"))
@@ -152,7 +155,7 @@ class Registry:
         request = Request(
             "PUT", url, self.access(ref, "pull", "push"), frozenset({200, 201}), {"Content-Type": media_type}, data
         )
-        answer = self.transport.send(request)
+        answer = put_seen(self, ref, request, data)
         stated = answer.headers.get("docker-content-digest")
         if stated is not None and stated != digest_of(data, _algorithm(stated)):
             raise RegistryError(
@@ -194,16 +197,17 @@ class Registry:
         """
         access = self.access(ref, "pull", "push")
         blob = Outgoing(check_digest(digest), size, source, advance)
-        upload = Upload(self.transport, access, blob, chunk=self._chunk, whole=ref.host in self._without_chunks)
-        if upload.exists():
-            blob.tell(size)
-            return "exists"
-        if upload.mount(_neighbours(ref, mount_from)):
-            return "mounted"
-        upload.send()
-        if upload.whole:
-            self._without_chunks.add(ref.host)
-        return "uploaded"
+        with self._underway.alone(ref, digest):
+            upload = Upload(self.transport, access, blob, chunk=self._chunk, whole=ref.host in self._without_chunks)
+            if upload.exists():
+                blob.tell(size)
+                return "exists"
+            if upload.mount(_neighbours(ref, mount_from)):
+                return "mounted"
+            upload.send()
+            if upload.whole:
+                self._without_chunks.add(ref.host)
+            return "uploaded"
 
     def pull_blob(
         self, ref: Reference, digest: str, size: int, target: Path, *, advance: Callable[[int], object] = _ignore

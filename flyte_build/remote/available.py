@@ -108,9 +108,11 @@ class Elsewhere:
         found = []
         for kind in ("config", "manifest"):
             digest, size = said[kind]["digest"], said[kind]["size"]
-            path = self._store.blob(digest, size) or self._store.artifact(digest.removeprefix("sha256:"), size)
-            if path is not None:
-                found.append(path.read_bytes())
+            data = self._store.document(digest)
+            if data is None and (path := self._store.sound(digest.removeprefix("sha256:"), size)) is not None:
+                data = path.read_bytes()
+            if data is not None and len(data) == size:
+                found.append(data)
                 continue
             place = Reference.parse(self._base(image.layers[0]))
             if kind == "config":

@@ -16,6 +16,7 @@ from ..kernel.errors import RegistryError
 from ..kernel.reporting import Progress
 from ..registry.reference import Reference
 from ..store import Session
+from ..store.checked import sound_blob
 from ..store.files import storing
 from .threads import Stopped
 
@@ -107,14 +108,20 @@ class Mover:
         self._check()
         # A mount that fails opens the upload, so asking one repository that may have it costs nothing.
         beside = [h.repository for h in (*holders, *near) if h.host == repository.host and h != repository]
-        outcome = self.registry.push_blob(
-            repository,
-            blob.digest,
-            blob.size,
-            self._opener(blob),
-            mount_from=beside[:1],
-            advance=self._advance,
-        )
+        try:
+            outcome = self.registry.push_blob(
+                repository,
+                blob.digest,
+                blob.size,
+                self._opener(blob),
+                mount_from=beside[:1],
+                advance=self._advance,
+            )
+        except RegistryError:
+            # The client sends no last piece of other bytes than were said. Those of the store are then no use there.
+            if blob.path is not None:
+                sound_blob(self.session.store.root, blob.path)
+            raise
         return str(outcome)
 
     def _opener(self, blob: Blob) -> Callable[[int], BinaryIO]:

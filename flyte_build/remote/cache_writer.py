@@ -12,7 +12,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..kernel.errors import RegistryError
+from ..kernel.errors import RegistryError, StoreError
 from ..kernel.reporting import Reporter
 from ..store import LayerRealisation, Store
 from .blobs import Blob, Mover
@@ -103,9 +103,15 @@ class _Deposit:
 
     def image(self, image: BuiltImage) -> None:
         """The image's own manifest under its derivation. Its layers are here by now."""
-        manifest = self._store.blob_path(image.manifest_digest).read_bytes()
-        config = (self._store.manifest(image.manifest_digest) or {})["config"]["digest"]
-        self.small(self._store.blob_path(config).read_bytes())
+        manifest = self._store.document(image.manifest_digest)
+        said = self._store.manifest(image.manifest_digest) or {}
+        config = self._store.document(said["config"]["digest"]) if said else None
+        if manifest is None or config is None:
+            raise StoreError(
+                f"{image.environment}: its manifest or configuration is not in the store any more, or damaged there",
+                hint="run this again: the image is made again",
+            )
+        self.small(config)
         self._registry.put_manifest(self._place.with_tag(image_tag(image.derivation)), manifest, media_type(manifest))
 
     def small(self, data: bytes) -> None:

@@ -271,10 +271,10 @@ def _platform(platform: str) -> dict[str, Any]:
 
 
 def _read(store: Store, digest: str) -> bytes:
-    path = store.blob(digest)
-    if path is None:
+    data = store.document(digest)
+    if data is None:
         raise _gone("the image", digest)
-    return path.read_bytes()
+    return data
 
 
 def _gone(name: str, digest: str) -> StoreError:

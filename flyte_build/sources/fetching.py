@@ -47,7 +47,7 @@ def fetch(
     kept for the next time.
     """
     wanted = {a.sha256: a for a in artifacts}
-    found = {sha: path for sha, a in wanted.items() if (path := store.artifact(sha, a.size))}
+    found = {sha: path for sha, a in wanted.items() if (path := store.sound(sha, a.size, a.file))}
     missing = [a for sha, a in wanted.items() if sha not in found]
     if not missing:
         return found

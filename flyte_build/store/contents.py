@@ -6,9 +6,10 @@
     realisations/<hex>.derivation   an image's derivation itself, so that ``gc`` knows what the image needs
     listings/<hex>    a layer's paths and what is at each, compressed
     used/<hex>        empty; its date says when an image was last used
+    checked/<hex>     how an artifact lay on the disk when it was hashed (see ``checked``)
     locks/  tmp/      see ``locks`` and ``session``
     roots/<hex>/      unpacked images, the launcher's; only ``gc`` looks here
-    corrupt/          what ``verify`` moved aside
+    corrupt/          what was not what its name says, moved aside
 
 Everything but ``tmp`` is valid at every instant. A realisation whose blobs are gone counts as absent, so
 nothing here needs repair: it is made again. Never fetches, never builds.
@@ -16,6 +17,7 @@ nothing here needs repair: it is made again. Never fetches, never builds.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zlib
@@ -47,6 +49,7 @@ class Contents:
         self.realisations = self.root / "realisations"
         self.listings = self.root / "listings"
         self.used = self.root / "used"
+        self.checked = self.root / "checked"
         self.locks = self.root / "locks"
         self.tmp = self.root / "tmp"
         self.partial = self.tmp / "partial"
@@ -70,6 +73,20 @@ class Contents:
     def blob(self, digest: str, size: int | None = None) -> Path | None:
         """The blob's path, ``None`` where it is not here (or not with this size in bytes)."""
         return _present(self.blob_path(digest), size)
+
+    def sound(self, sha256: str, size: int | None = None, name: str = "") -> Path | None:
+        """:meth:`artifact` for a reader: hashed now, or recorded as it lies (see ``checked``).
+
+        ``name`` is what a person calls it. Raises :class:`FetchError` where its bytes are others: it is moved aside.
+        """
+        from .checked import sound_artifact
+
+        return sound_artifact(self, sha256, size, name)
+
+    def document(self, digest: str) -> bytes | None:
+        """A manifest's or a configuration's bytes, hashed; ``None`` where they are not here, or are others."""
+        data = self._read(self.blob_path(digest))
+        return data if data is not None and hashlib.sha256(data).hexdigest() == hexadecimal(digest) else None
 
     def realisation(self, derivation: str) -> Realisation | None:
         """What this derivation became, as long as every byte of it is still here, by name and size."""
@@ -95,8 +112,8 @@ class Contents:
         return found if isinstance(found, ImageRealisation) else None
 
     def manifest(self, digest: str) -> dict[str, Any] | None:
-        """A manifest's JSON; ``None`` where it is not here or not JSON."""
-        data = self._read(self.blob_path(digest))
+        """A manifest's JSON; ``None`` where it is not here, not what its digest says, or not JSON."""
+        data = self.document(digest)
         return layout.parse(data) if data is not None else None
 
     def derivation(self, image: str) -> dict[str, Any] | None:
@@ -144,6 +161,12 @@ class Contents:
                 f"{path}: cannot be read: {e.strerror or e}",
                 hint="check the folder's owner and permissions, or set FLYTE_BUILD_CACHE to another folder",
             ) from e
+
+    def unswept(self) -> bool:
+        """Whether somebody works in the store, or was killed while he did: the next session removes what he left."""
+        with suppress(OSError):
+            return any(name.startswith("session-") for name in os.listdir(self.tmp))
+        return False
 
     # -- using ---------------------------------------------------------------------------------
 

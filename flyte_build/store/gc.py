@@ -164,7 +164,10 @@ def _doomed(store: Contents, keep: _Keep, fresh: float) -> Iterator[Path]:
     yield from (p for p in _files(store.used) if p.name not in keep.images)
     yield from _orphan_roots(store, keep)
     yield from (p for p in _files(store.blobs) if p.name not in keep.blobs)
-    yield from (p for p in _files(store.artifacts) if p.name not in keep.artifacts and p.stat().st_mtime < fresh)
+    stale = [p for p in _files(store.artifacts) if p.name not in keep.artifacts and p.stat().st_mtime < fresh]
+    gone = {p.name for p in stale}
+    yield from (p for p in _files(store.checked) if p.name in gone or store.artifact(p.name) is None)
+    yield from stale
     yield from (p for p in _files(store.partial) if p.stat().st_mtime < fresh)
     yield from _files(store.corrupt)
     # Nobody waits on a derivation while we hold the store alone, so its lock file can go.

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, cast
 from ..deriving.derivation import ImageDerivation
 from ..kernel.canonical import Json, canonical
 from ..kernel.errors import StoreError
+from ..kernel.scratch import sweep as sweep_temporary
 from . import layout, locks
 from .files import fsync_directory, publish, storing
 from .realisations import ImageRealisation, LayerRealisation, Realisation, encode, hexadecimal
@@ -47,9 +48,13 @@ class Session:
         self._dirty: set[Path] = set()
         self._guard = threading.Lock()
         self._syncing = threading.Lock()
+        # Artifacts that were hashed in this session: by whoever brought them, or before their first use.
+        self._sound: dict[str, threading.Lock | None] = {}
         self._share: int | None = None
         self._owner: int | None = None
         self._directory: Path | None = None
+        # What killed processes left in the system's temporary folder goes with what they left in ours.
+        sweep_temporary()
         with storing(store.root):
             _prepare(store)
             self._share = locks.acquire(store.locks / "store", shared=True, cancelled=cancelled)
@@ -57,7 +62,7 @@ class Session:
                 # Creating a folder and locking it must look like one step to whoever sweeps.
                 with locks.held(store.locks / "tmp", cancelled=cancelled):
                     sweep(store)
-                    _sweep_partial(store)
+                    _sweep_partials(store)
                     _create(store.oci / "oci-layout", layout.LAYOUT, store.tmp)
                     _create(store.oci / "index.json", layout.dump(layout.empty_index()), store.tmp)
                     self._directory = Path(tempfile.mkdtemp(prefix="session-", dir=store.tmp))
@@ -98,7 +103,24 @@ class Session:
 
     def put_artifact(self, temporary: Path, sha256: str) -> Path:
         """Publish a file whose SHA-256 the caller has checked."""
-        return self.put(temporary, self.store.artifact_path(sha256))
+        final = self.put(temporary, self.store.artifact_path(sha256))
+        with self._guard:
+            self._sound[sha256] = None
+        return final
+
+    def artifact(self, sha256: str, size: int | None = None, name: str = "") -> Path | None:
+        """:meth:`Contents.sound`, at most once a session: what arrived in it was hashed on its way."""
+        with self._guard:
+            hashing = self._sound.setdefault(sha256, threading.Lock())
+        if hashing is None:
+            return self.store.artifact(sha256, size)
+        with hashing:
+            if self._sound[sha256] is None:
+                return self.store.artifact(sha256, size)
+            found = self.store.sound(sha256, size, name)
+            if found is not None:
+                self._sound[sha256] = None
+            return found
 
     def put_blob(self, data: bytes) -> str:
         """Publish a config or a manifest; its digest."""
@@ -209,6 +231,18 @@ def _create(final: Path, data: bytes, folder: Path) -> None:
     publish(Path(name), final, 0o644)
 
 
+def _sweep_partials(store: Contents) -> None:
+    """Remove downloads that nobody goes on with: of what is here by now, or of which nothing came."""
+    for path in store.partial.iterdir():
+        with suppress(OSError):
+            if path.stat().st_size and store.artifact(path.name) is None:
+                continue
+            handle = locks.try_acquire(path)
+            if handle is not None:
+                path.unlink()
+                os.close(handle)
+
+
 def sweep(store: Contents) -> int:
     """Remove what dead sessions left in ``tmp``; how many. The caller holds ``locks/tmp``."""
     swept = 0
@@ -225,14 +259,3 @@ def sweep(store: Contents) -> int:
             path.unlink(missing_ok=True)
         swept += 1
     return swept
-
-
-def _sweep_partial(store: Contents) -> None:
-    """Remove what is left of downloads whose artifact is stored: whoever published it was stopped right after."""
-    for path in store.partial.iterdir():
-        if not store.artifact_path(path.name).exists():
-            continue
-        handle = locks.try_acquire(path)
-        if handle is not None:
-            path.unlink(missing_ok=True)
-            os.close(handle)

@@ -11,7 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..kernel.errors import StoreError
 from ..kernel.reporting import Progress, Reporter
 from . import layout, locks
+from .checked import set_aside
 from .files import hash_file, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
 from .session import Session
@@ -59,6 +60,9 @@ class Verification:
 
 def verify(store: Contents, reporter: Reporter) -> Verification:
     """Check ``store`` whole. Raises :class:`StoreError` only where it cannot be read at all."""
+    if store.unswept():
+        with suppress(StoreError), closing(Session(store)):
+            pass
     with store.reading():
         named = [*_named(store.artifacts), *_named(store.blobs)]
         total = sum(size for _, size in named)
@@ -105,18 +109,7 @@ def _hash_all(store: Contents, named: list[tuple[Path, int]], progress: _Locked)
 
 
 def _aside(store: Contents, path: Path) -> Path | None:
-    """Move a bad file out of the way, under a name that says where it was; ``None`` where that is not allowed."""
-    try:
-        store.corrupt.mkdir(exist_ok=True)
-        name = "-".join(path.relative_to(store.root).parts)
-        for number in range(1, 1000):
-            target = store.corrupt / f"{name}.{number}"
-            if not target.exists():
-                os.replace(path, target)
-                return target
-    except OSError:
-        pass
-    return None
+    return set_aside(store.root, path)
 
 
 def _check_realisations(store: Contents) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from .action import ROOT_ACTION, ErrorInfo, Phase
 from .journal import ActionRecord, read_journal
 from .storage import Storage
 
-__all__ = ["Run", "find_logs", "list_runs", "read_run"]
+__all__ = ["Run", "find_logs", "list_runs", "outcomes", "read_chain", "read_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,41 @@ def read_run(runs_dir: Path, name: str) -> Run:
     running = _held(folder.lock)
     phase = Phase.RUNNING if running else Phase(end["phase"]) if end else None
     return Run(name, folder.path, facts, tuple(actions.values()), running, phase, end.get("ended"))
+
+
+def read_chain(runs_dir: Path, name: str, warn: Callable[[str], object]) -> list[Run]:
+    """The run, the one that it resumed, the one that that resumed, and so on: the newest first.
+
+    Raises :class:`RunError` where ``name`` itself cannot be read. ``warn`` hears of an earlier one that cannot: the
+    chain ends there, and so it does where it would come to a run once more.
+    """
+    chain = [read_run(runs_dir, name)]
+    seen = {chain[0].name}
+    while before := chain[-1].facts.get("resume"):
+        try:
+            run = read_run(runs_dir, str(before))
+        except RunError as e:
+            warn(f"run {chain[-1].name} resumed {before}, whose successes are not reused: {e.message}")
+            break
+        if run.name in seen:
+            break
+        seen.add(run.name)
+        chain.append(run)
+    return chain
+
+
+def outcomes(chain: Iterable[Run]) -> dict[str, ActionRecord]:
+    """What is known of every action of a chain, the newest run first: its newest success, else its newest state.
+
+    A run that was killed before it came to an action says less of it than the run that it resumed.
+    """
+    found: dict[str, ActionRecord] = {}
+    for run in chain:
+        for action in run.actions:
+            known = found.get(action.name)
+            if known is None or (action.phase is Phase.SUCCEEDED and known.phase is not Phase.SUCCEEDED):
+                found[action.name] = action
+    return found
 
 
 def find_logs(run: Run, action: str | None = None) -> list[tuple[ActionRecord, Path]]:

@@ -12,6 +12,7 @@ on every other byte. Never fetches: the blobs are in the store before anybody as
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Any
 
 from ..kernel.errors import ArtifactError, StoreError
 from ..kernel.reporting import Reporter, Silent
+from ..store.checked import sound_blob
 from ..store.files import storing
 from ..store.locks import held, try_acquire
 from .action import ImageRoot
@@ -46,6 +48,7 @@ class Roots:
     def __init__(
         self, cache: Path, blobs: Path, engine: Engine | None = None, reporter: Reporter | None = None
     ) -> None:
+        self._cache = cache
         self._roots = cache / "roots"
         self._layers = cache / "layers"
         self._locks = cache / "locks"
@@ -83,7 +86,10 @@ class Roots:
     def _json(self, digest: str) -> Any:
         path = self._blobs / digest.removeprefix("sha256:")
         try:
-            return json.loads(path.read_bytes())
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != path.name:
+                sound_blob(self._cache, path, f"image {digest}")
+            return json.loads(data)
         except FileNotFoundError:
             raise StoreError(
                 f"the store has no blob {digest}", hint="build the image again (`flyte-build build`)"
@@ -120,6 +126,8 @@ class Roots:
                         f"the store has no blob {layer['digest']}",
                         hint="build the image again (`flyte-build build`)",
                     )
+                # What the store held for long comes into use: it is hashed before anything opens it as a tar.
+                sound_blob(self._cache, blob, f"layer {layer['digest']}")
                 with _partial(folder) as tree:
                     unpack(blob, diff_id, tree)
         return folder

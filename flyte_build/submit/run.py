@@ -30,7 +30,7 @@ from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Launcher, Phase,
 from .attempt import Attempts, RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
 from .engine import Engine
-from .history import read_run
+from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
 from .local import LocalLauncher
 from .loop import run_apart
@@ -58,9 +58,9 @@ class RunRequest:
 
     ``images`` maps every environment the run may reach → its manifest's digest, ``image_roots`` a digest → its root
     (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
-    successes are reused; it may be ``name`` itself. ``cpu`` (cores) and ``memory`` (bytes) bound what runs at once,
-    by default this machine's. ``engine`` enters sandboxes, by default what works here. ``invocation`` is kept with the
-    run, for whoever wants to repeat it.
+    successes are reused, and those of the run that it resumed, and so on; it may be ``name`` itself. ``cpu`` (cores)
+    and ``memory`` (bytes) bound what runs at once, by default this machine's. ``engine`` enters sandboxes, by default
+    what works here. ``invocation`` is kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -121,7 +121,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
         raise RunError(
             f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
         )
-    previous, facts = _before(request, storage)
+    previous, facts = _before(request, storage, observer.warn)
     _sweep(storage)
     lock = _claim(request, folder)
     try:
@@ -142,7 +142,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             env=request.root.env,
         )
         if not folder.facts.exists():
-            _write_facts(request, run)
+            _write_facts(request, run, facts.get("name"))
         folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
         folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
         seen = Seen(folder)
@@ -219,13 +219,18 @@ def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tup
     )
 
 
-def _before(request: RunRequest, storage: Storage) -> tuple[dict[str, ActionRecord], dict[str, Any]]:
+def _before(
+    request: RunRequest, storage: Storage, warn: Callable[[str], object]
+) -> tuple[dict[str, ActionRecord], dict[str, Any]]:
+    """What is known of every action of the resumed run and of those that it resumed, and the facts of the first."""
     if request.resume is None:
         return {}, {}
-    run = read_run(storage.runs, request.resume)
+    chain = read_chain(storage.runs, request.resume, warn)
+    run = chain[0]
     if run.running:
         raise RunError(f"run {run.name} is still running", hint="interrupt it first, or wait for its end")
-    return {a.name: a for a in run.actions}, dict(run.facts)
+    # By its whole name: what was typed may be the beginning of several by the time that this run is resumed.
+    return outcomes(chain), {**run.facts, "name": run.name}
 
 
 def _claim(request: RunRequest, folder: RunFolder) -> int:
@@ -257,7 +262,7 @@ def _sweep(storage: Storage) -> None:
             os.close(handle)
 
 
-def _write_facts(request: RunRequest, run: RunFacts) -> None:
+def _write_facts(request: RunRequest, run: RunFacts, resumed: str | None) -> None:
     facts = {
         "schema": 1,
         "name": request.name,
@@ -268,7 +273,7 @@ def _write_facts(request: RunRequest, run: RunFacts) -> None:
         "bundle": run.bundle,
         "images": dict(request.images),
         "network": request.network,
-        "resume": request.resume,
+        "resume": resumed,
         "invocation": dict(request.invocation),
     }
     temporary = run.folder.facts.with_suffix(".tmp")

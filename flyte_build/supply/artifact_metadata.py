@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,13 +35,20 @@ class StoredFacts:
         kept = self._kept(locked.sha256)
         if kept is not None:
             return kept
-        path = self._store.artifact(locked.sha256, locked.size)
+        path = self._store.sound(locked.sha256, locked.size, getattr(locked, "file", locked.name))
         if path is None:
             self.absent.add(locked.sha256)
             return Facts()
         facts = read_wheel(path) if isinstance(locked, LockedWheel) else read_deb(path, locked.name)
         self._keep(locked.sha256, facts)
         return facts
+
+    def read(self, locked: Iterable[object]) -> None:
+        """Read those of ``locked`` that are wheels or .debs now. Raises :class:`FetchError` for bytes that were not
+        locked, which is better said before an image is pushed than after."""
+        for one in locked:
+            if isinstance(one, LockedWheel | LockedDeb):
+                self(one)
 
     def _kept(self, sha256: str) -> Facts | None:
         try:

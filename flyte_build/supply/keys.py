@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from ..kernel.errors import InputError
+from ..kernel.scratch import scratch
 
 __all__ = ["PublicKey", "Signer", "public_key", "signer"]
 
@@ -134,7 +134,7 @@ class _Cosign:
         command = ["sign-blob", "--key", self._name, "--yes", "--tlog-upload=false"]
         if b"--use-signing-config" in _cosign(["sign-blob", "--help"], self._name, self._environ):
             command.append("--use-signing-config=false")
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             payload, bundle = Path(folder, "payload"), Path(folder, "bundle")
             payload.write_bytes(data)
             _cosign([*command, "--bundle", str(bundle), str(payload)], self._name, self._environ)

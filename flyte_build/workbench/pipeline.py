@@ -81,13 +81,21 @@ def push_plan(
         target.repository(image.environment)
     if locked:
         check_planned(workspace, [image.derivation for image in plan.images], store)
+
+    def check(images: list[BuiltImage]) -> None:
+        check_pins(workspace, images, strict=locked, store=store)
+        if attest:
+            from ..supply.artifact_metadata import StoredFacts
+
+            StoredFacts(store).read(a.source for i in plan.images for a in i.derivation.artifacts.values())
+
     built, pushed = push_built(
         lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
         store,
         target,
         shared,
         reporter,
-        lambda images: check_pins(workspace, images, strict=locked, store=store),
+        check,
     )
     if not locked:
         record_pins(workspace, built, reporter)

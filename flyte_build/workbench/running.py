@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..kernel.paths import runs_dir
 from ..kernel.reporting import Reporter
+from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import root_action, stored
 from ..submit.action import RootAction
@@ -94,9 +94,9 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     storage = Storage(runs_dir())
     given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
     store, reporter = bench.store, bench.reporter
-    with store.reading(), tempfile.TemporaryDirectory(prefix="flyte-build-") as bundles:
+    with store.reading(), scratch() as bundles:
         with bench.modules.entered():
-            call = root_action(bench.workspace.project, task, given, Path(bundles))
+            call = root_action(bench.workspace.project, task, given, bundles)
         roots = Roots(store.root, store.blobs, engine, reporter)
         name = options.name or new_name()
         # The root's image is wanted at once, the others as soon as they are called: before any timeout runs.

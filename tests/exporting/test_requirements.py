@@ -195,11 +195,14 @@ def test_the_folder_of_wheels_keeps_what_is_right_and_replaces_what_is_not(tmp_p
     import hashlib
 
     from flyte_build.exporting.wheels import put_wheels
-    from flyte_build.kernel.errors import StoreError
+    from flyte_build.kernel.errors import FetchError
+    from flyte_build.store import Store
 
-    source = tmp_path / "artifact"
-    source.write_bytes(b"a wheel")
     one = replace(wheel("a"), sha256=hashlib.sha256(b"a wheel").hexdigest(), size=7)
+    store = Store(tmp_path / "store")
+    source = store.artifact_path(one.sha256)
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"a wheel")
     folder = tmp_path / "deep" / "wheels"
     [path] = put_wheels(folder, {one: source})
     before = path.stat().st_ino
@@ -215,6 +218,7 @@ def test_the_folder_of_wheels_keeps_what_is_right_and_replaces_what_is_not(tmp_p
     source.unlink()
     source.write_bytes(b"damaged")
     path.unlink()
-    with pytest.raises(StoreError, match="expected SHA-256"):
+    with pytest.raises(FetchError, match=f"{one.file}: .* expected SHA-256"):
         put_wheels(folder, {one: source})
+    assert [p.name for p in store.corrupt.iterdir()] == [f"artifacts-sha256-{one.sha256}.1"]
     assert sorted(p.name for p in folder.iterdir()) == ["notes.txt"]

@@ -1,0 +1,1 @@
+"""Attacks and accidents: what somebody, or a machine, does to bytes, processes and folders behind our back."""

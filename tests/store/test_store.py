@@ -231,3 +231,30 @@ def test_shared_bytes_are_read_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("size", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3.0 TiB")])
 def test_sizes_for_people(size: int, shown: str) -> None:
     assert human(size) == shown
+
+
+def test_downloads_that_nobody_goes_on_with_are_swept(filled: Built) -> None:
+    store = filled.store
+    known = filled.images[0].layers[0].artifacts[0].sha256
+    for name, data in ((known, b"part"), ("12" * 32, b""), (HEX, b"part")):
+        (store.partial / name).write_bytes(data)
+    busy = store.partial / ("34" * 32)
+    handle = locks.acquire(busy)
+    try:
+        with store.session():
+            assert {p.name for p in store.partial.iterdir()} == {HEX, busy.name}, "what came is kept for the next time"
+    finally:
+        os.close(handle)
+
+
+def test_what_a_killed_build_left_goes_with_the_next_one_though_there_is_nothing_to_build(filled: Built) -> None:
+    left = filled.store.tmp / "session-dead"
+    left.mkdir()
+    (left / "1-layer").write_bytes(b"x")
+    (left / "owner").touch()
+    assert filled.store.unswept()
+    filled.again()
+    assert not left.exists()
+    left.mkdir()
+    assert filled.store.verify().ok
+    assert not filled.store.unswept()

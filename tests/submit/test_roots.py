@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,25 @@ def test_a_failed_unpacking_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="leaves the image"):
         Roots(tmp_path, blobs).get(digest)
     assert list((tmp_path / "roots").iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["manifest", "config", "layer"])
+def test_a_flipped_blob_is_moved_aside_before_anything_is_unpacked(tmp_path: Path, part: str) -> None:
+    blobs = tmp_path / "oci" / "blobs" / "sha256"
+    digest = image(blobs, [PYTHON], env=ENV)
+    manifest = json.loads((blobs / digest[7:]).read_bytes())
+    named = {"manifest": digest, "config": manifest["config"]["digest"], "layer": manifest["layers"][0]["digest"]}
+    bad = blobs / named[part][7:]
+    data = bad.read_bytes()
+    bad.write_bytes(data.replace(b"a", b"b", 1) if part != "layer" else data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(StoreError, match=f"damaged: expected SHA-256 {bad.name}") as e:
+        Roots(tmp_path, blobs).get(digest)
+    assert "run this again" in str(e.value.hint)
+    assert not bad.exists()
+    assert [p.name for p in (tmp_path / "corrupt").iterdir()] == [f"oci-blobs-sha256-{bad.name}.1"]
+    assert list(tmp_path.glob("roots/*")) == []
+    bad.write_bytes(data)
+    assert Roots(tmp_path, blobs).get(digest).root.is_dir()
 
 
 def test_missing_blobs_and_images_without_python_are_named(tmp_path: Path) -> None:

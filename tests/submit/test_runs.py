@@ -142,6 +142,14 @@ def test_a_resumed_run_computes_only_what_is_missing(runs: Runs, outputs: Read) 
     assert outputs(again) == 1
     assert {a.task: a.attempt for a in again.actions}["trouble.resumable"] == 2
 
+    # What a resumption did before it was killed hides nothing of the run that it resumed.
+    (runs.runs_dir / "three").mkdir()
+    (runs.runs_dir / "three" / "run.json").write_text(json.dumps({"name": "three", "resume": "two"}))
+    last = runs.run(root, "four", resume="thre")
+    assert outputs(last) == 1
+    assert {a.source for a in last.actions} == {"resume"}
+    assert read_run(runs.runs_dir, "four").facts["resume"] == "three"
+
     with pytest.raises(RunError, match="run one exists"):
         runs.run(root, "one")
 

@@ -112,7 +112,8 @@ class RegistryServer:
     ``least``: their minimum, stated and enforced. ``partial``: what came of a lost chunk is kept; ``taken``: the
     status of one. ``status``: whether an upload can be asked for. ``referrers``: whether there is the API.
     ``redirect``: blobs are answered with a redirect to this URL + digest. ``tls``: certificate and key. ``page``:
-    most entries of a list. ``strict``: manifests whose blobs are missing are refused.
+    most entries of a list. ``strict``: manifests whose blobs are missing are refused. ``racing``: seconds for which a
+    blob is out of sight while its link is written, with every upload, as docker-registry's is.
     """
 
     def __init__(
@@ -135,11 +136,12 @@ class RegistryServer:
         tls: tuple[Path, Path] | None = None,
         page: int = 1000,
         strict: bool = True,
+        racing: float = 0.0,
     ) -> None:
         self.auth, self.user, self.password, self.life = auth, user, password, life
         self.mount, self.patch, self.least, self.partial, self.status = mount, patch, least, partial, status
         self.referrers, self.ranges, self.redirect, self.page, self.strict = referrers, ranges, redirect, page, strict
-        self.taken, self.anonymous = taken, anonymous
+        self.taken, self.anonymous, self.racing = taken, anonymous, racing
         self.blobs: dict[str, bytes] = {}
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Seen] = []

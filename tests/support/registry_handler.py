@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import secrets
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -94,6 +95,10 @@ class RegistryHandler(Wire):
             if f"{algorithm}:{hashlib.new(algorithm, whole).hexdigest()}" != wanted:
                 raise problem(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
             self.registry.blobs[wanted] = whole
+            if self.registry.racing:
+                self._repository().blobs.discard(wanted)
+        time.sleep(self.registry.racing)
+        with self.registry.guard:
             self._repository().blobs.add(wanted)
         raise Answer(201, headers=self._there(wanted))
 

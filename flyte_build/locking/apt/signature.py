@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...kernel.errors import FetchError, InputError, RefusedError
+from ...kernel.scratch import scratch
 
 __all__ = ["KEYRING", "keyrings", "verified_text"]
 
@@ -63,7 +63,7 @@ def verified_text(signed: bytes, rings: Sequence[Path], what: str) -> str:
             "expected gpgv or sqv to verify Debian's Release files, found neither",
             hint="sudo apt-get install gpgv",
         )
-    with tempfile.TemporaryDirectory(prefix="flyte-build-") as folder:
+    with scratch() as folder:
         message, text = Path(folder, "InRelease"), Path(folder, "text")
         message.write_bytes(signed)
         problem = _gpgv(gpgv, rings, message, text) if gpgv else _sqv(str(sqv), rings, message, text)

@@ -15,7 +15,6 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
+from ...kernel.scratch import scratch
 from ...sources.indexes import IndexClient, IndexSettings
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
@@ -66,8 +66,7 @@ class PipTools:
 
     def resolve(self, question: Question) -> Answer:
         self._check(question)
-        with tempfile.TemporaryDirectory(prefix="flyte-build-") as name:
-            folder = Path(name)
+        with scratch() as folder:
             command = [sys.executable, "-m", "piptools", "compile", *_options(question, folder)]
             # One stream: pip's errors go to stderr, what they are caused by to stdout.
             done = subprocess.run(
@@ -75,7 +74,7 @@ class PipTools:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env=_environment(question.settings),
+                env={**_environment(question.settings), "TMPDIR": str(folder)},
                 cwd=folder,
                 check=False,
             )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
+from ...kernel.scratch import scratch
 from ...sources.indexes import IndexFile, IndexSettings
 from ...sources.indexes.settings import uv_binary
 from ..wheels import Target
@@ -82,12 +82,11 @@ class Uv:
                 "UV_TORCH_BACKEND=auto chooses packages by this machine's GPU, not by the image's",
                 hint="unset it, and name the index of the CUDA version you want in the image",
             )
-        with tempfile.TemporaryDirectory(prefix="flyte-build-") as name:
-            folder = Path(name)
+        with scratch() as folder:
             command = [self.binary, *_options(question, folder)]
-            done = subprocess.run(
-                command, capture_output=True, text=True, env=_environment(question.settings), cwd=folder, check=False
-            )
+            # What uv leaves when it is killed with us lies in here, too.
+            env = {**_environment(question.settings), "TMPDIR": str(folder)}
+            done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder, check=False)
             words = trimmed(done.stderr, folder)
             if done.returncode:
                 raise _failure(question, done.returncode, words)

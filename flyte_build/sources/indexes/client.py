@@ -8,7 +8,6 @@ that saves reading a project's page; it is no part of a lock and holds only unde
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from packaging.utils import canonicalize_name
 
 from ...kernel.errors import ArtifactError, FetchError
 from ...kernel.reporting import Reporter, Silent
+from ...kernel.scratch import scratch
 from . import index_cache as remembered
 from . import metadata as wheel_metadata
 from .http import Transport, redact, without_userinfo
@@ -167,7 +167,7 @@ class IndexClient:
             ranged = self._by_ranges(file)
             if ranged is not None:
                 return file.sha256, *ranged
-        with tempfile.TemporaryDirectory(prefix="flyte-build-") as folder:
+        with scratch() as folder:
             path = Path(folder, "wheel")
             self._download(file.url, path)
             return self._whole(path, file)

@@ -88,10 +88,13 @@ class Contents:
     def _here(self, wheel: LockedWheel) -> frozenset[str] | None:
         """What the wheel itself said once, or says now."""
         found = self._cached(wheel.sha256)
-        if found is None and self._store is not None and (path := self._store.artifact(wheel.sha256, wheel.size)):
+        if found is None and (path := self._sound(wheel)):
             members = _of_file(path)
             found = None if members is None else self._keep(wheel.sha256, members)
         return found
+
+    def _sound(self, wheel: LockedWheel) -> Path | None:
+        return self._store.sound(wheel.sha256, wheel.size, wheel.file) if self._store is not None else None
 
     def _cached(self, sha256: str) -> frozenset[str] | None:
         try:
