@@ -12,18 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from .errors import AssembleError
+from .inflating import most_inflated
 from .results import LayerResult
 
 __all__ = ["base_result", "copy_base"]
 
 _CHUNK = 1 << 20
 _PIECE = 32 << 10
-_MOST, _RATIO = 16 << 30, 64
-
-
-def most_inflated(size: int) -> int:
-    """Bytes of tar that a blob of ``size`` may unpack to, where nobody has said how many: beyond that it is a bomb."""
-    return max(_MOST, _RATIO * size)
 
 
 def base_result(spec: Mapping[str, Any]) -> LayerResult:
