@@ -7,13 +7,14 @@ the archive's end is refused first, and so is what no file system has or a termi
 from __future__ import annotations
 
 import hashlib
-import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, BinaryIO, NoReturn, Self, cast
 
 from isal import igzip, isal_zlib
+
+from .visible import CONTROL
 
 __all__ = [
     "DEPTH",
@@ -43,8 +44,6 @@ _MEMBERS = 1 << 22
 _MOST, _RATIO = 16 << 30, 64
 _NAME, _PATH, DEPTH = 255, 4000, 256
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, b"X", tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-# C0, DEL and C1 controls, and what overrides the direction of writing (UAX 9).
-_CONTROL = re.compile("[\\0-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 _DAMAGE = (tarfile.TarError, EOFError, cast("type[Exception]", isal_zlib.error))
 # int() of thousands of digits, a date that is none, headers that call for headers a thousand times.
 _NONSENSE = (*_DAMAGE, ValueError, OverflowError, RecursionError, IndexError, TypeError)
@@ -149,7 +148,7 @@ class LayerTar:
         if member.islnk() or member.issym():
             if not member.linkname:
                 raise BadLayer(f"the link `{path}` leads to nothing: its target is empty")
-            if found := _CONTROL.search(member.linkname):
+            if found := CONTROL.search(member.linkname):
                 raise BadLayer(f"the link `{path}` leads to a name with the character U+{ord(found[0]):04X}")
         if member.islnk():
             plain_path(member.linkname)
@@ -177,7 +176,7 @@ def damage(kinds: tuple[type[Exception], ...] = _DAMAGE) -> Iterator[None]:
 
 def plain_path(name: str) -> str:
     """``./usr//bin/`` → ``usr/bin``; raises :class:`BadLayer` for a name that leads out or that no system takes."""
-    if found := _CONTROL.search(name):
+    if found := CONTROL.search(name):
         raise BadLayer(f"the name `{name}` holds the character U+{ord(found[0]):04X}")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
