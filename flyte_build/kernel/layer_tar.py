@@ -135,6 +135,7 @@ class LayerTar:
                 # tarfile keeps them all, for a question that nobody asks here.
                 cast(Any, tar).members.clear()
                 path = plain_path(member.name)
+                member.mode &= 0o7777  # base 256 can be any number, and a negative one
                 count += 1
                 self._check(member, path, count)
                 content = tar.extractfile(member) if member.isreg() else None
