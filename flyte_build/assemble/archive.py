@@ -14,9 +14,10 @@ import zlib
 from typing import NamedTuple
 
 from .errors import AssembleError
-from .paths import check_path
+from .inflating import most_inflated
+from .paths import check_name, check_path, printable
 
-__all__ = ["DEFLATED", "STORED", "Archive", "Member"]
+__all__ = ["DEFLATED", "READ_LIMIT", "STORED", "Archive", "Member"]
 
 STORED, DEFLATED = 0, 8
 _END = struct.Struct("<4s4H2IH")
@@ -27,7 +28,10 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 _FAR, _MANY = 0xFFFFFFFF, 0xFFFF
 _ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13
 _DESCRIPTOR, _PATCH, _UTF8 = 1 << 3, 1 << 5, 1 << 11
-_READ_LIMIT = 64 << 20
+READ_LIMIT = 64 << 20
+"""Bytes that a member may have which is read whole."""
+# A wheel that says it unpacks to more than this, or 64 times its size, is a bomb.
+_LEAST = 4 << 30
 
 
 class Member(NamedTuple):
@@ -58,6 +62,7 @@ class Archive:
         self.path = path
         self.artifact = artifact
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._length = os.fstat(self._file).st_size
         try:
             self.members = self._members()
         except BaseException:
@@ -75,13 +80,13 @@ class Archive:
 
     def fail(self, message: str, member: str | None = None) -> AssembleError:
         """The error that ``message`` is, about ``member``."""
-        return AssembleError(message if member is None else f"`{printable(member)}`: {message}", self.artifact)
+        return AssembleError(printable(message if member is None else f"`{member}`: {message}"), self.artifact)
 
-    def read(self, member: Member) -> bytes:
+    def read(self, member: Member, limit: int = READ_LIMIT) -> bytes:
         """The whole content of ``member``, checked; for the few small files that have to be understood."""
         size = max(member.size, member.csize)
-        if size > _READ_LIMIT:
-            raise self.fail(f"expected at most {_READ_LIMIT} bytes, the member has {size}", member.name)
+        if size > limit:
+            raise self.fail(f"expected at most {limit} bytes, the member has {size}", member.name)
         return self._content(member, member.size)
 
     def start(self, member: Member, size: int) -> bytes:
@@ -136,11 +141,14 @@ class Archive:
         if at != size:
             raise self.fail(f"expected a zip directory of {size} bytes, its {count} members fill {at}")
         self._disjoint(extents, start)
+        said, most = sum(m.size for m in members.values()), most_inflated(self._length, _LEAST)
+        if said > most:
+            raise self.fail(f"its {self._length} bytes unpack to {said}, expected at most {most}: a bomb")
         return members
 
     def _end(self) -> tuple[int, int, int]:
         """Number of members, bytes of the directory, and where it begins."""
-        length = os.fstat(self._file).st_size
+        length = self._length
         tail = os.pread(
             self._file,
             min(length, _END.size + _LOCATOR.size + _MANY),
@@ -156,7 +164,7 @@ class Archive:
         end = length - len(tail) + at
         if at >= _LOCATOR.size and tail[at - _LOCATOR.size :].startswith(b"PK\6\7"):
             _, far_disk, far, disks = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
-            raw = os.pread(self._file, _END64.size, far)
+            raw = os.pread(self._file, _END64.size, far) if far < length else b""
             if len(raw) != _END64.size or raw[:4] != b"PK\6\6" or disks != 1 or far_disk != 0:
                 raise self.fail(f"expected the zip64 end of the directory at byte {far}")
             _, _, _, _, disk, start_disk, here, count, size, start = _END64.unpack(raw)
@@ -199,6 +207,7 @@ class Archive:
             raise self.fail("the path holds a backslash", name)
         try:
             check_path(name.removesuffix("/"))
+            check_name(name)
         except ValueError as e:
             raise self.fail(str(e), name) from None
         return name
@@ -208,7 +217,7 @@ class Archive:
         at = 0
         while at + 4 <= len(extra):
             kind, length = struct.unpack_from("<HH", extra, at)
-            if kind == 1:
+            if kind == 1 and at + 4 + length <= len(extra):
                 values = list(struct.unpack(f"<{length // 8}Q", extra[at + 4 : at + 4 + length // 8 * 8]))
                 out = [values.pop(0) if v == _FAR and values else v for v in (size, csize, header)]
                 return out[1], out[0], out[2]
@@ -217,7 +226,7 @@ class Archive:
 
     def _data_offset(self, name: str, raw_name: bytes, header: int, central: tuple[int, ...]) -> int:
         """Where the content begins; the local header must agree with the directory."""
-        raw = os.pread(self._file, _LOCAL.size + len(raw_name), header)
+        raw = os.pread(self._file, _LOCAL.size + len(raw_name), header) if header < self._length else b""
         if len(raw) < _LOCAL.size or raw[:4] != b"PK\3\4":
             raise self.fail(f"expected a local header at byte {header}", name)
         _, _, flags, method, _, _, crc, csize, size, name_size, extra_size = _LOCAL.unpack_from(raw)
@@ -246,8 +255,3 @@ class Archive:
             last = end
         if last > limit:
             raise self.fail(f"a member overlaps the zip directory at byte {limit}")
-
-
-def printable(name: str) -> str:
-    """``name`` for a message: what a terminal must not see is escaped."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from .errors import AssembleError
+from .inflating import most_inflated
 from .results import LayerResult
 
 __all__ = ["base_result", "copy_base"]
 
 _CHUNK = 1 << 20
+_PIECE = 32 << 10
 
 
 def base_result(spec: Mapping[str, Any]) -> LayerResult:
@@ -34,14 +36,19 @@ def copy_base(
     title = str(spec["title"])
     gzip = spec["media_type"].endswith("+gzip")
     inflating = _Inflating() if gzip else None
+    most = most_inflated(spec["size"])
     hashed, unpacked, size, diff_size = hashlib.sha256(), hashlib.sha256(), 0, 0
     while data := blob.read(_CHUNK):
         hashed.update(data)
         size += len(data)
+        if size > spec["size"]:
+            raise AssembleError(f"expected {spec['size']} bytes with {spec['digest']}, found more", title)
         out.write(data)
         for plain in inflating.feed(data, title) if inflating is not None else (data,):
             unpacked.update(plain)
             diff_size += len(plain)
+            if diff_size > most:
+                raise AssembleError(f"its {spec['size']} bytes unpack to more than {most}: a bomb", title)
             if progress is not None:
                 progress(len(plain))
     if inflating is not None:
@@ -62,21 +69,29 @@ class _Inflating:
         self._member = zlib.decompressobj(31)
         self._begun = False
 
-    def feed(self, data: bytes, title: str) -> list[bytes]:
-        out = []
-        while data:
+    def feed(self, data: bytes, title: str) -> Iterator[bytes]:
+        """What ``data`` inflates to, in pieces: a megabyte in can be a gigabyte out, and is never held as one."""
+        view = memoryview(data)
+        # A member's end copies what is left of the piece: pieces are short, so that many tiny members stay cheap.
+        for at in range(0, len(data), _PIECE):
+            yield from self._piece(view[at : at + _PIECE], title)
+
+    def _piece(self, rest: bytes | memoryview, title: str) -> Iterator[bytes]:
+        while True:
             if self._member.eof:
+                if not rest:
+                    return
                 self._member, self._begun = zlib.decompressobj(31), False
-            self._begun = True
             try:
-                # A megabyte in can be a gigabyte out: never all of it at once.
-                out.append(self._member.decompress(data, _CHUNK))
-                while self._member.unconsumed_tail:
-                    out.append(self._member.decompress(self._member.unconsumed_tail, _CHUNK))
+                plain = self._member.decompress(rest, _CHUNK)
             except zlib.error as e:
                 raise AssembleError(f"is no gzip stream: {e}", title) from None
-            data = self._member.unused_data
-        return out
+            self._begun = True
+            yield plain
+            # After a member's end zlib keeps an `unconsumed_tail` too: only the unused data are the next one's.
+            rest = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if not rest and not self._member.eof and len(plain) < _CHUNK:
+                return  # a full chunk may leave more in the decompressor itself
 
     def close(self, title: str) -> None:
         if not self._begun or not self._member.eof:

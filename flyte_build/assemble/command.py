@@ -20,6 +20,7 @@ from .errors import AssembleError
 from .image import verbatim_blobs, write_layout
 from .layer import LayerResult, layer_artifacts, write_layer
 from .layer_directory import join_layers, make_layer, read_layer
+from .paths import printable
 from .plan import SCHEMA, parse_plan
 
 __all__ = ["main"]
@@ -155,7 +156,7 @@ def _assemble(plan: Mapping[str, Any], artifacts: Mapping[str, str], out: str, r
             shutil.rmtree(scratch)
             results.append(result)
             for warning in result.warnings:
-                print(f"warning: {warning}", file=sys.stderr)
+                print(printable(f"warning: {warning}"), file=sys.stderr)
         digest = write_layout(os.path.join(made, "layout"), plan, results, ref=ref)
         os.replace(os.path.join(made, "layout"), out)
         return digest
@@ -181,7 +182,7 @@ def _run(arguments: argparse.Namespace) -> str:
         return _assemble(plan, artifacts, arguments.out, arguments.ref)
     made = make_layer(plan["layers"][0], artifacts.__getitem__, arguments.out)
     for warning in made.result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(printable(f"warning: {warning}"), file=sys.stderr)
     return made.result.digest
 
 
@@ -202,16 +203,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         digest = _run(arguments)
     except _Missing as e:
-        print(f"error: {e}", file=sys.stderr)
+        print(printable(f"error: {e}"), file=sys.stderr)
         return 6
     except AssembleError as e:
-        print(f"error: {e}", file=sys.stderr)
+        print(printable(f"error: {e}"), file=sys.stderr)
         return 8
     except OSError as e:
-        print(f"error: {e.filename or arguments.out}: {e.strerror or e}", file=sys.stderr)
+        print(printable(f"error: {e.filename or arguments.out}: {e.strerror or e}"), file=sys.stderr)
         return 9
     except _BadMap as e:
-        print(f"error: {e}: expected a JSON object from SHA-256 to path", file=sys.stderr)
+        print(printable(f"error: {e}: expected a JSON object from SHA-256 to path"), file=sys.stderr)
         return 2
     print(digest)
     return 0

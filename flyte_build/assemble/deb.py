@@ -14,7 +14,6 @@ import io
 import lzma
 import os
 import re
-import shutil
 import tempfile
 import zlib
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from typing import IO, BinaryIO, cast
 
 from .entries import Plain
 from .errors import AssembleError
+from .inflating import most_inflated
 from .untar import Member, members
 
 __all__ = ["SCRIPTS", "Control", "Deb", "open_deb", "read_control"]
@@ -30,8 +30,10 @@ __all__ = ["SCRIPTS", "Control", "Deb", "open_deb", "read_control"]
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config")
 
 _CHUNK = 1 << 18
-# No package's control data is near this; a control.tar that unpacks to more is a bomb.
-_MAX_CONTROL = 64 << 20
+# No package's control data, and no file `control`, is near this; what unpacks to more is a bomb.
+_MAX_CONTROL, _MAX_FIELDS = 64 << 20, 4 << 20
+# A data.tar may unpack to 64 times its size, and to this in any case.
+_LEAST = 1 << 30
 _FIELD = re.compile(r"([!-9;-~]+):[ \t]*(.*)")
 
 
@@ -114,7 +116,8 @@ def open_deb(path: str | os.PathLike[str], scratch: str | os.PathLike[str], file
             handle, temporary = tempfile.mkstemp(dir=scratch, prefix=f"{sha256}.")
             try:
                 with os.fdopen(handle, "wb") as out:
-                    _decompress(stream, parts["data.tar"], file, out)
+                    part = parts["data.tar"]
+                    _decompress(stream, part, file, out, most_inflated(part.size, _LEAST))
                 os.replace(temporary, data)
             except BaseException:
                 os.unlink(temporary)
@@ -192,17 +195,17 @@ class _Window(io.RawIOBase):
         return data
 
 
-def _decompress(stream: BinaryIO, part: _Part, artifact: str, out: IO[bytes], limit: int | None = None) -> None:
+def _decompress(stream: BinaryIO, part: _Part, artifact: str, out: IO[bytes], limit: int) -> None:
     """Write the uncompressed bytes of ``part`` to ``out``; at most ``limit`` of them."""
     source = cast(BinaryIO, _Window(stream, part))
     try:
         with _open(source, part.name, artifact) as plain:
-            if limit is None:
-                shutil.copyfileobj(plain, out, _CHUNK)
-                return
-            out.write(plain.read(limit))
-            if plain.read(1):
-                raise AssembleError(f"{part.name}: unpacks to more than {limit} bytes", artifact)
+            left = limit
+            while data := plain.read(_CHUNK):
+                left -= len(data)
+                if left < 0:
+                    raise AssembleError(f"{part.name}: unpacks to more than {limit} bytes", artifact)
+                out.write(data)
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as e:
         raise AssembleError(f"{part.name}: corrupt or truncated: {e}", artifact) from None
 
@@ -263,6 +266,8 @@ def _control(stream: BinaryIO, part: _Part, artifact: str) -> Control:
 
 def _fields(raw: bytes, artifact: str) -> dict[str, str]:
     """One stanza of deb-control(5): fields in their order, continuation lines with their first blank."""
+    if len(raw) > _MAX_FIELDS:
+        raise AssembleError(f"control: expected at most {_MAX_FIELDS} bytes, found {len(raw)}", artifact)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

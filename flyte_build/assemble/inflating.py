@@ -11,12 +11,23 @@ from typing import Any, Protocol
 from .byte_ranges import Reader
 from .entries import Deflated, Plain
 
-__all__ = ["CHUNK", "WHOLE", "Inflate", "check", "chunks", "whole"]
+__all__ = ["CHUNK", "WHOLE", "Inflate", "check", "chunks", "most_inflated", "whole"]
 
 WHOLE = 1 << 20
 """Bytes, compressed or not, up to which a stream is inflated in one piece."""
 
 CHUNK = 256 << 10
+
+
+_MOST, _RATIO = 16 << 30, 64
+
+
+def most_inflated(size: int, least: int | None = None) -> int:
+    """Bytes that ``size`` bytes may inflate to, where nobody has said how many: beyond that they are a bomb.
+
+    ``least`` bytes are never one.
+    """
+    return max(_MOST if least is None else least, _RATIO * size)
 
 
 class Inflate(Protocol):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import configparser
 import re
 
-__all__ = ["PLACEHOLDER", "entry_point_scripts", "launcher", "rewrite", "shebang"]
+from .paths import check_name
+
+__all__ = ["PLACEHOLDER", "check_script", "entry_point_scripts", "launcher", "rewrite", "shebang"]
 
 PLACEHOLDER = b"#!python"
 
@@ -18,6 +20,9 @@ PLACEHOLDER = b"#!python"
 _LONGEST_LINE = 127
 _REFERENCE = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*:\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\[.*\])?")
 _NAME = re.compile(r"(?!\.{1,2}$)(?!\.wh\.)[^/\\\0\n]+")
+# What runs a task, and what installs into its environment: an entry point is not to stand in their place.
+_INTERPRETER = re.compile(r"python(w|\d[\d.]*)?", re.IGNORECASE)
+_INSTALLER = re.compile(r"pip(\d[\d.]*)?", re.IGNORECASE)
 
 _LAUNCHER = """\
 import sys
@@ -59,11 +64,23 @@ def rewrite(script: bytes, interpreter: str) -> bytes:
     return shebang(interpreter, (match[1] or b"").decode()) + (rest if end else b"")
 
 
-def entry_point_scripts(text: str) -> dict[str, str]:
-    """Script name → ``module:attribute`` of the console and GUI scripts in ``entry_points.txt``.
+def check_script(name: str, distribution: str) -> None:
+    """Raises ``ValueError`` where a wheel of ``distribution`` may not bring a program called ``name``.
 
-    Raises ``ValueError`` for text that is no such file, a name that is no file name, and a reference that
-    cannot be called.
+    ``python`` in any version is the environment's own; ``pip`` in any version is for the distribution pip alone.
+    """
+    if not _NAME.fullmatch(name) or len(name.encode()) > 255:
+        raise ValueError(f"script `{name}`: not a file name")
+    check_name(name)
+    if _INTERPRETER.fullmatch(name) or (_INSTALLER.fullmatch(name) and distribution.lower() != "pip"):
+        raise ValueError(f"script `{name}` would stand in the place of the environment's own `{name}`")
+
+
+def entry_point_scripts(text: str, distribution: str) -> dict[str, str]:
+    """Script name → ``module:attribute`` of the console and GUI scripts in a wheel's ``entry_points.txt``.
+
+    Raises ``ValueError`` for text that is no such file, a name that :func:`check_script` refuses, and a reference
+    that cannot be called.
     """
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
@@ -76,11 +93,10 @@ def entry_point_scripts(text: str) -> dict[str, str]:
         if not parser.has_section(section):
             continue
         for name, reference in parser.items(section):
+            check_script(name, distribution)
             match = _REFERENCE.fullmatch(reference.strip())
             if match is None:
-                raise ValueError(f"script `{name}`: expected `module:callable`, found `{reference}`")
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"script `{name}`: not a file name")
+                raise ValueError(f"script `{name}`: expected `module:callable`, found `{reference[:200]}`")
             scripts[name] = f"{match[1]}:{match[2]}"
     return scripts
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
 from .errors import AssembleError
+from .paths import check_name
 
 __all__ = ["Member", "members"]
 
@@ -22,6 +23,7 @@ _BLOCK = 512
 _ZERO = bytes(_BLOCK)
 # Longer names than any file system takes are not worth reading.
 _MAX_NAME = 1 << 16
+_LONGEST = 255
 _SPECIAL = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe", b"x": "a pax header"}
 _SPECIAL |= {b"g": "a global pax header", b"S": "a sparse file"}
 
@@ -112,9 +114,13 @@ class _Reader:
     def text(self, raw: bytes, position: int) -> str:
         raw = raw.split(b"\0", 1)[0]
         try:
-            return raw.decode("utf-8")
+            name = raw.decode("utf-8")
+            check_name(name)
         except UnicodeDecodeError:
             raise self.fail(position, f"expected a name in UTF-8, found {raw!r}") from None
+        except ValueError as e:
+            raise self.fail(position, f"{e}: {raw!r}") from None
+        return name
 
     def path(self, name: str, position: int) -> str:
         if name.startswith("/"):
@@ -127,6 +133,8 @@ class _Reader:
                 raise self.fail(position, f"the name {name!r} is not a normal path")
             if part.startswith(".wh."):
                 raise self.fail(position, f"the name {name!r} would be a whiteout in a layer")
+            if len(part.encode()) > _LONGEST:
+                raise self.fail(position, f"the name {part[:40]!r}… has more than {_LONGEST} bytes")
         return path
 
 

@@ -23,6 +23,8 @@ INSTALLER = b"flyte-build\n"
 SUPPORTED = (1, 0)
 """The newest Wheel-Version known; the same major version with a higher minor one is installed with a warning."""
 
+# The largest METADATA of a real wheel is some hundred kilobytes; a RECORD has some hundred bytes a file.
+_TEXT, _RECORD = 4 << 20, 32 << 20
 # An installer's own notes: a wheel that brings them brings somebody else's.
 _NOTES = ("INSTALLER", "REQUESTED", "direct_url.json")
 
@@ -49,6 +51,12 @@ class _Venv:
     @property
     def interpreter(self) -> str:
         return f"/{self.root}/bin/python"
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """What makes it an environment (PEP 405): no wheel has a file there."""
+        above = self.site.rpartition("/")[0]
+        return (self.site, above, *(f"{self.root}/{n}" for n in ("pyvenv.cfg", "bin", "lib", "lib64", "include")))
 
     def schemes(self, distribution: str) -> dict[str, str]:
         """Purelib and platlib are one folder in a venv, so that Root-Is-Purelib makes no difference."""
@@ -85,6 +93,7 @@ class _Installation:
         self.venv = venv
         self.info = self._dist_info()
         self.stem = self.info.removesuffix(".dist-info")
+        self.distribution = self.stem.partition("-")[0]
         self.entries: dict[str, Entry] = {}
         self.rows: list[record.Row] = []
         self.warnings: list[str] = []
@@ -92,10 +101,10 @@ class _Installation:
     def run(self) -> InstalledWheel:
         self._check_version()
         record_member = self._metadata("RECORD")
-        text = self.archive.read(record_member)
+        text = self.archive.read(record_member, _RECORD)
         own = record.parse(self.archive, record_member, text)
         rows = record.check(self.archive, own, self.info)
-        schemes = self.venv.schemes(self.stem.partition("-")[0])
+        schemes = self.venv.schemes(self.distribution)
         dropped = {f"{self.info}/{name}" for name in (*record.UNRECORDED, *_NOTES)}
         for member in self.archive.members.values():
             if member.name not in dropped:
@@ -144,7 +153,7 @@ class _Installation:
 
     def _text(self, member: Member) -> str:
         try:
-            return self.archive.read(member).decode()
+            return self.archive.read(member, _TEXT).decode()
         except UnicodeDecodeError:
             raise self.archive.fail("expected UTF-8", member.name) from None
 
@@ -167,7 +176,7 @@ class _Installation:
         if member is None:
             return
         try:
-            found = launchers.entry_point_scripts(self._text(member))
+            found = launchers.entry_point_scripts(self._text(member), self.distribution)
         except ValueError as e:
             raise self.archive.fail(str(e), member.name) from None
         for name, reference in sorted(found.items()):
@@ -185,6 +194,7 @@ class _Installation:
             if scheme not in schemes or not path:
                 raise self.archive.fail(f"expected a scheme among {', '.join(schemes)}, found `{scheme}`", member.name)
         path = f"{schemes[scheme]}/{path}"
+        self._own(path, member)
         if scheme == "scripts" and self.archive.start(member, 8) == launchers.PLACEHOLDER:
             body = self._verified(member, row)
             try:
@@ -197,6 +207,17 @@ class _Installation:
         mode = 0o755 if scheme == "scripts" or member.executable else 0o644
         self._add(member.name, Entry(path, "file", mode, self._lying(member, row)))
         self.rows.append(record.Row(self.venv.recorded(path), row.hash, str(member.size)))
+
+    def _own(self, path: str, member: Member) -> None:
+        """Raises where the file at ``path`` would be the environment's own."""
+        folder, _, name = path.rpartition("/")
+        if path in self.venv.own:
+            raise self.archive.fail(f"would stand in the place of the environment's own `/{path}`", member.name)
+        if folder == f"{self.venv.root}/bin":
+            try:
+                launchers.check_script(name, self.distribution)
+            except ValueError as e:
+                raise self.archive.fail(str(e), member.name) from None
 
     def _verified(self, member: Member, row: record.Row) -> bytes:
         """The content of a member that is needed here, which RECORD vouches for."""

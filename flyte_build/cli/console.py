@@ -3,14 +3,60 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import textwrap
+from collections.abc import Iterable
 from functools import cache
+from typing import BinaryIO
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from ..kernel.quantities import counted, duration, size
+from ..kernel.visible import coloured, visible
 
-__all__ = ["counted", "duration", "interactive", "room", "size", "stderr", "stdout", "wrapped"]
+__all__ = [
+    "counted",
+    "duration",
+    "echo",
+    "interactive",
+    "room",
+    "show_log",
+    "size",
+    "stderr",
+    "stdout",
+    "wrapped",
+]
+
+
+class _Quiet(Console):
+    """A console on which only we write: what a text holds that a terminal would obey is written out."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            plain = segment.control or segment.text.isprintable()
+            yield segment if plain else Segment(visible(segment.text), segment.style)
+
+
+def echo(text: str, *, nl: bool = True) -> None:
+    """Print a text as it is, as scripts read it; what no terminal shall obey is written out, as JSON has it."""
+    click.echo(visible(text), nl=nl)
+
+
+def show_log(source: BinaryIO) -> None:
+    """Copy what a program of the user's printed: as it is, and to a terminal without what it would obey."""
+    out = sys.stdout
+    out.flush()
+    if not out.isatty():
+        shutil.copyfileobj(source, out.buffer)
+        out.buffer.flush()
+        return
+    while line := source.readline(1 << 16):
+        out.buffer.write(coloured(line.decode("utf-8", "replace")).encode())
+    out.buffer.write(b"\x1b[0m")
+    out.buffer.flush()
 
 
 def stdout() -> Console:
@@ -28,7 +74,7 @@ def _environment() -> tuple[str | None, ...]:
 
 @cache
 def _console(to_stderr: bool, _: tuple[str | None, ...]) -> Console:
-    return Console(stderr=to_stderr, highlight=False, emoji=False)
+    return _Quiet(stderr=to_stderr, highlight=False, emoji=False)
 
 
 def room(console: Console) -> int | None:

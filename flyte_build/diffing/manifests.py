@@ -7,22 +7,22 @@ Reads blobs that it is given, fetches nothing itself.
 
 from __future__ import annotations
 
-import gzip
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from ..kernel.errors import ArtifactError
+from ..kernel.layer_tar import GZIP, LayerTar, most_inflated
 from .entries import File
 from .tarfiles import LayerFiles, read_layer
 
 __all__ = ["Divergence", "Holder", "first_differences", "first_path"]
 
-_GZIP = b"\x1f\x8b"
 # What a tar header says besides what a layer's files are compared by.
 _HEADER = ("mtime", "uname", "gname", "pax_headers", "type")
 
@@ -188,11 +188,11 @@ def _first_header(old: Path, new: Path) -> tuple[str | None, str]:
 
 def _headers(blob: Path) -> Iterator[tarfile.TarInfo]:
     with open(blob, "rb") as raw:
-        packed = raw.read(2) == _GZIP
-    # gzip reads several members in a row, as layers have; tarfile's own decompression does not.
-    with gzip.open(blob) if packed else open(blob, "rb") as stream:
-        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
-            yield from tar
+        packed = raw.read(2) == GZIP
+        raw.seek(0)
+        limit = most_inflated(os.fstat(raw.fileno()).st_size)
+        for member, _, _ in LayerTar(raw, compressed=packed, limit=limit).members():
+            yield member
 
 
 # -- configuration and manifest --------------------------------------------------------------------

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
-
-from isal import igzip, isal_zlib
+from typing import IO, Any, BinaryIO, cast
 
 from ..kernel.errors import ArtifactError
+from ..kernel.layer_tar import GZIP, BadLayer, LayerTar, damage, most_inflated, plain_path
 from ..store.hashing import HashedReader
 from .entries import File
 
 __all__ = ["LayerFiles", "read_layer"]
 
 _CHUNK = 1 << 20
-_GZIP = b"\x1f\x8b"
-_DAMAGE = cast("type[Exception]", isal_zlib.error)
 # No list of packages is larger than this; a file of this name that is, is something else.
 _KEPT = 64 << 20
 
@@ -49,23 +47,18 @@ def read_layer(blob: Path, digest: str, keep: Callable[[str], bool]) -> LayerFil
         raw = stack.enter_context(open(blob, "rb"))
         magic = raw.read(262)
         raw.seek(0)
-        compressed = magic.startswith(_GZIP)
+        compressed = magic.startswith(GZIP)
         if not compressed and magic and magic[257:262] != b"ustar" and magic.strip(b"\0"):
             return None
         source = HashedReader(raw)
         buffered = stack.enter_context(io.BufferedReader(cast(Any, source), _CHUNK))
-        opened: Any = igzip  # its functions have no types
-        stream = stack.enter_context(opened.IGzipFile(fileobj=buffered, mode="rb")) if compressed else buffered
+        limit = most_inflated(os.fstat(raw.fileno()).st_size)
         try:
-            found = _read(stream, keep)
-            while stream.read(_CHUNK):
-                pass
+            found = _read(LayerTar(cast(BinaryIO, buffered), compressed=compressed, limit=limit), keep)
             while buffered.read(_CHUNK):
                 pass
-        except (tarfile.TarError, EOFError, _DAMAGE) as e:
-            raise ArtifactError(
-                f"{blob}: expected a layer, a tar stream: {e}", hint="the image is damaged; copy or build it again"
-            ) from e
+        except BadLayer as e:
+            raise ArtifactError(f"{blob}: {e}", hint="the image is damaged; copy or build it again") from e
     actual = f"sha256:{source.sha256.hexdigest()}"
     if actual != digest:
         raise ArtifactError(
@@ -74,33 +67,29 @@ def read_layer(blob: Path, digest: str, keep: Callable[[str], bool]) -> LayerFil
     return found
 
 
-def _read(stream: IO[bytes], keep: Callable[[str], bool]) -> LayerFiles:
+def _read(tar: LayerTar, keep: Callable[[str], bool]) -> LayerFiles:
     files: dict[str, File] = {}
     contents: dict[str, bytes] = {}
-    with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as tar:
-        for member in tar:
-            path = _plain(member.name)
-            if path:
-                files[path] = _file(tar, member, contents if keep(path) else None, path)
+    for member, path, content in tar.members():
+        if path:
+            with damage():
+                files[path] = _file(member, content, contents if keep(path) else None, path)
+    tar.drain()
     return LayerFiles(files, contents)
 
 
-def _plain(name: str) -> str:
-    """``./usr//bin/`` → ``usr/bin``."""
-    return "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-def _file(tar: tarfile.TarFile, member: tarfile.TarInfo, contents: dict[str, bytes] | None, path: str) -> File:
+def _file(member: tarfile.TarInfo, source: IO[bytes] | None, contents: dict[str, bytes] | None, path: str) -> File:
     owner, mode = f"{member.uid}:{member.gid}", member.mode & 0o7777
     if member.isdir():
         return File("folder", mode, owner=owner)
     if member.issym():
         return File("link", link=member.linkname, owner=owner)
     if member.islnk():
-        return File("hardlink", link=_plain(member.linkname), owner=owner)
-    source = tar.extractfile(member)
+        return File("hardlink", link=plain_path(member.linkname), owner=owner)
     if source is None:
-        return File("device", mode, link=f"{member.type.decode()} {member.devmajor}:{member.devminor}", owner=owner)
+        return File(
+            "device", mode, link=f"{member.type.decode('latin-1')} {member.devmajor}:{member.devminor}", owner=owner
+        )
     sha256, crc, kept = hashlib.sha256(), 0, []
     while chunk := source.read(_CHUNK):
         sha256.update(chunk)

@@ -24,7 +24,9 @@ from ..locks.base import OCI_TYPES, BaseFacts, LockedBase, LockedBlob, LockedLay
 from ..locks.reading import DIGEST, Reader
 from ..recipe import Platform, RegistryBase
 from ..registry import Manifest, Reference, Registry
+from ..registry.values import descriptor
 from ..sources.registry_mirrors import located
+from .base_documents import SETTINGS, diff_ids_of, document_of, rows_of, settings_of
 from .inspecting import Tree, facts_of, read_layer
 from .inspecting.debian import status
 
@@ -34,7 +36,6 @@ SCHEMA = 1
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 # Of the config object: what an image on the base keeps (`imageconfig`), and nothing that only a build read.
-_SETTINGS = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +137,16 @@ class Bases:
         try:
             config = _blob(document["config"])
             rows = [_blob(row) for row in document["layers"]]
-        except (KeyError, TypeError):
-            raise ArtifactError(f"{ref}: the manifest lacks what the image specification demands") from None
+        except (KeyError, TypeError, ValueError) as e:
+            why = f": {e}" if type(e) is ValueError else ""
+            raise ArtifactError(f"{ref}: the manifest lacks what the image specification demands{why}") from None
         with _telling(base):
             data = self._registry.read_blob(located(ref), config.digest)
-        image = _json(data, f"{ref}: the configuration")
+        image = document_of(data, f"{ref}: the configuration")
         theirs = f"{image.get('os')}/{image.get('architecture')}"
         if theirs != platform:
             raise _not_for(base, platform, [theirs])
-        diff_ids = [str(d) for d in (image.get("rootfs") or {}).get("diff_ids") or ()]
+        diff_ids = diff_ids_of(image.get("rootfs"))
         if len(diff_ids) != len(rows) or not all(map(DIGEST.fullmatch, diff_ids)):
             raise ArtifactError(f"{ref}: expected a diff_id for each of {len(rows)} layers, found {len(diff_ids)}")
         strange = sorted({row.media_type for row in rows} - OCI_TYPES.keys())
@@ -153,15 +155,15 @@ class Bases:
                 f"{base.reference}: layers of the type {', '.join(strange)} cannot lie under an image",
                 hint="only tar layers can, plain or compressed with gzip; use another base",
             )
-        said = image.get("config") or {}
+        said = settings_of(image.get("config"), f"{ref}: the configuration")
         return LockedBase(
             reference=str(ref),
             index=index,
             manifest=LockedBlob(manifest.media_type, manifest.digest, len(manifest.data)),
             config=config,
             layers=tuple(LockedLayer(r.media_type, r.digest, r.size, d) for r, d in zip(rows, diff_ids, strict=True)),
-            settings={key: said[key] for key in _SETTINGS if said.get(key)},
-            history=tuple(_history(row) for row in image.get("history") or () if isinstance(row, dict)),
+            settings={key: said[key] for key in SETTINGS if said.get(key)},
+            history=tuple(_history(row) for row in rows_of(image.get("history"))),
         )
 
     # -- what is in it -----------------------------------------------------------------------------
@@ -253,11 +255,15 @@ class _telling:
 def _chosen(index: Manifest, platform: Platform, base: RegistryBase) -> str:
     """The manifest of an index for ``platform``; the first, as engines choose (image-spec, image-index.md)."""
     there = []
-    for row in index.json.get("manifests") or ():
-        said = row.get("platform") or {}
+    for row in rows_of(index.json.get("manifests")):
+        said = row.get("platform")
+        said = said if isinstance(said, dict) else {}
         theirs = f"{said.get('os')}/{said.get('architecture')}"
         if theirs == platform:
-            return str(row["digest"])
+            try:
+                return descriptor(row).digest
+            except ValueError as e:
+                raise RegistryError(f"{base.reference}: the index's entry for {platform}: {e}") from None
         if said.get("os") != "unknown":  # attestations, as BuildKit marks them
             there.append(theirs + (f"/{said['variant']}" if said.get("variant") else ""))
     raise _not_for(base, platform, there)
@@ -270,22 +276,13 @@ def _not_for(base: RegistryBase, platform: str, there: list[str]) -> RefusedErro
     )
 
 
-def _blob(raw: Mapping[str, Any]) -> LockedBlob:
-    found = LockedBlob(str(raw["mediaType"]), str(raw["digest"]), int(raw["size"]))
+def _blob(raw: object) -> LockedBlob:
+    said = descriptor(raw)
+    found = LockedBlob(said.media_type, said.digest, said.size)
     if not DIGEST.fullmatch(found.digest):
         raise RefusedError(
             f"expected a blob with a SHA-256 digest, found `{found.digest}`", hint="copy the base with `skopeo copy`"
         )
-    return found
-
-
-def _json(data: bytes, what: str) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError as e:
-        raise ArtifactError(f"{what} is no JSON: {e}") from None
-    if not isinstance(found, dict):
-        raise ArtifactError(f"{what} is no JSON object")
     return found
 
 

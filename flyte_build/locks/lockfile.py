@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from ..kernel import documents
 from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError, StoreError
 from .base import parse_base
@@ -49,10 +50,15 @@ def parse(text: str, path: Path) -> Lock:
     """The lock in ``text``; ``path`` is for messages. Raises :class:`LockError` naming place and expectation."""
     r = Reader(path)
     try:
-        raw = json.loads(text)
+        raw = documents.parse(text)
     except json.JSONDecodeError as e:
         raise LockError(
             f"{path}:{e.lineno}:{e.colno}: not JSON: {e.msg}",
+            hint="restore the file from version control, or run `flyte-build lock` again",
+        ) from None
+    except ValueError as e:
+        raise LockError(
+            f"{path}: not JSON that a lock has: {e}",
             hint="restore the file from version control, or run `flyte-build lock` again",
         ) from None
     if not isinstance(raw, dict):
@@ -85,7 +91,10 @@ def parse(text: str, path: Path) -> Lock:
         name: _platform(r, value, f"$.platforms.{name}", registry)
         for name, value in r.get(raw, "platforms", dict, "$").items()
     }
-    if sorted(platforms) != sorted(recipe.get("platforms") or []):
+    wanted = recipe.get("platforms") or []
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+        raise r.fail("$.recipe.platforms", "a list of strings", wanted)
+    if sorted(platforms) != sorted(wanted):
         raise r.fail("$.platforms", f"the recipe's platforms {recipe.get('platforms')}", sorted(platforms))
     return Lock(
         environment=r.get(raw, "environment", str, "$"),

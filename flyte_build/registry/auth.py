@@ -9,7 +9,6 @@ that host has challenged.
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from ..kernel.documents import parse
 from ..kernel.errors import RegistryError
 from .challenge import Challenge, parse_challenges
 from .credentials import Credentials, Keychain
@@ -170,7 +170,7 @@ class Authorizer:
 
     def _read(self, response: Answer, realm: str, scopes: frozenset[str]) -> _Token:
         try:
-            answer = json.loads(response.body)
+            answer = parse(response.body)
             value = answer.get("token") or answer["access_token"]
             life = float(answer.get("expires_in") or _UNSAID_LIFE)
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -8,7 +8,6 @@ directions, requests are authorised, retried and redirected as :mod:`.transport`
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
+from ..kernel.documents import parse
 from ..kernel.errors import InputError, RegistryError
 from . import downloads, referrers
 from .auth import scope
@@ -243,7 +243,7 @@ class Registry:
             if answer.status == 404:
                 return found
             try:
-                found += [str(tag) for tag in json.loads(answer.body).get("tags") or ()]
+                found += [str(tag) for tag in parse(answer.body).get("tags") or ()]
             except (ValueError, AttributeError, TypeError):
                 raise RegistryError(f"GET {redact_url(url)}: expected a list of tags, found none") from None
             following = referrers.next_page(answer.headers.get("link", ""), answer.url)
@@ -284,7 +284,7 @@ def _algorithm(digest: str) -> str:
 def _media_type(stated: str, data: bytes, url: str) -> str:
     """The media type, which header and document must agree on: or two clients would read two images."""
     try:
-        document = json.loads(data)
+        document = parse(data)
     except ValueError:
         raise RegistryError(f"GET {redact_url(url)}: expected a manifest, found no JSON") from None
     inside = document.get("mediaType") if isinstance(document, dict) else None

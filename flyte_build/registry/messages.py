@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import httpx
+
+from ..kernel.documents import parse
 
 __all__ = ["Access", "Answer", "Body", "Request"]
 
@@ -54,7 +55,7 @@ class Answer:
     def said(self) -> tuple[tuple[str, ...], str]:
         """The codes and the words of an error body, as the specification has it, or the token servers' way."""
         try:
-            document = json.loads(self.body)
+            document = parse(self.body)
         except ValueError:
             plain = self.headers.get("content-type", "").startswith("text/plain")
             return (), " ".join(self.body.decode("utf-8", "replace").split()) if plain else ""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
+from ..kernel.documents import parse
 from ..kernel.errors import InputError, RegistryError
 from .messages import Access, Request
 from .reference import Reference
@@ -117,7 +118,7 @@ def _fallback(registry: Registry, ref: Reference, digest: str) -> list[dict[str,
 
 def _manifests(body: bytes) -> list[dict[str, Any]] | None:
     try:
-        document = json.loads(body)
+        document = parse(body)
         found = document.get("manifests")
     except (ValueError, AttributeError):
         return None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..kernel.documents import parse_object
 from ..kernel.errors import RunError
 from .action import ErrorInfo, Kind, Phase
 
@@ -60,12 +61,30 @@ class ActionRecord:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ActionRecord:
+        """What :meth:`to_json` gave; raises :class:`RunError` for anything else."""
         known = {f.name for f in dataclasses.fields(cls)}
-        fields = {k: v for k, v in data.items() if k in known}
-        fields["phase"] = Phase(fields.get("phase", Phase.QUEUED))
-        if fields.get("error") is not None:
-            fields["error"] = ErrorInfo(**fields["error"])
-        return cls(**fields)
+        try:
+            fields = {k: _typed(k, v) for k, v in data.items() if k in known}
+            fields["phase"] = Phase(fields.get("phase", Phase.QUEUED))
+            if fields.get("error") is not None:
+                fields["error"] = ErrorInfo(**fields["error"])
+            return cls(**fields)
+        except (ValueError, TypeError, AttributeError) as e:
+            raise RunError(
+                f"the journal's record of an action is none: {e}",
+                hint="the run's journal was changed by hand; start the run anew",
+            ) from None
+
+
+def _typed(name: str, value: Any) -> Any:
+    kinds: tuple[type, ...] = (str,)
+    if name in ("queued", "started", "ended"):
+        kinds = (int, float) if name == "queued" else (int, float, type(None))
+    elif name in ("attempt", "error"):
+        kinds = (int,) if name == "attempt" else (dict, type(None))
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ValueError(f"{name}: expected {kinds[0].__name__}, found {type(value).__name__}")
+    return value
 
 
 class Journal:
@@ -114,7 +133,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         if not line:
             continue
         try:
-            yield json.loads(line)
+            yield parse_object(line)
         except ValueError as e:
             # A torn line is the last that a process wrote; a resumed run goes on after it.
             if number >= len(lines) - 1 or not line.rstrip().endswith(b"}"):

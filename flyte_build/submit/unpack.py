@@ -8,27 +8,41 @@ permission bits are kept. A blob's gzip may have many members. Knows files only,
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-from isal import igzip, isal_zlib
+from typing import IO
 
 from ..kernel.errors import ArtifactError
+from ..kernel.layer_tar import (
+    DEPTH,
+    GZIP,
+    NOTES,
+    OPAQUE,
+    WHITEOUT,
+    ZSTD,
+    BadLayer,
+    LayerTar,
+    damage,
+    most_inflated,
+    whiteout,
+)
 from ..kernel.path_resolution import MOST_LINKS, TooManyLinks, resolve
-from ..store.hashing import HashedReader
 
 __all__ = ["merge", "place", "remove_tree", "scoped", "unpack"]
 
-WHITEOUT = ".wh."
-OPAQUE = ".wh..wh..opq"
-GZIP = b"\x1f\x8b"
-# What a damaged stream raises; its stub calls it an instance.
-_DAMAGE = cast(type[Exception], isal_zlib.error)
-ZSTD = b"\x28\xb5\x2f\xfd"
+# What a file system says to a name, or a chain of them, that it cannot hold.
+_IMPOSSIBLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
+_LAST = 1 << 33
+# What a run mounts something at, or writes; `..` and absolute targets are a host's where a link is followed there.
+_PLACES = (
+    "proc", "dev", "sys", "run", "tmp", "var/tmp", "root", "home/flyte", "mnt/flyte", "etc/flyte/secrets",
+)  # fmt: skip
+_TEXTS = ("etc/passwd", "etc/group", "etc/hosts", "etc/resolv.conf")
 
 
 def unpack(blob: Path, diff_id: str, into: Path) -> None:
@@ -46,36 +60,42 @@ def unpack(blob: Path, diff_id: str, into: Path) -> None:
                 f"layer {diff_id} is compressed with zstd, expected gzip",
                 hint="rebuild or copy the base image with gzip layers (`skopeo copy --dest-compress-format gzip`)",
             )
-        plain: BinaryIO = raw
-        if magic[:2] == GZIP:
-            opened: Any = igzip  # its functions have no types
-            plain = stack.enter_context(opened.IGzipFile(fileobj=raw, mode="rb"))
-        stream = HashedReader(plain)
-        try:
-            with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as tar:
-                for member in tar:
-                    _entry(tar, member, into)
-            while stream.read(1 << 20):
-                pass  # the padding after the archive is part of the diff_id
-        except (tarfile.TarError, _DAMAGE, EOFError, OSError) as e:
-            if isinstance(e, OSError) and e.errno is not None:
-                raise
-            raise ArtifactError(f"layer {diff_id}: {e}", hint="run `flyte-build store verify`") from e
-    found = f"sha256:{stream.sha256.hexdigest()}"
-    if found != diff_id:
+        tar = LayerTar(raw, compressed=magic[:2] == GZIP, limit=most_inflated(os.fstat(raw.fileno()).st_size))
+        with _named(f"layer {diff_id}"):
+            for member, path, content in tar.members():
+                with damage():
+                    _entry(member, path, content, into)
+            tar.drain()
+    if tar.digest != diff_id:
         raise ArtifactError(
-            f"layer {blob.name}: expected diff_id {diff_id}, found {found}", hint="run `flyte-build store verify`"
+            f"layer {blob.name}: expected diff_id {diff_id}, found {tar.digest}", hint="run `flyte-build store verify`"
         )
 
 
-def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
-    name = member.name.strip("/")
-    parts = [p for p in name.split("/") if p not in ("", ".")]
-    if ".." in parts or "\0" in name:
-        raise ArtifactError(f"a layer's entry `{member.name}` leaves the image")
-    if not parts:
+@contextlib.contextmanager
+def _named(title: str) -> Iterator[None]:
+    """What a layer does that none may, or that no file system lets it, names the layer."""
+    try:
+        yield
+    except BadLayer as e:
+        raise ArtifactError(f"{title}: {e}", hint="run `flyte-build store verify`") from e
+    except OSError as e:
+        if e.errno not in _IMPOSSIBLE:
+            raise
+        raise ArtifactError(f"{title}: no file system takes an entry of it: {e.strerror}") from e
+
+
+def _entry(member: tarfile.TarInfo, path: str, content: IO[bytes] | None, into: Path) -> None:
+    if not path:
         return
-    target = _make_parent(into, "/".join(parts))
+    hidden = whiteout(path)
+    if hidden == NOTES:
+        return
+    target = _make_parent(into, path)
+    if hidden is not None:
+        _remove(target)
+        target.touch()
+        return
     if member.isdir():
         if not _is_folder(target):
             _remove(target)
@@ -84,24 +104,24 @@ def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
         target.chmod(stat.S_IMODE(member.mode) & 0o1777 | 0o700)
         return
     _remove(target)
-    if member.isreg():
-        source = tar.extractfile(member)
-        assert source is not None
+    if content is not None:
         mode = stat.S_IMODE(member.mode) & 0o777 | 0o400
         with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
-            shutil.copyfileobj(source, out, 1 << 20)
+            shutil.copyfileobj(content, out, 1 << 20)
             os.fchmod(out.fileno(), mode)
-        os.utime(target, (member.mtime, member.mtime))
+        mtime = min(max(member.mtime, 0), _LAST) if member.mtime == member.mtime else 0
+        os.utime(target, (mtime, mtime))
     elif member.issym():
         target.symlink_to(member.linkname)
     elif member.islnk():
-        source_path = scoped(into, member.linkname)
-        if not source_path.is_file() or source_path.is_symlink():
-            raise ArtifactError(
-                f"a layer's hard link `{member.name}` leads to `{member.linkname}`, which is no file of it"
-            )
-        os.link(source_path, target)
-    # Devices, sockets and pipes mean nothing to a user's tree: /dev is made by the sandbox.
+        source = scoped(into, member.linkname)
+        if not source.is_file() or source.is_symlink():
+            raise BadLayer(f"the hard link `{path}` leads to `{member.linkname}`, which is no file of it")
+        place(source, target)
+    else:
+        # Devices, sockets and pipes mean nothing to a user's tree (/dev is made by the sandbox), but they hide
+        # what is below them.
+        target.with_name(f"{WHITEOUT}{target.name}").touch()
 
 
 def scoped(root: Path, path: str, *, follow: bool = False) -> Path:
@@ -123,6 +143,8 @@ def scoped(root: Path, path: str, *, follow: bool = False) -> Path:
 def _make_parent(root: Path, path: str) -> Path:
     """:func:`scoped`, with missing parents made; a file in a parent's place gives way (the later entry wins)."""
     target = scoped(root, path)
+    if len(target.relative_to(root).parts) > DEPTH:
+        raise BadLayer(f"`{path[:40]}…` leads more than {DEPTH} folders deep")
     current = root
     for part in target.relative_to(root).parts[:-1]:
         current = current / part
@@ -165,23 +187,77 @@ def merge(layer: Path, root: Path) -> None:
     A folder of the layer where the root has a link to a folder goes where the link leads, so that a layer with
     ``lib/…`` works on a base whose ``/lib`` is a link (merged /usr).
     """
+    with _named(f"layer {layer.name}"):
+        for folder, _, files in _walk(layer):
+            _hide(scoped(root, folder, follow=True), files)
+        for folder, names, files in _walk(layer):
+            here = layer / folder
+            into = _folder(root, folder)
+            if folder:
+                into.chmod(stat.S_IMODE(here.lstat().st_mode))
+            links = [n for n in names if (here / n).is_symlink()]
+            for name in [*files, *links]:
+                if not name.startswith(WHITEOUT):
+                    _remove(into / name)
+                    place(here / name, into / name)
+        _settle(root)
+
+
+def _walk(layer: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each folder of an unpacked layer, relative, with what is in it; notes of others left out."""
     for folder, names, files in os.walk(layer):
-        here = Path(folder)
-        relative = here.relative_to(layer).as_posix()
-        into = root if relative == "." else _folder(root, relative)
-        if relative != ".":
-            into.chmod(stat.S_IMODE(here.lstat().st_mode))
-        if OPAQUE in files:
-            for child in into.iterdir():
-                _remove(child)
-        for name in files:
-            if name.startswith(WHITEOUT) and name != OPAQUE:
-                _remove(into / name.removeprefix(WHITEOUT))
-        links = [n for n in names if (here / n).is_symlink()]
-        for name in [*files, *links]:
-            if not name.startswith(WHITEOUT):
-                _remove(into / name)
-                place(here / name, into / name)
+        for name in [n for n in names if n.startswith(WHITEOUT)]:
+            whiteout(name, folder=True)
+            names.remove(name)
+        relative = os.path.relpath(folder, layer)
+        yield "" if relative == "." else relative, names, [n for n in files if not n.startswith(NOTES) or n == OPAQUE]
+
+
+def _hide(folder: Path, files: list[str]) -> None:
+    """Obey the whiteouts among ``files`` in a folder of lower layers, which may not be there."""
+    hidden = [name for file in files if (name := whiteout(file)) is not None]
+    if not hidden or not _is_folder(folder):
+        return
+    for name in list(os.listdir(folder)) if "" in hidden else hidden:
+        _remove(folder / name)
+
+
+def _settle(root: Path) -> None:
+    """What a run mounts at or writes is ``root``'s own, whatever links a layer put in its place or above it."""
+    for path in (*_PLACES, *_TEXTS):
+        parts = path.split("/")
+        for depth in range(1, len(parts)):
+            _own_folder(root, "/".join(parts[:depth]))
+    for path in _PLACES:
+        current = scoped(root, path)
+        if current.is_symlink() or not current.is_dir():
+            current.unlink(missing_ok=True)
+    for path in _TEXTS:
+        _own_text(root, path)
+
+
+def _own_folder(root: Path, path: str) -> None:
+    """At ``path`` is a folder of ``root`` or nothing, or a link that stays in it whoever follows it."""
+    current = scoped(root, path)
+    if current.is_symlink():
+        real = scoped(root, path, follow=True)
+        current.unlink()
+        if _is_folder(real):
+            current.symlink_to(os.path.relpath(real, current.parent))
+    elif not current.is_dir():
+        current.unlink(missing_ok=True)
+
+
+def _own_text(root: Path, path: str) -> None:
+    """The file at ``path`` is a file of ``root``, never a link that may lead to a host's."""
+    current = scoped(root, path)
+    if _is_folder(current):
+        raise BadLayer(f"`{path}` is a folder, expected a file")
+    if current.is_symlink():
+        real = scoped(root, path, follow=True)
+        current.unlink()
+        if real.is_file() and not real.is_symlink():
+            place(real, current)
 
 
 def _folder(root: Path, relative: str) -> Path:

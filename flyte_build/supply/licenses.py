@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def read_wheel(path: Path) -> Facts:
             if len(names) != 1 or archive.getinfo(names[0]).file_size > _MAX_TEXT:
                 return Facts()
             text = archive.read(names[0]).decode()
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error):
         return Facts()
     return Facts(of_wheel(text))
 

@@ -49,8 +49,8 @@ def test_entry_points() -> None:
     text = (
         "# comment\n[console_scripts]\nA = m.n : f.g [extra,more]\n\n[other]\nx = no reference\n[gui_scripts]\ng=m:f\n"
     )
-    assert entry_point_scripts(text) == {"A": "m.n:f.g", "g": "m:f"}
-    assert entry_point_scripts("") == {}
+    assert entry_point_scripts(text, "tool") == {"A": "m.n:f.g", "g": "m:f"}
+    assert entry_point_scripts("", "tool") == {}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_entry_points() -> None:
 )
 def test_bad_entry_points(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
-        entry_point_scripts(text)
+        entry_point_scripts(text, "tool")
 
 
 def test_a_launcher_is_python() -> None:

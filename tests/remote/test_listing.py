@@ -66,7 +66,7 @@ def test_what_is_no_layer_is_not_read_as_one(tmp_path: Path) -> None:
         with pytest.raises(Unbelievable):
             read_listing(blob)
     blob.write_bytes(whole)
-    with pytest.raises(Unbelievable, match="expected 1000 bytes of tar, found more"):
+    with pytest.raises(Unbelievable, match="expected at most 1000 bytes of tar, found more"):
         read_listing(blob, 1000)
 
 

@@ -50,6 +50,7 @@ def test_privileged_bits_and_devices_are_left_out(tmp_path: Path) -> None:
         "tmp": 0o1777,
         "locked": 0o700,
         "secret": 0o400,
+        ".wh.null": 0o644,  # a lower layer's file of this name is hidden all the same
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..console import echo
 from ..options import (
     cache_option,
     env_option,
@@ -91,9 +92,9 @@ def bundle(
         jobs=jobs,
     )
     if as_json:
-        click.echo(json.dumps(_bundled_json(made), indent=2))
+        echo(json.dumps(_bundled_json(made), indent=2))
     elif quiet:
-        click.echo(f"{made.path} sha256:{made.sha256}")
+        echo(f"{made.path} sha256:{made.sha256}")
     else:
         _show_bundled(made)
 
@@ -125,7 +126,7 @@ def unbundle(file: Path, lockfiles: Path | None, verify: bool, force: bool, as_j
 
     done, folder = take(file, lockfiles, verify=verify, force=force, reporter=make_reporter(quiet or as_json))
     if as_json:
-        click.echo(json.dumps(_unbundled_json(done, folder), indent=2))
+        echo(json.dumps(_unbundled_json(done, folder), indent=2))
     elif not quiet:
         _show_unbundled(done, folder)
 
@@ -211,3 +212,6 @@ def _show_unbundled(done: Unbundled, folder: Path) -> None:
     out.print(f"locks written to {escape(str(folder))}: {escape(locks)}", soft_wrap=True)
     if done.verified:
         out.print("every image is the one that its artifacts make")
+
+
+# FIXME

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ..console import echo
 from ..options import json_option, platform_option, project_options
 
 __all__ = ["DIFFERENCES_FOUND", "diff"]
@@ -73,7 +74,7 @@ def diff(
 
     found = compare(before, after, file=file, platform=platform, root=root, lockfiles=lockfiles)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:
         show_difference(found, stdout(), every_file=every_file)
     if exit_code and not found.empty:

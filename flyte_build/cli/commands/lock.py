@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from ..console import echo
 from ..options import env_option, file_argument, json_option, opened, project_options, quiet_option
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def lock(
     if check:
         number = bench.check_locks(env=env)
         if not quiet:
-            click.echo(f"{number} locks answer their recipes")
+            echo(f"{number} locks answer their recipes")
         return
     report = bench.lock(
         env=env, resolver=resolver, exclude_newer=exclude_newer, upgrade=True if upgrade_all else upgrade
     )
     if as_json:
-        click.echo(json.dumps(_to_json(report), indent=2))
+        echo(json.dumps(_to_json(report), indent=2))
     elif not quiet:
         show(report, bench.lockfiles)
 

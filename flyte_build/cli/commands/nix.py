@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..console import echo
 from ..options import env_option, file_argument, named_lock, opened, platform_option, project_options, quiet_option
 
 __all__ = ["nix"]
@@ -51,4 +52,4 @@ def fetch_ahead(
         locks, locator = locks_of(opened(file, root, lockfiles), env)
     done = prefetch(locks, locator, platform, make_reporter(quiet))
     if not quiet:
-        click.echo(f"{counted(done.artifacts, 'artifact')}, added to the Nix store: {done.added} ({size(done.size)})")
+        echo(f"{counted(done.artifacts, 'artifact')}, added to the Nix store: {done.added} ({size(done.size)})")

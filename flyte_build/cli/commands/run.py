@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.markup import escape
 
 from ...kernel.errors import InputError
 from ...workbench import recorded
 from ..completion import complete_arguments, complete_run, complete_task
-from ..console import counted, stderr
+from ..console import counted, echo, stderr
 from ..making import Watched
 from ..options import (
     cache_option,
@@ -124,7 +125,7 @@ def run(
     }
     result = _run(bench, task, given, replace(options, ready=ready, invocation=invocation), quiet=quiet)
     if as_json:
-        click.echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
     else:
         _print(result)
     if result.error is not None:
@@ -222,9 +223,12 @@ def _terminated(_number: int, _frame: object) -> None:
 
 def _print(result: Run) -> None:
     for report in result.reports:
-        stderr().print(f"[dim]report[/] {report}", soft_wrap=True)
+        stderr().print(f"[dim]report[/] {escape(str(report))}", soft_wrap=True)
     values = list(result.outputs.values())
     if values:
         shown = values[0] if len(values) == 1 else dict(result.outputs)
-        click.echo(shown if isinstance(shown, str) else json.dumps(shown, indent=2, ensure_ascii=False))
+        if isinstance(shown, str) and not sys.stdout.isatty():
+            click.echo(shown)  # to a program or a file, byte for byte
+        else:
+            echo(shown if isinstance(shown, str) else json.dumps(shown, indent=2, ensure_ascii=False))
     sys.stdout.flush()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from ...kernel.visible import visible
 from ..completion import complete_action, complete_run
+from ..console import echo, show_log
 from ..options import json_option
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def runs(limit: int, as_json: bool) -> None:
 
     found = kept_runs(limit)
     if as_json:
-        click.echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
+        echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
         return
     if not found:
-        click.echo(f"no runs in {runs_dir()}")
+        echo(f"no runs in {runs_dir()}")
         return
     from rich.markup import escape
 
@@ -107,8 +107,6 @@ def logs(run: str, action: str | None, tree: bool) -> None:
     several = find_logs(found, action)
     for record, log in several:
         if len(several) > 1:
-            click.secho(f"── {record.task or record.name} ({record.name}, attempt {log.stem}) ──", bold=True)
-        sys.stdout.flush()
+            click.secho(visible(f"── {record.task or record.name} ({record.name}, attempt {log.stem}) ──"), bold=True)
         with log.open("rb") as f:
-            shutil.copyfileobj(f, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+            show_log(f)

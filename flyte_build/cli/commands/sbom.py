@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...kernel.errors import InputError, StoreError
+from ...kernel.visible import visible
 from ..options import env_option, file_argument, opened, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _described(
 
 def _write(data: bytes, output: Path | None) -> None:
     if output is None:
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(visible(data.decode()).encode() if sys.stdout.isatty() else data)
         sys.stdout.buffer.flush()
         return
     try:

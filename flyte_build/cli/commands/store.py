@@ -6,6 +6,7 @@ import json
 
 import click
 
+from ..console import echo
 from ..options import json_option, quiet_option
 
 __all__ = ["store"]
@@ -24,7 +25,7 @@ def path() -> None:
     """Print the store's folder; `oci/` below it is an OCI image layout."""
     from ...workbench.housekeeping import store_folder
 
-    click.echo(store_folder())
+    echo(str(store_folder()))
 
 
 @store.command()
@@ -43,17 +44,17 @@ def verify(as_json: bool, quiet: bool) -> None:
     report = verify_store(make_reporter(quiet or as_json))
     if as_json:
         findings = [str(f) for f in report.findings]
-        click.echo(json.dumps({"schema": 1, "files": report.files, "bytes": report.size, "findings": findings}))
+        echo(json.dumps({"schema": 1, "files": report.files, "bytes": report.size, "findings": findings}))
     else:
         for finding in report.findings:
-            click.echo(str(finding))
+            echo(str(finding))
     if not report.ok:
         raise StoreError(
             f"found damage in the store: {counted(len(report.findings), 'finding')}, moved aside or reported above",
             hint="build again: what is missing is made anew",
         )
     if not quiet and not as_json:
-        click.echo(f"{counted(report.files, 'file')}, {size(report.size)}: every one is what its name says")
+        echo(f"{counted(report.files, 'file')}, {size(report.size)}: every one is what its name says")
 
 
 @store.command()
@@ -75,6 +76,6 @@ def gc(keep_days: float, dry_run: bool, as_json: bool, quiet: bool) -> None:
 
     done = collect_garbage(keep_days=keep_days, dry_run=dry_run, reporter=make_reporter(quiet or as_json))
     if as_json:
-        click.echo(json.dumps({"schema": 1, "files": done.files, "bytes": done.freed, "dry_run": dry_run}))
+        echo(json.dumps({"schema": 1, "files": done.files, "bytes": done.freed, "dry_run": dry_run}))
     elif not quiet:
-        click.echo(f"{'would free' if dry_run else 'freed'} {size(done.freed)} in {counted(done.files, 'file')}")
+        echo(f"{'would free' if dry_run else 'freed'} {size(done.freed)} in {counted(done.files, 'file')}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..console import echo
 from ..options import (
     env_option,
     file_argument,
@@ -72,7 +73,7 @@ def verify(
     bench = opened(file, root, lockfiles, quiet=quiet or as_json)
     found = bench.verify(task, env=env, platform=platform, registry=registry, fetch=fetch, jobs=jobs)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     elif not quiet:
         _show(found.images)
     found.refuse()
@@ -135,3 +136,6 @@ def _differences(image: Verified, name: str, compared: Compared) -> None:
         out.print(f"  expected {compared.digest}\n  found    {image.digest}", soft_wrap=True)
     for line in compared.differences:
         out.print(f"  {escape(line)}", soft_wrap=True)
+
+
+# FIXME

@@ -79,10 +79,10 @@ def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
             f"{what}: expected the archive Debian, {_LABELS[mirror.archive]}, found {origin}, {label}",
             hint="the mirror carries another archive; see FLYTE_BUILD_DEBIAN_MIRROR",
         )
-    codename, name = fields.get("Codename", ""), fields.get("Suite", "")
-    if not _is(suite, codename, name):
+    codename, named = fields.get("Codename", ""), fields.get("Suite", "")
+    if not _is(suite, codename, named):
         raise FetchError(
-            f"{what}: expected the suite {suite}, found {codename} ({name})",
+            f"{what}: expected the suite {suite}, found {codename} ({named})",
             hint="the mirror answers with another suite's Release file",
         )
     date = _instant(fields, "Date", what)
@@ -90,7 +90,11 @@ def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
         raise FetchError(f"{what}: expected a Date, found none")
     files = {}
     for entry in fields.get("SHA256") or []:
-        files[entry["name"]] = IndexFile(entry["name"], int(entry["size"]), entry["sha256"].lower())
+        try:
+            name, size, sha256 = entry["name"], int(entry["size"]), entry["sha256"].lower()
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise FetchError(f"{what}: SHA256: expected a hash, a size and a name a line, found {entry}") from None
+        files[name] = IndexFile(name, size, sha256)
     architectures = tuple(fields.get("Architectures", "").split())
     return Release(
         mirror=mirror,
@@ -129,9 +133,9 @@ def _instant(fields: Mapping[str, str], name: str, what: str) -> datetime | None
         return None
     try:
         at = parsedate_to_datetime(value.replace("UTC", "+0000"))
-    except ValueError:
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, OverflowError, IndexError):
         raise FetchError(f"{what}: {name}: expected a date, found `{value}`") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _shown(at: datetime) -> str:

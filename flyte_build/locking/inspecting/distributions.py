@@ -11,6 +11,7 @@ import csv
 import posixpath
 import zlib
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from packaging.utils import canonicalize_name
 
@@ -66,8 +67,9 @@ def _paths(tree: Tree, site: str, info: str) -> list[str]:
     record = tree.file(f"{site}/{info}/RECORD")
     own = {f"{folder}/{info}"}
     if record is not None and record.content is not None:
-        rows = csv.reader(zlib.decompress(record.content).decode("utf-8", "replace").splitlines())
-        own |= {posixpath.normpath(posixpath.join(f"/{folder}", row[0])).strip("/") for row in rows if row}
+        own |= {
+            posixpath.normpath(posixpath.join(f"/{folder}", row[0])).strip("/") for row in _rows(record.content) if row
+        }
     found: set[str] = set()
     for path in own:
         inside = path.startswith(f"{folder}/")
@@ -77,6 +79,14 @@ def _paths(tree: Tree, site: str, info: str) -> list[str]:
         if node is not None:
             found |= _cover(top, node, own)
     return sorted(found)
+
+
+def _rows(packed: bytes) -> list[list[str]]:
+    """The rows of a RECORD, as far as it is one."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend(csv.reader(zlib.decompress(packed).decode("utf-8", "replace").splitlines()))
+    return rows
 
 
 def _node(tree: Tree, path: str) -> Node | None:

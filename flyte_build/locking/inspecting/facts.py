@@ -62,7 +62,7 @@ def facts_of(tree: Tree, config: Mapping[str, Any]) -> BaseFacts:
 def _people(passwd: str) -> dict[str, tuple[int, int]]:
     """Name → user and group id (passwd(5))."""
     rows = (line.split(":") for line in passwd.splitlines())
-    return {r[0]: (int(r[2]), int(r[3])) for r in rows if len(r) >= 4 and r[2].isdigit() and r[3].isdigit()}
+    return {r[0]: (int(r[2]), int(r[3])) for r in rows if len(r) >= 4 and _number(r[2]) and _number(r[3])}
 
 
 def _user(text: str, people: Mapping[str, tuple[int, int]], group: str) -> tuple[int | None, int | None]:
@@ -73,16 +73,21 @@ def _user(text: str, people: Mapping[str, tuple[int, int]], group: str) -> tuple
     ids = {str(uid): (uid, gid) for uid, gid in people.values()}
     if name in people:
         uid, gid = people[name]
-    elif name.isdigit():
+    elif _number(name):
         uid, gid = ids.get(name, (int(name), 0))
     else:
         return None, None
-    if group_name.isdigit():
+    if _number(group_name):
         gid = int(group_name)
     elif group_name:
         rows = (line.split(":") for line in group.splitlines())
-        gid = next((int(r[2]) for r in rows if len(r) >= 3 and r[0] == group_name and r[2].isdigit()), gid)
+        gid = next((int(r[2]) for r in rows if len(r) >= 3 and r[0] == group_name and _number(r[2])), gid)
     return uid, gid
+
+
+def _number(text: str) -> bool:
+    """Whether ``text`` is an id that a kernel has."""
+    return text.isascii() and text.isdigit() and len(text) <= 10
 
 
 def _glibc(tree: Tree) -> str | None:

@@ -6,27 +6,21 @@ configuration of an image is only worth something if it describes these very lay
 
 from __future__ import annotations
 
-import io
+import os
 import re
 import tarfile
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, cast
-
-from isal import igzip, isal_zlib
+from typing import IO, Any, BinaryIO, cast
 
 from ...kernel.errors import ArtifactError, RefusedError
-from ...store.hashing import HashedReader
+from ...kernel.layer_tar import GZIP, ZSTD, BadLayer, LayerTar, damage, most_inflated, plain_path, whiteout
 from .tree import Node, Tree
 
 __all__ = ["read_layer"]
 
-_CHUNK = 1 << 20
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-_DAMAGE = cast("type[Exception]", isal_zlib.error)
 _SMALL = 64 << 10
 _LISTS = 64 << 20
 
@@ -53,38 +47,37 @@ def read_layer(blob: Path, diff_id: str, layer: int, tree: Tree, title: str) -> 
         raw: IO[bytes] = stack.enter_context(open(blob, "rb"))
         magic = raw.read(4)
         raw.seek(0)
-        if magic == _ZSTD:
+        if magic == ZSTD:
             raise RefusedError(
                 f"{title}: the layer is compressed with zstd, which this flyte-build does not read",
                 hint="copy the base with gzip layers (`skopeo copy --dest-compress-format gzip …`) and name the copy",
             )
-        if magic[:2] == _GZIP:
-            opened: Any = igzip  # its functions have no types
-            raw = stack.enter_context(opened.IGzipFile(fileobj=raw, mode="rb"))
-        source = HashedReader(cast(Any, raw))
-        stream = stack.enter_context(io.BufferedReader(cast(Any, source), _CHUNK))
+        tar = LayerTar(
+            cast(BinaryIO, raw), compressed=magic[:2] == GZIP, limit=most_inflated(os.fstat(raw.fileno()).st_size)
+        )
         try:
-            with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as tar:
-                for member in tar:
-                    _entry(tar, member, layer, tree, title)
-            while stream.read(_CHUNK):
-                pass
-        except (tarfile.TarError, EOFError, _DAMAGE) as e:
-            raise ArtifactError(f"{title}: expected a layer, a tar stream: {e}", hint=_HINT) from e
-    found = f"sha256:{source.sha256.hexdigest()}"
-    if found != diff_id:
-        raise ArtifactError(f"{title}: expected a layer with the diff_id {diff_id}, found {found}", hint=_HINT)
+            for member, path, content in tar.members():
+                with damage():
+                    _entry(member, path, content, layer, tree, title)
+            tar.drain()
+        except BadLayer as e:
+            raise ArtifactError(f"{title}: {e}", hint=_HINT) from e
+    if tar.digest != diff_id:
+        raise ArtifactError(f"{title}: expected a layer with the diff_id {diff_id}, found {tar.digest}", hint=_HINT)
 
 
 _HINT = "the image in the registry is damaged: its configuration does not describe its layers; build or push it again"
 
 
-def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, layer: int, tree: Tree, title: str) -> None:
-    path = _path(member.name, title)
+def _entry(member: tarfile.TarInfo, path: str, content: IO[bytes] | None, layer: int, tree: Tree, title: str) -> None:
     if not path:
         return
+    hidden = whiteout(path)
+    if hidden is not None:
+        tree.hide(path.rpartition("/")[0], hidden, layer)
+        return
     if member.islnk():
-        if not tree.link(path, _path(member.linkname, title), layer):
+        if not tree.link(path, plain_path(member.linkname), layer):
             raise ArtifactError(
                 f"{title}: the hard link `{path}` leads to `{member.linkname}`, which is no file", hint=_HINT
             )
@@ -93,19 +86,10 @@ def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo, layer: int, tree: Tree
     node = Node(
         cast(Any, kind), member.mode & 0o7777, member.uid, member.gid, member.size, member.linkname, layer=layer
     )
-    keep = _keeper(path) if kind == "file" else None
-    if keep is not None:
-        source = tar.extractfile(member)
-        assert source is not None
-        node.content = keep(source, member.size)
+    keep = _keeper(path) if content is not None else None
+    if keep is not None and content is not None:
+        node.content = keep(content, member.size)
     tree.add(path, node)
-
-
-def _path(name: str, title: str) -> str:
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise ArtifactError(f"{title}: the entry `{name}` leads out of the image", hint=_HINT)
-    return "/".join(parts)
 
 
 def _keeper(path: str) -> Callable[[IO[bytes], int], bytes | None] | None:

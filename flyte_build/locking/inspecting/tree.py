@@ -16,9 +16,6 @@ __all__ = ["Node", "Tree"]
 
 Kind = Literal["file", "dir", "symlink", "other"]
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
-
 
 @dataclass(slots=True)
 class Node:
@@ -44,22 +41,23 @@ class Tree:
     # -- growing -----------------------------------------------------------------------------------
 
     def add(self, path: str, node: Node) -> None:
-        """Put ``node`` at ``path``, or obey the whiteout that its name is, which removes what lower layers brought."""
+        """Put ``node`` at ``path``."""
         folder, _, name = path.rpartition("/")
-        if name.startswith(_WHITEOUT):
-            where = self._at(folder)
-            if where is not None and name == _OPAQUE:
-                _remove_lower(where, node.layer)
-            elif where is not None:
-                hidden = where.children.get(name.removeprefix(_WHITEOUT))
-                if hidden is not None and not _remove_lower(hidden, node.layer):
-                    del where.children[name.removeprefix(_WHITEOUT)]
-            return
         parent = self._make(folder, node.layer)
         there = parent.children.get(name)
         if node.kind == "dir" and there is not None and there.kind == "dir":
             node.children = there.children
         parent.children[name] = node
+
+    def hide(self, folder: str, name: str, layer: int) -> None:
+        """Obey a whiteout of ``layer``: what lower layers brought as ``name`` in ``folder`` goes; all for ``""``."""
+        where = self._at(folder)
+        if where is not None and not name:
+            _remove_lower(where, layer)
+        elif where is not None:
+            hidden = where.children.get(name)
+            if hidden is not None and not _remove_lower(hidden, layer):
+                del where.children[name]
 
     def link(self, path: str, target: str, layer: int) -> bool:
         """Put a hard link to ``target`` at ``path``; whether there is a file of that name."""

@@ -301,7 +301,7 @@ def _parse(response: httpx.Response) -> tuple[IndexFile, ...]:
         if "json" in response.headers.get("content-type", ""):
             return tuple(parse_json(response.text, base))
         return tuple(parse_html(response.text, base))
-    except (ValueError, AttributeError, TypeError) as e:
+    except (ValueError, AttributeError, TypeError, AssertionError, RecursionError) as e:
         raise FetchError(
             f"GET {redact(base)}: not a page of the Simple API (PEP 503, PEP 691): {e}",
             hint="is this URL the root of a package index?",
@@ -310,7 +310,7 @@ def _parse(response: httpx.Response) -> tuple[IndexFile, ...]:
 
 def _length(response: httpx.Response) -> int | None:
     value = response.headers.get("content-length", "")
-    return int(value) if value.isdigit() else None
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
 
 
 def _total(response: httpx.Response) -> int | None:

@@ -25,6 +25,9 @@ __all__ = ["Transport", "redact", "without_userinfo"]
 
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 30.0
+LONGEST = 256 << 20
+"""Bytes that an index's page may have: many times those of the largest."""
+_TRANSFER = ("content-encoding", "transfer-encoding")
 # In a hurry: attempts, the pause between them, and the seconds that a connection and an answer are waited for.
 _ATTEMPTS, _PAUSE, _CONNECT, _ANSWER = 2, 0.25, 3.0, 5.0
 
@@ -147,8 +150,7 @@ class Transport:
         for attempt in range(self._attempts):
             response = self._send(method, bare, headers)
             try:
-                response.read()
-                return response
+                return _read(response)
             except httpx.TransportError as e:
                 if attempt + 1 == self._attempts:
                     raise self._failed(method, bare, _words(e)) from None
@@ -191,9 +193,31 @@ class Transport:
         self._client.close()
 
 
+def _read(response: httpx.Response) -> httpx.Response:
+    """``response`` with its body, which may have been compressed, and has a bound."""
+    parts, size = [], 0
+    for part in response.iter_bytes():
+        size += len(part)
+        if size > LONGEST:
+            raise FetchError(
+                f"{response.request.method} {redact(str(response.url))}: expected at most {LONGEST} bytes, found more",
+                hint="no index has a page like this; tell whoever runs it, or configure another",
+            )
+        parts.append(part)
+    headers = [(k, v) for k, v in response.headers.multi_items() if k.lower() not in _TRANSFER]
+    return httpx.Response(
+        response.status_code,
+        headers=headers,
+        content=b"".join(parts),
+        request=response.request,
+        extensions=response.extensions,
+        history=response.history,
+    )
+
+
 def _retry_after(response: httpx.Response) -> float:
     value = response.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else 0.0
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 0.0
 
 
 def _words(error: Exception) -> str:

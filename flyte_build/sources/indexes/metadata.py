@@ -8,15 +8,24 @@ What is read here decides which requirements a wheel has, never which bytes are 
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email import message_from_string
 from email.policy import compat32
 
-__all__ = ["WheelMetadata", "from_archive", "members", "parse"]
+__all__ = ["LONGEST", "WheelMetadata", "damage", "from_archive", "members", "parse", "read_text"]
 
 TAIL = 64 << 10
+LONGEST = 4 << 20
+"""Bytes that METADATA may have; the largest of a real wheel is some hundred kilobytes."""
+# A zip archive's directory has some hundred bytes a file.
+_DIRECTORY = 64 << 20
+# What ``zipfile`` raises for an archive that is none, or of a kind that no wheel is.
+_DAMAGE = (ValueError, NotImplementedError, RuntimeError, OverflowError, IndexError, zlib.error, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,11 @@ class _Ranges(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = {0: 0, 1: self._at, 2: self._size}[whence] + offset
-        return self._at
+        at = {0: 0, 1: self._at, 2: self._size}[whence] + offset
+        if at < 0:
+            raise zipfile.BadZipFile(f"it speaks of byte {at}")
+        self._at = at
+        return at
 
     def read(self, size: int = -1) -> bytes:
         end = self._size if size is None or size < 0 else min(self._size, self._at + size)
@@ -67,6 +79,8 @@ class _Ranges(io.RawIOBase):
             if begin <= start and end <= begin + len(part):
                 self._at = end
                 return part[start - begin : end - begin]
+        if end - start > _DIRECTORY:
+            raise zipfile.BadZipFile(f"expected a directory of at most {_DIRECTORY} bytes, found {end - start}")
         begin, stop = max(0, start - 256), min(self._size, max(end, start + (16 << 10)))
         part = self._read_range(begin, stop)
         if len(part) != stop - begin:
@@ -79,14 +93,40 @@ class _Ranges(io.RawIOBase):
 def from_archive(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> str:
     """METADATA's text out of a wheel of ``size`` bytes that ends in ``tail``; ``read_range(start, stop)``
     fetches other bytes. Raises ``zipfile.BadZipFile`` or ``KeyError`` where it is not a wheel."""
-    with zipfile.ZipFile(_Ranges(size, tail, read_range)) as archive:
+    with _opened(size, tail, read_range) as archive:
         names = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
         if len(names) != 1:
             raise KeyError(f"expected one .dist-info/METADATA, found {len(names)}")
-        return archive.read(names[0]).decode("utf-8")
+        return read_text(archive, names[0])
+
+
+def read_text(archive: zipfile.ZipFile, name: str) -> str:
+    """A member that is a text and has a bound, :data:`LONGEST`, whatever its archive says."""
+    with archive.open(name) as f:
+        data = f.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise zipfile.BadZipFile(f"{name}: expected at most {LONGEST} bytes, found more")
+    return data.decode("utf-8")
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Whatever is wrong with a zip archive is a ``zipfile.BadZipFile``."""
+    try:
+        yield
+    except UnicodeDecodeError as e:
+        raise zipfile.BadZipFile(f"expected UTF-8: {e}") from None
+    except _DAMAGE as e:
+        raise zipfile.BadZipFile(str(e) or type(e).__name__) from None
+
+
+@contextmanager
+def _opened(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> Iterator[zipfile.ZipFile]:
+    with damage(), zipfile.ZipFile(_Ranges(size, tail, read_range)) as archive:
+        yield archive
 
 
 def members(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> list[str]:
     """The names of a zip archive's members out of its directory alone; arguments and errors as :func:`from_archive`."""
-    with zipfile.ZipFile(_Ranges(size, tail, read_range)) as archive:
+    with _opened(size, tail, read_range) as archive:
         return archive.namelist()

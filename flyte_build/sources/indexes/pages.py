@@ -7,13 +7,14 @@ hashes sometimes.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from ...kernel.documents import parse
 
 __all__ = ["ACCEPT", "IndexFile", "parse_html", "parse_json"]
 
@@ -46,12 +47,20 @@ def _hex(value: object) -> str | None:
     return value.lower() if isinstance(value, str) and re.fullmatch(r"[0-9a-fA-F]{64}", value) else None
 
 
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def parse_json(text: str, base: str, index: int = 0) -> list[IndexFile]:
     """The files of a JSON page at ``base``; raises ``ValueError`` saying what is not as PEP 691 has it."""
-    raw = json.loads(text)
+    raw = parse(text)
     if not isinstance(raw, dict) or not isinstance(raw.get("files"), list):
         raise ValueError('expected an object with "files"')
-    version = str(raw.get("meta", {}).get("api-version", "1.0"))
+    version = str(_object(raw.get("meta")).get("api-version", "1.0"))
     if not version.startswith("1."):
         raise ValueError(f"the Simple API's version {version} is not known, only 1.x is")
     files = []
@@ -67,10 +76,10 @@ def parse_json(text: str, base: str, index: int = 0) -> list[IndexFile]:
             IndexFile(
                 name=entry["filename"],
                 url=urljoin(base, entry["url"]),
-                sha256=_hex((entry.get("hashes") or {}).get("sha256")),
+                sha256=_hex(_object(entry.get("hashes")).get("sha256")),
                 size=size if isinstance(size, int) and size >= 0 else None,
-                upload_time=entry.get("upload-time"),
-                requires_python=entry.get("requires-python") or None,
+                upload_time=_text(entry.get("upload-time")),
+                requires_python=_text(entry.get("requires-python")) or None,
                 yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
                 metadata=bool(metadata),
                 metadata_sha256=_hex(metadata.get("sha256")) if isinstance(metadata, dict) else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...console import echo
 from ...options import file_argument, opened, project_options, quiet_option
 
 __all__ = ["nix"]
@@ -45,4 +46,4 @@ def nix(
 
     path = write_flake(opened(file, root, lockfiles), output, flake)
     if not quiet:
-        click.echo(f"{os.path.relpath(path)}: commit it, then `nix build .#ENVIRONMENT`")
+        echo(f"{os.path.relpath(path)}: commit it, then `nix build .#ENVIRONMENT`")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ...completion import complete_environment
+from ...console import echo
 from ...options import file_argument, json_option, named_lock, platform_option, project_options, quiet_option
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def pex(
             "size": made.size,
             "wheels": made.wheels,
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
     elif not quiet:
         _show(made)
 

@@ -133,8 +133,10 @@ class Contents:
 
 
 def _of_file(path: Path) -> list[str] | None:
+    from ....sources.indexes.metadata import damage
+
     try:
-        with zipfile.ZipFile(path) as archive:
+        with damage(), zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return None
