@@ -22,7 +22,21 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 # Files and folders whose tests take seconds each.
-SLOW = ("tests/plugin/contract/", "tests/test_benchmarks.py", "tests/test_ci_recipe.py")
+SLOW = (
+    "tests/cli/test_bad_machine.py",
+    "tests/cli/test_bad_solution.py",
+    "tests/cli/test_checked_elsewhere.py",
+    "tests/cli/test_signed_run.py",
+    "tests/cli/test_verify_registry.py",
+    "tests/hostile/test_fuzz.py",
+    "tests/hostile/test_nothing_left.py",
+    "tests/hostile/test_odd_machines.py",
+    "tests/hostile/test_swapped_bytes.py",
+    "tests/locking/test_pypi_resolvers.py",
+    "tests/plugin/contract/",
+    "tests/test_benchmarks.py",
+    "tests/test_ci_recipe.py",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
