@@ -6,7 +6,6 @@ ends in a traceback and our own bug never hides one.
 
 from __future__ import annotations
 
-import os
 import sys
 
 __all__ = ["main"]
@@ -14,10 +13,17 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (``flyte-build --help`` lists them)."""
+    from .machine import finished
+
+    return finished(_run(argv))
+
+
+def _run(argv: list[str] | None) -> int:
     import click
 
     from ..kernel.errors import FlyteBuildError
     from .app import cli
+    from .machine import refusal, silence
 
     try:
         result = cli.main(args=argv, prog_name="flyte-build", standalone_mode=False)
@@ -39,8 +45,17 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error, but nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        silence()
         return 0
+    except OSError as e:
+        from .errors import show_bug, show_error
+
+        refused = refusal(e)
+        if refused is not None:
+            show_error(refused)
+            return refused.exit_code
+        show_bug(e)
+        return 1
     except Exception as e:
         from .errors import show_bug
 
@@ -53,4 +68,20 @@ def entry() -> None:
     """The console script's entry point."""
     from .noop import answered
 
-    raise SystemExit(0 if answered(sys.argv[1:]) else main())
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from .machine import open_streams
+
+        open_streams()
+    try:
+        code = 0 if answered(sys.argv[1:]) else main()
+    except OSError as e:
+        # Only of the recorded answer, which did not get through.
+        from .errors import show_error
+        from .machine import refusal, silence
+
+        refused = refusal(e)
+        silence()
+        if refused is not None:
+            show_error(refused)
+        code = refused.exit_code if refused is not None else 0
+    raise SystemExit(code)

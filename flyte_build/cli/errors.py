@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.markup import escape
 
 from ..kernel.errors import FlyteBuildError
 from .console import room, stderr, wrapped
+from .machine import silence
 
 __all__ = ["say", "show_bug", "show_error", "show_usage_error"]
 
@@ -33,9 +36,22 @@ def say(out: Console, label: str, text: str) -> None:
     out.print(f"[{_LABELS[label]}]{label}:[/] {escape(wrapped(nearer(text), room(out), indent))}", soft_wrap=True)
 
 
+@contextmanager
+def _heard() -> Iterator[Console]:
+    """Standard error; where it takes nothing, nobody hears of the error, and its exit code says all there is."""
+    try:
+        yield stderr()
+    except OSError:
+        silence(2)
+
+
 def show_error(error: FlyteBuildError) -> None:
     """Print ``error`` on standard error."""
-    out = stderr()
+    with _heard() as out:
+        _show(error, out)
+
+
+def _show(error: FlyteBuildError, out: Console) -> None:
     say(out, "error", error.message)
     if error.detail:
         out.print()
@@ -52,14 +68,15 @@ def show_usage_error(error: click.ClickException) -> None:
         error.show()
         return
     message = error.format_message().rstrip(".")
-    say(stderr(), "error", message[:1].lower() + message[1:])
     context = error.ctx if isinstance(error, click.UsageError) else None
-    if context is not None:
-        say(stderr(), "hint", f"`{context.command_path} --help` shows what it takes")
+    with _heard() as out:
+        say(out, "error", message[:1].lower() + message[1:])
+        if context is not None:
+            say(out, "hint", f"`{context.command_path} --help` shows what it takes")
 
 
 def show_bug(error: Exception) -> None:
     """Print a traceback: this is our mistake, not the user's."""
-    out = stderr()
-    out.print("".join(traceback.format_exception(error)), soft_wrap=True, markup=False)
-    say(out, "error", "this is a bug in flyte-build; please report it with the lines above")
+    with _heard() as out:
+        out.print("".join(traceback.format_exception(error)), soft_wrap=True, markup=False)
+        say(out, "error", "this is a bug in flyte-build; please report it with the lines above")

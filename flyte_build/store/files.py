@@ -55,7 +55,7 @@ def _store_error(e: OSError, path: Path, needed: int | None) -> StoreError:
     if e.errno in _FULL:
         want = f", {human(needed)} needed" if needed else ""
         return StoreError(
-            f"{path}: no space left: {_free(path)} free{want}",
+            f"{path}: no space left: {_free(path)}{want}",
             hint="free some space, run `flyte-build store gc`, or set FLYTE_BUILD_CACHE to a folder on another disk",
         )
     if e.errno in _FORBIDDEN:
@@ -73,8 +73,10 @@ def _free(path: Path) -> str:
     for folder in (path, *path.parents):
         with suppress(OSError):
             found = os.statvfs(folder)
-            return human(found.f_bavail * found.f_frsize)
-    return "an unknown number of bytes"
+            if found.f_files and not found.f_favail:
+                return "no inode free, so no file can be made"
+            return f"{human(found.f_bavail * found.f_frsize)} free"
+    return "an unknown number of bytes free"
 
 
 def hash_file(path: Path, advance: Callable[[int], None] | None = None) -> tuple[str, int]:

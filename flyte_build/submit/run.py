@@ -7,13 +7,15 @@ draws nothing (see ``observer``) and builds nothing.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +26,7 @@ from flyteidl2.common import identifier_pb2
 from flyteidl2.task import common_pb2
 from flyteidl2.workflow import run_definition_pb2
 
-from ..kernel.errors import RunError
+from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Launcher, Phase, RootAction
 from .attempt import Attempts, RunFacts
@@ -111,7 +113,8 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
     """Run to the end and say how it ended; a task's failure is a result, not an exception.
 
     Raises :class:`SandboxError` where this machine cannot isolate, :class:`RunError` for a name that is taken or a run
-    that cannot be resumed. An interrupt aborts every action, then goes on as ``KeyboardInterrupt``.
+    that cannot be resumed, :class:`StoreError` for a state folder that cannot be written. An interrupt aborts every
+    action, then goes on as ``KeyboardInterrupt``.
     """
     engine = request.engine if request.engine is not None else choose(network=request.network)
     storage = Storage(request.runs_dir)
@@ -125,50 +128,63 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
     _sweep(storage)
     lock = _claim(request, folder)
     try:
-        code = bundle_digest(request.root.bundle)
-        hexadecimal = code.removeprefix("sha256:")
-        shutil.copyfile(request.root.bundle, folder.bundles / f"{hexadecimal}.tgz")
-        references = {env: f"flyte-build.local/{env}@{digest}" for env, digest in request.images.items()}
-        spec = pin_root(request.root.task_spec, references, request.root.environment, f"{BUNDLES}/{hexadecimal}.tgz")
-        task = read_task(spec)
-        run = RunFacts(
-            folder=folder,
-            images={reference: request.images[env] for env, reference in references.items()},
-            bundle=code,
-            started=facts.get("run_start_time") or datetime.now(UTC).isoformat(timespec="seconds"),
-            org=task.org or ORG,
-            project=task.project or PROJECT,
-            domain=task.domain or DOMAIN,
-            env=request.root.env,
-        )
-        if not folder.facts.exists():
-            _write_facts(request, run, facts.get("name"))
-        folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
-        folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
-        seen = Seen(folder)
-        seen.prepare()
-        seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
-        action = actions_service_pb2.Action(
-            action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
-            input_uri=storage.uri(folder.inputs(ROOT_ACTION)),
-            run_output_base=storage.uri(folder.meta),
-            task=run_definition_pb2.TaskAction(spec=spec),
-        )
-        token = secrets.token_urlsafe(24)
-        launcher = LocalLauncher(
-            folder=folder,
-            engine=engine,
-            images=request.image_roots,
-            token=token,
-            observer=observer,
-            network=request.network,
-            cgroups=Cgroups.detect(),
-            environment=request.environment,
-        )
-        return run_apart(_run(request, run, action, launcher, token, previous, observer))
+        with _writing(folder):
+            return _execute(request, observer, engine, folder, previous, facts)
     finally:
         shutil.rmtree(folder.scratch, ignore_errors=True)
         os.close(lock)
+
+
+def _execute(
+    request: RunRequest,
+    observer: Observer,
+    engine: SandboxEngine,
+    folder: RunFolder,
+    previous: Mapping[str, ActionRecord],
+    facts: Mapping[str, Any],
+) -> RunResult:
+    storage = folder.storage
+    code = bundle_digest(request.root.bundle)
+    hexadecimal = code.removeprefix("sha256:")
+    shutil.copyfile(request.root.bundle, folder.bundles / f"{hexadecimal}.tgz")
+    references = {env: f"flyte-build.local/{env}@{digest}" for env, digest in request.images.items()}
+    spec = pin_root(request.root.task_spec, references, request.root.environment, f"{BUNDLES}/{hexadecimal}.tgz")
+    task = read_task(spec)
+    run = RunFacts(
+        folder=folder,
+        images={reference: request.images[env] for env, reference in references.items()},
+        bundle=code,
+        started=facts.get("run_start_time") or datetime.now(UTC).isoformat(timespec="seconds"),
+        org=task.org or ORG,
+        project=task.project or PROJECT,
+        domain=task.domain or DOMAIN,
+        env=request.root.env,
+    )
+    if not folder.facts.exists():
+        _write_facts(request, run, facts.get("name"))
+    folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
+    folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
+    seen = Seen(folder)
+    seen.prepare()
+    seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
+    action = actions_service_pb2.Action(
+        action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
+        input_uri=storage.uri(folder.inputs(ROOT_ACTION)),
+        run_output_base=storage.uri(folder.meta),
+        task=run_definition_pb2.TaskAction(spec=spec),
+    )
+    token = secrets.token_urlsafe(24)
+    launcher = LocalLauncher(
+        folder=folder,
+        engine=engine,
+        images=request.image_roots,
+        token=token,
+        observer=observer,
+        network=request.network,
+        cgroups=Cgroups.detect(),
+        environment=request.environment,
+    )
+    return run_apart(_run(request, run, action, launcher, token, previous, observer))
 
 
 async def _run(
@@ -245,12 +261,28 @@ def _claim(request: RunRequest, folder: RunFolder) -> int:
         folder.path.chmod(0o700)
         handle = try_acquire(folder.lock)
     except OSError as e:
-        raise RunError(
-            f"{folder.path}: {e.strerror or e}", hint="set FLYTE_BUILD_STATE to a folder that you may write to"
-        ) from e
+        raise _unwritable(folder, e) from e
     if handle is None:
         raise RunError(f"run {request.name} is still running", hint="wait for its end, or choose another name")
     return handle
+
+
+@contextmanager
+def _writing(folder: RunFolder) -> Iterator[None]:
+    """What the disk refuses inside as :class:`StoreError`: writing to an open file does not say to which."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO):
+            raise
+        raise _unwritable(folder, e) from e
+
+
+def _unwritable(folder: RunFolder, e: OSError) -> StoreError:
+    return StoreError(
+        f"{folder.path}: {e.strerror or e}",
+        hint="make room there and check its owner, or set FLYTE_BUILD_STATE to a folder that you may write to",
+    )
 
 
 def _sweep(storage: Storage) -> None:

@@ -44,7 +44,12 @@ def same(images: tuple[BundledImage, ...]) -> list[BundledImage]:
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"{}", "expected"), (b"\xff", "expected a lock"), (b"[" * 50_000, "nested more than 100 deep"), (b"not json", "")],
+    [
+        (b"{}", "expected"),
+        (b"\xff", "expected a lock"),
+        (b"[" * 50_000, "nested more than 100 deep"),
+        (b"not json", ""),
+    ],
     ids=["empty", "no text", "deep", "no JSON"],
 )
 def test_locks_that_are_none(good: Path, there: Store, tmp_path: Path, data: bytes, said: str) -> None:

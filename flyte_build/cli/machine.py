@@ -1,0 +1,103 @@
+"""What the machine refuses, in words: a full disk, a folder that is somebody else's, an output that nobody reads.
+
+Where an :class:`OSError` has come up to the command line, no stage had something better to say of it. If it is one of
+those that a machine gives and no mistake of ours causes, it is an error of storage like any other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+from ..kernel.errors import StoreError
+
+__all__ = ["finished", "open_streams", "refusal", "silence"]
+
+_REFUSALS = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTCONN, errno.ENODEV,
+})  # fmt: skip
+
+
+def open_streams() -> None:
+    """Give a process that was started without standard streams some: or the first file it opens takes their place.
+
+    What is written to an output that was closed fails, as it would have; nobody hears of errors.
+    """
+    for fd, name, mode, flags in (
+        (0, "stdin", "r", os.O_RDONLY),
+        (1, "stdout", "w", os.O_RDONLY),
+        (2, "stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, flags)
+            if opened != fd:
+                os.dup2(opened, fd)
+                os.close(opened)
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 (for as long as the process lives)
+
+
+def silence(fd: int = 1) -> None:
+    """Let what still waits to be written to standard output (or error) go nowhere, and no longer fail."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
+
+
+def finished(code: int) -> int:
+    """The exit code, after all of the output is where it should be; says so where it cannot be."""
+    error = _unwritten()
+    if error is not None and code == 0:
+        from .errors import show_error
+
+        show_error(error)
+        return error.exit_code
+    return code
+
+
+def refusal(error: OSError) -> StoreError | None:
+    """``error`` as one of ours; ``None`` where it is a mistake of ours."""
+    # A stream's error has no file's name, and what could not be written may be forgotten: so once more.
+    unwritten = _unwritten("" if error.filename else "\n")
+    if unwritten is not None:
+        return unwritten
+    if error.errno not in _REFUSALS:
+        return None
+    # Of a copy the second name is that of the file which was written.
+    where = error.filename2 or error.filename
+    words = error.strerror or str(error)
+    return StoreError(f"{os.fsdecode(where)}: {words}" if isinstance(where, str | bytes) else words, hint=_hint(where))
+
+
+def _unwritten(more: str = "") -> StoreError | None:
+    """Why standard output cannot be written, if it cannot."""
+    try:
+        sys.stdout.write(more)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader went away (`| head`): not an error, but nothing more can be written.
+        silence()
+    except OSError as e:
+        silence()
+        return StoreError(
+            f"standard output cannot be written: {e.strerror or e}",
+            hint="what was asked for was done, and is not shown: redirect the output to where there is room",
+        )
+    return None
+
+
+def _hint(where: object) -> str:
+    import tempfile
+
+    from ..kernel.paths import cache_dir, state_dir
+
+    known = ((cache_dir(), "FLYTE_BUILD_CACHE"), (state_dir(), "FLYTE_BUILD_STATE"))
+    path = Path(os.fsdecode(where)).absolute() if isinstance(where, str | bytes) else None
+    for folder, variable in known:
+        if path is not None and (path == folder or folder in path.parents):
+            return f"make room there and check its owner, or set {variable} to a folder of yours"
+    if path is not None and Path(tempfile.gettempdir()) in path.parents:
+        return "make room there, or set TMPDIR to another folder"
+    return "check its owner and permissions, and that there is room on its disk"
