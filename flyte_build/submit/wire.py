@@ -78,7 +78,8 @@ class Application(ActionsServiceASGIApplication, _Careful):  # type: ignore[misc
     """The application that the library makes, with codecs and a compression that are ours."""
 
     def __init__(self, service: object) -> None:
-        super().__init__(service)
+        given: Any = {"service": service}
+        super().__init__(**given)
 
 
 def bounded(receive: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
