@@ -23,7 +23,8 @@ def _run(argv: list[str] | None) -> int:
 
     from ..kernel.errors import FlyteBuildError
     from .app import cli
-    from .machine import refusal, silence
+    from .machine import refusal
+    from .streams import silence
 
     try:
         result = cli.main(args=argv, prog_name="flyte-build", standalone_mode=False)
@@ -69,7 +70,7 @@ def entry() -> None:
     from .noop import answered
 
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        from .machine import open_streams
+        from .streams import open_streams
 
         open_streams()
     try:
@@ -77,7 +78,8 @@ def entry() -> None:
     except OSError as e:
         # Only of the recorded answer, which did not get through.
         from .errors import show_error
-        from .machine import refusal, silence
+        from .machine import refusal
+    from .streams import silence
 
         refused = refusal(e)
         silence()

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from ..kernel.errors import FlyteBuildError
 from .console import room, stderr, wrapped
-from .machine import silence
+from .streams import silence
 
 __all__ = ["say", "show_bug", "show_error", "show_usage_error"]
 

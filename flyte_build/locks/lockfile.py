@@ -58,7 +58,7 @@ def parse(text: str, path: Path) -> Lock:
         ) from None
     except ValueError as e:
         raise LockError(
-            f"{path}: not JSON that a lock has: {e}",
+            f"{path}: expected a lock's JSON: {e}",
             hint="restore the file from version control, or run `flyte-build lock` again",
         ) from None
     if not isinstance(raw, dict):

@@ -22,12 +22,12 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 from flyteidl2.actions import actions_service_pb2 as pb
-from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
 from flyteidl2.common import identifier_pb2
 from flyteidl2.workflow import state_service_pb2
 
 from .engine import AlreadyExists, Engine, NotFound
 from .protobuf import action_update
+from .wire import Application, bounded
 
 __all__ = ["Service", "serve"]
 
@@ -104,7 +104,7 @@ def guarded(app: _App, token: str) -> _App:
             await send({"type": "http.response.start", "status": 401, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
-        await app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send)
+        await app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, bounded(receive), send)
 
     return guard
 
@@ -131,7 +131,7 @@ async def serve(service: Service, path: Path, token: str) -> AsyncIterator[None]
     finally:
         os.close(folder)
     config = uvicorn.Config(
-        guarded(ActionsServiceASGIApplication(service), token),
+        guarded(Application(service), token),
         log_config=None,
         log_level="critical",
         access_log=False,
