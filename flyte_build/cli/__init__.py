@@ -79,7 +79,7 @@ def entry() -> None:
         # Only of the recorded answer, which did not get through.
         from .errors import show_error
         from .machine import refusal
-    from .streams import silence
+        from .streams import silence
 
         refused = refusal(e)
         silence()
