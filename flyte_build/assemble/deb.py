@@ -206,8 +206,9 @@ def _decompress(stream: BinaryIO, part: _Part, artifact: str, out: IO[bytes], li
                 if left < 0:
                     raise AssembleError(f"{part.name}: unpacks to more than {limit} bytes", artifact)
                 out.write(data)
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as e:
-        raise AssembleError(f"{part.name}: corrupt or truncated: {e}", artifact) from None
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, MemoryError) as e:
+        why = str(e) or "it asks for more memory than there is"
+        raise AssembleError(f"{part.name}: corrupt or truncated: {why}", artifact) from None
 
 
 def _open(source: BinaryIO, name: str, artifact: str) -> IO[bytes]:

@@ -156,7 +156,7 @@ def _inspect(entry: Entry) -> SharedObject | None:
 
 
 def _order(name: str) -> tuple[tuple[int, int], ...]:
-    return tuple((1, int(run)) if run.isdigit() else (0, ord(run)) for run in _RUNS.findall(name))
+    return tuple((1, int(run)) if run.isascii() and run.isdigit() else (0, ord(run)) for run in _RUNS.findall(name))
 
 
 def cache_bytes(found: Iterable[Library]) -> bytes:

@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any, cast
 
-__all__ = ["DEEPEST", "parse", "parse_object"]
+__all__ = ["DEEPEST", "is_number", "parse", "parse_object"]
 
 DEEPEST = 100
 """Objects and arrays in each other; the documents that we read have six."""
@@ -45,6 +45,11 @@ def parse_object(data: bytes | str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"expected an object, found {'null' if found is None else type(found).__name__}")
     return cast("dict[str, Any]", found)
+
+
+def is_number(text: str) -> bool:
+    """Whether ``text`` is a number of bytes or seconds as headers have it: `isdigit` takes ``²`` and 5,000 digits."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def _integer(digits: str) -> int:

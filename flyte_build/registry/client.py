@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
-from ..kernel.documents import parse
+from ..kernel.documents import is_number, parse
 from ..kernel.errors import InputError, RegistryError
 from . import downloads, referrers
 from .auth import scope
@@ -133,7 +133,7 @@ class Registry:
         if answer.status == 404:
             return None
         stated, length = answer.headers.get("docker-content-digest"), answer.headers.get("content-length", "")
-        if (stated is None and ref.digest is None) or not length.isdigit():
+        if (stated is None and ref.digest is None) or not is_number(length):
             found = self.manifest(ref)
             return found.descriptor if found is not None else None
         if ref.digest is not None and stated is not None and stated != ref.digest:
@@ -175,7 +175,7 @@ class Registry:
         if answer.status == 404:
             return None
         length = answer.headers.get("content-length", "")
-        if not length.isdigit():
+        if not is_number(length):
             raise RegistryError(f"HEAD {redact_url(url)}: expected a Content-Length, found `{length}`")
         return int(length)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import httpx
 
+from ..kernel.documents import is_number
 from ..kernel.errors import RegistryError
 from .failures import Transient
 
@@ -62,7 +63,7 @@ class Patience:
 def retry_after(headers: httpx.Headers, now: Callable[[], float] = time.time) -> float | None:
     """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110, section 10.2.3); else ``None``."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if is_number(value):
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now())

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote, urljoin, urlsplit
 
+from ..kernel.documents import is_number
 from ..kernel.errors import RegistryError
 from .failures import StatusError, Transient, refused
 from .messages import Access, Answer, Request
@@ -68,7 +69,7 @@ class Upload:
         if answer.status == 404:
             return False
         length = answer.headers.get("content-length", "")
-        if length.isdigit() and int(length) != self._blob.size:
+        if is_number(length) and int(length) != self._blob.size:
             raise RegistryError(
                 f"HEAD {redact_url(url)}: expected {self._blob.size} bytes, found {length}",
                 hint="the registry has other bytes under this digest, or the size that was stated is wrong",
@@ -207,7 +208,7 @@ class Upload:
 
     def _opened(self, answer: Answer) -> Session:
         least = answer.headers.get("oci-chunk-min-length", "")
-        session = Session(self._location(answer, None), 0, int(least) if least.isdigit() else 0)
+        session = Session(self._location(answer, None), 0, int(least) if is_number(least) else 0)
         if session.least > _MOST:
             self.whole = True
         return session

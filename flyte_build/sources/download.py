@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from ..kernel.documents import is_number
 from ..kernel.errors import FetchError
 from ..store.files import CHUNK, storing
 from .places import Stream
@@ -222,7 +223,7 @@ def _judge(response: httpx.Response, partial: Partial, size: int) -> None:
         # The server knows no ranges, or none were asked for: from the start.
         partial.reset()
         length = response.headers.get("content-length", "")
-        if "content-encoding" not in response.headers and length.isdigit() and int(length) != size:
+        if "content-encoding" not in response.headers and is_number(length) and int(length) != size:
             raise Failed(f"expected {size} bytes, found {length}", NOT_AS_LOCKED)
         return
     reason = f"{code} {response.reason_phrase}".strip()
@@ -235,10 +236,10 @@ def _judge(response: httpx.Response, partial: Partial, size: int) -> None:
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds, from either form of the header (RFC 9110, section 10.2.3), within reason."""
     value = response.headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if is_number(value):
         return min(float(value), _LONGEST_WAIT)
     try:
         then = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, IndexError):
         return None
     return min(max(then.timestamp() - time.time(), 0), _LONGEST_WAIT)

@@ -151,7 +151,8 @@ def _says_as_much(descriptor: Mapping[str, Any], format: Format, notes: Mapping[
         return False
     known = str(said.get(_KNOWN, ""))
     same = all(said.get(key) == notes[key] for key in (_LOCK, _MAKER))
-    return same and known.isdigit() and int(known) >= int(notes[_KNOWN])
+    number = known.isascii() and known.isdigit() and len(known) < 10
+    return same and number and int(known) >= int(notes[_KNOWN])
 
 
 def _described(subject: _Subject, registry: Registry) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.kernel.documents import DEEPEST, parse, parse_object
+from flyte_build.kernel.documents import DEEPEST, is_number, parse, parse_object
 from flyte_build.kernel.errors import ArtifactError, LockError, RegistryError, RunError
 from flyte_build.locking.base_documents import document_of, settings_of
 from flyte_build.locks import lockfile
@@ -139,3 +139,9 @@ def test_settings_of_wrong_types(config: object) -> None:
 def test_a_record_that_is_none(record: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="the journal's record"):
         ActionRecord.from_json(record)
+
+
+@pytest.mark.parametrize("text", ["", "²", "٣", "-1", "1.5", "9" * 5000, " 1", "0x1"])
+def test_a_header_that_is_no_number(text: str) -> None:
+    assert not is_number(text)
+    assert is_number("0123456789")

@@ -206,7 +206,7 @@ def _decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     try:
         with _opened(data, suffix) as stream:
             text = stream.read(limit + 1)
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as e:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, MemoryError) as e:
         raise FetchError(f"{what}: cannot be decompressed: {e}") from None
     if len(text) > limit:
         raise FetchError(f"{what}: expected at most {limit} bytes when decompressed, found more")

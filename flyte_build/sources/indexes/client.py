@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from packaging.utils import canonicalize_name
 
+from ...kernel.documents import is_number
 from ...kernel.errors import ArtifactError, FetchError
 from ...kernel.reporting import Reporter, Silent
 from ...kernel.scratch import scratch
@@ -310,9 +311,9 @@ def _parse(response: httpx.Response) -> tuple[IndexFile, ...]:
 
 def _length(response: httpx.Response) -> int | None:
     value = response.headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
+    return int(value) if is_number(value) else None
 
 
 def _total(response: httpx.Response) -> int | None:
     total = response.headers.get("content-range", "").rpartition("/")[2]
-    return int(total) if total.isdigit() else None
+    return int(total) if is_number(total) else None
