@@ -27,7 +27,7 @@ from flyteidl2.workflow import state_service_pb2
 
 from .engine import AlreadyExists, Engine, NotFound
 from .protobuf import action_update
-from .wire import Application, bounded
+from .request_decoding import Application, bounded
 
 __all__ = ["Service", "serve"]
 

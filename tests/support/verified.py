@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from flyte_build.locks.lockfile import read, write
 from flyte_build.store import Store
 
-from ..support.offline import Offline
+from .offline import Offline
 from .tampering import Member
 
 AMD64 = "linux/amd64"
