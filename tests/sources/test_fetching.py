@@ -269,7 +269,7 @@ def test_two_processes_fetch_one_artifact_once(server: FileServer, store: Store)
         "from flyte_build.store import Store\n"
         "from flyte_build.kernel.reporting import Silent\n"
         "from tests.support.http import ServerLocator\n"
-        "from tests.test_fetch import artifact\n"
+        "from tests.sources.test_fetching import artifact\n"
         "fetch([artifact()], Store(Path(sys.argv[1])), locator=ServerLocator(sys.argv[2]), reporter=Silent())\n"
     )
     root = Path(__file__).parents[2]
