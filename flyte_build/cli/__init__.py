@@ -13,9 +13,17 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (``flyte-build --help`` lists them)."""
-    from .machine import finished
+    from .machine import unwritten
 
-    return finished(_run(argv))
+    code = _run(argv)
+    # After all of the output is where it should be.
+    error = unwritten()
+    if error is not None and code == 0:
+        from .errors import show_error
+
+        show_error(error)
+        return error.exit_code
+    return code
 
 
 def _run(argv: list[str] | None) -> int:

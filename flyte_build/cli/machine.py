@@ -14,7 +14,7 @@ from pathlib import Path
 from ..kernel.errors import StoreError
 from .streams import silence
 
-__all__ = ["finished", "refusal"]
+__all__ = ["refusal", "unwritten"]
 
 _REFUSALS = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE,
@@ -22,23 +22,12 @@ _REFUSALS = frozenset({
 })  # fmt: skip
 
 
-def finished(code: int) -> int:
-    """The exit code, after all of the output is where it should be; says so where it cannot be."""
-    error = _unwritten()
-    if error is not None and code == 0:
-        from .errors import show_error
-
-        show_error(error)
-        return error.exit_code
-    return code
-
-
 def refusal(error: OSError) -> StoreError | None:
     """``error`` as one of ours; ``None`` where it is a mistake of ours."""
     # A stream's error has no file's name, and what could not be written may be forgotten: so once more.
-    unwritten = _unwritten("" if error.filename else "\n")
-    if unwritten is not None:
-        return unwritten
+    output = unwritten("" if error.filename else "\n")
+    if output is not None:
+        return output
     if error.errno not in _REFUSALS:
         return None
     # Of a copy the second name is that of the file which was written.
@@ -47,8 +36,8 @@ def refusal(error: OSError) -> StoreError | None:
     return StoreError(f"{os.fsdecode(where)}: {words}" if isinstance(where, str | bytes) else words, hint=_hint(where))
 
 
-def _unwritten(more: str = "") -> StoreError | None:
-    """Why standard output cannot be written, if it cannot."""
+def unwritten(more: str = "") -> StoreError | None:
+    """Why standard output, and ``more``, cannot be written, if it cannot."""
     try:
         sys.stdout.write(more)
         sys.stdout.flush()
