@@ -1,6 +1,6 @@
 """The assembler as a command: a plan and its artifacts → an OCI image layout, whole or not at all.
 
-``layer`` and ``image`` are the same in steps, for build systems that keep layers themselves (see ``finished``).
+``layer`` and ``image`` are the same in steps, for build systems that keep layers themselves (see ``layer_directory``).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Locked(Protocol):
 
 
 class Made(Protocol):
-    """An image with the derivation it came from: a :class:`flyte_build.building.building.BuiltImage`."""
+    """An image with the derivation it came from: a :class:`flyte_build.store.BuiltImage`."""
 
     @property
     def environment(self) -> str: ...

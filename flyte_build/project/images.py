@@ -1,7 +1,7 @@
 """``flyte.Image`` → recipe: what each constructor and layer of the SDK means to us.
 
 Reading is strict: a layer class we do not know, **or a field we do not know**, is an error that names it,
-never something left out of the image in silence (law 9). Part of the SDK's edge, like ``sdk.py``.
+never something left out of the image in silence (law 9). Part of the SDK's edge, like ``loading``.
 """
 
 from __future__ import annotations

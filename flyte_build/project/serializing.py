@@ -1,4 +1,4 @@
-"""A task call → what a run starts from, by the SDK's own serializer. Part of the SDK's edge, like ``sdk``.
+"""A task call → what a run starts from, by the SDK's own serializer. Part of the SDK's edge, like ``loading``.
 
 Nothing is built or sent: the public dry run gives a task specification, its inputs and a code bundle.
 """

@@ -29,7 +29,7 @@ def files_layer(
 
     The artifacts of ``lock`` play no part. ``follows_links``: whoever laid out ``root`` put files in the place of links
     to them; then links among the step's files are refused, because the image would have to have them. Raises
-    :class:`RefusedError` there, :class:`InputError` for a step that copies nothing, and what ``localfiles`` raises.
+    :class:`RefusedError` there, :class:`InputError` for a step that copies nothing, and what ``local_files`` raises.
     """
     recipe = recorded_recipe(lock)
     if not 0 <= step < len(recipe.steps) or not isinstance(recipe.steps[step], CopyFiles):

@@ -1,7 +1,7 @@
 """What importing a module of the project imports in turn, through the project's own modules.
 
-Ends at everything that is not the project's, which :mod:`contents` judges against a lock. Knows nothing of locks; reads
-syntax, imports nothing.
+Ends at everything that is not the project's, which ``wheels.contents`` judges against a lock. Knows nothing of locks;
+reads syntax, imports nothing.
 """
 
 from __future__ import annotations
