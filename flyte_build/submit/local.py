@@ -92,7 +92,7 @@ class LocalLauncher:
             await self.settle(request.action, document, target, "outputs")
         except FileNotFoundError:
             pass
-        except (door.Refused, DecodeError) as e:
+        except (door.Refused, DecodeError, ValueError) as e:
             return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
         return outcome
 

@@ -38,9 +38,10 @@ def rewrite(message: Message, renamed: Renamed) -> bool:
     if fields.get("tag") == MSGPACK and isinstance(fields.get("value"), bytes):
         try:
             data = msgpack.unpackb(fields["value"], strict_map_key=False)
+            found = _data(data, renamed)
         except (ValueError, RecursionError, msgpack.UnpackException) as e:
             raise ValueError(f"expected msgpack, found something else: {e}") from None
-        if _data(data, renamed):
+        if found:
             message.value = msgpack.packb(data)  # type: ignore[attr-defined]
             changed = True
     for child in _children(message):
