@@ -43,12 +43,14 @@ def _sha(data: bytes) -> str:
 
 
 def file_state(path: str) -> list[Any] | None:
-    """Size in bytes and SHA-256 of a regular file; ``None`` where there is none."""
+    """Size in bytes and SHA-256 of a regular file; ``None`` where there is none, why not where it cannot be read."""
     try:
         with open(path, "rb") as f:
             data = f.read()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+    except OSError as e:
+        return ["unreadable", e.errno]
     return [len(data), _sha(data)]
 
 

@@ -117,3 +117,14 @@ def test_a_file_that_changed_a_moment_ago_is_not_trusted_by_its_times(
     why = plan_with(bench, "").unrepeatable
     assert why is not None
     assert "changed a moment ago" in why
+
+
+def test_a_file_that_may_not_be_read_is_recorded_as_that(bench: Bench) -> None:
+    """Here one that is a link to itself, which root may not read either; others': a store that somebody else filled."""
+    shut = bench.root / "shut.txt"
+    shut.symlink_to(shut)
+    plan_with(bench, "try: open(here / 'shut.txt')\nexcept OSError: pass")
+    assert bench.recall() is not None
+    shut.unlink()
+    shut.write_text("open now")
+    assert bench.recall() is None

@@ -110,6 +110,7 @@ class Contents:
             self._folder.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._folder)
             with os.fdopen(handle, "w", encoding="utf-8") as f:
+                os.fchmod(handle, 0o644)  # a store is read by others than the one who writes it
                 json.dump({"schema": SCHEMA, "modules": sorted(found)}, f)
             os.replace(temporary, self._folder / f"{sha256}.json")
         except OSError:
