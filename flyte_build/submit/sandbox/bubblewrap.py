@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from .spec import GID, INIT, UID, Sandbox
+from .spec import GID, INIT, MASKED, READ_ONLY, UID, Sandbox
 
 __all__ = ["Bubblewrap"]
 
@@ -24,6 +25,16 @@ class Bubblewrap:
         # --as-pid-1: our own process 1 reaps, and the namespace dies with it.
         out += ["--uid", str(UID), "--gid", str(GID), "--die-with-parent", "--as-pid-1"]
         out += ["--ro-bind", str(box.root), "/", "--proc", "/proc", "--dev", "/dev"]
+        # bwrap leaves writable what it has no right to change itself; but /proc/sys asks only who is root outside.
+        for name in READ_ONLY:
+            if os.path.exists(here := f"/proc/{name}"):
+                out += ["--ro-bind", here, here]
+        for name in MASKED:
+            here = f"/proc/{name}"
+            if os.path.isdir(here):
+                out += ["--tmpfs", here, "--remount-ro", here]
+            elif os.path.exists(here):
+                out += ["--dev-bind", "/dev/null", here]
         for tmpfs in box.tmpfs:
             if tmpfs.size is not None and self.version >= (0, 7):
                 out += ["--size", str(tmpfs.size)]

@@ -1,8 +1,8 @@
 """The second half of the `unshare` engine: builds the mounts, drops every privilege, becomes process 1.
 
 Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshare(1) has just made, with the
-capabilities it kept there. Takes one argument, JSON: ``root``, ``tmpfs`` [[target, size]],
-``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``command``. Uses mount(2) and
+capabilities it kept there. Takes one argument, JSON: ``root``, ``masked`` and ``read_only`` of /proc, ``tmpfs``
+[[target, size]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``command``. Uses mount(2) and
 pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts.
 """
 
@@ -68,6 +68,19 @@ def place(target: str, *, folder: bool) -> None:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
 
 
+def cover(proc: str, masked: list[str], read_only: list[str]) -> None:
+    """Let nobody see, or change, what /proc has of the whole machine."""
+    for name in masked:
+        path = f"{proc}/{name}"
+        if os.path.isdir(path):
+            mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=4k")
+        elif os.path.exists(path):
+            mount("/dev/null", path, None, MS_BIND)
+    for name in read_only:
+        if os.path.exists(f"{proc}/{name}"):
+            bind(f"{proc}/{name}", f"{proc}/{name}", writable=False)
+
+
 def devices(dev: str) -> None:
     mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")
     for name in DEVICES:
@@ -117,6 +130,7 @@ def main() -> None:
     root = staging
     # Later mounts must land on the bind, not below it.
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    cover(f"{root}/proc", spec["masked"], spec["read_only"])
     devices(f"{root}/dev")
     for target, size in spec["tmpfs"]:
         place(root + target, folder=True)

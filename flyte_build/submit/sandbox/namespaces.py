@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .spec import GID, INIT, UID, Sandbox
+from .spec import GID, INIT, MASKED, READ_ONLY, UID, Sandbox
 
 __all__ = ["Unshare"]
 
@@ -26,6 +26,8 @@ class Unshare:
             out.append("--net")
         spec = {
             "root": str(box.root),
+            "masked": MASKED,
+            "read_only": READ_ONLY,
             "tmpfs": [[t.target, t.size] for t in box.tmpfs],
             "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
             "loopback": not box.network,

@@ -10,11 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["GID", "INIT", "SOCKET", "UID", "Engine", "Mount", "Sandbox", "Tmpfs"]
+__all__ = ["GID", "INIT", "MASKED", "READ_ONLY", "SOCKET", "UID", "Engine", "Mount", "Sandbox", "Tmpfs"]
 
 UID = GID = 1000
 INIT = "/run/flyte-build/init.py"
 SOCKET = "/run/flyte-build/actions.sock"
+# Of /proc, what tells of the whole machine, and what changes it for whoever is root outside: as runc's default has it.
+MASKED = (
+    "acpi", "asound", "fs", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list",
+    "timer_stats",
+)  # fmt: skip
+READ_ONLY = ("bus", "irq", "sys", "sysrq-trigger")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from flyte_build.submit.sandbox import engines, process
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
 from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.namespaces import Unshare
-from flyte_build.submit.sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
+from flyte_build.submit.sandbox.spec import MASKED, SOCKET, Engine, Mount, Sandbox, Tmpfs
 from tests.support.flyte_files import host_image
 from tests.support.tools import lacking
 
@@ -96,6 +96,38 @@ def test_a_task_is_alone_unprivileged_and_read_only(engine: Engine, image: Image
     assert seen["host"] is False
     assert seen["lo"] is None
     assert seen["session"]  # whose leader is outside: no terminal of the host's can be reached
+
+
+OF_THE_MACHINE = """
+import json, os
+seen = {}
+for name in MASKED:
+    path = f"/proc/{name}"
+    if os.path.isdir(path):
+        seen[name] = os.listdir(path)
+    elif os.path.exists(path):
+        with open(path, "rb") as f:
+            seen[name] = f.read(1).decode()
+for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger"):
+    try:
+        with open(path, "r+b", buffering=0):
+            seen[path] = "writable"
+    except OSError as e:
+        seen[path] = e.strerror
+print(json.dumps(seen))
+"""
+
+
+def test_nothing_of_the_whole_machine_is_seen_or_changed(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+    """As root, too: who is root outside may write to /proc/sys without any capability."""
+    code = OF_THE_MACHINE.replace("MASKED", repr(MASKED))
+    assert run(engine, box_of(image), code, tmp_path / "log") == 0
+    seen = json.loads((tmp_path / "log").read_text())
+    assert seen.keys() >= {"keys", "interrupts"}  # every Linux has these
+    assert [name for name in MASKED if seen.get(name)] == []
+    refused = {path: said for path, said in seen.items() if path.startswith("/")}
+    assert len(refused) == 3
+    assert set(refused.values()) <= {"Read-only file system", "Permission denied", "No such file or directory"}
 
 
 def test_without_network_there_is_loopback_only(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
