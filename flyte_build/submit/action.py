@@ -146,12 +146,13 @@ class LaunchRequest:
 class Outcome:
     """How an attempt's processes ended, which is not yet the action's verdict (see ``verdict``).
 
-    ``reason`` is ``timeout`` when the launcher ended it, ``oom`` when the kernel killed in it for memory, and
-    ``error`` when it never ran because of what ``message`` says; else empty.
+    ``reason`` is ``timeout`` when the launcher ended it, ``oom`` when the kernel killed in it for memory, ``pids`` when
+    it refused a process (which it may have lived with), and ``error`` when it never ran because of what ``message``
+    says; else empty.
     """
 
     exit_code: int
-    reason: Literal["", "timeout", "oom", "error"] = ""
+    reason: Literal["", "timeout", "oom", "pids", "error"] = ""
     message: str = ""
     code: str = ""
 

@@ -38,6 +38,8 @@ from .unpack import remove_tree, scoped
 __all__ = ["LocalLauncher"]
 
 HOME = "/home/flyte"
+# Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
+MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
 _FRESH = (HOME, "/root", "/tmp", "/var/tmp")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -149,6 +151,8 @@ class LocalLauncher:
         if group is not None and group.oom_kills():
             size = request.resources.memory or 0
             return Outcome(code, "oom", f"killed at its memory limit of {size / 2**20:.0f} MiB")
+        if group is not None and group.refused_forks():
+            return Outcome(code, "pids", f"it may have {MOST_PIDS:,} processes and threads at once, and wanted more")
         return Outcome(code)
 
     def _environment(self, image: ImageRoot, request: LaunchRequest, secrets: Secrets) -> dict[str, str]:
@@ -214,13 +218,12 @@ class LocalLauncher:
         ):
             if wanted is not None and there is None:
                 self._say(f"{what} limits are not enforced here: this user may make no control group for {what}")
-        if (asked.memory is None or self.cgroups.memory is None) and (asked.cpu is None or self.cgroups.cpu is None):
-            return None
         try:
             name = f"{self.folder.name}-{request.action}-{request.attempt}"
-            return self.cgroups.create(name, memory=asked.memory, cpu=asked.cpu)
+            group = self.cgroups.create(name, memory=asked.memory, cpu=asked.cpu, pids=MOST_PIDS)
+            return group if group.folders else None
         except OSError as e:
-            self._say(f"memory and cpu limits are not enforced here: {e}")
+            self._say(f"memory, cpu and process limits are not enforced here: {e}")
             return None
 
     def _say(self, message: str) -> None:

@@ -50,6 +50,8 @@ def judge(
         return Verdict(Phase.FAILED, ErrorInfo("OOMKilled", outcome.message), recoverable=True)
     if outputs or (outcome.exit_code == 0 and not wanted):
         return Verdict(Phase.SUCCEEDED)
+    if outcome.reason == "pids":
+        return Verdict(Phase.FAILED, ErrorInfo("TooManyProcesses", outcome.message), recoverable=True)
     tail = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
     message = f"ended with {_ending(outcome.exit_code)} and left neither outputs nor an error"
     if tail:
@@ -67,7 +69,7 @@ def _told(error: bytes, outcome: Outcome) -> Verdict:
     except DecodeError as e:
         return Verdict(Phase.FAILED, ErrorInfo("BadErrorFile", f"error.pb cannot be read: {e}", "system"))
     message = found.message
-    if outcome.reason == "oom":
+    if outcome.reason in ("oom", "pids"):
         message = f"{message}\n({outcome.message})"
     kind: Literal["user", "system"] = "system" if found.origin == execution_pb2.ExecutionError.SYSTEM else "user"
     return Verdict(

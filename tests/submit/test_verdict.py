@@ -35,6 +35,10 @@ SYSTEM = execution_pb2.ExecutionError.SYSTEM
         (Outcome(1), {"wanted": False}, Phase.FAILED, "ContainerFailed", True),
         (Outcome(137, "oom", "at 1 MiB"), {}, Phase.FAILED, "OOMKilled", True),
         (Outcome(137, "oom", "at 1 MiB"), {"error": error()}, Phase.FAILED, "ValueError", False),
+        (Outcome(1, "pids", "at 9"), {}, Phase.FAILED, "TooManyProcesses", True),
+        (Outcome(1, "pids", "at 9"), {"error": error()}, Phase.FAILED, "ValueError", False),
+        # A library that asked for more threads than there may be, and did with fewer.
+        (Outcome(0, "pids", "at 9"), {"outputs": True}, Phase.SUCCEEDED, None, False),
         (Outcome(143, "timeout"), {"outputs": True}, Phase.TIMED_OUT, "MAX_RUNTIME_EXCEEDED", True),
         (Outcome(1, "error", "no image", "ImageUnusable"), {}, Phase.FAILED, "ImageUnusable", False),
         (Outcome(0), {"error": b"\xff\xff"}, Phase.FAILED, "BadErrorFile", False),
@@ -58,7 +62,8 @@ def test_the_words_say_what_was_found() -> None:
     assert words(Outcome(139)) == "ended with signal 11 and left neither outputs nor an error"
     log = "\n".join(f"line {n}" for n in range(100)) + "\n"
     assert words(Outcome(3), log=log).splitlines()[1:] == [f"line {n}" for n in range(80, 100)]
-    assert words(Outcome(137, "oom", "at its limit"), error=error()) == "no\n(at its limit)"
+    for reason in ("oom", "pids"):
+        assert words(Outcome(137, reason, "at its limit"), error=error()) == "no\n(at its limit)"
 
 
 def test_the_systems_errors_are_not_the_users() -> None:

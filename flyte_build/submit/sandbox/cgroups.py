@@ -1,8 +1,9 @@
-"""Memory and CPU limits of a sandbox through control groups, where this user may make them.
+"""Memory, CPU and process limits of a sandbox through control groups, where this user may make them.
 
 Both hierarchies are known: version 2 (a delegated subtree, or root) and version 1 (root). Which one carries a
 controller is read from the kernel, never guessed. Limits are for one attempt's whole process tree, and the
-out-of-memory killer's count says whether it died of them. Groups of dead launchers are removed on the next use.
+out-of-memory killer's count and the refused forks say whether it died of them. Groups of dead launchers are removed
+on the next use.
 """
 
 from __future__ import annotations
@@ -42,6 +43,16 @@ class Group:
                 return int(counts.get("oom_kill", 0))
         return 0
 
+    def refused_forks(self) -> int:
+        """How many times the kernel refused a process or thread here, for there were as many as may be."""
+        for folder in self.folders:
+            try:
+                words = (folder / "pids.events").read_text().split()
+            except OSError:
+                continue
+            return int(words[1]) if words[:1] == ["max"] else 0
+        return 0
+
     def remove(self) -> None:
         """Remove the folders; the kernel takes a moment to let go of the last process."""
         deadline = time.monotonic() + REMOVE_SECONDS
@@ -60,26 +71,29 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """Where groups can be made: a parent folder for each controller (the same folder twice in version 2)."""
+    """Where groups can be made: a parent folder for each controller (the same folder for all in version 2)."""
 
     memory: Path | None
     cpu: Path | None
     unified: bool
+    pids: Path | None = None
 
     @classmethod
     def detect(cls, proc: Path = Path("/proc/self")) -> Cgroups:
-        """What this process may use; both None where it may use nothing. ``proc`` is for tests."""
+        """What this process may use; all None where it may use nothing. ``proc`` is for tests."""
         mounts = _mounts(proc)
         own = _memberships(proc)
         if (root := mounts.get("")) is not None and "" in own and (parent := _delegated(root, own[""])) is not None:
             enabled = (parent / "cgroup.subtree_control").read_text().split()
-            return cls(parent if "memory" in enabled else None, parent if "cpu" in enabled else None, unified=True)
-        return cls(_version1(mounts, own, "memory"), _version1(mounts, own, "cpu"), unified=False)
+            memory, cpu, pids = (parent if name in enabled else None for name in ("memory", "cpu", "pids"))
+            return cls(memory, cpu, unified=True, pids=pids)
+        memory, cpu, pids = (_version1(mounts, own, name) for name in ("memory", "cpu", "pids"))
+        return cls(memory, cpu, unified=False, pids=pids)
 
-    def create(self, name: str, *, memory: int | None, cpu: float | None) -> Group:
-        """A fresh group with ``memory`` bytes (no swap) and ``cpu`` cores at most; raises OSError.
+    def create(self, name: str, *, memory: int | None, cpu: float | None, pids: int | None = None) -> Group:
+        """A fresh group with at most ``memory`` bytes (no swap), ``cpu`` cores, ``pids`` processes and threads.
 
-        A limit whose controller is not there is left out: ask ``memory`` and ``cpu`` first.
+        A limit whose controller is not there is left out: ask ``memory``, ``cpu`` and ``pids`` first. Raises OSError.
         """
         label = f"{PREFIX}{os.getpid()}-{name}"
         folders: dict[Path, None] = {}
@@ -87,6 +101,8 @@ class Cgroups:
             folders[self.memory / label] = None
         if cpu is not None and self.cpu is not None:
             folders[self.cpu / label] = None
+        if pids is not None and self.pids is not None:
+            folders[self.pids / label] = None
         group = Group(tuple(folders))
         try:
             for folder in group.folders:
@@ -96,6 +112,8 @@ class Cgroups:
                 self._limit_memory(self.memory / label, memory)
             if cpu is not None and self.cpu is not None:
                 self._limit_cpu(self.cpu / label, cpu)
+            if pids is not None and self.pids is not None:
+                _write(self.pids / label / "pids.max", pids)
         except OSError:
             group.remove()
             raise

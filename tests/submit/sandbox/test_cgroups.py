@@ -37,7 +37,7 @@ def test_version_2_uses_the_nearest_delegated_ancestor(tmp_path: Path) -> None:
     )
     found = Cgroups.detect(proc)
     expected = tmp_path / "cgroup fs" / "user.slice" / "app.slice"
-    assert found == Cgroups(expected, expected, unified=True)
+    assert found == Cgroups(expected, expected, unified=True, pids=expected)
 
 
 def test_version_2_without_the_memory_controller_gives_nothing(tmp_path: Path) -> None:
@@ -46,20 +46,23 @@ def test_version_2_without_the_memory_controller_gives_nothing(tmp_path: Path) -
 
 
 def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
-    for controller in ("memory", "cpu"):
+    for controller in ("memory", "cpu", "pids"):
         (tmp_path / controller / "mine").mkdir(parents=True)
     proc = machine(
         tmp_path,
         [
             f"31 30 0:27 / {tmp_path}/memory rw - cgroup cgroup rw,memory",
             f"32 30 0:28 / {tmp_path}/cpu rw - cgroup cgroup rw,cpu,cpuacct",
+            f"35 30 0:31 / {tmp_path}/pids rw - cgroup cgroup rw,pids",
             f"33 30 0:29 / {tmp_path}/unified rw - cgroup2 cgroup2 rw",
         ],
-        ["4:memory:/mine", "1:cpu,cpuacct:/elsewhere", "0::/"],
+        ["4:memory:/mine", "1:cpu,cpuacct:/elsewhere", "8:pids:/mine", "0::/"],
     )
     found = Cgroups.detect(proc)
     # A group that is not below the mount is the mount itself, as in a container.
-    assert found == Cgroups(tmp_path / "memory" / "mine", tmp_path / "cpu", unified=False)
+    assert found == Cgroups(
+        tmp_path / "memory" / "mine", tmp_path / "cpu", unified=False, pids=tmp_path / "pids" / "mine"
+    )
 
 
 def test_a_machine_without_groups_gives_nothing(tmp_path: Path) -> None:
@@ -71,16 +74,18 @@ def test_limits_are_written_in_the_kernels_units(tmp_path: Path, monkeypatch: py
 
     def with_files(self: Path, *args: object, **options: object) -> None:
         make(self)
-        for name in ("memory.max", "memory.swap.max", "memory.oom.group", "cpu.max"):
+        for name in ("memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max"):
             (self / name).touch()
 
     monkeypatch.setattr(Path, "mkdir", with_files)
-    group = Cgroups(tmp_path, tmp_path, unified=True).create("run-a0-1", memory=1 << 30, cpu=1.5)
+    groups = Cgroups(tmp_path, tmp_path, unified=True, pids=tmp_path)
+    group = groups.create("run-a0-1", memory=1 << 30, cpu=1.5, pids=4096)
     (folder,) = group.folders
     assert folder.name == f"flyte-build-{os.getpid()}-run-a0-1"
     assert (folder / "memory.max").read_text() == f"{1 << 30}\n"
     assert (folder / "memory.swap.max").read_text() == "0\n"
     assert (folder / "cpu.max").read_text() == f"{int(1.5 * CPU_PERIOD)} {CPU_PERIOD}\n"
+    assert (folder / "pids.max").read_text() == "4096\n"
     assert group.join == (folder / "cgroup.procs",)
 
 
@@ -95,6 +100,12 @@ def test_kills_are_counted_in_either_version(tmp_path: Path, name: str, text: st
     (tmp_path / name).write_text(text)
     assert Group((tmp_path,)).oom_kills() == 2
     assert Group((tmp_path / "absent",)).oom_kills() == 0
+
+
+def test_refused_forks_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "pids.events").write_text("max 7\n")
+    assert Group((tmp_path / "absent", tmp_path)).refused_forks() == 7
+    assert Group((tmp_path / "absent",)).refused_forks() == 0
 
 
 def test_groups_of_dead_launchers_are_swept(tmp_path: Path) -> None:

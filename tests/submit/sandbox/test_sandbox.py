@@ -273,6 +273,31 @@ def test_a_memory_limit_kills_and_is_counted(engine: Engine, image: ImageRoot, t
     assert not any(folder.exists() for folder in group.folders)
 
 
+def test_a_fork_bomb_fizzles_out_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+    cgroups = Cgroups.detect()
+    if cgroups.pids is None:
+        lacking("this user may not make control groups for processes")
+    bomb = """
+import os, time
+made = 0
+try:
+    while True:
+        if not os.fork():
+            time.sleep(600)
+        made += 1
+except BlockingIOError:
+    print(made, flush=True)
+"""
+    group = cgroups.create("bomb", memory=None, cpu=None, pids=50)
+    try:
+        assert run(engine, box_of(image), bomb, tmp_path / "log", join=group.join) == 0
+        assert 20 < int((tmp_path / "log").read_text()) < 50
+        assert group.refused_forks() >= 1
+    finally:
+        group.remove()
+    assert not any(folder.exists() for folder in group.folders), "its sleeping children are gone with it"
+
+
 def test_an_engine_that_is_refused_says_why_and_the_next_is_tried() -> None:
     liar = Bubblewrap("/bin/false")
     refused = engines.probe(liar)
