@@ -51,6 +51,7 @@ class Settings:
     root: Path | None = DEFAULTS["root"]
     file: Path | None = DEFAULTS["file"]
     lockfiles: Path | None = DEFAULTS["lockfiles"]
+    unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
 
 
 def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:

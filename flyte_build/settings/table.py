@@ -170,6 +170,16 @@ _ROWS = (
         otherwise="no signature is asked for",
         see="supply-chain.md",
     ),
+    Setting(
+        "unfiltered",
+        "texts",
+        "Environments whose tasks may make every system call when they run here: for debuggers, profilers, and "
+        "programs that make sandboxes of their own.",
+        '["profiling_env"]',
+        default=(),
+        otherwise="none",
+        see="security.md",
+    ),
 )
 
 TABLE: Mapping[str, Setting] = MappingProxyType({row.key: row for row in _ROWS})

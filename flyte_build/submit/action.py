@@ -125,7 +125,7 @@ class LaunchRequest:
 
     ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
     own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
-    serialized description, for launchers that need more of it.
+    serialized description, for launchers that need more of it; ``environment`` is the task's.
     """
 
     run: str
@@ -140,6 +140,7 @@ class LaunchRequest:
     secrets: tuple[SecretRef, ...] = ()
     timeout: float | None = None
     task_spec: bytes = b""
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

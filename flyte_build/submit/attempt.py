@@ -168,6 +168,7 @@ class Attempts:
             secrets=task.secrets,
             timeout=task.timeout,
             task_spec=action.task.spec.SerializeToString(deterministic=True),
+            environment=task.environment,
         )
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:

@@ -49,7 +49,8 @@ class LocalLauncher:
     """Launches one run's attempts with ``engine``.
 
     ``images`` gives an image's root by digest (and may unpack it first), ``token`` is the service's, ``environment`` is
-    where secrets are looked up. Groups for limits are made in ``cgroups``.
+    where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
+    every system call.
     """
 
     folder: RunFolder
@@ -58,6 +59,7 @@ class LocalLauncher:
     token: str
     observer: Observer
     network: bool = True
+    unfiltered: frozenset[str] = frozenset()
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _said: set[str] = field(default_factory=set)
@@ -128,6 +130,7 @@ class LocalLauncher:
             mounts,
             (Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS), shm),
             network=self.network,
+            filtered=request.environment not in self.unfiltered,
         )
         running = await process.start(
             self.engine,

@@ -62,7 +62,8 @@ class RunRequest:
     (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
     successes are reused, and those of the run that it resumed, and so on; it may be ``name`` itself. ``cpu`` (cores)
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``engine`` enters sandboxes, by default
-    what works here. ``invocation`` is kept with the run, for whoever wants to repeat it.
+    what works here. ``unfiltered`` are the environments whose tasks may make every system call. ``invocation`` is
+    kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -72,6 +73,7 @@ class RunRequest:
     image_roots: Callable[[str], ImageRoot]
     cache: Path
     network: bool = True
+    unfiltered: frozenset[str] = frozenset()
     resume: str | None = None
     overwrite_cache: bool = False
     cpu: float | None = None
@@ -181,6 +183,7 @@ def _execute(
         token=token,
         observer=observer,
         network=request.network,
+        unfiltered=request.unfiltered,
         cgroups=Cgroups.detect(),
         environment=request.environment,
     )

@@ -114,6 +114,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             image_roots=roots.get,
             cache=store.root / "tasks",
             network=options.network,
+            unfiltered=frozenset(bench.settings().unfiltered),
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
             engine=engine,

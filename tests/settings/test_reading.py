@@ -40,6 +40,7 @@ verify-key = "cosign.pub"
 root = "src"
 file = "src/main.py"
 lockfiles = "../locks"
+unfiltered = "profiling"
 """,
     )
     assert read_settings(tmp_path, {}) == Settings(
@@ -56,6 +57,7 @@ lockfiles = "../locks"
         root=tmp_path / "src",
         file=tmp_path / "src" / "main.py",
         lockfiles=tmp_path.parent / "locks",
+        unfiltered=("profiling",),
     )
 
 

@@ -64,6 +64,12 @@ def test_a_workflow_over_three_environments(runs: Runs, outputs: Read) -> None:
     assert "Flyte runtime completed" in find_logs(listed["one"], "a0")[0][1].read_text()
 
 
+def test_an_environment_may_be_let_off_the_filter_of_system_calls(runs: Runs, outputs: Read) -> None:
+    assert outputs(runs.run(runs.action("pipeline", "filters"), "one")) == [2, 2]
+    let_off = runs.run(runs.action("pipeline", "filters"), "two", unfiltered=frozenset({"leaf"}))
+    assert outputs(let_off) == [2, 0]
+
+
 def test_what_goes_wrong_reaches_the_parent_as_flyte_says_it(runs: Runs, outputs: Read) -> None:
     result = runs.run(runs.action("trouble", "catches"), "one")
     assert result.phase is Phase.SUCCEEDED, result.error

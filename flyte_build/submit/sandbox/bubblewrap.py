@@ -18,7 +18,7 @@ class Bubblewrap:
     version: tuple[int, ...] = (0, 4)
     name: str = "bubblewrap"
 
-    def command(self, box: Sandbox) -> list[str]:
+    def command(self, box: Sandbox, seccomp: int | None = None) -> list[str]:
         out = [self.program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
         if not box.network:
             out.append("--unshare-net")
@@ -41,4 +41,6 @@ class Bubblewrap:
             out += ["--tmpfs", tmpfs.target]
         for mount in box.mounts:
             out += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+        if seccomp is not None:
+            out += ["--seccomp", str(seccomp)]
         return [*out, "--chdir", "/", "--", box.python, "-I", "-S", INIT]

@@ -20,6 +20,7 @@ from pathlib import Path
 from ...kernel.errors import SandboxError
 from .bubblewrap import Bubblewrap
 from .namespaces import Unshare
+from .seccomp import descriptor
 from .spec import INIT, Engine, Mount, Sandbox
 
 __all__ = ["available", "choose", "explain", "init_mount", "probe"]
@@ -59,16 +60,20 @@ def probe(engine: Engine, *, network: bool = True) -> str | None:
     box = Sandbox(Path("/"), os.path.realpath(sys.executable), (init_mount(),), network=network)
     header = {"argv": [box.python, "-I", "-S", "-c", "pass"], "env": {}, "cwd": "/"}
     try:
-        with subprocess.Popen(
-            list(engine.command(box)),
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={},
-            cwd="/",
-            start_new_session=True,
-        ) as child:
+        with (
+            descriptor(box.filtered) as seccomp,
+            subprocess.Popen(
+                list(engine.command(box, seccomp)),
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={},
+                cwd="/",
+                start_new_session=True,
+                pass_fds=() if seccomp is None else (seccomp,),
+            ) as child,
+        ):
             try:
                 # Not communicate(): the end of standard input would end process 1.
                 assert child.stdin is not None

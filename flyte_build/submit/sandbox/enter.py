@@ -2,8 +2,9 @@
 
 Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshare(1) has just made, with the
 capabilities it kept there. Takes one argument, JSON: ``root``, ``masked`` and ``read_only`` of /proc, ``tmpfs``
-[[target, size]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``command``. Uses mount(2) and
-pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts.
+[[target, size]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``seccomp`` (an inherited file
+with the filter of system calls, or null), ``command``. Uses mount(2) and pivot_root(2) directly because mount(8) is not
+told apart by its messages and is absent on some hosts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME, MS_NODIRATIME
 MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 4096, 16384, 1 << 18, 1 << 21
 MNT_DETACH = 2
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -118,6 +120,18 @@ def pivot(root: str) -> None:
     os.chdir("/")
 
 
+def filter_calls(file: int) -> None:
+    """Load the filter, an array of struct sock_filter (seccomp(2)); from here on it is everyone's below."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    with os.fdopen(file, "rb") as f:
+        instructions = f.read()
+    loaded = ctypes.byref(Program(len(instructions) // 8, instructions))
+    checked(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, loaded, 0, 0), "the filter of system calls")
+
+
 def main() -> None:
     spec = json.loads(sys.argv[1])
     root = spec["root"]
@@ -144,6 +158,8 @@ def main() -> None:
     pivot(root)
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "dropping capabilities")
+    if spec["seccomp"] is not None:
+        filter_calls(spec["seccomp"])
     command = spec["command"]
     os.execv(command[0], command)
 

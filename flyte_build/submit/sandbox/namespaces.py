@@ -19,7 +19,7 @@ class Unshare:
     program: str
     name: str = "unshare"
 
-    def command(self, box: Sandbox) -> list[str]:
+    def command(self, box: Sandbox, seccomp: int | None = None) -> list[str]:
         out = [self.program, "--user", f"--map-user={UID}", f"--map-group={GID}", "--keep-caps"]
         out += ["--mount", "--pid", "--fork", "--ipc", "--uts", "--kill-child=KILL"]
         if not box.network:
@@ -31,6 +31,7 @@ class Unshare:
             "tmpfs": [[t.target, t.size] for t in box.tmpfs],
             "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
             "loopback": not box.network,
+            "seccomp": seccomp,
             "command": [box.python, "-I", "-S", INIT],
         }
         enter = Path(__file__).with_name("enter.py")

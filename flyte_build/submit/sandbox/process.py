@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .seccomp import descriptor
 from .spec import SOCKET, Engine, Sandbox
 
 __all__ = ["Process", "start"]
@@ -72,22 +73,24 @@ async def start(
     Unix socket mounted at ``SOCKET``. ``files`` (path inside → text) are written there, on a tmpfs, for nobody else
     and never on a disk. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists.
     """
-    command = list(engine.command(box))
-    if join:
-        # The shell joins the groups and becomes the engine, so that no process of the sandbox is ever outside.
-        script = 'for f in $1; do echo $$ >"$f" || exit 125; done; shift; exec "$@"'
-        command = ["/bin/sh", "-c", script, "sh", " ".join(map(str, join)), *command]
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env={},
-            cwd="/",
-            start_new_session=True,
-        )
+        with descriptor(box.filtered) as seccomp:
+            command = list(engine.command(box, seccomp))
+            if join:
+                # The shell joins the groups and becomes the engine, so that no process of the sandbox is ever outside.
+                script = 'for f in $1; do echo $$ >"$f" || exit 125; done; shift; exec "$@"'
+                command = ["/bin/sh", "-c", script, "sh", " ".join(map(str, join)), *command]
+            child = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env={},
+                cwd="/",
+                start_new_session=True,
+                pass_fds=() if seccomp is None else (seccomp,),
+            )
     finally:
         os.close(log)
     process = Process(child)

@@ -45,7 +45,7 @@ class Sandbox:
     """New user, PID, mount, IPC and UTS namespaces (and network unless ``network``) over a root tree.
 
     ``python`` is the interpreter that runs process 1, as a path inside. ``mounts`` are applied in order,
-    after the tmpfs. The root is read-only, for whoever runs in it.
+    after the tmpfs. The root is read-only, for whoever runs in it. ``filtered``: system calls are (see ``seccomp``).
     """
 
     root: Path
@@ -53,6 +53,7 @@ class Sandbox:
     mounts: tuple[Mount, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = field(default=(Tmpfs("/run"),))
     network: bool = True
+    filtered: bool = True
 
 
 class Engine(Protocol):
@@ -62,5 +63,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """For messages."""
 
-    def command(self, box: Sandbox) -> Sequence[str]:
-        """The host's command that runs process 1 of ``box``; it needs an empty environment only."""
+    def command(self, box: Sandbox, seccomp: int | None = None) -> Sequence[str]:
+        """The host's command that runs process 1 of ``box``; it needs an empty environment only.
+
+        ``seccomp`` is the open file that it inherits the filter of system calls by; ``None``: there is none.
+        """

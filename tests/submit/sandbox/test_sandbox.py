@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,38 +17,11 @@ from flyte_build.kernel.errors import SandboxError
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.sandbox import engines, process
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.namespaces import Unshare
-from flyte_build.submit.sandbox.spec import MASKED, SOCKET, Engine, Mount, Sandbox, Tmpfs
-from tests.support.flyte_files import host_image
-from tests.support.tools import lacking
+from flyte_build.submit.sandbox.spec import SOCKET, Engine, Mount
+from tests.support.sandboxes import box_of, run
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> ImageRoot:
-    return host_image(tmp_path, f"sha256:{1:064x}")
-
-
-def box_of(image: ImageRoot, *mounts: Mount, network: bool = True) -> Sandbox:
-    binds = tuple(Mount(source, target) for source, target in image.binds)
-    return Sandbox(
-        image.root,
-        image.python,
-        (engines.init_mount(), *binds, *mounts),
-        (Tmpfs("/run"), Tmpfs("/dev/shm", 1 << 20)),
-        network=network,
-    )
-
-
-def run(engine: Engine, box: Sandbox, code: str, output: Path, **options: Any) -> int:
-    async def go() -> int:
-        argv = [box.python, "-c", code]
-        running = await process.start(engine, box, argv, {"ONE": "1"}, "/", output=output, **options)
-        return await running.wait()
-
-    return asyncio.run(go())
 
 
 LOOK = """
@@ -96,38 +68,6 @@ def test_a_task_is_alone_unprivileged_and_read_only(engine: Engine, image: Image
     assert seen["host"] is False
     assert seen["lo"] is None
     assert seen["session"]  # whose leader is outside: no terminal of the host's can be reached
-
-
-OF_THE_MACHINE = """
-import json, os
-seen = {}
-for name in MASKED:
-    path = f"/proc/{name}"
-    if os.path.isdir(path):
-        seen[name] = os.listdir(path)
-    elif os.path.exists(path):
-        with open(path, "rb") as f:
-            seen[name] = f.read(1).decode()
-for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sysrq-trigger"):
-    try:
-        with open(path, "r+b", buffering=0):
-            seen[path] = "writable"
-    except OSError as e:
-        seen[path] = e.strerror
-print(json.dumps(seen))
-"""
-
-
-def test_nothing_of_the_whole_machine_is_seen_or_changed(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
-    """As root, too: who is root outside may write to /proc/sys without any capability."""
-    code = OF_THE_MACHINE.replace("MASKED", repr(MASKED))
-    assert run(engine, box_of(image), code, tmp_path / "log") == 0
-    seen = json.loads((tmp_path / "log").read_text())
-    assert seen.keys() >= {"keys", "interrupts"}  # every Linux has these
-    assert [name for name in MASKED if seen.get(name)] == []
-    refused = {path: said for path, said in seen.items() if path.startswith("/")}
-    assert len(refused) == 3
-    assert set(refused.values()) <= {"Read-only file system", "Permission denied", "No such file or directory"}
 
 
 def test_without_network_there_is_loopback_only(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
@@ -255,47 +195,6 @@ def test_secret_files_are_the_tasks_alone_and_on_no_disk(engine: Engine, image: 
     assert (tmp_path / "log").read_text() == "hush 0o100400 1000\n"
     (tmp_path / "log").unlink()
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hush" in p.read_bytes()]
-
-
-def test_a_memory_limit_kills_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
-    cgroups = Cgroups.detect()
-    if cgroups.memory is None or cgroups.cpu is None:
-        lacking("this user may not make control groups for memory and processors")
-    group = cgroups.create("limits", memory=64 << 20, cpu=0.5)
-    try:
-        assert run(engine, box_of(image), "len(bytearray(200 << 20))", tmp_path / "log", join=group.join) == 137
-        assert group.oom_kills() >= 1
-        used = "import time; t = time.monotonic()\nwhile time.monotonic() - t < 1: pass\nprint(time.process_time())"
-        assert run(engine, box_of(image), used, tmp_path / "cpu", join=group.join) == 0
-        assert float((tmp_path / "cpu").read_text()) < 0.8
-    finally:
-        group.remove()
-    assert not any(folder.exists() for folder in group.folders)
-
-
-def test_a_fork_bomb_fizzles_out_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
-    cgroups = Cgroups.detect()
-    if cgroups.pids is None:
-        lacking("this user may not make control groups for processes")
-    bomb = """
-import os, time
-made = 0
-try:
-    while True:
-        if not os.fork():
-            time.sleep(600)
-        made += 1
-except BlockingIOError:
-    print(made, flush=True)
-"""
-    group = cgroups.create("bomb", memory=None, cpu=None, pids=50)
-    try:
-        assert run(engine, box_of(image), bomb, tmp_path / "log", join=group.join) == 0
-        assert 20 < int((tmp_path / "log").read_text()) < 50
-        assert group.refused_forks() >= 1
-    finally:
-        group.remove()
-    assert not any(folder.exists() for folder in group.folders), "its sleeping children are gone with it"
 
 
 def test_an_engine_that_is_refused_says_why_and_the_next_is_tried() -> None:

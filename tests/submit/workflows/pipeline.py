@@ -26,6 +26,22 @@ async def flavour() -> str:
     return f"{os.environ['FLAVOUR']} in {os.environ['IMAGE_NAME']}"
 
 
+def seccomp() -> int:
+    """2: this process's system calls are filtered, 0: they are not (proc_pid_status(5))."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Seccomp:")))
+
+
+@leaf.task
+def filter_of_leaf() -> int:
+    return seccomp()
+
+
+@middle.task
+async def filters() -> list[int]:
+    return [seccomp(), await filter_of_leaf.aio()]
+
+
 @leaf.task(cache=flyte.Cache("override", version_override="1"))
 async def slow_square(x: int) -> int:
     return x * x
