@@ -232,7 +232,7 @@ class Registry:
 
     def put_referrer(self, ref: Reference, data: bytes, media_type: str) -> PutResult:
         """Store a manifest with a ``subject`` by digest, and list it there where the registry does not itself."""
-        return referrers.put_referrer(self, ref, data, media_type)
+        return referrers.put_referrer(self, ref, data, media_type, self._underway)
 
     def tags(self, ref: Reference) -> list[str]:
         """The tags of the repository, in the registry's order; empty where there is no such repository."""

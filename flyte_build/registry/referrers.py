@@ -16,6 +16,7 @@ from ..kernel.errors import InputError, RegistryError
 from .messages import Access, Request
 from .reference import Reference
 from .secrets import redact_url
+from .settling import Underway
 from .values import IMAGE_INDEX, Manifest, PutResult
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ def list_referrers(registry: Registry, ref: Reference, digest: str, artifact_typ
     return [d for d in found if artifact_type is None or d.get("artifactType") == artifact_type]
 
 
-def put_referrer(registry: Registry, ref: Reference, data: bytes, media_type: str) -> PutResult:
-    """See :meth:`Registry.put_referrer`."""
+def put_referrer(registry: Registry, ref: Reference, data: bytes, media_type: str, underway: Underway) -> PutResult:
+    """See :meth:`Registry.put_referrer`. ``underway``: of those of one subject, one writes the list and others wait."""
     document = json.loads(data)
     subject = document.get("subject", {}).get("digest") if isinstance(document, dict) else None
     if not isinstance(subject, str):
@@ -87,15 +88,16 @@ def put_referrer(registry: Registry, ref: Reference, data: bytes, media_type: st
     if document.get("annotations"):
         entry["annotations"] = document["annotations"]
     tag = Reference(ref.host, ref.repository).with_tag(fallback_tag(subject))
-    # Others may write the same tag at the same moment, and the last one wins: it is read again.
-    for _ in range(_TRIES):
-        known = _fallback(registry, ref, subject)
-        if any(d.get("digest") == result.digest for d in known):
+    with underway.alone(ref, tag.target):
+        # Other clients may write the same tag at the same moment, and the last one wins: it is read again.
+        for _ in range(_TRIES):
+            known = _fallback(registry, ref, subject)
+            if any(d.get("digest") == result.digest for d in known):
+                return result
+            index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*known, entry]}
+            registry.put_manifest(tag, json.dumps(index, sort_keys=True, separators=(",", ":")).encode(), IMAGE_INDEX)
+        if any(d.get("digest") == result.digest for d in _fallback(registry, ref, subject)):
             return result
-        index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*known, entry]}
-        registry.put_manifest(tag, json.dumps(index, sort_keys=True, separators=(",", ":")).encode(), IMAGE_INDEX)
-    if any(d.get("digest") == result.digest for d in _fallback(registry, ref, subject)):
-        return result
     raise RegistryError(f"{tag}: others keep overwriting this list of referrers", hint="push again")
 
 

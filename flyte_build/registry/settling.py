@@ -45,6 +45,7 @@ class Underway:
 
     @contextmanager
     def alone(self, ref: Reference, digest: str) -> Iterator[None]:
+        """Be the only one in it with this blob, or with the list that a tag names: read, added to, and written."""
         key = (ref.host, ref.repository, digest)
         with self._guard:
             lock, users = self._running.get(key, (threading.Lock(), 0))

@@ -144,7 +144,7 @@ def test_a_user_without_a_daemon(
     folder = tmp_path_factory.mktemp("user")
     for above in (folder, *folder.parents[:2]):
         above.chmod(above.stat().st_mode | 0o055)
-    shutil.copytree(flake, folder / "flake", symlinks=True, ignore=shutil.ignore_patterns("result*"))
+    shutil.copytree(flake, folder / "flake", symlinks=True, ignore=shutil.ignore_patterns("result", "result-*"))
     shell("chown", "-R", "65534:65534", folder)
     who = [need("setpriv", "util-linux"), "--reuid=65534", "--regid=65534", "--clear-groups"]
     mine = Nix(folder, wrapper=who, variables={"USER": "nobody"})

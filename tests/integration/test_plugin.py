@@ -26,8 +26,7 @@ pytestmark = pytest.mark.integration
 # What depends on the SDK: the plug-in, reading images and files, and the runtime's protocol.
 TESTS = (
     "tests/plugin",
-    "tests/test_sdk.py",
-    "tests/test_images.py",
+    "tests/project",
     "tests/submit/test_service.py",
     "tests/submit/test_template.py",
     "tests/submit/test_runs.py",
