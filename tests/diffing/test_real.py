@@ -19,9 +19,8 @@ from flyte_build.kernel.platforms import host_platform
 from flyte_build.locks.lockfile import read
 from flyte_build.store import Store
 from flyte_build.workbench.subjects import Context, parse_subject, read_subjects
+from tests.support.repository import Repository
 from tests.support.tools import need
-
-from .conftest import Repository
 
 pytestmark = pytest.mark.integration
 

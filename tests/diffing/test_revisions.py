@@ -8,8 +8,7 @@ import pytest
 
 from flyte_build.diffing.revisions import at_revision
 from flyte_build.kernel.errors import InputError
-
-from .conftest import Repository
+from tests.support.repository import Repository
 
 pytestmark = pytest.mark.integration
 

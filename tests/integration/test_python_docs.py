@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.offline_fixtures import registry
 from tests.support.registry import RegistryServer
 
 from .conftest import LOCKFILES, ROOT, Layout
+
+__all__ = ["registry"]
 
 pytestmark = pytest.mark.integration
 

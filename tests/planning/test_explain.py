@@ -22,11 +22,11 @@ from flyte_build.planning.explain import Earlier, Explanation, earlier, explain,
 from flyte_build.planning.images import StoreCache
 from flyte_build.planning.plan import CachedLayer, Plan, make_plan
 from flyte_build.store import Store
-from tests.diffing.conftest import Repository, repository
 from tests.planning.test_plan import FakeCache
 from tests.support.contents import derivation, derivations, recipe
 from tests.support.images import FolderLocator, files_layer, image_of, wheel_layer
 from tests.support.recipes import AMD64, deb, lock_of, wheel
+from tests.support.repository import Repository, repository
 
 __all__ = ["repository"]
 

@@ -17,9 +17,9 @@ from flyte_build.locks.lockfile import write
 from flyte_build.project.loading import load
 from flyte_build.store import Store
 from flyte_build.workbench.subjects import Context, Subject, parse_subject, read_subject, read_subjects
-from tests.diffing.conftest import Repository
 from tests.store.conftest import Built, filled
 from tests.support.recipes import AMD64, lock_of, recipe_of, wheel
+from tests.support.repository import Repository
 
 __all__ = ["filled"]
 

@@ -12,6 +12,9 @@ import pytest
 from flyte_build.locking.apt import index
 from tests.support.archive import NOW, Server, Signer, publish, serve
 from tests.support.debian import MAIN, SECURITY, UPDATES
+from tests.support.offline_fixtures import signer
+
+__all__ = ["published", "server", "signer"]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,22 @@
+"""Every test finds its fixtures, those too that run where the real tools are only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.integration
+def test_every_test_finds_its_fixtures() -> None:
+    """A fixture that moved is otherwise missed where few look: planning all setups takes seconds and runs none."""
+    everything = ["-m", "integration or not integration"]
+    command = [sys.executable, "-m", "pytest", "--setup-plan", "-q", "-n", "0", "-p", "no:cacheprovider", *everything]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, "\n".join(
+        line for line in done.stdout.splitlines() if line.startswith(("E  ", "ERROR "))
+    )
