@@ -18,8 +18,7 @@ from pathlib import Path
 
 from ..kernel.reporting import Reporter
 from . import door
-from .sandbox.engines import init_mount
-from .sandbox.seccomp import descriptor
+from .sandbox.engines import init_mount, popen
 from .sandbox.spec import Engine, Mount, Sandbox
 from .unpack import place, remove_tree
 
@@ -89,18 +88,7 @@ def _run(engine: Engine, root: Path, python: str, arguments: list[str], work: Pa
     box = Sandbox(root, python, (init_mount(), *own), network=False)
     header = {"argv": [python, "-I", *arguments], "env": {"PATH": "/usr/bin:/bin"}, "cwd": "/"}
     try:
-        with descriptor(box.filtered) as seccomp:
-            child = subprocess.Popen(
-                list(engine.command(box, seccomp)),
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={},
-                cwd="/",
-                start_new_session=True,
-                pass_fds=() if seccomp is None else (seccomp,),
-            )
+        child = popen(engine, box, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
         return None
     with child:

@@ -23,7 +23,7 @@ from .namespaces import Unshare
 from .seccomp import descriptor
 from .spec import INIT, Engine, Mount, Sandbox
 
-__all__ = ["available", "choose", "explain", "init_mount", "probe"]
+__all__ = ["available", "choose", "explain", "init_mount", "popen", "probe"]
 
 PROBE_SECONDS = 20
 # Where programs of the system lie even when a user's PATH lacks them.
@@ -55,27 +55,32 @@ def available() -> list[Engine]:
     return found
 
 
+def popen(engine: Engine, box: Sandbox, *, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    """Process 1 of ``box``, which waits for its line of JSON on standard input; raises OSError.
+
+    Not for communicate(): the end of standard input would end it. For one that runs beside others see ``process``.
+    """
+    with descriptor(box.filtered) as seccomp:
+        return subprocess.Popen(
+            list(engine.command(box, seccomp)),
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            env={},
+            cwd="/",
+            start_new_session=True,
+            pass_fds=() if seccomp is None else (seccomp,),
+        )
+
+
 def probe(engine: Engine, *, network: bool = True) -> str | None:
     """None if ``engine`` gives a sandbox here, else its own words why not."""
     box = Sandbox(Path("/"), os.path.realpath(sys.executable), (init_mount(),), network=network)
     header = {"argv": [box.python, "-I", "-S", "-c", "pass"], "env": {}, "cwd": "/"}
     try:
-        with (
-            descriptor(box.filtered) as seccomp,
-            subprocess.Popen(
-                list(engine.command(box, seccomp)),
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={},
-                cwd="/",
-                start_new_session=True,
-                pass_fds=() if seccomp is None else (seccomp,),
-            ) as child,
-        ):
+        with popen(engine, box, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
             try:
-                # Not communicate(): the end of standard input would end process 1.
                 assert child.stdin is not None
                 assert child.stderr is not None
                 with contextlib.suppress(BrokenPipeError):

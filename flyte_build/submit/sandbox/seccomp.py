@@ -5,7 +5,7 @@ processes' memory, keyrings, programs in the kernel, namespaces of its own (and 
 performance counters, io_uring, page faults handled by oneself, the hypervisor's sockets. It is Docker's default in
 spirit, as a list of what is refused and not of what is allowed: a library that asks for something odd but harmless
 works. Refused calls fail with EPERM; calls newer than this list, clone3 (whose flags no filter can see) and calls of
-other architectures with ENOSYS, which the C library answers with the older call. Nothing is run or read here.
+other architectures with ENOSYS, which the C library answers with the older call. Nothing is run here.
 """
 
 from __future__ import annotations
