@@ -6,8 +6,10 @@ ones, and ``-m`` chooses for itself. Tests run beside each other, one process a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -21,8 +23,11 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
+# A file system in memory, and what has to be free of it (bytes); nothing of a test that passed is kept.
+MEMORY, ROOM = "/dev/shm", 4 << 30
 # Files and folders whose tests take seconds each.
 SLOW = (
+    "tests/cli/test_bad_artifact.py",
     "tests/cli/test_bad_machine.py",
     "tests/cli/test_bad_solution.py",
     "tests/cli/test_checked_elsewhere.py",
@@ -33,7 +38,9 @@ SLOW = (
     "tests/hostile/test_odd_machines.py",
     "tests/hostile/test_swapped_bytes.py",
     "tests/locking/test_pypi_resolvers.py",
+    "tests/planning/checks/test_calls_against_execution.py",
     "tests/plugin/contract/",
+    "tests/registry/test_any_faults.py",
     "tests/test_benchmarks.py",
     "tests/test_ci_recipe.py",
 )
@@ -45,9 +52,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shuffle", type=int, metavar="SEED", help="run files, and the tests of each, in a random order")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The fast tests write to memory where there is room: half of their time was the journal of a file system."""
+    with contextlib.suppress(OSError):
+        if not (config.option.all or config.option.markexpr) and shutil.disk_usage(MEMORY).free > ROOM:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """A part runs at once; all others on every core."""
-    return 0 if _named(config) else None
+    """A part runs at once; all others on every core, and one more while others wait for a disk or a child."""
+    return 0 if _named(config) else (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -128,6 +128,7 @@ def parse_index(data: bytes, where: str) -> Index:
             hint="it was written by another version of flyte-build: use that one here, too",
         )
     checked = _Checked(where)
+    checked.keys(raw, "kind", "schema", "images", "entries")
     index = Index(
         tuple(checked.image(row) for row in checked.rows(raw, "images")),
         tuple(checked.entry(row) for row in checked.rows(raw, "entries")),
@@ -146,7 +147,13 @@ class _Checked:
         found = raw.get(key)
         return found if isinstance(found, list) and found else self.fail(f"{key} to be a list", found)
 
+    def keys(self, row: Any, *known: str) -> None:
+        """None is left unread: a ``manifest`` under another name would be an image that nobody looks for."""
+        if isinstance(row, dict) and (others := sorted(row.keys() - set(known))):
+            self.fail(f"no keys but {', '.join(known)}", others[0])
+
     def image(self, row: Any) -> BundledImage:
+        self.keys(row, "environment", "platform", "derivation", "manifest")
         manifest = self._field(row, "manifest", _DIGEST, "a digest") if _get(row, "manifest") is not None else None
         return BundledImage(
             self._field(row, "environment", _ENVIRONMENT, "an environment's name"),
@@ -156,6 +163,7 @@ class _Checked:
         )
 
     def entry(self, row: Any) -> Entry:
+        self.keys(row, "path", "size", "sha256")
         path = _get(row, "path")
         folder, _, name = path.partition("/") if isinstance(path, str) else ("", "", "")
         if folder in _NAMED_JSON:

@@ -177,14 +177,14 @@ class Recording:
         files: dict[str, Any] = {}
         stats: dict[str, Any] = {}
         for path in list(self._opened) + sorted(modules - self._opened):
-            if path.startswith(("/proc/", "/sys/", "/dev/")):
+            if _is_made_up(path):
                 continue
             large = _size(path) > _LARGE
             if large or (self._is_installed(path) and not path.startswith(self.root)):
                 stats[path] = noop.stat_state(path)
             else:
                 files[path] = noop.file_state(path)
-        looked = {p for p in self._looked if not p.startswith(("/proc/", "/sys/", "/dev/"))}
+        looked = {p for p in self._looked if not _is_made_up(p)}
         # Folders are looked at for being there: their times change with every file made in them.
         kinds = {p: noop.kind_state(p) for p in looked}
         stats |= {p: noop.stat_state(p) for p in looked - set(files) if kinds[p] == noop.FILE}
@@ -249,6 +249,11 @@ def _path(value: Any) -> str | None:
 
 def _in_environment(path: str) -> bool:
     return "site-packages" in path or "dist-packages" in path
+
+
+def _is_made_up(path: str) -> bool:
+    """No file, but what the kernel says just then. Below ``/dev/shm`` are files like any."""
+    return path.startswith(("/proc/", "/sys/", "/dev/")) and not path.startswith("/dev/shm/")
 
 
 def _size(path: str) -> int:

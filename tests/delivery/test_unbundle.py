@@ -118,6 +118,12 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "environment": (lambda r: r["images"][0].update(environment="../x"), "an environment's name"),
     "platform": (lambda r: r["images"][0].update(platform="linux"), "a platform"),
     "derivation": (lambda r: r["images"][0].update(derivation="../../x"), "a digest"),
+    "an unknown key": (lambda r: r.update(more=1), "expected no keys but kind, schema, images, entries, found 'more'"),
+    "a manifest under another name": (
+        lambda r: r["images"][0].update(lanifest=r["images"][0].pop("manifest")),
+        "expected no keys but environment, platform, derivation, manifest, found 'lanifest'",
+    ),
+    "an entry's unknown key": (lambda r: r["entries"][0].update(mode=3), "no keys but path, size, sha256, found 'mode'"),
     "a row that is none": (lambda r: r["images"].append(3), "an environment's name"),
 }
 

@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from flyte_build.cli.commands.diff import DIFFERENCES_FOUND, diff
+from flyte_build.cli.app import cli
+from flyte_build.cli.commands.diff import DIFFERENCES_FOUND
 from flyte_build.cli.differences import show_difference, show_explanation
 from flyte_build.deriving.derivation import ImageDerivation
 from flyte_build.diffing.comparison import difference
@@ -38,7 +38,7 @@ def printed(before: Contents, after: Contents, *, every_file: bool = False, widt
 
 def run(built: Built, *arguments: str) -> Result:
     environment = {"FLYTE_BUILD_CACHE": str(built.store.root)}
-    return CliRunner().invoke(diff, ["--platform", "linux/amd64", *arguments], env=environment)
+    return CliRunner().invoke(cli, ["diff", "--platform", "linux/amd64", *arguments], env=environment)
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def test_all_platforms_are_too_many(filled: Built) -> None:
 
 
 def test_the_help_names_every_form() -> None:
-    text = diff.get_help(click.Context(diff))
+    text = CliRunner().invoke(cli, ["diff", "--help"]).output
     assert all(form in text for form in ("REV:PATH.json", "FILE.py::ENV", "store:ENV", "sha256:HEX", "oci:DIR[:REF]"))
 
 

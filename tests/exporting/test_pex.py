@@ -126,6 +126,7 @@ def test_it_runs_a_function_and_is_a_python_without_any(wheels: Wheels, tmp_path
     assert ran(plain, "-c", "import other; print(other.NAME)", root=tmp_path / "root") == "world\n"
 
 
+@pytest.mark.slow
 def test_the_same_lock_gives_the_same_bytes_anywhere(
     wheels: Wheels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,7 @@ def test_a_tag_moves_and_the_one_of_a_derivation_does_not(
     assert moved.digest in machine.said.warnings[0]
 
 
-@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("cached", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_wherever_a_push_is_cut_off_no_tag_leads_to_something_incomplete(
     server: RegistryServer, wheels: Path, tmp_path: Path, cached: bool
 ) -> None:
