@@ -1,0 +1,246 @@
+"""What a cluster says of an attempt, read: one line for people, and whether to wait, for how long, or how it ended.
+
+A Job, its pods and their events are all there is, and much of what goes wrong never becomes a condition of any of them:
+an image that cannot be pulled, a Secret that is missing, a node that never comes hold their GPU for ever. Each case
+below is one that a real cluster was seen in. Pure: time is the reader's own, and how long something has been so is for
+whoever looks again (see ``patience``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..action import Outcome
+
+__all__ = ["Sight", "Stage", "look"]
+
+Object = Mapping[str, Any]
+Stage = Literal["waiting", "queued", "starting", "running", "ended"]
+Whose = Literal["user", "system"]
+Again = Literal["no", "counted", "uncounted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """An attempt as it looks now.
+
+    ``line`` is for people. ``key`` names what it waits for: as long as that stays the same, it is the same wait, and
+    after ``patience`` seconds (``None``: for ever) the attempt is given up, as ``outcome`` then says. Where ``stage``
+    is ``ended``, ``outcome`` is how, and the verdict is still storage's. ``whose`` fault it is, and whether trying
+    ``again`` may help: not at all, as one of the task's retries, or as if it had not been (it was interrupted).
+    """
+
+    stage: Stage
+    line: str
+    key: str = ""
+    patience: float | None = None
+    outcome: Outcome | None = None
+    whose: Whose = "system"
+    again: Again = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """What a container waits for that may never come: how long that is borne (seconds), and what it is then."""
+
+    patience: float
+    code: str
+    whose: Whose = "system"
+    again: Again = "no"
+
+
+# How long a kubelet may say it (seconds). What retrying cannot mend is given up at once.
+_PULL, _THROTTLED = 15.0, 180.0
+_WAITING: Mapping[str, _Trouble] = {
+    "ErrImagePull": _Trouble(_PULL, "ImagePullFailed"),
+    "ImagePullBackOff": _Trouble(_PULL, "ImagePullFailed"),
+    "ErrImageNeverPull": _Trouble(0.0, "ImagePullFailed"),
+    "RegistryUnavailable": _Trouble(_THROTTLED, "ImagePullFailed"),
+    "InvalidImageName": _Trouble(0.0, "InvalidImageName"),
+    "ImageInspectError": _Trouble(_PULL, "ImagePullFailed"),
+    "CreateContainerConfigError": _Trouble(0.0, "CreateContainerConfigError", "user"),
+    "CreateContainerError": _Trouble(180.0, "CreateContainerError", again="counted"),
+    "RunContainerError": _Trouble(180.0, "RunContainerError", again="counted"),
+    "CrashLoopBackOff": _Trouble(0.0, "CrashLoopBackOff", "user"),
+}
+# Seen in events only: the container waits as ContainerCreating for as long as it lasts.
+_EVENTS: Mapping[str, _Trouble] = {
+    "FailedMount": _Trouble(60.0, "FailedMount", "user"),
+    "FailedAttachVolume": _Trouble(180.0, "FailedAttachVolume", again="counted"),
+    "FailedCreatePodSandBox": _Trouble(60.0, "FailedCreatePodSandBox", again="counted"),
+}
+_CREATING = ("ContainerCreating", "PodInitializing")
+# A pod's own end by the machine and not by its task (Flyte's backend retries the same as the system's).
+_OF_THE_MACHINE = frozenset(
+    {"Shutdown", "NodeShutdown", "Terminated", "NodeAffinity", "UnexpectedAdmissionError", "NodeLost", "Preempting"}
+)
+_FORBIDDEN = 20.0
+
+
+def look(job: Object | None, pods: Iterable[Object], events: Sequence[Object] = (), *, unscheduled: float) -> Sight:
+    """How an attempt looks. ``job`` is ``None`` once it is gone; ``events`` are about it and its pods, the latest last.
+
+    ``unscheduled``: seconds that it may wait for a node or for quota.
+    """
+    alive = sorted(pods, key=lambda p: str(p["metadata"].get("creationTimestamp") or ""))
+    if job is None and not alive:
+        return _interrupted("its Job was deleted while it ran")
+    conditions = {c["type"]: c for c in ((job or {}).get("status") or {}).get("conditions") or () if _true(c)}
+    last = alive[-1] if alive else None
+    if last is not None:
+        found = _pod(last, events, unscheduled)
+        failing = {"FailureTarget", "Failed"} & conditions.keys()
+        # A lost node never tells how its pod ended: the Job's word is all there will be.
+        if found.stage != "ended" and failing:
+            return _interrupted("its pod was deleted, or its node was lost")
+        return found
+    if "Complete" in conditions or "SuccessCriteriaMet" in conditions:
+        return Sight("ended", "succeeded", outcome=Outcome(0))
+    if failed := conditions.get("Failed") or conditions.get("FailureTarget"):
+        return _interrupted(str(failed.get("message") or failed.get("reason") or "its pod is gone"))
+    if "Suspended" in conditions or (job is not None and (job.get("spec") or {}).get("suspend")):
+        return Sight("queued", _queued(events), "suspended", None)
+    return _no_pod_yet(events, unscheduled)
+
+
+def _true(condition: Object) -> bool:
+    return condition.get("status") == "True"
+
+
+def _ended(outcome: Outcome, again: Again = "counted") -> Sight:
+    """By what its task did: too long, too much, a failure."""
+    line = outcome.message or f"exit code {outcome.exit_code}"
+    return Sight("ended", line, outcome=outcome, whose="user", again=again)
+
+
+def _interrupted(why: str) -> Sight:
+    """By no fault of its task's."""
+    return Sight("ended", why, outcome=Outcome(137, "error", why, "Interrupted"), again="uncounted")
+
+
+def _queued(events: Sequence[Object]) -> str:
+    """Kueue tells why in events: not admitted, of which there are many, or evicted from what it was admitted to."""
+    told = [e for e in events if e.get("reason") in ("Pending", "QuotaReserved", "Preempted", "EvictedDueToPreempted")]
+    return f"queued: {told[-1].get('message', '')}" if told else "queued"
+
+
+def _no_pod_yet(events: Sequence[Object], unscheduled: float) -> Sight:
+    """The Job's controller cannot make a pod, and says so in events alone."""
+    refused = [e for e in events if e.get("reason") == "FailedCreate"]
+    if not refused:
+        return Sight("waiting", "waits for its pod", "no pod", unscheduled, _gave_up("no pod was made for its Job"))
+    message = str(refused[-1].get("message") or "")
+    if "exceeded quota" in message:
+        why = message.partition("exceeded quota: ")[2] or message
+        return Sight("queued", f"quota: {why}", "quota", unscheduled, _gave_up(f"the quota left no room: {why}"))
+    outcome = Outcome(1, "error", f"no pod can be made: {message}", "PodNotCreated")
+    return Sight("waiting", f"no pod can be made: {message}", "forbidden", _FORBIDDEN, outcome)
+
+
+def _gave_up(why: str) -> Outcome:
+    return Outcome(1, "error", why, "Unschedulable")
+
+
+def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
+    status = pod.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    disrupted = conditions.get("DisruptionTarget")
+    if disrupted is not None and _true(disrupted):
+        return _interrupted(f"interrupted: {disrupted.get('message') or disrupted.get('reason')}")
+    phase, reason = status.get("phase"), str(status.get("reason") or "")
+    containers = status.get("containerStatuses") or []
+    if phase in ("Succeeded", "Failed"):
+        return _ending(phase, reason, str(status.get("message") or ""), [*containers, *_inits(status)])
+    if pod["metadata"].get("deletionTimestamp"):
+        return Sight("starting", "is being deleted", "deleted")
+    scheduled = conditions.get("PodScheduled")
+    if scheduled is not None and scheduled.get("status") == "False":
+        message = str(scheduled.get("message") or scheduled.get("reason") or "")
+        why = _first_sentence(message)
+        return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, _gave_up(f"no node took it: {why}"))
+    node = str((pod.get("spec") or {}).get("nodeName") or "")
+    for container in (*_inits(status), *containers):
+        found = _waiting(container, events, node)
+        if found is not None:
+            return found
+    if any("running" in (c.get("state") or {}) for c in containers):
+        return Sight("running", f"running on {node}", "running")
+    if _inits(status):
+        return Sight("starting", f"runs its init containers on {node}", "init")
+    return Sight(
+        "waiting", "waits for a node", "unscheduled", unscheduled, _gave_up("the scheduler said nothing of it")
+    )
+
+
+def _inits(status: Object) -> list[Object]:
+    """Init containers that are not done: they are looked at first, as nothing else begins before."""
+    return [
+        c
+        for c in status.get("initContainerStatuses") or ()
+        if ((c.get("state") or {}).get("terminated") or {}).get("exitCode") != 0
+    ]
+
+
+def _first_sentence(message: str) -> str:
+    """``0/3 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: …`` without what is about preemption."""
+    return message.partition(". preemption:")[0].partition(". no new claims")[0].rstrip(". ")
+
+
+def _waiting(container: Object, events: Sequence[Object], node: str) -> Sight | None:
+    state = (container.get("state") or {}).get("waiting")
+    if state is None:
+        return None
+    reason, message = str(state.get("reason") or ""), str(state.get("message") or "")
+    if reason in _CREATING:
+        told = [e for e in events if e.get("reason") in _EVENTS]
+        if not told:
+            pulling = any(e.get("reason") == "Pulling" for e in events[-3:])
+            return Sight("starting", f"{'pulls its image' if pulling else 'starts'} on {node}", "starting")
+        reason, message = str(told[-1]["reason"]), str(told[-1].get("message") or "")
+    trouble = _WAITING.get(reason) or _EVENTS.get(reason)
+    if trouble is None:
+        return Sight("starting", f"{reason or 'starts'} on {node}", f"waiting {reason}")
+    if trouble.code == "ImagePullFailed":
+        return _pull(container, message, events)
+    line = f"{reason}: {message}" if message else reason
+    outcome = Outcome(1, "error", line, trouble.code)
+    return Sight("starting", line, trouble.code, trouble.patience, outcome, trouble.whose, trouble.again)
+
+
+def _pull(container: Object, message: str, events: Sequence[Object]) -> Sight:
+    """The kubelet's two words for it take turns, and only one of them says why; events keep it."""
+    told = [str(e.get("message") or "") for e in events if e.get("reason") == "Failed"]
+    why = next((m for m in (message, *reversed(told)) if "rpc error" in m or "failed to" in m.lower()), message)
+    throttled = re.search(r"\b429\b|[Tt]oo [Mm]any [Rr]equests|toomanyrequests", why) is not None
+    why = re.sub(r"^.*?desc = ", "", why)
+    line = f"its image {container.get('image', '')} cannot be pulled: {why}"
+    outcome = Outcome(1, "error", line, "ImagePullFailed")
+    return Sight("starting", line, "pull", _THROTTLED if throttled else _PULL, outcome, again="counted")
+
+
+def _ending(phase: str, reason: str, message: str, containers: Sequence[Object]) -> Sight:
+    ends = [s for c in containers if (s := (c.get("state") or {}).get("terminated")) is not None]
+    if reason == "DeadlineExceeded":
+        return _ended(Outcome(137, "timeout", message))
+    if reason == "Evicted":
+        disk = "ephemeral" in message or "EmptyDir" in message
+        if disk:
+            return _ended(Outcome(137, "error", message, "DiskLimitExceeded"))
+        return _interrupted(f"evicted: {message}")
+    # Success, too, may be the end of a process whose child was killed for memory.
+    if any(e.get("reason") == "OOMKilled" for e in ends):
+        return _ended(Outcome(137, "oom", "killed for memory: more than its limit"))
+    if phase == "Succeeded":
+        return Sight("ended", "succeeded", outcome=Outcome(0))
+    if reason in _OF_THE_MACHINE:
+        return _interrupted(f"{reason}: {message}" if message else reason)
+    if not ends:
+        return _interrupted(message or reason or "its pod failed and says no more")
+    worst = max(ends, key=lambda e: int(e.get("exitCode") or 0))
+    code = int(worst.get("exitCode") or 1)
+    if worst.get("reason") in ("StartError", "ContainerCannotRun"):
+        return _ended(Outcome(code, "error", f"cannot be started: {worst.get('message', '')}", "StartError"), "no")
+    return _ended(Outcome(code, message=str(worst.get("message") or "")))
