@@ -17,6 +17,8 @@ MOST = 63
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _MARK = 10
+# A pod is called as its Job, a hyphen and five characters, and Kubernetes cuts what is then too long.
+_MOST_OF_A_JOB = MOST - 6
 
 
 def job_name(run: str, action: str, attempt: int) -> str:
@@ -27,7 +29,7 @@ def job_name(run: str, action: str, attempt: int) -> str:
     """
     mark = hashlib.sha256(f"{run}\0{action}\0{attempt}".encode()).hexdigest()[:_MARK]
     readable = re.sub(r"[^a-z0-9]+", "-", f"{run}-{action}-{attempt}".lower()).strip("-")
-    return f"{readable[: MOST - 1 - _MARK].rstrip('-') or 'run'}-{mark}"
+    return f"{readable[: _MOST_OF_A_JOB - 1 - _MARK].rstrip('-') or 'run'}-{mark}"
 
 
 def label_value(text: str) -> str:

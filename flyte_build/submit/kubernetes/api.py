@@ -1,0 +1,257 @@
+"""A cluster's API, spoken with plain dicts: requests that are sent again where that is safe, and streams of lines.
+
+Where the cluster is and who one is comes from the official client: kubeconfig, exec plug-ins, tokens, certificates,
+the service account inside of a cluster. Its typed models and its watch are not used: they change, reject fields that
+they do not know, and give up on lines that were cut. Blocking, and good for any number of threads.
+
+Rules: an idle connection that the server closed is no error (it closes them after some 90 s); 429 and 503 wait as long
+as ``Retry-After`` says; what may not have been done is sent again only where doing it twice is doing it once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+from ...kernel.errors import InputError, RunError
+
+__all__ = ["ApiError", "Cluster", "connect"]
+
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
+TRIES = 6
+_AGAIN = (429, 500, 502, 503, 504)
+_MOST_WAIT = 30.0
+_LINE = 64 << 20
+
+
+class ApiError(RunError):
+    """The cluster said no. ``status`` is HTTP's, ``reason`` Kubernetes' own word for it (``AlreadyExists``)."""
+
+    def __init__(self, status: int, reason: str, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+        self.retry_after: str | None = None
+
+
+class Cluster:
+    """One API server, and a namespace that is meant where none is said.
+
+    ``host`` is its URL, ``pool`` an ``urllib3.PoolManager`` that trusts it, ``credentials`` gives the headers of
+    whoever asks, each time anew: tokens run out.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        pool: Any,
+        credentials: Callable[[], Mapping[str, str]] = dict,
+        *,
+        namespace: str = "default",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.host = host.rstrip("/")
+        self.namespace = namespace
+        self._pool = pool
+        self._credentials = credentials
+        self._sleep = sleep
+
+    # -- what one does with objects -----------------------------------------------------------------------
+
+    def path(self, kind: str, name: str = "", *, namespace: str | None = None) -> str:
+        """The path of objects of ``kind`` (``batch/v1/jobs``, ``v1/pods``) in the namespace, or of one."""
+        group, version, plural = f"/{kind}".rsplit("/", 2)
+        root = f"/apis{group}" if group else "/api"
+        below = f"{root}/{version}/namespaces/{namespace or self.namespace}/{plural}"
+        return f"{below}/{name}" if name else below
+
+    def create(self, kind: str, value: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Raises :class:`ApiError`: 409 ``AlreadyExists`` may be what an earlier try of the same request made."""
+        return self.request("POST", self.path(kind), {"dryRun": "All"} if dry_run else {}, value)
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The object, or ``None`` where there is none."""
+        try:
+            return self.request("GET", self.path(kind, name))
+        except ApiError as e:
+            if e.status != 404:
+                raise
+            return None
+
+    def delete(self, kind: str, name: str, *, grace: int | None = None) -> None:
+        """Delete it and what it owns, the owner last; that it is gone already is as well."""
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        try:
+            self.request("DELETE", self.path(kind, name), body=options)
+        except ApiError as e:
+            if e.status != 404:
+                raise
+
+    def pages(self, kind: str, query: Mapping[str, str], limit: int = 500) -> Iterator[dict[str, Any]]:
+        """The list of a kind in pieces; each has ``items`` and ``metadata.resourceVersion``."""
+        more = ""
+        while True:
+            asked = {**query, "limit": str(limit), **({"continue": more} if more else {})}
+            page = self.request("GET", self.path(kind), asked)
+            yield page
+            more = str((page.get("metadata") or {}).get("continue") or "")
+            if not more:
+                return
+
+    # -- how it is said -----------------------------------------------------------------------------------
+
+    def request(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """One request, and its answer's JSON. Raises :class:`ApiError`, also for a server that does not answer."""
+        failure: ApiError | None = None
+        for attempt in range(TRIES):
+            if attempt:
+                self._sleep(_pause(attempt, failure))
+            try:
+                with self._answer(method, path, query, body, ANSWER_SECONDS) as answer:
+                    found = json.loads(answer.read() or b"{}")
+                    return found if isinstance(found, dict) else {}
+            except ApiError as e:
+                if e.status not in (0, *_AGAIN) or (e.status == 0 and attempt >= TRIES - 2):
+                    raise
+                failure = e
+            except ValueError as e:
+                raise ApiError(0, "BadAnswer", f"{method} {self.host}{path}: expected JSON, found: {e}") from None
+        assert failure is not None
+        raise failure
+
+    def lines(self, path: str, query: Mapping[str, str], seconds: float) -> Iterator[bytes]:
+        """A streamed answer's lines as they come, at most ``seconds`` without one. An end in a line's middle is an end.
+
+        Raises :class:`ApiError` where it cannot begin, and OSError where it breaks off.
+        """
+        import urllib3
+
+        with self._answer("GET", path, query, None, seconds) as answer:
+            kept = b""
+            try:
+                for piece in answer.stream(1 << 16, decode_content=True):
+                    *whole, kept = (kept + piece).split(b"\n")
+                    yield from whole
+                    if len(kept) > _LINE:
+                        raise OSError(f"a line of {path} is longer than {_LINE} bytes")
+            except urllib3.exceptions.HTTPError as e:
+                raise OSError(str(e)) from None
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None, seconds: float
+    ) -> Iterator[Any]:
+        import urllib3
+
+        url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "application/json", "User-Agent": "flyte-build", **self._credentials()}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            answer = self._pool.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body).encode(),
+                headers=headers,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds),
+                preload_content=False,
+                retries=False,
+                redirect=False,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as e:
+            raise ApiError(
+                0,
+                "Unreachable",
+                f"{method} {self.host}{path}: no answer: {e}",
+                hint="is the cluster up, and is this machine allowed to reach it?",
+            ) from None
+        try:
+            if not 200 <= answer.status < 300:
+                raise _refusal(method, f"{self.host}{path}", answer)
+            yield answer
+        except BaseException:
+            answer.close()  # what was not read cannot be used again
+            raise
+        finally:
+            answer.release_conn()
+
+
+def _refusal(method: str, url: str, answer: Any) -> ApiError:
+    text = answer.read(1 << 16, decode_content=True)
+    try:
+        told = json.loads(text)
+        message, reason = str(told["message"]), str(told.get("reason") or answer.reason)
+    except (ValueError, KeyError, TypeError):
+        message, reason = text[:200].decode(errors="replace").strip() or answer.reason, str(answer.reason)
+    hints = {
+        401: "log in again: the credentials of the kubeconfig were not accepted",
+        403: "ask an administrator for it: `flyte-build target manifests` prints what is needed",
+    }
+    error = ApiError(answer.status, reason, f"{method} {url}: {answer.status} {message}", hint=hints.get(answer.status))
+    error.retry_after = answer.headers.get("Retry-After")
+    return error
+
+
+def _pause(attempt: int, failure: ApiError | None) -> float:
+    """As long as the server said, else longer each time; never all at once with others."""
+    said = failure.retry_after if failure is not None else None
+    if said is not None and said.isdigit():
+        return min(float(said), _MOST_WAIT) + random.random() * 0.5
+    return min(0.2 * 2.0**attempt, _MOST_WAIT) * (0.5 + random.random())
+
+
+def connect(*, context: str | None = None, kubeconfig: str | None = None, namespace: str | None = None) -> Cluster:
+    """The cluster of a kubeconfig's context, or the one that this process runs in where there is no kubeconfig.
+
+    Raises :class:`InputError` without the official client, or for a kubeconfig that cannot be used.
+    """
+    try:
+        client: Any = importlib.import_module("kubernetes.client")
+        config: Any = importlib.import_module("kubernetes.config")
+        yaml: Any = importlib.import_module("yaml")
+    except ImportError:
+        raise InputError(
+            "runs on a cluster need the official Kubernetes client, which is not installed",
+            hint="pip install 'flyte-build[kubernetes]'",
+        ) from None
+    settings = client.Configuration()
+    settings.retries = False
+    settings.connection_pool_maxsize = 64
+    inside = None
+    try:
+        if kubeconfig is None and context is None and _inside():
+            config.load_incluster_config(client_configuration=settings)
+            with open("/var/run/secrets/kubernetes.io/serviceaccount/namespace", encoding="utf-8") as f:
+                inside = f.read().strip()
+        else:
+            config.load_kube_config(kubeconfig, context, settings, persist_config=False)
+            contexts, current = config.list_kube_config_contexts(kubeconfig)
+            chosen = next((c for c in contexts if c["name"] == context), current)
+            inside = chosen["context"].get("namespace")
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError) as e:
+        raise InputError(
+            f"the kubeconfig {kubeconfig or '($KUBECONFIG, or ~/.kube/config)'} cannot be used: {e}",
+            hint="`kubectl config get-contexts` shows what is in it",
+        ) from None
+
+    def credentials() -> dict[str, str]:
+        told = settings.auth_settings()
+        return {str(v["key"]): str(v["value"]) for v in told.values() if v.get("in") == "header" and v.get("value")}
+
+    pool = client.ApiClient(settings).rest_client.pool_manager
+    return Cluster(settings.host, pool, credentials, namespace=namespace or inside or "default")
+
+
+def _inside() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ

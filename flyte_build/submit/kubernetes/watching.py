@@ -1,0 +1,208 @@
+"""What is known of a run's Jobs, pods and events, kept up to date: a list, then a watch, and again when that breaks.
+
+One thread a kind. A watch ends whenever it likes: by time, by a cut line, by 410 Gone; each is the beginning of the
+next, with jitter, and what a list no longer has was deleted. Objects are kept small and only for as long as somebody
+asks for their attempt, so that memory is a matter of what runs and not of what ran.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...kernel.errors import FlyteBuildError
+from .api import ApiError, Cluster
+
+__all__ = ["JOBS", "PODS", "Attempt", "Watcher", "trimmed"]
+
+JOBS, PODS, EVENTS = "batch/v1/jobs", "v1/pods", "v1/events"
+WATCH_SECONDS = 300
+_SILENCE = 330.0
+_MOST_EVENTS = 20
+_OWNED = "job-name"
+Object = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What is known of one Job: itself (``None`` before it was seen, and once it is gone), its pods, their events."""
+
+    job: Object | None = None
+    seen: bool = False
+    pods: dict[str, Object] = field(default_factory=dict)
+    events: list[Object] = field(default_factory=list)
+
+
+def trimmed(value: Object) -> dict[str, Any]:
+    """What is needed of an object to see how its attempt goes."""
+    metadata = value.get("metadata") or {}
+    kept = {
+        k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp", "labels") if k in metadata
+    }
+    spec = value.get("spec") or {}
+    status = value.get("status") or {}
+    return {
+        "metadata": kept,
+        "spec": {k: spec[k] for k in ("nodeName", "suspend") if k in spec},
+        "status": {
+            k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
+        },
+    }
+
+
+class Watcher:
+    """Everything of the objects with ``selector`` (a label's), for the attempts that were asked for.
+
+    ``changed(job)`` is called from the watching threads when something of an attempt is new; ``lost(message)`` when a
+    watch cannot be had for long (it is tried on). ``pause`` waits that many seconds, or less where it is closed.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        selector: str,
+        changed: Callable[[str], None],
+        lost: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._cluster = cluster
+        self._selector = selector
+        self._changed = changed
+        self._lost = lost
+        self._lock = threading.Lock()
+        self._attempts: dict[str, Attempt] = {}
+        self._closed = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for kind in (JOBS, PODS, EVENTS):
+            thread = threading.Thread(target=self._follow, args=(kind,), name=f"watch {kind}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def close(self) -> None:
+        """No call of ``changed`` begins after it. Threads end by themselves: one may be waiting for a line."""
+        with self._lock:
+            self._closed.set()
+
+    def ask(self, job: str) -> None:
+        """From here on what is known of ``job`` is kept."""
+        with self._lock:
+            self._attempts.setdefault(job, Attempt())
+
+    def forget(self, job: str) -> None:
+        with self._lock:
+            self._attempts.pop(job, None)
+
+    def known(self, job: str) -> Attempt:
+        """A copy of what is known of ``job`` now."""
+        with self._lock:
+            found = self._attempts.get(job) or Attempt()
+            return Attempt(found.job, found.seen, dict(found.pods), list(found.events))
+
+    def note(self, job: Object) -> None:
+        """What creating a Job answered: it is there before any watch has told."""
+        self._take(JOBS, "MODIFIED", job, listed=False)
+
+    # -- one kind ---------------------------------------------------------------------------------------
+
+    def _follow(self, kind: str) -> None:
+        version, failures = "", 0
+        while not self._closed.is_set():
+            try:
+                if not version:
+                    version = self._list(kind)
+                version = self._watch(kind, version)
+                failures = 0
+            except ApiError as e:
+                version = "" if e.status in (410, 400) else version
+                failures = self._failed(kind, failures, e.message)
+            except FlyteBuildError as e:
+                failures = self._failed(kind, failures, e.message)
+            except OSError as e:
+                failures = self._failed(kind, failures, str(e))
+
+    def _failed(self, kind: str, failures: int, message: str) -> int:
+        if failures == 3:
+            self._lost(f"{kind} cannot be watched, and are tried again: {message}")
+        self._closed.wait(min(0.1 * 2.0**failures, 15.0) * (0.5 + random.random()))
+        return failures + 1
+
+    def _query(self, kind: str) -> dict[str, str]:
+        # Events have no labels of what they are about.
+        return {} if kind == EVENTS else {"labelSelector": self._selector}
+
+    def _list(self, kind: str) -> str:
+        version, there = "", set()
+        for page in self._cluster.pages(kind, self._query(kind)):
+            version = str((page.get("metadata") or {}).get("resourceVersion") or "")
+            for item in page.get("items") or ():
+                there.add(str(item["metadata"]["name"]))
+                self._take(kind, "ADDED", item, listed=True)
+        self._only(kind, there)
+        return version
+
+    def _watch(self, kind: str, version: str) -> str:
+        """Take what comes, and give where to go on; raises as ``lines`` does, and 410 as an :class:`ApiError`."""
+        query = {
+            **self._query(kind), "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }  # fmt: skip
+        for line in self._cluster.lines(self._cluster.path(kind), query, _SILENCE):
+            if self._closed.is_set():
+                return version
+            try:
+                told = json.loads(line)
+                what, value = told["type"], told["object"]
+            except (ValueError, KeyError, TypeError):
+                return version  # cut in its middle: go on from what was whole
+            if what == "ERROR":
+                raise ApiError(int(value.get("code") or 0), str(value.get("reason")), str(value.get("message")))
+            version = str((value.get("metadata") or {}).get("resourceVersion") or version)
+            if what != "BOOKMARK":
+                self._take(kind, what, value, listed=False)
+        return version
+
+    # -- what it says -------------------------------------------------------------------------------------
+
+    def _take(self, kind: str, what: str, value: Object, *, listed: bool) -> None:
+        with self._lock:
+            job = self._owner(kind, value)
+            attempt = self._attempts.get(job)
+            if attempt is None or self._closed.is_set():
+                return
+            name = str(value["metadata"]["name"])
+            if kind == JOBS:
+                attempt.job, attempt.seen = (None if what == "DELETED" else trimmed(value)), True
+            elif kind == PODS:
+                # Also of one that was deleted: its last word may be all that tells how the attempt ended.
+                attempt.pods[name] = trimmed(value)
+            elif what != "DELETED":
+                told = {"reason": value.get("reason"), "message": value.get("message")}
+                if told not in attempt.events[-3:]:
+                    attempt.events = [*attempt.events, told][-_MOST_EVENTS:]
+        self._changed(job)
+
+    def _owner(self, kind: str, value: Object) -> str:
+        if kind == JOBS:
+            return str(value["metadata"]["name"])
+        if kind == PODS:
+            return str((value["metadata"].get("labels") or {}).get(_OWNED) or "")
+        about = value.get("involvedObject") or {}
+        name = str(about.get("name") or "")
+        # A pod is called as its Job and five characters; what is said of it may come before itself.
+        return name.rpartition("-")[0] if about.get("kind") == "Pod" else name
+
+    def _only(self, kind: str, there: set[str]) -> None:
+        """What a whole list does not have is gone, whether or not a watch told."""
+        if kind != JOBS:
+            return
+        with self._lock:
+            gone = [n for n, a in self._attempts.items() if a.seen and a.job is not None and n not in there]
+            for name in gone:
+                self._attempts[name].job = None
+        for name in gone:
+            self._changed(name)
