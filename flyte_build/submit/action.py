@@ -102,12 +102,13 @@ class ImageRoot:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory`` and ``shm`` in bytes."""
+    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory``, ``shm`` and ``disk`` in bytes."""
 
     cpu: float | None = None
     memory: int | None = None
     shm: int | None = None
     accelerator: str | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +149,12 @@ class Outcome:
     """How an attempt's processes ended, which is not yet the action's verdict (see ``verdict``).
 
     ``reason`` is ``timeout`` when the launcher ended it, ``oom`` when the kernel killed in it for memory, ``pids`` when
-    it refused a process (which it may have lived with), and ``error`` when it never ran because of what ``message``
-    says; else empty.
+    it refused a process (which it may have lived with), ``disk`` and ``files`` when it wrote more than it may, and
+    ``error`` when it never ran because of what ``message`` says; else empty.
     """
 
     exit_code: int
-    reason: Literal["", "timeout", "oom", "pids", "error"] = ""
+    reason: Literal["", "timeout", "oom", "pids", "disk", "files", "error"] = ""
     message: str = ""
     code: str = ""
 

@@ -34,9 +34,11 @@ from .cache import TaskCache, bundle_digest, stored_outputs
 from .engine import Engine
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
+from .limits import TaskLimits
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
+from .removal import remove_left
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
 from .sandbox.engines import choose
@@ -62,8 +64,8 @@ class RunRequest:
     (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
     successes are reused, and those of the run that it resumed, and so on; it may be ``name`` itself. ``cpu`` (cores)
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``engine`` enters sandboxes, by default
-    what works here. ``unfiltered`` are the environments whose tasks may make every system call. ``invocation`` is
-    kept with the run, for whoever wants to repeat it.
+    what works here. ``unfiltered`` are the environments whose tasks may make every system call, ``limits`` what a task
+    may use up of the disk. ``invocation`` is kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -74,6 +76,7 @@ class RunRequest:
     cache: Path
     network: bool = True
     unfiltered: frozenset[str] = frozenset()
+    limits: TaskLimits = field(default_factory=TaskLimits)
     resume: str | None = None
     overwrite_cache: bool = False
     cpu: float | None = None
@@ -133,7 +136,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
         with _writing(folder):
             return _execute(request, observer, engine, folder, previous, facts)
     finally:
-        shutil.rmtree(folder.scratch, ignore_errors=True)
+        remove_left(folder.scratch)
         os.close(lock)
 
 
@@ -184,6 +187,7 @@ def _execute(
         observer=observer,
         network=request.network,
         unfiltered=request.unfiltered,
+        limits=request.limits,
         cgroups=Cgroups.detect(),
         environment=request.environment,
     )
@@ -293,7 +297,7 @@ def _sweep(storage: Storage) -> None:
     for scratch in storage.runs.glob("*/scratch"):
         handle = try_acquire(scratch.with_name("lock"))
         if handle is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_left(scratch)
             os.close(handle)
 
 

@@ -15,6 +15,7 @@ from ..project.nouns import Task
 from ..project.serializing import root_action, stored
 from ..submit.action import RootAction
 from ..submit.journal import ActionRecord
+from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
 from ..submit.roots import Roots
 from ..submit.run import RunRequest, execute, new_name
@@ -93,7 +94,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     engine = options.engine or choose(network=options.network)
     storage = Storage(runs_dir())
     given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
-    store, reporter = bench.store, bench.reporter
+    store, reporter, settings = bench.store, bench.reporter, bench.settings()
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
@@ -114,7 +115,8 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             image_roots=roots.get,
             cache=store.root / "tasks",
             network=options.network,
-            unfiltered=frozenset(bench.settings().unfiltered),
+            unfiltered=frozenset(settings.unfiltered),
+            limits=TaskLimits(settings.task_disk, settings.task_files),
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
             engine=engine,
