@@ -16,6 +16,7 @@ from typing import Literal, Protocol, TypeAlias
 __all__ = [
     "CHECKPOINTS",
     "ERROR",
+    "INLINE",
     "INPUTS",
     "OUTPUTS",
     "REPORT",
@@ -39,6 +40,8 @@ ERROR = "error.pb"
 REPORT = "report.html"
 CHECKPOINTS = "_flytecheckpoints"
 ROOT_ACTION = "a0"
+INLINE = 64 << 20
+"""The most bytes that a message of a task may have (outputs.pb, error.pb, inputs.pb), unless its task says more."""
 
 Kind: TypeAlias = Literal["task", "trace", "condition"]
 
@@ -126,7 +129,8 @@ class LaunchRequest:
 
     ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
     own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
-    serialized description, for launchers that need more of it; ``environment`` is the task's.
+    serialized description, for launchers that need more of it; ``environment`` is the task's; ``inline`` the most bytes
+    that its outputs may have.
     """
 
     run: str
@@ -142,6 +146,7 @@ class LaunchRequest:
     timeout: float | None = None
     task_spec: bytes = b""
     environment: str = ""
+    inline: int = INLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +170,11 @@ class Launcher(Protocol):
     async def launch(self, request: LaunchRequest) -> Outcome:
         """Run one attempt to its end. Cancelling the call ends the attempt; it returns when nothing is left of it."""
 
-    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = ...
+    ) -> None:
         """Take over ``document``, which the running ``action`` wrote, to ``target``, and what it refers to with it.
 
-        ``document`` is its URI, ``target`` below the run's ``kept``. Raises OSError for what may not be taken over.
+        ``document`` is its URI, ``target`` below the run's ``kept``, ``limit`` the most bytes that it may have. Raises
+        OSError for what may not be taken over.
         """

@@ -106,22 +106,24 @@ class LocalLauncher:
         document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
         target = folder.outcome(request.action, request.attempt) / OUTPUTS
         try:
-            await self.settle(request.action, document, target, "outputs")
+            await self.settle(request.action, document, target, "outputs", request.inline)
         except FileNotFoundError:
             pass
         except (door.Refused, DecodeError, ValueError) as e:
             return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
         return outcome
 
-    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
+    ) -> None:
         """See :class:`~.action.Launcher`."""
         below = self.folder.storage.below(document, self.folder.name)
         message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
         settlement = self._settlements.get(action)
         if settlement is None:
-            await asyncio.to_thread(_copy, self.folder.path, below, target)
+            await asyncio.to_thread(_copy, self.folder.path, below, target, limit)
         else:
-            await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message)
+            await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message, limit)
 
     def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
         seen = {"/": image.root} | {m.target: m.source for m in mounts}
@@ -253,10 +255,10 @@ class LocalLauncher:
             self.observer.warn(message)
 
 
-def _copy(source: Path, below: str, target: Path) -> None:
+def _copy(source: Path, below: str, target: Path, limit: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with door.folder(source) as top, door.folder(target.parent) as kept:
-        door.write(kept, target.name, door.read(top, below))
+        door.take(top, below, kept, target.name, limit)
 
 
 def _workdir(image: ImageRoot) -> str:

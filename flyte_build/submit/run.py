@@ -38,7 +38,7 @@ from .limits import TaskLimits
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
-from .removal import remove_left
+from .removal import remove_left, sweep
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
 from .sandbox.engines import choose
@@ -65,7 +65,8 @@ class RunRequest:
     successes are reused, and those of the run that it resumed, and so on; it may be ``name`` itself. ``cpu`` (cores)
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``engine`` enters sandboxes, by default
     what works here. ``unfiltered`` are the environments whose tasks may make every system call, ``limits`` what a task
-    may use up of the disk. ``invocation`` is kept with the run, for whoever wants to repeat it.
+    may use up of the disk, ``inline`` the most bytes of messages of tasks that say so, by full name. ``invocation`` is
+    kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -77,6 +78,7 @@ class RunRequest:
     network: bool = True
     unfiltered: frozenset[str] = frozenset()
     limits: TaskLimits = field(default_factory=TaskLimits)
+    inline: Mapping[str, int] = field(default_factory=dict)
     resume: str | None = None
     overwrite_cache: bool = False
     cpu: float | None = None
@@ -130,7 +132,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
         )
     previous, facts = _before(request, storage, observer.warn)
-    _sweep(storage)
+    sweep(storage.runs)
     lock = _claim(request, folder)
     try:
         with _writing(folder):
@@ -164,6 +166,7 @@ def _execute(
         project=task.project or PROJECT,
         domain=task.domain or DOMAIN,
         env=request.root.env,
+        inline=request.inline,
     )
     if not folder.facts.exists():
         _write_facts(request, run, facts.get("name"))
@@ -290,15 +293,6 @@ def _unwritable(folder: RunFolder, e: OSError) -> StoreError:
         f"{folder.path}: {e.strerror or e}",
         hint="make room there and check its owner, or set FLYTE_BUILD_STATE to a folder that you may write to",
     )
-
-
-def _sweep(storage: Storage) -> None:
-    """Remove what tasks of killed runs left in their temporary folders."""
-    for scratch in storage.runs.glob("*/scratch"):
-        handle = try_acquire(scratch.with_name("lock"))
-        if handle is not None:
-            remove_left(scratch)
-            os.close(handle)
 
 
 def _write_facts(request: RunRequest, run: RunFacts, resumed: str | None) -> None:
