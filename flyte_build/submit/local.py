@@ -44,6 +44,7 @@ __all__ = ["LocalLauncher"]
 HOME = "/home/flyte"
 # Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
 MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
+_MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
 _FRESH = (HOME, "/root", "/tmp", "/var/tmp")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -90,7 +91,7 @@ class LocalLauncher:
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, mounts)
             own = [Place(m.source, "", m.target) for m in mounts if m.writable and m.source.parent == scratch]
-            async with self._watch.over(request, own) as watched:
+            async with self._watch.over(request, own, _MEMORY) as watched:
                 outcome = await self._run(request, image, mounts, secrets, group, watched)
             if watched.outcome is not None:
                 return watched.outcome

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import door
 
-__all__ = ["DEEP", "NOTHING", "Place", "Usage", "descendants", "measure", "unlinked"]
+__all__ = ["DEEP", "NOTHING", "Place", "Usage", "descendants", "in_memory", "measure", "unlinked"]
 
 DEEP = 200
 """Folders in each other that are counted, and that the launcher removes; outputs may be no deeper either."""
@@ -42,6 +42,16 @@ class Usage:
     deep: bool = False
     most: str = ""
     many: str = ""
+
+    def __add__(self, other: Usage) -> Usage:
+        most = self.most if self.size >= other.size else other.most
+        many = self.many if self.files >= other.files else other.many
+        return Usage(self.size + other.size, self.files + other.files, self.deep or other.deep, most, many)
+
+    def __sub__(self, base: Usage) -> Usage:
+        """What is more than ``base``; where it is less, nothing."""
+        size, files = max(self.size - base.size, 0), max(self.files - base.files, 0)
+        return Usage(size, files, self.deep, self.most, self.many)
 
 
 NOTHING = Usage()
@@ -127,6 +137,22 @@ def unlinked(pids: Iterable[int], device: int) -> int:
                     if stat.S_ISREG(held.st_mode) and held.st_nlink == 0 and held.st_dev == device:
                         found[held.st_ino] = held.st_blocks * _BLOCK
     return sum(found.values())
+
+
+def in_memory(pid: int, folders: Iterable[str]) -> int:
+    """Files in ``folders``, file systems of their own in memory, as the process ``pid`` in a sandbox has them.
+
+    They are mounted where no task can put a link. What ``pid`` shares with this machine is not counted: it has not
+    entered yet.
+    """
+    files = 0
+    for folder in folders:
+        with suppress(OSError):
+            inside = f"/proc/{pid}/root{folder}"
+            if not os.path.exists(folder) or os.stat(inside).st_dev != os.stat(folder).st_dev:
+                found = os.statvfs(inside)
+                files += found.f_files - found.f_ffree
+    return files
 
 
 def descendants(pid: int) -> list[int]:

@@ -24,7 +24,7 @@ from ..kernel.quantities import size
 from .action import LaunchRequest, Outcome
 from .limits import Limits, Reserve, Room, TaskLimits, room
 from .storage import MOUNT, RunFolder
-from .usage import NOTHING, Place, Usage, descendants, measure, unlinked
+from .usage import NOTHING, Place, Usage, descendants, in_memory, measure, unlinked
 
 __all__ = ["Watch", "Watched"]
 
@@ -58,8 +58,8 @@ class Watched:
     """One attempt. ``scratch`` are its folders that end with it, ``own`` those in ``meta`` and ``raw``.
 
     ``began`` is what the file system had then, ``seeded`` what its folders had from its image, ``used`` what it has
-    added, ``deleted`` bytes in files without a name, and ``stray`` what was added meanwhile outside of everybody's
-    folders. ``outcome`` is there once it is beyond a limit.
+    added, ``deleted`` bytes in files without a name, ``memory`` files in the folders ``tmpfs``, and ``stray`` what was
+    added meanwhile outside of everybody's folders. ``outcome`` is there once it is beyond a limit.
     """
 
     limits: Limits
@@ -70,6 +70,8 @@ class Watched:
     used: Usage = NOTHING
     stray: Usage = NOTHING
     deleted: int = 0
+    tmpfs: Sequence[str] = ()
+    memory: int = 0
     outcome: Outcome | None = None
     count: _Count = field(default_factory=_Count)
     pid: int | None = None
@@ -108,10 +110,11 @@ class Watched:
 
     def measure(self) -> None:
         enough = Usage(self.seeded.size + self.limits.disk, self.seeded.files + self.limits.files)
-        self.used = _less(measure([*self.scratch, *self.own], enough=enough), self.seeded)
+        self.used = measure([*self.scratch, *self.own], enough=enough) - self.seeded
 
     def exceeds(self) -> Outcome | None:
-        return self.limits.judge(_plus(self.used, self.stray), self.deleted)
+        memory = Usage(files=self.memory, many="memory-backed folders")
+        return self.limits.judge(self.used + self.stray + memory, self.deleted)
 
     def end(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -143,10 +146,13 @@ class Watch:
         self._told = False
 
     @asynccontextmanager
-    async def over(self, request: LaunchRequest, scratch: Iterable[Place]) -> AsyncIterator[Watched]:
+    async def over(
+        self, request: LaunchRequest, scratch: Iterable[Place], tmpfs: Sequence[str] = ()
+    ) -> AsyncIterator[Watched]:
         """Watch an attempt for the time of the block; at its end it is counted once more. Its folders are there."""
         self._loop = asyncio.get_running_loop()
         watched = await asyncio.to_thread(self.enter, request, tuple(scratch))
+        watched.tmpfs = tmpfs
         self._start()
         try:
             yield watched
@@ -179,8 +185,8 @@ class Watch:
         """Count it for the last time; from here on, what it leaves in ``meta`` and ``raw`` is nobody's."""
         left = measure(watched.own)
         if watched.outcome is None:
-            watched.used = _less(_plus(measure(watched.scratch), left), watched.seeded)
-            watched.deleted = 0
+            watched.used = measure(watched.scratch) + left - watched.seeded
+            watched.deleted = watched.memory = 0
             watched.outcome = watched.exceeds()
         self.drop(watched, left)
 
@@ -190,7 +196,7 @@ class Watch:
                 self._live.remove(watched)
                 self._changes += 1
                 if self._strays is not None:
-                    self._strays = _plus(self._strays, left)
+                    self._strays = self._strays + left
                 self._grown += left.size
 
     # -- the thread ---------------------------------------------------------------------------------------------------
@@ -236,9 +242,11 @@ class Watch:
         """Count it; ``hidden``: files without a name, too, which takes a look at each of its processes."""
         started = self._clock()
         watched.measure()
-        watched.deleted = 0
-        if hidden and watched.pid is not None:
-            watched.deleted = unlinked(descendants(watched.pid), os.stat(self._folder.path).st_dev)
+        watched.deleted = watched.memory = 0
+        if watched.pid is not None:
+            below = descendants(watched.pid)
+            watched.memory = in_memory(below[1], watched.tmpfs) if len(below) > 1 else 0
+            watched.deleted = unlinked(below, os.stat(self._folder.path).st_dev) if hidden else 0
         watched.count = _Count(self._clock(), self._clock() - started, now)
 
     def _look_at_strays(self) -> None:
@@ -303,13 +311,3 @@ class Watch:
             else:
                 with suppress(RuntimeError):  # the loop has ended
                     self._loop.call_soon_threadsafe(self._warn, message)
-
-
-def _less(found: Usage, base: Usage) -> Usage:
-    return Usage(max(found.size - base.size, 0), max(found.files - base.files, 0), found.deep, found.most, found.many)
-
-
-def _plus(one: Usage, other: Usage) -> Usage:
-    most = one.most if one.size >= other.size else other.most
-    many = one.many if one.files >= other.files else other.many
-    return Usage(one.size + other.size, one.files + other.files, one.deep or other.deep, most, many)

@@ -43,7 +43,7 @@ ARGUED = {
     "tracebacks.py": {"last_traceback": OURS},
     "unpack.py": {"*": ROOT},
     "uploads.py": {"*": HOST},
-    "usage.py": {"_below": COUNTED, "unlinked": COUNTED, "descendants": HOST},
+    "usage.py": {"_below": COUNTED, "unlinked": COUNTED, "in_memory": COUNTED, "descendants": HOST},
     "watch.py": {"_measure": OURS},
     "cgroups.py": {"*": HOST},
     "engines.py": {"*": HOST},

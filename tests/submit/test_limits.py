@@ -102,11 +102,25 @@ for number in itertools.count():
 """
     outcome = tasks(code, files=3000)
     assert outcome.reason == "files"
-    assert outcome.message.startswith("it may have 3,000 files, and had 3,001, most of them in /tmp")
+    assert outcome.message.startswith("it may have 3,000 files, and had 3,0")
+    assert outcome.message.endswith(", most of them in /tmp")
     verdict = judge(outcome, None, outputs=True, wanted=True, timeout=None)
     assert verdict.error is not None
     assert (verdict.error.code, verdict.error.kind) == ("TooManyFiles", "user")
     assert tasks.scratch_is_gone
+
+
+def test_files_without_end_in_memory(tasks: Tasks) -> None:
+    """``unshare`` gives each folder a number of files; ``bwrap`` cannot, so that they are counted."""
+    code = """
+import itertools, os
+for number in itertools.count():
+    os.close(os.open(f"/dev/shm/{number}", os.O_CREAT | os.O_WRONLY))
+"""
+    outcome = tasks(code, files=2000)
+    assert outcome.reason == "files"
+    assert outcome.message.startswith("it may have 2,000 files, and had ")
+    assert outcome.message.endswith("most of them in memory-backed folders")
 
 
 def test_a_task_that_has_ended_before_anybody_looked(tasks: Tasks) -> None:
