@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ __all__ = ["DEEP", "NOTHING", "Place", "Usage", "descendants", "in_memory", "mea
 DEEP = 200
 """Folders in each other that are counted, and that the launcher removes; outputs may be no deeper either."""
 
+_READABLE = 0o500
 _BLOCK = 512  # st_blocks counts these, whatever the file system's own are (stat(3type))
 
 
@@ -93,8 +94,26 @@ def measure(places: Iterable[Place], *, skip: frozenset[str] = frozenset(), enou
 
 def _walk(place: Place, skip: frozenset[str]) -> Generator[os.stat_result | None, None, None]:
     """Everything in a folder but itself; ``None`` for folders that are too deep."""
-    with suppress(OSError), door.folder(place.top, place.below) as top:
-        yield from _below(top, "", 1, skip)
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(door.folder(place.top.parent))
+            for part in (place.top.name, *filter(None, place.below.split("/"))):
+                _make_readable(held, part)
+                held = stack.enter_context(door.folder_at(held, part))
+        except OSError:
+            return
+        yield from _below(held, "", 1, skip)
+
+
+def _make_readable(held: int, name: str) -> None:
+    """Give the owner of the folder ``name`` back its right to read it: hidden from itself is hidden from us."""
+    looked = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=held)
+    try:
+        mode = os.fstat(looked).st_mode
+        if mode & _READABLE != _READABLE:
+            os.chmod(f"/proc/self/fd/{looked}", stat.S_IMODE(mode) | _READABLE)
+    finally:
+        os.close(looked)
 
 
 def _below(held: int, path: str, depth: int, skip: frozenset[str]) -> Iterator[os.stat_result | None]:
@@ -107,6 +126,8 @@ def _below(held: int, path: str, depth: int, skip: frozenset[str]) -> Iterator[o
                     if skip and f"{path}{entry.name}" in skip:
                         continue
                     folders.append(entry.name)
+                    if found.st_mode & _READABLE != _READABLE:
+                        _make_readable(held, entry.name)
                 yield found
     for name in folders:
         if depth == DEEP:

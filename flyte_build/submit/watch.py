@@ -215,7 +215,7 @@ class Watch:
                     return
             try:
                 self.look()
-            except OSError as e:
+            except (OSError, ValueError, RuntimeError) as e:
                 self._say(f"what tasks write cannot be watched: {e}")
             time.sleep(QUICK_SECONDS)
 

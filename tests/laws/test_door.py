@@ -23,7 +23,9 @@ INSIDE = "runs in the sandbox, or while it is made"
 OURS = "a folder of the launcher's own, which no sandbox sees or which is read-only in it"
 ROOT = "an image's tree before anything runs in it; every path is resolved below the root, and tasks see it read-only"
 HOST = "the user's or the system's own files"
-COUNTED = "looked at for its size, on folders that the door holds open or processes hold; not opened, no link followed"
+COUNTED = (
+    "looked at for its size, on folders that the door or a process holds open; at most made readable for its owner"
+)
 DEAD = "what is left of a sandbox of which no process lives; it is removed without following links"
 
 ARGUED = {
@@ -43,7 +45,13 @@ ARGUED = {
     "tracebacks.py": {"last_traceback": OURS},
     "unpack.py": {"*": ROOT},
     "uploads.py": {"*": HOST},
-    "usage.py": {"_below": COUNTED, "unlinked": COUNTED, "in_memory": COUNTED, "descendants": HOST},
+    "usage.py": {
+        "_below": COUNTED,
+        "_make_readable": COUNTED,
+        "unlinked": COUNTED,
+        "in_memory": COUNTED,
+        "descendants": HOST,
+    },
     "watch.py": {"_measure": OURS},
     "cgroups.py": {"*": HOST},
     "engines.py": {"*": HOST},

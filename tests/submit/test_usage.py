@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from flyte_build.submit.removal import remove_left
 from flyte_build.submit.usage import DEEP, NOTHING, Place, Usage, descendants, measure, unlinked
 
 BLOCK = 4096
@@ -58,6 +61,38 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     assert found.size < 10 * BLOCK
     # A folder that is asked for, and where a task put a link meanwhile, is not followed either.
     assert measure([Place(counted, "folder", "/x")]) == NOTHING
+
+
+def test_a_folder_that_its_owner_may_not_read_hides_nothing() -> None:
+    """Root may read anything, so somebody else looks."""
+    top = Path(tempfile.mkdtemp(dir="/tmp"))
+    try:
+        for mode in (0o000, 0o300, 0o400, 0o600):
+            (top / f"{mode:o}/inner").mkdir(parents=True)
+            for path in (top / f"{mode:o}/file", top / f"{mode:o}/inner/file"):
+                path.write_bytes(os.urandom(4 * BLOCK))
+            for path in (top / f"{mode:o}/inner", top / f"{mode:o}"):
+                path.chmod(mode)
+        if os.geteuid() == 0:
+            for path in [top, *top.rglob("*")]:
+                os.chown(path, 65534, 65534)
+        top.chmod(0)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                if os.geteuid() == 0:
+                    os.setresgid(65534, 65534, 65534)
+                    os.setresuid(65534, 65534, 65534)
+                found = of(top)
+                os.write(writing, f"{found.files} {found.size >= 32 * BLOCK}".encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as f:
+            assert f.read() == "16 True"
+        os.waitpid(child, 0)
+    finally:
+        remove_left(top)
 
 
 def test_what_is_left_out_and_what_is_enough(tmp_path: Path) -> None:
