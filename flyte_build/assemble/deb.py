@@ -24,6 +24,7 @@ from .entries import Plain
 from .errors import AssembleError
 from .inflating import most_inflated
 from .untar import Member, members
+from .xz import TooMuchMemory, XzReader
 
 __all__ = ["SCRIPTS", "Control", "Deb", "open_deb", "read_control"]
 
@@ -206,6 +207,8 @@ def _decompress(stream: BinaryIO, part: _Part, artifact: str, out: IO[bytes], li
                 if left < 0:
                     raise AssembleError(f"{part.name}: unpacks to more than {limit} bytes", artifact)
                 out.write(data)
+    except TooMuchMemory as e:
+        raise AssembleError(f"{part.name}: {e}", artifact) from None
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, MemoryError) as e:
         why = str(e) or "it asks for more memory than there is"
         raise AssembleError(f"{part.name}: corrupt or truncated: {why}", artifact) from None
@@ -216,7 +219,7 @@ def _open(source: BinaryIO, name: str, artifact: str) -> IO[bytes]:
     if suffix == "":
         return source
     if suffix == ".xz":
-        return lzma.LZMAFile(source, format=lzma.FORMAT_XZ)
+        return cast(IO[bytes], XzReader(source))
     if suffix == ".gz":
         return cast(IO[bytes], gzip.GzipFile(fileobj=source, mode="rb"))
     if suffix == ".zst":
@@ -225,7 +228,10 @@ def _open(source: BinaryIO, name: str, artifact: str) -> IO[bytes]:
 
 
 def _zstandard(source: BinaryIO, name: str, artifact: str) -> IO[bytes]:
-    """PEP 784: the standard library reads Zstandard from Python 3.14 on. Debian's own packages do not need it."""
+    """PEP 784: the standard library reads Zstandard from Python 3.14 on. Debian's own packages do not need it.
+
+    Its library refuses by itself a stream that asks for a window of more than 128 MiB.
+    """
     try:
         zstd = importlib.import_module("compression.zstd")
     except ImportError:

@@ -131,9 +131,9 @@ def _reused(store: Store, image: ImageDerivation, made: ImageRealisation) -> Bui
             BuiltLayer(layer.title, layer.hash, blob["digest"], blob["size"], diff_id, True, kind=layer.kind)
             for layer, blob, diff_id in rows
         )
+        size = made.size + sum(size for _, size in layout.references(manifest))
     except (KeyError, TypeError, ValueError):
         return None
-    size = made.size + sum(size for _, size in layout.references(manifest))
     return BuiltImage(image.environment, image.platform, image.hash, made.manifest, size, layers, 0.0, True)
 
 

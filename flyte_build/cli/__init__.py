@@ -6,6 +6,7 @@ ends in a traceback and our own bug never hides one.
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -81,6 +82,10 @@ def entry() -> None:
         from .streams import open_streams
 
         open_streams()
+    if os.environ.get("GITHUB_ACTIONS"):
+        from .streams import guard
+
+        guard()
     try:
         code = 0 if answered(sys.argv[1:]) else main()
     except OSError as e:

@@ -15,7 +15,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from ..kernel.quantities import counted, duration, size
-from ..kernel.visible import coloured, visible
+from ..kernel.visible import coloured, inert, visible
+from .streams import obeyed
 
 __all__ = [
     "counted",
@@ -46,9 +47,16 @@ def echo(text: str, *, nl: bool = True) -> None:
 
 
 def show_log(source: BinaryIO) -> None:
-    """Copy what a program of the user's printed: as it is, and to a terminal without what it would obey."""
+    """Copy what a program of the user's printed: as it is, but to a terminal or a CI without what they would obey."""
     out = sys.stdout
     out.flush()
+    if obeyed():
+        while line := source.readline(1 << 16):
+            # A longer line is broken, as a command could lie across the pieces.
+            line += b"" if line.endswith(b"\n") else b"\n"
+            out.buffer.write(inert(line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+        out.buffer.flush()
+        return
     if not out.isatty():
         shutil.copyfileobj(source, out.buffer)
         out.buffer.flush()

@@ -54,10 +54,12 @@ def answer(asked: Asked) -> FlyteBuildError | None:
             document["explanations"] = [e.to_json() for e in planned.explain(asked.explain)]
         out.print(json.dumps(document, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
     elif asked.check and asked.form == "github":
+        from ..kernel.visible import visible
         from .findings import github_annotations
+        from .streams import command
 
         for line in github_annotations(planned.findings, bench.root):
-            out.print(line, markup=False, soft_wrap=True)
+            command(visible(line))
     else:
         _print(asked, planned, bench.root)
     if asked.graph is not None:

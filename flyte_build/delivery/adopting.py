@@ -86,10 +86,11 @@ def _adopt(directory: Path, entry: dict[str, Any], session: Session, name: str |
             BuiltLayer(titles[i] if len(titles) == len(rows) else "layer", "", row["digest"], row["size"], diff, True)
             for i, (row, diff) in enumerate(rows)
         )
+        needed = layout.references(manifest)
     except (KeyError, TypeError, ValueError) as e:
         raise ArtifactError(f"{directory}: {digest} is no image manifest with its configuration: {e}") from None
     size = 0
-    for blob, expected in ((digest, len(_read(directory, digest))), *layout.references(manifest)):
+    for blob, expected in ((digest, len(_read(directory, digest))), *needed):
         _take(directory, blob, expected, session)
         size += expected
     annotations = entry.get("annotations") or {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "duration", "size"]
+import re
+
+__all__ = ["counted", "duration", "size", "size_of"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -20,6 +22,16 @@ def size(count: int | None) -> str:
             return f"{int(value)} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError("unreachable")
+
+
+def size_of(text: str) -> int:
+    """Bytes of ``10Gi``, ``500M`` or ``1.5G``, as Kubernetes writes quantities; raises ``ValueError``."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)([kKMGTPE]i?|)", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"expected a size such as `10Gi` or `500M`, found `{text}`")
+    number, unit = found.groups()
+    power = "kMGTPE".index(unit[0].replace("K", "k")) + 1 if unit else 0
+    return int(float(number) * (1024 if unit.endswith("i") else 1000) ** power)
 
 
 def duration(seconds: float) -> str:

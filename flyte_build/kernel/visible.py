@@ -1,4 +1,4 @@
-"""Text by strangers → text that a terminal shows and does not obey. Pure.
+"""Text by strangers → text that a terminal, or a CI that reads along, shows and does not obey. Pure.
 
 Names, versions, fields of artifacts, answers of servers and what a task says went wrong are data: whoever wrote them
 shall not move the cursor, retitle the window, hide a line, or turn the direction of writing.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CONTROL", "coloured", "visible"]
+__all__ = ["CONTROL", "coloured", "inert", "visible"]
 
 CONTROL = re.compile("[\\0-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 """C0, DEL and C1 controls, and what overrides the direction of writing (UAX 9)."""
@@ -26,6 +26,18 @@ def visible(text: str) -> str:
 def coloured(text: str) -> str:
     """:func:`visible`, but colours and carriage returns stay: for what a program of the user's printed."""
     return "".join(part if i % 2 else visible(part) for i, part in enumerate(_COLOUR.split(text)))
+
+
+# What GitHub's runner takes for a command: `::` where a line begins, whatever blanks are before it, and `##[` anywhere.
+# It compares as people read: characters that take no room count neither before nor within.
+_COMMAND = re.compile(r"(?:^|(?<=[\r\n]))[^!-~\r\n]*:(?=[^ -~\r\n]*:)|#[^ -~\r\n]*#[^ -~\r\n]*\[")
+
+
+def inert(text: str) -> str:
+    """``text`` with what a CI's runner would obey written out, as JSON has it: ``\\u003a:``, ``##\\u005b``."""
+    if "::" not in text and "##[" not in text and text.isascii():
+        return text
+    return _COMMAND.sub(lambda found: f"{found[0][:-1]}\\u{ord(found[0][-1]):04x}", text)
 
 
 def _escape(found: re.Match[str]) -> str:

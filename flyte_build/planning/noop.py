@@ -133,7 +133,7 @@ def load(key: str) -> dict[str, Any] | None:
         if record["schema"] != SCHEMA or record["key"] != key:
             return None
         return record["answer"] if _unchanged(record) else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -113,6 +113,7 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
             doc=inspect.cleandoc(getattr(function, "__doc__", None) or ""),
             inputs=dict(template.native_interface.inputs),
             template=template,
+            inline=getattr(template, "max_inline_io_bytes", 0) or 0,
         )
 
 

@@ -20,7 +20,10 @@ __all__ = ["Environment", "Project", "Task", "shown"]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task as a person calls it: ``name`` is the function's, ``full_name`` ``<environment>.<name>``."""
+    """A task as a person calls it: ``name`` is the function's, ``full_name`` ``<environment>.<name>``.
+
+    ``inline`` is its ``max_inline_io_bytes``: the most bytes that its inputs, or its outputs, may have.
+    """
 
     name: str
     full_name: str
@@ -29,6 +32,7 @@ class Task:
     doc: str
     inputs: Mapping[str, tuple[Any, Any]] = field(repr=False, compare=False)
     template: Any = field(repr=False, compare=False)
+    inline: int = 0
 
 
 @dataclass(frozen=True, slots=True)

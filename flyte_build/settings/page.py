@@ -21,6 +21,8 @@ _KINDS: dict[Kind, str] = {
     "folder": "a folder, relative to the `pyproject.toml`",
     "file": "a file, relative to the `pyproject.toml`",
     "key": "a file, relative to the `pyproject.toml`, or a reference",
+    "size": "a number of bytes, as Kubernetes writes it: `500M`, `10Gi`",
+    "count": "a whole number, 1 or more",
 }
 _IN_A_VARIABLE: dict[Kind, str] = {
     "texts": ", separated by spaces",

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from ..kernel.errors import InputError
+from ..kernel.quantities import size_of
 from .table import DEFAULTS, TABLE, Setting
 
 __all__ = ["Settings", "read_settings", "stated"]
@@ -35,7 +36,7 @@ class Settings:
     """See the table. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
     ``file``, ``root`` and ``lockfiles`` are absolute. ``sign_key`` and ``verify_key`` are files' absolute paths, or key
-    references as the signing tool takes them.
+    references as the signing tool takes them. ``task_disk`` is in bytes.
     """
 
     registry: str | None = DEFAULTS["registry"]
@@ -52,6 +53,8 @@ class Settings:
     file: Path | None = DEFAULTS["file"]
     lockfiles: Path | None = DEFAULTS["lockfiles"]
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
+    task_disk: int | None = DEFAULTS["task-disk"]
+    task_files: int = DEFAULTS["task-files"]
 
 
 def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:
@@ -107,6 +110,8 @@ def _spoken(setting: Setting, text: str) -> Any:
     """A variable's text as the value that it stands for."""
     if setting.kind == "texts":
         return text.split()
+    if setting.kind == "count":
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text
     return _WORDS.get(text.lower(), text) if setting.kind == "flag" else text
 
 
@@ -123,6 +128,15 @@ def _checked(key: str, value: Any, where: str) -> Any:
         if not isinstance(value, bool):
             raise InputError(f"{where}: {key}: expected true or false, found {value!r}")
         return value
+    if setting.kind == "count":
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{where}: {key}: expected a whole number, 1 or more, found {value!r}")
+        return value
+    if setting.kind == "size":
+        try:
+            return size_of(value)
+        except (ValueError, TypeError, AttributeError):
+            raise InputError(f'{where}: {key}: expected a size such as "10Gi" or "500M", found {value!r}') from None
     if not isinstance(value, str) or not value:
         raise InputError(f"{where}: {key}: expected a string, found {value!r}")
     if setting.choices and value not in setting.choices:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .table import TABLE, Setting
+from .table import SIZE, TABLE, Setting
 
 __all__ = ["schema", "schema_text"]
 
@@ -47,6 +47,10 @@ def _property(setting: Setting) -> dict[str, Any]:
         form: dict[str, Any] = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
     elif setting.kind == "flag":
         form = {"type": "boolean"}
+    elif setting.kind == "size":
+        form = {"type": "string", "pattern": SIZE}
+    elif setting.kind == "count":
+        form = {"type": "integer", "minimum": 1}
     elif setting.choices:
         form = {"enum": list(setting.choices)}
     else:

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["DEFAULTS", "TABLE", "Kind", "Setting"]
+__all__ = ["DEFAULTS", "SIZE", "TABLE", "Kind", "Setting"]
 
-Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key"]
+Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key", "size", "count"]
 """What a value is. Paths (``folder``, ``file``) are relative to the ``pyproject.toml``, and so is a ``key`` that is a
-file and no reference (``awskms://…``)."""
+file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read."""
+
+
+SIZE = r"^[0-9]{1,15}([.][0-9]{1,6})?([kKMGTPE]i?)?$"
+"""What a ``size`` looks like, for editors; reading has :func:`~flyte_build.kernel.quantities.size_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +182,25 @@ _ROWS = (
         '["profiling_env"]',
         default=(),
         otherwise="none",
+        see="security.md",
+    ),
+    Setting(
+        "task-disk",
+        "size",
+        "What a task may have on disk when it runs here and asks for no `disk` of its own, in its temporary folders "
+        "and its outputs.",
+        '"50Gi"',
+        otherwise="what is free, but for a reserve",
+        variable="FLYTE_BUILD_TASK_DISK",
+        see="security.md",
+    ),
+    Setting(
+        "task-files",
+        "count",
+        "How many files and folders a task may have when it runs here.",
+        "5_000_000",
+        default=1_000_000,
+        variable="FLYTE_BUILD_TASK_FILES",
         see="security.md",
     ),
 )

@@ -112,6 +112,12 @@ VARIABLES = (
     ),
     Variable(("LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT"), "What flyte's runtime logs in a run.", "`LOG_LEVEL=ERROR`"),
     Variable(
+        ("GITHUB_ACTIONS",),
+        "Set, as GitHub's runner does: nothing but our own annotations is printed as a command that the runner obeys.",
+        "lines are printed as they are",
+        "security.md",
+    ),
+    Variable(
         ("NO_COLOR", "FORCE_COLOR"),
         "Set: no colours, or colours wherever the output goes.",
         "colours on a terminal",

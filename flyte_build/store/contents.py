@@ -18,15 +18,14 @@ nothing here needs repair: it is made again. Never fetches, never builds.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ..kernel import paths
+from ..kernel import documents, paths
 from ..kernel.errors import StoreError
 from . import layout, locks
 from .files import storing
@@ -97,8 +96,9 @@ class Contents:
             return found if listed and self.blob(found.digest, found.size) else None
         if found is not None:
             manifest = self.manifest(found.manifest) if self.blob(found.manifest, found.size) else None
-            if manifest and all(self.blob(digest, size) for digest, size in layout.references(manifest)):
-                return found
+            with suppress(layout.Malformed):
+                if manifest and all(self.blob(digest, size) for digest, size in layout.references(manifest)):
+                    return found
         return None
 
     def layer(self, derivation: str) -> LayerRealisation | None:
@@ -117,12 +117,16 @@ class Contents:
         return layout.parse(data) if data is not None else None
 
     def derivation(self, image: str) -> dict[str, Any] | None:
-        """``{"environment", "platform", "layers": [{"hash", "artifacts"}], "spec"}`` of an image's derivation."""
+        """``{"environment", "platform", "layers": [{"hash", "artifacts"}], "spec"}`` of an image's derivation.
+
+        ``None`` where it is not here, or is something else.
+        """
         data = self._read(self.realisations / f"{hexadecimal(image)}.derivation")
         try:
-            return layout.parse(zlib.decompress(data)) if data is not None else None
-        except zlib.error:
+            found = documents.parse_object(zlib.decompress(data)) if data is not None else None
+        except (zlib.error, ValueError):
             return None
+        return found if found is not None and _is_derivation(found) else None
 
     def listing(self, layer: str) -> Mapping[str, str]:
         """What a realised layer holds: path → identity. Raises :class:`StoreError` where it cannot be read."""
@@ -130,7 +134,10 @@ class Contents:
         with storing(path):
             data = path.read_bytes()
         try:
-            return cast("dict[str, str]", json.loads(zlib.decompress(data)))
+            found: dict[str, str] = documents.parse_object(zlib.decompress(data))
+            if not all(type(identity) is str for identity in found.values()):
+                raise ValueError("an identity is no text")
+            return found
         except (zlib.error, ValueError):
             raise StoreError(
                 f"{path}: expected a layer's listing, found {len(data)} bytes that are none",
@@ -191,6 +198,21 @@ class Contents:
     def used_path(self, image: str) -> Path:
         """The file whose date says when the image of this derivation was last used."""
         return self.used / hexadecimal(image)
+
+
+def _is_derivation(found: dict[str, Any]) -> bool:
+    layers = found.get("layers")
+    return (
+        isinstance(found.get("spec"), dict)
+        and isinstance(layers, list)
+        and all(
+            isinstance(row, dict)
+            and isinstance(row.get("hash"), str)
+            and isinstance(row.get("artifacts"), list)
+            and all(isinstance(name, str) for name in row["artifacts"])
+            for row in layers
+        )
+    )
 
 
 def _present(path: Path, size: int | None) -> Path | None:

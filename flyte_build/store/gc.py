@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,17 +134,18 @@ def _last_use(store: Contents, realisation: Path) -> float:
 
 
 def _keep_manifest(store: Contents, keep: _Keep, digest: str) -> None:
-    """A manifest or index and all below it."""
-    name = digest.removeprefix("sha256:")
-    if name in keep.manifests:
-        return
-    keep.manifests.add(name)
-    keep.blobs.add(name)
-    document = store.manifest(digest) or {}
-    keep.blobs.update(needed.removeprefix("sha256:") for needed, _ in layout.references(document))
-    for entry in layout.manifests(document):
-        if isinstance(entry.get("digest"), str):
-            _keep_manifest(store, keep, entry["digest"])
+    """A manifest or index and all below it; of one that is malformed nothing is known to be."""
+    waiting = [digest]
+    while waiting:
+        name = (here := waiting.pop()).removeprefix("sha256:")
+        if name in keep.manifests:
+            continue
+        keep.manifests.add(name)
+        keep.blobs.add(name)
+        with suppress(ValueError):
+            document = store.manifest(here) or {}
+            keep.blobs.update(needed.removeprefix("sha256:") for needed, _ in layout.references(document))
+            waiting += [entry["digest"] for entry in layout.manifests(document)]
 
 
 def _keep_unfinished(store: Contents, keep: _Keep, fresh: float) -> None:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from typing import Any, cast
 
 from ..deriving.nouns import ImageDerivation
-from .realisations import ImageRealisation
+from ..kernel import documents
+from ..kernel.errors import StoreError
+from .realisations import ImageRealisation, hexadecimal
 
 __all__ = [
     "DERIVATION",
     "LAYOUT",
     "REF_NAME",
+    "Malformed",
     "descriptor",
     "dump",
     "empty_index",
@@ -40,6 +42,10 @@ Document = dict[str, Any]
 _REF = re.compile(r"[A-Za-z0-9]+(?:(?:[-._]|--)[A-Za-z0-9]+)*")
 
 
+class Malformed(StoreError, ValueError):
+    """An index or a manifest that is JSON and not of its shape: others may have written it."""
+
+
 def ref_name(environment: str, platform: str) -> str:
     """``fold_env`` on ``linux/amd64`` → ``fold_env-linux-amd64``, always within the specification's grammar."""
     name = environment
@@ -56,10 +62,9 @@ def empty_index() -> Document:
 def parse(data: bytes) -> Document | None:
     """An index or a manifest, or ``None`` where the bytes are not a JSON object."""
     try:
-        found = json.loads(data)
+        return documents.parse_object(data)
     except ValueError:
         return None
-    return cast(Document, found) if isinstance(found, dict) else None
 
 
 def dump(document: Document) -> bytes:
@@ -113,10 +118,33 @@ def annotation(entry: Document, name: str) -> str | None:
 
 
 def references(document: Document) -> list[tuple[str, int]]:
-    """(digest, size) of everything an index or manifest points to directly."""
-    found: Iterable[object] = [document.get("config"), *(document.get("layers") or []), *manifests(document)]
-    return [
-        (d["digest"], d["size"])
-        for d in found
-        if isinstance(d, dict) and isinstance(d.get("digest"), str) and isinstance(d.get("size"), int)
-    ]
+    """(digest, size) of everything an index or manifest points to directly.
+
+    Raises :class:`Malformed` where it points to what is no descriptor (OCI image-spec, descriptor.md): without it an
+    image would look whole that is not.
+    """
+    rows = [("config", document["config"])] if document.get("config") is not None else []
+    for key in ("layers", "manifests"):
+        listed = document.get(key)
+        if listed is not None and not isinstance(listed, list):
+            raise _malformed(key, "a list", listed)
+        rows += [(f"{key}[{number}]", row) for number, row in enumerate(listed or [])]
+    found = []
+    for where, row in rows:
+        digest, size = (row.get("digest"), row.get("size")) if isinstance(row, dict) else (None, None)
+        if type(size) is not int or size < 0 or not isinstance(digest, str):
+            raise _malformed(where, "a descriptor with digest and size", row)
+        try:
+            hexadecimal(digest)
+        except ValueError as e:
+            raise _malformed(where, "a descriptor", row) from e
+        found.append((digest, size))
+    return found
+
+
+def _malformed(where: str, expected: str, found: object) -> Malformed:
+    shown = repr(found)
+    return Malformed(
+        f"an image's manifest: {where}: expected {expected}, found {shown[:80]}{'…' * (len(shown) > 80)}",
+        hint="where it is one of the store, `flyte-build store verify` names it",
+    )

@@ -6,10 +6,10 @@ a layer's digest is a pure function of its derivation (law 3).
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 
+from ..kernel import documents
 from ..kernel.canonical import canonical
 
 __all__ = ["ImageRealisation", "LayerRealisation", "Realisation", "hexadecimal"]
@@ -53,7 +53,7 @@ def encode(realisation: Realisation) -> bytes:
 def decode(data: bytes) -> Realisation | None:
     """The realisation, or ``None`` where the bytes are not one (then it is made anew)."""
     try:
-        raw = json.loads(data)
+        raw = documents.parse_object(data)
         if raw.pop("schema") != 1:
             return None
         kind = raw.pop("kind")

@@ -158,7 +158,12 @@ def _missing(store: Contents, digest: str) -> Iterator[str]:
     if manifest is None:
         yield digest
         return
-    for needed, size in layout.references(manifest):
+    try:
+        references = layout.references(manifest)
+    except layout.Malformed as e:
+        yield f"{digest} ({e.message})"
+        return
+    for needed, size in references:
         if not store.blob(needed, size):
             yield needed
 

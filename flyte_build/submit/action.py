@@ -16,6 +16,7 @@ from typing import Literal, Protocol, TypeAlias
 __all__ = [
     "CHECKPOINTS",
     "ERROR",
+    "INLINE",
     "INPUTS",
     "OUTPUTS",
     "REPORT",
@@ -39,6 +40,8 @@ ERROR = "error.pb"
 REPORT = "report.html"
 CHECKPOINTS = "_flytecheckpoints"
 ROOT_ACTION = "a0"
+INLINE = 64 << 20
+"""The most bytes that a message of a task may have (outputs.pb, error.pb, inputs.pb), unless its task says more."""
 
 Kind: TypeAlias = Literal["task", "trace", "condition"]
 
@@ -102,12 +105,13 @@ class ImageRoot:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory`` and ``shm`` in bytes."""
+    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory``, ``shm`` and ``disk`` in bytes."""
 
     cpu: float | None = None
     memory: int | None = None
     shm: int | None = None
     accelerator: str | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,8 @@ class LaunchRequest:
 
     ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
     own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
-    serialized description, for launchers that need more of it; ``environment`` is the task's.
+    serialized description, for launchers that need more of it; ``environment`` is the task's; ``inline`` the most bytes
+    that its outputs may have.
     """
 
     run: str
@@ -141,6 +146,7 @@ class LaunchRequest:
     timeout: float | None = None
     task_spec: bytes = b""
     environment: str = ""
+    inline: int = INLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +154,12 @@ class Outcome:
     """How an attempt's processes ended, which is not yet the action's verdict (see ``verdict``).
 
     ``reason`` is ``timeout`` when the launcher ended it, ``oom`` when the kernel killed in it for memory, ``pids`` when
-    it refused a process (which it may have lived with), and ``error`` when it never ran because of what ``message``
-    says; else empty.
+    it refused a process (which it may have lived with), ``disk`` and ``files`` when it wrote more than it may, and
+    ``error`` when it never ran because of what ``message`` says; else empty.
     """
 
     exit_code: int
-    reason: Literal["", "timeout", "oom", "pids", "error"] = ""
+    reason: Literal["", "timeout", "oom", "pids", "disk", "files", "error"] = ""
     message: str = ""
     code: str = ""
 
@@ -164,8 +170,11 @@ class Launcher(Protocol):
     async def launch(self, request: LaunchRequest) -> Outcome:
         """Run one attempt to its end. Cancelling the call ends the attempt; it returns when nothing is left of it."""
 
-    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = ...
+    ) -> None:
         """Take over ``document``, which the running ``action`` wrote, to ``target``, and what it refers to with it.
 
-        ``document`` is its URI, ``target`` below the run's ``kept``. Raises OSError for what may not be taken over.
+        ``document`` is its URI, ``target`` below the run's ``kept``, ``limit`` the most bytes that it may have. Raises
+        OSError for what may not be taken over.
         """

@@ -18,7 +18,7 @@ from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
 
 from . import door
-from .action import ERROR, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Outcome, Phase
+from .action import ERROR, INLINE, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Outcome, Phase
 from .journal import ActionRecord
 from .scheduler import Scheduler
 from .storage import RunFolder
@@ -36,6 +36,7 @@ class RunFacts:
 
     ``images`` maps each pinned reference to its manifest's digest, ``bundle`` is the code's digest, ``started`` the
     run's start as the runtime reads it (ISO 8601; a resumed run keeps the first one's), ``env`` holds for every task.
+    ``inline`` maps the names of tasks to their ``max_inline_io_bytes``, which is not in their specification.
     """
 
     folder: RunFolder
@@ -46,6 +47,11 @@ class RunFacts:
     project: str
     domain: str
     env: Mapping[str, str] = field(default_factory=dict)
+    inline: Mapping[str, int] = field(default_factory=dict)
+
+    def most_inline(self, task: str) -> int:
+        """The most bytes that the inputs, or outputs, of ``task`` may have."""
+        return max(INLINE, self.inline.get(task, 0))
 
     @property
     def identifier(self) -> identifier_pb2.RunIdentifier:
@@ -169,6 +175,7 @@ class Attempts:
             timeout=task.timeout,
             task_spec=action.task.spec.SerializeToString(deterministic=True),
             environment=task.environment,
+            inline=self.facts.most_inline(task.name),
         )
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
@@ -177,9 +184,10 @@ class Attempts:
         error: bytes | None = None
         below = written.relative_to(folder.path).as_posix()
         with door.folder(folder.path) as top, door.folder(kept) as into:
-            for document in (OUTPUTS, REPORT):
+            for document, limit in ((OUTPUTS, self.facts.most_inline(task.name)), (REPORT, INLINE)):
                 if not door.has_file(into, document):
-                    _take(top, f"{below}/{document}", into, document)
+                    with contextlib.suppress(FileNotFoundError, door.Refused):
+                        door.take(top, f"{below}/{document}", into, document, limit)
             try:
                 error = door.read(top, f"{below}/{ERROR}")
             except FileNotFoundError:
@@ -191,12 +199,6 @@ class Attempts:
             outcome, error, outputs=has_outputs, wanted=task.has_outputs, timeout=task.timeout, log=_tail(log)
         )
         return verdict, str(kept / REPORT) if has_report else ""
-
-
-def _take(top: int, below: str, into: int, name: str) -> None:
-    """Copy what a task wrote into a folder that is ours; what is no plain file of a bearable size is not there."""
-    with contextlib.suppress(FileNotFoundError, door.Refused):
-        door.write(into, name, door.read(top, below))
 
 
 def _tail(path: Path) -> str:

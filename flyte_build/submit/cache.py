@@ -22,9 +22,10 @@ from flyteidl2.task import common_pb2
 from google.protobuf.message import DecodeError
 
 from ..kernel import canonical
+from ..kernel.documents import parse_object
 from ..store.locks import try_acquire
 from . import door
-from .action import OUTPUTS
+from .action import INLINE, OUTPUTS
 from .references import references
 from .storage import MOUNT, Storage
 
@@ -48,7 +49,7 @@ class TaskCache:
     def find(self, name: str, *, has_outputs: bool, max_age: float | None) -> str | None:
         """The URI of the folder with the outputs, or None. ``max_age`` in seconds."""
         try:
-            entry = json.loads((self._folder / name).read_bytes())
+            entry = parse_object((self._folder / name).read_bytes())
             uri, made = str(entry["output_uri"]), float(entry["at"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -86,8 +87,11 @@ class TaskCache:
 def stored_outputs(uri: str, storage: Storage) -> common_pb2.Outputs | None:
     """The outputs in the file ``uri``, which an earlier run may have left; ``None`` where they are none."""
     try:
+        below = _below(uri)
+        # What a run has kept was held against its task's own bound, when it was taken over.
+        limit = door.LARGEST if below.split("/")[1:2] == ["kept"] else INLINE
         with door.folder(storage.runs) as runs:
-            return common_pb2.Outputs.FromString(door.read(runs, _below(uri)))
+            return common_pb2.Outputs.FromString(door.read(runs, below, limit))
     except (OSError, ValueError, DecodeError):
         return None
 

@@ -23,13 +23,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .action import INLINE
+
 __all__ = [
-    "INLINE", "Refused", "copy_to", "entries", "exists", "folder", "folder_at", "has_file", "is_folder",
-    "is_there", "link_at", "link_to", "make_folders", "open_file", "read", "write",
+    "INLINE", "LARGEST", "Refused", "copy_to", "entries", "exists", "folder", "folder_at", "has_file", "is_folder",
+    "is_there", "link_at", "link_to", "make_folders", "open_file", "read", "take", "write",
 ]  # fmt: skip
 
-INLINE = 64 << 20
-"""The most bytes that a message of a task may have (outputs.pb, error.pb, inputs.pb)."""
+LARGEST = (1 << 31) - 1  # bytes: protobuf reads no larger message
 
 _OPENAT2 = 437  # the same number on every architecture (Linux 5.6)
 _BENEATH, _NO_SYMLINKS, _NO_MAGICLINKS = 0x08, 0x04, 0x02
@@ -236,14 +237,22 @@ def write(at: int, name: str, data: bytes) -> None:
             view = view[os.write(handle, view) :]
 
 
-def copy_to(source: int, at: int, name: str) -> None:
+def copy_to(source: int, at: int, name: str, limit: int | None = None) -> None:
     """Copy the open regular file ``source`` to ``name`` in the open folder ``at``: cloned where the file system can,
-    holes kept, up to the size that it has now."""
+    holes kept, up to the size that it has now; :class:`Refused` where that is more than ``limit``."""
     with _new(at, name) as handle:
         try:
             fcntl.ioctl(handle, _FICLONE, source)
         except OSError:
-            _copy(source, handle)
+            _copy(source, handle, limit)
+        if limit is not None and os.fstat(handle).st_size > limit:
+            raise Refused(errno.EFBIG, f"expected at most {limit} bytes, found more", name)
+
+
+def take(top: int, below: str, at: int, name: str, limit: int = INLINE) -> None:
+    """Copy the regular file ``below`` the open folder ``top``, as it is and without reading it into memory."""
+    with open_file(top, below) as source:
+        copy_to(source, at, name, limit)
 
 
 def link_to(source: int, at: int, name: str) -> None:
@@ -260,8 +269,10 @@ def link_to(source: int, at: int, name: str) -> None:
         copy_to(source, at, name)
 
 
-def _copy(source: int, target: int) -> None:
+def _copy(source: int, target: int, limit: int | None = None) -> None:
     end = os.fstat(source).st_size
+    if limit is not None:
+        end = min(end, limit + 1)
     position = 0
     while position < end:
         try:

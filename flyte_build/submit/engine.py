@@ -268,9 +268,9 @@ class Engine:
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", _not_pinned(task)))
         if record.parent:  # the root's inputs are ours
-            target = self._facts.folder.inputs(record.name)
+            target, limit = self._facts.folder.inputs(record.name), self._facts.most_inline(task.name)
             try:
-                await self._attempts.launcher.settle(record.parent, action.input_uri, target, "inputs")
+                await self._attempts.launcher.settle(record.parent, action.input_uri, target, "inputs", limit)
             except (door.Refused, FileNotFoundError, ValueError, DecodeError) as e:
                 error = ErrorInfo("BadInputs", f"its inputs cannot be taken over: {e}")
                 return record.replace(phase=Phase.FAILED, error=error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..kernel.documents import parse_object
 from ..kernel.errors import RunError
 from ..store.locks import try_acquire
 from .action import ROOT_ACTION, ErrorInfo, Phase
@@ -58,7 +58,9 @@ def read_run(runs_dir: Path, name: str) -> Run:
     name = _full_name(runs_dir, name)
     folder = Storage(runs_dir).run(name)
     try:
-        facts = json.loads(folder.facts.read_bytes())
+        facts = parse_object(folder.facts.read_bytes())
+        if isinstance(started := facts.get("started", 0.0), bool) or not isinstance(started, int | float):
+            raise ValueError(f"started: expected a number, found {started!r}")
     except (OSError, ValueError) as e:
         raise RunError(f"{folder.facts}: cannot be read: {e}", hint="the run ended before it began; start anew") from e
     actions: dict[str, ActionRecord] = {}
@@ -71,7 +73,13 @@ def read_run(runs_dir: Path, name: str) -> Run:
         elif "run" in entry:
             end = entry["run"]
     running = _held(folder.lock)
-    phase = Phase.RUNNING if running else Phase(end["phase"]) if end else None
+    try:
+        phase = Phase.RUNNING if running else Phase(end["phase"]) if end else None
+    except (ValueError, TypeError, KeyError) as e:
+        raise RunError(
+            f"{folder.journal}: expected how the run ended, found {end!r:.80}",
+            hint="the run's journal was changed by hand; start the run anew",
+        ) from e
     return Run(name, folder.path, facts, tuple(actions.values()), running, phase, end.get("ended"))
 
 

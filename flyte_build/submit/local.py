@@ -8,7 +8,6 @@ What this machine cannot give (limits, accelerators) is said once.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import posixpath
 import shutil
@@ -24,22 +23,28 @@ from google.protobuf.message import DecodeError
 from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
+from .limits import MOST_FILES, TaskLimits, shared_memory
 from .observer import Observer
 from .outputs import Settlement, View
+from .removal import remove_left
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.engines import init_mount
 from .sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
+from .scheduler import machine
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
 from .storage import BUNDLES, MOUNT, RunFolder
-from .unpack import remove_tree, scoped
+from .unpack import scoped
+from .usage import Place
+from .watch import Watch, Watched
 
 __all__ = ["LocalLauncher"]
 
 HOME = "/home/flyte"
 # Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
 MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
+_MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
 _FRESH = (HOME, "/root", "/tmp", "/var/tmp")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -50,7 +55,7 @@ class LocalLauncher:
 
     ``images`` gives an image's root by digest (and may unpack it first), ``token`` is the service's, ``environment`` is
     where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
-    every system call.
+    every system call. ``limits`` are what the project says of all its tasks.
     """
 
     folder: RunFolder
@@ -60,10 +65,15 @@ class LocalLauncher:
     observer: Observer
     network: bool = True
     unfiltered: frozenset[str] = frozenset()
+    limits: TaskLimits = field(default_factory=TaskLimits)
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     _said: set[str] = field(default_factory=set)
     _settlements: dict[str, Settlement] = field(default_factory=dict)
+    _watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
@@ -80,7 +90,11 @@ class LocalLauncher:
             mounts = await asyncio.to_thread(self._mounts, image, scratch)
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, mounts)
-            outcome = await self._run(request, image, mounts, secrets, group)
+            own = [Place(m.source, "", m.target) for m in mounts if m.writable and m.source.parent == scratch]
+            async with self._watch.over(request, own, _MEMORY) as watched:
+                outcome = await self._run(request, image, mounts, secrets, group, watched)
+            if watched.outcome is not None:
+                return watched.outcome
             return await self._taken_over(request, outcome)
         finally:
             self._settlements.pop(request.action, None)
@@ -93,22 +107,24 @@ class LocalLauncher:
         document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
         target = folder.outcome(request.action, request.attempt) / OUTPUTS
         try:
-            await self.settle(request.action, document, target, "outputs")
+            await self.settle(request.action, document, target, "outputs", request.inline)
         except FileNotFoundError:
             pass
         except (door.Refused, DecodeError, ValueError) as e:
             return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
         return outcome
 
-    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
+    ) -> None:
         """See :class:`~.action.Launcher`."""
         below = self.folder.storage.below(document, self.folder.name)
         message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
         settlement = self._settlements.get(action)
         if settlement is None:
-            await asyncio.to_thread(_copy, self.folder.path, below, target)
+            await asyncio.to_thread(_copy, self.folder.path, below, target, limit)
         else:
-            await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message)
+            await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message, limit)
 
     def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
         seen = {"/": image.root} | {m.target: m.source for m in mounts}
@@ -122,13 +138,17 @@ class LocalLauncher:
         mounts: tuple[Mount, ...],
         secrets: Secrets,
         group: Group | None,
+        watched: Watched,
     ) -> Outcome:
-        shm = Tmpfs("/dev/shm", request.resources.shm)
+        asked = request.resources
+        shm = Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
+        held = sum(len(value.encode()) for value in secrets.files.values())
+        fixed = (Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held))
         box = Sandbox(
             image.root,
             image.python,
             mounts,
-            (Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS), shm),
+            (*fixed, shm),
             network=self.network,
             filtered=request.environment not in self.unfiltered,
         )
@@ -143,6 +163,7 @@ class LocalLauncher:
             files={f"{SECRETS}/{name}": value for name, value in secrets.files.items()},
             join=group.join if group is not None else (),
         )
+        watched.runs(running)
         try:
             async with asyncio.timeout(request.timeout):
                 code = await running.wait()
@@ -177,7 +198,7 @@ class LocalLauncher:
         return env
 
     def _mounts(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
-        remove_tree(scratch)
+        remove_left(scratch)
         scratch.mkdir(parents=True)
         folder = self.folder
         mounts = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
@@ -235,10 +256,10 @@ class LocalLauncher:
             self.observer.warn(message)
 
 
-def _copy(source: Path, below: str, target: Path) -> None:
+def _copy(source: Path, below: str, target: Path, limit: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with door.folder(source) as top, door.folder(target.parent) as kept:
-        door.write(kept, target.name, door.read(top, below))
+        door.take(top, below, kept, target.name, limit)
 
 
 def _workdir(image: ImageRoot) -> str:
@@ -267,5 +288,4 @@ def _seed(root: Path, target: str, own: Path) -> None:
 def _clean(scratch: Path, group: Group | None) -> None:
     if group is not None:
         group.remove()
-    with contextlib.suppress(OSError):
-        remove_tree(scratch)
+    remove_left(scratch)

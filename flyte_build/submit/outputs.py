@@ -87,14 +87,16 @@ class Settlement:
     uri: str
     taken: dict[str, str] = field(default_factory=dict)
 
-    def settle(self, source: Path, below: str, target: Path, kind: Callable[[], Message]) -> None:
-        """Settle the message in the file ``below`` of the folder ``source``, and write it to ``target``.
+    def settle(
+        self, source: Path, below: str, target: Path, kind: Callable[[], Message], limit: int = door.INLINE
+    ) -> None:
+        """Settle the message, of at most ``limit`` bytes, in the file ``below`` of ``source``; write it to ``target``.
 
         Raises :class:`OSError` (:class:`~.door.Refused` for what is no plain file, or too large) and DecodeError.
         """
         message = kind()
         with door.folder(source) as top:
-            message.ParseFromString(data := door.read(top, below))
+            message.ParseFromString(data := door.read(top, below, limit))
         if rewrite(message, self._take):
             data = message.SerializeToString(deterministic=True)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -34,9 +34,11 @@ from .cache import TaskCache, bundle_digest, stored_outputs
 from .engine import Engine
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
+from .limits import TaskLimits
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
+from .removal import remove_left, sweep
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
 from .sandbox.engines import choose
@@ -62,7 +64,8 @@ class RunRequest:
     (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
     successes are reused, and those of the run that it resumed, and so on; it may be ``name`` itself. ``cpu`` (cores)
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``engine`` enters sandboxes, by default
-    what works here. ``unfiltered`` are the environments whose tasks may make every system call. ``invocation`` is
+    what works here. ``unfiltered`` are the environments whose tasks may make every system call, ``limits`` what a task
+    may use up of the disk, ``inline`` the most bytes of messages of tasks that say so, by full name. ``invocation`` is
     kept with the run, for whoever wants to repeat it.
     """
 
@@ -74,6 +77,8 @@ class RunRequest:
     cache: Path
     network: bool = True
     unfiltered: frozenset[str] = frozenset()
+    limits: TaskLimits = field(default_factory=TaskLimits)
+    inline: Mapping[str, int] = field(default_factory=dict)
     resume: str | None = None
     overwrite_cache: bool = False
     cpu: float | None = None
@@ -127,13 +132,13 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
         )
     previous, facts = _before(request, storage, observer.warn)
-    _sweep(storage)
+    sweep(storage.runs)
     lock = _claim(request, folder)
     try:
         with _writing(folder):
             return _execute(request, observer, engine, folder, previous, facts)
     finally:
-        shutil.rmtree(folder.scratch, ignore_errors=True)
+        remove_left(folder.scratch)
         os.close(lock)
 
 
@@ -161,6 +166,7 @@ def _execute(
         project=task.project or PROJECT,
         domain=task.domain or DOMAIN,
         env=request.root.env,
+        inline=request.inline,
     )
     if not folder.facts.exists():
         _write_facts(request, run, facts.get("name"))
@@ -184,6 +190,7 @@ def _execute(
         observer=observer,
         network=request.network,
         unfiltered=request.unfiltered,
+        limits=request.limits,
         cgroups=Cgroups.detect(),
         environment=request.environment,
     )
@@ -286,15 +293,6 @@ def _unwritable(folder: RunFolder, e: OSError) -> StoreError:
         f"{folder.path}: {e.strerror or e}",
         hint="make room there and check its owner, or set FLYTE_BUILD_STATE to a folder that you may write to",
     )
-
-
-def _sweep(storage: Storage) -> None:
-    """Remove what tasks of killed runs left in their temporary folders."""
-    for scratch in storage.runs.glob("*/scratch"):
-        handle = try_acquire(scratch.with_name("lock"))
-        if handle is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-            os.close(handle)
 
 
 def _write_facts(request: RunRequest, run: RunFacts, resumed: str | None) -> None:

@@ -113,6 +113,8 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
             memory=_bytes(asked.get("memory")),
             shm=_bytes(asked.get("shm")),
             accelerator=asked.get("accelerator"),
+            # A container's name of it, and a pod's.
+            disk=_bytes(asked.get("ephemeral_storage") or asked.get("ephemeral-storage")),
         ),
         secrets=tuple(_secret(s) for s in template.security_context.secrets),
         has_outputs=bool(template.interface.outputs.variables),

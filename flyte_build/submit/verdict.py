@@ -19,6 +19,8 @@ __all__ = ["Verdict", "judge"]
 LOG_LINES = 20
 # What a task left that may not be taken over: its own doing, and another attempt would do it again.
 THE_TASKS = frozenset({"BadErrorFile", "BadOutputs"})
+# It was ended for it, whatever it said or left before.
+_BEYOND = {"disk": "DiskLimitExceeded", "files": "TooManyFiles"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ def judge(
     if outcome.reason == "timeout":
         message = f"ran longer than its timeout of {timeout:g} s" if timeout is not None else "ran too long"
         return Verdict(Phase.TIMED_OUT, ErrorInfo("MAX_RUNTIME_EXCEEDED", message), recoverable=True)
+    if outcome.reason in _BEYOND:
+        return Verdict(Phase.FAILED, ErrorInfo(_BEYOND[outcome.reason], outcome.message), recoverable=True)
     if error is not None:
         return _told(error, outcome)
     if outcome.reason == "oom":

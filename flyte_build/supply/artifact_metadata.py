@@ -55,7 +55,7 @@ class StoredFacts:
             raw = json.loads((self._folder / sha256).read_text(encoding="utf-8"))
             names = tuple(str(name) for name in raw["names"])
             expression, source = raw["expression"], raw["source_version"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         if not all(value is None or isinstance(value, str) for value in (expression, source)):
             return None

@@ -17,6 +17,10 @@ from pathlib import Path
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.metadata import parse_email
 
+from ..assemble.deb import open_deb
+from ..assemble.errors import AssembleError
+from ..kernel.scratch import scratch
+
 __all__ = ["UNKNOWN", "Facts", "License", "of_deb", "of_wheel", "read_deb", "read_wheel"]
 
 # Longer than any name of a licence: a field with more holds the licence's text.
@@ -107,31 +111,24 @@ def of_wheel(metadata: str) -> License:
 
 
 def read_deb(path: Path, package: str) -> Facts:
-    """The facts of the .deb of ``package`` at ``path``; empty where it is not readable as one."""
-    from debian.arfile import ArError
-    from debian.debfile import DebError, DebFile
+    """The facts of the .deb of ``package`` at ``path``; empty where it is not readable as one.
 
-    wanted = f"usr/share/doc/{package}/copyright"
+    It is read as the assembler reads it, with its bounds.
+    """
     try:
-        with DebFile(str(path)) as deb:
-            control = deb.debcontrol()
-            version = str(control["Version"])
-            stated = _SOURCE.fullmatch(str(control.get("Source", "")).strip())
-            source_version = stated[2] if stated and stated[2] else version
+        with scratch() as folder:
+            deb = open_deb(path, folder, path.name, "package")
+            wanted = [m for m in deb.members if m.kind == "file" and m.path == f"usr/share/doc/{package}/copyright"]
             text = None
-            archive = deb.data.tgz()
-            for member in archive:
-                if member.name.removeprefix("./") == wanted:
-                    stream = archive.extractfile(member) if member.isfile() else None
-                    text = stream.read(_MAX_TEXT).decode("utf-8", "replace") if stream else None
-                    break
-    except (OSError, ValueError, KeyError, EOFError, ArError, DebError):
+            for member in wanted[:1]:
+                with open(deb.data, "rb") as data:
+                    data.seek(member.offset)
+                    text = data.read(min(member.size, _MAX_TEXT)).decode("utf-8", "replace")
+    except (OSError, AssembleError):
         return Facts()
-    except Exception as e:
-        # tarfile's and lzma's errors have no common base but Exception.
-        if type(e).__module__ in ("tarfile", "_lzma", "lzma", "zlib"):
-            return Facts()
-        raise
+    version = deb.control.version
+    stated = _SOURCE.fullmatch(deb.control.fields.get("Source", "").strip())
+    source_version = stated[2] if stated and stated[2] else version
     return Facts(of_deb(text) if text is not None else UNKNOWN, source_version)
 
 

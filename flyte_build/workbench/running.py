@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..project.nouns import Task
 from ..project.serializing import root_action, stored
 from ..submit.action import RootAction
 from ..submit.journal import ActionRecord
+from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
 from ..submit.roots import Roots
 from ..submit.run import RunRequest, execute, new_name
@@ -27,7 +28,7 @@ from .readiness import Ready, get_ready
 from .runs import Run
 from .signatures import require_signed
 
-__all__ = ["LocalPath", "RunOptions", "launch", "log_settings", "start"]
+__all__ = ["LocalPath", "RunOptions", "launch", "log_settings", "start", "strange_names"]
 
 # What flyte's runtime reads to decide what it logs; whoever submits a run sets them, here as in the SDK itself.
 _LOG_LEVEL, _LOG_VARIABLES = "LOG_LEVEL", ("LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT")
@@ -92,8 +93,10 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     """Run ``task`` in the images of ``ready``, whoever signed them."""
     engine = options.engine or choose(network=options.network)
     storage = Storage(runs_dir())
+    for line in strange_names("unfiltered", bench.settings().unfiltered, bench):
+        bench.reporter.warn(line)
     given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
-    store, reporter = bench.store, bench.reporter
+    store, reporter, settings = bench.store, bench.reporter, bench.settings()
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
@@ -114,7 +117,9 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             image_roots=roots.get,
             cache=store.root / "tasks",
             network=options.network,
-            unfiltered=frozenset(bench.settings().unfiltered),
+            unfiltered=frozenset(settings.unfiltered),
+            limits=TaskLimits(settings.task_disk, settings.task_files),
+            inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
             engine=engine,
@@ -122,6 +127,24 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         )
         observer = options.observer(name) if options.observer is not None else _Reported(reporter)
         return Run.of(execute(request, observer))
+
+
+def strange_names(key: str, names: Sequence[str], bench: OpenProject) -> list[str]:
+    """A line for each of ``names``, which the setting ``key`` has, that no environment of the file is called by.
+
+    A misspelt name must not look like one that was heard.
+    """
+    import difflib
+
+    there = list(bench.environments)
+    lines = []
+    for name in dict.fromkeys(names):
+        if name not in there:
+            # The most alike first.
+            alike = difflib.get_close_matches(name, there, len(there), 0.0)
+            ordered = [*alike, *(e for e in there if e not in alike)]
+            lines.append(f"the setting `{key}`: no environment is called `{name}`; there are: {', '.join(ordered)}")
+    return lines
 
 
 def _uploaded(storage: Storage, value: Any, parameter: tuple[Any, Any] | None) -> Any:

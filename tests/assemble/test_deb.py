@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from flyte_build.assemble.deb import open_deb, read_control
 from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.untar import members
-from tests.support.debs import Directory, Hardlink, Special, Symlink, ar, build_deb, tar
+from flyte_build.assemble.xz import MEMORY, TooMuchMemory, XzReader
+from tests.support.debs import Directory, Hardlink, Special, Symlink, ar, build_deb, huge_dictionary, tar
 
 FILES = {
     "usr/bin/tool": (0o4755, b"#!/bin/sh\n"),
@@ -208,6 +209,39 @@ def test_a_bomb_in_the_control_data(tmp_path: Path) -> None:
     path.write_bytes(ar([("debian-binary", b"2.0\n"), ("control.tar.xz", bomb), ("data.tar", tar({}))]))
     with pytest.raises(AssembleError, match="unpacks to more than"):
         read_control(path)
+
+
+@pytest.mark.parametrize("part", ["control", "data"])
+def test_a_stream_that_asks_for_gigabytes_of_memory(part: str, tmp_path: Path) -> None:
+    control, data = tar({"control": b"Package: x\nVersion: 1\nArchitecture: all\n"}, parents=False), tar({"a": b"1"})
+    control, data = (
+        huge_dictionary(x) if n == part else lzma.compress(x) for n, x in (("control", control), ("data", data))
+    )
+    path = tmp_path / "x.deb"
+    path.write_bytes(ar([("debian-binary", b"2.0\n"), ("control.tar.xz", control), ("data.tar.xz", data)]))
+    with pytest.raises(
+        AssembleError, match="in at most 200 MiB of memory, found a stream that asks for more"
+    ) as raised:
+        open_deb(path, tmp_path, "x.deb", "0")
+    assert str(raised.value).startswith(f"x.deb: {part}.tar.xz: expected to unpack")
+
+
+def test_streams_one_after_the_other(tmp_path: Path) -> None:
+    def unpacked(*parts: bytes) -> bytes:
+        return XzReader(io.BytesIO(b"".join(parts))).read()
+
+    one, two = lzma.compress(b"one" * 50_000), lzma.compress(b"two", preset=9)
+    assert unpacked(one, two) == unpacked(one, bytes(8), two, bytes(4)) == b"one" * 50_000 + b"two"
+    assert unpacked(one) == b"one" * 50_000
+    assert unpacked(lzma.compress(b"")) == b""
+    with pytest.raises(EOFError):
+        unpacked(one, two[:-5])
+    with pytest.raises(lzma.LZMAError, match="not supported"):
+        unpacked(one, b"something else")
+    with pytest.raises(TooMuchMemory):
+        unpacked(one, huge_dictionary(b"two"))
+    # What liblzma takes itself is above what the largest preset asks for, and far below what a header may.
+    assert 66 << 20 < MEMORY < 1 << 30
 
 
 # -- the tar reader --------------------------------------------------------------------------------

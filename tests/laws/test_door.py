@@ -23,6 +23,9 @@ INSIDE = "runs in the sandbox, or while it is made"
 OURS = "a folder of the launcher's own, which no sandbox sees or which is read-only in it"
 ROOT = "an image's tree before anything runs in it; every path is resolved below the root, and tasks see it read-only"
 HOST = "the user's or the system's own files"
+COUNTED = (
+    "looked at for its size, on folders that the door or a process holds open; at most made readable for its owner"
+)
 DEAD = "what is left of a sandbox of which no process lives; it is removed without following links"
 
 ARGUED = {
@@ -33,6 +36,7 @@ ARGUED = {
     "journal.py": {"*": OURS},
     "local.py": {"_mounts": OURS, "_names": HOST, "_copy": OURS, "_seed": ROOT},
     "outputs.py": {"settle": OURS, "_take": OURS},
+    "removal.py": {"*": DEAD},
     "roots.py": {"*": ROOT},
     "run.py": {"*": OURS},
     "seen.py": {"prepare": OURS},
@@ -41,6 +45,14 @@ ARGUED = {
     "tracebacks.py": {"last_traceback": OURS},
     "unpack.py": {"*": ROOT},
     "uploads.py": {"*": HOST},
+    "usage.py": {
+        "_below": COUNTED,
+        "_make_readable": COUNTED,
+        "unlinked": COUNTED,
+        "in_memory": COUNTED,
+        "descendants": HOST,
+    },
+    "watch.py": {"_measure": OURS},
     "cgroups.py": {"*": HOST},
     "engines.py": {"*": HOST},
     "process.py": {"start": OURS},

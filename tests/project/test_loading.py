@@ -51,7 +51,7 @@ def test_environments_are_found_through_names_tasks_and_depends_on(project: Call
         + """
 import low
 mid = flyte.TaskEnvironment("mid", image=image, depends_on=[low.low])
-@mid.task
+@mid.task(max_inline_io_bytes=99_000_000)
 def work(x: int) -> int:
     '''Work hard.'''
     return x
@@ -64,6 +64,7 @@ def work(x: int) -> int:
     task = made.task("work")
     assert (task.full_name, task.environment, task.doc) == ("mid.work", "mid", "Work hard.")
     assert task.location.startswith("mid.py:")
+    assert task.inline == 99_000_000
 
 
 def test_an_image_that_is_refused_does_not_stop_the_other_environments(project: Callable[..., Project]) -> None:

@@ -41,6 +41,8 @@ root = "src"
 file = "src/main.py"
 lockfiles = "../locks"
 unfiltered = "profiling"
+task-disk = "1.5Gi"
+task-files = 7
 """,
     )
     assert read_settings(tmp_path, {}) == Settings(
@@ -58,6 +60,8 @@ unfiltered = "profiling"
         file=tmp_path / "src" / "main.py",
         lockfiles=tmp_path.parent / "locks",
         unfiltered=("profiling",),
+        task_disk=1_610_612_736,
+        task_files=7,
     )
 
 

@@ -55,6 +55,8 @@ SAID: dict[str, tuple[str, str, Any, Any, Any, Any]] = {
     "choice": ('"refuse"', "delegate", "refuse", "refuse", "delegate", "refuse"),
     "folder": ('"f"', "v", Path("o"), "f", "v", "o"),
     "file": ('"f"', "v", Path("o"), "f", "v", "o"),
+    "size": ('"1Ki"', "1.5k", "2M", 1024, 1500, 2_000_000),
+    "count": ("3", "4", 5, 3, 4, 5),
     "key": ('"env://f"', "env://v", "env://o", "env://f", "env://v", "env://o"),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import Phase
-from flyte_build.submit.history import outcomes, read_chain
+from flyte_build.submit.history import outcomes, read_chain, read_run
 from flyte_build.submit.journal import ActionRecord
 
 DONE, QUEUED, RUNNING, FAILED = Phase.SUCCEEDED, Phase.QUEUED, Phase.RUNNING, Phase.FAILED
@@ -76,3 +76,20 @@ def test_a_circle_ends(tmp_path: Path, first: str) -> None:
     found, said = known(tmp_path, "c")
     assert found == {"one": "/a/one", "two": "/b/two", "three": "/c/three"}
     assert said == []
+
+
+@pytest.mark.parametrize("facts", ["[]", "3", '{"started": "now"}', '{"a": ' + "[" * 20_000 + "]" * 20_000 + "}"])
+def test_facts_that_are_none_are_told(tmp_path: Path, facts: str) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/run.json").write_text(facts)
+    with pytest.raises(RunError, match=r"run\.json: cannot be read: "):
+        read_run(tmp_path, "r")
+
+
+@pytest.mark.parametrize("end", ["3", '{"phase": "over"}', '{"phase": []}', '{"ended": 1}'])
+def test_an_end_that_is_none_is_told(tmp_path: Path, end: str) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/run.json").write_text("{}")
+    (tmp_path / "r/journal.jsonl").write_text(f'{{"run": {end}}}\n')
+    with pytest.raises(RunError, match="expected how the run ended, found "):
+        read_run(tmp_path, "r")

@@ -64,6 +64,20 @@ def test_a_workflow_over_three_environments(runs: Runs, outputs: Read) -> None:
     assert "Flyte runtime completed" in find_logs(listed["one"], "a0")[0][1].read_text()
 
 
+def test_messages_are_as_large_as_their_task_says(runs: Runs, outputs: Read) -> None:
+    """``max_inline_io_bytes`` is in nothing that the runtime sends: we are told, and the SDK holds it in the parent."""
+    root = runs.action("large", "main", size=70)
+    told = runs.run(root, "told", inline={"leaf.long": 80 << 20, "leaf.usual": 10 << 20})
+    assert told.phase is Phase.SUCCEEDED, told.error
+    assert outputs(told) == [(70 << 20) + 1, -1]
+    untold = runs.run(root, "untold")
+    assert untold.error is not None
+    assert (
+        "its inputs cannot be taken over: [Errno 27] expected at most 67108864 bytes, found more"
+        in untold.error.message
+    )
+
+
 def test_an_environment_may_be_let_off_the_filter_of_system_calls(runs: Runs, outputs: Read) -> None:
     assert outputs(runs.run(runs.action("pipeline", "filters"), "one")) == [2, 2]
     let_off = runs.run(runs.action("pipeline", "filters"), "two", unfiltered=frozenset({"leaf"}))

@@ -38,7 +38,10 @@ POD = {
                     "image": "i",
                     "args": ARGS[:7],
                     "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {}}],
-                    "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": 2}},
+                    "resources": {
+                        "requests": {"cpu": "1"},
+                        "limits": {"memory": "1Gi", "nvidia.com/gpu": 2, "ephemeral-storage": "3G"},
+                    },
                 },
             ]
         }
@@ -55,6 +58,7 @@ def test_a_containers_fields() -> None:
     container.resources.requests.append(names.ResourceEntry(name=names.CPU, value="500m"))
     container.resources.limits.append(names.ResourceEntry(name=names.MEMORY, value="2Gi"))
     container.resources.limits.append(names.ResourceEntry(name=names.GPU, value="1"))
+    container.resources.requests.append(names.ResourceEntry(name=names.EPHEMERAL_STORAGE, value="10Gi"))
     spec.task_template.extended_resources.shared_memory.size_limit = "64Mi"
     md = spec.task_template.metadata
     md.retries.retries = 3
@@ -62,7 +66,7 @@ def test_a_containers_fields() -> None:
     md.timeout.FromSeconds(60)
     task = read_task(spec)
     assert (task.name, task.environment, task.image, task.env) == ("env.task", "env", "i", {"A": "1"})
-    assert task.resources == Resources(0.5, 2 << 30, 64 << 20, "gpu: 1")
+    assert task.resources == Resources(0.5, 2 << 30, 64 << 20, "gpu: 1", 10 << 30)
     assert (task.retries, task.backoff, task.timeout, task.deadline) == (3, Backoff(2.0, 1.0, None), 60.0, None)
     assert task.has_outputs is False
 
@@ -73,7 +77,7 @@ def test_a_pods_primary_container_is_the_task() -> None:
     ParseDict({"taskTemplate": {"id": {"name": "env.task"}} | fields}, spec)
     task = read_task(spec)
     assert (task.image, task.args[0], task.env) == ("i", "a0", {"A": "1"})
-    assert task.resources == Resources(1.0, 1 << 30, None, "nvidia.com/gpu: 2")
+    assert task.resources == Resources(1.0, 1 << 30, None, "nvidia.com/gpu: 2", 3 * 10**9)
     pinned = read_task(pin_root(spec.SerializeToString(), {"env": "pinned@sha256:aa"}, "env", "/b.tgz"))
     assert pinned.image == "pinned@sha256:aa"
     assert pinned.args[pinned.args.index("--tgz") + 1] == "/b.tgz"

@@ -36,6 +36,8 @@ SYSTEM = execution_pb2.ExecutionError.SYSTEM
         (Outcome(137, "oom", "at 1 MiB"), {}, Phase.FAILED, "OOMKilled", True),
         (Outcome(137, "oom", "at 1 MiB"), {"error": error()}, Phase.FAILED, "ValueError", False),
         (Outcome(1, "pids", "at 9"), {}, Phase.FAILED, "TooManyProcesses", True),
+        (Outcome(137, "disk", "at 9"), {"outputs": True}, Phase.FAILED, "DiskLimitExceeded", True),
+        (Outcome(0, "files", "at 9"), {"error": error()}, Phase.FAILED, "TooManyFiles", True),
         (Outcome(1, "pids", "at 9"), {"error": error()}, Phase.FAILED, "ValueError", False),
         # A library that asked for more threads than there may be, and did with fewer.
         (Outcome(0, "pids", "at 9"), {"outputs": True}, Phase.SUCCEEDED, None, False),

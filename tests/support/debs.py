@@ -12,6 +12,7 @@ import io
 import lzma
 import struct
 import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,3 +204,14 @@ def shared_library(soname: str | None, *, machine: int = 62, bits: int = 64) -> 
 
     load, section = segment(1, 0, total), segment(2, dynamic_at, len(dynamic))
     return ident + header + load + section + dynamic + strings
+
+
+def huge_dictionary(data: bytes) -> bytes:
+    """An xz stream of ``data`` whose header asks for a dictionary of 4 GiB (xz file format 1.2.0, 3.1 and 5.3.1)."""
+    stream = bytearray(lzma.compress(data, preset=0))
+    size = (stream[12] + 1) * 4
+    header = stream[12 : 12 + size - 4]
+    assert header[2:4] == b"\x21\x01"  # the filter LZMA2, with one byte of properties
+    header[4] = 40
+    stream[12 : 12 + size] = header + zlib.crc32(header).to_bytes(4, "little")
+    return bytes(stream)

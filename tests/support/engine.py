@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from flyteidl2.common import identifier_pb2
 from flyteidl2.core import execution_pb2, literals_pb2
 from flyteidl2.task import task_definition_pb2
 
-from flyte_build.submit.action import LaunchRequest, Outcome
+from flyte_build.submit.action import INLINE, LaunchRequest, Outcome
 from flyte_build.submit.attempt import Attempts, RunFacts
 from flyte_build.submit.cache import TaskCache
 from flyte_build.submit.engine import AlreadyExists, Engine
@@ -32,20 +33,29 @@ class Functions:
     def __init__(self) -> None:
         self.bodies: dict[str, Body] = {}
         self.requests: list[LaunchRequest] = []
+        self.settled: list[tuple[str, str, int]] = []
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         self.requests.append(request)
         body = self.bodies.get(request.task)
         return await body(request) if body is not None else Outcome(0)
 
-    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
-        return None
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = INLINE
+    ) -> None:
+        self.settled.append((target.parent.name, kind, limit))
 
 
 class World:
     """An engine and what it stands on. ``children`` of actions are enqueued through ``call``."""
 
-    def __init__(self, folder: Path, previous: dict[str, ActionRecord] | None = None, cpu: float = 4) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        previous: dict[str, ActionRecord] | None = None,
+        cpu: float = 4,
+        inline: dict[str, int] | None = None,
+    ) -> None:
         self.storage = Storage(folder / "runs")
         self.folder = self.storage.run("run")
         self.folder.meta.mkdir(parents=True)
@@ -53,6 +63,7 @@ class World:
         self.observer = Collector()
         self.journal = Journal(self.folder.journal)
         facts = RunFacts(self.folder, {IMAGE: "sha256:aa"}, "sha256:bb", "2026-01-01T00:00:00+00:00", "o", "p", "d")
+        facts = dataclasses.replace(facts, inline=inline or {})
         self.cache = TaskCache(folder / "cache", self.storage)
         reuse = Reuse(self.storage, self.cache, self.observer, previous or {})
         attempts = Attempts(facts, self.launcher, Scheduler(cpu, 1 << 40))

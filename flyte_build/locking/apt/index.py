@@ -36,6 +36,8 @@ __all__ = ["Index", "fetch_index", "index_paths"]
 _KEEP = 24
 _SUFFIXES = (".xz", ".gz", ".bz2", "")
 _MEMORY = 6
+# Bytes that reading an index may take; `xz -9` asks for 65 MiB.
+_XZ_MEMORY = 200 << 20
 _PROVIDED = re.compile(r"(?:^|,)\s*([^\s,(:]+)")
 
 
@@ -204,7 +206,7 @@ def _check(data: bytes, file: IndexFile, what: str) -> None:
 
 def _decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     try:
-        with _opened(data, suffix) as stream:
+        with _opened(data, suffix, limit) as stream:
             text = stream.read(limit + 1)
     except (OSError, EOFError, lzma.LZMAError, zlib.error, MemoryError) as e:
         raise FetchError(f"{what}: cannot be decompressed: {e}") from None
@@ -213,17 +215,29 @@ def _decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     return text
 
 
-def _opened(data: bytes, suffix: str) -> io.BufferedIOBase:
+def _opened(data: bytes, suffix: str, limit: int) -> io.BufferedIOBase:
     raw = io.BytesIO(data)
     match suffix:
         case ".xz":
-            return lzma.LZMAFile(raw)
+            return io.BytesIO(_unxz(data, limit + 1))
         case ".gz":
             return gzip.GzipFile(fileobj=raw)
         case ".bz2":
             return bz2.BZ2File(raw)
         case _:
             return raw
+
+
+def _unxz(data: bytes, most: int) -> bytes:
+    """At most ``most`` bytes of what the xz streams in ``data`` hold; memory is bounded, whatever their headers ask."""
+    out = bytearray()
+    while data and len(out) < most:
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        out += stream.decompress(data, most - len(out))
+        if not stream.eof and len(out) < most:
+            raise EOFError("it ends before its stream does")
+        data = stream.unused_data.lstrip(b"\0")
+    return bytes(out)
 
 
 def _cached(path: Path, file: IndexFile) -> bytes | None:

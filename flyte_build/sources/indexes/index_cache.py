@@ -29,7 +29,7 @@ def read_metadata(sha256: str) -> WheelMetadata | None:
     try:
         raw = json.loads(_metadata_path(sha256).read_text(encoding="utf-8"))
         return WheelMetadata(sha256, int(raw["size"]), tuple(map(str, raw["requires"])), raw["requires_python"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

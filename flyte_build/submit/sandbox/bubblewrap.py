@@ -12,7 +12,8 @@ __all__ = ["Bubblewrap"]
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """``program`` is bwrap's absolute path (0.4 or later); ``version`` decides what it understands."""
+    """``program`` is bwrap's absolute path (0.4 or later); ``version`` decides what it understands: sizes of
+    memory-backed folders from 0.7 on, and never a number of files."""
 
     program: str
     version: tuple[int, ...] = (0, 4)
@@ -36,11 +37,13 @@ class Bubblewrap:
             elif os.path.exists(here):
                 out += ["--dev-bind", "/dev/null", here]
         for tmpfs in box.tmpfs:
-            if tmpfs.size is not None and self.version >= (0, 7):
+            if self.version >= (0, 7):
                 out += ["--size", str(tmpfs.size)]
             out += ["--tmpfs", tmpfs.target]
         for mount in box.mounts:
             out += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+        # bwrap's own /dev has no size; what is mounted in it stays as writable as it is.
+        out += ["--remount-ro", "/dev"]
         if seccomp is not None:
             out += ["--seccomp", str(seccomp)]
         return [*out, "--chdir", "/", "--", box.python, "-I", "-S", INIT]

@@ -2,9 +2,9 @@
 
 Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshare(1) has just made, with the
 capabilities it kept there. Takes one argument, JSON: ``root``, ``masked`` and ``read_only`` of /proc, ``tmpfs``
-[[target, size]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``seccomp`` (an inherited file
-with the filter of system calls, or null), ``command``. Uses mount(2) and pivot_root(2) directly because mount(8) is not
-told apart by its messages and is absent on some hosts.
+[[target, size, inodes]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``seccomp`` (an inherited
+file with the filter of system calls, or null), ``command``. Uses mount(2) and pivot_root(2) directly because mount(8)
+is not told apart by its messages and is absent on some hosts.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def cover(proc: str, masked: list[str], read_only: list[str]) -> None:
 
 
 def devices(dev: str) -> None:
-    mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")
+    mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k,nr_inodes=1k")
     for name in DEVICES:
         if not os.path.exists(f"/dev/{name}"):
             continue
@@ -146,9 +146,9 @@ def main() -> None:
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     cover(f"{root}/proc", spec["masked"], spec["read_only"])
     devices(f"{root}/dev")
-    for target, size in spec["tmpfs"]:
+    for target, size, inodes in spec["tmpfs"]:
         place(root + target, folder=True)
-        options = "mode=755" if size is None else f"mode=755,size={size}"
+        options = f"mode=755,size={size},nr_inodes={inodes}"
         mount("tmpfs", root + target, "tmpfs", MS_NOSUID | MS_NODEV, options)
     for source, target, writable in spec["mounts"]:
         place(root + target, folder=os.path.isdir(source))

@@ -28,7 +28,7 @@ class Unshare:
             "root": str(box.root),
             "masked": MASKED,
             "read_only": READ_ONLY,
-            "tmpfs": [[t.target, t.size] for t in box.tmpfs],
+            "tmpfs": [[t.target, t.size, t.inodes] for t in box.tmpfs],
             "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
             "loopback": not box.network,
             "seccomp": seccomp,

@@ -34,10 +34,14 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """Fresh memory-backed storage at ``target``; ``size`` in bytes, the kernel's default where None."""
+    """Fresh memory-backed storage at ``target``, of ``size`` bytes and, where the engine can say so, ``inodes`` files.
+
+    Each file takes about a kilobyte of the kernel's memory besides.
+    """
 
     target: str
-    size: int | None = None
+    size: int = 16 << 20
+    inodes: int = 65_536
 
 
 @dataclass(frozen=True, slots=True)

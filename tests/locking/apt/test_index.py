@@ -20,6 +20,7 @@ from flyte_build.locking.apt.index import Index, fetch_index, index_paths
 from flyte_build.locking.apt.release import Release, parse_release
 from flyte_build.sources.mirrors import Mirror
 from tests.support.archive import Deb, Server, publish, serve
+from tests.support.debs import huge_dictionary
 
 DEBS = [
     Deb("bash", "5.2", {"Essential": "yes", "Depends": "libc6"}),
@@ -132,10 +133,11 @@ def test_a_bomb_stops_at_the_signed_size(server: Server, client: httpx.Client, t
         fetch_index(client, small, PATH, "amd64", tmp_path)
 
 
-def test_not_xz_at_all(server: Server, client: httpx.Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [lzma.compress(b"x" * 5000)[:-20], b"x" * 50, huge_dictionary(b"x")])
+def test_not_xz_at_all_or_not_whole_or_one_that_takes_gigabytes(
+    server: Server, client: httpx.Client, tmp_path: Path, data: bytes
+) -> None:
     release = released(server, by_hash=False, list_uncompressed=False)
-
-    data = lzma.compress(b"x" * 5000)[:-20]
     (server.root / "dists/bookworm" / (PATH + ".xz")).write_bytes(data)
     file = replace(release.files[PATH + ".xz"], size=len(data), sha256=hashlib.sha256(data).hexdigest())
     broken = replace(release, files={file.path: file})

@@ -100,7 +100,7 @@ class Contents:
         try:
             raw = json.loads((self._folder / f"{sha256}.json").read_text(encoding="utf-8"))
             return frozenset(map(str, raw["modules"])) if raw["schema"] == SCHEMA else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def _keep(self, sha256: str, members: Iterable[str]) -> frozenset[str]:
