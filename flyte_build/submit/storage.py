@@ -35,35 +35,47 @@ INPUTS_FOLDER = "inputs"
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """All runs' folder on this machine, which sandboxes see at ``MOUNT``."""
+    """All runs' folder on this machine, and what tasks call it.
+
+    ``base`` is its name for them: a place inside of every sandbox, or the URL of the object storage that pods share
+    and that this folder holds a part of.
+    """
 
     runs: Path
+    base: str = MOUNT
 
     def uri(self, path: Path) -> str:
-        """The name inside of a path below ``runs``; raises ``ValueError`` for any other."""
-        return str(PurePosixPath(MOUNT, path.relative_to(self.runs).as_posix()))
+        """The name for tasks of a path below ``runs``; raises ``ValueError`` for any other."""
+        below = path.relative_to(self.runs).as_posix()
+        return self.base if below == "." else f"{self.base}/{below}"
 
     def path(self, uri: str) -> Path:
-        """The path on this machine of a name inside; raises ``ValueError`` where it leads out of ``runs``.
+        """The path on this machine of a name for tasks; raises ``ValueError`` where it leads out of ``runs``.
 
         Links are followed before judging: a task can put any link into its run's folder.
         """
-        relative = PurePosixPath(uri.removeprefix("file://"))
-        if not relative.is_relative_to(MOUNT) or ".." in relative.parts:
-            raise ValueError(f"{uri!r} is not below {MOUNT}")
-        path = self.runs / relative.relative_to(MOUNT)
+        below = self._below(uri)
+        if below is None:
+            raise ValueError(f"{uri!r} is not below {self.base}")
+        path = self.runs / below
         if not path.resolve().is_relative_to(self.runs.resolve()):
-            raise ValueError(f"{uri!r} leads out of {MOUNT}")
+            raise ValueError(f"{uri!r} leads out of {self.base}")
         return path
 
     def below(self, uri: str, run: str) -> str:
         """The name below the folder of ``run`` of what its tasks write; raises ``ValueError`` for anything else."""
-        relative = PurePosixPath(uri.removeprefix("file://"))
-        if ".." not in relative.parts and relative.is_relative_to(f"{MOUNT}/{run}"):
-            below = relative.relative_to(f"{MOUNT}/{run}")
-            if below.parts and below.parts[0] in ("meta", "raw"):
-                return str(below)
-        raise ValueError(f"{uri!r} is not in {MOUNT}/{run}, where tasks write")
+        below = self._below(uri)
+        if below is not None and len(below.parts) > 1 and below.parts[0] == run and below.parts[1] in ("meta", "raw"):
+            return str(PurePosixPath(*below.parts[1:]))
+        raise ValueError(f"{uri!r} is not in {self.base}/{run}, where tasks write")
+
+    def _below(self, uri: str) -> PurePosixPath | None:
+        """The name below ``runs``, or ``None`` for what is not."""
+        plain = uri.removeprefix("file://") if self.base.startswith("/") else uri
+        base, below = plain[: len(self.base)], plain[len(self.base) :]
+        path = PurePosixPath(below.lstrip("/"))
+        inside = base == self.base and below[:1] in ("", "/") and ".." not in path.parts
+        return path if inside else None
 
     def run(self, name: str) -> RunFolder:
         return RunFolder(self, name)

@@ -110,12 +110,10 @@ def job(
         "kind": "Job",
         "metadata": named,
         "spec": {
+            # Another try is the engine's to make, also of a pod that was evicted or lost with its node: in a folder of
+            # its own. Kubernetes would give it the old one, and that only once a lost node is back.
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": place.keep_seconds,
-            # A pod that was preempted, evicted or lost with its node is no failure of its task: another follows.
-            "podFailurePolicy": {
-                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-            },
             "template": {"metadata": metadata, "spec": pod},
         },
     }

@@ -89,6 +89,9 @@ def look(job: Object | None, pods: Iterable[Object], events: Sequence[Object] = 
     if job is None and not alive:
         return _interrupted("its Job was deleted while it ran")
     conditions = {c["type"]: c for c in ((job or {}).get("status") or {}).get("conditions") or () if _true(c)}
+    if job is not None and (job.get("spec") or {}).get("suspend"):
+        # Not admitted yet, or not any more: the pods that it had are gone, and nobody's failure.
+        return Sight("queued", _queued(events), "suspended")
     last = alive[-1] if alive else None
     if last is not None:
         found = _pod(last, events, unscheduled)
@@ -101,8 +104,6 @@ def look(job: Object | None, pods: Iterable[Object], events: Sequence[Object] = 
         return Sight("ended", "succeeded", outcome=Outcome(0))
     if failed := conditions.get("Failed") or conditions.get("FailureTarget"):
         return _interrupted(str(failed.get("message") or failed.get("reason") or "its pod is gone"))
-    if "Suspended" in conditions or (job is not None and (job.get("spec") or {}).get("suspend")):
-        return Sight("queued", _queued(events), "suspended", None)
     return _no_pod_yet(events, unscheduled)
 
 

@@ -82,9 +82,6 @@ def test_a_plain_task_is_this_job_and_nothing_else() -> None:
         "spec": {
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": 86400,
-            "podFailurePolicy": {
-                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-            },
             "template": {
                 "metadata": {
                     "labels": labels,

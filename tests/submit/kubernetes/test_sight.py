@@ -77,6 +77,8 @@ def test_a_pull_and_a_run_are_seen() -> None:
 def test_a_queue_says_why_it_waits() -> None:
     suspended: Object = {"metadata": {}, "spec": {"suspend": True}, "status": {}}
     assert seen(job=suspended).patience is None, "a queue may be long"
+    preempted = pod("Failed", conditions=[condition("DisruptionTarget")])
+    assert seen(preempted, job=suspended).stage == "queued", "it is to come again"
     told = event("Pending", "couldn't assign flavors: insufficient quota for nvidia.com/gpu")
     assert seen(job=suspended, events=(told,)).line == f"queued: {told['message']}"
 

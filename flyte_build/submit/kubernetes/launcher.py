@@ -1,0 +1,219 @@
+"""The launcher of a cluster: every attempt as a Job, watched to its end, and given up where it cannot come to one.
+
+A Job's name says whose attempt it is, so a launcher that begins anew adopts what an earlier one made: creating it again
+answers that it is there. Nothing is believed but storage: how a pod ended is only why there may be no outputs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import door
+from ..action import CHECKPOINTS, ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..storage import RunFolder
+from .api import ApiError, Cluster
+from .errors import Unplaceable
+from .mirror import Mirror
+from .names import job_name
+from .pod import Place, job
+from .sight import Sight, look
+from .watching import JOBS, PODS, Watcher
+
+__all__ = ["ENDPOINT", "KubernetesLauncher"]
+
+ENDPOINT = "endpoint"
+"""The key of the run's Secret that holds the actions service's address, with its token."""
+
+# Looked at again after so long (seconds) though nothing was told: a wait has its end, and a watch may be silent.
+_LOOK = 1.0
+_LOG_BYTES = 64 << 20
+_QUEUED_TEMPLATE = "v1/podtemplates"
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesLauncher:
+    """Launches one run's attempts in ``cluster``.
+
+    ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
+    endpoint, ``env`` holds for every pod (where its storage is), ``unscheduled`` seconds may pass without a node.
+    ``said`` hears one line about an attempt whenever it is another.
+    """
+
+    folder: RunFolder
+    cluster: Cluster
+    place: Place
+    mirror: Mirror
+    watcher: Watcher
+    images: Mapping[str, str]
+    secret: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    unscheduled: float = 1800.0
+    said: Callable[[str, int, str], None] = lambda action, attempt, line: None
+    clock: Callable[[], float] = time.monotonic
+    _news: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
+        """What the watcher is to call, from any thread."""
+
+        def wake(name: str) -> None:
+            news = self._news.get(name)
+            if news is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(news.set)
+
+        return wake
+
+    async def launch(self, request: LaunchRequest) -> Outcome:
+        """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
+        name = job_name(request.run, request.action, request.attempt)
+        self._news[name] = asyncio.Event()
+        self.watcher.ask(name)
+        try:
+            try:
+                await self._create(request)
+            except Unplaceable as e:
+                hint = f"; {e.hint}" if e.hint else ""
+                return Outcome(1, "error", f"{e}{hint}", "Unplaceable")
+            except ApiError as e:
+                return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
+            sight = await self._end(name, request)
+            await self._fetch_log(name, request.log)
+            await self._take_over(request)
+            return sight.outcome or Outcome(0)
+        except asyncio.CancelledError:
+            # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
+            await asyncio.shield(asyncio.to_thread(self.cluster.delete, JOBS, name))
+            raise
+        finally:
+            self.watcher.forget(name)
+            del self._news[name]
+
+    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+        """See :class:`~..action.Launcher`. Copied within the storage: what it refers to lies there already."""
+        below = self.folder.storage.below(document, self.folder.name)
+        await self.mirror.copy(f"{self.folder.name}/{below}", target)
+        if not await self.mirror.down(target):
+            raise FileNotFoundError(document)
+
+    async def begin(self, files: list[Path]) -> None:
+        """Store what the root's pod needs and only this machine has: its inputs, the code."""
+        await asyncio.gather(*(self.mirror.up(path) for path in files))
+
+    # -- one attempt -------------------------------------------------------------------------------------
+
+    async def _create(self, request: LaunchRequest) -> None:
+        template = await asyncio.to_thread(self._named_template, request)
+        manifest = job(self._with_env(request), self._reference(request), self.place, template=template)
+        main = _main(manifest, self._reference(request))
+        endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+        try:
+            made = await asyncio.to_thread(self.cluster.create, JOBS, manifest)
+        except ApiError as e:
+            if e.status != 409:
+                raise
+            # Made by this run before: its name says for which attempt. What was then begun goes on.
+            return
+        self.watcher.note(made)
+
+    def _reference(self, request: LaunchRequest) -> str:
+        reference = self.images.get(request.image)
+        if reference is None:
+            raise Unplaceable(f"image {request.image} of {request.task} is in no registry that the cluster pulls from")
+        return reference
+
+    def _with_env(self, request: LaunchRequest) -> LaunchRequest:
+        return replace(request, env={**self.env, **request.env})
+
+    def _named_template(self, request: LaunchRequest) -> Mapping[str, Any] | None:
+        from flyteidl2.task import task_definition_pb2
+
+        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
+        name = spec.task_template.metadata.pod_template_name
+        if not name:
+            return None
+        found = self.cluster.get(_QUEUED_TEMPLATE, name)
+        if found is None:
+            raise Unplaceable(
+                f"{request.task} names the pod template {name}, which namespace {self.cluster.namespace} has not",
+                hint=f"`kubectl -n {self.cluster.namespace} get podtemplates` shows what it has",
+            )
+        template: Mapping[str, Any] = found.get("template") or {}
+        return template
+
+    async def _end(self, name: str, request: LaunchRequest) -> Sight:
+        """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
+        key, since, line = "", self.clock(), ""
+        news = self._news[name]
+        while True:
+            news.clear()
+            sight = self._look(name)
+            if sight.line != line:
+                line = sight.line
+                self.said(request.action, request.attempt, line)
+            if sight.stage == "ended":
+                if sight.again == "uncounted":
+                    # It may still run where nobody sees it, and another is to run in its place.
+                    await asyncio.to_thread(self.cluster.delete, JOBS, name)
+                return sight
+            if sight.key != key:
+                key, since = sight.key, self.clock()
+            if sight.patience is not None and self.clock() - since >= sight.patience:
+                await asyncio.to_thread(self.cluster.delete, JOBS, name)
+                return replace(sight, stage="ended")
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await news.wait()
+            except TimeoutError:
+                pass
+
+    def _look(self, name: str) -> Sight:
+        known = self.watcher.known(name)
+        if not known.seen and not known.pods:
+            return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
+        return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
+
+    async def _fetch_log(self, name: str, target: Path) -> None:
+        """The pod's whole log, as far as the cluster still has it."""
+        pods = self.watcher.known(name).pods
+        for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
+            text = await asyncio.to_thread(self._log_of, pod)
+            if text:
+                with open(target, "ab") as f:
+                    f.write(text)
+
+    def _log_of(self, pod: str) -> bytes:
+        path = f"{self.cluster.path(PODS, pod)}/log"
+        try:
+            return b"".join(line + b"\n" for line in self.cluster.lines(path, {"limitBytes": str(_LOG_BYTES)}, 30.0))
+        except (ApiError, OSError):
+            return b""
+
+    async def _take_over(self, request: LaunchRequest) -> None:
+        """Fetch what the attempt left to where the engine looks for it."""
+        attempt = self.folder.attempt(request.action, request.attempt)
+        kept = self.folder.outcome(request.action, request.attempt)
+        checkpoints = self.folder.checkpoints(request.action, request.attempt)
+        await asyncio.gather(*(self._down(attempt / name) for name in (OUTPUTS, ERROR, REPORT)))
+        if (attempt / OUTPUTS).is_file():
+            await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
+            await self.mirror.down(kept / OUTPUTS)
+        if await self.mirror.any(checkpoints):
+            # The next attempt is told of it where its folder is there.
+            (self.folder.data(request.action, request.attempt) / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+
+    async def _down(self, path: Path) -> None:
+        try:
+            await self.mirror.down(path)
+        except door.Refused:
+            # Larger than any message may be: to the engine it is not there.
+            path.unlink(missing_ok=True)
+
+
+def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:
+    containers: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
+    return next(c for c in containers if c.get("image") == image)

@@ -1,0 +1,121 @@
+"""A run's documents in object storage, where pods are, and the same files here, where the engine reads them.
+
+Pods write to ``<storage>/<run>/meta`` and ``raw`` as a sandbox does to the run's folder; what an attempt left (outputs,
+error, report) is fetched to the same place in the folder of this machine, bounded in size, and what the engine keeps is
+copied within the storage and fetched. So the engine, the verdict and the journal are the same as for sandboxes, and the
+bytes that tasks hand on never come through here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import from_url
+
+from ...kernel.errors import InputError, RunError
+from .. import door
+
+__all__ = ["Mirror", "mirror_of"]
+
+_SCHEMES = ("s3://", "s3a://", "gs://", "abfs://", "abfss://", "az://", "azure://", "adl://", "file:///")
+MOST = 64 << 20
+"""Bytes that a message may have: the same as what leaves a sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """``store`` holds under ``<run>/…`` what lies in ``runs`` (a folder) under the same names; ``url`` is its own."""
+
+    url: str
+    runs: Path
+    store: Any
+
+    def key(self, path: Path) -> str:
+        """The object's key of a path below ``runs``; raises ``ValueError`` for any other."""
+        return path.relative_to(self.runs).as_posix()
+
+    async def up(self, path: Path) -> None:
+        """Store a file of this machine; raises :class:`RunError`."""
+        with _said(f"{self.url}/{self.key(path)}"):
+            await obstore.put_async(self.store, self.key(path), path)
+
+    async def down(self, path: Path, most: int = MOST) -> bool:
+        """Fetch the object of ``path`` to there, whole or not at all; whether there is one.
+
+        Raises :class:`~..door.Refused` for one of more than ``most`` bytes, and :class:`RunError`.
+        """
+        key = self.key(path)
+        with _said(f"{self.url}/{key}"):
+            try:
+                found = await obstore.get_async(self.store, key)
+            except (NotFoundError, FileNotFoundError):
+                return False
+            if found.meta["size"] > most:
+                raise door.Refused(f"{self.url}/{key} has {found.meta['size']:,} bytes, and may have {most:,}")
+            data = await found.bytes_async()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(memoryview(data))
+        os.replace(partial, path)
+        return True
+
+    async def copy(self, source: str, path: Path) -> None:
+        """Store the object with the key ``source`` once more, under the name of ``path``, within the storage.
+
+        Raises FileNotFoundError where there is none, and :class:`RunError`.
+        """
+        with _said(f"{self.url}/{source}"):
+            try:
+                await obstore.copy_async(self.store, source, self.key(path))
+            except (NotFoundError, FileNotFoundError):
+                raise FileNotFoundError(source) from None
+
+    async def any(self, path: Path) -> bool:
+        """Whether there is an object below the folder ``path``."""
+        with _said(f"{self.url}/{self.key(path)}/"):
+            listed = obstore.list(self.store, prefix=f"{self.key(path)}/", chunk_size=1)
+            async for page in listed:
+                return bool(page)
+        return False
+
+
+@contextlib.contextmanager
+def _said(where: str) -> Any:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (BaseError, OSError) as e:
+        if isinstance(e, door.Refused):
+            raise
+        words = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise RunError(f"{where}: {words}", hint="`flyte-build target check` tries the target's storage") from None
+
+
+def mirror_of(url: str, runs: Path, options: Mapping[str, str]) -> Mirror:
+    """The storage ``url`` (``s3://bucket/prefix``, ``gs://``, ``abfs://``, ``file:///folder``).
+
+    ``options`` are the object store's own words (``endpoint``, ``access_key_id``, …), besides its own variables. Raises
+    :class:`InputError`.
+    """
+    if not url.startswith(_SCHEMES):  # what it does not know, obstore panics over
+        raise _unusable(url, "a scheme that is none of an object store")
+    try:
+        settings: Any = {"config": dict(options)} if options else {}
+        store = from_url(url, **settings)
+    except (BaseError, ValueError, TypeError) as e:
+        raise _unusable(url, str(e).splitlines()[0]) from None
+    return Mirror(url.rstrip("/"), runs, store)
+
+
+def _unusable(url: str, why: str) -> InputError:
+    return InputError(
+        f"storage {url} cannot be used: {why}", hint="expected s3://BUCKET/PREFIX, gs://…, abfs://… or file:///FOLDER"
+    )
