@@ -52,6 +52,7 @@ class Settings:
     file: Path | None = DEFAULTS["file"]
     lockfiles: Path | None = DEFAULTS["lockfiles"]
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
+    network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
 
 
 def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:

@@ -18,8 +18,8 @@ from ..submit.journal import ActionRecord
 from ..submit.observer import Observer
 from ..submit.roots import Roots
 from ..submit.run import RunRequest, execute, new_name
-from ..submit.sandbox.engines import choose
-from ..submit.sandbox.spec import Engine
+from ..submit.sandbox.entrance import entrance
+from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
 from .opened import OpenProject
@@ -45,12 +45,13 @@ class LocalPath:
 class RunOptions:
     """How to run. ``resume`` names a run whose successes are reused; ``invocation`` is kept with the run so that
     ``--resume`` can repeat it. ``check``, ``locked`` and ``caches`` are as :meth:`Workbench.ready` has them; ``ready``,
-    where it is given, is what that made. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
+    where it is given, is what that made. ``network`` is what tasks reach, by default what the settings say (see
+    docs/settings.md). ``engine`` enters sandboxes, by default what works here; ``observer`` is made
     with the run's name and hears of every action.
     """
 
     name: str | None = None
-    network: bool = True
+    network: Network | None = None
     resume: str | None = None
     overwrite_cache: bool = False
     check: bool = True
@@ -90,10 +91,10 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
 
 def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
     """Run ``task`` in the images of ``ready``, whoever signed them."""
-    engine = options.engine or choose(network=options.network)
-    storage = Storage(runs_dir())
+    storage, store, reporter = Storage(runs_dir()), bench.store, bench.reporter
+    network = bench.settings(network=options.network).network
+    engine = entrance(options.engine, network, [storage.runs, store.root])
     given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
-    store, reporter = bench.store, bench.reporter
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
@@ -113,7 +114,6 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             images=ready.images,
             image_roots=roots.get,
             cache=store.root / "tasks",
-            network=options.network,
             unfiltered=frozenset(bench.settings().unfiltered),
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
