@@ -24,7 +24,7 @@ from flyte_build.kernel.errors import SandboxError
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.local import _resolver
 from flyte_build.submit.sandbox import engines
-from flyte_build.submit.sandbox.entrance import Entrance, choose
+from flyte_build.submit.sandbox.entrance import Entrance, Outlet, choose
 from flyte_build.submit.sandbox.spec import Engine, Mount, Sandbox
 from tests.support.elsewhere import Outside, Services, outside, public_copy, readable_python, services
 from tests.support.sandboxes import box_of, run
@@ -238,6 +238,32 @@ def test_the_helper_ends_with_the_sandbox_and_before_its_launcher(internet: Entr
         assert child.wait(60) == 143
         assert ended([handle])
         os.close(handle)
+
+
+@pytest.mark.parametrize(
+    ("script", "closed", "code", "said"),
+    [
+        ("exec sleep 600", True, 137, ""),
+        ("echo no device >&2; exit 1", False, 125, "flyte-build: sandbox: helper: no device\n"),
+        ("exit 0", False, 125, "flyte-build: sandbox: helper: it ended before there was a network\n"),
+    ],
+)
+def test_a_helper_that_hangs_or_fails(
+    engine: Entrance, image: ImageRoot, tmp_path: Path, script: str, closed: bool, code: int, said: str
+) -> None:
+    """It hangs no longer than there is a launcher."""
+    helper = tmp_path / "helper"
+    helper.write_text(f"#!/bin/sh\n{script}\n")
+    helper.chmod(0o755)
+    broken = Entrance(engine.engine, "internet", None, Outlet(str(helper), "10.0.2.0/24"))
+    box = box_of(image, network="internet")
+    with engines.popen(broken, box, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        if closed:
+            child.stdin.close()
+        assert child.wait(60) == code
+        assert child.stdout.read().decode() == said
 
 
 AS_USER = """

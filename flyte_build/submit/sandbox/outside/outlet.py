@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket  # without all that `socket` imports
 import fcntl
 import os
+import select
 import signal
 import struct
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ __all__ = ["attach", "own_addresses"]
 
 _AF_INET, _SOCK_DGRAM = 2, 2
 _SIOCADDRT, _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x890B, 0x8913, 0x8914
+_PATIENCE_MS = 60_000
 _IFF_UP, _RTF_UP, _RTF_REJECT = 1, 1, 0x0200
 # Every host's own, groups, and everyone. Loopback, too: it is found first for whoever names no device, but a socket
 # that is bound to the way out would reach the host's through it (slirp4netns refuses its gateway's address only).
@@ -86,6 +88,18 @@ def _help(helper: str, subnet: str, of: int, go: int, ready: int, said: int) -> 
     os.execv(helper, command)
 
 
+def _wait(ready: int) -> None:
+    """Until the helper is ready or gone; without the launcher there is nothing to wait for."""
+    events = select.poll()
+    events.register(ready, select.POLLIN)
+    events.register(0, 0)  # which says nothing but that its other end is closed
+    found = dict(events.poll(_PATIENCE_MS))
+    if 0 in found:
+        os._exit(137)
+    if not found:
+        raise OSError(0, f"no network after {_PATIENCE_MS // 1000} seconds")
+
+
 def attach(helper: str, subnet: str) -> None:
     """Move this process into a network of its own, of which ``subnet`` (IPv4, /24) is all there is but the way out.
 
@@ -109,6 +123,7 @@ def attach(helper: str, subnet: str) -> None:
     _write("/proc/self/gid_map", f"0 {gid} 1")
     _prepare(unreachable)
     os.write(go_write, b"1")
+    _wait(ready_read)
     if os.read(ready_read, 1) != b"1":
         os.lseek(said, 0, os.SEEK_SET)
         words = os.read(said, 4096).decode(errors="replace").strip()
