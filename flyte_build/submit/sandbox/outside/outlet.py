@@ -84,7 +84,10 @@ def _help(helper: str, subnet: str, of: int, go: int, ready: int, said: int) -> 
     null, words, told, lifeline = handles
     for number, handle in enumerate((null, null, words, told, lifeline)):
         os.dup2(handle, number)
-    os.closerange(5, max(handles) + 1)
+    # What the engine is to inherit is not for the helper.
+    for number in [int(name) for name in os.listdir("/proc/self/fd")]:
+        if number > 4:
+            os.closerange(number, number + 1)
     os.execv(helper, command)
 
 
