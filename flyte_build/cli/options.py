@@ -27,6 +27,7 @@ __all__ = [
     "locked_option",
     "name_option",
     "named_lock",
+    "network_option",
     "opened",
     "output_option",
     "platform_option",
@@ -139,6 +140,27 @@ env_option = click.option(
     shell_complete=complete_environment,
     help="An environment by name, with all it depends on; may be repeated.",
 )
+
+
+def network_option(f: F) -> F:
+    """``--network MODE``, and ``--no-network`` for the mode ``none``."""
+
+    @wraps(f)
+    def told(network: str | None, no_network: bool, **given: Any) -> Any:
+        if no_network and network not in (None, "none"):
+            raise click.UsageError(f"`--no-network` and `--network {network}` say different things.")
+        return f(network="none" if no_network else network, **given)
+
+    one = click.option("--no-network", is_flag=True, help="As `--network none`.")(told)
+    return cast(
+        "F",
+        click.option(
+            "--network",
+            type=click.Choice(["internet", "host", "none"]),
+            help="What tasks reach: `internet` (not this machine itself), `host` (this machine's own services, too), "
+            "or `none` (default: internet where this machine can give it, else host).",
+        )(one),
+    )
 
 
 def project_options(f: F) -> F:

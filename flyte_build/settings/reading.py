@@ -55,6 +55,7 @@ class Settings:
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]
+    network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
 
 
 def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:

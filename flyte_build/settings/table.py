@@ -203,6 +203,18 @@ _ROWS = (
         variable="FLYTE_BUILD_TASK_FILES",
         see="security.md",
     ),
+    Setting(
+        "network",
+        "choice",
+        "What tasks reach when they run here: `internet`, what this machine reaches but for the machine itself; "
+        "`host`, its own services and ports, too; `none`, nothing.",
+        '"none"',
+        otherwise="`internet` where this machine can give it, else `host`, and a warning",
+        variable="FLYTE_BUILD_NETWORK",
+        option="--network",
+        choices=("internet", "host", "none"),
+        see="security.md",
+    ),
 )
 
 TABLE: Mapping[str, Setting] = MappingProxyType({row.key: row for row in _ROWS})

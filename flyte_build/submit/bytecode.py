@@ -85,7 +85,7 @@ def compile_root(engine: Engine, root: Path, python: str, layers: Sequence[Path]
 def _run(engine: Engine, root: Path, python: str, arguments: list[str], work: Path | None = None) -> str | None:
     """What the interpreter printed; ``None`` where it failed. It may write to ``work`` only, its ``/tmp``."""
     own = (Mount(work, "/tmp", writable=True),) if work is not None else ()
-    box = Sandbox(root, python, (init_mount(), *own), network=False)
+    box = Sandbox(root, python, (init_mount(), *own), network="none")
     header = {"argv": [python, "-I", *arguments], "env": {"PATH": "/usr/bin:/bin"}, "cwd": "/"}
     try:
         child = popen(engine, box, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -30,7 +30,7 @@ from .removal import remove_left
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.engines import init_mount
-from .sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
+from .sandbox.spec import SOCKET, Engine, Mount, Network, Sandbox, Tmpfs
 from .scheduler import machine
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
@@ -55,7 +55,8 @@ class LocalLauncher:
 
     ``images`` gives an image's root by digest (and may unpack it first), ``token`` is the service's, ``environment`` is
     where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
-    every system call. ``limits`` are what the project says of all its tasks.
+    every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
+    ``network``; ``None``: the host's own do.
     """
 
     folder: RunFolder
@@ -63,7 +64,8 @@ class LocalLauncher:
     images: Callable[[str], ImageRoot]
     token: str
     observer: Observer
-    network: bool = True
+    network: Network = "host"
+    nameserver: str | None = None
     unfiltered: frozenset[str] = frozenset()
     limits: TaskLimits = field(default_factory=TaskLimits)
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
@@ -218,15 +220,15 @@ class LocalLauncher:
         return tuple(mounts)
 
     def _names(self, scratch: Path) -> list[Mount]:
-        """How names are resolved: as on the host where the network is shared, else only this machine's own."""
+        """How names are resolved: as on the host where there is a network, else only the sandbox's own."""
         hosts = scratch / "hosts"
         mounts = []
         try:
-            if not self.network:
+            if self.network == "none":
                 raise FileNotFoundError
             hosts.write_bytes(Path("/etc/hosts").read_bytes())
             resolver = scratch / "resolv.conf"
-            resolver.write_bytes(Path("/etc/resolv.conf").read_bytes())
+            resolver.write_text(_resolver(Path("/etc/resolv.conf").read_text(errors="replace"), self.nameserver))
             mounts.append(Mount(resolver, "/etc/resolv.conf"))
         except OSError:
             hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
@@ -254,6 +256,14 @@ class LocalLauncher:
         if message not in self._said:
             self._said.add(message)
             self.observer.warn(message)
+
+
+def _resolver(text: str, nameserver: str | None) -> str:
+    """The host's resolv.conf(5), with the one nameserver that a sandbox reaches where it does not reach the host's."""
+    if nameserver is None:
+        return text
+    kept = [line for line in text.splitlines() if line.split()[:1] != ["nameserver"]]
+    return "\n".join([*kept, f"nameserver {nameserver}", ""])
 
 
 def _copy(source: Path, below: str, target: Path, limit: int) -> None:

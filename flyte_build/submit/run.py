@@ -41,8 +41,9 @@ from .observer import Observer
 from .removal import remove_left, sweep
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
-from .sandbox.engines import choose
+from .sandbox.entrance import Entrance, entrance
 from .sandbox.spec import Engine as SandboxEngine
+from .sandbox.spec import Network
 from .scheduler import Scheduler, machine
 from .seen import Seen
 from .service import Service, serve
@@ -63,10 +64,10 @@ class RunRequest:
     ``images`` maps every environment the run may reach → its manifest's digest, ``image_roots`` a digest → its root
     (called in threads; may unpack). ``cache`` is the task cache's folder. ``resume`` names an earlier run whose
     successes are reused, and those of the run that it resumed, and so on; it may be ``name`` itself. ``cpu`` (cores)
-    and ``memory`` (bytes) bound what runs at once, by default this machine's. ``engine`` enters sandboxes, by default
-    what works here. ``unfiltered`` are the environments whose tasks may make every system call, ``limits`` what a task
-    may use up of the disk, ``inline`` the most bytes of messages of tasks that say so, by full name. ``invocation`` is
-    kept with the run, for whoever wants to repeat it.
+    and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
+    sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
+    every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
+    that say so, by full name. ``invocation`` is kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -75,7 +76,7 @@ class RunRequest:
     images: Mapping[str, str]
     image_roots: Callable[[str], ImageRoot]
     cache: Path
-    network: bool = True
+    network: Network | None = None
     unfiltered: frozenset[str] = frozenset()
     limits: TaskLimits = field(default_factory=TaskLimits)
     inline: Mapping[str, int] = field(default_factory=dict)
@@ -123,7 +124,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
     that cannot be resumed, :class:`StoreError` for a state folder that cannot be written. An interrupt aborts every
     action, then goes on as ``KeyboardInterrupt``.
     """
-    engine = request.engine if request.engine is not None else choose(network=request.network)
+    engine = entrance(request.engine, request.network, [request.runs_dir])
     storage = Storage(request.runs_dir)
     folder = storage.run(request.name)
     missing = request.root.environment not in request.images
@@ -145,11 +146,13 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
 def _execute(
     request: RunRequest,
     observer: Observer,
-    engine: SandboxEngine,
+    engine: Entrance,
     folder: RunFolder,
     previous: Mapping[str, ActionRecord],
     facts: Mapping[str, Any],
 ) -> RunResult:
+    for sentence in engine.said:
+        observer.warn(sentence)
     storage = folder.storage
     code = bundle_digest(request.root.bundle)
     hexadecimal = code.removeprefix("sha256:")
@@ -169,7 +172,7 @@ def _execute(
         inline=request.inline,
     )
     if not folder.facts.exists():
-        _write_facts(request, run, facts.get("name"))
+        _write_facts(request, run, engine.network, facts.get("name"))
     folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
     folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
     seen = Seen(folder)
@@ -188,7 +191,8 @@ def _execute(
         images=request.image_roots,
         token=token,
         observer=observer,
-        network=request.network,
+        network=engine.network,
+        nameserver=engine.nameserver,
         unfiltered=request.unfiltered,
         limits=request.limits,
         cgroups=Cgroups.detect(),
@@ -295,7 +299,7 @@ def _unwritable(folder: RunFolder, e: OSError) -> StoreError:
     )
 
 
-def _write_facts(request: RunRequest, run: RunFacts, resumed: str | None) -> None:
+def _write_facts(request: RunRequest, run: RunFacts, network: Network, resumed: str | None) -> None:
     facts = {
         "schema": 1,
         "name": request.name,
@@ -305,7 +309,7 @@ def _write_facts(request: RunRequest, run: RunFacts, resumed: str | None) -> Non
         "run_start_time": run.started,
         "bundle": run.bundle,
         "images": dict(request.images),
-        "network": request.network,
+        "network": network,
         "resume": resumed,
         "invocation": dict(request.invocation),
     }

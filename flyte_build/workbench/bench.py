@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..delivery.bundle import Bundled
     from ..locking.project import LockReport
     from ..planning.checks import Finding
+    from ..submit.sandbox.spec import Network
     from .describing import Document
     from .exporting import Exported
     from .following import Follower
@@ -271,7 +272,7 @@ class Workbench(OpenProject):
         caches: Sequence[str] = (),
         check: bool = True,
         locked: bool = False,
-        network: bool = True,
+        network: Network | None = None,
         follower: Follower | None = None,
     ) -> Ready:
         """Make everything that a run of ``task`` here needs: locks where the project has none, checks, images."""

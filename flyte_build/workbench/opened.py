@@ -69,9 +69,11 @@ class OpenProject:
         """The environments that are meant, dependencies first; raises :class:`LoadError` for a name that is none."""
         return self.workspace.select(task, env)
 
-    def settings(self, *, caches: Sequence[str] = (), registry: str | None = None) -> Settings:
+    def settings(
+        self, *, caches: Sequence[str] = (), registry: str | None = None, network: str | None = None
+    ) -> Settings:
         """The project's settings, with what is given here instead (see docs/settings.md)."""
-        found = read_settings(self.root)
+        found = read_settings(self.root, said={"network": network})
         if caches:
             found = replace(found, cache=tuple(dict.fromkeys(caches)))
         return replace(found, registry=registry) if registry else found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..building.images import build_plan
+from ..kernel.paths import runs_dir
 from ..planning.checks import find, refuse
 from ..planning.images import plan_images
 from ..project.nouns import Task
@@ -14,6 +16,9 @@ from ..store import Store
 from .following import Follower, Nobody
 from .opened import OpenProject
 from .pipeline import ensure_locked
+
+if TYPE_CHECKING:
+    from ..submit.sandbox.spec import Network
 
 __all__ = ["Ready", "get_ready"]
 
@@ -42,7 +47,7 @@ def get_ready(
     *,
     check: bool = True,
     locked: bool = False,
-    network: bool = True,
+    network: Network | None = None,
     follower: Follower | None = None,
 ) -> Ready:
     """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run."""
@@ -55,9 +60,9 @@ def get_ready(
         follower.planned(plan)
         # What this machine refuses, it refuses before images were downloaded for it.
         if not plan.cached:
-            from ..submit.sandbox.engines import choose
+            from ..submit.sandbox.entrance import choose
 
-            choose(network=network)
+            choose(network=bench.settings(network=network).network, folders=[runs_dir(), store.root])
         if check:
             with bench.modules.entered():
                 refuse(find(workspace, environments, store, reporter=reporter, shared=shared))

@@ -19,8 +19,8 @@ from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
 from ..submit.roots import Roots
 from ..submit.run import RunRequest, execute, new_name
-from ..submit.sandbox.engines import choose
-from ..submit.sandbox.spec import Engine
+from ..submit.sandbox.entrance import entrance
+from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
 from .opened import OpenProject
@@ -46,12 +46,13 @@ class LocalPath:
 class RunOptions:
     """How to run. ``resume`` names a run whose successes are reused; ``invocation`` is kept with the run so that
     ``--resume`` can repeat it. ``check``, ``locked`` and ``caches`` are as :meth:`Workbench.ready` has them; ``ready``,
-    where it is given, is what that made. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
+    where it is given, is what that made. ``network`` is what tasks reach, by default what the settings say (see
+    docs/settings.md). ``engine`` enters sandboxes, by default what works here; ``observer`` is made
     with the run's name and hears of every action.
     """
 
     name: str | None = None
-    network: bool = True
+    network: Network | None = None
     resume: str | None = None
     overwrite_cache: bool = False
     check: bool = True
@@ -91,12 +92,12 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
 
 def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
     """Run ``task`` in the images of ``ready``, whoever signed them."""
-    engine = options.engine or choose(network=options.network)
-    storage = Storage(runs_dir())
-    for line in strange_names("unfiltered", bench.settings().unfiltered, bench):
-        bench.reporter.warn(line)
+    storage, store, reporter = Storage(runs_dir()), bench.store, bench.reporter
+    settings = bench.settings(network=options.network)
+    engine = entrance(options.engine, settings.network, [storage.runs, store.root])
+    for line in strange_names("unfiltered", settings.unfiltered, bench):
+        reporter.warn(line)
     given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
-    store, reporter, settings = bench.store, bench.reporter, bench.settings()
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
@@ -116,7 +117,6 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             images=ready.images,
             image_roots=roots.get,
             cache=store.root / "tasks",
-            network=options.network,
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},

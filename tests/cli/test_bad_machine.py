@@ -25,7 +25,7 @@ _ISOLATED = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
 
 def test_no_program_to_isolate_with(offline: Offline) -> None:
     offline.ok("lock", "flow.py")
-    offline.patch.setattr("flyte_build.submit.sandbox.engines._which", lambda name: None)
+    offline.patch.setattr("flyte_build.submit.sandbox.engines.which", lambda name: None)
     said = offline.refused(11, *RUN)
     assert "error: no way to isolate a task: neither `bwrap` nor `unshare` is installed\n" in said
     assert "hint: install bubblewrap (`apt install bubblewrap`) or util-linux\n" in said
@@ -47,7 +47,7 @@ def test_a_kernel_that_refuses_is_quoted(offline: Offline) -> None:
         "bwrap": refusing(offline.home, "bwrap", "bwrap: setting up uid map: Permission denied"),
         "unshare": refusing(offline.home, "unshare", "unshare: unshare failed: Operation not permitted"),
     }
-    offline.patch.setattr("flyte_build.submit.sandbox.engines._which", programs.get)
+    offline.patch.setattr("flyte_build.submit.sandbox.engines.which", programs.get)
     said = offline.refused(11, *RUN)
     assert "error: this machine refuses to isolate a task (bubblewrap and unshare tried)\n" in said
     assert said.count("bubblewrap: bwrap: setting up uid map: Permission denied") == 1

@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.cli import Cli, Done
 from tests.support.daemons import shell
+from tests.support.elsewhere import readable_python
 from tests.support.tools import need, need_root
 
 from .conftest import EXAMPLE, LOCKFILES, ROOT, Layout
@@ -126,7 +127,7 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
         for name in ("flyte_build", "examples", "lockfiles"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         uv = [Path(sys.executable).with_name("uv"), "-q"]
-        shell(*uv, "venv", "--python", _readable_python(), folder / "venv")
+        shell(*uv, "venv", "--python", readable_python(), folder / "venv")
         constraints = ["-c", ROOT / "constraints.txt", "-r", ROOT / "pyproject.toml"]
         shell(*uv, "pip", "install", "-p", folder / "venv/bin/python", *constraints)
         (folder / "home").mkdir()
@@ -136,17 +137,6 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
         yield Cli(folder / "home", str(folder / "venv/bin/python"), user, variables)
     finally:
         shutil.rmtree(folder)
-
-
-def _readable_python() -> str:
-    """A Python that others may run: this one, unless it lies in somebody's home."""
-    # setpriv itself still has what it gives up, so that it could execute root's files: env has not.
-    probe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env"]
-    version = "import json, sys; sys.exit(sys.version_info < (3, 11))"
-    for candidate in (os.path.realpath(sys.executable), "/usr/bin/python3", "/usr/local/bin/python3"):
-        if subprocess.run([*probe, candidate, "-c", version], capture_output=True, check=False).returncode == 0:
-            return candidate
-    pytest.fail("no Python that an ordinary user may run (apt-get install python3)")
 
 
 def test_as_an_ordinary_user_from_nothing(ordinary: Cli, layout: Layout) -> None:

@@ -24,6 +24,7 @@ PROGRAMS = {
     "stepwise/command.py",
     "submit/sandbox/enter.py",
     "submit/sandbox/init.py",
+    "submit/sandbox/outside/main.py",
 }
 _STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 

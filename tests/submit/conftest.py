@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from flyte_build.submit.observer import Collector
 from flyte_build.submit.run import RunRequest, RunResult, execute
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
 from flyte_build.submit.sandbox.engines import available
+from flyte_build.submit.sandbox.entrance import Entrance, choose
 from flyte_build.submit.sandbox.namespaces import Unshare
 from flyte_build.submit.sandbox.spec import Engine
 from tests.support.flyte_files import dry_run, host_image
@@ -22,14 +24,19 @@ from tests.support.tools import need
 WORKFLOWS = Path(__file__).with_name("workflows")
 
 
+@functools.cache
+def _entrance(kind: type[Engine]) -> Entrance:
+    return choose(network="host", engines=[e for e in available() if isinstance(e, kind)])
+
+
 @pytest.fixture(params=[Bubblewrap, Unshare], ids=["bubblewrap", "unshare"])
-def engine(request: pytest.FixtureRequest) -> Engine:
-    """Each engine in turn."""
+def engine(request: pytest.FixtureRequest) -> Entrance:
+    """Each engine in turn, with the owner of processes that runs have."""
     if request.param is Bubblewrap:
         need("bwrap", "bubblewrap")
     else:
         need("unshare", "util-linux")
-    return next(e for e in available() if isinstance(e, request.param))
+    return _entrance(request.param)
 
 
 class Runs:

@@ -21,7 +21,7 @@ from flyte_build.submit.action import Phase
 from flyte_build.submit.history import find_logs, list_runs, read_run
 from flyte_build.submit.run import RunResult
 from flyte_build.submit.sandbox.cgroups import Cgroups
-from flyte_build.submit.sandbox.spec import Engine
+from flyte_build.submit.sandbox.entrance import Entrance
 
 from .conftest import Runs
 
@@ -132,8 +132,8 @@ def test_a_secret_comes_from_the_environment_or_is_named(runs: Runs, outputs: Re
     assert not [p for p in kept if b"hush" in p.read_bytes() or b"quiet" in p.read_bytes()]
 
 
-def test_without_network_on_either_engine(runs: Runs, outputs: Read, engine: Engine) -> None:
-    result = runs.run(runs.action("pipeline", "nested", x=2), "one", network=False, engine=engine)
+def test_without_network_on_either_engine(runs: Runs, outputs: Read, engine: Entrance) -> None:
+    result = runs.run(runs.action("pipeline", "nested", x=2), "one", network="none", engine=engine.engine)
     assert outputs(result) == 8
 
 

@@ -135,10 +135,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(201, self.api.put(kind, value))
 
     def _list(self, kind: str, query: dict[str, str]) -> None:
-        held = [v for v in self.api.objects.get(kind, {}).values() if _selected(v, query)]
+        with self.api.changed:
+            version = self.api.version
+            held = [v for v in self.api.objects.get(kind, {}).values() if _selected(v, query)]
         first = int(query.get("continue") or 0)
         last = first + min(int(query.get("limit") or 500), self.api.page)
-        metadata = {"resourceVersion": str(self.api.version)}
+        metadata = {"resourceVersion": str(version)}
         if last < len(held):
             metadata["continue"] = str(last)
         return self._send(200, {"metadata": metadata, "items": held[first:last]})

@@ -8,10 +8,10 @@ from typing import Any
 
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.sandbox import engines, process
-from flyte_build.submit.sandbox.spec import Engine, Mount, Sandbox, Tmpfs
+from flyte_build.submit.sandbox.spec import Engine, Mount, Network, Sandbox, Tmpfs
 
 
-def box_of(image: ImageRoot, *mounts: Mount, network: bool = True) -> Sandbox:
+def box_of(image: ImageRoot, *mounts: Mount, network: Network = "host") -> Sandbox:
     binds = tuple(Mount(source, target) for source, target in image.binds)
     return Sandbox(
         image.root,

@@ -22,6 +22,7 @@ from ..options import (
     cache_option,
     file_argument,
     json_option,
+    network_option,
     opened,
     project_options,
     quiet_option,
@@ -32,6 +33,7 @@ from ..task_arguments import list_tasks, parse_call
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from ...submit.sandbox.spec import Network
     from ...workbench import Ready, Run, RunOptions, Workbench
 
 __all__ = ["run"]
@@ -57,7 +59,7 @@ class _RunCommand(click.Command):
     shell_complete=complete_arguments,
 )
 @click.option("--locked", is_flag=True, help="Never write a lock: a project without one is an error.")
-@click.option("--no-network", is_flag=True, help="Tasks get no network but a loopback of their own.")
+@network_option
 @click.option(
     "--resume",
     metavar="RUN",
@@ -76,7 +78,7 @@ def run(
     task: str | None,
     arguments: tuple[str, ...],
     locked: bool,
-    no_network: bool,
+    network: Network | None,
     resume: str | None,
     name: str | None,
     caches: tuple[str, ...],
@@ -100,14 +102,15 @@ def run(
     \b
     flyte-build run examples/af2/main.py
     flyte-build run examples/af2/main.py main --sequence AAGGTTCCAA
-    flyte-build run --no-network examples/af2/main.py main --sequence AAGG
+    flyte-build run --network none examples/af2/main.py main --sequence AAGG
     flyte-build run --resume r20261120-101500-ab12
     """
     from ...workbench import RunOptions
 
-    options = RunOptions(name, network=not no_network, resume=resume, overwrite_cache=overwrite_cache)
+    options = RunOptions(name, network=network, resume=resume, overwrite_cache=overwrite_cache)
     if file is None and task is None and resume is not None:
-        file, root, lockfiles, task, arguments = _repeated(resume)
+        file, root, lockfiles, task, arguments, before = _repeated(resume)
+        options = replace(options, network=network or before)
     if task is None or task in ("-h", "--help"):
         list_tasks(opened(file, root, lockfiles), asked=task is not None)
         return
@@ -122,6 +125,7 @@ def run(
         "lockfiles": str(bench.lockfiles),
         "task": task,
         "arguments": list(arguments),
+        "network": options.network,
     }
     result = _run(bench, task, given, replace(options, ready=ready, invocation=invocation), quiet=quiet)
     if as_json:
@@ -132,15 +136,16 @@ def run(
         raise result.error
 
 
-def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...]]:
-    """FILE, --root, --lockfiles, TASK and its arguments of an earlier run."""
+def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
+    """FILE, --root, --lockfiles, TASK, its arguments and --network of an earlier run."""
     from ...workbench import kept_run
 
     earlier = kept_run(resume)
     said = earlier.facts.get("invocation") or {}
     try:
         return (
-            Path(said["file"]), Path(said["root"]), Path(said["lockfiles"]), said["task"], tuple(said["arguments"])
+            Path(said["file"]), Path(said["root"]), Path(said["lockfiles"]), said["task"], tuple(said["arguments"]),
+            said.get("network"),
         )  # fmt: skip
     except KeyError:
         raise InputError(f"run {earlier.name} does not say how it was started: give FILE and TASK too") from None

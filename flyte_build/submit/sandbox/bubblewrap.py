@@ -21,7 +21,7 @@ class Bubblewrap:
 
     def command(self, box: Sandbox, seccomp: int | None = None) -> list[str]:
         out = [self.program, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
-        if not box.network:
+        if box.network == "none":
             out.append("--unshare-net")
         # --as-pid-1: our own process 1 reaps, and the namespace dies with it.
         out += ["--uid", str(UID), "--gid", str(GID), "--die-with-parent", "--as-pid-1"]

@@ -1,4 +1,4 @@
-"""Which way into a sandbox works on this machine, found out by trying; and if none does, what to change.
+"""Which ways into a sandbox there are on this machine, whether one works, and if none does, what to change.
 
 Having the program is not enough: distributions forbid user namespaces by three different switches, and
 containers by a fourth way (a masked /proc). So each engine is tried with a real, tiny sandbox over the host's own
@@ -14,16 +14,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ...kernel.errors import SandboxError
 from .bubblewrap import Bubblewrap
 from .namespaces import Unshare
 from .seccomp import descriptor
-from .spec import INIT, Engine, Mount, Sandbox
+from .spec import INIT, Engine, Mount, Network, Sandbox
 
-__all__ = ["available", "choose", "explain", "init_mount", "popen", "probe"]
+__all__ = ["available", "explain", "init_mount", "popen", "probe", "which"]
 
 PROBE_SECONDS = 20
 # Where programs of the system lie even when a user's PATH lacks them.
@@ -35,7 +34,8 @@ def init_mount() -> Mount:
     return Mount(Path(__file__).with_name("init.py"), INIT)
 
 
-def _which(name: str) -> str | None:
+def which(name: str) -> str | None:
+    """The absolute path of a program, though this user's PATH may lack it."""
     return shutil.which(name) or shutil.which(name, path=_SYSTEM)
 
 
@@ -48,9 +48,9 @@ def _version(program: str) -> tuple[int, ...]:
 def available() -> list[Engine]:
     """The engines whose program is installed, the preferred first."""
     found: list[Engine] = []
-    if bwrap := _which("bwrap"):
+    if bwrap := which("bwrap"):
         found.append(Bubblewrap(bwrap, _version(bwrap)))
-    if unshare := _which("unshare"):
+    if unshare := which("unshare"):
         found.append(Unshare(unshare))
     return found
 
@@ -74,9 +74,10 @@ def popen(engine: Engine, box: Sandbox, *, stdout: int, stderr: int) -> subproce
         )
 
 
-def probe(engine: Engine, *, network: bool = True) -> str | None:
-    """None if ``engine`` gives a sandbox here, else its own words why not."""
-    box = Sandbox(Path("/"), os.path.realpath(sys.executable), (init_mount(),), network=network)
+def probe(engine: Engine, *, network: Network = "host", folders: Iterable[Path] = ()) -> str | None:
+    """None if ``engine`` gives a sandbox here, with ``folders`` in it, else its own words why not."""
+    shown = [Mount(folder, f"/run/flyte-build/{number}") for number, folder in enumerate(folders)]
+    box = Sandbox(Path("/"), os.path.realpath(sys.executable), (init_mount(), *shown), network=network)
     header = {"argv": [box.python, "-I", "-S", "-c", "pass"], "env": {}, "cwd": "/"}
     try:
         with popen(engine, box, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
@@ -117,25 +118,4 @@ def explain(read: Callable[[str], str | None] = _switch) -> str:
     return (
         "if this is itself a container, start it with user namespaces and an unmasked /proc allowed "
         "(`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`, or `--privileged`)"
-    )
-
-
-def choose(*, network: bool = True, engines: Sequence[Engine] | None = None) -> Engine:
-    """The first engine that gives a sandbox here; raises :class:`SandboxError` saying why none does."""
-    candidates = available() if engines is None else engines
-    if not candidates:
-        raise SandboxError(
-            "no way to isolate a task: neither `bwrap` nor `unshare` is installed",
-            hint="install bubblewrap (`apt install bubblewrap`) or util-linux",
-        )
-    refusals = []
-    for engine in candidates:
-        words = probe(engine, network=network)
-        if words is None:
-            return engine
-        refusals.append(f"{engine.name}: {words}")
-    raise SandboxError(
-        f"this machine refuses to isolate a task ({' and '.join(e.name for e in candidates)} tried)",
-        hint=explain(),
-        detail="\n".join(refusals),
     )

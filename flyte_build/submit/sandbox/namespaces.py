@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .spec import GID, INIT, MASKED, READ_ONLY, UID, Sandbox
@@ -14,15 +14,20 @@ __all__ = ["Unshare"]
 
 @dataclass(frozen=True, slots=True)
 class Unshare:
-    """``program`` is unshare's absolute path (util-linux 2.36 or later, for ``--map-user`` and ``--keep-caps``)."""
+    """``program`` is unshare's absolute path (util-linux 2.36 or later, for ``--map-user`` and ``--keep-caps``).
+
+    ``python`` runs ``script``, the second half.
+    """
 
     program: str
     name: str = "unshare"
+    python: str = sys.executable
+    script: Path = field(default=Path(__file__).with_name("enter.py"))
 
     def command(self, box: Sandbox, seccomp: int | None = None) -> list[str]:
         out = [self.program, "--user", f"--map-user={UID}", f"--map-group={GID}", "--keep-caps"]
         out += ["--mount", "--pid", "--fork", "--ipc", "--uts", "--kill-child=KILL"]
-        if not box.network:
+        if box.network == "none":
             out.append("--net")
         spec = {
             "root": str(box.root),
@@ -30,9 +35,8 @@ class Unshare:
             "read_only": READ_ONLY,
             "tmpfs": [[t.target, t.size, t.inodes] for t in box.tmpfs],
             "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
-            "loopback": not box.network,
+            "loopback": box.network == "none",
             "seccomp": seccomp,
             "command": [box.python, "-I", "-S", INIT],
         }
-        enter = Path(__file__).with_name("enter.py")
-        return [*out, "--", sys.executable, "-I", "-S", str(enter), json.dumps(spec)]
+        return [*out, "--", self.python, "-I", "-S", str(self.script), json.dumps(spec)]

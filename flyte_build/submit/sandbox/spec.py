@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-__all__ = ["GID", "INIT", "MASKED", "READ_ONLY", "SOCKET", "UID", "Engine", "Mount", "Sandbox", "Tmpfs"]
+__all__ = ["GID", "INIT", "MASKED", "READ_ONLY", "SOCKET", "UID", "Engine", "Mount", "Network", "Sandbox", "Tmpfs"]
 
 UID = GID = 1000
 INIT = "/run/flyte-build/init.py"
@@ -21,6 +21,9 @@ MASKED = (
     "timer_stats",
 )  # fmt: skip
 READ_ONLY = ("bus", "irq", "sys", "sysrq-trigger")
+
+Network = Literal["host", "internet", "none"]
+"""What a sandbox reaches: all that the host does; that, but for the host itself; or nothing but itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,18 @@ class Tmpfs:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """New user, PID, mount, IPC and UTS namespaces (and network unless ``network``) over a root tree.
+    """New user, PID, mount, IPC and UTS namespaces (and network unless that is the host's) over a root tree.
 
     ``python`` is the interpreter that runs process 1, as a path inside. ``mounts`` are applied in order,
     after the tmpfs. The root is read-only, for whoever runs in it. ``filtered``: system calls are (see ``seccomp``).
+    A way out to the ``internet`` is not the engine's to make (see ``entrance``).
     """
 
     root: Path
     python: str
     mounts: tuple[Mount, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = field(default=(Tmpfs("/run"),))
-    network: bool = True
+    network: Network = "host"
     filtered: bool = True
 
 

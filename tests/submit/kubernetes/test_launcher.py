@@ -79,7 +79,8 @@ class Bench:
             thread = threading.Thread(target=played)
             thread.start()
             try:
-                return await self.launcher.launch(self.request(**more))
+                async with asyncio.timeout(120):  # or a hand that failed would leave it waiting
+                    return await self.launcher.launch(self.request(**more))
             finally:
                 await asyncio.to_thread(thread.join)
 

@@ -17,6 +17,7 @@ from flyte_build.kernel.errors import SandboxError
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.sandbox import engines, process
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
+from flyte_build.submit.sandbox.entrance import choose
 from flyte_build.submit.sandbox.namespaces import Unshare
 from flyte_build.submit.sandbox.spec import SOCKET, Engine, Mount
 from tests.support.sandboxes import box_of, run
@@ -75,10 +76,10 @@ def test_without_network_there_is_loopback_only(engine: Engine, image: ImageRoot
         port = server.getsockname()[1]
         code = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
         assert run(engine, box_of(image), code, tmp_path / "shared") == 0
-        assert run(engine, box_of(image, network=False), code, tmp_path / "none") == 1
+        assert run(engine, box_of(image, network="none"), code, tmp_path / "none") == 1
     assert "Connection refused" in (tmp_path / "none").read_text()
     names = "print(open('/proc/net/dev').read(), end='')"
-    assert run(engine, box_of(image, network=False), names, tmp_path / "devices") == 0
+    assert run(engine, box_of(image, network="none"), names, tmp_path / "devices") == 0
     assert [line.split(":")[0].strip() for line in (tmp_path / "devices").read_text().splitlines()[2:]] == ["lo"]
 
 
@@ -177,7 +178,7 @@ for word in (b"abc", b"x" * 300000):
 """
 
     async def go() -> int:
-        box = box_of(image, Mount(path, SOCKET, writable=True), network=False)
+        box = box_of(image, Mount(path, SOCKET, writable=True), network="none")
         env = {"_U_EP_OVERRIDE": "http://127.0.0.1:0/token"}
         argv = [box.python, "-c", code]
         running = await process.start(engine, box, argv, env, "/", output=tmp_path / "log", forward=True)
@@ -202,16 +203,16 @@ def test_an_engine_that_is_refused_says_why_and_the_next_is_tried() -> None:
     refused = engines.probe(liar)
     assert refused == "exit code 1"
     good = next(e for e in engines.available() if isinstance(e, Unshare))
-    assert engines.choose(engines=[liar, good]) is good
+    assert choose(network="host", engines=[liar, good]).engine is good
     with pytest.raises(SandboxError, match=r"refuses to isolate a task \(bubblewrap tried\)") as caught:
-        engines.choose(engines=[liar])
+        choose(network="host", engines=[liar])
     assert caught.value.hint
     assert caught.value.detail == "bubblewrap: exit code 1"
 
 
 def test_no_engine_at_all_names_what_to_install() -> None:
     with pytest.raises(SandboxError, match="neither `bwrap` nor `unshare` is installed") as caught:
-        engines.choose(engines=[])
+        choose(engines=[])
     assert "apt install bubblewrap" in (caught.value.hint or "")
 
 
