@@ -39,6 +39,7 @@ ARGUED = {
     "service.py": {"serve": OURS},
     "storage.py": {"last_attempt": OURS},
     "tracebacks.py": {"last_traceback": OURS},
+    "merge.py": {"*": ROOT},
     "unpack.py": {"*": ROOT},
     "uploads.py": {"*": HOST},
     "cgroups.py": {"*": HOST},
