@@ -111,11 +111,14 @@ class Compiler:
         if python is not None and any(modules for _, modules in mine):
             inside = "/" + str(python.relative_to(self.root))
             with self.lowest() as lowest, self.reporter.work(f"compile {len(wanted)} modules"):
-                found = self._start(inside, least, lowest)
-                for layer, modules in mine if found is not None else ():
-                    if found is not None and modules:
-                        self._compile(found[1], inside, layer, modules, tag, found[0])
-                        out |= self._linked(layer, found[0])
+                if (found := self._start(inside, least, lowest)) is not None:
+                    chain, small = found
+                    for layer, modules in mine:
+                        if modules:
+                            self._compile(small, inside, layer, modules, tag, chain)
+                    # After all of it: what was made of one layer has no say in the next one's.
+                    for layer, _ in mine:
+                        out |= self._linked(layer, chain)
         return out
 
     def _start(self, python: str, least: int, lowest: Callable[[int], Path]) -> tuple[str, Path] | None:

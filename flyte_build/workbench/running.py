@@ -45,7 +45,8 @@ class LocalPath:
 class RunOptions:
     """How to run. ``resume`` names a run whose successes are reused; ``invocation`` is kept with the run so that
     ``--resume`` can repeat it. ``check``, ``locked`` and ``caches`` are as :meth:`Workbench.ready` has them; ``ready``,
-    where it is given, is what that made. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
+    where it is given, is what that made. ``verify_images``: every file of an unpacked image is hashed before the run
+    enters it, instead of looked at. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
     with the run's name and hears of every action.
     """
 
@@ -55,6 +56,7 @@ class RunOptions:
     overwrite_cache: bool = False
     check: bool = True
     locked: bool = False
+    verify_images: bool = False
     caches: tuple[str, ...] = ()
     invocation: Mapping[str, Any] = field(default_factory=dict)
     ready: Ready | None = None
@@ -97,7 +99,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
-        roots = Roots(store.root, store.blobs, engine, reporter)
+        roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
         name = options.name or new_name()
         # The root's image is wanted at once, the others as soon as they are called: before any timeout runs.
         with reporter.work("unpack images", len(ready.images)) as progress:
