@@ -225,7 +225,7 @@ def _described(content: str) -> str:
         return "neither file nor folder nor link"
     size, _, digest = rest.partition(" ")
     if digest.startswith("!"):
-        return f"a file that cannot be read: {digest[2:]}"
+        return f"a file with {bits}, {size} bytes that cannot be read: {digest[2:]}"
     return f"a file with {bits}, {size} bytes" + (f", SHA-256 {digest}" if digest else "")
 
 
