@@ -188,7 +188,7 @@ def as_bytes(lines: Sequence[str]) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Whole or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f"{path.name}-", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(".partial", f"{path.name}-", path.parent)
     try:
         with os.fdopen(handle, "wb") as f:
             os.fchmod(handle, 0o644)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from . import locks
 from .checked import set_aside
 from .files import storing
-from .seal_files import remove_seal
+from .seal_files import beside, remove_seal
 from .sealed import Difference, Examiner
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Damage:
 
 
 def unpacked_trees(store: Contents) -> list[Tree]:
-    """Every unpacked image, layer and folder of bytecode, but for what is being made."""
+    """Every unpacked image, layer and folder of bytecode, but for what is being made, or was being removed when
+    somebody was killed: it has no listing, so nobody enters it."""
     return [*_in(store, store.roots, "use"), *_in(store, store.layers, "layer")]
 
 
@@ -54,7 +55,7 @@ def _in(store: Contents, folder: Path, lock: str) -> Iterator[Tree]:
     for name in names:
         stem, dot, more = name.partition(".")
         path = folder / name
-        if (dot and len(more) != len(stem)) or not path.is_dir():
+        if (dot and len(more) != len(stem)) or not path.is_dir() or not beside(path, ".json").exists():
             continue
         of = f"bytecode of sha256:{stem} by sha256:{more}" if dot else f"sha256:{stem}"
         yield Tree(path, of, store.locks / f"{lock}-{stem}")

@@ -113,7 +113,11 @@ def test_what_is_half_made_is_no_damage(tmp_path: Path) -> None:
         unpacked(store, Made("../evil", b""))
     (store.roots / f"{'0' * 64}.partial").mkdir()
     (store.layers / f"{'1' * 64}.partial").mkdir()
-    assert store.verify().ok
+    name = unpacked(store)
+    (store.roots / f"{name}.json").unlink()  # the first thing that goes, and nobody enters what has none
+    (store.roots / name / "lib/code.py").unlink()
+    report = store.verify()
+    assert (report.ok, report.trees) == (True, 2)
 
 
 def test_gc_takes_seals_and_layers_with_their_images(filled: Built) -> None:
