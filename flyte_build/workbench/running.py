@@ -101,8 +101,8 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             call = root_action(bench.workspace.project, task, given, bundles)
         roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
         name = options.name or new_name()
-        # The root's image is wanted at once, the others as soon as they are called: before any timeout runs.
-        with reporter.work("unpack images", len(ready.images)) as progress:
+        # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
+        with reporter.work("check unpacked images", len(ready.images)) as progress:
             for digest in ready.images.values():
                 roots.get(digest)
                 progress.advance()
