@@ -8,7 +8,7 @@
     used/<hex>        empty; its date says when an image was last used
     checked/<hex>     how an artifact lay on the disk when it was hashed (see ``checked``)
     locks/  tmp/      see ``locks`` and ``session``
-    roots/<hex>/      unpacked images, the launcher's; only ``gc`` looks here
+    roots/  layers/   unpacked images and layers with their seals (see ``sealed``), the launcher's
     corrupt/          what was not what its name says, moved aside
 
 Everything but ``tmp`` is valid at every instant. A realisation whose blobs are gone counts as absent, so
@@ -54,6 +54,7 @@ class Contents:
         self.partial = self.tmp / "partial"
         self.corrupt = self.root / "corrupt"
         self.roots = self.root / "roots"
+        self.layers = self.root / "layers"
 
     # -- asking --------------------------------------------------------------------------------
 

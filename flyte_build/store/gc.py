@@ -24,6 +24,7 @@ from ..kernel.reporting import Reporter
 from . import layout, locks
 from .files import fsync_directory, publish, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
+from .seal_files import find_listing
 from .session import sweep
 
 if TYPE_CHECKING:
@@ -173,12 +174,24 @@ def _doomed(store: Contents, keep: _Keep, fresh: float) -> Iterator[Path]:
     yield from (p for p in _files(store.partial) if p.stat().st_mtime < fresh)
     yield from _files(store.corrupt)
     # Nobody waits on a derivation while we hold the store alone, so its lock file can go.
-    yield from (p for p in _files(store.locks) if len(p.name) == 64)
+    yield from (p for p in _files(store.locks) if len(p.name.rpartition("-")[2]) == 64)
 
 
 def _orphan_roots(store: Contents, keep: _Keep) -> Iterator[Path]:
-    """Unpacked images whose image goes."""
-    yield from (p for p in _files(store.roots) if p.name.partition(".")[0] not in keep.manifests)
+    """Unpacked images whose image goes, seals first; unpacked layers that are in no other; what is no tree's."""
+    used = set[str]()
+    for tree in _files(store.roots):
+        listing = find_listing(tree) if tree.name in keep.manifests and tree.is_dir() else None
+        used.update(name.removeprefix("sha256:") for name in (listing.layers if listing else ()))
+    for folder, names in ((store.roots, keep.manifests), (store.layers, used)):
+        gone = [p for p in _files(folder) if not _of_a_tree(p, names)]
+        yield from sorted(gone, key=lambda p: p.is_dir())
+
+
+def _of_a_tree(path: Path, names: set[str]) -> bool:
+    """Whether it is a tree that stays, or lies beside one."""
+    stem = path.name.partition(".")[0]
+    return stem in names and (path.parent / stem).is_dir() and not path.name.endswith(".partial")
 
 
 def _files(folder: Path) -> Iterable[Path]:

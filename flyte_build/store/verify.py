@@ -22,7 +22,10 @@ from . import layout, locks
 from .checked import set_aside
 from .files import hash_file, storing
 from .realisations import ImageRealisation, LayerRealisation, decode
+from .sealed import Examiner
 from .session import Session
+from .verify_trees import Tree, unpacked_trees, verify_tree
+from .verify_trees import total as total_of
 
 if TYPE_CHECKING:
     from .contents import Contents
@@ -47,11 +50,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How much was hashed, and what was found wrong (sorted by path)."""
+    """How much was hashed, and what was found wrong (sorted by path). ``trees``: unpacked images and layers, whose
+    files are not among ``files``."""
 
     files: int
     size: int
     findings: tuple[Finding, ...]
+    trees: int = 0
 
     @property
     def ok(self) -> bool:
@@ -69,8 +74,17 @@ def verify(store: Contents, reporter: Reporter) -> Verification:
         with reporter.work("verify the store", total, unit="bytes") as progress:
             hashed = _hash_all(store, named, _Locked(progress))
         others = [*_check_realisations(store), *_check_images(store), *_check_index(store)]
-        findings = sorted([*hashed, *others], key=lambda f: str(f.path))
-    return Verification(len(named), total, tuple(findings))
+        trees = unpacked_trees(store)
+        with reporter.work("verify unpacked images", total_of(trees), unit="bytes") as progress:
+            unpacked = _check_trees(store, trees, _Locked(progress))
+        findings = sorted([*hashed, *others, *unpacked], key=lambda f: str(f.path))
+    return Verification(len(named), total, tuple(findings), len(trees))
+
+
+def _check_trees(store: Contents, trees: list[Tree], progress: _Locked) -> list[Finding]:
+    examiner = Examiner()
+    found = [(tree.path, verify_tree(store, tree, examiner, progress.advance)) for tree in trees]
+    return [Finding(path, damage.problem, damage.moved) for path, damage in found if damage]
 
 
 class _Locked:

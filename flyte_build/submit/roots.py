@@ -1,38 +1,42 @@
-"""Images as root file systems: unpacked once, shared by hard links, ready to be entered read-only.
+"""Images as root file systems: unpacked once, sealed, shared by hard links, ready to be entered read-only.
 
-    roots/<manifest hex>/             the tree
-    roots/<manifest hex>.json         its layers, so that unused layers can go
-    layers/<diff hex>/                one layer, unpacked
-    layers/<diff hex>.<tag>/          bytecode of that layer's modules for one Python, made on this machine
+    roots/<manifest hex>/     the tree, and its seal beside it (see ``store.sealed``)
+    layers/                   what roots are made of (see ``layers``)
+    locks/root-<hex>          held alone by whoever makes the root; locks/use-<hex>: held by all who use it
 
-A tree appears under its name only when it is complete (rename), so a crash leaves a ``.partial`` that the next
-use removes. Bytecode speeds imports up here and is no part of the image: two machines with the same image agree
-on every other byte. Never fetches: the blobs are in the store before anybody asks for a root.
+A tree appears under its name only when it is complete (rename), so a crash leaves a ``.partial`` that the next use
+removes. Before a root is entered all of it is looked at: one that is not as it was sealed is made again, and never
+entered. Bytecode speeds imports up here and is no part of the image: two machines with the same image agree on every
+other byte. Never fetches: the blobs are in the store before anybody asks for a root.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from ..kernel.errors import ArtifactError, StoreError
 from ..kernel.reporting import Reporter, Silent
+from ..store import locks
 from ..store.checked import sound_blob
 from ..store.files import storing
-from ..store.locks import held, try_acquire
+from ..store.seal_files import find_listing, remove_seal
+from ..store.sealed import Difference, Examiner, seal
 from .action import ImageRoot
-from .bytecode import compile_root
+from .bytecode import Compiler
+from .image_documents import Config, Manifest, read_config, read_manifest
+from .layers import Layers, partial, said
+from .merge import merge
 from .sandbox.spec import GID, UID, Engine
-from .unpack import merge, remove_tree, scoped, unpack
+from .unpack import remove, remove_tree, scoped
 
 __all__ = ["Roots", "prepare"]
 
-_TAR = ("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar")
 PYTHONS = ("python3", "python")
 # Where the sandbox mounts something: these exist in every root, and are no links.
 _FOLDERS = (
@@ -40,132 +44,214 @@ _FOLDERS = (
 )  # fmt: skip
 _FILES = ("etc/resolv.conf", "etc/hosts")
 USER = "flyte"
+# Seconds: others who look at a root hold it as if they used it.
+_PATIENCE = 5.0
 
 
 class Roots:
-    """Root file systems under ``cache``, from the blobs of an OCI image layout (``blobs/sha256/<hex>``)."""
+    """Root file systems under ``cache``, from the blobs of an OCI image layout (``blobs/sha256/<hex>``).
+
+    Roots that were got stay as they are until this object goes. ``full``: every file of a root is hashed before it is
+    given, instead of looked at.
+    """
 
     def __init__(
-        self, cache: Path, blobs: Path, engine: Engine | None = None, reporter: Reporter | None = None
+        self,
+        cache: Path,
+        blobs: Path,
+        engine: Engine | None = None,
+        reporter: Reporter | None = None,
+        *,
+        full: bool = False,
     ) -> None:
         self._cache = cache
         self._roots = cache / "roots"
-        self._layers = cache / "layers"
         self._locks = cache / "locks"
         self._blobs = blobs
         self._engine = engine
         self._reporter = reporter or Silent()
+        self._full = full
+        self._layers = Layers(cache, blobs, self._locks, self._reporter)
+        self._examiner = Examiner()
+        self._got: dict[str, ImageRoot] = {}
+        self._guard = threading.Lock()
+        self._guards: dict[str, threading.Lock] = {}
+        self._handles: list[int] = []
+        weakref.finalize(self, _close, self._handles)
 
     def get(self, digest: str) -> ImageRoot:
         """The root of the image whose manifest is ``digest`` (``sha256:<hex>``), unpacked first where needed.
 
-        Blocks; safe in several threads and processes. Raises :class:`ArtifactError` for blobs that are not what they
-        should be and :class:`StoreError` for a disk that refuses.
+        Looked at the first time it is asked for: once a run, and not once an action. Blocks; safe in several threads
+        and processes. Raises :class:`ArtifactError` for blobs that are not what they should be and :class:`StoreError`
+        for a disk that refuses, or a root that is not as it was sealed while somebody else uses it.
         """
-        name = digest.removeprefix("sha256:")
-        manifest = self._json(digest)
-        config = self._json(manifest["config"]["digest"])
-        root = self._roots / name
-        if not root.is_dir():
-            with storing(root):
-                for folder in (self._roots, self._layers, self._locks):
-                    folder.mkdir(parents=True, exist_ok=True)
-                with held(self._locks / f"root-{name}"):
-                    if not root.is_dir():
-                        self._make(root, manifest, config)
-        said = config.get("config") or {}
-        env = tuple(said.get("Env") or ())
-        python = find_python(root, env)
+        with self._guard:
+            guard = self._guards.setdefault(digest, threading.Lock())
+        with guard:
+            if digest not in self._got:
+                self._got[digest] = self._get(digest)
+            return self._got[digest]
+
+    def _get(self, digest: str) -> ImageRoot:
+        manifest = read_manifest(self._blob(digest, digest), digest)
+        config = read_config(self._blob(manifest.config, digest), digest, manifest)
+        root = self._roots / digest.removeprefix("sha256:")
+        self._enter(root, digest, manifest, config)
+        python = find_python(root, config.env)
         if python is None:
             raise ArtifactError(
                 f"image {digest} has no Python in its PATH, so it cannot run a task",
                 hint="use a base image with Python, or flyte.Image.from_debian_base()",
             )
-        return ImageRoot(digest, root, python, env, said.get("WorkingDir") or "")
+        return ImageRoot(digest, root, python, config.env, config.workdir)
 
-    def _json(self, digest: str) -> Any:
+    def _blob(self, digest: str, image: str) -> bytes:
         path = self._blobs / digest.removeprefix("sha256:")
         try:
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != path.name:
-                sound_blob(self._cache, path, f"image {digest}")
-            return json.loads(data)
+                sound_blob(self._cache, path, f"image {image}")
+            return data
         except FileNotFoundError:
             raise StoreError(
                 f"the store has no blob {digest}", hint="build the image again (`flyte-build build`)"
             ) from None
 
-    def _make(self, root: Path, manifest: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        layers = manifest["layers"]
-        diff_ids = config["rootfs"]["diff_ids"]
-        with self._reporter.work(f"unpack image {root.name[:12]}", len(layers) + 1) as progress, _partial(root) as tree:
-            folders = []
-            for layer, diff_id in zip(layers, diff_ids, strict=True):
-                folder = self._layer(layer, diff_id)
-                merge(folder, tree)
-                folders.append(folder)
+    # -- entering ------------------------------------------------------------------------------------
+
+    def _enter(self, root: Path, digest: str, manifest: Manifest, config: Config) -> None:
+        """The root is there, as it was sealed, and stays so: this process has its share in it."""
+        use = self._share(root)
+        if os.path.lexists(root) and not self._wrong(root, digest, config, self._examiner):
+            self._keep(use)
+            return
+        _close([use] if use is not None else [])
+        with storing(root):
+            for folder in (self._roots, self._layers.folder, self._locks):
+                folder.mkdir(parents=True, exist_ok=True)
+            with locks.held(self._locks / f"root-{root.name}"), ExitStack() as alone:
+                there = os.path.lexists(root)
+                wrong = self._wrong(root, digest, config, Examiner()) if there else ()
+                if there and wrong:
+                    alone.enter_context(self._alone(root, wrong))
+                    self._reporter.warn(
+                        f"image {digest[:19]}: its unpacked files are not as they were sealed ({said(wrong)}); "
+                        "it is unpacked again"
+                    )
+                if wrong or not there:
+                    self._make(root, digest, manifest, config, full=self._full or there)
+                    # What it knows of inodes may be of files that are gone.
+                    self._examiner = Examiner()
+                alone.close()
+                self._keep(self._share(root))
+
+    def _wrong(self, root: Path, digest: str, config: Config, examiner: Examiner) -> tuple[Difference, ...]:
+        return examiner.look(root, digest, config.diff_ids, full=self._full)
+
+    def _share(self, root: Path) -> int | None:
+        """A share in the root: nobody throws it away. ``None`` where no lock can be made: there, nobody can."""
+        with suppress(OSError):
+            return locks.acquire(self._locks / f"use-{root.name}", shared=True)
+        return None
+
+    def _keep(self, handle: int | None) -> None:
+        if handle is not None:
+            self._handles.append(handle)
+
+    @contextmanager
+    def _alone(self, root: Path, wrong: tuple[Difference, ...]) -> Iterator[None]:
+        try:
+            handle = locks.acquire(self._locks / f"use-{root.name}", timeout=_PATIENCE)
+        except locks.Busy:
+            raise StoreError(
+                f"{root}: not as it was sealed, and a run is using it\n  {said(wrong)}",
+                hint="end that run (`flyte-build runs`), then run this again: the image is unpacked anew",
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    # -- making --------------------------------------------------------------------------------------
+
+    def _make(self, root: Path, digest: str, manifest: Manifest, config: Config, *, full: bool) -> None:
+        remove_seal(root)
+        remove(root)
+        work = self._reporter.work(f"unpack image {root.name[:12]}", len(manifest.layers) + 1)
+        with work as progress, partial(root) as tree:
+            known: dict[str, str] = {}
+            seals = []
+            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+                with self._layers.held(layer, diff_id, full=full) as unpacked:
+                    merge(unpacked.folder, tree)
+                    known |= unpacked.records
+                    seals.append((diff_id, unpacked.seal))
                 progress.advance()
             prepare(tree)
-            if self._engine is not None:
-                python = find_python(tree, tuple((config.get("config") or {}).get("Env") or ()))
-                if python is not None:
-                    compile_root(self._engine, tree, python, folders, self._reporter)
+            known |= self._compiled(tree, manifest, config)
             progress.advance()
-            (self._roots / f"{root.name}.json").write_text(json.dumps(diff_ids))
+            seal(tree, root, digest, seals, known.get)
         self._sweep()
 
-    def _layer(self, layer: Mapping[str, Any], diff_id: str) -> Path:
-        if not str(layer["mediaType"]).startswith(_TAR):
-            raise ArtifactError(f"layer {layer['digest']} is of type {layer['mediaType']}, expected {_TAR[0]}[+gzip]")
-        folder = self._layers / diff_id.removeprefix("sha256:")
-        with held(self._locks / f"layer-{folder.name}"):
-            if not folder.is_dir():
-                blob = self._blobs / str(layer["digest"]).removeprefix("sha256:")
-                if not blob.is_file():
-                    raise StoreError(
-                        f"the store has no blob {layer['digest']}",
-                        hint="build the image again (`flyte-build build`)",
-                    )
-                # What the store held for long comes into use: it is hashed before anything opens it as a tar.
-                sound_blob(self._cache, blob, f"layer {layer['digest']}")
-                with _partial(folder) as tree:
-                    unpack(blob, diff_id, tree)
-        return folder
+    def _compiled(self, tree: Path, manifest: Manifest, config: Config) -> Mapping[str, str]:
+        """Put bytecode into ``tree``; how its files lie → their SHA-256."""
+        python = find_python(tree, config.env)
+        if self._engine is None or python is None:
+            return {}
+        layers = list(zip(manifest.layers, config.diff_ids, strict=True))
+
+        @contextmanager
+        def lowest() -> Iterator[Callable[[int], Path]]:
+            small = tree.with_name(f"{tree.name.removesuffix('.partial')}.below.partial")
+            left = list(layers)
+
+            def grown(count: int) -> Path:
+                while len(layers) - len(left) < count:
+                    layer, diff_id = left.pop(0)
+                    with self._layers.held(layer, diff_id) as unpacked:
+                        merge(unpacked.folder, small)
+                prepare(small)
+                return small
+
+            remove_tree(small)
+            small.mkdir()
+            try:
+                yield grown
+            finally:
+                remove_tree(small)
+
+        folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in config.diff_ids]
+        compiler = Compiler(self._engine, tree, python, folders, lowest, self._locks, self._reporter)
+        return compiler.fill()
 
     def _sweep(self) -> None:
         """Remove what crashed unpackings left, and layers of no root (their files live on in the roots)."""
         used = set()
-        for listing in self._roots.glob("*.json"):
-            if (self._roots / listing.stem).is_dir():
-                used |= {d.removeprefix("sha256:") for d in json.loads(listing.read_text())}
-        for folder in (*self._layers.iterdir(), *self._roots.glob("*.partial")):
-            stem = folder.name.partition(".")[0]
-            if folder.parent == self._layers and stem in used and not folder.name.endswith(".partial"):
+        for path in self._roots.glob("*.json"):
+            listing = find_listing(path.with_suffix(""))
+            if listing is not None and path.with_suffix("").is_dir():
+                used |= {diff_id.removeprefix("sha256:") for diff_id in listing.layers}
+        for path in (*self._layers.folder.iterdir(), *self._roots.iterdir()):
+            kind = "layer" if path.parent == self._layers.folder else "root"
+            stem = path.name.partition(".")[0]
+            whole = stem in used if kind == "layer" else (self._roots / stem).is_dir()
+            if whole and not path.name.endswith(".partial") and (find_listing(path) or not path.is_dir()):
                 continue
-            kind = "layer" if folder.parent == self._layers else "root"
-            handle = try_acquire(self._locks / f"{kind}-{stem}")
+            handle = locks.try_acquire(self._locks / f"{kind}-{stem}")
             if handle is None:
                 continue  # somebody is making it right now
             try:
                 # A root that is being merged from this layer holds no lock on it, but is partial itself.
                 if kind == "root" or not any(self._roots.glob("*.partial")):
-                    remove_tree(folder)
+                    remove(path)
             finally:
                 os.close(handle)
 
 
-@contextmanager
-def _partial(final: Path) -> Iterator[Path]:
-    """A fresh folder that becomes ``final`` at the end, or nothing."""
-    tree = final.with_name(f"{final.name}.partial")
-    remove_tree(tree)
-    tree.mkdir()
-    try:
-        yield tree
-    except BaseException:
-        remove_tree(tree)
-        raise
-    tree.rename(final)
+def _close(handles: list[int]) -> None:
+    while handles:
+        os.close(handles.pop())
 
 
 def prepare(root: Path) -> None:
@@ -180,6 +266,7 @@ def prepare(root: Path) -> None:
         if path.is_symlink() or not path.is_file():
             path.unlink(missing_ok=True)
             path.touch()
+            os.utime(path, (0, 0))
     _add_line(root, "etc/passwd", UID, f"{USER}:x:{UID}:{GID}:{USER}:/home/{USER}:/bin/sh")
     _add_line(root, "etc/group", GID, f"{USER}:x:{GID}:")
 
@@ -194,6 +281,8 @@ def _add_line(root: Path, name: str, number: int, line: str) -> None:
     if text and not text.endswith("\n"):
         text += "\n"
     path.write_text(text + line + "\n", errors="surrogateescape")
+    # Of a date that no later change has.
+    os.utime(path, (0, 0))
 
 
 def find_python(root: Path, env: tuple[str, ...]) -> str | None:

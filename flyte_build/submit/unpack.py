@@ -1,4 +1,4 @@
-"""A layer's blob becomes a folder, and folders become a root tree (OCI image spec, layer.md).
+"""A layer's blob becomes a folder (OCI image spec, layer.md); ``merge`` makes a root tree of folders.
 
 Layers may be hostile: no entry escapes the folder, whatever links it plants first; set-user-id bits, devices and
 ownership are left out, because the tree belongs to the current user and a task runs without privileges anyway. Other
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -22,7 +23,6 @@ from ..kernel.layer_tar import (
     DEPTH,
     GZIP,
     NOTES,
-    OPAQUE,
     WHITEOUT,
     ZSTD,
     BadLayer,
@@ -33,23 +33,22 @@ from ..kernel.layer_tar import (
 )
 from ..kernel.path_resolution import MOST_LINKS, TooManyLinks, resolve
 
-__all__ = ["merge", "place", "remove_tree", "scoped", "unpack"]
+__all__ = ["is_folder", "named", "place", "remove", "remove_tree", "scoped", "unpack"]
 
 # What a file system says to a name, or a chain of them, that it cannot hold.
 _IMPOSSIBLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
 _LAST = 1 << 33
-# What a run mounts something at, or writes; `..` and absolute targets are a host's where a link is followed there.
-_PLACES = (
-    "proc", "dev", "sys", "run", "tmp", "var/tmp", "root", "home/flyte", "mnt/flyte", "etc/flyte/secrets",
-)  # fmt: skip
-_TEXTS = ("etc/passwd", "etc/group", "etc/hosts", "etc/resolv.conf")
+_EMPTY = hashlib.sha256().hexdigest()
+_BLOCK = 1 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(blob: Path, diff_id: str, into: Path) -> None:
+def unpack(blob: Path, diff_id: str, into: Path) -> dict[int, str]:
     """Unpack a layer's blob (tar, or tar in gzip) into the existing empty folder ``into``.
 
-    Raises :class:`ArtifactError` when the stream is not the one with ``diff_id`` (``sha256:<hex>``), is no tar, or
-    holds an entry that would escape. Whiteouts are kept as files under their names; :func:`merge` obeys them.
+    Gives the SHA-256 in hex of what was written to each file, by inode. Raises :class:`ArtifactError` when the stream
+    is not the one with ``diff_id`` (``sha256:<hex>``), is no tar, or holds an entry that would escape. Whiteouts are
+    kept as files under their names; ``merge`` obeys them.
     """
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(open(blob, "rb"))
@@ -61,19 +60,21 @@ def unpack(blob: Path, diff_id: str, into: Path) -> None:
                 hint="rebuild or copy the base image with gzip layers (`skopeo copy --dest-compress-format gzip`)",
             )
         tar = LayerTar(raw, compressed=magic[:2] == GZIP, limit=most_inflated(os.fstat(raw.fileno()).st_size))
-        with _named(f"layer {diff_id}"):
+        unpacking = _Unpacking(into)
+        with named(f"layer {diff_id}"):
             for member, path, content in tar.members():
                 with damage():
-                    _entry(member, path, content, into)
+                    unpacking.entry(member, path, content)
             tar.drain()
     if tar.digest != diff_id:
         raise ArtifactError(
             f"layer {blob.name}: expected diff_id {diff_id}, found {tar.digest}", hint="run `flyte-build store verify`"
         )
+    return unpacking.digests
 
 
 @contextlib.contextmanager
-def _named(title: str) -> Iterator[None]:
+def named(title: str) -> Iterator[None]:
     """What a layer does that none may, or that no file system lets it, names the layer."""
     try:
         yield
@@ -85,43 +86,97 @@ def _named(title: str) -> Iterator[None]:
         raise ArtifactError(f"{title}: no file system takes an entry of it: {e.strerror}") from e
 
 
-def _entry(member: tarfile.TarInfo, path: str, content: IO[bytes] | None, into: Path) -> None:
-    if not path:
-        return
-    hidden = whiteout(path)
-    if hidden == NOTES:
-        return
-    target = _make_parent(into, path)
-    if hidden is not None:
-        _remove(target)
-        target.touch()
-        return
-    if member.isdir():
-        if not _is_folder(target):
-            _remove(target)
-            target.mkdir()
-        # Kept writable for us; a folder nobody may enter would break the merge and the removal.
-        target.chmod(stat.S_IMODE(member.mode) & 0o1777 | 0o700)
-        return
-    _remove(target)
-    if content is not None:
+class _Unpacking:
+    """One layer on its way into the folder ``into``, which nobody else touches meanwhile."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self.digests: dict[int, str] = {}
+        # Folders that were seen to be folders, with no link on the way: most entries have the parent of the last one.
+        self._folders: dict[str, str] = {}
+
+    def entry(self, member: tarfile.TarInfo, path: str, content: IO[bytes] | None) -> None:
+        if not path:
+            return
+        hidden = whiteout(path)
+        if hidden == NOTES:
+            return
+        target = self._place(path)
+        if hidden is not None:
+            self._free(target)
+            _create(target)
+        elif member.isdir():
+            # Kept writable for us; a folder nobody may enter would break the merge and the removal.
+            try:
+                os.mkdir(target)
+            except FileExistsError:
+                if not is_folder(Path(target)):
+                    self._free(target)
+                    os.mkdir(target)
+            os.chmod(target, stat.S_IMODE(member.mode) & 0o1777 | 0o700)
+        elif content is not None:
+            self._file(member, target, content)
+        elif member.issym():
+            self._free(target)
+            os.symlink(member.linkname, target)
+        elif member.islnk():
+            self._free(target)
+            source = scoped(self._into, member.linkname)
+            if not source.is_file() or source.is_symlink():
+                raise BadLayer(f"the hard link `{path}` leads to `{member.linkname}`, which is no file of it")
+            place(source, Path(target))
+            # Where the file system has no hard links, it is a copy.
+            self.digests[os.lstat(target).st_ino] = self.digests.get(source.lstat().st_ino, _EMPTY)
+        else:
+            # Devices, sockets and pipes mean nothing to a user's tree (/dev is made by the sandbox), but they hide
+            # what is below them.
+            self._free(target)
+            folder, _, name = target.rpartition("/")
+            self._free(f"{folder}/{WHITEOUT}{name}")
+            _create(f"{folder}/{WHITEOUT}{name}")
+
+    def _file(self, member: tarfile.TarInfo, target: str, content: IO[bytes]) -> None:
         mode = stat.S_IMODE(member.mode) & 0o777 | 0o400
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
-            shutil.copyfileobj(content, out, 1 << 20)
-            os.fchmod(out.fileno(), mode)
         mtime = min(max(member.mtime, 0), _LAST) if member.mtime == member.mtime else 0
-        os.utime(target, (mtime, mtime))
-    elif member.issym():
-        target.symlink_to(member.linkname)
-    elif member.islnk():
-        source = scoped(into, member.linkname)
-        if not source.is_file() or source.is_symlink():
-            raise BadLayer(f"the hard link `{path}` leads to `{member.linkname}`, which is no file of it")
-        place(source, target)
-    else:
-        # Devices, sockets and pipes mean nothing to a user's tree (/dev is made by the sandbox), but they hide
-        # what is below them.
-        target.with_name(f"{WHITEOUT}{target.name}").touch()
+        try:
+            out = os.open(target, _NEW, 0o600)
+        except FileExistsError:
+            self._free(target)
+            out = os.open(target, _NEW, 0o600)
+        digest = hashlib.sha256()
+        try:
+            while block := content.read(_BLOCK):
+                digest.update(block)
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(out, view) :]
+            os.fchmod(out, mode)
+            os.utime(out, (mtime, mtime))
+            self.digests[os.fstat(out).st_ino] = digest.hexdigest()
+        finally:
+            os.close(out)
+
+    def _place(self, path: str) -> str:
+        """Where ``path`` is in the folder, on the host: its parents are made where they are missing."""
+        parent, _, name = path.rpartition("/")
+        folder = self._folders.get(parent)
+        if folder is None:
+            folder = self._folders[parent] = str(_make_parent(self._into, path).parent)
+        return f"{folder}/{name}"
+
+    def _free(self, target: str) -> None:
+        """Make room: the later entry wins. What was a folder, or led to one, is known no more."""
+        try:
+            os.unlink(target)
+        except FileNotFoundError:
+            return
+        except (IsADirectoryError, PermissionError):
+            remove(Path(target))
+        self._folders.clear()
+
+
+def _create(path: str) -> None:
+    os.close(os.open(path, _NEW, 0o644))
 
 
 def scoped(root: Path, path: str, *, follow: bool = False) -> Path:
@@ -148,18 +203,18 @@ def _make_parent(root: Path, path: str) -> Path:
     current = root
     for part in target.relative_to(root).parts[:-1]:
         current = current / part
-        if not _is_folder(current):
-            _remove(current)
+        if not is_folder(current):
+            remove(current)
             current.mkdir(0o755)
     return target
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _remove(path: Path) -> None:
-    if _is_folder(path):
+def remove(path: Path) -> None:
+    if is_folder(path):
         remove_tree(path)
     else:
         path.unlink(missing_ok=True)
@@ -179,96 +234,6 @@ def remove_tree(path: Path) -> None:
 
     if path.is_symlink() or path.exists():
         shutil.rmtree(path, onerror=again)
-
-
-def merge(layer: Path, root: Path) -> None:
-    """Lay an unpacked layer over ``root``: whiteouts first, then its entries, files as hard links.
-
-    A folder of the layer where the root has a link to a folder goes where the link leads, so that a layer with
-    ``lib/…`` works on a base whose ``/lib`` is a link (merged /usr).
-    """
-    with _named(f"layer {layer.name}"):
-        for folder, _, files in _walk(layer):
-            _hide(scoped(root, folder, follow=True), files)
-        for folder, names, files in _walk(layer):
-            here = layer / folder
-            into = _folder(root, folder)
-            if folder:
-                into.chmod(stat.S_IMODE(here.lstat().st_mode))
-            links = [n for n in names if (here / n).is_symlink()]
-            for name in [*files, *links]:
-                if not name.startswith(WHITEOUT):
-                    _remove(into / name)
-                    place(here / name, into / name)
-        _settle(root)
-
-
-def _walk(layer: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each folder of an unpacked layer, relative, with what is in it; notes of others left out."""
-    for folder, names, files in os.walk(layer):
-        for name in [n for n in names if n.startswith(WHITEOUT)]:
-            whiteout(name, folder=True)
-            names.remove(name)
-        relative = os.path.relpath(folder, layer)
-        yield "" if relative == "." else relative, names, [n for n in files if not n.startswith(NOTES) or n == OPAQUE]
-
-
-def _hide(folder: Path, files: list[str]) -> None:
-    """Obey the whiteouts among ``files`` in a folder of lower layers, which may not be there."""
-    hidden = [name for file in files if (name := whiteout(file)) is not None]
-    if not hidden or not _is_folder(folder):
-        return
-    for name in list(os.listdir(folder)) if "" in hidden else hidden:
-        _remove(folder / name)
-
-
-def _settle(root: Path) -> None:
-    """What a run mounts at or writes is ``root``'s own, whatever links a layer put in its place or above it."""
-    for path in (*_PLACES, *_TEXTS):
-        parts = path.split("/")
-        for depth in range(1, len(parts)):
-            _own_folder(root, "/".join(parts[:depth]))
-    for path in _PLACES:
-        current = scoped(root, path)
-        if current.is_symlink() or not current.is_dir():
-            current.unlink(missing_ok=True)
-    for path in _TEXTS:
-        _own_text(root, path)
-
-
-def _own_folder(root: Path, path: str) -> None:
-    """At ``path`` is a folder of ``root`` or nothing, or a link that stays in it whoever follows it."""
-    current = scoped(root, path)
-    if current.is_symlink():
-        real = scoped(root, path, follow=True)
-        current.unlink()
-        if _is_folder(real):
-            current.symlink_to(os.path.relpath(real, current.parent))
-    elif not current.is_dir():
-        current.unlink(missing_ok=True)
-
-
-def _own_text(root: Path, path: str) -> None:
-    """The file at ``path`` is a file of ``root``, never a link that may lead to a host's."""
-    current = scoped(root, path)
-    if _is_folder(current):
-        raise BadLayer(f"`{path}` is a folder, expected a file")
-    if current.is_symlink():
-        real = scoped(root, path, follow=True)
-        current.unlink()
-        if real.is_file() and not real.is_symlink():
-            place(real, current)
-
-
-def _folder(root: Path, relative: str) -> Path:
-    target = scoped(root, relative, follow=True)
-    current = root
-    for part in target.relative_to(root).parts:
-        current = current / part
-        if not _is_folder(current):
-            _remove(current)
-            current.mkdir(0o755)
-    return target
 
 
 def place(source: Path, target: Path) -> None:

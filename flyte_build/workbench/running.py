@@ -47,7 +47,8 @@ class RunOptions:
     """How to run. ``resume`` names a run whose successes are reused; ``invocation`` is kept with the run so that
     ``--resume`` can repeat it. ``check``, ``locked`` and ``caches`` are as :meth:`Workbench.ready` has them; ``ready``,
     where it is given, is what that made. ``network`` is what tasks reach, by default what the settings say (see
-    docs/settings.md). ``engine`` enters sandboxes, by default what works here; ``observer`` is made
+    docs/settings.md). ``verify_images``: every file of an unpacked image is hashed before the run enters it, instead of
+    looked at. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
     with the run's name and hears of every action.
     """
 
@@ -57,6 +58,7 @@ class RunOptions:
     overwrite_cache: bool = False
     check: bool = True
     locked: bool = False
+    verify_images: bool = False
     caches: tuple[str, ...] = ()
     invocation: Mapping[str, Any] = field(default_factory=dict)
     ready: Ready | None = None
@@ -101,10 +103,10 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
-        roots = Roots(store.root, store.blobs, engine, reporter)
+        roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
         name = options.name or new_name()
-        # The root's image is wanted at once, the others as soon as they are called: before any timeout runs.
-        with reporter.work("unpack images", len(ready.images)) as progress:
+        # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
+        with reporter.work("check unpacked images", len(ready.images)) as progress:
             for digest in ready.images.values():
                 roots.get(digest)
                 progress.advance()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from flyte_build.kernel.errors import RunError
+from flyte_build.submit.run import RunRequest
 from flyte_build.workbench import Ready, running
 from tests.supply.pairs import written
 from tests.support.offline import Offline
@@ -98,3 +102,55 @@ def test_without_the_setting_no_registry_is_asked(
     project.refused(12, *RUN)
     assert len(started) == 1
     assert registry.requests == []
+
+
+def test_what_is_entered_is_what_was_signed(
+    project: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signature → manifest's digest → configuration → diff_ids → root: whatever somebody did to the unpacked images."""
+
+    def execute(request: RunRequest, *_: object) -> None:
+        entered.append({digest: request.image_roots(digest).root for digest in request.images.values()})
+        raise RunError("it began")
+
+    entered: list[dict[str, Path]] = []
+    monkeypatch.setattr(running, "choose", lambda **_: None)
+    monkeypatch.setattr(running, "execute", execute)
+    configure(project, registry, sign_key="team.key", verify_key="team.pub")
+    pushed = project.ok("push", "flow.py", "--json").json()["pushed"]
+    signed = {p["digest"] for p in pushed}
+
+    def enter(*options: str) -> str:
+        """What is said on the way into the images."""
+        said = project.refused(12, RUN[0], *options, *RUN[1:])
+        assert "it began" in said
+        assert set(entered[-1]) == signed
+        return said
+
+    assert "sealed" not in enter()
+    root = next(iter(entered[0].values()))
+    inside = next(p for p in sorted(root.rglob("*.py")) if p.is_file())
+    good, times = inside.read_bytes(), inside.stat()
+    assert "sealed" not in enter()
+    inside.unlink()
+    inside.write_bytes(b"planted")
+    assert "its unpacked files are not as they were sealed" in enter()
+    assert inside.read_bytes() == good
+    inside.write_bytes(good.replace(b"=", b"-"))
+    os.utime(inside, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "sealed" in enter("--verify-images")
+    assert inside.read_bytes() == good
+    # Another tree under the name of the image that was signed, and a listing that says so.
+    listing = root.with_name(f"{root.name}.json")
+    listing.write_text(listing.read_text().replace('"layers": [', f'"layers": ["sha256:{"0" * 64}", '))
+    other = root.with_name("other")
+    root.rename(other)
+    shutil.copytree(other, root, symlinks=True)
+    (root / "planted").write_bytes(b"")
+    assert "sealed" in enter()
+    assert not (root / "planted").exists()
+    # And without the signature nothing of it is looked at.
+    configure(project, registry, verify_key="other.pub")
+    count = len(entered)
+    assert "not by this key" in project.refused(7, *RUN)
+    assert len(entered) == count

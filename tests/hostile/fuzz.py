@@ -51,7 +51,8 @@ from flyte_build.sources.indexes import metadata
 from flyte_build.sources.indexes.pages import parse_html, parse_json
 from flyte_build.sources.mirrors import Mirror
 from flyte_build.submit.journal import ActionRecord, read_journal
-from flyte_build.submit.unpack import merge, unpack
+from flyte_build.submit.merge import merge
+from flyte_build.submit.unpack import unpack
 
 from ..support.layers import wheel_layer
 from . import mutating

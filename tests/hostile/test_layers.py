@@ -12,8 +12,9 @@ import pytest
 
 from flyte_build.kernel.errors import ArtifactError
 from flyte_build.locking.inspecting import Tree, read_layer
+from flyte_build.submit.merge import merge
 from flyte_build.submit.roots import prepare
-from flyte_build.submit.unpack import merge, unpack
+from flyte_build.submit.unpack import unpack
 
 from .layers import READERS, REFUSALS, digest, member, packed, tar
 

@@ -30,10 +30,11 @@ DEAD = "what is left of a sandbox of which no process lives; it is removed witho
 
 ARGUED = {
     "attempt.py": {"_request": OURS, "_tail": OURS},
-    "bytecode.py": {"compile_root": OURS, "_modules": ROOT, "_keep": OURS, "_link": ROOT},
+    "bytecode.py": {"_compile": OURS, "_modules": ROOT, "_same": ROOT, "_keep": OURS, "_link": ROOT},
     "cache.py": {"find": OURS, "put": OURS, "alone": OURS, "bundle_digest": OURS},
     "history.py": {"*": OURS},
     "journal.py": {"*": OURS},
+    "layers.py": {"partial": OURS},
     "local.py": {"_mounts": OURS, "_names": HOST, "_copy": OURS, "_seed": ROOT},
     "outputs.py": {"settle": OURS, "_take": OURS},
     "removal.py": {"*": DEAD},
@@ -43,6 +44,7 @@ ARGUED = {
     "service.py": {"serve": OURS},
     "storage.py": {"last_attempt": OURS},
     "tracebacks.py": {"last_traceback": OURS},
+    "merge.py": {"*": ROOT},
     "unpack.py": {"*": ROOT},
     "uploads.py": {"*": HOST},
     "usage.py": {

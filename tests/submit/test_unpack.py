@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from flyte_build.kernel.errors import ArtifactError
-from flyte_build.submit.unpack import merge, remove_tree, scoped, unpack
+from flyte_build.submit.merge import merge
+from flyte_build.submit.unpack import remove_tree, scoped, unpack
 
 from .oci import Made, blob_of, tar_of
 

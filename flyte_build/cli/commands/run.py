@@ -67,6 +67,7 @@ class _RunCommand(click.Command):
     help="Reuse what succeeded in RUN; without FILE, repeat its command line.",
 )
 @click.option("--name", metavar="NAME", help="The new run's name (default: made from the time).")
+@click.option("--verify-images", is_flag=True, help="Hash every file of the unpacked images before they are entered.")
 @cache_option
 @click.option("--overwrite-cache", is_flag=True, help="Compute cached tasks again and keep the new results.")
 @unchecked_option
@@ -81,6 +82,7 @@ def run(
     network: Network | None,
     resume: str | None,
     name: str | None,
+    verify_images: bool,
     caches: tuple[str, ...],
     overwrite_cache: bool,
     check: bool,
@@ -107,7 +109,13 @@ def run(
     """
     from ...workbench import RunOptions
 
-    options = RunOptions(name, network=network, resume=resume, overwrite_cache=overwrite_cache)
+    options = RunOptions(
+        name,
+        network=network,
+        resume=resume,
+        overwrite_cache=overwrite_cache,
+        verify_images=verify_images,
+    )
     if file is None and task is None and resume is not None:
         file, root, lockfiles, task, arguments, before = _repeated(resume)
         options = replace(options, network=network or before)

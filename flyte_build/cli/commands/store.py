@@ -32,9 +32,9 @@ def path() -> None:
 @json_option
 @quiet_option
 def verify(as_json: bool, quiet: bool) -> None:
-    """Hash everything again and check every reference.
+    """Hash everything again, unpacked images included, and check every reference.
 
-    What is damaged is moved aside, so that the next build makes it again. Exits 9 when there was any.
+    What is damaged is moved aside, so that the next build or run makes it again. Exits 9 when there was any.
     """
     from ...kernel.errors import StoreError
     from ...workbench.housekeeping import verify_store
@@ -44,7 +44,8 @@ def verify(as_json: bool, quiet: bool) -> None:
     report = verify_store(make_reporter(quiet or as_json))
     if as_json:
         findings = [str(f) for f in report.findings]
-        echo(json.dumps({"schema": 1, "files": report.files, "bytes": report.size, "findings": findings}))
+        said = {"schema": 1, "files": report.files, "bytes": report.size, "trees": report.trees, "findings": findings}
+        echo(json.dumps(said))
     else:
         for finding in report.findings:
             echo(str(finding))
@@ -55,6 +56,8 @@ def verify(as_json: bool, quiet: bool) -> None:
         )
     if not quiet and not as_json:
         echo(f"{counted(report.files, 'file')}, {size(report.size)}: every one is what its name says")
+        if report.trees:
+            echo(f"{counted(report.trees, 'unpacked folder')}: every file in them is as it was sealed")
 
 
 @store.command()

@@ -1,0 +1,103 @@
+"""Unpacked layers: each one's folder is made once, sealed, and held while a root takes hard links from it.
+
+    layers/<diff hex>/                    one layer, unpacked, and its seal beside it
+    layers/<diff hex>.<chain>/            bytecode of that layer's modules (see ``bytecode``), and its seal
+
+A layer that is not as it was sealed is unpacked again from its blob. Never fetches: the blobs are in the store before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..kernel.errors import StoreError
+from ..kernel.reporting import Reporter
+from ..store.checked import sound_blob
+from ..store.locks import held
+from ..store.seal_files import beside, find_listing, remove_seal
+from ..store.sealed import Difference, Examiner, records, seal
+from .image_documents import LayerOf
+from .unpack import remove, remove_tree, unpack
+
+__all__ = ["Layers", "Unpacked", "partial", "said"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A layer's folder and its seal; ``records``: how each file lies → its SHA-256 in hex."""
+
+    folder: Path
+    seal: str
+    records: Mapping[str, str]
+
+
+class Layers:
+    """The unpacked layers of the store in ``cache``, whose blobs are in ``blobs``; ``locks`` has their locks."""
+
+    def __init__(self, cache: Path, blobs: Path, locks: Path, reporter: Reporter) -> None:
+        self._cache = cache
+        self.folder = cache / "layers"
+        self._blobs = blobs
+        self._locks = locks
+        self._reporter = reporter
+
+    @contextmanager
+    def held(self, layer: LayerOf, diff_id: str, *, full: bool = False) -> Iterator[Unpacked]:
+        """Hold the layer, unpacked, as it was sealed; nobody else changes or removes it meanwhile.
+
+        ``full``: every file is hashed. Raises :class:`ArtifactError` for a blob that is not what it should be, and
+        :class:`StoreError` where it is not there.
+        """
+        folder = self.folder / diff_id.removeprefix("sha256:")
+        with held(self._locks / f"layer-{folder.name}"):
+            if folder.is_symlink() or folder.exists():
+                wrong = Examiner().look(folder, diff_id, full=full)
+                if wrong:
+                    self._reporter.warn(
+                        f"layer {diff_id[:19]}: its unpacked files are not as they were sealed ({said(wrong)}); "
+                        "it is unpacked again"
+                    )
+                    self._make(folder, layer, diff_id)
+            else:
+                self._make(folder, layer, diff_id)
+            listing = find_listing(folder)
+            assert listing is not None
+            yield Unpacked(folder, listing.seal, records(folder))
+
+    def _make(self, folder: Path, layer: LayerOf, diff_id: str) -> None:
+        blob = self._blobs / layer.digest.removeprefix("sha256:")
+        if not blob.is_file():
+            raise StoreError(
+                f"the store has no blob {layer.digest}", hint="build the image again (`flyte-build build`)"
+            )
+        # What the store held for long comes into use: it is hashed before anything opens it as a tar.
+        sound_blob(self._cache, blob, f"layer {layer.digest}")
+        remove_seal(folder)
+        remove(folder)
+        with partial(folder) as tree:
+            digests = unpack(blob, diff_id, tree)
+            seal(tree, folder, diff_id, (), lambda record: digests.get(int(record.split(" ")[1])))
+
+
+@contextmanager
+def partial(final: Path) -> Iterator[Path]:
+    """A fresh folder that becomes ``final`` at the end, or nothing; what lies beside ``final`` is written within."""
+    tree = beside(final, ".partial")
+    remove_tree(tree)
+    tree.mkdir()
+    try:
+        yield tree
+    except BaseException:
+        remove_tree(tree)
+        remove_seal(final)
+        raise
+    tree.rename(final)
+
+
+def said(differences: tuple[Difference, ...]) -> str:
+    """The first of them, and how many more there are."""
+    more = f", and {len(differences) - 1} more" if len(differences) > 1 else ""
+    return f"{differences[0]}{more}"

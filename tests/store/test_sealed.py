@@ -1,0 +1,126 @@
+"""Seals as files that anyone may have written: differences in words, and never a traceback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import zlib
+from pathlib import Path
+
+import pytest
+
+from flyte_build.store.seal_files import beside, find_listing, write_seal
+from flyte_build.store.sealed import Examiner, records, seal
+
+OF = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    made = tmp_path / "tree"
+    (made / "folder" / "inner").mkdir(parents=True)
+    (made / "folder" / "file").write_bytes(b"content")
+    (made / "folder" / "\udcff name").write_bytes(b"")
+    (made / "link").symlink_to("folder/\udcfe")
+    for path in (made / "folder" / "file", made / "folder" / "\udcff name"):
+        os.utime(path, ns=(10**18, 10**18))
+    seal(made, made, OF, (), lambda _: None)
+    return made
+
+
+def test_a_tree_is_as_it_was_sealed(tree: Path) -> None:
+    for full in (False, True):
+        assert Examiner().look(tree, OF, (), full=full) == ()
+    assert set(records(tree).values()) == {hashlib.sha256(x).hexdigest() for x in (b"content", b"")}
+
+
+def test_a_digest_that_the_writer_saw_is_not_read_again(tree: Path) -> None:
+    digest = seal(tree, tree, OF, (), lambda _: "f" * 64)
+    listing = find_listing(tree)
+    assert listing is not None
+    assert listing.seal == digest
+    assert Examiner().look(tree, OF) == ()
+    [wrong] = Examiner().look(tree, OF, full=True)
+    assert str(wrong).startswith("folder/file: expected a file with mode 0644, 7 bytes, SHA-256 fff")
+
+
+def test_any_byte_of_a_seal_may_be_another(tree: Path) -> None:
+    chance = random.Random(7)
+    good = {suffix: beside(tree, suffix).read_bytes() for suffix in (".json", ".seal", ".state")}
+    for _ in range(150):
+        suffix = chance.choice(list(good))
+        data = bytearray(good[suffix])
+        data[chance.randrange(len(data))] = chance.randrange(256)
+        beside(tree, suffix).write_bytes(data[: chance.randrange(len(data) + 1)] if chance.random() < 0.3 else data)
+        wrong = Examiner().look(tree, OF, ())
+        assert wrong == () or all(str(w) for w in wrong)
+        if suffix == ".seal" and bytes(data) != good[suffix]:
+            assert "expected sha256:" in str(wrong[0])
+        for name, bytes_ in good.items():
+            beside(tree, name).write_bytes(bytes_)
+    assert Examiner().look(tree, OF, (), full=True) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]\n",
+        json.dumps({"schema": 1, "of": OF, "layers": 5}),
+        json.dumps({"schema": 1, "of": OF, "layers": [5]}),
+        json.dumps({"schema": 1, "of": OF, "layers": [["a", "b", "c"]]}),
+        json.dumps({"schema": 2, "of": OF, "layers": []}),
+        json.dumps({"schema": 1, "of": OF, "layers": []}) + "\nno line",
+        json.dumps({"schema": 1, "of": OF, "layers": []}) + "\nfile\x00999999 1 2",
+        json.dumps({"schema": 1, "of": OF, "layers": []}) + "\nfile\x00100644 1 -> x",
+        "\udcff\n",
+    ],
+)
+def test_a_seal_of_the_right_digest_and_no_shape(tree: Path, text: str) -> None:
+    data = zlib.compress(text.encode("utf-8", "surrogateescape"))
+    beside(tree, ".seal").write_bytes(data)
+    listing = {"schema": 1, "of": OF, "layers": [], "seal": f"sha256:{hashlib.sha256(data).hexdigest()}"}
+    beside(tree, ".json").write_text(json.dumps(listing))
+    [wrong] = Examiner().look(tree, OF, (), full=True)
+    assert wrong.path == "tree.seal"
+    assert wrong.expected.startswith(("a seal of schema 1", "the seal of sha256:"))
+    assert records(tree) == {}
+
+
+def test_a_seal_with_no_entries_misses_them_all(tree: Path) -> None:
+    write_seal(tree, OF, (), [], [])
+    found = {d.path: d.expected for d in Examiner().look(tree, OF)}
+    assert set(found) == {"/", "folder/", "folder/inner/", "folder/file", "folder/\udcff name", "link"}
+    assert set(found.values()) == {"nothing"}
+
+
+def test_a_tree_deeper_than_a_stack(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    depth = 0
+    try:
+        for _ in range(1200):
+            os.mkdir("d")
+            os.chdir("d")
+            depth += 1
+        assert len(Examiner().look(tree, OF)) == 1200
+    finally:
+        # As deep as this, neither pytest nor Python's own functions remove it.
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")
+
+
+def test_files_that_cannot_be_read_are_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_ = os.open
+
+    def refuse(path: str, flags: int, *more: int, **named: int) -> int:
+        if str(path).endswith("folder/file"):
+            raise OSError(5, "Input/output error")
+        return open_(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    [wrong] = Examiner().look(tree, OF, full=True)
+    assert wrong.found == "a file with mode 0644, 7 bytes that cannot be read: Input/output error"

@@ -1,0 +1,131 @@
+"""Bytecode that an image's own interpreter makes: shared by layer and interpreter, and never with what could lie."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flyte_build.submit.action import ImageRoot
+from flyte_build.submit.bytecode import sound_bytecode
+from flyte_build.submit.roots import Roots
+from flyte_build.submit.sandbox.spec import Engine
+
+from .oci import Made, image
+
+SITE = "usr/lib/python3/dist-packages"
+MAGIC = importlib.util.MAGIC_NUMBER
+SOURCE = b"x = 1\n"
+HASH = importlib.util.source_hash(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("header", "magic", "sound"),
+    [
+        (MAGIC + b"\x01\0\0\0" + HASH, MAGIC, True),
+        (MAGIC + b"\x01\0\0\0" + bytes(8), MAGIC, False),  # of another source
+        (MAGIC + b"\0\0\0\0" + HASH, MAGIC, False),  # dates
+        (MAGIC + b"\x03\0\0\0" + HASH, MAGIC, False),  # checked hash
+        (b"\1\2\r\n" + b"\x01\0\0\0" + bytes(8), b"\1\2\r\n", True),  # another Python's: its hash is its own
+        (b"\1\2\r\n" + b"\x01\0\0\0" + bytes(8), MAGIC, False),
+        (b"\1\2\3\4" + b"\x01\0\0\0" + bytes(8), b"\1\2\3\4", False),
+        (MAGIC + b"\x01\0\0\0" + HASH[:7], MAGIC, False),
+        (b"", b"", False),
+    ],
+)
+def test_headers_are_checked(header: bytes, magic: bytes, sound: bool) -> None:
+    assert sound_bytecode(header, magic.hex(), SOURCE) is sound
+
+
+def _debian_python(extra: list[Made]) -> list[list[Made]]:
+    """The host's own Debian Python as a layer, without its bytecode, and one more layer."""
+    libraries = subprocess.run(["ldd", "/usr/bin/python3"], capture_output=True, text=True, check=True).stdout
+    paths = [word for line in libraries.splitlines() for word in line.split() if word.startswith("/")]
+    real = Path("/usr/bin/python3").resolve()
+    entries = [Made("usr/bin/python3", real.read_bytes(), 0o755)]
+    entries += [Made(path, Path(path).read_bytes(), 0o755) for path in paths]
+    standard = Path("/usr/lib") / real.name
+    for folder, names, files in os.walk(standard):
+        names[:] = [n for n in names if n not in ("__pycache__", "test", "idlelib", "lib2to3", "dist-packages")]
+        entries += [Made(p, Path(p).read_bytes()) for p in (f"{folder}/{f}" for f in files) if Path(p).is_file()]
+    return [entries, extra]
+
+
+@pytest.mark.integration
+def test_modules_are_compiled_once_for_all_images_of_a_layer(tmp_path: Path, engine: Engine) -> None:
+    blobs = tmp_path / "blobs"
+    site = "usr/lib/python3/dist-packages"
+    good, bad = Made(f"{site}/good.py", b"print('hi')\n"), Made(f"{site}/bad.py", b"print(")
+    env = ("PATH=/usr/bin",)
+    one = Roots(tmp_path, blobs, engine).get(image(blobs, _debian_python([good, bad]), env=env))
+    (made,) = one.root.glob("usr/lib/python3.*/__pycache__/os.*.pyc")
+    header = made.read_bytes()[:8]
+    assert int.from_bytes(header[4:], "little") == 0b01  # PEP 552: hash-based, not checked
+    (compiled,) = (one.root / site / "__pycache__").iterdir()
+    assert compiled.name.startswith("good.")
+    assert not list((tmp_path / "roots").glob("*.partial"))
+    assert not list((one.root / "tmp").iterdir())
+
+    other = image(blobs, _debian_python([Made(f"{site}/good.py", b"print('other')\n")]), env=env)
+    two = Roots(tmp_path, blobs, engine).get(other)
+    again = two.root / made.relative_to(one.root)
+    assert again.samefile(made)  # the shared layer's
+    (different,) = (two.root / site / "__pycache__").iterdir()
+    assert b"other" in different.read_bytes()
+
+
+# Compiles everything to the same lie.
+HOSTILE = b"""
+import enum, importlib.util, marshal, os
+class PycInvalidationMode(enum.Enum):
+    UNCHECKED_HASH = 1
+class PyCompileError(Exception):
+    pass
+def compile(path, cfile, **more):
+    os.makedirs(os.path.dirname(cfile), exist_ok=True)
+    with open(path, "rb") as f, open(cfile, "wb") as out:
+        head = importlib.util.MAGIC_NUMBER + b"\\1\\0\\0\\0" + importlib.util.source_hash(f.read())
+        out.write(head + marshal.dumps(__builtins__["compile"]("'planted'", path, "exec")))
+"""
+
+
+def _bytecode(root: ImageRoot, name: str) -> bytes:
+    (found,) = (root.root / SITE / "__pycache__").glob(f"{name}.*.pyc")
+    return found.read_bytes()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "module", ["py_compile.py", "marshal.py", "importlib/util.py", "concurrent/futures/__init__.py"]
+)
+def test_a_hostile_interpreter_gives_nothing_to_other_images(tmp_path: Path, engine: Engine, module: str) -> None:
+    """Two images share Python and a wheel; the one that is compiled first replaces part of the standard library."""
+    blobs, env = tmp_path / "blobs", ("PATH=/usr/bin",)
+    python, wheel = _debian_python([Made(f"{SITE}/good.py", b"'good'\n")])
+    standard = Path("/usr/lib") / Path("/usr/bin/python3").resolve().name
+    evil = [Made(f"{standard}/{module}", HOSTILE)]
+    hostile = Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel, evil], env=env))
+    if module == "py_compile.py":
+        assert b"planted" in _bytecode(hostile, "good")  # it lies to itself
+    honest = Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel], env=env))
+    assert b"planted" not in _bytecode(honest, "good")
+    assert b"good" in _bytecode(honest, "good")
+    for made in honest.root.rglob("*.pyc"):
+        assert b"planted" not in made.read_bytes(), made
+
+
+@pytest.mark.integration
+def test_bytecode_that_was_changed_is_made_again(tmp_path: Path, engine: Engine) -> None:
+    blobs, env = tmp_path / "blobs", ("PATH=/usr/bin",)
+    python, wheel = _debian_python([Made(f"{SITE}/good.py", b"'good'\n")])
+    Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel], env=env))
+    (kept,) = (tmp_path / "layers").glob(f"*.*/{SITE}/__pycache__/good.*.pyc")
+    data = kept.read_bytes()
+    times = kept.stat()
+    kept.write_bytes(data.replace(b"good", b"evil"))
+    os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))  # a look would not show it
+    other = Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel, [Made("more", b"")]], env=env))
+    assert _bytecode(other, "good") == data
