@@ -61,7 +61,7 @@ def commands(site: Site, programs: Mapping[str, Path]) -> dict[str, list[str]]:
         ],
         "services": [
             *(kube, "services", f"--kubeconfig={config}", f"--api={site.api}", f"--dns={site.gateway}:{_DNS_PORT}"),
-            *(f"--relay={site.gateway}:443={site.api}", f"--relay={site.gateway}:{site.port(1)}={site.registry}"),
+            *(f"--relay={site.gateway}:443={site.api}", f"--relay={site.gateway}:{site.registry_port}={site.registry}"),
         ],
     }
 
@@ -72,8 +72,6 @@ def write_configs(site: Site, pause: str, cni: Path) -> None:
     for name, content in {
         "kubelet.json": _kubelet(site),
         "cni/pods.conflist": _network(site),
-        # Only the node knows the registry by this machine's loopback address, and there it is another's.
-        f"registries/{site.registry}/hosts.toml": f'server = "http://{site.gateway}:{site.port(1)}"\n',
         "containerd.toml": _containerd(site, pause, cni),
     }.items():
         (configs / name).parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +169,4 @@ stream_server_address = "127.0.0.1"
 [{cri}.cni]
 bin_dir = "{cni}"
 conf_dir = "{site.home / "configs" / "cni"}"
-[{cri}.registry]
-config_path = "{site.home / "configs" / "registries"}"
 """

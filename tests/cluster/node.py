@@ -93,9 +93,9 @@ def main(home: Path, kube: str) -> str:
     kubelet = [kube, "kubelet", f"--config={configs / 'kubelet.json'}", f"--hostname-override={NODE}"]
     kubelet += [f"--kubeconfig={site.home / 'kubeconfig.node'}", f"--node-ip={site.node}"]
     parts[start(site, "kubelet", kubelet)] = "kubelet"
-    if site.gpus:
-        wanted = [f"{name}={count}" for name, count in site.gpus.items()]
-        parts[start(site, "gpus", [kube, "gpus", *wanted])] = "gpus"
+    wanted = [f"{name}={count}" for name, count in site.gpus.items()]
+    relay = f"--relay={site.registry}={site.gateway}:{site.registry_port}"
+    parts[start(site, "gpus", [kube, "gpus", relay, *wanted])] = "gpus"
     while True:
         # Orphans come here too: the shims of containers, among others.
         pid, status = os.wait()

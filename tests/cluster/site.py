@@ -49,9 +49,13 @@ class Site:
         return f"127.0.0.1:{self.port(0)}"
 
     @property
+    def registry_port(self) -> int:
+        return self.port(1)
+
+    @property
     def registry(self) -> str:
         """Plain HTTP. Images are named by it, and the node finds it under this name too."""
-        return f"127.0.0.1:{self.port(1)}"
+        return f"127.0.0.1:{self.registry_port}"
 
     @property
     def s3_port(self) -> int:

@@ -33,10 +33,9 @@ def report(cluster: Cluster) -> dict[str, Any]:
     if site is None:
         return {"home": str(cluster.home), "healthy": False, "parts": []}
     pids = cluster.pids()
-    expected = [part for part in _PARTS if part != "gpus" or site.gpus]
     healthy = _health(site)
     parts = []
-    for part in [*expected, *(name for name in pids if name not in expected)]:
+    for part in [*_PARTS, *(name for name in pids if name not in _PARTS)]:
         pid = pids.get(part)
         well = pid is not None and healthy.get(part, lambda: True)()
         parts.append({"part": part, "pid": pid, "memory": memory(pid) if pid else 0, "healthy": well})

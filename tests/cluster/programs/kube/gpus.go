@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"log"
 	"net"
 	"os"
@@ -98,9 +99,13 @@ func (p *pool) offer() error {
 	}
 }
 
-// offerGPUs takes NAME=COUNT as often as wished, and never returns.
-func offerGPUs(wanted []string) {
-	for _, one := range wanted {
+// offerGPUs takes NAME=COUNT as often as wished, and never returns. --relay LISTEN=TARGET is what else runs on the node:
+// its loopback is its own, and there containerd looks for the registry.
+func offerGPUs(arguments []string) {
+	flags := flag.NewFlagSet("gpus", flag.ExitOnError)
+	flags.Func("relay", "LISTEN=TARGET", startRelay)
+	flags.Parse(arguments)
+	for _, one := range flags.Args() {
 		p := newPool(amount(one))
 		go func() {
 			for {
