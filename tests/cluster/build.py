@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -132,13 +133,24 @@ def _compile(program: Program, command: list[str], path: Path) -> None:
         line = [*command[:-1], "-o", str(new), command[-1]]
         # Static: one of them runs in images that hold nothing else.
         environ = {**os.environ, "CGO_ENABLED": "0"}
-        done = subprocess.run(
-            line, cwd=SOURCES / program.module, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        if done.returncode:
-            words = done.stderr.decode(errors="replace").splitlines()[-_TAIL:]
+        code, said = _run(line, SOURCES / program.module, environ)
+        if code:
+            words = said.splitlines()[-_TAIL:]
             raise ClusterError("\n  ".join([f"`{' '.join(line)}` in {SOURCES / program.module} failed:", *words]))
         new.rename(path)
+
+
+def _run(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    """Exit code and errors. Whoever ends this process by SIGTERM or by hand ends all that the command started."""
+    with subprocess.Popen(
+        command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0
+    ) as process:
+        try:
+            said = process.communicate()[1].decode(errors="replace")
+            return process.returncode, said
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -114,15 +115,17 @@ class Cluster:
         site = self.site
         command = ["unshare", "--mount", "--pid", "--fork", "--net", "--mount-proc", "--propagation=private"]
         command += ["--kill-child", sys.executable, "-m", "tests.cluster.node", str(self.home), str(kube)]
-        if not self.processes.start("node", command, {"PYTHONPATH": str(ROOT)}):
-            return
+        if self.processes.start("node", command, {"PYTHONPATH": str(ROOT)}):
+            # That of one that was killed goes by itself, but not at once.
+            subprocess.run(["ip", "link", "delete", site.link], capture_output=True, check=False)
         pid = self.processes.pid("node")
         self.processes.wait("node", lambda: _network_of(pid) != _network_of(os.getpid()))
-        _ip("link", "add", site.link, "type", "veth", "peer", "name", UPLINK, "netns", str(pid))
-        _ip("address", "add", f"{site.gateway}/24", "dev", site.link)
+        if site.link not in [name for _, name in socket.if_nameindex()]:
+            _ip("link", "add", site.link, "type", "veth", "peer", "name", UPLINK, "netns", str(pid))
+        _ip("address", "replace", f"{site.gateway}/24", "dev", site.link)
         _ip("link", "set", site.link, "up")
         # Every address of a Service is this machine's own: `kube services` listens there.
-        _ip("route", "add", "local", site.service_range, "dev", site.link)
+        _ip("route", "replace", "local", site.service_range, "dev", site.link)
 
     def _node_ready(self, api: Api) -> bool:
         """And not only as the API remembers it of a node that was killed."""

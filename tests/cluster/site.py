@@ -134,8 +134,10 @@ def read_site(home: Path) -> Site | None:
 def find_site(home: Path, gpus: Mapping[str, int] | None = None, number: int | None = None) -> Site:
     """A new site whose addresses nobody uses; ``number`` insists on one.
 
-    :raises ClusterError: none is free
+    :raises ClusterError: none is free, or there is no such number
     """
+    if number is not None and number not in range(_SITES):
+        raise ClusterError(f"expected a number from 0 to {_SITES - 1}, found {number}")
     taken = []
     for candidate in range(_SITES) if number is None else (number,):
         site = Site(home, candidate, dict(GPUS if gpus is None else gpus))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -116,6 +117,22 @@ def test_two_at_once_build_it_once(told: Path) -> None:
             paths = {first.stdout.read(), second.stdout.read()}
     assert len(paths) == 1
     assert len(lines(told)) == 1
+
+
+def test_one_that_is_told_to_end_ends_its_go(told: Path) -> None:
+    os.mkfifo(told.parent / "slow")
+    command = [sys.executable, "-m", "tests.cluster", "build"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as building_one:
+        assert building_one.stderr is not None
+        assert building_one.stderr.readline() == "cluster: pod: building with go1.99.1\n"
+        # Returns once that Go reads from it.
+        pipe = os.open(told.parent / "slow", os.O_WRONLY)
+        building_one.send_signal(signal.SIGTERM)
+        assert building_one.wait() == 143
+    with pytest.raises(BrokenPipeError):
+        os.write(pipe, b"go on\n")
+    os.close(pipe)
+    assert [path.name for path in building.cache_folder().iterdir()] == ["pod.lock"]
 
 
 @pytest.mark.parametrize(

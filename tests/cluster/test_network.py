@@ -79,11 +79,8 @@ def test_a_pod_of_a_headless_service_has_a_name(space: Space) -> None:
     assert space.log("asks", "lookup=worker-0.gang", "lookup=gang") == [address, address]
 
 
-def test_an_unknown_name_is_said_to_be_unknown(space: Space) -> None:
-    space.api.create(space.pods, pod("asks", space.image, "lookup=registry.example"))
-    found = space.api.until(space.pods, lambda p: p["status"]["phase"] == "Failed", name="asks")
-    assert found["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 64
-    assert "no such host" in space.api.text(f"{space.pods}/asks/log")
+def test_nothing_beyond_this_machine_has_a_name(space: Space) -> None:
+    assert space.log("asks", "nobody=registry.example", "nobody=front.elsewhere.svc.cluster.local") == ["nobody"] * 2
 
 
 def test_a_pod_asks_the_api_as_its_account(space: Space) -> None:

@@ -59,6 +59,8 @@ def test_addresses_in_use_are_passed_over_or_named(tmp_path: Path) -> None:
         assert find_site(tmp_path).number > free.number
         with pytest.raises(ClusterError, match=f"found in use: 127.0.0.1:{free.port(2)}$"):
             find_site(tmp_path, number=free.number)
+    with pytest.raises(ClusterError, match="expected a number from 0 to 49, found 50"):
+        find_site(tmp_path, number=50)
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -7,6 +7,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,7 +26,8 @@ const usage = `usage: pod [DO...], each in turn:
   sleep=DURATION    waits
   get=URL           writes the status and the body that a GET is answered with; tries for half a minute
   api=PATH          the same of the API server, as the pod's account
-  lookup=NAME       writes the addresses of a host
+  lookup=NAME       writes the addresses of a host; tries for half a minute
+  nobody=NAME       ends badly unless no host has this name
   serve=ADDR,TEXT   answers every request at ADDR (":8080") with TEXT, until it is told to end
   memory=MIB        takes so much memory and holds on to it
   exit=CODE         ends`
@@ -45,6 +47,12 @@ func main() {
 	}
 }
 
+// What was just made in the API is not known everywhere at once.
+const (
+	tries = 60
+	pause = 500 * time.Millisecond
+)
+
 var held [][]byte
 
 var verbs = map[string]func(string){
@@ -63,14 +71,16 @@ var verbs = map[string]func(string){
 		}
 		time.Sleep(duration)
 	},
-	"get": func(url string) { get(http.DefaultTransport, url, "") },
-	"api": askAPI,
-	"lookup": func(name string) {
+	"get":    func(url string) { get(http.DefaultTransport, url, "") },
+	"api":    askAPI,
+	"lookup": lookup,
+	"nobody": func(name string) {
 		addresses, err := net.LookupHost(name)
-		if err != nil {
-			end(err.Error())
+		var answer *net.DNSError
+		if !errors.As(err, &answer) || !answer.IsNotFound {
+			end(fmt.Sprint(addresses, err))
 		}
-		fmt.Println(strings.Join(addresses, " "))
+		fmt.Println("nobody")
 	},
 	"serve": func(text string) {
 		address, answer, _ := strings.Cut(text, ",")
@@ -98,7 +108,7 @@ func get(transport http.RoundTripper, url, token string) {
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	for range 60 {
+	for range tries {
 		var response *http.Response
 		if response, err = client.Do(request); err == nil {
 			body, _ := io.ReadAll(response.Body)
@@ -106,7 +116,20 @@ func get(transport http.RoundTripper, url, token string) {
 			fmt.Println(response.StatusCode, strings.Join(strings.Fields(string(body)), " "))
 			return
 		}
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(pause)
+	}
+	end(err.Error())
+}
+
+func lookup(name string) {
+	var err error
+	for range tries {
+		var addresses []string
+		if addresses, err = net.LookupHost(name); err == nil {
+			fmt.Println(strings.Join(addresses, " "))
+			return
+		}
+		time.Sleep(pause)
 	}
 	end(err.Error())
 }
