@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def find_go() -> str:
     go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
     if go is None:
         raise ClusterError(
-            "expected Go on PATH, found none; it builds the cluster's programs (apt-get install golang-go)"
+            "expected Go on PATH, found none; it builds the cluster (in Debian 13: apt-get install golang-go)"
         )
     return go
 
@@ -74,9 +74,9 @@ def build(say: Callable[[str], None] = lambda _: None) -> Mapping[str, Path]:
 
 
 def _built(program: Program, go: str, folder: Path, say: Callable[[str], None]) -> Path:
-    version = _go_version(go, SOURCES / program.module)
+    version, target = _go_version(go, SOURCES / program.module)
     command = _command(program, go)
-    path = folder / f"{program.name}-{_hash(program, version, command)}"
+    path = folder / f"{program.name}-{_hash(program, (version, target, *command[1:]))}"
     if not path.exists():
         with _alone(folder / f"{program.name}.lock", lambda: say(f"{program.name}: somebody else builds it; waiting")):
             if not path.exists():
@@ -87,16 +87,17 @@ def _built(program: Program, go: str, folder: Path, say: Callable[[str], None]) 
     return path
 
 
-def _go_version(go: str, module: Path) -> str:
-    """Of the Go that builds this module, which need not be the one that was called (https://go.dev/doc/toolchain)."""
-    said = subprocess.run([go, "env", "GOVERSION"], cwd=module, capture_output=True, text=True, check=False)
-    version = said.stdout.strip()
+def _go_version(go: str, module: Path) -> tuple[str, str]:
+    """Of the Go that builds this module, which need not be the one that was called (https://go.dev/doc/toolchain); and
+    for which processor."""
+    said = subprocess.run([go, "env", "GOVERSION", "GOARCH"], cwd=module, capture_output=True, text=True, check=False)
+    version, _, target = said.stdout.strip().partition("\n")
     numbers = re.match(r"go(\d+)\.(\d+)", version)
     if said.returncode or numbers is None:
         raise ClusterError(f"expected the version of Go ({go}), found `{version}`: {said.stderr.strip()}")
     if (int(numbers[1]), int(numbers[2])) < _OLDEST_GO:
         raise ClusterError(f"expected Go {_OLDEST_GO[0]}.{_OLDEST_GO[1]} or newer, found {version} ({go})")
-    return version
+    return version, target
 
 
 def _command(program: Program, go: str) -> list[str]:
@@ -116,9 +117,9 @@ def _command(program: Program, go: str) -> list[str]:
     return [go, "build", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(linker), program.package]
 
 
-def _hash(program: Program, version: str, command: list[str]) -> str:
+def _hash(program: Program, parts: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for part in (version, *command[1:]):
+    for part in parts:
         digest.update(f"{part}\0".encode())
     for path in sorted((SOURCES / program.module).rglob("*")):
         if path.is_file():
@@ -142,15 +143,28 @@ def _compile(program: Program, command: list[str], path: Path) -> None:
 
 def _run(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str]:
     """Exit code and errors. Whoever ends this process by SIGTERM or by hand ends all that the command started."""
-    with subprocess.Popen(
-        command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0
-    ) as process:
+    # Until it is known whom to end, neither may come.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),  # noqa: PLW1509 (no threads here)
+        )
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             said = process.communicate()[1].decode(errors="replace")
-            return process.returncode, said
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process.returncode, said
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -163,7 +163,8 @@ class Cluster:
             for name in (HOLLOW, *reversed(_CONTROL)):
                 self.processes.stop(name)
             subprocess.run(["ip", "link", "delete", self.site.link], capture_output=True, check=False)
-            remove_cgroup(self.site.cgroup)
+            handed = self.home / "controllers"
+            remove_cgroup(self.site.cgroup, handed.read_text().split() if handed.exists() else ())
             shutil.rmtree(self.home)
         self.__dict__.pop("site", None)
 

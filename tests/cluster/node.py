@@ -86,7 +86,8 @@ def main(home: Path, kube: str) -> str:
     assert site is not None
     own_places(site)
     own_network(site)
-    make_cgroup(site.cgroup)
+    if controllers := make_cgroup(site.cgroup):
+        (home / "controllers").write_text(" ".join(controllers))
     configs = site.home / "configs"
     parts = {start(site, "containerd", ["containerd", "--config", str(configs / "containerd.toml")]): "containerd"}
     until(lambda: Path(CONTAINERD).exists(), "containerd's socket")

@@ -77,7 +77,9 @@ class Processes:
             known = json.loads((self.home / "processes" / name).read_text())
         except (FileNotFoundError, ValueError):
             return None
-        return int(known["pid"]) if started(known["pid"]) == known["started"] else None
+        # One that had ended before its start could be read has none.
+        since = started(known["pid"])
+        return int(known["pid"]) if since is not None and since == known["started"] else None
 
     def start(self, name: str, command: Sequence[str], environ: Mapping[str, str] | None = None) -> bool:
         """Runs ``command`` in a session of its own, unless it runs; ``environ`` is added to this process's. Whether it

@@ -67,7 +67,8 @@ def test_addresses_in_use_are_passed_over_or_named(tmp_path: Path) -> None:
 def test_control_groups(tmp_path: Path, version: int) -> None:
     """In version 1 one in each tree, in version 2 one, which gets every controller that can be handed down."""
     if version == 2:
-        (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
+        (tmp_path / "cgroup.controllers").write_text("cpu io memory misc pids\n")
+        (tmp_path / "cgroup.subtree_control").write_text("memory pids\n")
         (tmp_path / "cgroup.procs").touch()
         (tmp_path / "system.slice").mkdir()
         (tmp_path / "system.slice" / "cgroup.procs").touch()
@@ -77,16 +78,21 @@ def test_control_groups(tmp_path: Path, version: int) -> None:
             (tmp_path / tree / "cgroup.procs").touch()
         (tmp_path / "cpu").symlink_to("cpu,cpuacct")
         (tmp_path / "empty").mkdir()
-    make_cgroup("ours", tmp_path)
-    make_cgroup("ours", tmp_path)
+    handed = make_cgroup("ours", tmp_path)
+    if version == 2:
+        assert (tmp_path / "cgroup.subtree_control").read_text() == "+cpu +io"
+        (tmp_path / "cgroup.subtree_control").write_text("cpu io memory pids\n")
+    assert make_cgroup("ours", tmp_path) == []
     made = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("ours"))]
     assert made == (["ours"] if version == 2 else ["cpu,cpuacct/ours", "memory/ours"])
     assert sorted(cgroups("ours", tmp_path)) == sorted(tmp_path.rglob("ours"))
     for group in cgroups("ours", tmp_path):
         (group / "pods" / "one").mkdir(parents=True)
-    remove_cgroup("ours", tmp_path)
-    remove_cgroup("ours", tmp_path)
+    remove_cgroup("ours", handed, tmp_path)
+    remove_cgroup("ours", (), tmp_path)
     assert list(tmp_path.rglob("ours")) == []
+    if version == 2:
+        assert (tmp_path / "cgroup.subtree_control").read_text() == "-cpu -io"
 
 
 def test_what_a_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
