@@ -20,13 +20,21 @@ def dev(*arguments: str, path: Path, cwd: Path = ROOT) -> tuple[int, str, str]:
 def test_help_needs_no_program(tmp_path: Path) -> None:
     code, out, err = dev(path=tmp_path, cwd=tmp_path)
     assert (code, err) == (0, "")
-    for command in ("flyte-build ARGS...", "test [ARGS...]", "test --all [ARGS...]", "check", "bench", "setup"):
+    for command in (
+        "flyte-build ARGS...",
+        "test [ARGS...]",
+        "test --all [ARGS...]",
+        "check",
+        "bench",
+        "cluster up",
+        "setup",
+    ):
         assert f"  ./dev {command}" in out
     assert "set -eu" not in out
     assert dev("nonsense", path=tmp_path)[:2] == (1, out)
 
 
-@pytest.mark.parametrize("command", ["setup", "flyte-build", "test", "check", "bench"])
+@pytest.mark.parametrize("command", ["setup", "flyte-build", "test", "check", "bench", "cluster"])
 def test_a_program_that_is_missing_is_named(tmp_path: Path, command: str) -> None:
     code, out, err = dev(command, path=tmp_path)
     assert (code, out) == (1, "")
