@@ -26,9 +26,13 @@ HOST = "the user's or the system's own files"
 COUNTED = (
     "looked at for its size, on folders that the door or a process holds open; at most made readable for its owner"
 )
+MIRROR = "this machine's copy of what pods left in object storage, to which no task writes"
 DEAD = "what is left of a sandbox of which no process lives; it is removed without following links"
 
 ARGUED = {
+    "api.py": {"connect": HOST},
+    "launcher.py": {"_fetch_log": OURS, "_down": MIRROR},
+    "mirror.py": {"down": MIRROR},
     "attempt.py": {"_request": OURS, "_tail": OURS},
     "bytecode.py": {"_compile": OURS, "_modules": ROOT, "_same": ROOT, "_keep": OURS, "_link": ROOT},
     "cache.py": {"find": OURS, "put": OURS, "alone": OURS, "bundle_digest": OURS},

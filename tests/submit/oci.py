@@ -82,7 +82,11 @@ def image(blobs: Path, layers: Sequence[Sequence[Made]], *, env: Sequence[str] =
     ).encode()
     manifest = {
         "schemaVersion": 2,
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": _put(blobs, config)},
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": _put(blobs, config),
+            "size": len(config),
+        },
         "layers": described,
     }
     return _put(blobs, json.dumps(manifest).encode())

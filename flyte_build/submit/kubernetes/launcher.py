@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import door
-from ..action import CHECKPOINTS, ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
 from .api import ApiError, Cluster
 from .errors import Unplaceable
@@ -204,7 +204,8 @@ class KubernetesLauncher:
             await self.mirror.down(kept / OUTPUTS)
         if await self.mirror.any(checkpoints):
             # The next attempt is told of it where its folder is there.
-            (self.folder.data(request.action, request.attempt) / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            with door.folder(self.folder.path) as top:
+                door.make_folders(top, checkpoints.relative_to(self.folder.path).as_posix())
 
     async def _down(self, path: Path) -> None:
         try:
