@@ -25,6 +25,7 @@ from .. import door
 __all__ = ["Mirror", "mirror_of"]
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "abfs://", "abfss://", "az://", "azure://", "adl://", "file:///")
+_CONNECTION = ("allow_http", "allow_invalid_certificates")
 MOST = 64 << 20
 """Bytes that a message may have: the same as what leaves a sandbox."""
 
@@ -107,9 +108,10 @@ def mirror_of(url: str, runs: Path, options: Mapping[str, str]) -> Mirror:
     """
     if not url.startswith(_SCHEMES):  # what it does not know, obstore panics over
         raise _unusable(url, "a scheme that is none of an object store")
+    connection: Any = {k: v == "true" for k, v in options.items() if k in _CONNECTION}
+    settings: Any = {k: v for k, v in options.items() if k not in _CONNECTION}
     try:
-        settings: Any = {"config": dict(options)} if options else {}
-        store = from_url(url, **settings)
+        store = from_url(url, client_options=connection or None, **settings)
     except (BaseError, ValueError, TypeError) as e:
         raise _unusable(url, str(e).splitlines()[0]) from None
     return Mirror(url.rstrip("/"), runs, store)

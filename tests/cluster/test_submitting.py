@@ -1,0 +1,295 @@
+"""Attempts on the real cluster: the table of what can go wrong, row by row, as our launcher sees it and ends it.
+
+What a pod cannot write itself (it is one static program) the test stores in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from flyteidl2.core import tasks_pb2
+from flyteidl2.task import task_definition_pb2
+
+from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
+from flyte_build.submit.kubernetes.api import ApiError, connect
+from flyte_build.submit.kubernetes.api import Cluster as Client
+from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
+from flyte_build.submit.kubernetes.mirror import Mirror, mirror_of
+from flyte_build.submit.kubernetes.names import job_name
+from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
+from flyte_build.submit.storage import Storage
+from tests.cluster.cluster import Cluster
+from tests.cluster.jobs import Space
+
+pytestmark = pytest.mark.integration
+_RUNS = itertools.count()
+_DIGEST = "sha256:" + "0" * 64
+
+
+def spec(*, gpu: str = "", memory: str = "", account: str = "", type_: str = "python", queue: str = "") -> bytes:
+    """A task as the SDK serializes it, of the pod program."""
+    template = tasks_pb2.TaskTemplate(type=type_)
+    template.id.name = "env.task"
+    asked = template.container.resources.requests
+    if gpu:
+        asked.add(name=tasks_pb2.Resources.GPU, value=gpu)
+    if memory:
+        asked.add(name=tasks_pb2.Resources.MEMORY, value=memory)
+    if account:
+        template.security_context.run_as.k8s_service_account = account
+    serialized: bytes = task_definition_pb2.TaskSpec(task_template=template).SerializeToString()
+    return serialized
+
+
+class Bench:
+    """One run's launcher on the real cluster."""
+
+    def __init__(self, client: Client, mirror: Mirror, image: str, unscheduled: float) -> None:
+        self.client = client
+        self.image = image
+        self.run = f"r{next(_RUNS)}"
+        self.mirror = mirror
+        self.lines: list[str] = []
+        self.folder = Storage(mirror.runs, mirror.url).run(self.run)
+        self.folder.path.mkdir(parents=True)
+        self.wake: Callable[[str], None] = lambda job: None
+        self.watcher = Watcher(client, f"run={self.run}", self._changed)
+        self.images = {"it": image}
+        self.launcher = KubernetesLauncher(
+            self.folder, client, Place(client.namespace, defaults={"cpu": "100m", "memory": "64Mi"}), mirror,
+            self.watcher, self.images, "endpoint", unscheduled=unscheduled,
+            said=lambda action, attempt, line: self.lines.append(line),
+        )  # fmt: skip
+        client.create("v1/secrets", {"metadata": {"name": "endpoint"}, "stringData": {"endpoint": "http://here/token"}})
+
+    def _changed(self, job: str) -> None:
+        self.wake(job)
+
+    @property
+    def name(self) -> str:
+        return job_name(self.run, "a0", 1)
+
+    def launch(self, *do: str, during: Callable[[], None] | None = None, **more: Any) -> Outcome:
+        log = self.folder.log("a0", 1)
+        log.parent.mkdir(parents=True)
+        request = LaunchRequest(
+            self.run, "a0", 1, "env.task", args=do, env={"NAME": "value"}, log=log,
+            **{"image": "it", "task_spec": spec(), **more},
+        )  # fmt: skip
+
+        async def go() -> Outcome:
+            self.wake = self.launcher.changed(asyncio.get_running_loop())
+            self.watcher.start()
+            beside = asyncio.create_task(asyncio.to_thread(during)) if during is not None else None
+            async with asyncio.timeout(300):
+                outcome = await self.launcher.launch(request)
+            if beside is not None:
+                await beside
+            return outcome
+
+        return asyncio.run(go())
+
+    def until(self, beginning: str) -> None:
+        for _ in range(3000):
+            if any(line.startswith(beginning) for line in self.lines):
+                return
+            asyncio.run(asyncio.sleep(0.1))
+        raise AssertionError(f"nobody said {beginning!r}: {self.lines}")
+
+    def holds_nothing(self) -> bool:
+        """Whether no pod of it can hold a device any more."""
+        for _ in range(600):
+            listed = [
+                p for page in self.client.pages(PODS, {"labelSelector": f"run={self.run}"}) for p in page["items"]
+            ]
+            if not listed and self.client.get(JOBS, self.name) is None:
+                return True
+            asyncio.run(asyncio.sleep(0.1))
+        return False
+
+
+@pytest.fixture
+def make(cluster: Cluster, space: Space, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def bench(unscheduled: float = 120.0) -> Bench:
+        store = cluster.store
+        options = {
+            "endpoint": store.endpoint, "access_key_id": store.access_key_id, "region": "us-east-1",
+            "secret_access_key": store.secret_access_key, "allow_http": "true",
+        }  # fmt: skip
+        client = connect(kubeconfig=str(cluster.home / "kubeconfig"), namespace=space.name)
+        mirror = mirror_of(f"s3://{store.bucket}/{space.name}", tmp_path / "runs", options)
+        made.append(Bench(client, mirror, space.image, unscheduled))
+        return made[-1]
+
+    yield bench
+    for one in made:
+        one.watcher.close()
+
+
+def test_an_attempt_with_a_gpu_from_its_job_to_its_outputs(make: Callable[..., Bench]) -> None:
+    bench = make()
+
+    def write() -> None:
+        bench.until("running on ")
+        obstore.put(bench.mirror.store, f"{bench.run}/meta/a0/1/outputs.pb", b"outputs")
+
+    do = ("env=NVIDIA_VISIBLE_DEVICES", "env=NAME", "env=_U_EP_OVERRIDE", "sleep=6s")
+    assert bench.launch(*do, task_spec=spec(gpu="1"), during=write) == Outcome(0)
+    log = bench.folder.log("a0", 1).read_text().splitlines()
+    assert log[0].startswith("NVIDIA_VISIBLE_DEVICES=")
+    assert log[1:] == ["NAME=value", "_U_EP_OVERRIDE=http://here/token"]
+    assert (bench.folder.outcome("a0", 1) / "outputs.pb").read_bytes() == b"outputs"
+    assert obstore.get(bench.mirror.store, f"{bench.run}/kept/a0/1/outputs.pb").bytes() == b"outputs"
+    assert bench.lines[-1] == "succeeded"
+
+
+def test_a_failure_keeps_its_code_and_its_log(make: Callable[..., Bench]) -> None:
+    bench = make()
+    outcome = bench.launch("print=before", "exit=3")
+    assert (outcome.exit_code, outcome.reason) == (3, "")
+    assert bench.folder.log("a0", 1).read_text() == "before\n"
+
+
+def test_a_second_launcher_adopts_the_firsts_job(make: Callable[..., Bench]) -> None:
+    first = make()
+    name = first.name
+
+    async def begun_and_left() -> None:
+        first.watcher.start()
+        log = first.folder.log("a0", 1)
+        log.parent.mkdir(parents=True)
+        request = LaunchRequest(first.run, "a0", 1, "env.task", "it", ("sleep=3s", "print=once"), {}, log,
+                                task_spec=spec())  # fmt: skip
+        await first.launcher._create(request)
+
+    asyncio.run(begun_and_left())
+    log = first.folder.log("a0", 1)
+    log.parent.rmdir()
+    uid = first.client.get(JOBS, name)
+    assert uid is not None
+    assert first.launch("print=never") == Outcome(0)
+    again = first.client.get(JOBS, name)
+    assert again is not None
+    assert again["metadata"]["uid"] == uid["metadata"]["uid"]
+    assert log.read_text() == "once\n"
+
+
+def test_an_image_that_is_not_there_holds_nothing(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.images["it"] = f"{bench.image.partition('@')[0]}@{_DIGEST}"
+    outcome = bench.launch(task_spec=spec(gpu="1"))
+    assert (outcome.reason, outcome.code) == ("error", "ImagePullFailed")
+    assert outcome.message.startswith(f"its image {bench.images['it']} cannot be pulled: ")
+    assert "not found" in outcome.message
+    assert bench.holds_nothing()
+
+
+def test_a_name_that_is_none_of_an_image_is_given_up_at_once(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.images["it"] = f"127.0.0.1:1/UPPER/x@{_DIGEST}"
+    assert bench.launch().code == "InvalidImageName"
+    assert bench.holds_nothing()
+
+
+@pytest.mark.parametrize(
+    ("secret", "code"),
+    [(SecretRef("key", "nobodys", "KEY"), "CreateContainerConfigError"), (SecretRef("key", "nobodys"), "FailedMount")],
+    ids=["variable", "file"],
+)
+def test_a_secret_that_is_missing_is_said_by_name(make: Callable[..., Bench], secret: SecretRef, code: str) -> None:
+    bench = make()
+    outcome = bench.launch(secrets=(secret,), task_spec=spec(gpu="1"))
+    assert (outcome.reason, outcome.code) == ("error", code)
+    assert "nobodys" in outcome.message
+    assert bench.holds_nothing()
+
+
+def test_more_gpus_than_any_node_has(make: Callable[..., Bench]) -> None:
+    bench = make(unscheduled=3.0)
+    outcome = bench.launch(task_spec=spec(gpu="8"))
+    assert outcome.code == "Unschedulable"
+    assert "Insufficient nvidia.com/gpu" in outcome.message
+    assert any(line.startswith("queued: 0/1 nodes are available") for line in bench.lines)
+    assert bench.holds_nothing()
+
+
+def test_what_takes_too_much_memory(make: Callable[..., Bench]) -> None:
+    assert make().launch("memory=256", "sleep=60s", task_spec=spec(memory="48Mi")).reason == "oom"
+
+
+def test_what_takes_too_long_and_its_log_is_kept(make: Callable[..., Bench]) -> None:
+    bench = make()
+    assert bench.launch("print=begun", "sleep=120s", timeout=4.0).reason == "timeout"
+    assert bench.folder.log("a0", 1).read_text() == "begun\n"
+
+
+def test_an_account_that_is_missing(make: Callable[..., Bench]) -> None:
+    bench = make()
+    outcome = bench.launch(task_spec=spec(account="nobodys"))
+    assert outcome.code == "PodNotCreated"
+    assert "nobodys" in outcome.message
+    assert bench.holds_nothing()
+
+
+def test_a_quota_is_waited_for_and_said(make: Callable[..., Bench]) -> None:
+    bench = make()
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"requests.memory": "1Mi"}}}
+    bench.client.create("v1/resourcequotas", quota)
+
+    def lift() -> None:
+        bench.until("quota: q")
+        bench.client.delete("v1/resourcequotas", "q")
+
+    assert bench.launch("print=late", during=lift) == Outcome(0)
+
+
+def test_a_pod_that_somebody_deletes_is_interrupted(make: Callable[..., Bench]) -> None:
+    bench = make()
+
+    def delete() -> None:
+        bench.until("running on ")
+        (page,) = bench.client.pages(PODS, {"labelSelector": f"run={bench.run}"})
+        bench.client.delete(PODS, page["items"][0]["metadata"]["name"], grace=0)
+
+    outcome = bench.launch("sleep=120s", during=delete)
+    assert (outcome.reason, outcome.code) == ("error", "Interrupted")
+    assert bench.holds_nothing()
+
+
+def test_an_attempt_that_is_called_off_holds_nothing(make: Callable[..., Bench]) -> None:
+    bench = make()
+    log = bench.folder.log("a0", 1)
+    log.parent.mkdir(parents=True)
+    request = LaunchRequest(bench.run, "a0", 1, "env.task", "it", ("sleep=300s",), {}, log, task_spec=spec(gpu="4"))
+
+    async def go() -> None:
+        bench.wake = bench.launcher.changed(asyncio.get_running_loop())
+        bench.watcher.start()
+        running = asyncio.create_task(bench.launcher.launch(request))
+        await asyncio.to_thread(bench.until, "running on ")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(go())
+    assert bench.holds_nothing()
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
+def test_what_the_account_may_not_is_refused_with_a_way_out(make: Callable[..., Bench], cluster: Cluster) -> None:
+    bench = make()
+    bench.client._credentials = lambda: {"authorization": "Bearer nobody's"}
+    bench.client._pool = type(bench.client._pool)(cert_reqs="CERT_NONE")
+    with pytest.raises(ApiError) as e:
+        bench.client.get(JOBS, "x")
+    assert e.value.status in (401, 403)
+    assert e.value.hint is not None
