@@ -30,6 +30,7 @@ from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .registry_bases import Bases
+from .runtimes import tell_of_runtimes
 
 __all__ = ["LockReport", "lock_project"]
 
@@ -72,6 +73,7 @@ def lock_project(
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
     check_allowed(recipes, locks)
+    tell_of_runtimes(recipes, locks, reporter)
     with writing(directory):
         # Read again: what a build pinned while this solved stays.
         locks = {name: replace(lock, pins=kept_pins(directory, lock)) for name, lock in locks.items()}

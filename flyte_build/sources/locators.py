@@ -52,13 +52,20 @@ def project_locator(
     :class:`WheelLocator` has it.
     """
     from .project_files import LocalFiles
+    from .uv_wheels import UvWheels
 
+    projects = [UvWheels(recipes, locks, root, hurried=hurried)] if _has_project(recipes.values()) else []
     return Locators(
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
+        *projects,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values()),
     )
+
+
+def _has_project(recipes: Iterable[Recipe]) -> bool:
+    return any(step.uv is not None for recipe in recipes for step in recipe.pip_steps)
 
 
 class FileLocator:
@@ -155,7 +162,8 @@ class WheelLocator:
 
 
 def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:
-    steps = [step for recipe in recipes for step in recipe.pip_steps]
+    # The indexes of a uv project's step are for its packages alone (`uv_wheels`).
+    steps = [step for recipe in recipes for step in recipe.pip_steps if step.uv is None]
     own = [step.index for step in steps if step.index is not None]
     extra = [url for step in steps for url in step.extra_indexes]
     keep = any(step.index is None for step in steps) or any(recipe.flyte is not None for recipe in recipes)
