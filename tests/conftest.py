@@ -33,6 +33,7 @@ SLOW = (
     "tests/hostile/test_odd_machines.py",
     "tests/hostile/test_swapped_bytes.py",
     "tests/locking/test_pypi_resolvers.py",
+    "tests/locking/test_uv_projects.py",
     "tests/plugin/contract/",
     "tests/test_benchmarks.py",
     "tests/test_ci_recipe.py",
