@@ -31,7 +31,7 @@ def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[P
     pyproject = Path(layer.pyproject).absolute()
     files = read_uv_files(pyproject, Path(layer.uvlock).absolute() if layer.uvlock else None)
     options = uv_options(shlex.split(layer.extra_args or ""), where)
-    if not isinstance(files.main.document.get("project"), dict):
+    if not isinstance(files.main.document.get("project"), dict) and "workspace" not in files.main.uv:
         raise LoadError(f"{pyproject}: expected a [project] table (PEP 621)")
     if layer.project_install_mode == "dependencies_only":
         options = (*(o for o in options if o != "--no-emit-project"), "--no-emit-project")

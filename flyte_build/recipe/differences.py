@@ -34,8 +34,8 @@ def _step_difference(number: int, old: Json, new: Json) -> list[str]:
             a, b = old.get(key), new.get(key)
             if a == b:
                 continue
-            if key == "uv" and isinstance(a, dict) and isinstance(b, dict):
-                lines += [f"step {number} ({_show(b['file'])}): {_UV[k]}" for k in _UV if a.get(k) != b.get(k)]
+            if key == "uv":
+                lines += [f"step {number} {line}" for line in _uv_differences(a, b)]
             elif isinstance(a, list) and isinstance(b, list):
                 gone = [_show(x) for x in a if x not in b]
                 come = [_show(x) for x in b if x not in a]
@@ -59,6 +59,14 @@ _UV = {
     "options": "other arguments",
     "indexes": "other indexes for its packages",
 }
+
+
+def _uv_differences(old: Json, new: Json) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [f"({_show(new['file'])}): {words}" for key, words in _UV.items() if old.get(key) != new.get(key)]
+    if isinstance(new, dict):
+        return [f"({_show(new['file'])}): uv is asked what it installs"]
+    return ["(pip): uv is no longer asked what it installs"]
 
 
 def _show(value: Json) -> str:

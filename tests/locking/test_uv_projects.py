@@ -188,7 +188,10 @@ def test_the_flyte_that_uv_names_is_the_images(app: Path, index: SimpleIndex) ->
     assert any("the image has flyte 1.0, as its uv project says, and not 2.0" in note for note in said.notes)
 
 
-def test_other_packages_are_chosen_around_the_projects(app: Path, index: SimpleIndex, ours: SimpleIndex) -> None:
+@pytest.mark.parametrize("resolver", ["uv", "pip-tools"])
+def test_other_packages_are_chosen_around_the_projects(
+    app: Path, index: SimpleIndex, ours: SimpleIndex, resolver: str
+) -> None:
     publish(ours.folder, "toolz 1.0: hidden", "hidden 1.0: c; extra=='more'")
     publish(index.folder, "hidden 7", "user 2.0: hidden>1", "user 1.0: hidden[more]", "flyte 2.0: toolz")
     sources = explicit(ours.url, "toolz") + 'hidden = { index = "ours" }\n'
@@ -197,7 +200,7 @@ def test_other_packages_are_chosen_around_the_projects(app: Path, index: SimpleI
     index.asked.clear()
     wanted = image_of(app)
     mixed = Recipe(wanted.base, wanted.platforms, "3.11", "2.0", (*wanted.steps, PipInstall(("user",))))
-    assert pins(locked(app, index, mixed)) == {
+    assert pins(locked(app, index, mixed, resolver=resolver)) == {
         "flyte": ("2.0", 0),
         "toolz": ("1.0", 1),
         "hidden": ("1.0", 1),

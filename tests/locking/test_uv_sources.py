@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import flyte
 import pytest
 
-from flyte_build.kernel.errors import FetchError, RefusedError, ResolutionError
+from flyte_build.kernel.errors import FetchError, LockError, RefusedError, ResolutionError
 from flyte_build.kernel.reporting import Recorder
+from flyte_build.project.images import read_image
+from flyte_build.recipe import Recipe
 
 from ..support.index import SimpleIndex
 from ..support.locking import pins, publish
@@ -158,3 +161,40 @@ def test_an_editable_sibling(app: Path, index: SimpleIndex, tmp_path: Path, lock
     assert pins(locked(app, index)) == {"b": ("2.0", 1), "c": ("1.0", 1)}
     assert asked(index, "toolz") == []
     assert not (tmp_path / "toolz" / "uv.lock").exists()
+
+
+# -- scripts -------------------------------------------------------------------------------------------
+
+
+def scripted(root: Path, *lines: str) -> Recipe:
+    root.mkdir(exist_ok=True)
+    block = "".join(f"# {line}\n" for line in ('requires-python = ">=3.10"', *lines))
+    (root / "s.py").write_text(f"# /// script\n{block}# ///\nprint()\n")
+    image = flyte.Image.from_uv_script(root / "s.py", name="s", python_version=(3, 11), platform=("linux/amd64",))
+    return read_image(image, "environment e", root)
+
+
+def test_a_script_with_an_index_of_its_own(app: Path, index: SimpleIndex, ours: SimpleIndex) -> None:
+    publish(ours.folder, "toolz 1.0: b")
+    wanted = scripted(app, 'dependencies = ["toolz"]', *explicit(ours.url, "toolz").splitlines())
+    index.asked.clear()
+    assert pins(locked(app, index, wanted)) == {"toolz": ("1.0", 1), "b": ("2.0", 1)}
+    assert asked(index, "toolz") == []
+    assert [path.name for path in app.iterdir() if path.name != "lockfiles"] == ["s.py"]
+
+
+def test_a_script_whose_source_is_a_repository(app: Path, index: SimpleIndex) -> None:
+    sources = ("[tool.uv.sources]", 'toolz = { git = "https://git.example/our/toolz", tag = "v1" }')
+    wanted = scripted(app, 'dependencies = ["toolz"]', *sources)
+    index.asked.clear()
+    with pytest.raises(RefusedError, match=r"s\.py: toolz comes from the Git repository"):
+        locked(app, index, wanted)
+    assert index.asked == []
+
+
+def test_a_scripts_lock_is_frozen_and_may_be_stale(app: Path, index: SimpleIndex) -> None:
+    scripted(app, 'dependencies = ["a<2"]')
+    uv_lock(app, index, "--script", "s.py")
+    assert pins(locked(app, index, scripted(app, 'dependencies = ["a<2"]')))["a"] == ("1.0", 1)
+    with pytest.raises(LockError, match=r"s\.py\.lock: does not answer s\.py as it is now"):
+        locked(app, index, scripted(app, 'dependencies = ["a>1"]'))

@@ -88,6 +88,21 @@ def test_whatever_uv_reads_makes_a_lock_stale(tmp_path: Path, file: str, text: s
     assert differences(before, after) == [f"step 1 (app/pyproject.toml): {says}"]
 
 
+def test_a_lock_from_before_uv_was_asked_is_stale_in_words(tmp_path: Path) -> None:
+    pyproject(tmp_path)
+    new = image_of(tmp_path)
+    old = Recipe(new.base, new.platforms, new.python, new.flyte, (PipInstall(()),))
+    says = "step 1 (pyproject.toml): uv is asked what it installs"
+    assert differences(old.to_json(), new.to_json()) == [says]
+    assert differences(new.to_json(), old.to_json()) == ["step 1 (pip): uv is no longer asked what it installs"]
+
+
+def test_a_workspace_needs_no_project_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["one"]\n')
+    pyproject(tmp_path / "one", name="one")
+    assert project_of(image_of(tmp_path, extra_args="--package one")).options[:2] == ("--package", "one")
+
+
 def test_what_uv_does_not_ask_changes_nothing(tmp_path: Path) -> None:
     pyproject(tmp_path, "a")
     before = image_of(tmp_path)

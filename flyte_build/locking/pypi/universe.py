@@ -66,7 +66,7 @@ class _Terms:
         why = ["asks indexes of its own"] if self.settings != settings else []
         why += ["takes pre-releases"] if self.pre else []
         why += ["installs local wheels"] if self.wheels else []
-        why += ["has what uv says of its project"] if self.held else []
+        why += ["installs what uv says of its project"] if self.held else []
         return " and ".join(why) or "asks no index of its own, as others do"
 
 

@@ -155,6 +155,8 @@ class _Asked:
         if self._cutoff is not None:
             env["UV_EXCLUDE_NEWER"] = self._cutoff
         more = ["--refresh"] if self._refresh is True else []
+        if self._settings is not None and not self._settings.indexes and self._step.index is None:
+            more += ["--no-index"]
         for name in self._refresh if isinstance(self._refresh, tuple) else ():
             more += ["--refresh-package", name]
         return self._given(self._run(where, folder, python, more, env), moved)
@@ -229,7 +231,8 @@ class _Asked:
             *others, last = [_said(index) for index in given.indexes] or [""]
             env |= {"UV_DEFAULT_INDEX": last} if last else {}
             env |= {"UV_INDEX": " ".join(others)} if others else {}
-            env |= {"UV_FIND_LINKS": ",".join(given.find_links)} if given.find_links else {}
+            links = [link for link in given.find_links if "://" in link or Path(link).expanduser().exists()]
+            env |= {"UV_FIND_LINKS": ",".join(links)} if links else {}
         if given is not None:
             env |= {"SSL_CERT_FILE": given.cert} if given.cert else {}
             env |= {"SSL_CLIENT_CERT": given.client_cert} if given.client_cert else {}
