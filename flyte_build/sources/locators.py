@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ..deriving.derivation import Artifact
 from ..kernel.errors import FetchError
@@ -51,10 +51,14 @@ def project_locator(
     Cheap: configuration is read, and files are looked for, when the first artifact is asked for. ``hurried`` as
     :class:`WheelLocator` has it.
     """
+    from ..deriving.from_lock import recorded_recipe
     from .project_files import LocalFiles
     from .uv_wheels import UvWheels
 
-    projects = [UvWheels(recipes, locks, root, hurried=hurried)] if _has_project(recipes.values()) else []
+    # A lock by itself says which of its steps are a uv project's, too.
+    alone = {name: recorded_recipe(lock) for name, lock in locks.items() if name not in recipes and _of_project(lock)}
+    every = {**recipes, **alone}
+    projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
     return Locators(
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
@@ -62,6 +66,11 @@ def project_locator(
         WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values()),
     )
+
+
+def _of_project(lock: Lock) -> bool:
+    steps = cast("dict[str, Any]", lock.recipe).get("steps", [])
+    return any("uv" in step for step in steps)
 
 
 def _has_project(recipes: Iterable[Recipe]) -> bool:

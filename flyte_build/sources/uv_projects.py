@@ -21,10 +21,10 @@ from packaging.utils import canonicalize_name
 from ..kernel.errors import FetchError, LoadError
 from ..locks.nouns import LockedWheel
 from ..recipe import PipInstall
-from ..recipe.uv_projects import UvFiles, read_uv_files
+from ..recipe.uv_projects import LocalPackage, UvFiles, read_uv_files
 from .indexes import Index, IndexClient, IndexFile, IndexSettings, WheelMetadata, configured
 
-__all__ = ["ProjectClient", "UvSources"]
+__all__ = ["ProjectClient", "UvSources", "uv_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,39 @@ class _Stated:
     name: str
     place: str | None
     registry: str | None
+
+
+def uv_settings(files: UvFiles) -> IndexSettings | None:
+    """The ordinary indexes of a project where uv is told any; ``None`` where it is told none.
+
+    A script's are those of its own block and the user's; of a project beside it uv knows nothing.
+    """
+    if not files.script:
+        own = configured(files.root)
+        return own if own.origin == "uv's configuration" else None
+    users = configured(None)
+    stated = [(index, flat, table) for index, flat, table in _indexes(files.main) if not table.get("explicit")]
+    if not stated:
+        return users if users.origin == "uv's configuration" else None
+    default = next((index for index, _, table in stated if table.get("default")), users.default)
+    if os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL"):
+        default = users.default
+    more = tuple(index for index, flat, table in stated if not flat and not table.get("default"))
+    links = tuple(index.url for index, flat, _ in stated if flat)
+    return replace(users, default=default, extra=(*more, *users.extra), find_links=(*links, *users.find_links))
+
+
+def _indexes(package: LocalPackage) -> Iterator[tuple[Index, bool, Mapping[str, Any]]]:
+    """``[[tool.uv.index]]``: each with whether it is flat, and its table."""
+    tables = package.uv.get("index")
+    for table in tables if isinstance(tables, list) else ():
+        if isinstance(table, dict) and isinstance(table.get("url"), str):
+            url, flat = table["url"], table.get("format") == "flat"
+            if "://" not in url:
+                path = Path(os.path.normpath(package.file.parent / url))
+                url = str(path) if flat else path.as_uri()
+            name = table.get("name")
+            yield Index(url, name if isinstance(name, str) else None), flat, table
 
 
 class UvSources:
@@ -48,32 +81,23 @@ class UvSources:
         self.files: UvFiles = read_uv_files(
             root / step.uv.file, root / step.uv.lock if step.uv.lock is not None else None
         )
-        own = configured(self.files.root)
-        ordinary = own if own.origin == "uv's configuration" else base
+        ordinary = uv_settings(self.files) or base
         bare = step.index is None
         self.ordinary = ordinary.for_recipe([step.index] if step.index else [], step.extra_indexes, keep_default=bare)
 
     @cached_property
-    def named(self) -> Mapping[str, tuple[Index, bool, bool]]:
-        """The project's indexes by name; each with whether it is a flat one, and whether it is only for those who name
-        it."""
-        out: dict[str, tuple[Index, bool, bool]] = {}
+    def named(self) -> Mapping[str, tuple[Index, bool]]:
+        """The project's indexes by name (by address where they have none), each with whether it is a flat one."""
+        out: dict[str, tuple[Index, bool]] = {}
         for package in self.files.packages:
-            tables = package.uv.get("index")
-            for table in tables if isinstance(tables, list) else ():
-                if isinstance(table, dict) and isinstance(table.get("url"), str) and isinstance(table.get("name"), str):
-                    url, flat = table["url"], table.get("format") == "flat"
-                    if "://" not in url:
-                        path = Path(os.path.normpath(package.file.parent / url))
-                        url = str(path) if flat else path.as_uri()
-                    index = Index(url, table["name"])
-                    out.setdefault(table["name"], (index, flat, bool(table.get("explicit"))))
+            for index, flat, _ in _indexes(package):
+                out.setdefault(index.name or index.url, (index, flat))
         return out
 
     @cached_property
     def every(self) -> IndexSettings:
         """All of the project's indexes: whose credentials are whose. Nothing is to be looked up in it."""
-        return replace(self.ordinary, extra=(*self.ordinary.extra, *(index for index, _, _ in self.named.values())))
+        return replace(self.ordinary, extra=(*self.ordinary.extra, *(index for index, _ in self.named.values())))
 
     @cached_property
     def _sources(self) -> Mapping[str, tuple[Mapping[str, Any], ...]]:
@@ -115,14 +139,14 @@ class UvSources:
 
     def allowed(self, name: str, registry: str | None = None) -> IndexSettings:
         """The indexes that may be asked for ``name``, which a ``uv.lock`` or uv itself saw on ``registry``."""
-        known = {_normal(index.url): at for at, (index, _, _) in self.named.items()}
+        known = {_normal(index.url): at for at, (index, _) in self.named.items()}
         tables = self._sources.get(name, ())
         names = [str(table["index"]) for table in tables if "index" in table]
         if registry is not None:
             at = known.get(_normal(self._file(registry) if "://" not in registry else registry))
-            if at is not None and (at in names or self.named[at][2]):
+            if at is not None:
                 return self._only([at])
-            if names and at is None and not _conditional(tables):
+            if names and not _conditional(tables):
                 return self._only(names)
             return self.ordinary
         if tables and not _conditional(tables):
@@ -141,8 +165,8 @@ class UvSources:
         return replace(
             self.ordinary,
             default=None,
-            extra=tuple(index for index, flat, _ in found if not flat),
-            find_links=tuple(index.url for index, flat, _ in found if flat),
+            extra=tuple(index for index, flat in found if not flat),
+            find_links=tuple(index.url for index, flat in found if flat),
             origin=f"[tool.uv.sources] of {self.files.main.file.name}",
         )
 

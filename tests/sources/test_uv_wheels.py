@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import flyte
 import pytest
 
 from flyte_build.deriving.nouns import Artifact
 from flyte_build.kernel.errors import FetchError
 from flyte_build.kernel.reporting import Silent
 from flyte_build.locks.lockfile import Lock
+from flyte_build.project.images import read_image
 from flyte_build.recipe import PipInstall, Recipe
 from flyte_build.sources.fetching import fetch
 from flyte_build.sources.locators import project_locator
@@ -121,6 +123,37 @@ def test_without_the_project_nobody_is_asked_in_place_of_its_index(
     index.asked.clear()
     with pytest.raises(FetchError, match="is to be asked of the index `ours` only"):
         fetched(tmp_path, tmp_path, recipe, lock, "toolz")
+    assert asked(index, "toolz") == []
+    assert fetched(tmp_path, tmp_path, recipe, lock, "c")
+
+
+def test_a_lock_alone_knows_which_packages_are_a_projects(
+    tmp_path: Path, index: SimpleIndex, ours: SimpleIndex
+) -> None:
+    pyproject(tmp_path, "toolz", more=explicit(ours.url, "toolz"))
+    lock = locked(tmp_path, index)
+    index.asked.clear()
+    locator = project_locator({}, {"e": lock}, tmp_path)
+    assert fetch(artifacts(lock), Store(tmp_path / "store"), locator=locator, reporter=Silent())
+    (tmp_path / "pyproject.toml").unlink()
+    (tmp_path / "other").mkdir()
+    locator = project_locator({}, {"e": lock}, tmp_path)
+    with pytest.raises(FetchError, match="is to be asked of the index `ours` only"):
+        fetch(artifacts(lock), Store(tmp_path / "other"), locator=locator, reporter=Silent())
+    assert asked(index, "toolz") == []
+
+
+@pytest.mark.parametrize("name", ["", '# name = "ours"\n'])
+def test_a_script_with_an_index_of_its_own(tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, name: str) -> None:
+    own = f'# [[tool.uv.index]]\n# url = "{ours.url}"\n{name}'
+    block = f'# /// script\n# requires-python = ">=3.10"\n# dependencies = ["toolz", "c"]\n{own}# ///\n'
+    (tmp_path / "s.py").write_text(block)
+    image = flyte.Image.from_uv_script(tmp_path / "s.py", name="s", python_version=(3, 11), platform=("linux/amd64",))
+    recipe = read_image(image, "environment e", tmp_path)
+    index.asked.clear()
+    lock = locked(tmp_path, index, recipe)
+    found = fetched(tmp_path, tmp_path, recipe, lock, "toolz")
+    assert found.keys() == {ours.sha256("toolz-1.0-py3-none-any.whl")}
     assert asked(index, "toolz") == []
     assert fetched(tmp_path, tmp_path, recipe, lock, "c")
 

@@ -24,7 +24,8 @@ from ...kernel.errors import FetchError, FlyteBuildError, LoadError, LockError, 
 from ...kernel.scratch import scratch
 from ...recipe import PipInstall
 from ...recipe.uv_projects import UvFiles, read_uv_files
-from ...sources.indexes import Index, IndexSettings, configured
+from ...sources.indexes import Index, IndexSettings
+from ...sources.uv_projects import uv_settings
 from .question import NoSolution, ignored, trimmed
 from .uv import CHOOSING, KEPT, Uv
 from .uv_tree import mirrored, stand_in
@@ -87,8 +88,7 @@ class _Asked:
         self._cutoff, self._refresh = cutoff, refresh
         self._options = step.uv.options
         # Where uv is told nothing, it is told what pip is; its own configuration it reads itself.
-        own = configured(files.root)
-        self._settings = None if own.origin == "uv's configuration" else settings
+        self._settings = settings if uv_settings(files) is None else None
 
     def answer(self) -> Exported:
         files = self._files
