@@ -105,6 +105,9 @@ class UvSources:
         for package in self.files.packages:
             for name, source in package.sources():
                 out[name] = (*out.get(name, ()), source)
+        # What was locked holds where the files lie elsewhere now, or say less.
+        for name, indexes in self._step.uv.indexes if self._step.uv is not None else ():
+            out.setdefault(name, tuple({"index": index} for index in indexes))
         return out
 
     @cached_property

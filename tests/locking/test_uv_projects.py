@@ -137,6 +137,28 @@ def test_another_index_of_this_machine_makes_no_lock_stale(
     assert pins(locked(app, index))["a"] == ("2.0", 1)
 
 
+def test_an_index_that_the_image_names_is_where_files_are_and_no_other_lock(
+    app: Path, index: SimpleIndex, ours: SimpleIndex
+) -> None:
+    publish(ours.folder, "a 2.0: b", "a 3.0", "b 2.0")
+    pyproject(app, "a")
+    assert pins(locked(app, index, image_of(app, index_url=ours.url)))["a"] == ("3.0", 1)
+    uv_lock(app, index)
+    wanted = image_of(app, index_url=ours.url)
+    (ours.folder / "a-2.0-py3-none-any.whl").write_bytes((index.folder / "a-2.0-py3-none-any.whl").read_bytes())
+    assert pins(locked(app, index, wanted))["a"] == ("2.0", 1)
+
+
+def test_the_cut_off_is_for_what_no_lock_holds(app: Path, index: SimpleIndex) -> None:
+    days = {"a-1.0": "2026-01-01", "a-2.0": "2026-03-01", "b-1.0": "2026-01-01", "b-2.0": "2026-03-01"}
+    index.uploaded = {f"{name}-py3-none-any.whl": f"{day}T00:00:00Z" for name, day in days.items()}
+    pyproject(app, "a")
+    early = locked(app, index, cutoff="2026-02-01")
+    assert {name: version for name, (version, _) in pins(early).items()} == {"a": "1.0", "b": "1.0"}
+    uv_lock(app, index)
+    assert pins(locked(app, index, image_of(app), cutoff="2026-02-01"))["a"] == ("2.0", 1)
+
+
 def test_other_bytes_than_the_lock_has_are_exit_6(app: Path, index: SimpleIndex, ours: SimpleIndex) -> None:
     publish(ours.folder, "toolz 1.0")
     pyproject(app, "toolz", more=explicit(ours.url, "toolz"))

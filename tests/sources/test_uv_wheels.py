@@ -143,6 +143,19 @@ def test_a_lock_alone_knows_which_packages_are_a_projects(
     assert asked(index, "toolz") == []
 
 
+def test_where_the_project_is_another_one_its_names_still_hold(
+    tmp_path: Path, index: SimpleIndex, ours: SimpleIndex
+) -> None:
+    pyproject(tmp_path, "toolz", more=explicit(ours.url, "toolz"))
+    recipe = image_of(tmp_path)
+    lock = locked(tmp_path, index, recipe)
+    pyproject(tmp_path, "toolz")
+    index.asked.clear()
+    with pytest.raises(FetchError, match=r"no place that .* allows has it"):
+        fetched(tmp_path, tmp_path, recipe, lock)
+    assert index.asked == []
+
+
 @pytest.mark.parametrize("name", ["", '# name = "ours"\n'])
 def test_a_script_with_an_index_of_its_own(tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, name: str) -> None:
     own = f'# [[tool.uv.index]]\n# url = "{ours.url}"\n{name}'

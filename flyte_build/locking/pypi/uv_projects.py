@@ -238,9 +238,9 @@ class _Asked:
             env |= {"SSL_CLIENT_CERT": given.client_cert} if given.client_cert else {}
             env |= {"UV_INSECURE_HOST": " ".join(given.insecure_hosts)} if given.insecure_hosts else {}
         # What the image's own layer says comes before all, as on the command line that the SDK runs.
-        if self._step.index is not None:
+        if self._step.index is not None and indexes:
             env["UV_DEFAULT_INDEX"] = self._step.index
-        if self._step.extra_indexes:
+        if self._step.extra_indexes and indexes:
             env["UV_INDEX"] = " ".join([*self._step.extra_indexes, env.get("UV_INDEX", "")]).strip()
         if self._step.pre:
             env["UV_PRERELEASE"] = "allow"
