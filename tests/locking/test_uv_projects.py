@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.kernel.errors import FetchError, LoadError, LockError, ResolutionError
+from flyte_build.kernel.errors import FetchError, LoadError, LockError, RefusedError, ResolutionError
 from flyte_build.kernel.reporting import Recorder
 from flyte_build.recipe import PipInstall, Recipe
 from flyte_build.recipe.uv_projects import read_uv_files, uv_project
@@ -47,6 +47,13 @@ def test_an_override_stands_against_what_a_wheel_says(app: Path, index: SimpleIn
     pyproject(app, "strict", more='[tool.uv]\noverride-dependencies = ["b==2.0"]\n')
     uv_lock(app, index)
     assert pins(locked(app, index)) == {"b": ("2.0", 1), "strict": ("1.0", 1)}
+
+
+def test_an_image_that_the_project_does_not_support(app: Path, index: SimpleIndex) -> None:
+    pyproject(app, "a", more="[tool.uv]\nenvironments = [\"sys_platform == 'darwin'\"]\n")
+    uv_lock(app, index)
+    with pytest.raises(ResolutionError, match=r"supports `sys_platform == \"darwin\"`, and not linux/amd64"):
+        locked(app, index)
 
 
 GROUPS = """
@@ -175,6 +182,19 @@ def test_a_lock_elsewhere(app: Path, index: SimpleIndex, tmp_path: Path) -> None
     publish(index.folder, "a 3.0")
     assert pins(locked(app, index, image_of(app, uvlock=tmp_path / "other.lock")))["a"] == ("2.0", 1)
     assert not (app / "uv.lock").exists()
+
+
+def test_dynamic_metadata_are_not_held_against_the_lock_and_run_no_backend(app: Path, index: SimpleIndex) -> None:
+    backend = '[build-system]\nrequires = ["nowhere"]\nbuild-backend = "nowhere"\n'
+    path = pyproject(app, "a", more=backend)
+    uv_lock(app, index)
+    path.write_text(path.read_text().replace('version = "1"', 'dynamic = ["version"]'))
+    said = Recorder()
+    assert pins(locked(app, index, reporter=said))["a"] == ("2.0", 1)
+    assert any("uv.lock is not held against version of app" in warning for warning in said.warnings)
+    (app / "uv.lock").unlink()
+    with pytest.raises(RefusedError, match="version: dynamic, which only its build backend can tell"):
+        locked(app, index)
 
 
 def test_a_python_that_this_machine_need_not_have(app: Path, index: SimpleIndex) -> None:

@@ -108,6 +108,52 @@ def test_a_repository_is_refused_and_never_looked_up(app: Path, index: SimpleInd
     assert index.asked == []
 
 
+LOCKED = """
+version = 1
+requires-python = ">=3.10"
+[[package]]
+name = "app"
+version = "1"
+source = {{ virtual = "." }}
+dependencies = [{{ name = "toolz" }}]
+[package.metadata]
+requires-dist = [{{ name = "toolz", {requires} }}]
+[[package]]
+name = "toolz"
+version = "1.0"
+source = {{ {source} }}
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("requires", "source", "more", "says"),
+    [
+        (
+            'git = "https://git.example/toolz?rev=v1"',
+            f'git = "https://git.example/toolz?rev=v1#{"0" * 40}"',
+            "",
+            "the repository `https://git.example/toolz`",
+        ),
+        (
+            'url = "https://files.example/toolz-1.0.tar.gz"',
+            'url = "https://files.example/toolz-1.0.tar.gz"',
+            f'sdist = {{ hash = "sha256:{"0" * 64}" }}',
+            "the source archive `toolz-1.0.tar.gz`",
+        ),
+    ],
+)
+def test_what_a_lock_says_would_be_built_is_refused_and_never_looked_up(
+    app: Path, index: SimpleIndex, requires: str, source: str, more: str, says: str
+) -> None:
+    table = requires.replace("?rev=v1", "").replace('toolz"', 'toolz", rev = "v1"') if "git" in requires else requires
+    pyproject(app, "toolz", more=f"[tool.uv.sources]\ntoolz = {{ {table} }}\n")
+    (app / "uv.lock").write_text(LOCKED.format(requires=requires, source=source, more=more))
+    with pytest.raises(RefusedError, match=re.escape(f"toolz comes from {says}")):
+        locked(app, index)
+    assert index.asked == []
+
+
 def test_a_direct_reference_to_a_repository(app: Path, index: SimpleIndex) -> None:
     pyproject(app, "toolz @ git+https://git.example/toolz@v1")
     with pytest.raises(RefusedError, match="toolz comes from the Git repository"):

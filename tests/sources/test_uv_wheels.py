@@ -19,7 +19,7 @@ from flyte_build.sources.locators import project_locator
 from flyte_build.store import Store
 
 from ..support.index import SimpleIndex
-from ..support.locking import publish
+from ..support.locking import pins, publish
 from ..support.uv import asked, explicit, image_of, locked, pyproject, uv_lock
 
 
@@ -96,6 +96,25 @@ def test_a_wheel_that_two_images_have_is_also_had_as_the_other_says(
     plain = Recipe(recipe.base, recipe.platforms, "3.11", None, (PipInstall(("c",)),))
     locator = project_locator({"e": recipe, "f": plain}, {"e": lock, "f": lock}, tmp_path)
     assert fetch(artifacts(lock), Store(tmp_path / "store"), locator=locator, reporter=Silent())
+
+
+@pytest.mark.parametrize("lock_first", [True, False])
+def test_the_runtime_of_a_project_is_had_from_its_indexes(
+    tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, monkeypatch: pytest.MonkeyPatch, lock_first: bool
+) -> None:
+    monkeypatch.delenv("UV_DEFAULT_INDEX")
+    publish(ours.folder, "flyte 1.0: toolz", "c 1.0: own", "own 1.0")
+    more = f'[[tool.uv.index]]\nname = "ours"\nurl = "{ours.url}"\ndefault = true\n'
+    pyproject(tmp_path, "flyte", "c", more=more)
+    if lock_first:
+        uv_lock(tmp_path)
+    plain = image_of(tmp_path)
+    recipe = Recipe(plain.base, plain.platforms, "3.11", "2.0", plain.steps)
+    lock = locked(tmp_path, index, recipe)
+    runtime = 0 if lock_first else 1
+    assert pins(lock) == {"flyte": ("1.0", runtime), "toolz": ("1.0", runtime), "c": ("1.0", 1), "own": ("1.0", 1)}
+    assert len(fetched(tmp_path, tmp_path, recipe, lock)) == 4
+    assert index.asked == []
 
 
 @pytest.mark.parametrize("lock_first", [True, False])

@@ -92,7 +92,8 @@ class Projects:
             for name, one in self._step(step, target, f"environment {environment}").items():
                 if name not in found or found[name].wheel.sha256 != one.wheel.sha256:
                     found[name] = replace(one, wheel=replace(one.wheel, step=number))
-        if recipe.flyte is not None:
+        # Without a uv.lock only its step says whose a wheel is, and so where it may be had.
+        if recipe.flyte is not None and all(s.uv is None or s.uv.locked is not None for s in recipe.pip_steps):
             found |= _runtime(found, target)
         return Held(found, tuple(self._stand_in(found[name]) for name in sorted(found)))
 

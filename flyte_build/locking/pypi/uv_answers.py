@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from packaging.markers import Marker
 from packaging.pylock import Package, PackageArchive, PackageWheel, Pylock, PylockValidationError
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
@@ -52,14 +53,18 @@ def spoken(exported: Exported, target: Target, where: str) -> Spoken:
             f"{where}: {asked} requires Python {lock.requires_python}, the image has {target.python_full}",
             hint="give the image a Python that fits with python_version=",
         )
+    if lock.environments and not any(_holds(marker, target) for marker in lock.environments):
+        supported = ", ".join(f"`{marker}`" for marker in lock.environments)
+        raise ResolutionError(
+            f"{where}: {asked} supports {supported}, and not {target}",
+            hint="widen `environments` in [tool.uv], or give the image another platform or Python",
+        )
     pins: dict[str, Pin] = {}
     registries: dict[str, tuple[str, str | None]] = {}
     editable: list[str] = []
     reader = _Reader(exported, where)
     for package in lock.packages:
-        if package.marker is not None and not package.marker.evaluate(
-            {**target.markers, "extras": frozenset(), "dependency_groups": frozenset()}, context="lock_file"
-        ):
+        if package.marker is not None and not _holds(package.marker, target):
             continue
         name = canonicalize_name(package.name)
         if package.directory is not None and package.directory.editable:
@@ -70,6 +75,11 @@ def spoken(exported: Exported, target: Target, where: str) -> Spoken:
         pins[name] = reader.pin(name, package)
         registries |= {file.url: (name, package.index) for file in pins[name].files or ()}
     return Spoken(Answer(pins, exported.warnings), registries, tuple(sorted(editable)))
+
+
+def _holds(marker: Marker, target: Target) -> bool:
+    chosen = {"extras": frozenset[str](), "dependency_groups": frozenset[str]()}
+    return marker.evaluate({**target.markers, **chosen}, context="lock_file")
 
 
 class _Reader:
