@@ -12,6 +12,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,8 @@ class LocalPackage:
         kept = {key: self.project[key] for key in keys if key in self.project}
         uv = {key: value for key, value in self.uv.items() if key != "build-backend"}
         groups = self.document.get("dependency-groups", {})
-        out: Json = json.loads(json.dumps({"project": kept, "groups": groups, "uv": uv}, default=str, sort_keys=True))
+        text = json.dumps({"project": kept, "groups": groups, "uv": uv}, default=str, sort_keys=True)
+        out: Json = json.loads(text, parse_float=str, parse_constant=str)
         return out
 
 
@@ -272,8 +274,11 @@ def _members(package: LocalPackage) -> list[Path]:
 
     def matching(patterns: object) -> Iterable[Path]:
         for pattern in patterns if isinstance(patterns, list) else []:
-            if isinstance(pattern, str):
-                yield from sorted(folder.glob(pattern.rstrip("/"))) if not os.path.isabs(pattern) else [Path(pattern)]
+            if isinstance(pattern, str) and pattern.strip("./") and not os.path.isabs(pattern):
+                with suppress(ValueError, NotImplementedError):  # what is no pattern uv will say
+                    yield from sorted(folder.glob(pattern.rstrip("/")))
+            elif isinstance(pattern, str):
+                yield folder / pattern
 
     excluded = {os.path.normpath(path) for path in matching(workspace.get("exclude"))}
     return [path for path in matching(workspace.get("members")) if os.path.normpath(path) not in excluded]

@@ -127,6 +127,13 @@ def test_members_of_a_workspace_count_wherever_one_starts(tmp_path: Path) -> Non
     assert project_of(image_of(tmp_path, "packages/old/pyproject.toml")).locked is None
 
 
+@pytest.mark.parametrize("members", ['"."', '""', '"./one/"', '"../*/one"', '"one", "[", "**x"'])
+def test_members_as_people_write_them(tmp_path: Path, members: str) -> None:
+    pyproject(tmp_path / "app", more=f"[tool.uv]\nn = 1.5\n[tool.uv.workspace]\nmembers = [{members}]\n")
+    pyproject(tmp_path / "app" / "one", name="one")
+    assert project_of(image_of(tmp_path, "app/pyproject.toml")).file == "app/pyproject.toml"
+
+
 def test_a_lock_from_elsewhere_is_named(tmp_path: Path) -> None:
     pyproject(tmp_path / "app")
     (tmp_path / "other.lock").write_text("version = 1\n")

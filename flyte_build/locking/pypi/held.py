@@ -82,6 +82,7 @@ class Projects:
         self._folder, self._reporter = folder, reporter
         self._exported: dict[PipInstall, Exported] = {}
         self._held: dict[tuple[PipInstall, Target], dict[str, _Wheel]] = {}
+        self._told: set[tuple[str, tuple[str, ...]]] = set()
 
     def held(self, environment: str, recipe: Recipe, target: Target) -> Held:
         """What the uv steps of ``recipe`` bring on ``target``, a later one's word before an earlier one's."""
@@ -110,7 +111,8 @@ class Projects:
             for warning in self._exported[step].warnings:
                 self._reporter.warn(warning)
         said = spoken(self._exported[step], target, where)
-        if said.editable:
+        if said.editable and (step.uv.file, said.editable) not in self._told:
+            self._told.add((step.uv.file, said.editable))
             self._reporter.note(
                 f"{step.uv.file}: the code of {', '.join(said.editable)} is not in the image, as an editable install "
                 "leaves it where it is; the code bundle or with_source_folder brings it"

@@ -179,13 +179,20 @@ def _pin(package: Mapping[str, Any], folder: Path) -> Pin:
     return Pin(name, str(Version(package["version"])), tuple(files))
 
 
+_SOURCES = (
+    "some of these have source distributions only, and those are not built: ask for a version that has a wheel, or "
+    "build the wheel and add it to the image as a local wheel"
+)
+
+
 def _failure(question: Question, code: int, words: str) -> FlyteBuildError:
     first = next((line.removeprefix("error: ") for line in words.splitlines() if line.startswith("error: ")), "")
     # uv's exit codes: 1 is an answer (no solution), 2 a failure to find one.
     if code == 1:
+        unbuilt = "no usable wheels" in words or "building from source is disabled" in words
         return NoSolution(
             f"no versions of {asked(question.asked)} fit together on {question.target}",
-            hint=question.way_out,
+            hint=_SOURCES if unbuilt else question.way_out,
             detail=words,
         )
     if any(sign in words for sign in ("Failed to fetch", "Request failed", "error sending request", "HTTP status")):
