@@ -95,11 +95,11 @@ class LocalPackage:
 
     @property
     def dynamic(self) -> tuple[str, ...]:
-        """What only the package's build backend could tell."""
-        asked = ("version", "dependencies", "optional-dependencies", "requires-python")
-        built = bool(self.document.get("build-system")) or self.uv.get("package") is True
+        """What only the package's build backend could tell: all of it, where there is no ``[project]``."""
+        if not self.project and "workspace" not in self.uv:
+            return ("metadata",)
         named = self.project.get("dynamic") or []
-        return tuple(key for key in asked if key in named) if built else ()
+        return tuple(k for k in ("version", "dependencies", "optional-dependencies", "requires-python") if k in named)
 
     def sources(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """``[tool.uv.sources]``: the normalised name, and each of its tables."""
@@ -192,8 +192,8 @@ def read_uv_files(file: Path, lock: Path | None = None) -> UvFiles:
             at = os.path.normpath(path / "pyproject.toml")
             if path.suffix == ".whl":
                 wheels[os.path.normpath(path)] = Path(os.path.normpath(path))
-            elif at not in found and os.path.isfile(at):
-                found[at] = LocalPackage(Path(at), _document(Path(at)))
+            elif at not in found and os.path.isdir(path):
+                found[at] = LocalPackage(Path(at), _document(Path(at)) if os.path.isfile(at) else {})
                 waiting.append(found[at])
     files = UvFiles(file.parent, tuple(found.values()), tuple(wheels.values()), lock)
     if lock is None and files.own_lock.is_file():

@@ -197,6 +197,22 @@ def test_dynamic_metadata_are_not_held_against_the_lock_and_run_no_backend(app: 
         locked(app, index)
 
 
+@pytest.mark.parametrize("files", [("setup.py",), ("pyproject.toml",)])
+def test_a_sibling_whose_backend_alone_knows_it(
+    app: Path, index: SimpleIndex, tmp_path: Path, files: tuple[str, ...]
+) -> None:
+    """A setup.py, a [tool.poetry]: what would be run says so by itself."""
+    ran = tmp_path / "ran"
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "setup.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    if "pyproject.toml" in files:
+        (tmp_path / "lib" / "pyproject.toml").write_text('[tool.poetry]\nname = "lib"\n')
+    pyproject(app, "lib", more='[tool.uv.sources]\nlib = { path = "../lib", editable = true }\n')
+    with pytest.raises(RefusedError, match="metadata: dynamic, which only its build backend can tell"):
+        locked(app, index)
+    assert not ran.exists()
+
+
 def test_a_python_that_this_machine_need_not_have(app: Path, index: SimpleIndex) -> None:
     pyproject(app, "a; python_full_version < '3.99'", python=">=3.11")
     uv_lock(app, index)

@@ -17,10 +17,14 @@ from ..support.index import SimpleIndex
 from ..support.locking import pins, publish
 from ..support.uv import asked, explicit, image_of, locked, pyproject, uv_lock
 
+# With a uv.lock, and without one.
+BOTH = pytest.mark.parametrize("lock_first", [pytest.param(True, marks=pytest.mark.slow), False])
+
+
 # -- sources: nothing is looked for where the project does not say -------------------------------------
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_an_explicit_index(app: Path, index: SimpleIndex, ours: SimpleIndex, lock_first: bool) -> None:
     publish(ours.folder, "toolz 1.0: b")
     pyproject(app, "toolz", "c", more=explicit(ours.url, "toolz"))
@@ -61,7 +65,7 @@ def test_a_default_index_of_the_project(app: Path, index: SimpleIndex, ours: Sim
     assert index.asked == []
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_a_wheel_by_path(app: Path, index: SimpleIndex, tmp_path: Path, lock_first: bool) -> None:
     publish(tmp_path / "wheels", "toolz 1.0: b")
     pyproject(app, "toolz", more='[tool.uv.sources]\ntoolz = { path = "../wheels/toolz-1.0-py3-none-any.whl" }\n')
@@ -75,7 +79,7 @@ def test_a_wheel_by_path(app: Path, index: SimpleIndex, tmp_path: Path, lock_fir
     assert (app / "uv.lock").exists() is lock_first
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_a_wheel_by_url(app: Path, index: SimpleIndex, ours: SimpleIndex, lock_first: bool) -> None:
     publish(ours.folder, "toolz 1.0: b")
     url = f"http://{ours.host}/files/toolz-1.0-py3-none-any.whl"
@@ -197,7 +201,7 @@ def test_the_members_of_a_workspace_stay_where_they_are_and_bring_what_they_requ
     assert pins(locked(app, index, member)) == {"b": ("1.0", 1)}
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_an_editable_sibling(app: Path, index: SimpleIndex, tmp_path: Path, lock_first: bool) -> None:
     pyproject(tmp_path / "toolz", "b", name="toolz", more='[build-system]\nrequires = ["hatchling"]\n')
     pyproject(app, "toolz", "c", more='[tool.uv.sources]\ntoolz = { path = "../toolz", editable = true }\n')

@@ -23,6 +23,10 @@ from ..support.locking import pins, publish
 from ..support.uv import asked, explicit, image_of, locked, pyproject, uv_lock
 
 
+# With a uv.lock, and without one.
+BOTH = pytest.mark.parametrize("lock_first", [pytest.param(True, marks=pytest.mark.slow), False])
+
+
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleIndex]:
     """What this machine is told of; it has a `toolz` of its own."""
@@ -52,7 +56,7 @@ def fetched(tmp_path: Path, root: Path, recipe: Recipe, lock: Lock, name: str | 
     return fetch(artifacts(lock, name), Store(tmp_path / "store"), locator=locator, reporter=Silent())
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_an_explicit_index(tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, lock_first: bool) -> None:
     pyproject(tmp_path, "toolz", "c", more=explicit(ours.url, "toolz"))
     if lock_first:
@@ -66,7 +70,7 @@ def test_an_explicit_index(tmp_path: Path, index: SimpleIndex, ours: SimpleIndex
     assert asked(ours, "c") == []
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_other_bytes_are_refused_and_no_other_index_is_asked(
     tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, lock_first: bool
 ) -> None:
@@ -98,7 +102,7 @@ def test_a_wheel_that_two_images_have_is_also_had_as_the_other_says(
     assert fetch(artifacts(lock), Store(tmp_path / "store"), locator=locator, reporter=Silent())
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_the_runtime_of_a_project_is_had_from_its_indexes(
     tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, monkeypatch: pytest.MonkeyPatch, lock_first: bool
 ) -> None:
@@ -117,7 +121,7 @@ def test_the_runtime_of_a_project_is_had_from_its_indexes(
     assert index.asked == []
 
 
-@pytest.mark.parametrize("lock_first", [True, False])
+@BOTH
 def test_addresses_and_files(tmp_path: Path, index: SimpleIndex, ours: SimpleIndex, lock_first: bool) -> None:
     publish(tmp_path / "dist", "d 1.0: c")
     sources = f'toolz = {{ url = "http://{ours.host}/files/toolz-1.0-py3-none-any.whl" }}\n'

@@ -145,7 +145,7 @@ class _Asked:
         out: dict[str, str] = {}
         for key, (variable, said) in _LOCKED_WITH.items():
             if key in made and said not in stated and f"--{said}" not in self._options:
-                out[variable] = str(made[key])
+                out[variable] = str(made.get(f"{key}-span", made[key]))
         return out
 
     # -- without one -----------------------------------------------------------------------------------
