@@ -279,6 +279,22 @@ def test_what_cannot_be_around_the_project_is_said(app: Path, index: SimpleIndex
     assert "what uv names for a project stands" in str(e.value.hint)
 
 
+def test_of_two_projects_the_later_has_the_last_word(app: Path, index: SimpleIndex) -> None:
+    pyproject(app, "a==1.0", "c")
+    pyproject(app / "more", "a==2.0", "b==2.0", name="more")
+    first, second = image_of(app), image_of(app, "more/pyproject.toml")
+    both = Recipe(first.base, first.platforms, "3.11", None, (*first.steps, *second.steps))
+    assert pins(locked(app, index, both)) == {"a": ("2.0", 2), "b": ("2.0", 1), "c": ("1.0", 1)}
+
+
+def test_without_uv_nobody_else_answers(app: Path, index: SimpleIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    pyproject(app, "a")
+    monkeypatch.setattr("flyte_build.locking.pypi.uv.uv_binary", lambda: None)
+    monkeypatch.setattr("flyte_build.locking.project.named", lambda name: None)
+    with pytest.raises(RefusedError, match=r"pyproject\.toml: uv answers its projects, and uv is not installed"):
+        locked(app, index)
+
+
 def test_an_unchanged_project_is_not_asked_about(
     app: Path, index: SimpleIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,6 @@ from ..support.index import SimpleIndex
 from ..support.locking import pins, publish
 from ..support.uv import asked, explicit, image_of, locked, pyproject, uv_lock
 
-
 # With a uv.lock, and without one.
 BOTH = pytest.mark.parametrize("lock_first", [pytest.param(True, marks=pytest.mark.slow), False])
 

@@ -68,7 +68,10 @@ def export(
     what uv would have to run a program for, :class:`LoadError`, :class:`NoSolution` and :class:`FetchError`.
     """
     assert step.uv is not None
-    uv = Uv.installed()
+    try:
+        uv = Uv.installed()
+    except RefusedError as e:
+        raise RefusedError(f"{step.uv.file}: uv answers its projects, and {e.message}", hint="pip install uv") from None
     files = read_uv_files(root / step.uv.file, root / step.uv.lock if step.uv.lock is not None else None)
     return _Asked(uv, step, files, settings, cutoff, refresh).answer()
 
