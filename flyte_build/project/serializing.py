@@ -66,6 +66,19 @@ def _refuse_stand_ins(project: Project, task: Task) -> None:
         )
 
 
+@contextlib.contextmanager
+def _without_code_layer(template: Any) -> Iterator[None]:
+    """The SDK's dry run wants a tag of the template's image, and has none where ``with_code_bundle()`` is not resolved."""
+    image = template.image
+    layers = getattr(image, "_layers", ())
+    if any(type(layer).__name__ == "CodeBundleLayer" for layer in layers):
+        template.image = flyte.Image.from_base("unnamed")
+    try:
+        yield
+    finally:
+        template.image = image
+
+
 def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bundles: Path) -> SerializedTask:
     """Serialize a call of ``task`` as ``flyte.run`` would submit it; nothing is built or sent.
 
@@ -76,7 +89,7 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
     _refuse_stand_ins(project, task)
     bundles.mkdir(parents=True, exist_ok=True)
     try:
-        with session.kept(), quiet_sdk():
+        with session.kept(), quiet_sdk(), _without_code_layer(task.template):
             flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
                 task.template, **arguments
