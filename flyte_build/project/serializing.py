@@ -68,7 +68,7 @@ def _refuse_stand_ins(project: Project, task: Task) -> None:
 
 @contextlib.contextmanager
 def _without_code_layer(template: Any) -> Iterator[None]:
-    """The SDK's dry run wants a tag of the template's image, and has none where ``with_code_bundle()`` is not resolved."""
+    """The SDK's dry run wants a tag of the template's image, and has none for one with ``with_code_bundle()``."""
     image = template.image
     layers = getattr(image, "_layers", ())
     if any(type(layer).__name__ == "CodeBundleLayer" for layer in layers):
