@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from flyte_build.project.loading import load
 from flyte_build.project.serializing import root_action
@@ -18,6 +21,17 @@ env = flyte.TaskEnvironment(
 def main(x: int) -> int:
     return x
 """
+
+
+def test_what_was_importable_here_is_importable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("packages/one/src", "lib/python3/site-packages", "elsewhere"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+    (tmp_path / "root" / "main.py").write_text(MAIN)
+    added = ["packages/one/src", "lib/python3/site-packages", "gone", ".", "../elsewhere"]
+    monkeypatch.setattr(sys, "path", [*sys.path, *(str(tmp_path / "root" / entry) for entry in added)])
+    made = load(tmp_path / "root" / "main.py", tmp_path / "root")
+    action = root_action(made, made.task("main"), {"x": 3}, tmp_path / "bundles")
+    assert action.env == {"_F_SYS_PATH": "./packages/one/src"}
 
 
 def test_an_image_with_its_code_in_it_is_run_like_any_other(tmp_path: Path) -> None:
