@@ -38,6 +38,7 @@ SLOW = (
     "tests/hostile/test_odd_machines.py",
     "tests/hostile/test_swapped_bytes.py",
     "tests/locking/test_pypi_resolvers.py",
+    "tests/locking/test_uv_projects.py",
     "tests/planning/checks/test_calls_against_execution.py",
     "tests/plugin/contract/",
     "tests/registry/test_any_faults.py",

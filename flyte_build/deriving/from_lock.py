@@ -13,7 +13,19 @@ from typing import Any, cast
 from ..kernel.canonical import Json
 from ..kernel.errors import LockError
 from ..locks.lockfile import Lock
-from ..recipe import AptInstall, Base, CopyFiles, DebianBase, EnvVars, PipInstall, Recipe, RegistryBase, Step, WorkDir
+from ..recipe import (
+    AptInstall,
+    Base,
+    CopyFiles,
+    DebianBase,
+    EnvVars,
+    PipInstall,
+    Recipe,
+    RegistryBase,
+    Step,
+    UvProject,
+    WorkDir,
+)
 
 __all__ = ["recorded_recipe"]
 
@@ -63,6 +75,18 @@ def _pip(raw: Mapping[str, Any]) -> Step:
         constraints=tuple(raw.get("constraints", ())),
         wheels=tuple(raw.get("wheels", ())),
         hashes=tuple((name, tuple(allowed)) for name, allowed in raw.get("hashes", ())),
+        uv=_uv(raw["uv"]) if "uv" in raw else None,
+    )
+
+
+def _uv(raw: Mapping[str, Any]) -> UvProject:
+    return UvProject(
+        file=raw["file"],
+        asked=raw["asked"],
+        locked=raw["locked"],
+        lock=raw.get("lock"),
+        options=tuple(raw.get("options", ())),
+        indexes=tuple((name, tuple(names)) for name, names in raw.get("indexes", ())),
     )
 
 

@@ -19,6 +19,7 @@ from ..kernel.reporting import Reporter
 from ..locks.base import LockedBase
 from ..locks.directory import writing
 from ..locks.lockfile import Lock, LockedPlatform, LockedWheel, write_all
+from ..locks.runtimes import runtime_notes
 from ..recipe import Platform, Recipe, RegistryBase
 from ..registry import Registry
 from ..settings import read_settings
@@ -72,6 +73,8 @@ def lock_project(
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
     check_allowed(recipes, locks)
+    for note in runtime_notes(locks):
+        reporter.note(note)
     with writing(directory):
         # Read again: what a build pinned while this solved stays.
         locks = {name: replace(lock, pins=kept_pins(directory, lock)) for name, lock in locks.items()}

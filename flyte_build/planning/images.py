@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..kernel.canonical import Json
 from ..kernel.errors import InputError
 from ..locks.nouns import Lock
+from ..locks.runtimes import runtime_notes
 from ..project.nouns import Environment
 from ..store import Store, layout
 from .plan import CachedLayer, Plan, make_plan
@@ -98,4 +99,5 @@ def pushed_platforms(environments: Sequence[Environment], asked: str | None, all
 
 
 def _notes(locks: Mapping[str, Lock]) -> list[str]:
-    return [f"{name} was solved apart: {lock.apart}" for name, lock in locks.items() if lock.apart]
+    apart = [f"{name} was solved apart: {lock.apart}" for name, lock in locks.items() if lock.apart]
+    return [*apart, *runtime_notes(locks)]

@@ -18,8 +18,9 @@ import flyte
 
 from ..kernel.errors import LoadError, RefusedError
 from ..recipe import AptInstall, CopyFiles, EnvVars, PipInstall, Platform, Recipe, RegistryBase, Step, WorkDir
-from ..recipe.requirements import ParsedRequirements, normalise, parse_project, parse_requirements_file, parse_script
+from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
 from .bases import Prefer, read_base
+from .uv_layers import check_python, read_project, read_script
 
 __all__ = ["read_image"]
 
@@ -69,13 +70,9 @@ def read_image(image: flyte.Image | str | None, owner: str, root: Path, prefer: 
             hint="start from `flyte.Image.from_debian_base()`",
         )
     base = read_base(image, owner, prefer)
-    return Recipe(
-        base=base.base,
-        platforms=_platforms(at, image.platform),
-        python=base.python,
-        flyte=base.flyte,
-        steps=tuple(_steps(at, base.layers)),
-    )
+    steps = tuple(_steps(at, base.layers))
+    check_python(base.layers, base.python, owner)
+    return Recipe(base.base, _platforms(at, image.platform), base.python, base.flyte, steps)
 
 
 def _platforms(at: _Place, platforms: tuple[str, ...]) -> tuple[Platform, ...]:
@@ -188,26 +185,12 @@ def _requirements(at: _Place, layer: Any) -> PipInstall:
 
 def _uv_project(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "pyproject", "uvlock", "project_install_mode"})
-    if layer.project_install_mode != "dependencies_only":
-        raise RefusedError(
-            f"{at.owner}: with_uv_project(project_install_mode={layer.project_install_mode!r}) builds the project",
-            hint='use "dependencies_only" and bring the code with with_source_folder or the code bundle',
-        )
-    words = shlex.split(layer.extra_args or "")
-    extras: list[str] = []
-    while words:
-        if words[0] == "--extra" and len(words) > 1:
-            extras.append(words[1])
-            del words[:2]
-        else:
-            raise RefusedError(f"{at.owner}: with_uv_project: the argument `{words[0]}` has no place in a lock")
-    lock = _absolute(layer.uvlock) if layer.uvlock else None
-    return _pip_step(at, layer, parse_project(_absolute(layer.pyproject), tuple(extras), lock))
+    return read_project(_pip_step(at, layer, ParsedRequirements()), layer, f"{at.owner}: with_uv_project", at.relative)
 
 
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "script", "script_name"})
-    return _pip_step(at, layer, parse_script(_absolute(layer.script)))
+    return read_script(_pip_step(at, layer, ParsedRequirements()), layer, at.relative)
 
 
 def _python_wheels(at: _Place, layer: Any) -> PipInstall:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,21 @@ def quiet_sdk() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class SerializedTask:
-    """What a run starts from: the SDK's serialized task, its inputs, and the code bundle on disk."""
+    """What a run starts from: the SDK's serialized task, its inputs, and the code bundle on disk.
+
+    ``paths`` are the folders of the bundle, relative to its root, that were on the search path here: the members of a
+    workspace, say, as an editable install puts them there.
+    """
 
     task_spec: bytes
     inputs: bytes
     bundle: Path
+    paths: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What the SDK's runtime has to know besides, as the SDK's own runs tell it."""
+        return {"_F_SYS_PATH": ":".join(f"./{path}" for path in self.paths)} if self.paths else {}
 
 
 def _refuse_stand_ins(project: Project, task: Task) -> None:
@@ -66,6 +77,19 @@ def _refuse_stand_ins(project: Project, task: Task) -> None:
         )
 
 
+@contextlib.contextmanager
+def _without_code_layer(template: Any) -> Iterator[None]:
+    """The SDK's dry run wants a tag of the template's image, and has none for one with ``with_code_bundle()``."""
+    image = template.image
+    layers = getattr(image, "_layers", ())
+    if any(type(layer).__name__ == "CodeBundleLayer" for layer in layers):
+        template.image = flyte.Image.from_base("unnamed")
+    try:
+        yield
+    finally:
+        template.image = image
+
+
 def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bundles: Path) -> SerializedTask:
     """Serialize a call of ``task`` as ``flyte.run`` would submit it; nothing is built or sent.
 
@@ -76,7 +100,7 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
     _refuse_stand_ins(project, task)
     bundles.mkdir(parents=True, exist_ok=True)
     try:
-        with session.kept(), quiet_sdk():
+        with session.kept(), quiet_sdk(), _without_code_layer(task.template):
             flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
                 task.template, **arguments
@@ -92,4 +116,13 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
         task_spec=result.task_spec.SerializeToString(deterministic=True),
         inputs=result.inputs.proto_inputs.SerializeToString(deterministic=True),
         bundle=Path(bundle.tgz),
+        paths=_search_path(project.root),
     )
+
+
+def _search_path(root: Path) -> tuple[str, ...]:
+    """The entries of ``sys.path`` below ``root``, without installed packages, which are the image's affair."""
+    top = root.resolve()
+    found = [Path(entry).resolve() for entry in sys.path if entry]
+    below = [p.relative_to(top).as_posix() for p in found if p != top and p.is_relative_to(top) and p.is_dir()]
+    return tuple(dict.fromkeys(p for p in below if not {"site-packages", "dist-packages"} & set(Path(p).parts)))

@@ -4,6 +4,7 @@ Never imports flyte, never reads a network. :class:`Recipe` and the kinds of its
 is what a lock answers.
 """
 
+from .differences import differences
 from .nouns import (
     AptInstall,
     Base,
@@ -15,8 +16,8 @@ from .nouns import (
     Recipe,
     RegistryBase,
     Step,
+    UvProject,
     WorkDir,
-    differences,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Recipe",
     "RegistryBase",
     "Step",
+    "UvProject",
     "WorkDir",
     "differences",
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
@@ -28,6 +28,7 @@ __all__ = [
     "Recipe",
     "RegistryBase",
     "Step",
+    "UvProject",
     "WorkDir",
 ]
 
@@ -66,6 +67,34 @@ Base: TypeAlias = DebianBase | RegistryBase
 
 
 @dataclass(frozen=True, slots=True)
+class UvProject:
+    """A uv project or script: what is installed is what uv says of it (:mod:`flyte_build.recipe.uv_projects`).
+
+    ``file`` is its ``pyproject.toml`` or script and ``lock`` a ``uv.lock`` that is not uv's own, relative to the
+    project's root. ``asked`` is the digest of what its files ask, ``locked`` that of the ``uv.lock`` (``None``: there
+    is none). ``options`` are ``uv export``'s. ``indexes``: the names of the indexes that a package may be asked of,
+    where ``[tool.uv.sources]`` names any; what those are, only the project says.
+    """
+
+    file: str
+    asked: str
+    locked: str | None = None
+    lock: str | None = None
+    options: tuple[str, ...] = ()
+    indexes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def to_json(self) -> dict[str, Json]:
+        out: dict[str, Json] = {"file": self.file, "asked": self.asked, "locked": self.locked}
+        if self.lock is not None:
+            out["lock"] = self.lock
+        if self.options:
+            out["options"] = list(self.options)
+        if self.indexes:
+            out["indexes"] = [[name, list(names)] for name, names in self.indexes]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
 class PipInstall:
     """Requirements (PEP 508, as the user wrote them, normalised) installed into ``/opt/venv``.
 
@@ -73,6 +102,7 @@ class PipInstall:
     hold for this and every later step (exact pins of a uv.lock, say). ``wheels`` are local wheel
     files, as paths relative to the project, installed by their own hash. ``hashes`` are the SHA-256 that
     a hashed requirements file allows for a distribution (pip's ``--hash``); what is locked must be among them.
+    With ``uv`` uv answers the step, and ``requirements`` and ``constraints`` are empty.
     """
 
     requirements: tuple[str, ...]
@@ -82,6 +112,7 @@ class PipInstall:
     constraints: tuple[str, ...] = ()
     wheels: tuple[str, ...] = ()
     hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    uv: UvProject | None = None
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {"kind": "pip", "requirements": list(self.requirements)}
@@ -97,6 +128,8 @@ class PipInstall:
             out["wheels"] = list(self.wheels)
         if self.hashes:
             out["hashes"] = [[name, list(allowed)] for name, allowed in self.hashes]
+        if self.uv is not None:
+            out["uv"] = self.uv.to_json()
         return out
 
 
@@ -201,7 +234,7 @@ class Recipe:
     @property
     def installs(self) -> bool:
         """Whether Python packages are installed."""
-        return bool(self.runtime_requirements) or any(s.requirements or s.wheels for s in self.pip_steps)
+        return bool(self.runtime_requirements) or any(s.requirements or s.wheels or s.uv for s in self.pip_steps)
 
     @property
     def pip_steps(self) -> tuple[PipInstall, ...]:
@@ -223,59 +256,3 @@ class Recipe:
 def _location(url: str) -> str:
     # One read back from a lock is such a digest already (`recorded`); no address begins like it.
     return url if url.startswith("sha256:") else "sha256:" + hashlib.sha256(url.encode()).hexdigest()
-
-
-def differences(old: Json, new: Json) -> list[str]:
-    """What changed between two canonical recipes, one line each, for the message of a stale lock."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return ["the recipe"]
-    lines: list[str] = []
-    for key in ("base", "python", "flyte", "platforms"):
-        if old.get(key) != new.get(key):
-            lines.append(f"{key}: {_show(old.get(key))} → {_show(new.get(key))}")
-    before = cast("list[Json]", old.get("steps") or [])
-    after = cast("list[Json]", new.get("steps") or [])
-    for i in range(max(len(before), len(after))):
-        a = before[i] if i < len(before) else None
-        b = after[i] if i < len(after) else None
-        if a != b:
-            lines.extend(_step_difference(i + 1, a, b))
-    return lines
-
-
-def _step_difference(number: int, old: Json, new: Json) -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict) and old.get("kind") == new.get("kind"):
-        lines = []
-        for key in sorted({*old, *new} - {"kind"}):
-            a, b = old.get(key), new.get(key)
-            if a == b:
-                continue
-            if isinstance(a, list) and isinstance(b, list):
-                gone = [_show(x) for x in a if x not in b]
-                come = [_show(x) for x in b if x not in a]
-                words = [f"−{x}" for x in gone] + [f"+{x}" for x in come] or ["order changed"]
-                lines.append(f"step {number} ({new['kind']}), {key}: {', '.join(words)}")
-            else:
-                lines.append(f"step {number} ({new['kind']}), {key}: {_show(a)} → {_show(b)}")
-        return lines
-    if old is None:
-        return [f"step {number}: + {_show(new)}"]
-    if new is None:
-        return [f"step {number}: − {_show(old)}"]
-    return [f"step {number}: {_show(old)} → {_show(new)}"]
-
-
-def _show(value: Json) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(_show(v) for v in value)
-    if isinstance(value, dict):
-        if value.get("kind") == "debian":
-            return str(value.get("suite"))
-        if value.get("kind") == "registry":
-            return str(value.get("reference"))
-        return " ".join(_show(v) for v in value.values())
-    return str(value)

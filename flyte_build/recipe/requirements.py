@@ -1,4 +1,4 @@
-"""Requirements as users write them (a requirements file, pyproject.toml, PEP 723) → PEP 508 strings.
+"""Requirements as users write them (a requirements file, a script's PEP 723 block) → PEP 508 strings.
 
 Only what a lock can answer is accepted; every other line or option is an error that names its place,
 never skipped. The requirements file format is pip's (pip documentation, "Requirements File Format").
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ from packaging.utils import canonicalize_name
 
 from ..kernel.errors import LoadError, RefusedError
 
-__all__ = ["ParsedRequirements", "normalise", "parse_project", "parse_requirements_file", "parse_script"]
+__all__ = ["ParsedRequirements", "normalise", "parse_requirements_file", "parse_script", "script_document"]
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
+# What pip takes in place of a name: an address, that of a repository, a file or a folder.
+_LOCATION = re.compile(
+    r"[a-z][a-z0-9+.-]*://|(git|hg|svn|bzr)\+|file:|\.{0,2}/|\S+\.(whl|tar\.gz|zip)(\s|$)", re.IGNORECASE
+)
 
 
 @dataclass(slots=True)
@@ -36,22 +41,30 @@ class ParsedRequirements:
 
 
 def normalise(text: str, where: str) -> str:
-    """The PEP 508 string of ``text`` in one spelling; raises :class:`LoadError` naming ``where``."""
+    """The PEP 508 string of ``text`` in one spelling; raises :class:`LoadError` naming ``where``, and
+    :class:`RefusedError` for what is installed from a location."""
     try:
         requirement = Requirement(text.strip())
     except InvalidRequirement as e:
+        if _LOCATION.match(text.strip()):
+            raise _from_location(text, where) from None
         reason = str(e).splitlines()[0]
         raise LoadError(
             f"{where}: `{text.strip()}` is not a requirement: {reason}",
             hint="write it as PEP 508 does, for example `pandas>=2,<3` or `torch==2.5.1`",
         ) from None
     if requirement.url is not None:
-        raise RefusedError(
-            f"{where}: `{text.strip()}` installs from a location, which a lock cannot name (law 1)",
-            hint="publish it as a wheel to an index, or build the wheel and add it with a local wheel folder",
-        )
+        raise _from_location(text, where)
     requirement.name = canonicalize_name(requirement.name)
     return str(requirement)
+
+
+def _from_location(text: str, where: str) -> RefusedError:
+    shown = re.sub(r"(://)[^/\s@]+@", r"\1***@", text.strip())
+    return RefusedError(
+        f"{where}: `{shown}` installs from a location, which a lock cannot name (law 1)",
+        hint="publish it as a wheel to an index, or build the wheel and add it with a local wheel folder",
+    )
 
 
 def _logical_lines(path: Path) -> list[tuple[int, str]]:
@@ -134,31 +147,6 @@ def _dependencies(values: Any, where: str) -> list[str]:
     return [normalise(v, where) for v in values]
 
 
-def parse_project(pyproject: Path, extras: tuple[str, ...] = (), uvlock: Path | None = None) -> ParsedRequirements:
-    """The dependencies of a ``pyproject.toml`` (PEP 621); a uv.lock's versions become constraints.
-
-    A name that the uv.lock holds in several versions (forks by marker) stays unconstrained.
-    """
-    document = _toml(pyproject)
-    project = document.get("project")
-    if not isinstance(project, dict):
-        raise LoadError(f"{pyproject}: expected a [project] table (PEP 621)")
-    out = ParsedRequirements(_dependencies(project.get("dependencies", []), f"{pyproject}: project.dependencies"))
-    optional = project.get("optional-dependencies", {})
-    for extra in extras:
-        if extra not in optional:
-            raise LoadError(f"{pyproject}: no extra `{extra}`; there are: {', '.join(optional) or 'none'}")
-        out.requirements += _dependencies(optional[extra], f"{pyproject}: optional-dependencies.{extra}")
-    if uvlock is not None:
-        versions: dict[str, set[str]] = {}
-        for package in _toml(uvlock).get("package", []):
-            source = package.get("source", {})
-            if "version" in package and "registry" in source:
-                versions.setdefault(canonicalize_name(package["name"]), set()).add(package["version"])
-        out.constraints = [f"{n}=={next(iter(v))}" for n, v in sorted(versions.items()) if len(v) == 1]
-    return out
-
-
 def _script_block(text: str, script: Path) -> str:
     """The TOML between ``# /// script`` and the last ``# ///`` of the comment lines that follow (PEP 723)."""
     lines = text.splitlines()
@@ -176,30 +164,19 @@ def _script_block(text: str, script: Path) -> str:
     return "\n".join(blocks[0])
 
 
-def parse_script(script: Path) -> ParsedRequirements:
-    """The dependencies of a script's PEP 723 block."""
+def script_document(script: Path) -> dict[str, Any]:
+    """The TOML of a script's PEP 723 block; raises :class:`LoadError`."""
     try:
         text = script.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise LoadError(f"{script}: cannot be read: {e}") from None
     content = _script_block(text, script)
     try:
-        document = tomllib.loads(content)
+        return tomllib.loads(content)
     except tomllib.TOMLDecodeError as e:
         raise LoadError(f"{script}: the script block is not TOML: {e}") from None
-    tool = document.get("tool", {})
-    sources = tool.get("uv", {}).get("sources") if isinstance(tool, dict) else None
-    if sources:
-        raise RefusedError(
-            f"{script}: [tool.uv.sources] names locations, which a lock cannot (law 1): {', '.join(sources)}"
-        )
+
+
+def parse_script(script: Path, document: Mapping[str, Any]) -> ParsedRequirements:
+    """The dependencies of a script's PEP 723 block, which says nothing else that uv would have to judge."""
     return ParsedRequirements(_dependencies(document.get("dependencies", []), f"{script}: dependencies"))
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as e:
-        raise LoadError(f"{path}: cannot be read: {e}") from None
-    except tomllib.TOMLDecodeError as e:
-        raise LoadError(f"{path}: not TOML: {e}") from None

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ..deriving.derivation import Artifact
 from ..kernel.errors import FetchError
@@ -51,14 +51,30 @@ def project_locator(
     Cheap: configuration is read, and files are looked for, when the first artifact is asked for. ``hurried`` as
     :class:`WheelLocator` has it.
     """
+    from ..deriving.from_lock import recorded_recipe
     from .project_files import LocalFiles
+    from .uv_wheels import UvWheels
 
+    # A lock by itself says which of its steps are a uv project's, too.
+    alone = {name: recorded_recipe(lock) for name, lock in locks.items() if name not in recipes and _of_project(lock)}
+    every = {**recipes, **alone}
+    projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
     return Locators(
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
+        *projects,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values()),
     )
+
+
+def _of_project(lock: Lock) -> bool:
+    steps = cast("dict[str, Any]", lock.recipe).get("steps", [])
+    return any("uv" in step for step in steps)
+
+
+def _has_project(recipes: Iterable[Recipe]) -> bool:
+    return any(step.uv is not None for recipe in recipes for step in recipe.pip_steps)
 
 
 class FileLocator:
@@ -155,7 +171,8 @@ class WheelLocator:
 
 
 def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:
-    steps = [step for recipe in recipes for step in recipe.pip_steps]
+    # The indexes of a uv project's step are for its packages alone (`uv_wheels`).
+    steps = [step for recipe in recipes for step in recipe.pip_steps if step.uv is None]
     own = [step.index for step in steps if step.index is not None]
     extra = [url for step in steps for url in step.extra_indexes]
     keep = any(step.index is None for step in steps) or any(recipe.flyte is not None for recipe in recipes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..building.images import build_plan
 from ..kernel.reporting import Reporter
+from ..locks.runtimes import runtime_notes
 from ..planning.images import plan_images, pushed_platforms
 from ..planning.plan import Plan
 from ..planning.workspace import Workspace
@@ -138,6 +139,8 @@ def publish_images(
         if force:
             shared.doubt_all()
         plan = plan_images(workspace, environments, store, shared=shared, platforms=wanted)
+        for note in runtime_notes(workspace.locks(environments)):
+            reporter.note(note)
         return push_plan(
             workspace, plan, store, settings, reporter, shared, tags=tags, jobs=jobs, locked=locked, attest=attest
         )[1]

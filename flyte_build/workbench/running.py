@@ -114,7 +114,12 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             name=name,
             runs_dir=storage.runs,
             root=RootAction(
-                call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, log_settings(os.environ)
+                call.task_spec,
+                call.inputs,
+                call.bundle,
+                task.environment,
+                task.full_name,
+                call.env | log_settings(os.environ),
             ),
             images=ready.images,
             image_roots=roots.get,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.index import SimpleIndex
+from ..support.locking import publish
 from ..support.registry import RegistryServer
 
 
@@ -32,3 +33,18 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleInd
 def registry() -> Iterator[RegistryServer]:
     with RegistryServer() as server:
         yield server
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[SimpleIndex]:
+    """An index of a uv project's own; `index` stands for the public one."""
+    (tmp_path / "ours").mkdir()
+    with SimpleIndex(tmp_path / "ours") as served:
+        yield served
+
+
+@pytest.fixture
+def app(tmp_path: Path, index: SimpleIndex) -> Path:
+    """Where a uv project is; the public index has `toolz`, newer than anybody's own, and some others."""
+    publish(index.folder, "toolz 99: intruder", "intruder 1", "a 1.0: b", "a 2.0: b", "b 1.0", "b 2.0", "c 1.0")
+    return tmp_path / "app"

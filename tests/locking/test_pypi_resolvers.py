@@ -135,6 +135,13 @@ def test_no_wheel_for_the_platform_is_no_version(index: SimpleIndex, name: str) 
         ask(index, "a", resolver=name)
 
 
+def test_source_distributions_alone_are_told(index: SimpleIndex) -> None:
+    (index.folder / "old-1.0.tar.gz").write_bytes(b"never opened")
+    with pytest.raises(NoSolution, match="no versions of `old` fit together") as e:
+        ask(index, "old")
+    assert "source distributions only" in str(e.value.hint)
+
+
 @BOTH
 def test_an_index_that_is_down(index: SimpleIndex, name: str) -> None:
     down = IndexSettings(Index("http://user:secret@127.0.0.1:9/simple"), pip=(("retries", "0"),))

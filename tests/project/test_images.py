@@ -96,32 +96,6 @@ def test_a_requirements_file_with_hashes_and_includes(tmp_path: Path) -> None:
     )
 
 
-def test_a_uv_project_is_constrained_by_its_lock(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text(
-        '[project]\nname="p"\nversion="1"\ndependencies=["httpx"]\n[project.optional-dependencies]\nx=["rich"]\n'
-    )
-    (tmp_path / "uv.lock").write_text(
-        "version = 1\n"
-        '[[package]]\nname="httpx"\nversion="0.28.1"\nsource={registry="r"}\n'
-        '[[package]]\nname="twice"\nversion="1"\nsource={registry="r"}\n'
-        '[[package]]\nname="twice"\nversion="2"\nsource={registry="r"}\n'
-        '[[package]]\nname="p"\nversion="1"\nsource={virtual="."}\n'
-    )
-    image = BASE.with_uv_project(tmp_path / "pyproject.toml", extra_args="--extra x")
-    (step,) = read(image, tmp_path).steps
-    assert step == PipInstall(("httpx", "rich"), constraints=("httpx==0.28.1",))
-
-
-def test_a_uv_script(tmp_path: Path) -> None:
-    script = tmp_path / "s.py"
-    script.write_text(
-        '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["flyte", "rich"]\n# ///\nprint()\n'
-    )
-    recipe = read(flyte.Image.from_uv_script(script, name="s", python_version=(3, 13)), tmp_path)
-    assert recipe.steps == (PipInstall(("flyte", "rich")),)
-    assert (recipe.python, recipe.flyte) == ("3.13", None)
-
-
 @pytest.mark.parametrize(
     ("image", "said"),
     [

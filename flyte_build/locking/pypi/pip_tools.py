@@ -177,7 +177,7 @@ def _failure(question: Question, words: str, everything: str) -> FlyteBuildError
     if any(sign in everything for sign in known):
         _reachable(question)
         return NoSolution(
-            f"no versions of {asked(question.lines)} fit together on {question.target}",
+            f"no versions of {asked(question.asked)} fit together on {question.target}",
             hint=question.way_out,
             detail=words,
         )

@@ -18,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from ...kernel.errors import RefusedError, ResolutionError
+from ...kernel.scratch import PREFIX
 from ...sources.indexes import IndexFile, IndexSettings, redact
 from ..wheels import Target
 
@@ -33,7 +34,8 @@ class Question:
     """``requirements`` and ``constraints`` are PEP 508; ``preferences`` are versions to keep where possible.
 
     ``cutoff`` is RFC 3339 in UTC: files uploaded at or after it do not exist. ``refresh`` names whose cached
-    pages must not be believed: nobody's, everybody's (``True``) or these packages'. ``wheels`` are local files.
+    pages must not be believed: nobody's, everybody's (``True``) or these packages'. ``wheels`` are local files;
+    ``stand_ins``, too, for packages that are settled already and are looked up nowhere.
     """
 
     target: Target
@@ -45,16 +47,23 @@ class Question:
     preferences: Mapping[str, str] = field(default_factory=dict)
     cutoff: str | None = None
     refresh: bool | tuple[str, ...] = False
+    stand_ins: tuple[Path, ...] = ()
 
     @property
     def lines(self) -> list[str]:
         """The requirements as a requirements file has them, local wheels by their path."""
-        local = [f"{parse_wheel_filename(w.name)[0]} @ {w.absolute().as_uri()}" for w in self.wheels]
-        return sorted(dict.fromkeys([*self.requirements, *local]))
+        return sorted({*self.asked, *map(_by_path, self.stand_ins)})
+
+    @property
+    def asked(self) -> list[str]:
+        """Those that somebody asked for, for messages."""
+        return sorted({*self.requirements, *map(_by_path, self.wheels)})
 
     @property
     def way_out(self) -> str:
         """What to try when there is no solution; a cut-off may be why."""
+        if self.stand_ins:
+            return "what uv names for a project stands: ask for versions that agree with it, or change the project"
         if self.cutoff is None:
             return "ask for versions that agree; a name that is not found may be misspelt, or on another index"
         return f"nothing uploaded since {self.cutoff} was considered; try a later cut-off"
@@ -75,6 +84,10 @@ class Answer:
 
     pins: Mapping[str, Pin]
     warnings: tuple[str, ...] = ()
+
+
+def _by_path(wheel: Path) -> str:
+    return f"{parse_wheel_filename(wheel.name)[0]} @ {wheel.absolute().as_uri()}"
 
 
 class Resolver(Protocol):
@@ -105,12 +118,17 @@ def requirement(text: str, where: str) -> Requirement:
     return parsed
 
 
-_NOISE = ("will be used to build dependencies", "A managed Python download is available")
+_NOISE = ("Using CPython", "will be used to build dependencies", "A managed Python download is available")
+
+
+# A stand-in in a resolver's words: the version that it stands for is what counts.
+_STAND_IN = re.compile(rf" ?@ file://\S*{re.escape(PREFIX)}\S*/[^/\s-]+-([^/\s-]+)-py3-none-any\.whl")
 
 
 def trimmed(text: str, folder: Path | str | None = None, limit: int = 40) -> str:
     """A tool's words for a person: no colours, no credentials, no temporary paths, at most ``limit`` lines."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = _STAND_IN.sub(r"==\1", text)
     if folder is not None:
         text = text.replace(f"{folder}/", "")
     text = text.replace(f"{tempfile.gettempdir()}/", "")

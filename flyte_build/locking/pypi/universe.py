@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -20,12 +21,14 @@ from packaging.version import Version
 
 from ...kernel.errors import LoadError
 from ...kernel.reporting import Reporter
+from ...kernel.scratch import scratch
 from ...locks.lockfile import LockedWheel
 from ...recipe import Recipe
 from ...sources.indexes import IndexClient, IndexSettings
 from ..wheels import Target
 from .choice import choose
 from .closure import closure
+from .held import Held, Projects
 from .question import Answer, NoSolution, Question, Resolver, requirement
 
 __all__ = ["Universe", "Wanted", "solve_universe"]
@@ -38,6 +41,7 @@ class Wanted:
     environment: str
     recipe: Recipe
     target: Target
+    held: Held = field(default_factory=Held)
 
 
 @dataclass(slots=True)
@@ -55,12 +59,14 @@ class _Terms:
     settings: IndexSettings
     pre: bool
     wheels: tuple[Path, ...]
+    held: tuple[Path, ...] = ()
 
     def differ(self, settings: IndexSettings) -> str:
         """Why environments with these terms are solved apart from those without any."""
         why = ["asks indexes of its own"] if self.settings != settings else []
         why += ["takes pre-releases"] if self.pre else []
         why += ["installs local wheels"] if self.wheels else []
+        why += ["installs what uv says of its project"] if self.held else []
         return " and ".join(why) or "asks no index of its own, as others do"
 
 
@@ -78,17 +84,20 @@ def solve_universe(
 ) -> Universe:
     """Solve everything ``wanted``; ``preferences`` are pins by environment, kept where they can be.
 
-    Raises :class:`ResolutionError` for the first environment that has no solution by itself, and what
-    resolvers and clients raise.
+    What uv says of projects is asked first, and the others are solved around it. Raises :class:`ResolutionError` for
+    the first environment that has no solution by itself, and what resolvers and clients raise.
     """
     groups: dict[tuple[_Terms, Target], list[Wanted]] = defaultdict(list)
-    for one in wanted:
-        groups[_terms(one, settings, root), one.target].append(one)
     universe = Universe()
     solved: list[tuple[frozenset[str], dict[str, str]]] = []
     clients: dict[IndexSettings, IndexClient] = {}
     ours: dict[tuple[str, str], _Terms] = {}
-    try:
+    with ExitStack() as opened:
+        projects = Projects(root, settings, cutoff, refresh, opened.enter_context(scratch()), reporter)
+        for one in wanted:
+            held = projects.held(one.environment, one.recipe, one.target)
+            one = replace(one, held=held, recipe=held.rest(one.recipe))
+            groups[_terms(one, settings, root), one.target].append(one)
         for (terms, target), members in sorted(groups.items(), key=lambda g: _order(g[0][0], g[0][1], g[1], settings)):
             kept = _preferred([w.environment for w in members], preferences, solved)
             group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter)
@@ -100,30 +109,31 @@ def solve_universe(
                 universe.apart.setdefault(environment, reason)
             if terms.settings not in clients:
                 clients[terms.settings] = client(terms.settings)
+                opened.callback(clients[terms.settings].close)
             at = clients[terms.settings]
             for names, answer in parts:
                 for warning in answer.warnings:
                     reporter.warn(warning)
-                chosen = choose(answer, target, at, terms.wheels, reporter)
+                held = group.members[names[0]].held
+                chosen = choose(held.without(answer), target, at, terms.wheels, reporter)
+                there = chosen.distributions | held.distributions()
                 for name in names:
                     one = group.members[name]
-                    steps = closure(_steps(one, terms), chosen.distributions, target, f"environment {name}")
+                    steps = closure(_steps(one, terms), there, target, f"environment {name}")
+                    wheels = [chosen.locked(p, step) for p, step in steps.items() if p not in held.wheels]
                     universe.wheels[name, target.platform] = tuple(
-                        chosen.locked(package, step) for package, step in sorted(steps.items())
+                        sorted((*wheels, *one.held.locked()), key=lambda w: w.name)
                     )
                 solved.append(
                     (frozenset(names), {pin.name: pin.version for pin in answer.pins.values() if pin.version})
                 )
-    finally:
-        for opened in clients.values():
-            opened.close()
     return universe
 
 
 def _order(
     terms: _Terms, target: Target, members: Sequence[Wanted], settings: IndexSettings
 ) -> tuple[bool, Version, str, str]:
-    ordinary = terms.settings == settings and not terms.pre and not terms.wheels
+    ordinary = terms.settings == settings and not terms.pre and not terms.wheels and not terms.held
     return (not ordinary, Version(target.python_full), target.platform, min(w.environment for w in members))
 
 
@@ -137,7 +147,10 @@ def _terms(one: Wanted, settings: IndexSettings, root: Path) -> _Terms:
         if not wheel.is_file():
             raise LoadError(f"environment {one.environment}: {wheel}: no such wheel")
     return _Terms(
-        settings.for_recipe(own, extra, keep_default=bare), any(s.pre for s in steps), tuple(dict.fromkeys(wheels))
+        settings.for_recipe(own, extra, keep_default=bare),
+        any(s.pre for s in steps),
+        tuple(dict.fromkeys(wheels)),
+        one.held.stand_ins,
     )
 
 
@@ -272,11 +285,12 @@ class _Group:
                 settings=self._terms.settings,
                 pre=self._terms.pre,
                 wheels=self._terms.wheels,
+                stand_ins=self._terms.held,
                 preferences=self._preferences,
                 cutoff=self._cutoff,
                 refresh=self._refresh,
             )
-            if not question.lines:
+            if not requirements and not self._terms.wheels:
                 self._known[key] = Answer({})
             else:
                 title = f"resolving {_called(names)} for {self._target}"

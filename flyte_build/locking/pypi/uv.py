@@ -27,11 +27,11 @@ from ...sources.indexes.settings import uv_binary
 from ..wheels import Target
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
-__all__ = ["Uv"]
+__all__ = ["CHOOSING", "KEPT", "Uv"]
 
 # uv's newest name for a glibc; what is newer is asked as this, which only forgoes wheels that need more.
 _NEWEST_GLIBC = (2, 40)
-_CHOOSING = (
+CHOOSING = (
     "UV_CONSTRAINT",
     "UV_EXCLUDE",
     "UV_EXCLUDE_NEWER",
@@ -40,7 +40,7 @@ _CHOOSING = (
     "UV_RESOLUTION",
     "UV_TORCH_BACKEND",
 )
-_KEPT = {
+KEPT = {
     "UV_CACHE_DIR",
     "UV_CONCURRENT_DOWNLOADS",
     "UV_CREDENTIALS_DIR",
@@ -93,7 +93,7 @@ class Uv:
             document = tomllib.loads((folder / "pylock.toml").read_text(encoding="utf-8"))
             pins = [_pin(package, folder) for package in document.get("packages", [])]
             warnings = [line.removeprefix("warning: ") for line in words.splitlines() if line.startswith("warning: ")]
-            return Answer({pin.name: pin for pin in pins}, (*warnings, *ignored(_CHOOSING)))
+            return Answer({pin.name: pin for pin in pins}, (*warnings, *ignored(CHOOSING)))
 
 
 def _platform(target: Target) -> str:
@@ -138,7 +138,7 @@ def _environment(settings: IndexSettings) -> dict[str, str]:
     env = {
         k: v
         for k, v in os.environ.items()
-        if k in _KEPT
+        if k in KEPT
         or (k.startswith("UV_INDEX_") and k.endswith(("_USERNAME", "_PASSWORD")))
         or not (k.startswith(("UV_", "PIP_", "PYTHON")) or k in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     }
@@ -179,13 +179,20 @@ def _pin(package: Mapping[str, Any], folder: Path) -> Pin:
     return Pin(name, str(Version(package["version"])), tuple(files))
 
 
+_SOURCES = (
+    "some of these have source distributions only, and those are not built: ask for a version that has a wheel, or "
+    "build the wheel and add it to the image as a local wheel"
+)
+
+
 def _failure(question: Question, code: int, words: str) -> FlyteBuildError:
     first = next((line.removeprefix("error: ") for line in words.splitlines() if line.startswith("error: ")), "")
     # uv's exit codes: 1 is an answer (no solution), 2 a failure to find one.
     if code == 1:
+        unbuilt = "no usable wheels" in words or "building from source is disabled" in words
         return NoSolution(
-            f"no versions of {asked(question.lines)} fit together on {question.target}",
-            hint=question.way_out,
+            f"no versions of {asked(question.asked)} fit together on {question.target}",
+            hint=_SOURCES if unbuilt else question.way_out,
             detail=words,
         )
     if any(sign in words for sign in ("Failed to fetch", "Request failed", "error sending request", "HTTP status")):

@@ -123,6 +123,19 @@ def test_a_module_in_a_copied_folder_is_a_note(make: Make, tmp_path: Path) -> No
     assert "has a copy of `vendor/gadget`" in found.message
 
 
+def test_a_package_that_is_copied_itself_is_a_note(make: Make, tmp_path: Path) -> None:
+    """As the SDK's guide to monorepos has it: the folder of a sibling's package, whose name the copy keeps."""
+    (tmp_path / "lib" / "gadget").mkdir(parents=True)
+    (tmp_path / "lib" / "gadget" / "__init__.py").write_text("")
+    text = ALONE.format(imports="import gadget", body="pass").replace(
+        "(3, 11))\n", "(3, 11)).with_source_folder(pathlib.Path(__file__).parent / 'lib' / 'gadget')\n"
+    )
+    made = make(main="import pathlib\n" + text)
+    (found,) = made.check(made.lock("env"))
+    assert (found.severity, found.code) == ("note", "import-unknown")
+    assert "has a copy of `lib/gadget`" in found.message
+
+
 def test_no_lock_is_a_note_and_constraint_1_is_checked_all_the_same(make: Make) -> None:
     made = make(low=CALLEE.format(module="Bio"), main=CALLER.format(depends=""))
     assert said(made.check(), notes=True) == [

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ....kernel.errors import FlyteBuildError, LoadError
@@ -253,4 +253,6 @@ class _Check:
                 folder = self.project.root / step.source
                 if (folder / top).is_dir() or (folder / f"{top}.py").is_file():
                     return f"{step.source}/{top}"
+                if PurePosixPath(step.destination).name == top and any(folder.glob("*.py")):
+                    return step.source
         return None

@@ -1,0 +1,82 @@
+"""``with_uv_project`` and ``from_uv_script`` → steps that uv answers. Part of the SDK's edge, like ``images.py``.
+
+What the SDK's builder runs is ``uv sync --active --inexact``, with ``--no-install-project`` unless the project itself
+is to be installed, and the layer's arguments after it; so these are the options that uv is asked with.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from ..kernel.errors import LoadError, RefusedError
+from ..recipe import PipInstall
+from ..recipe.requirements import parse_script
+from ..recipe.uv_projects import UvFiles, read_uv_files, uv_options, uv_project
+
+__all__ = ["check_python", "read_project", "read_script"]
+
+
+def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[Path], str]) -> PipInstall:
+    """``step`` (with the layer's indexes) of a ``UVProject``; ``relative`` gives a path as recipes write it.
+
+    Raises :class:`LoadError` for files that cannot be read, :class:`RefusedError` for what is not locked.
+    """
+    pyproject = Path(layer.pyproject).absolute()
+    files = read_uv_files(pyproject, Path(layer.uvlock).absolute() if layer.uvlock else None)
+    options = uv_options(shlex.split(layer.extra_args or ""), where)
+    if not isinstance(files.main.document.get("project"), dict) and "workspace" not in files.main.uv:
+        raise LoadError(f"{pyproject}: expected a [project] table (PEP 621)")
+    if layer.project_install_mode == "dependencies_only":
+        options = (*(o for o in options if o != "--no-emit-project"), "--no-emit-project")
+    elif _packaged(files):
+        raise RefusedError(
+            f"{where}(project_install_mode={layer.project_install_mode!r}) builds the project",
+            hint='use "dependencies_only" and bring the code with with_source_folder or the code bundle',
+        )
+    return _step(step, files, options, relative)
+
+
+def read_script(step: PipInstall, layer: Any, relative: Callable[[Path], str]) -> PipInstall:
+    """``step`` of a ``UVScript``: its dependencies, and uv's answer where the script or its lock tells uv more."""
+    files = read_uv_files(Path(layer.script).absolute())
+    if files.main.uv or files.lock is not None:
+        return _step(step, files, (), relative)
+    parsed = parse_script(files.main.file, files.main.document)
+    return replace(step, requirements=tuple(dict.fromkeys(parsed.requirements)))
+
+
+def check_python(layers: Iterable[Any], python: str | None, owner: str) -> None:
+    """Raises :class:`LoadError` where a uv project or script does not run on the image's Python (``"3.11"``)."""
+    for layer in layers if python is not None else ():
+        kind = type(layer).__name__
+        if kind not in ("UVProject", "UVScript"):
+            continue
+        file = Path(layer.pyproject if kind == "UVProject" else layer.script).absolute()
+        for text in read_uv_files(file).requires_python:
+            try:
+                fits = any(SpecifierSet(text).contains(f"{python}.{patch}") for patch in range(100))
+            except InvalidSpecifier:
+                raise LoadError(f"{file}: requires-python: `{text}` is not a version specifier") from None
+            if not fits:
+                raise LoadError(
+                    f"{owner}: {file.name} requires Python {text}, the image has {python}",
+                    hint="give the image a Python that fits: python_version=(3, 12), for example",
+                )
+
+
+def _packaged(files: UvFiles) -> bool:
+    """Whether ``uv sync`` would build the project (uv documentation, "Build systems")."""
+    package = files.main.uv.get("package")
+    return bool(package) if package is not None else "build-system" in files.main.document
+
+
+def _step(step: PipInstall, files: UvFiles, options: tuple[str, ...], relative: Callable[[Path], str]) -> PipInstall:
+    wheels = tuple(relative(wheel) for wheel in files.wheels if os.path.isfile(wheel))
+    return replace(step, uv=uv_project(files, options, relative), wheels=wheels)
