@@ -67,9 +67,8 @@ def _entries(directory: Path, index: dict[str, Any]) -> Iterator[dict[str, Any]]
     for entry in layout.manifests(index):
         if entry.get("mediaType") == layout.INDEX:
             below = layout.parse(_read(directory, str(entry.get("digest")))) or {}
-            outer = entry.get("annotations") or {}
             for row in layout.manifests(below):
-                yield {**row, "annotations": {**outer, **(row.get("annotations") or {})}}
+                yield {**row, "annotations": {**_notes(entry), **_notes(row)}}
         elif entry.get("mediaType") in _MANIFESTS:
             yield entry
 
@@ -78,26 +77,34 @@ def _adopt(directory: Path, entry: dict[str, Any], session: Session, name: str |
     digest = str(entry.get("digest"))
     manifest = layout.parse(_read(directory, digest)) or {}
     try:
-        config = layout.parse(_read(directory, manifest["config"]["digest"])) or {}
+        config = layout.parse(_read(directory, _text(manifest["config"]["digest"]))) or {}
         platform = "/".join(str(config[key]) for key in ("os", "architecture", "variant") if config.get(key))
         rows = list(zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True))
         titles = [str(h.get("created_by", "")) for h in config.get("history") or [] if not h.get("empty_layer")]
+        if len(titles) != len(rows):
+            titles = ["layer"] * len(rows)
         layers = tuple(
-            BuiltLayer(titles[i] if len(titles) == len(rows) else "layer", "", row["digest"], row["size"], diff, True)
-            for i, (row, diff) in enumerate(rows)
+            BuiltLayer(title, "", _text(row["digest"]), row["size"], _text(diff), True)
+            for title, (row, diff) in zip(titles, rows, strict=True)
         )
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise ArtifactError(f"{directory}: {digest} is no image manifest with its configuration: {e}") from None
     size = 0
     for blob, expected in ((digest, len(_read(directory, digest))), *layout.references(manifest)):
         _take(directory, blob, expected, session)
         size += expected
-    annotations = entry.get("annotations") or {}
+    annotations = _notes(entry)
     environment = name or _named(annotations, platform)
     if not environment:
         raise InputError(f"{directory}: the image {digest} has no name", hint="give it one with --name")
-    derivation = annotations.get(layout.DERIVATION) or digest
+    derivation = layout.annotation(entry, layout.DERIVATION) or digest
     return BuiltImage(environment, platform, derivation, digest, size, layers, 0.0, True)
+
+
+def _notes(entry: dict[str, Any]) -> dict[str, Any]:
+    """The annotations of a descriptor, where they are any."""
+    found = entry.get("annotations")
+    return found if isinstance(found, dict) else {}
 
 
 def _named(annotations: dict[str, Any], platform: str) -> str:
@@ -107,9 +114,9 @@ def _named(annotations: dict[str, Any], platform: str) -> str:
 
 
 def _take(directory: Path, digest: str, size: int, session: Session) -> None:
+    source = _blob(directory, digest)
     if session.store.blob(digest, size) is not None:
         return
-    source = _blob(directory, digest)
     temporary = session.temporary("blob")
     # A copy and no link: the folder is somebody else's, who may write to it.
     with storing(temporary, size):
@@ -119,6 +126,12 @@ def _take(directory: Path, digest: str, size: int, session: Session) -> None:
     if found != digest or temporary.stat().st_size != size:
         raise ArtifactError(f"{source}: expected {size} bytes of {digest}, found {temporary.stat().st_size} of {found}")
     session.put(temporary, session.store.blob_path(digest))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a digest, found {value!r}")
+    return value
 
 
 def _blob(directory: Path, digest: str) -> Path:

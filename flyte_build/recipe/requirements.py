@@ -185,7 +185,7 @@ def parse_script(script: Path) -> ParsedRequirements:
     content = _script_block(text, script)
     try:
         document = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:
         raise LoadError(f"{script}: the script block is not TOML: {e}") from None
     tool = document.get("tool", {})
     sources = tool.get("uv", {}).get("sources") if isinstance(tool, dict) else None
@@ -201,5 +201,5 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise LoadError(f"{path}: cannot be read: {e}") from None
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:
         raise LoadError(f"{path}: not TOML: {e}") from None

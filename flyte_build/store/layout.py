@@ -57,7 +57,7 @@ def parse(data: bytes) -> Document | None:
     """An index or a manifest, or ``None`` where the bytes are not a JSON object."""
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return cast(Document, found) if isinstance(found, dict) else None
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.metadata import parse_email
 
+from ..kernel.stanzas import stanzas
+
 __all__ = ["UNKNOWN", "Facts", "License", "of_deb", "of_wheel", "read_deb", "read_wheel"]
 
 # Longer than any name of a licence: a field with more holds the licence's text.
@@ -114,7 +116,7 @@ def read_deb(path: Path, package: str) -> Facts:
     wanted = f"usr/share/doc/{package}/copyright"
     try:
         with DebFile(str(path)) as deb:
-            control = deb.debcontrol()
+            control = next(stanzas(deb.control.get_content("control") or b""))
             version = str(control["Version"])
             stated = _SOURCE.fullmatch(str(control.get("Source", "")).strip())
             source_version = stated[2] if stated and stated[2] else version
@@ -125,7 +127,7 @@ def read_deb(path: Path, package: str) -> Facts:
                     stream = archive.extractfile(member) if member.isfile() else None
                     text = stream.read(_MAX_TEXT).decode("utf-8", "replace") if stream else None
                     break
-    except (OSError, ValueError, KeyError, EOFError, ArError, DebError):
+    except (OSError, ValueError, KeyError, EOFError, StopIteration, ArError, DebError):
         return Facts()
     except Exception as e:
         # tarfile's and lzma's errors have no common base but Exception.
@@ -141,15 +143,13 @@ def of_deb(text: str) -> License:
 
     The file is about the source package, of which the .deb may be a part: the conjunction never says too little.
     """
-    from debian.deb822 import Deb822
-
     try:
-        stanzas = list(Deb822.iter_paragraphs(text.splitlines(keepends=True), use_apt_pkg=False))
+        found = list(stanzas(text))
     except ValueError:
         return UNKNOWN
-    if not stanzas or not _FORMAT.search(str(stanzas[0].get("Format", ""))):
+    if not found or not _FORMAT.search(str(found[0].get("Format", ""))):
         return UNKNOWN
-    said = [str(s["License"]).partition("\n")[0].strip() for s in stanzas[1:] if "Files" in s and "License" in s]
+    said = [str(s["License"]).partition("\n")[0].strip() for s in found[1:] if "Files" in s and "License" in s]
     clear = [_debian_expression(one) for one in dict.fromkeys(said)]
     if None in clear or not clear:
         return License(names=tuple(sorted({one for one in said if one and len(one) <= _NAME})))
