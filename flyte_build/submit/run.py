@@ -34,6 +34,7 @@ from .cache import TaskCache, bundle_digest, stored_outputs
 from .engine import Engine
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
+from .leftovers import sweep
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
@@ -127,7 +128,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
         )
     previous, facts = _before(request, storage, observer.warn)
-    _sweep(storage)
+    sweep(storage)
     lock = _claim(request, folder)
     try:
         with _writing(folder):
@@ -286,15 +287,6 @@ def _unwritable(folder: RunFolder, e: OSError) -> StoreError:
         f"{folder.path}: {e.strerror or e}",
         hint="make room there and check its owner, or set FLYTE_BUILD_STATE to a folder that you may write to",
     )
-
-
-def _sweep(storage: Storage) -> None:
-    """Remove what tasks of killed runs left in their temporary folders."""
-    for scratch in storage.runs.glob("*/scratch"):
-        handle = try_acquire(scratch.with_name("lock"))
-        if handle is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-            os.close(handle)
 
 
 def _write_facts(request: RunRequest, run: RunFacts, resumed: str | None) -> None:

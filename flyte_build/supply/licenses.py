@@ -7,6 +7,7 @@ words they are; an artifact that says nothing, or cannot be read, gives nothing.
 
 from __future__ import annotations
 
+import lzma
 import re
 import zipfile
 import zlib
@@ -82,10 +83,17 @@ def read_wheel(path: Path) -> Facts:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
-            if len(names) != 1 or archive.getinfo(names[0]).file_size > _MAX_TEXT:
+            if len(names) != 1:
+                return Facts()
+            stated = archive.getinfo(names[0])
+            # A buffer of the compressed size is made before anything is read.
+            if max(stated.file_size, stated.compress_size) > _MAX_TEXT:
                 return Facts()
             text = archive.read(names[0]).decode()
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error):
+    except (
+        OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error,
+        lzma.LZMAError,
+    ):  # fmt: skip
         return Facts()
     return Facts(of_wheel(text))
 

@@ -16,10 +16,12 @@ from flyteidl2.task import common_pb2
 
 from flyte_build.kernel.layer_tar import BadLayer, LayerTar
 from flyte_build.registry.secrets import redact_url
+from flyte_build.supply.licenses import Facts, read_wheel
 
 from ..support.engine import World
 from ..support.wheels import build_wheel
 from .fuzz import CORPUS, one
+from .fuzz_guard import Guard
 
 _LONG = b"9" * 5000
 _STANZA = b"""\
@@ -80,6 +82,7 @@ TAKEN: Mapping[str, tuple[str, bytes]] = {
     "a bundle of signatures in 5,000 lists": ("signature", b'{"dsseEnvelope": ' + b"[" * 5000),
     "an installed package without a name": ("status", b"Status: install ok installed\nVersion: 1\n"),
     "an installed package without a status": ("status", b"Package: a\nStatus: \nVersion: 1\n"),
+    "an installed package with another's end of a line in a field": ("status", _stanza() + b"Source: a\x0cb\x85\rc\n"),
     "a database that is the name of a file": ("status", b"/etc/passwd"),
     "a database that is too long a name": ("status", b"x" * 5000),
     "an index that is no UTF-8": ("packages", _stanza() + b"Maintainer: \xe4\xff\n"),
@@ -107,6 +110,18 @@ def test_a_descriptor_may_say_anything(key: str, value: object) -> None:
 def test_a_wheels_version_of_5000_digits_is_refused(tmp_path: Path) -> None:
     path = build_wheel(tmp_path, "alpha", wheel_version="1." + "9" * 5000)
     assert one("wheel", path.read_bytes()) is False
+
+
+def test_metadata_that_says_it_is_4_gib_is_not_read(tmp_path: Path) -> None:
+    path = build_wheel(tmp_path, "alpha", method=0)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"alpha-1.0.dist-info/METADATA", data.index(b"PK\1\2")) - 46
+    data[at + 20 : at + 28] = b"\xf0\xff\xff\xff\0\1\0\0"
+    path.write_bytes(data)
+    with Guard(limited=True):
+        assert read_wheel(path) == Facts()
+    data[at + 20 : at + 28] = b"\0\1\1\0\0\1\1\0"
+    assert one("metadata", bytes(data)) is False
 
 
 @pytest.mark.parametrize("change", ["duration", "datetime", "msgpack", "extension"])
@@ -142,6 +157,27 @@ def test_a_call_that_asks_for_what_cannot_be_fails_by_itself(tmp_path: Path, cha
         template.container.resources.limits.add(name=1 if change == "cpu" else 3, value="1e999999999")
     world.journal.close()
     assert one("actions", b"Enqueue proto\n" + pb.EnqueueRequest(action=action).SerializeToString())
+
+
+@pytest.mark.parametrize("method", [12, 14])
+def test_metadata_in_another_compression_that_is_none(tmp_path: Path, method: int) -> None:
+    path = build_wheel(tmp_path, "alpha", method=0)
+    data = bytearray(path.read_bytes())
+    for begin, mark, at in ((0, b"PK\3\4", 8), (data.index(b"PK\1\2"), b"PK\1\2", 10)):
+        name = data.index(b"alpha-1.0.dist-info/METADATA", begin)
+        head = data.rindex(mark, 0, name)
+        data[head + at] = method
+    assert one("metadata", bytes(data)) is False
+    path.write_bytes(data)
+    assert read_wheel(path) == Facts()
+
+
+def test_a_long_name_makes_no_long_message() -> None:
+    long = tarfile.TarInfo("././@LongLink")
+    long.type, long.size = tarfile.GNUTYPE_LONGNAME, 20_000
+    data = long.tobuf(tarfile.GNU_FORMAT) + b"a\n" * 10_000 + bytes(-20_000 % 512)
+    data += tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT) + bytes(1024)
+    assert one("tar", data) is False
 
 
 def test_an_address_that_is_none_is_shown_by_its_scheme() -> None:

@@ -32,6 +32,7 @@ ARGUED = {
     "history.py": {"*": OURS},
     "journal.py": {"*": OURS},
     "local.py": {"_mounts": OURS, "_names": HOST, "_copy": OURS, "_seed": ROOT},
+    "leftovers.py": {"sweep": OURS, "_tidy": OURS},
     "outputs.py": {"settle": OURS, "_take": OURS},
     "roots.py": {"*": ROOT},
     "run.py": {"*": OURS},
