@@ -18,6 +18,7 @@ from ..kernel.reporting import Reporter
 from ..store import Session, Store, layout
 from ..store.built import BuiltImage, BuiltLayer
 from ..store.files import storing
+from ..store.realisations import hexadecimal
 
 __all__ = ["PREFIX", "adopt", "is_layout"]
 
@@ -114,9 +115,10 @@ def _named(annotations: dict[str, Any], platform: str) -> str:
 
 
 def _take(directory: Path, digest: str, size: int, session: Session) -> None:
-    source = _blob(directory, digest)
+    _hex(directory, digest)
     if session.store.blob(digest, size) is not None:
         return
+    source = _blob(directory, digest)
     temporary = session.temporary("blob")
     # A copy and no link: the folder is somebody else's, who may write to it.
     with storing(temporary, size):
@@ -134,11 +136,15 @@ def _text(value: object) -> str:
     return value
 
 
+def _hex(directory: Path, digest: str) -> str:
+    try:
+        return hexadecimal(digest)
+    except ValueError:
+        raise ArtifactError(f"{directory}: expected a SHA-256 digest, found `{digest}`") from None
+
+
 def _blob(directory: Path, digest: str) -> Path:
-    algorithm, _, value = digest.partition(":")
-    path = directory / "blobs" / algorithm / value
-    if algorithm != "sha256" or len(value) != 64 or not value.isalnum():
-        raise ArtifactError(f"{directory}: expected a SHA-256 digest, found `{digest}`")
+    path = directory / "blobs" / "sha256" / _hex(directory, digest)
     if not path.is_file():
         raise ArtifactError(f"{directory}: the blob {digest} is missing")
     return path

@@ -53,6 +53,7 @@ _VALUES: list[Any] = [
 ]
 # Much of a thing is worth a case now and then, and costs as much time as many others.
 _TIMES = (*(1, 2) * 50, 1000)
+_MUCH = 1 << 20
 _RAW = [
     "1" * 5000,
     "-" + "9" * 4999,
@@ -109,7 +110,7 @@ def text(r: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
             case 1:
                 lines.insert(at, r.choice(r.choice(others).split(b"\n")))
             case 2:
-                lines.insert(at, line * r.choice(_TIMES))
+                lines.insert(at, line * min(r.choice(_TIMES), max(2, _MUCH // (len(line) + 1))))
             case 3:
                 head, mark, _ = line.partition(r.choice((b": ", b"=", b" ", b",", b'"')))
                 lines[at] = head + mark + token

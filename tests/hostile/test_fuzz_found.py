@@ -72,6 +72,10 @@ REFUSED: Mapping[str, tuple[str, bytes]] = {
         "layout",
         _layout(lambda d: d["manifest"]["layers"][0].update(digest="sha256:")),
     ),
+    "a layout's layer with a digest of other letters": (
+        "layout",
+        _layout(lambda d: d["manifest"]["layers"][0].update(digest="sha256:" + "z" * 64)),
+    ),
     "a layout's history of words": ("layout", _layout(lambda d: d["config"].update(history=["x"]))),
     "a layout in 5,000 lists": ("layout", _layout(lambda d: d.update(index="[" * 5000))),
 }
@@ -124,7 +128,7 @@ def test_metadata_that_says_it_is_4_gib_is_not_read(tmp_path: Path) -> None:
     assert one("metadata", bytes(data)) is False
 
 
-@pytest.mark.parametrize("change", ["duration", "datetime", "msgpack", "extension"])
+@pytest.mark.parametrize("change", ["duration", "datetime", "msgpack", "extension", "key"])
 def test_outputs_that_no_value_holds_are_shown_all_the_same(change: str) -> None:
     scalar = literals_pb2.Scalar()
     if change == "duration":
@@ -133,11 +137,11 @@ def test_outputs_that_no_value_holds_are_shown_all_the_same(change: str) -> None
         scalar.primitive.datetime.seconds = 1 << 62
     else:
         scalar.binary.tag = "msgpack"
-        scalar.binary.value = b"\xd4\x05x" if change == "extension" else b"\x82\x01"
+        scalar.binary.value = {"extension": b"\xd4\x05x", "key": b"\x81\x80\x01"}.get(change, b"\x82\x01")
     outputs = common_pb2.Outputs()
     outputs.literals.add(name="o0").value.scalar.CopyFrom(scalar)
     # msgpack that is none is refused when it is settled: nobody knows which files it refers to.
-    assert one("outputs", outputs.SerializeToString()) is (change != "msgpack")
+    assert one("outputs", outputs.SerializeToString()) is (change not in ("msgpack", "key"))
 
 
 @pytest.mark.parametrize("change", ["timeout", "pod", "cpu", "memory", "condition"])
