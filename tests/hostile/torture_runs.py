@@ -105,6 +105,7 @@ class Runs:
     home: Path
     chance: random.Random
     count: int = 0
+    launchers: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     images: dict[str, ImageRoot] = field(default_factory=dict)
     roots: dict[str, tuple[RootAction, Any]] = field(default_factory=dict)
@@ -152,7 +153,9 @@ class Runs:
             "images": dict(zip(environments, digests, strict=True)), "cache": self.home / "task-cache" / name,
             "engine": self.engine,
         }  # fmt: skip
-        return torture_forks.start(_launch, fields, self.images, self.temporary, self.home / "said")
+        launcher = torture_forks.start(_launch, fields, self.images, self.temporary, self.home / "said")
+        self.launchers.add(str(launcher.pid))
+        return launcher
 
     def finish(self, kind: str, name: str, resume: str | None) -> None:
         """Run to the end, which has to be the right one."""
@@ -174,7 +177,7 @@ class Runs:
     def kill(self, kind: str, name: str, resume: str | None) -> bool:
         """Start a launcher and kill it: anywhere, or somewhere after its first action; whether it still ran."""
         launcher = self.start(kind, name, resume)
-        usual = self.seconds.get(kind, 3.0)
+        usual = self.seconds[kind]
         if self.chance.random() < 0.7:
             journal = self.runs / name / "journal.jsonl"
             before = _size(journal)
@@ -188,6 +191,16 @@ class Runs:
 
     def killed_and_resumed(self, kind: str) -> list[bool]:
         """One round: killed, maybe again while it is resumed, and resumed to its end. For each kill, whether it hit."""
+        if kind not in self.seconds:
+            self.finish(kind, "whole", None)
+        try:
+            return self._round(kind)
+        finally:
+            shutil.rmtree(self.runs)
+            self.runs.mkdir()
+            self.launchers.clear()
+
+    def _round(self, kind: str) -> list[bool]:
         self.count += 1
         name, hits = f"r{self.count}", [self.kill(kind, f"r{self.count}", None)]
         self.gone(name)
@@ -204,8 +217,6 @@ class Runs:
         self.finish(kind, name, resume)
         self._not_again(name, before, succeeded)
         self.nothing_left()
-        shutil.rmtree(self.runs)
-        self.runs.mkdir()
         return hits
 
     def _next(self, name: str, number: int) -> tuple[str, str | None]:
@@ -260,7 +271,7 @@ class Runs:
         wrong = ("*/scratch/*", "*/actions.sock", "**/.*.part", "**/*.tmp")
         left += [str(p.relative_to(self.runs)) for pattern in wrong for p in self.runs.glob(pattern)]
         groups = Path("/sys/fs/cgroup").glob("**/flyte-build-*")
-        left += [str(p) for p in groups if f"-r{self.count}-" in p.name and not _lives(p.name)]
+        left += [str(p) for p in groups if p.name.split("-")[2] in self.launchers]
         if left:
             raise Broken(f"left behind: {left}")
 
@@ -272,16 +283,16 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _lives(group: str) -> bool:
-    return Path("/proc", group.removeprefix("flyte-build-").partition("-")[0]).exists()
-
-
 def processes(marker: str) -> Iterator[str]:
-    """Processes of this machine with ``marker`` in their command line or variables."""
+    """Processes of this machine with ``marker`` in their command line or variables, or in the mounts that they see,
+    where those are their own: process 1 of a sandbox has nothing else of ours."""
+    own = os.readlink("/proc/self/ns/mnt")
     for folder in Path("/proc").glob("[0-9]*"):
         if folder.name != str(os.getpid()):
             try:
                 texts = [(folder / name).read_bytes() for name in ("cmdline", "environ")]
+                if os.readlink(folder / "ns" / "mnt") != own:
+                    texts.append((folder / "mountinfo").read_bytes())
             except OSError:
                 continue
             if any(marker.encode() in text for text in texts):
