@@ -184,6 +184,18 @@ def test_a_long_name_makes_no_long_message() -> None:
     assert one("tar", data) is False
 
 
+@pytest.mark.parametrize(("before", "after"), [
+    (b"SHA256:\n", b"SHA256:\n " + b"0" * 40_000 + b" 1\n"),
+    (b"Codename: ", b"Codename: " + b"x" * 40_000),
+    (b"Origin: ", b"Origin: " + b"x" * 40_000),
+    (b"Date: ", b"Date: " + b"9" * 40_000 + b"\nX-Date: "),
+])  # fmt: skip
+def test_a_long_field_of_a_release_makes_no_long_message(before: bytes, after: bytes) -> None:
+    data = (CORPUS / "release" / "release").read_bytes()
+    assert before in data
+    assert one("release", data.replace(before, after)) is False
+
+
 def test_an_address_that_is_none_is_shown_by_its_scheme() -> None:
     assert redact_url("https://user:secret@[x") == "https://***"
 
