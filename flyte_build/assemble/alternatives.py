@@ -59,7 +59,7 @@ def _parse(command: str) -> Alternative | None:
         slaves.append((rest[1], rest[2], rest[3]))
         rest = rest[4:]
     paths = [link, path, *(p for slave in slaves for p in (slave[0], slave[2]))]
-    if not re.fullmatch(r"-?[0-9]+", priority) or any(_abnormal(p) for p in paths):
+    if not re.fullmatch(r"-?[0-9]{1,9}", priority) or any(_abnormal(p) for p in paths):
         return None
     if any(not re.fullmatch(r"[^/\s]+", n) or n in (".", "..") for n in (name, *(s[1] for s in slaves))):
         return None

@@ -24,6 +24,8 @@ _ZERO = bytes(_BLOCK)
 # Longer names than any file system takes are not worth reading.
 _MAX_NAME = 1 << 16
 _LONGEST = 255
+# Characters of a message: what a package calls its files may be long.
+_SAID = 1000
 _SPECIAL = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe", b"x": "a pax header"}
 _SPECIAL |= {b"g": "a global pax header", b"S": "a sparse file"}
 
@@ -93,7 +95,8 @@ class _Reader:
         self.name = name
 
     def fail(self, position: int, message: str) -> AssembleError:
-        return AssembleError(f"{self.name}, at byte {position}: {message}", self.artifact)
+        shown = message if len(message) <= _SAID else f"{message[:_SAID]}…"
+        return AssembleError(f"{self.name}, at byte {position}: {shown}", self.artifact)
 
     def block(self, position: int) -> bytes:
         self.stream.seek(position)

@@ -160,7 +160,7 @@ class _Installation:
     def _check_version(self) -> None:
         member = self._metadata("WHEEL")
         stated = str(Parser().parsestr(self._text(member)).get("Wheel-Version", "")).strip()
-        match = re.fullmatch(r"(\d+)\.(\d+)", stated)
+        match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})", stated)
         if match is None:
             raise self.archive.fail(f"expected a Wheel-Version such as 1.0, found `{stated}`", member.name)
         version = int(match[1]), int(match[2])

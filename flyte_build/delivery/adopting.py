@@ -18,6 +18,7 @@ from ..kernel.reporting import Reporter
 from ..store import Session, Store, layout
 from ..store.built import BuiltImage, BuiltLayer
 from ..store.files import storing
+from ..store.realisations import hexadecimal
 
 __all__ = ["PREFIX", "adopt", "is_layout"]
 
@@ -67,9 +68,8 @@ def _entries(directory: Path, index: dict[str, Any]) -> Iterator[dict[str, Any]]
     for entry in layout.manifests(index):
         if entry.get("mediaType") == layout.INDEX:
             below = layout.parse(_read(directory, str(entry.get("digest")))) or {}
-            outer = entry.get("annotations") or {}
             for row in layout.manifests(below):
-                yield {**row, "annotations": {**outer, **(row.get("annotations") or {})}}
+                yield {**row, "annotations": {**_notes(entry), **_notes(row)}}
         elif entry.get("mediaType") in _MANIFESTS:
             yield entry
 
@@ -78,27 +78,35 @@ def _adopt(directory: Path, entry: dict[str, Any], session: Session, name: str |
     digest = str(entry.get("digest"))
     manifest = layout.parse(_read(directory, digest)) or {}
     try:
-        config = layout.parse(_read(directory, manifest["config"]["digest"])) or {}
+        config = layout.parse(_read(directory, _text(manifest["config"]["digest"]))) or {}
         platform = "/".join(str(config[key]) for key in ("os", "architecture", "variant") if config.get(key))
         rows = list(zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True))
         titles = [str(h.get("created_by", "")) for h in config.get("history") or [] if not h.get("empty_layer")]
+        if len(titles) != len(rows):
+            titles = ["layer"] * len(rows)
         layers = tuple(
-            BuiltLayer(titles[i] if len(titles) == len(rows) else "layer", "", row["digest"], row["size"], diff, True)
-            for i, (row, diff) in enumerate(rows)
+            BuiltLayer(title, "", _text(row["digest"]), row["size"], _text(diff), True)
+            for title, (row, diff) in zip(titles, rows, strict=True)
         )
         needed = layout.references(manifest)
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise ArtifactError(f"{directory}: {digest} is no image manifest with its configuration: {e}") from None
     size = 0
     for blob, expected in ((digest, len(_read(directory, digest))), *needed):
         _take(directory, blob, expected, session)
         size += expected
-    annotations = entry.get("annotations") or {}
+    annotations = _notes(entry)
     environment = name or _named(annotations, platform)
     if not environment:
         raise InputError(f"{directory}: the image {digest} has no name", hint="give it one with --name")
-    derivation = annotations.get(layout.DERIVATION) or digest
+    derivation = layout.annotation(entry, layout.DERIVATION) or digest
     return BuiltImage(environment, platform, derivation, digest, size, layers, 0.0, True)
+
+
+def _notes(entry: dict[str, Any]) -> dict[str, Any]:
+    """The annotations of a descriptor, where they are any."""
+    found = entry.get("annotations")
+    return found if isinstance(found, dict) else {}
 
 
 def _named(annotations: dict[str, Any], platform: str) -> str:
@@ -108,6 +116,7 @@ def _named(annotations: dict[str, Any], platform: str) -> str:
 
 
 def _take(directory: Path, digest: str, size: int, session: Session) -> None:
+    _hex(directory, digest)
     if session.store.blob(digest, size) is not None:
         return
     source = _blob(directory, digest)
@@ -122,11 +131,21 @@ def _take(directory: Path, digest: str, size: int, session: Session) -> None:
     session.put(temporary, session.store.blob_path(digest))
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a digest, found {value!r}")
+    return value
+
+
+def _hex(directory: Path, digest: str) -> str:
+    try:
+        return hexadecimal(digest)
+    except ValueError:
+        raise ArtifactError(f"{directory}: expected a SHA-256 digest, found `{digest}`") from None
+
+
 def _blob(directory: Path, digest: str) -> Path:
-    algorithm, _, value = digest.partition(":")
-    path = directory / "blobs" / algorithm / value
-    if algorithm != "sha256" or len(value) != 64 or not value.isalnum():
-        raise ArtifactError(f"{directory}: expected a SHA-256 digest, found `{digest}`")
+    path = directory / "blobs" / "sha256" / _hex(directory, digest)
     if not path.is_file():
         raise ArtifactError(f"{directory}: the blob {digest} is missing")
     return path

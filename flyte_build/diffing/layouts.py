@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from debian.deb822 import Deb822
 from packaging.utils import canonicalize_name
 
 from ..kernel.canonical import Json
 from ..kernel.errors import ArtifactError, InputError
+from ..kernel.stanzas import stanzas
 from ..store import layout
 from .contents import Contents, Layer, Package
 from .entries import File
@@ -96,13 +96,18 @@ def _images(folder: Path, index: Mapping[str, Any], name: str | None, depth: int
         kind = str(entry.get("mediaType", ""))
         if ("index" in kind or "manifest.list" in kind) and depth:
             found += _images(folder, _document(folder, digest), called, depth - 1)
-        elif (entry.get("platform") or {}).get("os") != "unknown":  # attestations, as BuildKit marks them
+        elif _stated(entry).get("os") != "unknown":  # attestations, as BuildKit marks them
             found.append(Chosen(digest, called, layout.annotation(entry, layout.DERIVATION), _platform(entry)))
     return found
 
 
+def _stated(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = entry.get("platform")
+    return found if isinstance(found, dict) else {}
+
+
 def _platform(entry: Mapping[str, Any]) -> str | None:
-    said = entry.get("platform") or entry
+    said = _stated(entry) or entry
     if not isinstance(said.get("os"), str) or not isinstance(said.get("architecture"), str):
         return None
     return "/".join(str(said[k]) for k in ("os", "architecture", "variant") if said.get(k))
@@ -118,7 +123,7 @@ def read_image(folder: Path, digest: str, subject: str) -> Contents:
     try:
         config = _document(folder, manifest["config"]["digest"])
         rows = [(str(row["digest"]), int(row["size"])) for row in manifest["layers"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ArtifactError(f"{folder}: {digest} is no image manifest", hint=_DAMAGED) from None
     titles = _titles(config, len(rows))
     layers: list[Layer] = []
@@ -198,9 +203,9 @@ def _debs(view: Mapping[str, File], read: list[LayerFiles | None]) -> dict[str, 
         contents |= layer.contents if layer else {}
     texts = [contents[path] for path in sorted(contents) if path in view and not path.endswith(".md5sums")]
     for text in texts:
-        for stanza in Deb822.iter_paragraphs(text, use_apt_pkg=False):
+        for stanza in stanzas(text):
             name, version = stanza.get("Package"), stanza.get("Version")
-            if name and version and str(stanza.get("Status", "installed")).split()[-1] == "installed":
+            if name and version and str(stanza.get("Status", "installed")).split()[-1:] == ["installed"]:
                 key = name if name not in found else f"{name}:{stanza.get('Architecture', '')}"
                 found[key] = Package(version)
     return found

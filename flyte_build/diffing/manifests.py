@@ -84,7 +84,7 @@ def first_differences(
 def _rows(manifest: Mapping[str, Any]) -> list[tuple[str, int]]:
     try:
         return [(str(row["digest"]), int(row["size"])) for row in manifest["layers"]]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ArtifactError("expected an image manifest, found none", hint="name the image, not an artifact") from None
 
 

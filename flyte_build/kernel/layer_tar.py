@@ -43,6 +43,8 @@ _GLOBAL = 1 << 16
 _MEMBERS = 1 << 22
 _MOST, _RATIO = 16 << 30, 64
 _NAME, _PATH, DEPTH = 255, 4000, 256
+# How often the end is read: a few times by tarfile, for a stream that is whole.
+_ENDS = 64
 _EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, b"X", tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 _DAMAGE = (tarfile.TarError, EOFError, cast("type[Exception]", isal_zlib.error))
 # int() of thousands of digits, a date that is none, headers that call for headers a thousand times.
@@ -102,6 +104,7 @@ class LayerTar:
         self._plain: IO[bytes] = opened.IGzipFile(fileobj=raw, mode="rb") if compressed else raw
         self._limit = limit
         self._hash = hashlib.sha256()
+        self._ends = 0
         self.size = 0
 
     @property
@@ -112,6 +115,11 @@ class LayerTar:
     def read(self, size: int = -1) -> bytes:
         """For ``tarfile``."""
         data = self._plain.read(size)
+        if not data and size:
+            # Else tarfile would pass over what a header says is there, block by block, to the end of any number.
+            self._ends += 1
+            if self._ends > _ENDS:
+                raise tarfile.ReadError("unexpected end of data")
         self.size += len(data)
         if self.size > self._limit:
             raise BadLayer(f"expected at most {self._limit} bytes of tar, found more")

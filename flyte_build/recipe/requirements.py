@@ -173,7 +173,7 @@ def script_document(script: Path) -> dict[str, Any]:
     content = _script_block(text, script)
     try:
         return tomllib.loads(content)
-    except tomllib.TOMLDecodeError as e:
+    except (ValueError, RecursionError) as e:
         raise LoadError(f"{script}: the script block is not TOML: {e}") from None
 
 

@@ -136,7 +136,10 @@ class Authorizer:
 
     def _fetch(self, challenge: Challenge, access: Access, scopes: frozenset[str]) -> _Token:
         realm = challenge.parameters["realm"]
-        parts = urlsplit(realm)
+        try:
+            parts = urlsplit(realm)
+        except ValueError as e:
+            raise RegistryError(f"{access.host}: its token server has no address: {e}") from None
         if parts.scheme != "https" and not (parts.scheme == "http" and self._trusted(parts.netloc)):
             raise RegistryError(
                 f"{access.host}: its token server {redact_url(realm)} is not asked: expected https",

@@ -97,7 +97,7 @@ def _bounded(answer: Answer, pieces: Iterator[bytes], offset: int, size: int, di
 
 def _start(answer: Answer) -> int | None:
     """Where a partial answer starts (RFC 9110, section 14.4)."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", answer.headers.get("content-range", ""))
+    found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/(?:[0-9]+|\*)", answer.headers.get("content-range", ""))
     return int(found[1]) if answer.status == 206 and found else None
 
 

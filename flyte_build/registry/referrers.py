@@ -106,8 +106,11 @@ def next_page(link: str, url: str) -> str | None:
     start, end = link.find("<"), link.find(">")
     if start < 0 or end < start or "next" not in link[end:]:
         return None
-    target = urljoin(url, link[start + 1 : end])
-    before, after = urlsplit(url), urlsplit(target)
+    try:
+        target = urljoin(url, link[start + 1 : end])
+        before, after = urlsplit(url), urlsplit(target)
+    except ValueError as e:
+        raise RegistryError(f"GET {redact_url(url)}: the next page has no address: {e}") from None
     if (before.scheme, before.netloc) != (after.scheme, after.netloc):
         raise RegistryError(f"GET {redact_url(url)}: the next page is elsewhere: {redact_url(target)}")
     return target

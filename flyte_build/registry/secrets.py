@@ -21,8 +21,12 @@ _SHORTEST_SECRET = 4
 
 
 def redact_url(url: str) -> str:
-    """``url`` without user, password, and values of parameters that may be signatures or states."""
-    parts = urlsplit(url)
+    """``url`` without user, password, and values of parameters that may be signatures or states; of one that cannot
+    be read, its scheme."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition(':')[0]}://***"
     place = "***@" + parts.netloc.rpartition("@")[2] if "@" in parts.netloc else parts.netloc
     asked = parse_qsl(parts.query, keep_blank_values=True)
     shown = "&".join(f"{k}={quote(v, safe='/:,') if k in _PUBLIC else '***'}" for k, v in asked)

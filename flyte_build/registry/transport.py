@@ -172,8 +172,11 @@ class Transport:
         return Transient(error, retry_after(answer.headers)) if answer.status in _RETRIED else error
 
     def _redirected(self, method: str, url: str, response: httpx.Response, count: int) -> str:
-        target = urljoin(url, response.headers["location"])
-        before, after = urlsplit(url), urlsplit(target)
+        try:
+            target = urljoin(url, response.headers["location"])
+            before, after = urlsplit(url), urlsplit(target)
+        except ValueError as e:
+            raise RegistryError(f"{method} {redact_url(url)}: {response.status_code} to no address: {e}") from None
         words = f"{method} {redact_url(url)}: {response.status_code} to {redact_url(target)}"
         if method not in ("GET", "HEAD") and response.status_code not in (307, 308):
             raise RegistryError(

@@ -219,9 +219,13 @@ class Upload:
             if before is None:
                 raise RegistryError(f"{answer.method} {redact_url(answer.url)}: expected a Location, found none")
             return before
-        url = str(urljoin(answer.url, found))
+        try:
+            url = str(urljoin(answer.url, found))
+            scheme = urlsplit(url).scheme
+        except ValueError as e:
+            raise RegistryError(f"{answer.method} {redact_url(answer.url)}: Location is no address: {e}") from None
         words = f"{answer.method} {redact_url(answer.url)}: Location {redact_url(url)}"
-        self._transport.check_step(words, urlsplit(answer.url).scheme, urlsplit(url).scheme)
+        self._transport.check_step(words, urlsplit(answer.url).scheme, scheme)
         return url
 
     def _confirmed(self, answer: Answer) -> bool:
@@ -243,5 +247,5 @@ class Upload:
 
 def _end(answer: Answer) -> int | None:
     """The first byte that the registry has not; ``0-0`` is said of nothing, and of one byte."""
-    found = re.fullmatch(r"(?:bytes=)?0-(\d+)", answer.headers.get("range", ""))
+    found = re.fullmatch(r"(?:bytes=)?0-([0-9]{1,18})", answer.headers.get("range", ""))
     return None if found is None else int(found[1]) + 1 if int(found[1]) else 0

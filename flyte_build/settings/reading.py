@@ -99,9 +99,10 @@ def stated(start: Path) -> tuple[Path, dict[str, Any]]:
 def _table(file: Path) -> dict[str, Any] | None:
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:  # also a number of 5,000 digits, and a list in 1,000 others
         raise InputError(f"{file}: cannot be read: {e}") from None
-    found = document.get("tool", {}).get("flyte-build")
+    tool = document.get("tool")
+    found = tool.get("flyte-build") if isinstance(tool, dict) else None
     if found is not None and not isinstance(found, dict):
         raise InputError(f"{file}: expected [tool.flyte-build] to be a table, found {found!r}")
     return cast("dict[str, Any] | None", found)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from debian import deb822
+from ..kernel.stanzas import stanzas as read_stanzas
 
 __all__ = ["Archive", "HostApt", "Skipped", "Source", "read_host_apt"]
 
@@ -168,7 +168,7 @@ def _one_line(text: str, path: str) -> Iterator[_Stanza]:
 
 
 def _deb822(text: str, path: str) -> Iterator[_Stanza]:
-    for number, fields in enumerate(deb822.Deb822.iter_paragraphs(text, use_apt_pkg=False), 1):
+    for number, fields in enumerate(read_stanzas(text), 1):
         if "deb" not in fields.get("Types", "").split() or _truth(fields.get("Enabled")) is False:
             continue
         yield _Stanza(

@@ -31,7 +31,7 @@ from .places import Stream
 __all__ = ["Cancelled", "Failed", "Lines", "Partial", "Transient", "download", "redact"]
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]+|\*)")
 _LONGEST_WAIT = 60.0
 NOT_AS_LOCKED = "what is served is not what was locked: ask the owner of the index or mirror, or lock again"
 

@@ -27,7 +27,7 @@ from .journal import ActionRecord, Journal
 from .observer import Observer
 from .protobuf import phase_of
 from .reuse import Reuse
-from .template import Task, Unsupported, read_task
+from .template import Task, read_task
 
 __all__ = ["AlreadyExists", "Engine", "NotFound"]
 
@@ -247,7 +247,8 @@ class Engine:
         condition = action.condition
         waiting = state.record.replace(task=condition.name, phase=Phase.PAUSED, started=time.time())
         await self._publish(state, waiting)
-        limit = condition.timeout.ToTimedelta().total_seconds() if condition.HasField("timeout") else None
+        timeout = condition.timeout
+        limit = timeout.seconds + timeout.nanos / 1e9 if condition.HasField("timeout") else None
         assert state.signal is not None
         try:
             value = await asyncio.wait_for(state.signal, limit)
@@ -259,7 +260,8 @@ class Engine:
     async def _task(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
         try:
             task = read_task(action.task.spec)
-        except (Unsupported, ValueError) as e:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as e:
+            # Unsupported is a ValueError; the others say that a pod's specification is none.
             state.record = state.record.replace(task=action.task.spec.task_template.id.name)
             return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
         image = self._facts.images.get(task.image, "")

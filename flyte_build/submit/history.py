@@ -23,6 +23,8 @@ class Run:
     """One run. ``phase`` is None for one that neither runs nor ended: its process was killed.
 
     Times are seconds since the epoch; ``actions`` are in the order they were first heard of, each as it was last.
+    ``successes`` are the newest of each action that ever had one: a run that was resumed in its place and killed before
+    it came to say so again has not lost them.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Run:
     running: bool
     phase: Phase | None
     ended: float | None = None
+    successes: tuple[ActionRecord, ...] = ()
 
     @property
     def task(self) -> str:
@@ -64,11 +67,14 @@ def read_run(runs_dir: Path, name: str) -> Run:
     except (OSError, ValueError) as e:
         raise RunError(f"{folder.facts}: cannot be read: {e}", hint="the run ended before it began; start anew") from e
     actions: dict[str, ActionRecord] = {}
+    successes: dict[str, ActionRecord] = {}
     end: dict[str, Any] = {}
     for entry in read_journal(folder.journal):
         if "action" in entry:
             record = ActionRecord.from_json(entry["action"])
             actions[record.name] = record
+            if record.phase is Phase.SUCCEEDED:
+                successes[record.name] = record
             end = {}  # a resumed run goes on after its end
         elif "run" in entry:
             end = entry["run"]
@@ -80,7 +86,8 @@ def read_run(runs_dir: Path, name: str) -> Run:
             f"{folder.journal}: expected how the run ended, found {end!r:.80}",
             hint="the run's journal was changed by hand; start the run anew",
         ) from e
-    return Run(name, folder.path, facts, tuple(actions.values()), running, phase, end.get("ended"))
+    ended = end.get("ended")
+    return Run(name, folder.path, facts, tuple(actions.values()), running, phase, ended, tuple(successes.values()))
 
 
 def read_chain(runs_dir: Path, name: str, warn: Callable[[str], object]) -> list[Run]:
@@ -111,7 +118,7 @@ def outcomes(chain: Iterable[Run]) -> dict[str, ActionRecord]:
     """
     found: dict[str, ActionRecord] = {}
     for run in chain:
-        for action in run.actions:
+        for action in (*run.successes, *run.actions):
             known = found.get(action.name)
             if known is None or (action.phase is Phase.SUCCEEDED and known.phase is not Phase.SUCCEEDED):
                 found[action.name] = action

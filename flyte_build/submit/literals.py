@@ -37,7 +37,11 @@ def _plain(literal: literals_pb2.Literal, local: Callable[[str], str]) -> Any:
     if kind == "map":
         return {key: _plain(item, local) for key, item in literal.map.literals.items()}
     if kind == "scalar":
-        return _scalar(literal.scalar, local)
+        try:
+            return _scalar(literal.scalar, local)
+        except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException):
+            # A moment after the year 9999, msgpack that is none: a task's affair, and no reason not to show the rest.
+            return f"<{literal.scalar.WhichOneof('value')}>"
     return None
 
 
@@ -49,7 +53,7 @@ def _scalar(scalar: literals_pb2.Scalar, local: Callable[[str], str]) -> Any:
         if which == "datetime":
             return primitive.datetime.ToJsonString()
         if which == "duration":
-            return primitive.duration.ToTimedelta().total_seconds()
+            return primitive.duration.seconds + primitive.duration.nanos / 1e9
         return getattr(primitive, which) if which else None
     if kind in ("blob", "structured_dataset"):
         return local(getattr(scalar, kind).uri)
@@ -72,4 +76,6 @@ def _located(value: Any, local: Callable[[str], str]) -> Any:
         }
     if isinstance(value, list):
         return [_located(item, local) for item in value]
-    return f"<{len(value)} bytes>" if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    return value if value is None or isinstance(value, str | int | float) else f"<{type(value).__name__}>"

@@ -39,7 +39,7 @@ def rewrite(message: Message, renamed: Renamed) -> bool:
         try:
             data = msgpack.unpackb(fields["value"], strict_map_key=False)
             found = _data(data, renamed)
-        except (ValueError, RecursionError, msgpack.UnpackException) as e:
+        except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as e:  # a map for a key has no hash
             raise ValueError(f"expected msgpack, found something else: {e}") from None
         if found:
             message.value = msgpack.packb(data)  # type: ignore[attr-defined]

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..store.locks import try_acquire
 from . import door
 
-__all__ = ["remove_left", "sweep"]
+__all__ = ["remove_left"]
 
 _DEEP = 100
 _ROUNDS = 10_000
@@ -36,15 +35,6 @@ def remove_left(path: Path) -> OSError | None:
     except OSError as e:
         refused.append(e)
     return refused[0] if refused else None
-
-
-def sweep(runs: Path) -> None:
-    """Remove what tasks of killed runs left in their temporary folders."""
-    for scratch in runs.glob("*/scratch"):
-        handle = try_acquire(scratch.with_name("lock"))
-        if handle is not None:
-            remove_left(scratch)
-            os.close(handle)
 
 
 def _empty(held: int, top: int, left: int, refused: list[OSError]) -> bool:

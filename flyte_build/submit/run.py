@@ -34,11 +34,12 @@ from .cache import TaskCache, bundle_digest, stored_outputs
 from .engine import Engine
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
+from .leftovers import sweep
 from .limits import TaskLimits
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
-from .removal import remove_left, sweep
+from .removal import remove_left
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
 from .sandbox.entrance import Entrance, entrance
@@ -133,7 +134,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
             f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
         )
     previous, facts = _before(request, storage, observer.warn)
-    sweep(storage.runs)
+    sweep(storage)
     lock = _claim(request, folder)
     try:
         with _writing(folder):

@@ -30,7 +30,7 @@ _SUFFIXES: Mapping[str, int | Decimal] = {
     "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
-_QUANTITY = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
+_QUANTITY = re.compile(r"([0-9.]{1,40}(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]*)")
 
 
 class Unsupported(ValueError):
@@ -202,7 +202,8 @@ def _seconds(message: Any, name: str) -> float | None:
     """A duration; ``None`` where it is not set, or where the installed flyteidl2 has no such field yet."""
     if name not in message.DESCRIPTOR.fields_by_name or not message.HasField(name):
         return None
-    seconds: float = getattr(message, name).ToTimedelta().total_seconds()
+    found = getattr(message, name)
+    seconds: float = found.seconds + found.nanos / 1e9  # more than a timedelta holds, where it says so
     return seconds or None
 
 

@@ -7,6 +7,7 @@ words they are; an artifact that says nothing, or cannot be read, gives nothing.
 
 from __future__ import annotations
 
+import lzma
 import re
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ from packaging.metadata import parse_email
 from ..assemble.deb import open_deb
 from ..assemble.errors import AssembleError
 from ..kernel.scratch import scratch
+from ..kernel.stanzas import stanzas
 
 __all__ = ["UNKNOWN", "Facts", "License", "of_deb", "of_wheel", "read_deb", "read_wheel"]
 
@@ -84,10 +86,17 @@ def read_wheel(path: Path) -> Facts:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
-            if len(names) != 1 or archive.getinfo(names[0]).file_size > _MAX_TEXT:
+            if len(names) != 1:
+                return Facts()
+            stated = archive.getinfo(names[0])
+            # A buffer of the compressed size is made before anything is read.
+            if max(stated.file_size, stated.compress_size) > _MAX_TEXT:
                 return Facts()
             text = archive.read(names[0]).decode()
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error):
+    except (
+        OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error,
+        lzma.LZMAError,
+    ):  # fmt: skip
         return Facts()
     return Facts(of_wheel(text))
 
@@ -138,15 +147,13 @@ def of_deb(text: str) -> License:
 
     The file is about the source package, of which the .deb may be a part: the conjunction never says too little.
     """
-    from debian.deb822 import Deb822
-
     try:
-        stanzas = list(Deb822.iter_paragraphs(text.splitlines(keepends=True), use_apt_pkg=False))
+        found = list(stanzas(text))
     except ValueError:
         return UNKNOWN
-    if not stanzas or not _FORMAT.search(str(stanzas[0].get("Format", ""))):
+    if not found or not _FORMAT.search(str(found[0].get("Format", ""))):
         return UNKNOWN
-    said = [str(s["License"]).partition("\n")[0].strip() for s in stanzas[1:] if "Files" in s and "License" in s]
+    said = [str(s["License"]).partition("\n")[0].strip() for s in found[1:] if "Files" in s and "License" in s]
     clear = [_debian_expression(one) for one in dict.fromkeys(said)]
     if None in clear or not clear:
         return License(names=tuple(sorted({one for one in said if one and len(one) <= _NAME})))

@@ -100,7 +100,7 @@ def of_simple(payload: bytes, annotations: object) -> Signed | None:
         if critical["type"] != _TYPE:
             return None
         return Signed(str(critical["image"]["docker-manifest-digest"]), signature, payload)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -117,6 +117,6 @@ def of_bundle(bundle: bytes) -> list[Signed]:
             return []
         signatures = [base64.b64decode(s["sig"], validate=True) for s in envelope["signatures"]]
         digests = [f"sha256:{s['digest']['sha256']}" for s in said["subject"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
     return [Signed(digest, signature, enveloped(body)) for digest in digests for signature in signatures]

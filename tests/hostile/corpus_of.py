@@ -7,9 +7,11 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from flyte_build.locks.nouns import Pin
 
 from ..support.archive import Deb, publish
 from ..support.bases import debian_base
@@ -17,6 +19,7 @@ from ..support.debs import Directory, Hardlink, Symlink, build_deb
 from ..support.debs import tar as deb_tar
 from ..support.recipes import lock_of, recipe_of, wheel
 from ..support.wheels import build_wheel, stored
+from .corpus_more import more
 from .layers import member, tar
 
 __all__ = ["write_corpus"]
@@ -53,13 +56,20 @@ def _all() -> Mapping[str, Mapping[str, bytes]]:
             },
             "manifest": {"manifest": manifest, "index": json.dumps(index).encode()},
             "config": {"config": config},
-            "lock": {"lock": lock_of(recipe_of("a", "b>=2"), [wheel("b", "2.1"), wheel("a")]).text().encode()},
+            "lock": _locks(),
             "packages": {"packages": packages},
             "release": {"release": release},
             "page": {"page": _PAGE.encode()},
             "page-json": {"page": _page()},
             "journal": {"journal": _journal()},
+            **more(place, layer),
         }
+
+
+def _locks() -> Mapping[str, bytes]:
+    lock = lock_of(recipe_of("a", "b>=2"), [wheel("b", "2.1"), wheel("a")])
+    pins = dict.fromkeys(lock.platforms, Pin(f"sha256:{_HEX}", f"sha256:{_HEX[::-1]}"))
+    return {"lock": lock.text().encode(), "pinned": replace(lock, pins=pins).text().encode()}
 
 
 _FILES: Mapping[str, bytes | tuple[int, bytes] | Symlink | Hardlink | Directory] = {

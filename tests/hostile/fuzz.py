@@ -1,271 +1,208 @@
 """A small fuzzer of our own: what strangers may send, changed in any way, is taken or refused in words.
 
 ``./dev fuzz [TARGET...] --minutes N`` runs until the time is over; the fast tests run each target for some hundred
-cases. A case is a target and a number, and the same everywhere: ``--case N`` shows it. A crash is anything but the
-errors a target may raise, and a case that takes longer than :data:`PATIENCE` seconds. ``--seeds`` writes the corpus
-anew from the builders of ``tests/support``.
+cases. The stream of a target's cases is decided by ``--seed`` and the corpus: a case that reaches a line which none
+reached before is changed further. A crash is anything but the errors that a target may raise, a case that takes too
+long or too much memory, and one that would change something outside of its folder; its bytes are written down, and
+``./dev fuzz TARGET --input PATH`` runs them again. ``--grow`` keeps in the corpus what found new lines.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import hashlib
 import json
+import multiprocessing
 import random
-import signal
-import sys
-import tempfile
+import resource
 import time
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from flyte_build.assemble.archive import Archive
-from flyte_build.assemble.base import _Inflating
-from flyte_build.assemble.deb import open_deb, read_control
-from flyte_build.assemble.errors import AssembleError
-from flyte_build.assemble.layer import write_layer
-from flyte_build.assemble.untar import members
-from flyte_build.kernel.canonical import digest
-from flyte_build.kernel.documents import parse_object
-from flyte_build.kernel.errors import (
-    ArtifactError,
-    FetchError,
-    FlyteBuildError,
-    LockError,
-    RefusedError,
-    RegistryError,
-    RunError,
-)
-from flyte_build.kernel.layer_tar import BadLayer, LayerTar
+from flyte_build.kernel.errors import FlyteBuildError
 from flyte_build.kernel.visible import visible
-from flyte_build.locking.apt.index import Index
-from flyte_build.locking.apt.release import parse_release
-from flyte_build.locking.base_documents import diff_ids_of, document_of, rows_of, settings_of
-from flyte_build.locking.inspecting import Tree, facts_of, read_layer
-from flyte_build.locks import lockfile
-from flyte_build.registry.client import _media_type
-from flyte_build.registry.values import Manifest, digest_of
-from flyte_build.sources.indexes import metadata
-from flyte_build.sources.indexes.pages import parse_html, parse_json
-from flyte_build.sources.mirrors import Mirror
-from flyte_build.submit.journal import ActionRecord, read_journal
-from flyte_build.submit.merge import merge
-from flyte_build.submit.unpack import unpack
 
-from ..support.layers import wheel_layer
-from . import mutating
+from .fuzz_guard import MEMORY, Guard, Hangs, Outside
+from .fuzz_paths import EVERY, Paths
+from .fuzz_targets import CORPUS, TARGETS, seeds
 
-__all__ = ["CORPUS", "PATIENCE", "TARGETS", "Crash", "fuzz", "one"]
+__all__ = ["CORPUS", "TARGETS", "Crash", "Fuzzed", "Stream", "fuzz", "one"]
 
-CORPUS = Path(__file__).with_name("corpus")
-PATIENCE = 10
-Mutator = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
-
-
-@dataclass(frozen=True)
-class Target:
-    """``run(data, folder)`` takes ``data`` or raises one of ``refusals``; ``seeds``: the corpus's folder."""
-
-    run: Callable[[bytes, Path], object]
-    refusals: tuple[type[Exception], ...]
-    mutate: Mutator
-    seeds: str
+FINDINGS = Path("fuzz-findings")
+# Inputs that are changed further; more of them, and larger ones, cost more than they find.
+_MOST, _LEAST = 2000, 4 << 10
 
 
 class Crash(Exception):
     """A case that is neither taken nor refused."""
 
 
-def _write(data: bytes, folder: Path, name: str) -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
+@dataclass
+class Fuzzed:
+    """What came of a target: ``new`` counts lines of flyte_build, ``slowest`` is in seconds, ``kib`` of memory."""
+
+    target: str
+    cases: int = 0
+    taken: int = 0
+    crashes: list[str] = field(default_factory=list)
+    new: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0
+    kib: int = 0
+    found: list[bytes] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, object]:
+        rate = round(self.cases / self.seconds) if self.seconds else 0
+        return {
+            "target": self.target, "cases": self.cases, "taken": self.taken, "crashes": len(self.crashes),
+            "new": self.new, "per_second": rate, "slowest": round(self.slowest, 3), "mib": self.kib >> 10,
+        }  # fmt: skip
 
 
-def _wheel(data: bytes, folder: Path) -> None:
-    path = _write(data, folder, "alpha-1.0-py3-none-any.whl")
-    write_layer(wheel_layer([path]), lambda _: str(path), io.BytesIO(), scratch=str(folder))
+class Stream:
+    """The cases of a target, one after the other: changes to its seeds, and to what :meth:`keep` added."""
+
+    def __init__(self, name: str, seed: int = 0) -> None:
+        self._r = random.Random(f"{name} {seed}")
+        self._mutate = TARGETS[name].mutate
+        self._known = seeds(TARGETS[name])
+        self._largest = max(_LEAST, *(2 * len(data) for data in self._known))
+
+    def next(self) -> bytes:
+        r, known = self._r, self._known
+        # What was found last is where the new is: half of the cases begin with one of the newest.
+        at = r.randrange(len(known)) if r.random() < 0.5 else len(known) - 1 - r.randrange(min(16, len(known)))
+        data = self._mutate(r, known[at], known)
+        return self._mutate(r, data, known) if r.random() < 0.1 else data
+
+    def keep(self, data: bytes) -> None:
+        if len(data) <= self._largest and len(self._known) < _MOST:
+            self._known.append(data)
 
 
-def _zip(data: bytes, folder: Path) -> None:
-    with Archive(str(_write(data, folder, "a.zip")), "a.zip") as archive:
-        for member in archive.members.values():
-            archive.read(member)
-
-
-def _metadata(data: bytes, folder: Path) -> None:
-    metadata.parse(metadata.from_archive(len(data), data[-64:], lambda a, b: data[a:b]))
-
-
-def _deb(data: bytes, folder: Path) -> None:
-    path = _write(data, folder, "a.deb")
-    read_control(path)
-    open_deb(path, str(folder), "a.deb", "0" * 64)
-
-
-def _layer(data: bytes, folder: Path) -> None:
-    blob, diff = _write(data, folder, "blob"), digest_of(data)
-    tree = Tree()
-    try:
-        read_layer(blob, diff, 0, tree, "base, layer 1")
-        facts_of(tree, {"Env": ["PATH=/usr/bin"], "User": "me"}).to_json()
-    finally:
-        into, root = folder / "into", folder / "root"
-        into.mkdir()
-        root.mkdir()
-        unpack(blob, diff, into)
-        merge(into, root)
-
-
-def _gzip(data: bytes, folder: Path) -> None:
-    for plain in (stream := _Inflating()).feed(data, "layer"):
-        assert len(plain) <= 1 << 20
-    stream.close("layer")
-    tar = LayerTar(io.BytesIO(data), compressed=True, limit=1 << 26)
-    for _ in tar.members():
-        pass
-    tar.drain()
-
-
-def _manifest(data: bytes, folder: Path) -> None:
-    _media_type("", data, "registry")
-    manifest = Manifest("application/vnd.oci.image.manifest.v1+json", digest_of(data), data)
-    for blob in manifest.blobs():
-        assert blob.size >= 0
-    rows_of(manifest.json.get("manifests"))
-
-
-def _config(data: bytes, folder: Path) -> None:
-    image = document_of(data, "the configuration")
-    diff_ids_of(image.get("rootfs"))
-    facts_of(Tree(), settings_of(image.get("config"), "the configuration"))
-    rows_of(image.get("history"))
-
-
-def _lock(data: bytes, folder: Path) -> None:
-    _write(data, folder, "env.json")
-    found = lockfile.read(folder, "env")
-    assert found is not None
-    found.text()
-
-
-def _packages(data: bytes, folder: Path) -> None:
-    index = Index(data, "amd64", "debian", "Packages")
-    for name in index.names:
-        index.versions(name)
-        index.providers(name)
-
-
-def _release(data: bytes, folder: Path) -> None:
-    parse_release(data.decode("utf-8", "replace"), Mirror("https://mirror.example", "debian", "a test"), "bookworm")
-
-
-def _page(data: bytes, folder: Path) -> None:
-    text = data.decode("utf-8", "replace")
-    parse = parse_json if text.lstrip()[:1] == "{" else parse_html
-    for found in parse(text, "https://index.example/a/"):
-        assert isinstance(found.url, str)
-
-
-def _journal(data: bytes, folder: Path) -> None:
-    for entry in read_journal(_write(data, folder, "journal.jsonl")):
-        if "action" in entry:
-            ActionRecord.from_json(entry["action"]).to_json()
-
-
-def _locks(r: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
-    """Changed, and mostly with the fingerprint of the recipe that it has then."""
-    changed = mutating.document(r, data, others)
-    try:
-        raw = parse_object(changed)
-        if r.random() < 0.8:
-            raw["fingerprint"] = digest(raw["recipe"])
-            return json.dumps(raw).encode()
-    except (ValueError, KeyError, TypeError):
-        pass
-    return changed
-
-
-_BAD = (AssembleError, ArtifactError, RefusedError, BadLayer)
-TARGETS: dict[str, Target] = {
-    "wheel": Target(_wheel, _BAD, mutating.binary, "wheel"),
-    "zip": Target(_zip, _BAD, mutating.binary, "wheel"),
-    "metadata": Target(_metadata, (zipfile.BadZipFile, KeyError), mutating.binary, "wheel"),
-    "deb": Target(_deb, _BAD, mutating.binary, "deb"),
-    "tar": Target(lambda d, _: list(members(io.BytesIO(d), "a.deb", "data.tar")), _BAD, mutating.tar, "tar"),
-    "layer": Target(_layer, _BAD, mutating.tar, "tar"),
-    "gzip": Target(_gzip, _BAD, mutating.binary, "gzip"),
-    "manifest": Target(_manifest, (RegistryError,), mutating.document, "manifest"),
-    "config": Target(_config, (ArtifactError,), mutating.document, "config"),
-    "lock": Target(_lock, (LockError,), _locks, "lock"),
-    "packages": Target(_packages, (FetchError,), mutating.text, "packages"),
-    "release": Target(_release, (FetchError,), mutating.text, "release"),
-    "page": Target(_page, (ValueError,), mutating.text, "page"),
-    "page-json": Target(_page, (ValueError,), mutating.document, "page-json"),
-    "journal": Target(_journal, (RunError,), mutating.text, "journal"),
-}
-
-
-def seeds(target: Target) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((CORPUS / target.seeds).iterdir())]
-
-
-def case(name: str, number: int) -> bytes:
-    """The bytes of a case."""
-    r = random.Random(f"{name} {number}")
-    known = seeds(TARGETS[name])
-    return TARGETS[name].mutate(r, r.choice(known), known)
-
-
-def one(name: str, data: bytes) -> bool:
+def one(name: str, data: bytes, guard: Guard | None = None) -> bool:
     """Whether ``data`` is taken; raises :class:`Crash` where it is not refused in words either."""
+    if guard is None:
+        with Guard() as guard:
+            return one(name, data, guard)
     target = TARGETS[name]
-    signal.alarm(PATIENCE)
+    crash: str | None = None
+    guard.start()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            target.run(data, Path(folder))
-        return True
+        target.run(data, guard.folder)
+        taken = True
     except target.refusals as e:
+        taken = False
         said = e.message if isinstance(e, FlyteBuildError) else str(e)
         visible(said).encode()
         if not said.strip() or len(said) > 20_000:
-            raise Crash(f"{type(e).__name__} with a message of {len(said)} characters") from e
-        return False
-    except Exception as e:
-        raise Crash(f"{type(e).__name__}: {str(e)[:300]}") from e
-    finally:
-        signal.alarm(0)
+            crash = f"{type(e).__name__} with a message of {len(said)} characters"
+    except (Exception, Hangs, Outside) as e:
+        crash = f"{type(e).__name__}: {str(e)[:300]} ({_place(e)})"
+    crash = guard.end() or crash
+    if crash is not None:
+        raise Crash(crash)
+    return taken
 
 
-def fuzz(name: str, first: int, until: Callable[[int], bool]) -> tuple[int, int]:
-    """Cases run and taken, from number ``first`` on; raises :class:`Crash` naming the first that crashes."""
+def _place(e: BaseException) -> str:
+    """The last line of ours in a traceback."""
+    place, step = "", e.__traceback__
+    while step is not None:
+        if "flyte_build" in step.tb_frame.f_code.co_filename:
+            place = f"{step.tb_frame.f_code.co_filename.rpartition('flyte_build/')[2]}:{step.tb_lineno}"
+        step = step.tb_next
+    return place
 
-    def hangs(*_: object) -> None:
-        raise TimeoutError(f"not done after {PATIENCE} seconds")
 
-    before = signal.signal(signal.SIGALRM, hangs)
-    number, taken = first, 0
-    try:
-        while not until(number):
+def fuzz(
+    name: str, seed: int, until: Callable[[int], bool], *, findings: Path | None = None, limited: bool = False
+) -> Fuzzed:
+    """Run cases until ``until(number)``. Crashes are listed, each kind once, and their inputs put into ``findings``."""
+    done, stream, known = Fuzzed(name), Stream(name, seed), set[str]()
+    with Guard() as guard:
+        for data in seeds(TARGETS[name]):
+            one(name, data, guard)
+    paths = Paths()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with Guard(limited=limited) as guard:
+        for data in seeds(TARGETS[name]):
+            with paths:
+                one(name, data, guard)
+        began, start = paths.all, time.perf_counter()
+        now = start
+        while not until(done.cases):
+            data = stream.next()
+            seen = done.cases % EVERY == 0
             try:
-                taken += one(name, case(name, number))
+                if seen:
+                    with paths:
+                        done.taken += one(name, data, guard)
+                else:
+                    done.taken += one(name, data, guard)
             except Crash as e:
-                raise Crash(f"{name}, case {number}: {e}") from e
-            number += 1
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    return number - first, taken
+                kind = str(e).partition(":")[0] + str(e).rpartition("(")[2]
+                if kind not in known:
+                    known.add(kind)
+                    done.crashes.append(f"{name}: {e}{_written(name, data, findings)}")
+            if seen and paths.new:
+                stream.keep(data)
+                done.found.append(data)
+            done.cases += 1
+            last, now = now, time.perf_counter()
+            done.slowest = max(done.slowest, now - last)
+        done.new, done.seconds = paths.all - began, now - start
+        paths.close()
+    done.kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    if done.kib << 10 > MEMORY:
+        done.crashes.append(f"{name}: took {done.kib >> 10} MiB more than before its first case")
+    return done
+
+
+def _written(name: str, data: bytes, findings: Path | None) -> str:
+    if findings is None:
+        return ""
+    path = findings / name / hashlib.sha256(data).hexdigest()[:16]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return f"; ./dev fuzz {name} --input {path}"
+
+
+def _timed(name: str, seed: int, seconds: float, cases: int | None, findings: Path) -> Fuzzed:
+    end = time.monotonic() + seconds
+    most = cases if cases is not None else 1 << 62
+    return fuzz(name, seed, lambda n: n >= most or time.monotonic() > end, findings=findings.absolute(), limited=True)
+
+
+def _all(names: Sequence[str], given: argparse.Namespace) -> list[Fuzzed]:
+    seconds = given.minutes * 60 * given.jobs / len(names)
+    # A process of its own for each target: what one leaves in memory is not taken for another's.
+    context = multiprocessing.get_context("spawn")
+    done = []
+    with ProcessPoolExecutor(given.jobs, context, max_tasks_per_child=1) as pool:
+        asked = [pool.submit(_timed, n, given.seed, seconds, given.cases, given.findings) for n in names]
+        for future in asked:
+            fuzzed = future.result()
+            done.append(fuzzed)
+            for crash in fuzzed.crashes:
+                print(visible(crash), flush=True)
+            print(json.dumps(fuzzed.to_json()), flush=True)
+    return done
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="dev fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)} (default: all)")
     parser.add_argument("--minutes", type=float, default=1.0, help="for all targets together (default: 1)")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first case (default: 0)")
-    parser.add_argument("--case", type=int, help="write this case of one target to standard output")
-    parser.add_argument("--seeds", action="store_true", help="write the corpus anew")
+    parser.add_argument("--cases", type=int, help="at most so many of each target")
+    parser.add_argument("--jobs", type=int, default=1, help="targets side by side (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="decides the cases (default: 0)")
+    parser.add_argument("--findings", type=Path, default=FINDINGS, help=f"where crashes go (default: {FINDINGS})")
+    parser.add_argument("--input", type=Path, help="run the bytes of this file through one target, and nothing else")
+    parser.add_argument("--grow", action="store_true", help="keep what finds new lines in the corpus")
+    parser.add_argument("--seeds", action="store_true", help="write the builders' part of the corpus anew")
     asked = parser.parse_args()
     if asked.seeds:
         from .corpus_of import write_corpus
@@ -274,25 +211,17 @@ def main() -> int:
         return 0
     if unknown := [name for name in asked.targets if name not in TARGETS]:
         parser.error(f"no target {', '.join(unknown)}")
-    if asked.case is not None:
-        sys.stdout.buffer.write(case(asked.targets[0], asked.case))
+    if asked.input is not None:
+        print("taken" if one(asked.targets[0], asked.input.read_bytes()) else "refused")
         return 0
-    names, crashed = asked.targets or list(TARGETS), 0
-    for name in names:
-        end, first = time.monotonic() + asked.minutes * 60 / len(names), asked.first
-        run = taken = crashes = 0
-        while time.monotonic() < end:
-            try:
-                done, good = fuzz(name, first, lambda _, end=end: time.monotonic() > end)
-                run, taken = run + done, taken + good
-            except Crash as e:
-                crashes += 1
-                print(visible(str(e)), flush=True)
-                number = int(str(e).partition("case ")[2].partition(":")[0])
-                run, first = run + number - first + 1, number + 1
-        crashed += crashes
-        print(json.dumps({"target": name, "cases": run, "taken": taken, "crashes": crashes}))
-    return 1 if crashed else 0
+    done = _all(asked.targets or list(TARGETS), asked)
+    total = {"cases": sum(f.cases for f in done), "crashes": sum(len(f.crashes) for f in done)}
+    print(json.dumps(total | {"new": sum(f.new for f in done)}))
+    if asked.grow:
+        from .fuzz_growing import grow
+
+        grow(done)
+    return 1 if total["crashes"] else 0
 
 
 if __name__ == "__main__":

@@ -1,110 +1,34 @@
 """`./dev torture --kills N`: commands are killed at random instants, and what must hold afterwards is looked at.
 
 Each kill is SIGKILL to one process, at an instant that the seed decides: of `lock`, `build`, `push` (to docker-registry
-on the loopback, where it is installed), `unbundle`, or of `build` with `store gc` beside it. Then:
+on the loopback, where it is installed), `unbundle`, of `build` or the `store gc` beside it, or both; and of a run of
+several actions, which is then resumed, killed again, and resumed to its end. Then:
 
 - `store verify` finds nothing, and every tag in the registry is whole;
-- the same command, run again, gives the digests that it always gives;
-- nothing is left: no process, no mount, no temporary file, no session.
+- the same command, run again, gives the digests that it always gives; a run gives its result, and no action that had
+  succeeded ran once more;
+- nothing is left: no process, mount or control group, no temporary file, session or socket.
 
-Needs no network. Prints one line a kill, and ends with 1 where something did not hold.
+Needs no network. Prints one line a round, and ends with 1 where something did not hold.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import random
+import itertools
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
-
-import pytest
 
 from flyte_build.kernel.scratch import PREFIX
 from flyte_build.registry import Reference, Registry
 from flyte_build.store import layout
-from tests.support.archive import Signer, serve
-from tests.support.index import SimpleIndex
-from tests.support.offline import FLYTE, Offline, publish_base, workflow
-from tests.support.registries import real_registry
-from tests.support.registry import RegistryServer
 
-HERE = Path(__file__).parents[2]
-MARK = "FLYTE_BUILD_TORTURE"
-BIG = {"alpha/data.bin": random.Random(1).randbytes(3_000_000), "alpha/__init__.py": b""}
-
-
-class Broken(Exception):
-    """Something that has to hold does not."""
-
-
-@dataclass
-class Rig:
-    """A project, its index, archive and registry, and what its commands give when nobody kills them."""
-
-    home: Path
-    project: Path
-    registry: str
-    chance: random.Random
-    reference: dict[str, str] = field(default_factory=dict)
-    locks: dict[str, bytes] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    pushes: int = 0
-
-    @property
-    def store(self) -> Path:
-        return self.home / "cache"
-
-    @property
-    def temporary(self) -> Path:
-        return self.home / "tmp"
-
-    def command(self, *words: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-B", "-m", "flyte_build", *words]
-        environ = {**os.environ, "PYTHONPATH": str(HERE), "TMPDIR": str(self.temporary), MARK: str(self.home)}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(line, cwd=self.project, env=environ, stdout=pipe, stderr=pipe, text=True)
-
-    def ok(self, *words: str) -> str:
-        started = time.monotonic()
-        with self.command(*words) as process:
-            out, err = process.communicate(timeout=300)
-        if process.returncode:
-            raise Broken(f"`{' '.join(words)}` ended with {process.returncode}: {err.strip()[-2000:]}")
-        self.seconds[words[0]] = time.monotonic() - started
-        return out
-
-    def kill(self, *words: str) -> bool:
-        """Start a command and kill it; whether it was still running."""
-        process = self.command(*words)
-        time.sleep(self.chance.uniform(0, 1.05 * self.seconds.get(words[0], 2.0)))
-        alive = process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return alive
-
-    def fresh(self) -> None:
-        shutil.rmtree(self.store, ignore_errors=True)
-
-    def digests(self, *words: str) -> None:
-        """Build or push, and compare."""
-        images = json.loads(self.ok(*words, "--json"))["images"]
-        found = {f"{i['environment']} {i['platform']}": str(i["digest"]) for i in images}
-        if self.reference and found != self.reference:
-            raise Broken(f"expected {self.reference}, found {found}")
-        self.reference = found
-
+from . import torture_forks
+from .torture_rig import MARK, Rig, rigged
+from .torture_runs import Broken, Runs, processes
 
 # -- what is killed ----------------------------------------------------------------------------------
 
@@ -133,10 +57,7 @@ def kill_gc_beside_build(rig: Rig) -> bool:
     if rig.chance.random() < 0.5:
         rig.fresh()
     beside = rig.command("store", "gc", "--keep-days", "0")
-    alive = rig.kill("build", "flow.py")
-    if rig.chance.random() < 0.5:
-        beside.send_signal(signal.SIGKILL)
-    beside.communicate(timeout=120)
+    alive = rig.kill("build", "flow.py", beside=beside)
     verified(rig)
     rig.digests("build", "flow.py")
     return alive
@@ -165,13 +86,32 @@ def kill_unbundle(rig: Rig) -> bool:
     return alive
 
 
-KILLS: dict[str, Callable[[Rig], bool]] = {
+def _runs(rig: Rig) -> Runs:
+    if rig.runs is None:
+        rig.runs = Runs(rig.home / "of-runs", rig.chance)
+    return rig.runs
+
+
+def kill_run(rig: Rig) -> list[bool]:
+    return _runs(rig).killed_and_resumed("stub")
+
+
+def kill_run_of_the_sdk(rig: Rig) -> list[bool]:
+    _runs(rig).of_the_sdk()
+    return _runs(rig).killed_and_resumed("sdk")
+
+
+KILLS: dict[str, Callable[[Rig], bool | list[bool]]] = {
     "lock": kill_lock,
     "build": kill_build,
     "push": kill_push,
     "unbundle": kill_unbundle,
     "gc beside build": kill_gc_beside_build,
+    "run": kill_run,
+    "run of the SDK": kill_run_of_the_sdk,
 }
+# A round of these, again and again: what takes long comes seldom.
+ROUND = (*(*list(KILLS)[:5], "run") * 3, "run of the SDK")
 
 
 # -- what must hold ----------------------------------------------------------------------------------
@@ -200,10 +140,10 @@ def whole(rig: Rig) -> None:
 
 def nothing_left(rig: Rig) -> None:
     deadline = time.monotonic() + 10
-    while running := list(processes(rig)):
+    while left := running(rig):
         if time.monotonic() > deadline:
-            raise Broken(f"still running: {running}")
-        time.sleep(0.1)
+            raise Broken(f"still running: {left}")
+        time.sleep(0.02)
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     left = [m for m in mounts if m.startswith(str(rig.home))]
     left += [str(p) for p in rig.temporary.iterdir()]
@@ -213,51 +153,9 @@ def nothing_left(rig: Rig) -> None:
         raise Broken(f"left behind: {left}")
 
 
-def processes(rig: Rig) -> Iterator[str]:
-    wanted = f"{MARK}={rig.home}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-
-
-# -- the rig -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def rigged(seed: int) -> Iterator[Rig]:
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torture-")))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        signer = Signer(home / "key")
-        stack.callback(signer.close)
-        publish_base(home / "www", signer)
-        (home / "wheels").mkdir()
-        archive = stack.enter_context(serve(home / "www"))
-        index = stack.enter_context(SimpleIndex(home / "wheels"))
-        offline = Offline(home, index, archive, patch, cast("Any", None))
-        offline.configure(signer.keyring)
-        offline.publish("flyte", FLYTE)
-        offline.publish("alpha", files=BIG, method=0)
-        offline.publish("beta", requires=["alpha"])
-        offline.write(workflow("low: alpha", "top(low): alpha beta"))
-        (home / "tmp").mkdir()
-        if shutil.which("docker-registry"):
-            host = stack.enter_context(real_registry("docker-registry", home / "registry")).host
-        else:
-            print("docker-registry is not installed: a registry of the tests takes its place")
-            host = stack.enter_context(RegistryServer()).host
-        rig = Rig(home, offline.project, host, random.Random(seed))
-        rig.ok("lock", "flow.py")
-        rig.locks = {p.name: p.read_bytes() for p in (rig.project / "lockfiles").iterdir()}
-        rig.digests("build", "flow.py")
-        # Locks with pins: what a build adds to them is not what a killed `lock` is asked for.
-        rig.ok("bundle", "flow.py", "--output", str(home / "bundle"))
-        rig.digests("push", "flow.py", "--registry", f"{host}/t0")
-        rig.ok("unbundle", str(home / "bundle"), "--lockfiles", str(home / "there"))
-        yield rig
+def running(rig: Rig) -> list[str]:
+    own = torture_forks.ours()
+    return [text for text in processes(f"{MARK}={rig.home}") if int(text.split()[0]) not in own]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -269,18 +167,23 @@ def main(arguments: list[str] | None = None) -> int:
     done: Counter[str] = Counter()
     alive: Counter[str] = Counter()
     broken: list[str] = []
+    order = [name for name in ROUND if name in (given.only or ROUND)]
     with rigged(given.seed) as rig:
-        for number in range(1, given.kills + 1):
-            name = (given.only or list(KILLS))[(number - 1) % len(given.only or KILLS)]
-            started = time.monotonic()
+        for name in itertools.cycle(order):
+            if sum(done.values()) >= given.kills:
+                break
+            started, number = time.monotonic(), sum(done.values()) + 1
             try:
-                alive[name] += KILLS[name](rig)
+                hits = KILLS[name](rig)
+                hits = hits if isinstance(hits, list) else [hits]
                 nothing_left(rig)
                 said = "held"
             except Broken as e:
+                hits = [True]
                 broken.append(f"kill {number} ({name}): {e}")
                 said = f"BROKEN: {e}"
-            done[name] += 1
+            done[name] += len(hits)
+            alive[name] += sum(hits)
             print(f"{number:4} {name:16} {time.monotonic() - started:5.1f} s  {said}", flush=True)
     return summary(done, alive, broken)
 

@@ -40,6 +40,7 @@ ARGUED = {
     "journal.py": {"*": OURS},
     "layers.py": {"partial": OURS},
     "local.py": {"_mounts": OURS, "_names": HOST, "_copy": OURS, "_seed": ROOT},
+    "leftovers.py": {"sweep": OURS, "_tidy": OURS},
     "outputs.py": {"settle": OURS, "_take": OURS},
     "removal.py": {"*": DEAD},
     "roots.py": {"*": ROOT},

@@ -50,6 +50,27 @@ def test_the_newest_success_counts(tmp_path: Path) -> None:
     assert known(tmp_path, "c")[0] == {"one": "/b/one", "two": "/a/two", "three": "/b/three"}
 
 
+def test_a_run_that_was_resumed_in_its_place_keeps_its_successes(tmp_path: Path) -> None:
+    """The journal says `queued` of an action before it is found to have been done already; a kill may come between."""
+    killed(tmp_path, "a", None, one=DONE, two=DONE, three=DONE)
+    journal = tmp_path / "a" / "journal.jsonl"
+    later = [
+        ActionRecord("one", phase=QUEUED),
+        ActionRecord("two", phase=FAILED),
+        ActionRecord("three", phase=DONE, output_uri="/a/three/2"),
+        ActionRecord("four", phase=RUNNING),
+    ]
+    lines = "".join(f"{json.dumps({'action': row.to_json()})}\n" for row in later)
+    journal.write_text(f"{journal.read_text()}\n{lines}")
+    found = {"one": "/a/one", "two": "/a/two", "three": "/a/three/2"}
+    assert known(tmp_path, "a")[0] == found
+    assert {a.name: a.phase for a in read_run(tmp_path, "a").actions} == {
+        "one": QUEUED, "two": FAILED, "three": DONE, "four": RUNNING,
+    }  # fmt: skip
+    killed(tmp_path, "b", "a", two=DONE)
+    assert known(tmp_path, "b")[0] == {**found, "two": "/b/two"}
+
+
 def test_a_chain_of_eight(tmp_path: Path) -> None:
     for number in range(8):
         killed(tmp_path, f"r{number}", f"r{number - 1}" if number else None, **{f"action{number}": DONE, "a0": RUNNING})

@@ -24,9 +24,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
-from debian import deb822
 
 from ...kernel.errors import FetchError
+from ...kernel.stanzas import stanzas
 from .download import NotOffered, get, shown
 from .package import Package, parse_package
 from .release import IndexFile, Release
@@ -107,8 +107,8 @@ class Index:
             stop = self._text.find(b"\n\n", at)
             stanza = self._text[at : len(self._text) if stop < 0 else stop]
             try:
-                found = parse_package(deb822.Packages(stanza), self._native, self._archive)
-            except (KeyError, ValueError) as e:
+                found = parse_package(next(stanzas(stanza)), self._native, self._archive)
+            except (KeyError, ValueError, StopIteration) as e:
                 raise FetchError(f"{self._what}: the stanza at byte {at} is malformed: {e}") from None
             self._parsed[at] = found
         return found

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache, total_ordering
 from typing import Any, TypeAlias
 
-from debian.deb822 import Deb822
 from debian.debian_support import NativeVersion
+
+from ...kernel.errors import ArtifactError
+from ...kernel.stanzas import stanzas
 
 __all__ = ["Clause", "Package", "Relation", "Version", "installed_packages", "parse_clauses", "parse_package"]
 
@@ -134,6 +136,7 @@ _RELATION = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9+.-]*)(?::([a-z0-9-]+))?\s*(?:\(\s*(<<|<=|=|>=|>>|<|>)\s*([A-Za-z0-9][^\s)]*)\s*\))?"
 )
 _ANY = (None, "any", "native")
+_LONGEST = 255
 
 
 def parse_clauses(text: str) -> tuple[Clause, ...]:
@@ -143,10 +146,19 @@ def parse_clauses(text: str) -> tuple[Clause, ...]:
     return tuple(tuple(_relation(part.strip()) for part in group.split("|")) for group in groups if group)
 
 
+def _version(text: str) -> str:
+    """``text``, of which :class:`Version` can say how it is ordered; ``ValueError`` where it cannot."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"expected a version, found {len(text)} characters")
+    return str(Version(text))
+
+
 def _relation(text: str) -> Relation:
     m = _RELATION.fullmatch(text)
     if m is None:
         raise ValueError(f"expected a relation such as `name (>= 1)`, found `{text}`")
+    if m[4] is not None:
+        _version(m[4])
     # Old fields use < and >, which mean <= and >=.
     operator = {"<": "<=", ">": ">="}.get(m[3], m[3])
     return Relation(m[1], operator, m[4], None if m[2] in _ANY else m[2])
@@ -163,7 +175,7 @@ def parse_package(fields: Mapping[str, str], native: str, archive: str) -> Packa
         raise ValueError(f"Filename: expected a path below pool/, found `{path}`")
     return Package(
         name=name,
-        version=fields["Version"],
+        version=_version(fields["Version"]),
         architecture=fields["Architecture"],
         native=native,
         source=source,
@@ -185,24 +197,33 @@ def installed_packages(status: Iterable[str], native: str) -> list[Package]:
     left out. They have no file: nothing can be fetched for them."""
     found = {}
     for text in status:
-        for fields in Deb822.iter_paragraphs(text, use_apt_pkg=False):
-            kept = str(fields.get("Status", "installed")).split()[-1] == "installed"
-            if not kept or "Version" not in fields or fields.get("Architecture", "all") not in (native, "all"):
+        for fields in stanzas(text):
+            kept = str(fields.get("Status", "installed")).split()[-1:] == ["installed"]
+            name, version = fields.get("Package"), fields.get("Version")
+            if not kept or not name or not version or fields.get("Architecture", "all") not in (native, "all"):
                 continue
-            name = fields["Package"]
-            depends = [c for key in ("Pre-Depends", "Depends") for c in parse_clauses(fields.get(key, ""))]
-            against = [c[0] for key in ("Conflicts", "Breaks") for c in parse_clauses(fields.get(key, ""))]
-            found[name] = Package(
-                name=name,
-                version=fields["Version"],
-                architecture=fields.get("Architecture", "all"),
-                native=native,
-                source=fields.get("Source", name).split(" ", 1)[0],
-                path="",
-                size=0,
-                sha256="",
-                depends=tuple(depends),
-                provides=tuple(c[0] for c in parse_clauses(fields.get("Provides", ""))),
-                against=tuple(against),
-            )
+            try:
+                found[name] = _installed(name, version, fields, native)
+            except ValueError as e:
+                raise ArtifactError(
+                    f"the base's dpkg database: the package {name}: {e}", hint="take another base: dpkg cannot read it"
+                ) from None
     return list(found.values())
+
+
+def _installed(name: str, version: str, fields: Mapping[str, str], native: str) -> Package:
+    depends = [c for key in ("Pre-Depends", "Depends") for c in parse_clauses(fields.get(key, ""))]
+    against = [c[0] for key in ("Conflicts", "Breaks") for c in parse_clauses(fields.get(key, ""))]
+    return Package(
+        name=name,
+        version=_version(version),
+        architecture=fields.get("Architecture", "all"),
+        native=native,
+        source=fields.get("Source", name).split(" ", 1)[0],
+        path="",
+        size=0,
+        sha256="",
+        depends=tuple(depends),
+        provides=tuple(c[0] for c in parse_clauses(fields.get("Provides", ""))),
+        against=tuple(against),
+    )

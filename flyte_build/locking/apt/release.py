@@ -27,6 +27,7 @@ __all__ = ["IndexFile", "Release", "expiry", "fetch_release", "parse_release"]
 _LABELS = {"debian": "Debian", "debian-security": "Debian-Security"}
 _LIMIT = 16 << 20
 _SKEW = timedelta(hours=1)
+_SAID = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,13 @@ def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
     origin, label = fields.get("Origin"), fields.get("Label")
     if (origin, label) != ("Debian", _LABELS[mirror.archive]):
         raise FetchError(
-            f"{what}: expected the archive Debian, {_LABELS[mirror.archive]}, found {origin}, {label}",
+            f"{what}: expected the archive Debian, {_LABELS[mirror.archive]}, found {_cut(origin)}, {_cut(label)}",
             hint="the mirror carries another archive; see FLYTE_BUILD_DEBIAN_MIRROR",
         )
     codename, named = fields.get("Codename", ""), fields.get("Suite", "")
     if not _is(suite, codename, named):
         raise FetchError(
-            f"{what}: expected the suite {suite}, found {codename} ({named})",
+            f"{what}: expected the suite {suite}, found {_cut(codename)} ({_cut(named)})",
             hint="the mirror answers with another suite's Release file",
         )
     date = _instant(fields, "Date", what)
@@ -93,7 +94,9 @@ def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
         try:
             name, size, sha256 = entry["name"], int(entry["size"]), entry["sha256"].lower()
         except (KeyError, ValueError, TypeError, AttributeError):
-            raise FetchError(f"{what}: SHA256: expected a hash, a size and a name a line, found {entry}") from None
+            raise FetchError(
+                f"{what}: SHA256: expected a hash, a size and a name a line, found {_cut(entry)}"
+            ) from None
         files[name] = IndexFile(name, size, sha256)
     architectures = tuple(fields.get("Architectures", "").split())
     return Release(
@@ -135,7 +138,13 @@ def _instant(fields: Mapping[str, str], name: str, what: str) -> datetime | None
         at = parsedate_to_datetime(value.replace("UTC", "+0000"))
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, TypeError, OverflowError, IndexError):
-        raise FetchError(f"{what}: {name}: expected a date, found `{value}`") from None
+        raise FetchError(f"{what}: {name}: expected a date, found `{_cut(value)}`") from None
+
+
+def _cut(value: object) -> str:
+    """What a field says, as far as a message has room for it."""
+    text = str(value)
+    return text if len(text) <= _SAID else f"{text[:_SAID]}…"
 
 
 def _shown(at: datetime) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from debian.deb822 import Deb822
-
+from ...kernel.stanzas import stanzas
 from .tree import Tree
 
 __all__ = ["installed", "status"]
@@ -25,7 +24,7 @@ def status(tree: Tree) -> list[str] | None:
 def installed(tree: Tree) -> Iterator[tuple[str, str, str]]:
     """Name, version and architecture of every installed package."""
     for text in status(tree) or ():
-        for stanza in Deb822.iter_paragraphs(text, use_apt_pkg=False):
+        for stanza in stanzas(text):
             name, version = stanza.get("Package"), stanza.get("Version")
-            if name and version and str(stanza.get("Status", "installed")).split()[-1] == "installed":
+            if name and version and str(stanza.get("Status", "installed")).split()[-1:] == ["installed"]:
                 yield str(name), str(version), str(stanza.get("Architecture", ""))

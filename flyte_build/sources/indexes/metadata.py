@@ -8,6 +8,7 @@ What is read here decides which requirements a wheel has, never which bytes are 
 from __future__ import annotations
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
@@ -25,7 +26,10 @@ LONGEST = 4 << 20
 # A zip archive's directory has some hundred bytes a file.
 _DIRECTORY = 64 << 20
 # What ``zipfile`` raises for an archive that is none, or of a kind that no wheel is.
-_DAMAGE = (ValueError, NotImplementedError, RuntimeError, OverflowError, IndexError, zlib.error, struct.error)
+_DAMAGE = (
+    ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError, IndexError, zlib.error, struct.error,
+    lzma.LZMAError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ def damage() -> Iterator[None]:
         raise zipfile.BadZipFile(f"expected UTF-8: {e}") from None
     except _DAMAGE as e:
         raise zipfile.BadZipFile(str(e) or type(e).__name__) from None
+    except OSError as e:
+        if e.errno is not None:  # a disk's
+            raise
+        raise zipfile.BadZipFile(str(e)) from None
 
 
 @contextmanager

@@ -103,9 +103,15 @@ class _Links(HTMLParser):
 
 
 def parse_html(text: str, base: str, index: int = 0) -> list[IndexFile]:
-    """The files that an HTML page at ``base`` links to (PEP 503); links to other things are passed over."""
+    """The files that an HTML page at ``base`` links to (PEP 503); links to other things are passed over.
+
+    Raises ``ValueError`` for what the parser gives up on.
+    """
     parser = _Links()
-    parser.feed(text)
+    try:
+        parser.feed(text)
+    except AssertionError as e:  # what it has for declarations that SGML has not
+        raise ValueError(str(e)) from None
     root = urljoin(base, parser.base) if parser.base else base
     files = []
     for a in parser.anchors:

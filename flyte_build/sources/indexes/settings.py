@@ -192,7 +192,7 @@ def _uv_files(env: Mapping[str, str], root: Path | None) -> list[tuple[Path, dic
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise InputError(f"{path}: cannot be read as uv's configuration: {e}") from None
 
 
