@@ -1,7 +1,8 @@
 """One writer at a time in a folder of locks: what one build pins, another that ends in the same moment does not lose.
 
 The lock is flock(2) on the folder itself, so nothing is left in a folder that is committed, and the kernel lets go of
-it when its holder dies. Held for one read and one write, never while anything is resolved, fetched or built.
+it when its holder dies. Held for one read and one write, never while anything is resolved, fetched or built. What a
+killed writer left half written is removed by the next.
 """
 
 from __future__ import annotations
@@ -26,8 +27,21 @@ def writing(directory: Path) -> Iterator[None]:
     with suppress(OSError):
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(handle, fcntl.LOCK_EX)
+    _sweep(directory)
     try:
         yield
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _sweep(directory: Path) -> None:
+    with suppress(OSError):
+        hidden = [entry for entry in os.listdir(directory) if entry.startswith(".")]
+        if hidden:
+            from ..kernel.scratch import PREFIX, sweep
+
+            for entry in hidden:
+                name, mark, _ = entry.partition(PREFIX)
+                if mark:
+                    sweep(directory, name)

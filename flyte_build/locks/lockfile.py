@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -212,21 +212,19 @@ def write_all(directory: Path, locks: Iterable[Lock]) -> list[str]:
     """
     staged: list[tuple[Lock, Path]] = []
     try:
-        for lock in locks:
-            text = lock.text()
-            if not _says(lock_path(directory, lock.environment), text):
-                directory.mkdir(parents=True, exist_ok=True)
-                staged.append((lock, _stage(directory, lock.environment, text)))
-        for lock, temporary in staged:
-            os.replace(temporary, lock_path(directory, lock.environment))
+        with ExitStack() as stack:
+            for lock in locks:
+                text = lock.text()
+                if not _says(lock_path(directory, lock.environment), text):
+                    directory.mkdir(parents=True, exist_ok=True)
+                    staged.append((lock, stack.enter_context(_staged(directory, lock.environment, text))))
+            for lock, temporary in staged:
+                os.replace(temporary, lock_path(directory, lock.environment))
     except OSError as e:
         raise StoreError(
             f"{directory}: the locks cannot be written: {e.strerror or e}",
             hint="make room, or give a folder that you may write to with --lockfiles",
         ) from e
-    finally:
-        for _, temporary in staged:
-            temporary.unlink(missing_ok=True)
     return [lock.environment for lock, _ in staged]
 
 
@@ -237,15 +235,15 @@ def _says(path: Path, text: str) -> bool:
         return False
 
 
-def _stage(directory: Path, environment: str, text: str) -> Path:
-    handle, temporary = tempfile.mkstemp(prefix=f".{environment}.", suffix=".tmp", dir=directory)
-    try:
+@contextmanager
+def _staged(directory: Path, environment: str, text: str) -> Iterator[Path]:
+    """The lock's text in a file of ``directory`` that is on the disk; the next writer removes what a kill leaves."""
+    from ..kernel.scratch import scratch_file
+
+    with scratch_file(directory, f".{environment}") as (temporary, handle):
         with os.fdopen(handle, "w", encoding="utf-8") as f:
             f.write(text)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(temporary, 0o644)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return Path(temporary)
+        yield temporary

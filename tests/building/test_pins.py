@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from flyte_build.building.pins import check_pins, record_pins
 from flyte_build.deriving.derivation import derive
 from flyte_build.kernel.errors import PinError, StoreError
 from flyte_build.kernel.reporting import Recorder, Silent
-from flyte_build.locks import lockfile
 from flyte_build.locks.lockfile import read, write
 from flyte_build.locks.nouns import Lock, Pin
 from flyte_build.recipe import EnvVars
@@ -161,7 +161,7 @@ def test_a_folder_that_may_not_be_written_to_is_a_warning(
     def refuse(**_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(lockfile.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     reporter = Recorder()
     assert record_pins(folder, [Image()], reporter) == []
     assert reporter.warnings == [f"{folder.lockfiles}: may not be written to: the digests of env are not pinned"]
@@ -172,7 +172,7 @@ def test_a_full_disk_is_an_error(folder: Folder, monkeypatch: pytest.MonkeyPatch
     def refuse(**_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(lockfile.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     with pytest.raises(StoreError, match="cannot be written"):
         record_pins(folder, [Image()], Silent())
 

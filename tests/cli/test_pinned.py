@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from typing import Any
@@ -113,18 +114,16 @@ def test_a_folder_of_locks_that_may_not_be_written_to_is_a_warning(
     import errno
     import os
 
-    from flyte_build.locks import lockfile
-
     offline.ok("lock", "flow.py")
 
-    real = lockfile.tempfile.mkstemp
+    real = tempfile.mkstemp
 
     def refuse(*args: Any, **options: Any) -> tuple[int, str]:
         if options.get("dir") == offline.lockfiles:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return real(*args, **options)
 
-    monkeypatch.setattr(lockfile.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     done = offline.ok("build", "flow.py")
     assert "warning:" in done.err
     assert "may not be written to: the digests of low, top are not pinned" in done.err
