@@ -154,14 +154,18 @@ class Outcome:
     """How an attempt's processes ended, which is not yet the action's verdict (see ``verdict``).
 
     ``reason`` is ``timeout`` when the launcher ended it, ``oom`` when the kernel killed in it for memory, ``pids`` when
-    it refused a process (which it may have lived with), ``disk`` and ``files`` when it wrote more than it may, and
-    ``error`` when it never ran because of what ``message`` says; else empty.
+    it refused a process (which it may have lived with), ``disk`` and ``files`` when it wrote more than it may,
+    ``lost`` when it was taken from its task by no fault of its own (a node that went, an eviction), and ``error`` when
+    it never ran because of what ``message`` says; else empty. Of an ``error``, ``whose`` fault it is, and whether
+    trying ``again`` may help.
     """
 
     exit_code: int
-    reason: Literal["", "timeout", "oom", "pids", "disk", "files", "error"] = ""
+    reason: Literal["", "timeout", "oom", "pids", "disk", "files", "lost", "error"] = ""
     message: str = ""
     code: str = ""
+    whose: Literal["user", "system"] = "system"
+    again: bool = False
 
 
 class Launcher(Protocol):

@@ -28,6 +28,8 @@ from .verdict import Verdict, judge
 __all__ = ["Attempts", "RunFacts"]
 
 LOG_TAIL = 16 << 10
+# Attempts that an action may lose by no fault of its own before that counts.
+MOST_LOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,9 @@ class Attempts:
     ) -> ActionRecord:
         folder = self.facts.folder
         first = folder.last_attempt(record.name) + 1
-        for retry in range(task.retries + 1):
-            attempt = first + retry
+        retry = lost = 0
+        while True:
+            attempt = first + retry + lost
             log = folder.log(record.name, attempt)
             async with AsyncExitStack() as stack:
                 try:
@@ -109,7 +112,7 @@ class Attempts:
                     return record.replace(phase=Phase.TIMED_OUT, error=error)
                 record = record.replace(phase=Phase.RUNNING, attempt=attempt, started=time.time(), log=str(log))
                 await changed(record)
-                request = self._request(record, task, action, attempt, first, log)
+                request = self._request(record, task, action, attempt, retry, log)
                 outcome = await self.launcher.launch(request)
             verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
             record = record.replace(report=report)
@@ -117,14 +120,17 @@ class Attempts:
                 uri = folder.storage.uri(folder.outcome(record.name, attempt))
                 return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
             record = record.replace(error=verdict.error)
+            if verdict.uncounted and lost < MOST_LOST:
+                lost += 1
+                continue
             if not verdict.recoverable or retry == task.retries:
-                break
+                return record.replace(phase=verdict.phase)
             if task.backoff is not None:
                 await asyncio.sleep(task.backoff.delay(retry))
-        return record.replace(phase=verdict.phase)
+            retry += 1
 
     def _request(
-        self, record: ActionRecord, task: Task, action: actions_service_pb2.Action, attempt: int, first: int, log: Path
+        self, record: ActionRecord, task: Task, action: actions_service_pb2.Action, attempt: int, retry: int, log: Path
     ) -> LaunchRequest:
         facts, folder, name = self.facts, self.facts.folder, record.name
         storage = folder.storage
@@ -155,7 +161,7 @@ class Attempts:
             "_U_ORG_NAME": facts.org,
             "FLYTE_INTERNAL_EXECUTION_PROJECT": facts.project,
             "FLYTE_INTERNAL_EXECUTION_DOMAIN": facts.domain,
-            "FLYTE_ATTEMPT_NUMBER": str(attempt - first),
+            "FLYTE_ATTEMPT_NUMBER": str(retry),
             # The runtime's storage does not make folders on POSIX file systems unless told.
             "FSSPEC_FILE_AUTO_MKDIR": "1",
             "_U_USE_ACTIONS": "1",

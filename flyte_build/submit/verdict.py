@@ -25,11 +25,15 @@ _BEYOND = {"disk": "DiskLimitExceeded", "files": "TooManyFiles"}
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``recoverable`` says whether another attempt may help; it is the retry policy that decides."""
+    """``recoverable`` says whether another attempt may help; it is the retry policy that decides.
+
+    ``uncounted``: it was none of the task's attempts, so another takes its place.
+    """
 
     phase: Phase
     error: ErrorInfo | None = None
     recoverable: bool = False
+    uncounted: bool = False
 
 
 def judge(
@@ -41,8 +45,8 @@ def judge(
     ``timeout`` its limit in seconds, ``log`` the end of its log.
     """
     if outcome.reason == "error":
-        whose: Literal["user", "system"] = "user" if outcome.code in THE_TASKS else "system"
-        return Verdict(Phase.FAILED, ErrorInfo(outcome.code or "LaunchFailed", outcome.message, whose))
+        whose = "user" if outcome.code in THE_TASKS else outcome.whose
+        return Verdict(Phase.FAILED, ErrorInfo(outcome.code or "LaunchFailed", outcome.message, whose), outcome.again)
     if outcome.reason == "timeout":
         message = f"ran longer than its timeout of {timeout:g} s" if timeout is not None else "ran too long"
         return Verdict(Phase.TIMED_OUT, ErrorInfo("MAX_RUNTIME_EXCEEDED", message), recoverable=True)
@@ -50,6 +54,9 @@ def judge(
         return Verdict(Phase.FAILED, ErrorInfo(_BEYOND[outcome.reason], outcome.message), recoverable=True)
     if error is not None:
         return _told(error, outcome)
+    if outcome.reason == "lost" and not outputs:
+        found = ErrorInfo(outcome.code or "Interrupted", outcome.message, "system")
+        return Verdict(Phase.FAILED, found, recoverable=True, uncounted=True)
     if outcome.reason == "oom":
         return Verdict(Phase.FAILED, ErrorInfo("OOMKilled", outcome.message), recoverable=True)
     if outputs or (outcome.exit_code == 0 and not wanted):

@@ -261,7 +261,7 @@ def test_a_pod_that_somebody_deletes_is_interrupted(make: Callable[..., Bench]) 
         bench.client.delete(PODS, page["items"][0]["metadata"]["name"], grace=0)
 
     outcome = bench.launch("sleep=120s", during=delete)
-    assert (outcome.reason, outcome.code) == ("error", "Interrupted")
+    assert (outcome.reason, outcome.code) == ("lost", "Interrupted")
     assert bench.holds_nothing()
 
 

@@ -29,6 +29,35 @@ def test_retries_are_for_what_may_recover(tmp_path: Path, recoverable: bool, att
     assert environments == [str(n) for n in range(attempts)]
 
 
+def test_what_was_taken_from_a_task_is_none_of_its_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyte_build.submit.attempt.MOST_LOST", 3)
+    world = World(tmp_path)
+    taken = [2]
+
+    async def main(request: LaunchRequest) -> Outcome:
+        taken[0] -= 1
+        return Outcome(137, "lost", "its node went", "Interrupted") if taken[0] >= 0 else world.fail(request)
+
+    world.launcher.bodies["main"] = main
+    record = asyncio.run(world.go(retries=retries(1)))
+    assert (record.phase, record.attempt) == (Phase.FAILED, 4), "two that were taken, and the task's own two"
+    assert [request.env["FLYTE_ATTEMPT_NUMBER"] for request in world.launcher.requests] == ["0", "0", "0", "1"]
+    assert record.error == ErrorInfo("Oops", "words")
+
+
+def test_a_cluster_that_takes_all_of_them_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyte_build.submit.attempt.MOST_LOST", 3)
+    world = World(tmp_path)
+
+    async def main(request: LaunchRequest) -> Outcome:
+        return Outcome(137, "lost", "its node went", "Interrupted")
+
+    world.launcher.bodies["main"] = main
+    record = asyncio.run(world.go(retries=retries(1)))
+    assert (record.phase, record.attempt) == (Phase.FAILED, 5), "three that did not count, and two that did"
+    assert record.error == ErrorInfo("Interrupted", "its node went", "system")
+
+
 def test_backoff_grows_up_to_its_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     waits: list[float] = []

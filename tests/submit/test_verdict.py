@@ -36,6 +36,11 @@ SYSTEM = execution_pb2.ExecutionError.SYSTEM
         (Outcome(137, "oom", "at 1 MiB"), {}, Phase.FAILED, "OOMKilled", True),
         (Outcome(137, "oom", "at 1 MiB"), {"error": error()}, Phase.FAILED, "ValueError", False),
         (Outcome(1, "pids", "at 9"), {}, Phase.FAILED, "TooManyProcesses", True),
+        (Outcome(137, "lost", "evicted", "Interrupted"), {}, Phase.FAILED, "Interrupted", True),
+        # Its node went after it was done.
+        (Outcome(137, "lost", "evicted", "Interrupted"), {"outputs": True}, Phase.SUCCEEDED, None, False),
+        (Outcome(137, "lost", "evicted", "Interrupted"), {"error": error()}, Phase.FAILED, "ValueError", False),
+        (Outcome(1, "error", "no image", "ImagePullFailed", again=True), {}, Phase.FAILED, "ImagePullFailed", True),
         (Outcome(137, "disk", "at 9"), {"outputs": True}, Phase.FAILED, "DiskLimitExceeded", True),
         (Outcome(0, "files", "at 9"), {"error": error()}, Phase.FAILED, "TooManyFiles", True),
         (Outcome(1, "pids", "at 9"), {"error": error()}, Phase.FAILED, "ValueError", False),

@@ -69,7 +69,7 @@ class KubernetesLauncher:
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
-        name = job_name(request.run, request.action, request.attempt)
+        name = name_of(request)
         self._news[name] = asyncio.Event()
         self.watcher.ask(name)
         try:
@@ -77,7 +77,7 @@ class KubernetesLauncher:
                 await self._create(request)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
-                return Outcome(1, "error", f"{e}{hint}", "Unplaceable")
+                return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
             except ApiError as e:
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self._end(name, request)
@@ -117,6 +117,7 @@ class KubernetesLauncher:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
+            await asyncio.to_thread(self.watcher.fetch, name_of(request))
             return
         self.watcher.note(made)
 
@@ -156,7 +157,7 @@ class KubernetesLauncher:
                 line = sight.line
                 self.said(request.action, request.attempt, line)
             if sight.stage == "ended":
-                if sight.again == "uncounted":
+                if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
                     await asyncio.to_thread(self.cluster.delete, JOBS, name)
                 return sight
@@ -213,6 +214,10 @@ class KubernetesLauncher:
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
+
+
+def name_of(request: LaunchRequest) -> str:
+    return job_name(request.run, request.action, request.attempt)
 
 
 def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ __all__ = ["Sight", "Stage", "look"]
 Object = Mapping[str, Any]
 Stage = Literal["waiting", "queued", "starting", "running", "ended"]
 Whose = Literal["user", "system"]
-Again = Literal["no", "counted", "uncounted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,7 @@ class Sight:
 
     ``line`` is for people. ``key`` names what it waits for: as long as that stays the same, it is the same wait, and
     after ``patience`` seconds (``None``: for ever) the attempt is given up, as ``outcome`` then says. Where ``stage``
-    is ``ended``, ``outcome`` is how, and the verdict is still storage's. ``whose`` fault it is, and whether trying
-    ``again`` may help: not at all, as one of the task's retries, or as if it had not been (it was interrupted).
+    is ``ended``, ``outcome`` is how, and the verdict is still storage's.
     """
 
     stage: Stage
@@ -38,8 +36,6 @@ class Sight:
     key: str = ""
     patience: float | None = None
     outcome: Outcome | None = None
-    whose: Whose = "system"
-    again: Again = "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class _Trouble:
     patience: float
     code: str
     whose: Whose = "system"
-    again: Again = "no"
+    again: bool = False
 
 
 # How long a kubelet may say it (seconds). What retrying cannot mend is given up at once.
@@ -62,15 +58,15 @@ _WAITING: Mapping[str, _Trouble] = {
     "InvalidImageName": _Trouble(0.0, "InvalidImageName"),
     "ImageInspectError": _Trouble(_PULL, "ImagePullFailed"),
     "CreateContainerConfigError": _Trouble(0.0, "CreateContainerConfigError", "user"),
-    "CreateContainerError": _Trouble(180.0, "CreateContainerError", again="counted"),
-    "RunContainerError": _Trouble(180.0, "RunContainerError", again="counted"),
+    "CreateContainerError": _Trouble(180.0, "CreateContainerError", again=True),
+    "RunContainerError": _Trouble(180.0, "RunContainerError", again=True),
     "CrashLoopBackOff": _Trouble(0.0, "CrashLoopBackOff", "user"),
 }
 # Seen in events only: the container waits as ContainerCreating for as long as it lasts.
 _EVENTS: Mapping[str, _Trouble] = {
     "FailedMount": _Trouble(60.0, "FailedMount", "user"),
-    "FailedAttachVolume": _Trouble(180.0, "FailedAttachVolume", again="counted"),
-    "FailedCreatePodSandBox": _Trouble(60.0, "FailedCreatePodSandBox", again="counted"),
+    "FailedAttachVolume": _Trouble(180.0, "FailedAttachVolume", again=True),
+    "FailedCreatePodSandBox": _Trouble(60.0, "FailedCreatePodSandBox", again=True),
 }
 _CREATING = ("ContainerCreating", "PodInitializing")
 # A pod's own end by the machine and not by its task (Flyte's backend retries the same as the system's).
@@ -111,15 +107,14 @@ def _true(condition: Object) -> bool:
     return condition.get("status") == "True"
 
 
-def _ended(outcome: Outcome, again: Again = "counted") -> Sight:
+def _ended(outcome: Outcome) -> Sight:
     """By what its task did: too long, too much, a failure."""
-    line = outcome.message or f"exit code {outcome.exit_code}"
-    return Sight("ended", line, outcome=outcome, whose="user", again=again)
+    return Sight("ended", outcome.message or f"exit code {outcome.exit_code}", outcome=outcome)
 
 
 def _interrupted(why: str) -> Sight:
     """By no fault of its task's."""
-    return Sight("ended", why, outcome=Outcome(137, "error", why, "Interrupted"), again="uncounted")
+    return Sight("ended", why, outcome=Outcome(137, "lost", why, "Interrupted"))
 
 
 def _queued(events: Sequence[Object]) -> str:
@@ -207,8 +202,8 @@ def _waiting(container: Object, events: Sequence[Object], node: str) -> Sight | 
     if trouble.code == "ImagePullFailed":
         return _pull(container, message, events)
     line = f"{reason}: {message}" if message else reason
-    outcome = Outcome(1, "error", line, trouble.code)
-    return Sight("starting", line, trouble.code, trouble.patience, outcome, trouble.whose, trouble.again)
+    outcome = Outcome(1, "error", line, trouble.code, trouble.whose, trouble.again)
+    return Sight("starting", line, trouble.code, trouble.patience, outcome)
 
 
 def _pull(container: Object, message: str, events: Sequence[Object]) -> Sight:
@@ -218,8 +213,8 @@ def _pull(container: Object, message: str, events: Sequence[Object]) -> Sight:
     throttled = re.search(r"\b429\b|[Tt]oo [Mm]any [Rr]equests|toomanyrequests", why) is not None
     why = re.sub(r"^.*?desc = ", "", why)
     line = f"its image {container.get('image', '')} cannot be pulled: {why}"
-    outcome = Outcome(1, "error", line, "ImagePullFailed")
-    return Sight("starting", line, "pull", _THROTTLED if throttled else _PULL, outcome, again="counted")
+    outcome = Outcome(1, "error", line, "ImagePullFailed", again=True)
+    return Sight("starting", line, "pull", _THROTTLED if throttled else _PULL, outcome)
 
 
 def _ending(phase: str, reason: str, message: str, containers: Sequence[Object]) -> Sight:
@@ -229,7 +224,7 @@ def _ending(phase: str, reason: str, message: str, containers: Sequence[Object])
     if reason == "Evicted":
         disk = "ephemeral" in message or "EmptyDir" in message
         if disk:
-            return _ended(Outcome(137, "error", message, "DiskLimitExceeded"))
+            return _ended(Outcome(137, "disk", message))
         return _interrupted(f"evicted: {message}")
     # Success, too, may be the end of a process whose child was killed for memory.
     if any(e.get("reason") == "OOMKilled" for e in ends):
@@ -243,5 +238,5 @@ def _ending(phase: str, reason: str, message: str, containers: Sequence[Object])
     worst = max(ends, key=lambda e: int(e.get("exitCode") or 0))
     code = int(worst.get("exitCode") or 1)
     if worst.get("reason") in ("StartError", "ContainerCannotRun"):
-        return _ended(Outcome(code, "error", f"cannot be started: {worst.get('message', '')}", "StartError"), "no")
+        return _ended(Outcome(code, "error", f"cannot be started: {worst.get('message', '')}", "StartError", "user"))
     return _ended(Outcome(code, message=str(worst.get("message") or "")))

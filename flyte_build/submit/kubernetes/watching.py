@@ -105,7 +105,16 @@ class Watcher:
 
     def note(self, job: Object) -> None:
         """What creating a Job answered: it is there before any watch has told."""
-        self._take(JOBS, "MODIFIED", job, listed=False)
+        self._take(JOBS, "MODIFIED", job)
+
+    def fetch(self, job: str) -> None:
+        """Ask for a Job and its pods: what was there before somebody asked for it was not kept. Raises ApiError."""
+        found = self._cluster.get(JOBS, job)
+        if found is not None:
+            self._take(JOBS, "MODIFIED", found)
+        for page in self._cluster.pages(PODS, {"labelSelector": f"{_OWNED}={job}"}):
+            for pod in page.get("items") or ():
+                self._take(PODS, "MODIFIED", pod)
 
     # -- one kind ---------------------------------------------------------------------------------------
 
@@ -141,7 +150,7 @@ class Watcher:
             version = str((page.get("metadata") or {}).get("resourceVersion") or "")
             for item in page.get("items") or ():
                 there.add(str(item["metadata"]["name"]))
-                self._take(kind, "ADDED", item, listed=True)
+                self._take(kind, "ADDED", item)
         self._only(kind, there)
         return version
 
@@ -163,12 +172,12 @@ class Watcher:
                 raise ApiError(int(value.get("code") or 0), str(value.get("reason")), str(value.get("message")))
             version = str((value.get("metadata") or {}).get("resourceVersion") or version)
             if what != "BOOKMARK":
-                self._take(kind, what, value, listed=False)
+                self._take(kind, what, value)
         return version
 
     # -- what it says -------------------------------------------------------------------------------------
 
-    def _take(self, kind: str, what: str, value: Object, *, listed: bool) -> None:
+    def _take(self, kind: str, what: str, value: Object) -> None:
         with self._lock:
             job = self._owner(kind, value)
             attempt = self._attempts.get(job)

@@ -155,7 +155,7 @@ def test_a_pod_that_cannot_pull_is_gone_after_its_time_and_not_before(bench: Ben
         bench.api.pod(NAME, containerStatuses=[{"name": "primary", "image": "r/x", "state": state}])
         bench.clock.now = 15.1
 
-    assert bench.launch(hand) == Outcome(1, "error", why, "ImagePullFailed")
+    assert bench.launch(hand) == Outcome(1, "error", why, "ImagePullFailed", again=True)
     assert NAME not in bench.api.objects[JOBS], "it holds no GPU any more"
 
 
@@ -193,7 +193,7 @@ def test_a_wait_for_a_node_has_its_end_and_begins_anew_when_something_happened(b
 def test_an_eviction_takes_the_job_away_so_that_nothing_runs_twice(bench: Bench) -> None:
     condition = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
     outcome = bench.launch(lambda: bench.api.pod(NAME, "Running", conditions=[condition]) and None)
-    assert outcome.code == "Interrupted"
+    assert (outcome.reason, outcome.code) == ("lost", "Interrupted")
     assert NAME not in bench.api.objects[JOBS]
 
 

@@ -63,7 +63,7 @@ def test_no_node_has_room_and_the_schedulers_word_is_told() -> None:
     assert found.outcome == Outcome(
         1, "error", "no node took it: 0/7 nodes are available: 7 Insufficient nvidia.com/gpu", "Unschedulable"
     )
-    assert found.again == "no", "what no node takes, none takes the next time"
+    assert not found.outcome.again, "what no node takes, none takes the next time"
 
 
 def test_a_pull_and_a_run_are_seen() -> None:
@@ -89,22 +89,22 @@ def test_a_queue_says_why_it_waits() -> None:
 @pytest.mark.parametrize(
     ("reason", "message", "code", "patience", "whose", "again"),
     [
-        ("ErrImagePull", "rpc error: code = NotFound desc = not found", "ImagePullFailed", 15, "system", "counted"),
-        ("ImagePullBackOff", "Back-off pulling image", "ImagePullFailed", 15, "system", "counted"),
-        ("ErrImagePull", "rpc error: code = Unknown desc = 429 Too Many Requests", "ImagePullFailed", 180, "system",
-         "counted"),
-        ("InvalidImageName", "couldn't parse image name", "InvalidImageName", 0, "system", "no"),
-        ("CreateContainerConfigError", 'secret "x" not found', "CreateContainerConfigError", 0, "user", "no"),
-        ("CreateContainerError", "context deadline exceeded", "CreateContainerError", 180, "system", "counted"),
+        ("ErrImagePull", "rpc error: code = NotFound desc = not found", "ImagePullFailed", 15, "system", True),
+        ("ImagePullBackOff", "Back-off pulling image", "ImagePullFailed", 15, "system", True),
+        ("ErrImagePull", "rpc error: desc = 429 Too Many Requests", "ImagePullFailed", 180, "system", True),
+        ("InvalidImageName", "couldn't parse image name", "InvalidImageName", 0, "system", False),
+        ("CreateContainerConfigError", 'secret "x" not found', "CreateContainerConfigError", 0, "user", False),
+        ("CreateContainerError", "context deadline exceeded", "CreateContainerError", 180, "system", True),
     ],
 )  # fmt: skip
 def test_a_container_that_waits_for_what_may_never_come(
-    reason: str, message: str, code: str, patience: float, whose: str, again: str
+    reason: str, message: str, code: str, patience: float, whose: str, again: bool
 ) -> None:
     found = seen(waiting(reason, message))
     assert found.stage == "starting"
     assert found.outcome is not None
-    assert (found.outcome.code, found.patience, found.whose, found.again) == (code, patience, whose, again)
+    assert (found.outcome.code, found.patience) == (code, patience)
+    assert (found.outcome.whose, found.outcome.again) == (whose, again)
 
 
 def test_a_pull_says_why_whichever_of_its_two_words_is_up() -> None:
@@ -121,11 +121,13 @@ def test_a_pull_says_why_whichever_of_its_two_words_is_up() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "whose", "again", "patience"),
-    [("FailedMount", "user", "no", 60.0), ("FailedCreatePodSandBox", "system", "counted", 60.0)],
+    [("FailedMount", "user", False, 60.0), ("FailedCreatePodSandBox", "system", True, 60.0)],
 )
-def test_what_only_events_say(reason: str, whose: str, again: str, patience: float) -> None:
+def test_what_only_events_say(reason: str, whose: str, again: bool, patience: float) -> None:
     found = seen(waiting("ContainerCreating"), events=(event("Scheduled"), event(reason, "it is so")))
-    assert (found.line, found.whose, found.again, found.patience) == (f"{reason}: it is so", whose, again, patience)
+    assert found.outcome is not None
+    assert (found.line, found.patience) == (f"{reason}: it is so", patience)
+    assert (found.outcome.whose, found.outcome.again) == (whose, again)
 
 
 def test_a_pod_that_cannot_even_be_made() -> None:
@@ -168,18 +170,19 @@ def test_success_is_what_job_or_pod_say() -> None:
         ),
         (
             terminated("Failed", "Error", 137, reason="Evicted", message="Pod ephemeral local storage usage exceeds"),
-            Outcome(137, "error", "Pod ephemeral local storage usage exceeds", "DiskLimitExceeded"),
+            Outcome(137, "disk", "Pod ephemeral local storage usage exceeds"),
         ),
     ],
 )  # fmt: skip
 def test_a_task_that_ended_by_its_own_doing(ended: Object, outcome: Outcome) -> None:
     found = seen(ended)
-    assert (found.stage, found.outcome, found.whose, found.again) == ("ended", outcome, "user", "counted")
+    assert (found.stage, found.outcome) == ("ended", outcome)
 
 
 def test_a_program_that_is_not_there_is_not_tried_again() -> None:
     found = seen(terminated("Failed", "StartError", 128, "exec: a0: no such file"))
-    assert (found.outcome and found.outcome.code, found.whose, found.again) == ("StartError", "user", "no")
+    message = "cannot be started: exec: a0: no such file"
+    assert found.outcome == Outcome(128, "error", message, "StartError", "user", again=False)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +200,9 @@ def test_a_program_that_is_not_there_is_not_tried_again() -> None:
 )
 def test_what_was_taken_from_it_is_tried_again_and_not_counted(job_now: Object | None, pods: list[Object]) -> None:
     found = seen(*pods, job=job_now)
-    assert (found.stage, found.again, found.whose) == ("ended", "uncounted", "system")
+    assert found.stage == "ended"
     assert found.outcome is not None
-    assert found.outcome.code == "Interrupted"
+    assert (found.outcome.reason, found.outcome.code) == ("lost", "Interrupted")
 
 
 def test_the_latest_pod_counts() -> None:

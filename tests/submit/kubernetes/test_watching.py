@@ -72,6 +72,22 @@ def test_events_of_job_and_pod_are_of_the_attempt_even_before_the_pod(bench: Ben
     assert [e["reason"] for e in found.events] == ["FailedScheduling", "SuccessfulCreate"]
 
 
+def test_what_was_there_before_anybody_asked_is_fetched(bench: Bench) -> None:
+    bench.job("a", active=1)
+    bench.api.pod("a", "Succeeded")
+    bench.watcher.start()
+    bench.watching()
+    bench.watcher.ask("a")
+    assert bench.watcher.known("a") == Attempt()
+    bench.watcher.fetch("a")
+    found = bench.watcher.known("a")
+    assert found.job is not None
+    assert [p["status"]["phase"] for p in found.pods.values()] == ["Succeeded"]
+    bench.watcher.ask("b")
+    bench.watcher.fetch("b")
+    assert bench.watcher.known("b") == Attempt()
+
+
 def test_only_what_is_asked_for_is_kept_and_not_for_longer(bench: Bench) -> None:
     bench.watcher.ask("a")
     bench.watcher.start()
@@ -177,7 +193,7 @@ def test_events_are_few_and_each_once(bench: Bench) -> None:
     for n in range(100):
         value = {"metadata": {"name": f"e{n}"}, "involvedObject": {"kind": "Job", "name": "a"}, "reason": "R",
                  "message": str(n // 2)}  # fmt: skip
-        bench.watcher._take(EVENTS, "ADDED", value, listed=False)
+        bench.watcher._take(EVENTS, "ADDED", value)
     found = bench.watcher.known("a").events
     assert len(found) == 20
     assert [e["message"] for e in found][-2:] == ["48", "49"]
