@@ -22,7 +22,8 @@ from flyte_build.submit.kubernetes.api import Cluster as Client
 from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
 from flyte_build.submit.kubernetes.mirror import Mirror, mirror_of
 from flyte_build.submit.kubernetes.names import job_name
-from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.pod import Place, job
+from flyte_build.submit.kubernetes.preflight import preflight
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
 from flyte_build.submit.storage import Storage
 from tests.cluster.cluster import Cluster
@@ -282,6 +283,28 @@ def test_an_attempt_that_is_called_off_holds_nothing(make: Callable[..., Bench])
 
     asyncio.run(go())
     assert bench.holds_nothing()
+
+
+def test_what_is_hopeless_is_found_before_anything_is_made(make: Callable[..., Bench]) -> None:
+    bench = make()
+
+    def problems(*secrets: SecretRef, **asked: str) -> list[str]:
+        log = Path("/dev/null")
+        request = LaunchRequest(bench.run, "a0", 1, "env.task", "it", ("sleep=1s",), {}, log, secrets=secrets,
+                                task_spec=spec(**asked))  # fmt: skip
+        manifest = job(request, bench.image, bench.launcher.place)
+        return [p.message for p in preflight(bench.client, {"env.task": manifest})]
+
+    assert problems() == []
+    assert problems(gpu="4") == []
+    assert problems(gpu="8") == ["none of 1 nodes could ever hold it: 1 with at most 4 of nvidia.com/gpu"]
+    (missing,) = problems(account="nobodys")
+    assert "nobodys" in missing
+    assert problems(SecretRef("key", "nobodys", "KEY"))[-1].endswith("has no Secret nobodys")
+    bench.client.create("v1/resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": {"requests.memory": "1Mi"}}})
+    assert any(m.startswith("the quota q allows 1Mi of requests.memory") for m in problems())
+    pods = [p for page in bench.client.pages(PODS, {}) for p in page["items"]]
+    assert pods == [], "it was only asked"
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")

@@ -107,12 +107,15 @@ class _Handler(BaseHTTPRequestHandler):
             api.asked.append(f"{method} {self.path}")
             api.changed.notify_all()
         prefix, _, rest = where.path.partition(f"/namespaces/{NAMESPACE}/")
+        if not rest:  # of no namespace
+            prefix, _, rest = where.path.rpartition("/")
         plural, _, name = rest.partition("/")
         kind = f"{prefix.removeprefix('/apis/').removeprefix('/api/')}/{plural}"
         if (bad := api.bad(method, kind, query)) is not None:
             return self._bad(bad)
         if method == "POST":
-            return self._create(kind, json.loads(body))
+            value = json.loads(body)
+            return self._send(201, value) if query.get("dryRun") else self._create(kind, value)
         if method == "GET" and query.get("watch"):
             return self._watch(kind, query)
         if method == "GET" and not name:

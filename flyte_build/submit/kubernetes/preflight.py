@@ -1,0 +1,177 @@
+"""What would keep a Job's pod waiting for ever, found before it is made: so nothing that is hopeless holds a GPU.
+
+Asked are the API server (it admits the very pod, without keeping it: names, accounts, security, ranges), the namespace
+(Secrets and their keys, quotas that are too small for ever) and, where one may list them, the nodes. What this account
+may not look at is passed over: it is found while one waits. Whether images are where nodes pull from is for whoever
+pushed them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from ..template import quantity
+from .api import ApiError, Cluster
+from .fit import misfit, shown
+from .watching import PODS
+
+__all__ = ["Problem", "preflight"]
+
+SECRETS, QUOTAS = "v1/secrets", "v1/resourcequotas"
+_PAGE = 500
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the Job ``job`` would never run; ``hint`` is what to do."""
+
+    job: str
+    message: str
+    hint: str | None = None
+
+
+def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:
+    """Look at Jobs by what they are for (a task's name). Raises :class:`ApiError` where the cluster cannot be asked."""
+    nodes = _nodes(cluster)
+    quotas = _allowed(lambda: [q for page in cluster.pages(QUOTAS, {}) for q in page.get("items") or ()]) or []
+    found: list[Problem] = []
+    for name, job in jobs.items():
+        template = job["spec"]["template"]
+        found += _admitted(cluster, name, job)
+        found += _secrets(cluster, name, template["spec"])
+        if (reason := misfit(template["spec"], nodes)) is not None:
+            hint = "ask for less, or for what there is: `kubectl get nodes --show-labels` shows it"
+            found.append(Problem(name, reason, hint))
+        found += (
+            Problem(name, m, "ask for less, or have the quota raised") for m in _too_small(quotas, template["spec"])
+        )
+    return found
+
+
+def _allowed(ask: Any) -> Any:
+    """What ``ask`` gives; ``None`` where this account may not know."""
+    try:
+        return ask()
+    except ApiError as e:
+        if e.status not in (403, 404):
+            raise
+        return None
+
+
+def _nodes(cluster: Cluster) -> list[Object]:
+    """Every node's labels, taints and what it can allot; none where this account may not list them."""
+
+    def ask() -> list[Object]:
+        nodes: list[Object] = []
+        more = ""
+        while True:
+            query = {"limit": str(_PAGE), **({"continue": more} if more else {})}
+            page = cluster.request("GET", "/api/v1/nodes", query)
+            for node in page.get("items") or ():
+                taints = (node.get("spec") or {}).get("taints") or []
+                allocatable = (node.get("status") or {}).get("allocatable") or {}
+                metadata = {"labels": node["metadata"].get("labels") or {}}
+                nodes.append({"metadata": metadata, "spec": {"taints": taints}, "status": {"allocatable": allocatable}})
+            more = str((page.get("metadata") or {}).get("continue") or "")
+            if not more:
+                return nodes
+
+    return _allowed(ask) or []
+
+
+def _admitted(cluster: Cluster, name: str, job: Object) -> Iterator[Problem]:
+    """What the API server says to the pod, without making it. A quota that is used up now is no problem for ever."""
+    template = job["spec"]["template"]
+    metadata = {**template["metadata"], "name": f"{job['metadata']['name']}-check", "namespace": cluster.namespace}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    try:
+        cluster.create(PODS, pod, dry_run=True)
+    except ApiError as e:
+        if e.status in (400, 403, 422) and "exceeded quota" not in e.message and not _forbidden_to_us(e):
+            yield Problem(name, _words(e), e.hint if e.status != 403 else None)
+        elif e.status not in (400, 403, 409, 422):
+            raise
+
+
+def _forbidden_to_us(e: ApiError) -> bool:
+    """This account may make Jobs and no pods: nothing can be said."""
+    return e.status == 403 and "cannot create resource" in e.message
+
+
+def _words(e: ApiError) -> str:
+    """Kubernetes' own, without the request."""
+    return e.message.partition(f": {e.status} ")[2] or e.message
+
+
+def _secrets(cluster: Cluster, name: str, pod: Object) -> Iterator[Problem]:
+    """Secrets that are needed and not there, or without a key that is."""
+    wanted: dict[str, dict[str, None]] = {}
+    for secret, key in _references(pod):
+        wanted.setdefault(secret, {}).update({key: None} if key else {})
+    for secret, keys in wanted.items():
+        unknown = object()
+        found = _allowed_or(unknown, lambda secret=secret: cluster.get(SECRETS, secret))
+        if found is unknown:
+            continue
+        where = f"namespace {cluster.namespace}"
+        if found is None:
+            made = f"create secret generic {secret} --from-literal={next(iter(keys), 'KEY')}=…"
+            hint = f"kubectl -n {cluster.namespace} {made}"
+            yield Problem(name, f"{where} has no Secret {secret}", hint)
+            continue
+        there = (found.get("data") or {}).keys()
+        for key in (k for k in keys if k not in there):
+            known = f"it has {', '.join(sorted(there))}" if there else "it is empty"
+            yield Problem(name, f"the Secret {secret} of {where} has no key {key}; {known}")
+
+
+def _allowed_or(otherwise: Any, ask: Any) -> Any:
+    try:
+        return ask()
+    except ApiError as e:
+        if e.status != 403:
+            raise
+        return otherwise
+
+
+def _references(pod: Object) -> Iterator[tuple[str, str]]:
+    """(Secret, key or nothing) of everything a pod cannot start without."""
+    for one in pod.get("imagePullSecrets") or ():
+        yield str(one["name"]), ""
+    for container in (*(pod.get("initContainers") or ()), *pod["containers"]):
+        for variable in container.get("env") or ():
+            told = (variable.get("valueFrom") or {}).get("secretKeyRef")
+            if told and not told.get("optional"):
+                yield str(told["name"]), str(told["key"])
+    for volume in pod.get("volumes") or ():
+        sources = [
+            volume.get("secret"),
+            *(s.get("secret") for s in (volume.get("projected") or {}).get("sources") or ()),
+        ]
+        for source in sources:
+            if source and not source.get("optional"):
+                secret = str(source.get("secretName") or source.get("name"))
+                yield secret, ""
+                for item in source.get("items") or ():
+                    yield secret, str(item["key"])
+
+
+def _too_small(quotas: list[Object], pod: Object) -> Iterator[str]:
+    """Quotas that would not hold this pod were nothing else there."""
+    asked: dict[str, Decimal] = {}
+    for container in pod["containers"]:
+        for kind in ("requests", "limits"):
+            for name, value in ((container.get("resources") or {}).get(kind) or {}).items():
+                for spelt in (f"{kind}.{name}", *((name,) if kind == "requests" else ())):
+                    asked[spelt] = asked.get(spelt, Decimal(0)) + quantity(str(value))
+    for quota in quotas:
+        if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
+            continue  # for some pods only
+        for name, hard in ((quota.get("spec") or {}).get("hard") or {}).items():
+            if name in asked and asked[name] > quantity(str(hard)):
+                told = shown(name, asked[name])
+                yield f"the quota {quota['metadata']['name']} allows {hard} of {name}, and it asks for {told}"
