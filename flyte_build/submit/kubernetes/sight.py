@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..action import Outcome
 
-__all__ = ["Sight", "Stage", "look"]
+__all__ = ["EVENTS", "WAITING", "Sight", "Stage", "look"]
 
 Object = Mapping[str, Any]
 Stage = Literal["waiting", "queued", "starting", "running", "ended"]
@@ -50,20 +50,20 @@ class _Trouble:
 
 # How long a kubelet may say it (seconds). What retrying cannot mend is given up at once.
 _PULL, _THROTTLED = 15.0, 180.0
-_WAITING: Mapping[str, _Trouble] = {
-    "ErrImagePull": _Trouble(_PULL, "ImagePullFailed"),
-    "ImagePullBackOff": _Trouble(_PULL, "ImagePullFailed"),
+WAITING: Mapping[str, _Trouble] = {
+    "ErrImagePull": _Trouble(_PULL, "ImagePullFailed", again=True),
+    "ImagePullBackOff": _Trouble(_PULL, "ImagePullFailed", again=True),
     "ErrImageNeverPull": _Trouble(0.0, "ImagePullFailed"),
-    "RegistryUnavailable": _Trouble(_THROTTLED, "ImagePullFailed"),
+    "RegistryUnavailable": _Trouble(_THROTTLED, "ImagePullFailed", again=True),
     "InvalidImageName": _Trouble(0.0, "InvalidImageName"),
-    "ImageInspectError": _Trouble(_PULL, "ImagePullFailed"),
+    "ImageInspectError": _Trouble(_PULL, "ImagePullFailed", again=True),
     "CreateContainerConfigError": _Trouble(0.0, "CreateContainerConfigError", "user"),
     "CreateContainerError": _Trouble(180.0, "CreateContainerError", again=True),
     "RunContainerError": _Trouble(180.0, "RunContainerError", again=True),
     "CrashLoopBackOff": _Trouble(0.0, "CrashLoopBackOff", "user"),
 }
 # Seen in events only: the container waits as ContainerCreating for as long as it lasts.
-_EVENTS: Mapping[str, _Trouble] = {
+EVENTS: Mapping[str, _Trouble] = {
     "FailedMount": _Trouble(60.0, "FailedMount", "user"),
     "FailedAttachVolume": _Trouble(180.0, "FailedAttachVolume", again=True),
     "FailedCreatePodSandBox": _Trouble(60.0, "FailedCreatePodSandBox", again=True),
@@ -191,30 +191,30 @@ def _waiting(container: Object, events: Sequence[Object], node: str) -> Sight | 
         return None
     reason, message = str(state.get("reason") or ""), str(state.get("message") or "")
     if reason in _CREATING:
-        told = [e for e in events if e.get("reason") in _EVENTS]
+        told = [e for e in events if e.get("reason") in EVENTS]
         if not told:
             pulling = any(e.get("reason") == "Pulling" for e in events[-3:])
             return Sight("starting", f"{'pulls its image' if pulling else 'starts'} on {node}", "starting")
         reason, message = str(told[-1]["reason"]), str(told[-1].get("message") or "")
-    trouble = _WAITING.get(reason) or _EVENTS.get(reason)
+    trouble = WAITING.get(reason) or EVENTS.get(reason)
     if trouble is None:
         return Sight("starting", f"{reason or 'starts'} on {node}", f"waiting {reason}")
     if trouble.code == "ImagePullFailed":
-        return _pull(container, message, events)
+        return _pull(trouble, container, message, events)
     line = f"{reason}: {message}" if message else reason
     outcome = Outcome(1, "error", line, trouble.code, trouble.whose, trouble.again)
     return Sight("starting", line, trouble.code, trouble.patience, outcome)
 
 
-def _pull(container: Object, message: str, events: Sequence[Object]) -> Sight:
+def _pull(trouble: _Trouble, container: Object, message: str, events: Sequence[Object]) -> Sight:
     """The kubelet's two words for it take turns, and only one of them says why; events keep it."""
     told = [str(e.get("message") or "") for e in events if e.get("reason") == "Failed"]
     why = next((m for m in (message, *reversed(told)) if "rpc error" in m or "failed to" in m.lower()), message)
     throttled = re.search(r"\b429\b|[Tt]oo [Mm]any [Rr]equests|toomanyrequests", why) is not None
     why = re.sub(r"^.*?desc = ", "", why)
     line = f"its image {container.get('image', '')} cannot be pulled: {why}"
-    outcome = Outcome(1, "error", line, "ImagePullFailed", again=True)
-    return Sight("starting", line, "pull", _THROTTLED if throttled else _PULL, outcome)
+    outcome = Outcome(1, "error", line, trouble.code, trouble.whose, trouble.again)
+    return Sight("starting", line, "pull", _THROTTLED if throttled else trouble.patience, outcome)
 
 
 def _ending(phase: str, reason: str, message: str, containers: Sequence[Object]) -> Sight:

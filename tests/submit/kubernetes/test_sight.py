@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flyte_build.submit.action import Outcome
-from flyte_build.submit.kubernetes.sight import Sight, look
+from flyte_build.submit.kubernetes.sight import EVENTS, WAITING, Sight, look
 
 Object = dict[str, Any]
 JOB: Object = {"metadata": {"name": "j"}, "status": {"active": 1}}
 LIMIT = 1800.0
+ROOT = Path(__file__).parents[3]
 
 
 def pod(phase: str = "Pending", *, node: str = "n1", **status: Any) -> Object:
@@ -148,6 +151,17 @@ def test_init_containers_are_looked_at_first() -> None:
         {"name": "prepare", "image": "r/y", "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}
     ]
     assert seen(both).line == "its image r/y cannot be pulled: not found"
+
+
+def test_the_documentation_says_the_same() -> None:
+    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if re.match(r"\| `\w+` \| \d+ s \|", line)]
+    told = {reason.strip("`"): tuple(rest) for reason, *rest in rows}
+    known = {**WAITING, **EVENTS}
+    assert told == {
+        reason: (f"{t.patience:.0f} s", f"`{t.code}`", t.whose, "yes" if t.again else "no")
+        for reason, t in known.items()
+    }
 
 
 # -- how it ends ---------------------------------------------------------------------------------------
