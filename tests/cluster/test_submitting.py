@@ -6,114 +6,32 @@ What a pod cannot write itself (it is one static program) the test stores in its
 from __future__ import annotations
 
 import asyncio
-import itertools
+import base64
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import obstore
 import pytest
-from flyteidl2.core import tasks_pb2
-from flyteidl2.task import task_definition_pb2
+import urllib3
 
 from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
+from flyte_build.submit.kubernetes.access import ask, manifests
 from flyte_build.submit.kubernetes.api import ApiError, connect
 from flyte_build.submit.kubernetes.api import Cluster as Client
-from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
-from flyte_build.submit.kubernetes.mirror import Mirror, mirror_of
-from flyte_build.submit.kubernetes.names import job_name
+from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import preflight
+from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
-from flyte_build.submit.storage import Storage
 from tests.cluster.cluster import Cluster
 from tests.cluster.jobs import Space
+from tests.cluster.submitting import Bench, spec
 
 pytestmark = pytest.mark.integration
-_RUNS = itertools.count()
+
 _DIGEST = "sha256:" + "0" * 64
-
-
-def spec(*, gpu: str = "", memory: str = "", account: str = "", type_: str = "python", queue: str = "") -> bytes:
-    """A task as the SDK serializes it, of the pod program."""
-    template = tasks_pb2.TaskTemplate(type=type_)
-    template.id.name = "env.task"
-    asked = template.container.resources.requests
-    if gpu:
-        asked.add(name=tasks_pb2.Resources.GPU, value=gpu)
-    if memory:
-        asked.add(name=tasks_pb2.Resources.MEMORY, value=memory)
-    if account:
-        template.security_context.run_as.k8s_service_account = account
-    serialized: bytes = task_definition_pb2.TaskSpec(task_template=template).SerializeToString()
-    return serialized
-
-
-class Bench:
-    """One run's launcher on the real cluster."""
-
-    def __init__(self, client: Client, mirror: Mirror, image: str, unscheduled: float) -> None:
-        self.client = client
-        self.image = image
-        self.run = f"r{next(_RUNS)}"
-        self.mirror = mirror
-        self.lines: list[str] = []
-        self.folder = Storage(mirror.runs, mirror.url).run(self.run)
-        self.folder.path.mkdir(parents=True)
-        self.wake: Callable[[str], None] = lambda job: None
-        self.watcher = Watcher(client, f"run={self.run}", self._changed)
-        self.images = {"it": image}
-        self.launcher = KubernetesLauncher(
-            self.folder, client, Place(client.namespace, defaults={"cpu": "100m", "memory": "64Mi"}), mirror,
-            self.watcher, self.images, "endpoint", unscheduled=unscheduled,
-            said=lambda action, attempt, line: self.lines.append(line),
-        )  # fmt: skip
-        client.create("v1/secrets", {"metadata": {"name": "endpoint"}, "stringData": {"endpoint": "http://here/token"}})
-
-    def _changed(self, job: str) -> None:
-        self.wake(job)
-
-    @property
-    def name(self) -> str:
-        return job_name(self.run, "a0", 1)
-
-    def launch(self, *do: str, during: Callable[[], None] | None = None, **more: Any) -> Outcome:
-        log = self.folder.log("a0", 1)
-        log.parent.mkdir(parents=True)
-        request = LaunchRequest(
-            self.run, "a0", 1, "env.task", args=do, env={"NAME": "value"}, log=log,
-            **{"image": "it", "task_spec": spec(), **more},
-        )  # fmt: skip
-
-        async def go() -> Outcome:
-            self.wake = self.launcher.changed(asyncio.get_running_loop())
-            self.watcher.start()
-            beside = asyncio.create_task(asyncio.to_thread(during)) if during is not None else None
-            async with asyncio.timeout(300):
-                outcome = await self.launcher.launch(request)
-            if beside is not None:
-                await beside
-            return outcome
-
-        return asyncio.run(go())
-
-    def until(self, beginning: str) -> None:
-        for _ in range(3000):
-            if any(line.startswith(beginning) for line in self.lines):
-                return
-            asyncio.run(asyncio.sleep(0.1))
-        raise AssertionError(f"nobody said {beginning!r}: {self.lines}")
-
-    def holds_nothing(self) -> bool:
-        """Whether no pod of it can hold a device any more."""
-        for _ in range(600):
-            listed = [
-                p for page in self.client.pages(PODS, {"labelSelector": f"run={self.run}"}) for p in page["items"]
-            ]
-            if not listed and self.client.get(JOBS, self.name) is None:
-                return True
-            asyncio.run(asyncio.sleep(0.1))
-        return False
 
 
 @pytest.fixture
@@ -305,6 +223,41 @@ def test_what_is_hopeless_is_found_before_anything_is_made(make: Callable[..., B
     assert any(m.startswith("the quota q allows 1Mi of requests.memory") for m in problems())
     pods = [p for page in bench.client.pages(PODS, {}) for p in page["items"]]
     assert pods == [], "it was only asked"
+
+
+def test_what_the_manifests_grant_is_enough_and_no_more(
+    make: Callable[..., Bench], cluster: Cluster, tmp_path: Path
+) -> None:
+    bench = make()
+    admin, namespace = bench.client, bench.client.namespace
+    target = Target("t", Place(namespace, service_account="runner"), "s3://b")
+    groups = {"ServiceAccount": "v1/serviceaccounts", "NetworkPolicy": "networking.k8s.io/v1/networkpolicies"}
+    for value in manifests(target):
+        plural = f"{value['apiVersion']}/{value['kind'].lower()}s"
+        admin.create(groups.get(value["kind"], plural), value)
+    told = admin.request("POST", admin.path("v1/serviceaccounts", "runner/token"), body={"spec": {}})
+    config = re.search(r'certificate-authority-data"?: "?([A-Za-z0-9+/=]+)', (cluster.home / "kubeconfig").read_text())
+    assert config is not None
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(base64.b64decode(config[1]))
+    runner = Client(
+        admin.host, urllib3.PoolManager(ca_certs=str(authority), maxsize=8),
+        lambda: {"Authorization": f"Bearer {told['status']['token']}"}, namespace=namespace,
+    )  # fmt: skip
+    assert all(answer.allowed for answer in ask(runner))
+    with pytest.raises(ApiError, match="403 nodes is forbidden"):
+        runner.request("GET", "/api/v1/nodes")
+    with pytest.raises(ApiError, match="403 secrets is forbidden"):
+        runner.request("GET", runner.path("v1/secrets"))
+    watcher = Watcher(runner, f"run={bench.run}", bench._changed)
+    bench.watcher, bench.launcher = watcher, replace(bench.launcher, cluster=runner, watcher=watcher)
+    assert preflight(runner, {"t": job(_request(bench), bench.image, bench.launcher.place)}) == []
+    assert bench.launch("print=by the runner") == Outcome(0)
+    assert bench.folder.log("a0", 1).read_text() == "by the runner\n"
+
+
+def _request(bench: Bench) -> LaunchRequest:
+    return LaunchRequest(bench.run, "a0", 1, "env.task", "it", ("sleep=1s",), {}, Path("/dev/null"), task_spec=spec())
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")

@@ -41,6 +41,7 @@ class ApiServer:
     log: list[tuple[int, str, str, Object]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     bad: Callable[[str, str, dict[str, str]], Bad | None] = lambda method, kind, query: None
+    answer: Callable[[str, str, Object], Object | None] = lambda method, kind, value: None
     compacted: int = 0
     cut_after: int | None = None
     page: int = 500
@@ -115,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._bad(bad)
         if method == "POST":
             value = json.loads(body)
+            if (told := api.answer(method, kind, value)) is not None:
+                return self._send(201, told)
             return self._send(201, value) if query.get("dryRun") else self._create(kind, value)
         if method == "GET" and query.get("watch"):
             return self._watch(kind, query)
