@@ -19,6 +19,7 @@ from typing import Any
 from flyteidl2.actions import actions_service_pb2
 from flyteidl2.core import execution_pb2, literals_pb2
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from . import door
 from .action import ERROR, OUTPUTS, ROOT_ACTION, ErrorInfo, Phase
@@ -210,8 +211,8 @@ class Engine:
             environment=parent.environment,
             image=parent.image,
             phase=phase,
-            started=trace.start_time.ToNanoseconds() / 1e9,
-            ended=trace.end_time.ToNanoseconds() / 1e9,
+            started=_time(trace.start_time),
+            ended=_time(trace.end_time),
             output_uri=trace.outputs.output_uri,
             error=self._trace_error(trace.name, state.record.name) if phase is Phase.FAILED else None,
         )
@@ -297,6 +298,14 @@ class Engine:
             child = self._actions[name]
             if child.record.phase.terminal and child.record.phase is not Phase.SUCCEEDED:
                 child.announced = False
+
+
+def _time(told: Timestamp) -> float:
+    """Seconds since the epoch; now, where a task says what is no time (protobuf's timestamps end with the year 9999)."""
+    try:
+        return told.ToNanoseconds() / 1e9
+    except ValueError:
+        return time.time()
 
 
 def _not_pinned(task: Task) -> str:
