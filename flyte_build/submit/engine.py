@@ -301,7 +301,7 @@ class Engine:
 
 
 def _time(told: Timestamp) -> float:
-    """Seconds since the epoch; now, where a task says what is no time (protobuf's timestamps end with the year 9999)."""
+    """Seconds since the epoch; now, where a task tells what is no time (protobuf's end with the year 9999)."""
     try:
         return told.ToNanoseconds() / 1e9
     except ValueError:
