@@ -32,7 +32,7 @@ from ..store.seal_files import remove_seal
 from ..store.sealed import Examiner, records, seal
 from . import door
 from .sandbox.engines import init_mount, popen
-from .sandbox.spec import Engine, Mount, Sandbox
+from .sandbox.spec import Engine, Mount, Sandbox, Tmpfs
 from .unpack import place, remove, remove_tree, scoped
 
 __all__ = ["Compiler", "sound_bytecode"]
@@ -227,7 +227,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _run(engine: Engine, root: Path, python: str, arguments: list[str], mounts: tuple[Mount, ...] = ()) -> str | None:
     """What the interpreter printed; ``None`` where it failed. It may write to what is mounted so only."""
-    box = Sandbox(root, python, (init_mount(), *mounts), network="none")
+    box = Sandbox(root, python, (init_mount(), *mounts), (Tmpfs("/run"), Tmpfs("/dev/shm")), network="none")
     header = {"argv": [python, "-I", *arguments], "env": {"PATH": "/usr/bin:/bin"}, "cwd": "/"}
     try:
         child = popen(engine, box, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
