@@ -114,7 +114,7 @@ def test_what_is_entered_is_what_was_signed(
         raise RunError("it began")
 
     entered: list[dict[str, Path]] = []
-    monkeypatch.setattr(running, "choose", lambda **_: None)
+    monkeypatch.setattr(running, "entrance", lambda *_: None)
     monkeypatch.setattr(running, "execute", execute)
     configure(project, registry, sign_key="team.key", verify_key="team.pub")
     pushed = project.ok("push", "flow.py", "--json").json()["pushed"]

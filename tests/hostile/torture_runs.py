@@ -32,7 +32,7 @@ from flyte_build.kernel.errors import FlyteBuildError
 from flyte_build.submit.action import ImageRoot, RootAction
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.run import DOMAIN, ORG, PROJECT, RunRequest, execute
-from flyte_build.submit.sandbox.engines import choose
+from flyte_build.submit.sandbox.entrance import choose
 
 from ..support.flyte_files import dry_run, host_image
 from . import torture_forks

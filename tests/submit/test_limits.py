@@ -15,6 +15,7 @@ from flyte_build.submit.local import LocalLauncher
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
 from flyte_build.submit.sandbox.cgroups import Cgroups
+from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.sandbox.spec import Engine
 from flyte_build.submit.storage import RunFolder, Storage
 from flyte_build.submit.verdict import judge
@@ -167,9 +168,10 @@ print(json.dumps(found))
     found = json.loads(tasks.log.read_text())
     full = "No space left on device"
     files = found.pop("files")
-    if isinstance(tasks.engine, Bubblewrap):
+    engine = tasks.engine.engine if isinstance(tasks.engine, Entrance) else tasks.engine
+    if isinstance(engine, Bubblewrap):
         assert found.pop("/dev") == "Read-only file system"
-        if tasks.engine.version < (0, 7):
+        if engine.version < (0, 7):
             return
     else:
         assert files == 65_536
