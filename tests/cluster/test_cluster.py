@@ -105,7 +105,8 @@ def test_the_node_is_killed_and_comes_back(cluster: Cluster, space: Space) -> No
     os.kill(before["kubelet"], signal.SIGKILL)
     cluster.processes.gone("node")
     cluster.up(say=print)
-    assert cluster.pids()["kubelet"] != before["kubelet"]
+    # What runs below a process is read while it changes: one look may miss a part.
+    cluster.processes.wait("node", lambda: cluster.pids().get("kubelet", before["kubelet"]) != before["kubelet"])
     url = f"get={cluster.site.s3_endpoint}/health"
     devices, health = space.log("after", "env=NVIDIA_VISIBLE_DEVICES", url, devices={"nvidia.com/gpu": 4})
     assert sorted(devices.partition("=")[2].split(",")) == ["0", "1", "2", "3"]

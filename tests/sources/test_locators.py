@@ -71,6 +71,7 @@ def test_an_index_that_lies_about_a_hash_is_found_out(server: FileServer, tmp_pa
         fetch([WHEEL], Store(tmp_path / "s"), locator=WheelLocator([settings]), reporter=Silent())
 
 
+@pytest.mark.slow
 def test_the_other_indexes_are_asked_when_one_is_down_or_has_it_not(server: FileServer, tmp_path: Path) -> None:
     with serving() as gone:
         down = IndexSettings(Index(f"{gone.url}/simple/"))

@@ -251,6 +251,7 @@ def selections(packages: Sequence[Package]) -> list[list[Package]]:
     return [[p for p in choice if p is not None] for choice in itertools.product(*groups)]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(archives(), st.lists(st.sampled_from(NAMES + VIRTUAL), min_size=1, max_size=3, unique=True), st.randoms())
 def test_it_finds_a_closure_exactly_when_there_is_one(
