@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fast tests write to memory where there is room: a third of their time went to making, syncing and removing files."""
+    """The fast tests write to memory where there is room: a third of their time was files made, synced and removed."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background job ignores interrupts, and so would every command that a test interrupts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
