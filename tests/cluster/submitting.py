@@ -10,7 +10,7 @@ from typing import Any
 from flyteidl2.core import tasks_pb2
 from flyteidl2.task import task_definition_pb2
 
-from flyte_build.submit.action import LaunchRequest, Outcome
+from flyte_build.submit.action import Launcher, LaunchRequest, Outcome
 from flyte_build.submit.kubernetes.api import Cluster as Client
 from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
 from flyte_build.submit.kubernetes.mirror import Mirror
@@ -56,6 +56,7 @@ class Bench:
             self.watcher, self.images, "endpoint", unscheduled=unscheduled,
             said=lambda action, attempt, line: self.lines.append(line),
         )  # fmt: skip
+        self.engines_view: Launcher = self.launcher  # the types are held against what the engine calls
         client.create("v1/secrets", {"metadata": {"name": "endpoint"}, "stringData": {"endpoint": "http://here/token"}})
 
     def _changed(self, job: str) -> None:

@@ -32,7 +32,7 @@ ENDPOINT = "endpoint"
 # Looked at again after so long (seconds) though nothing was told: a wait has its end, and a watch may be silent.
 _LOOK = 1.0
 _LOG_BYTES = 64 << 20
-_QUEUED_TEMPLATE = "v1/podtemplates"
+_TEMPLATES = "v1/podtemplates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,13 @@ class KubernetesLauncher:
             self.watcher.forget(name)
             del self._news[name]
 
-    async def settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> None:
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
+    ) -> None:
         """See :class:`~..action.Launcher`. Copied within the storage: what it refers to lies there already."""
         below = self.folder.storage.below(document, self.folder.name)
         await self.mirror.copy(f"{self.folder.name}/{below}", target)
-        if not await self.mirror.down(target):
+        if not await self.mirror.down(target, limit):
             raise FileNotFoundError(document)
 
     async def begin(self, files: list[Path]) -> None:
@@ -137,7 +139,7 @@ class KubernetesLauncher:
         name = spec.task_template.metadata.pod_template_name
         if not name:
             return None
-        found = self.cluster.get(_QUEUED_TEMPLATE, name)
+        found = self.cluster.get(_TEMPLATES, name)
         if found is None:
             raise Unplaceable(
                 f"{request.task} names the pod template {name}, which namespace {self.cluster.namespace} has not",
@@ -199,18 +201,19 @@ class KubernetesLauncher:
         attempt = self.folder.attempt(request.action, request.attempt)
         kept = self.folder.outcome(request.action, request.attempt)
         checkpoints = self.folder.checkpoints(request.action, request.attempt)
-        await asyncio.gather(*(self._down(attempt / name) for name in (OUTPUTS, ERROR, REPORT)))
+        limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
+        await asyncio.gather(*(self._down(attempt / name, limit) for name, limit in limits.items()))
         if (attempt / OUTPUTS).is_file():
             await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
-            await self.mirror.down(kept / OUTPUTS)
+            await self.mirror.down(kept / OUTPUTS, request.inline)
         if await self.mirror.any(checkpoints):
             # The next attempt is told of it where its folder is there.
             with door.folder(self.folder.path) as top:
                 door.make_folders(top, checkpoints.relative_to(self.folder.path).as_posix())
 
-    async def _down(self, path: Path) -> None:
+    async def _down(self, path: Path, limit: int) -> None:
         try:
-            await self.mirror.down(path)
+            await self.mirror.down(path, limit)
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)

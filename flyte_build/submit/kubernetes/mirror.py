@@ -26,8 +26,6 @@ __all__ = ["Mirror", "mirror_of"]
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "abfs://", "abfss://", "az://", "azure://", "adl://", "file:///")
 _CONNECTION = ("allow_http", "allow_invalid_certificates")
-MOST = 64 << 20
-"""Bytes that a message may have: the same as what leaves a sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Mirror:
         with _said(f"{self.url}/{self.key(path)}"):
             await obstore.put_async(self.store, self.key(path), path)
 
-    async def down(self, path: Path, most: int = MOST) -> bool:
+    async def down(self, path: Path, most: int = door.INLINE) -> bool:
         """Fetch the object of ``path`` to there, whole or not at all; whether there is one.
 
         Raises :class:`~..door.Refused` for one of more than ``most`` bytes, and :class:`RunError`.

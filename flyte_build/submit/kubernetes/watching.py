@@ -58,7 +58,7 @@ class Watcher:
     """Everything of the objects with ``selector`` (a label's), for the attempts that were asked for.
 
     ``changed(job)`` is called from the watching threads when something of an attempt is new; ``lost(message)`` when a
-    watch cannot be had for long (it is tried on). ``pause`` waits that many seconds, or less where it is closed.
+    watch cannot be had for long (it is tried on).
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
+from flyte_build.submit import door
 from flyte_build.submit.action import LaunchRequest, Outcome
 from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
 from flyte_build.submit.kubernetes.mirror import Mirror
@@ -235,21 +236,14 @@ def test_what_the_cluster_refuses_is_an_outcome(bench: Bench) -> None:
     assert outcome.message.endswith("403 exceeded quota: q")
 
 
-def test_outputs_that_are_too_large_are_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flyte_build.submit.kubernetes.mirror.Mirror.down.__defaults__", (4,), raising=False)
-
+@pytest.mark.parametrize("limit", [4, 5])
+def test_outputs_are_bounded_by_what_their_task_says(bench: Bench, limit: int) -> None:
     def hand() -> None:
         obstore.put(bench.store, f"{BASE}/outputs.pb", b"12345")
         bench.end()
 
-    plain = Mirror.down
-
-    async def small(self: Mirror, path: Path, most: int = 4) -> bool:
-        return await plain(self, path, most)
-
-    monkeypatch.setattr(Mirror, "down", small)
-    bench.launch(hand)
-    assert not (bench.folder.outcome("a0", 1) / "outputs.pb").exists()
+    bench.launch(hand, inline=limit)
+    assert (bench.folder.outcome("a0", 1) / "outputs.pb").exists() is (limit == 5)
 
 
 def test_inputs_of_a_child_are_copied_within_the_storage(bench: Bench) -> None:
@@ -261,3 +255,5 @@ def test_inputs_of_a_child_are_copied_within_the_storage(bench: Bench) -> None:
     for document in ("s3://bucket/r2/meta/a1/inputs.pb", "s3://bucket/r1/kept/x", "s3://bucket/r1/meta/../../r2/x"):
         with pytest.raises(ValueError, match="is not in s3://bucket/r1, where tasks write"):
             asyncio.run(bench.launcher.settle("a0", document, target, "inputs"))
+    with pytest.raises(door.Refused, match="has 6 bytes, and may have 5"):
+        asyncio.run(bench.launcher.settle("a0", "s3://bucket/r1/meta/a1/inputs.pb", target, "inputs", 5))
