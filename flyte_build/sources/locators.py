@@ -16,13 +16,14 @@ from ..deriving.derivation import Artifact
 from ..kernel.errors import FetchError
 from ..locks.lockfile import Lock, LockedDeb, LockedWheel
 from ..recipe import Recipe
+from .index_clients import IndexClients
 from .places import Locator, Place
 
 if TYPE_CHECKING:
     # An HTTP client takes longer to load than a build that fetches nothing takes to run.
     import httpx
 
-    from .indexes import IndexClient, IndexSettings
+    from .indexes import IndexSettings
     from .mirrors import Mirrors
 
 __all__ = ["DebLocator", "FileLocator", "Locators", "WheelLocator", "project_locator"]
@@ -107,10 +108,9 @@ class WheelLocator:
         self, settings: Sequence[IndexSettings] | Callable[[], Sequence[IndexSettings]], *, hurried: bool = False
     ) -> None:
         self._given = settings
-        self._given_up: dict[str, str] | None = {} if hurried else None
         self._settings: tuple[IndexSettings, ...] | None = None
         self._guard = threading.Lock()
-        self._clients: dict[IndexSettings, IndexClient] = {}
+        self._clients = IndexClients(hurried=hurried)
 
     @classmethod
     def of(cls, recipes: Iterable[Recipe], root: Path, *, hurried: bool = False) -> WheelLocator:
@@ -135,7 +135,7 @@ class WheelLocator:
         errors: list[FetchError] = []
         every = self._every()
         for settings in every:
-            client = self._client(settings)
+            client = self._clients.of(settings)
             try:
                 for location in client.locate(artifact.file, artifact.sha256):
                     if location.url not in seen:
@@ -146,7 +146,7 @@ class WheelLocator:
         if errors:
             raise errors[0]
         if not seen:
-            raise self._client(every[0]).nowhere(artifact.file, artifact.sha256)
+            raise self._clients.of(every[0]).nowhere(artifact.file, artifact.sha256)
 
     def _every(self) -> tuple[IndexSettings, ...]:
         with self._guard:
@@ -155,19 +155,8 @@ class WheelLocator:
                 self._settings = tuple(dict.fromkeys(given))
             return self._settings
 
-    def _client(self, settings: IndexSettings) -> IndexClient:
-        from .indexes import IndexClient
-
-        with self._guard:
-            if settings not in self._clients:
-                self._clients[settings] = IndexClient(settings, given_up=self._given_up)
-            return self._clients[settings]
-
     def close(self) -> None:
-        with self._guard:
-            clients, self._clients = self._clients, {}
-        for client in clients.values():
-            client.close()
+        self._clients.close()
 
 
 def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:

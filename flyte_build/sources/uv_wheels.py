@@ -15,10 +15,11 @@ from ..deriving.nouns import Artifact
 from ..kernel.errors import FetchError, FlyteBuildError
 from ..locks.lockfile import Lock, LockedWheel
 from ..recipe import PipInstall, Recipe
+from .index_clients import IndexClients
 from .places import Place
 
 if TYPE_CHECKING:
-    from .indexes import IndexClient, IndexSettings
+    from .indexes import IndexSettings
     from .uv_projects import UvSources
 
 __all__ = ["UvWheels"]
@@ -31,10 +32,9 @@ class UvWheels:
         self, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, *, hurried: bool = False
     ) -> None:
         self._recipes, self._locks, self._root = recipes, locks, root
-        self._given_up: dict[str, str] | None = {} if hurried else None
         self._guard = threading.RLock()
         self._sources: dict[PipInstall, UvSources | FlyteBuildError] = {}
-        self._clients: dict[IndexSettings, IndexClient] = {}
+        self._clients = IndexClients(hurried=hurried)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         wheel = artifact.source
@@ -52,7 +52,7 @@ class UvWheels:
                 if settings.indexes or settings.find_links:
                     asked.append(settings)
                     try:
-                        for location in self._client(settings).locate(artifact.file, artifact.sha256):
+                        for location in self._clients.of(settings).locate(artifact.file, artifact.sha256):
                             if location.url not in seen:
                                 seen.add(location.url)
                                 yield self._place(location.url, settings)
@@ -63,7 +63,7 @@ class UvWheels:
         if errors:
             raise errors[0]
         if asked and not seen:
-            raise self._client(asked[0]).nowhere(artifact.file, artifact.sha256)
+            raise self._clients.of(asked[0]).nowhere(artifact.file, artifact.sha256)
         project = owners[0].files.main.file
         raise FetchError(
             f"{artifact.file}: expected SHA-256 {artifact.sha256}; no place that {project} allows has it",
@@ -71,7 +71,7 @@ class UvWheels:
         )
 
     def _place(self, url: str, settings: IndexSettings) -> Place:
-        return Place(url, None if url.startswith("file:") else self._client(settings).stream)
+        return Place(url, None if url.startswith("file:") else self._clients.of(settings).stream)
 
     def _owners(self, wheel: LockedWheel) -> tuple[list[UvSources], bool]:
         """The projects that ``wheel`` is of, and whether it is of an image that took it from the ordinary indexes."""
@@ -116,16 +116,5 @@ class UvWheels:
             return None
         return sources if here or sources.owns(wheel) else None
 
-    def _client(self, settings: IndexSettings) -> IndexClient:
-        from .indexes import IndexClient
-
-        with self._guard:
-            if settings not in self._clients:
-                self._clients[settings] = IndexClient(settings, given_up=self._given_up)
-            return self._clients[settings]
-
     def close(self) -> None:
-        with self._guard:
-            clients, self._clients = self._clients, {}
-        for client in clients.values():
-            client.close()
+        self._clients.close()
