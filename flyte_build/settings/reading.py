@@ -56,6 +56,7 @@ class Settings:
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]
     network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
+    seal_network: Literal["host", "internet", "none"] = DEFAULTS["seal-network"]
 
 
 def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:

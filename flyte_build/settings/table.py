@@ -215,6 +215,17 @@ _ROWS = (
         choices=("internet", "host", "none"),
         see="security.md",
     ),
+    Setting(
+        "seal-network",
+        "choice",
+        "What the commands of `with_commands` reach when they are sealed, as `network` has it. `internet` is `host`, "
+        "and a warning, where this machine cannot give it.",
+        '"none"',
+        default="internet",
+        variable="FLYTE_BUILD_SEAL_NETWORK",
+        choices=("internet", "host", "none"),
+        see="sealed-steps.md",
+    ),
 )
 
 TABLE: Mapping[str, Setting] = MappingProxyType({row.key: row for row in _ROWS})

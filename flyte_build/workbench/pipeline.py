@@ -147,7 +147,7 @@ def publish_images(
 
 
 def ensure_locked(
-    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
+    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool, store: Store
 ) -> None:
     """Lock a project that has no lock at all, and say so; a project with stale locks is left to :func:`plan_images`.
 
@@ -155,12 +155,9 @@ def ensure_locked(
     """
     if not write or not workspace.without_lock(environments):
         return
-    from ..locking.project import lock_project
+    from .locking import lock_environments
 
     names = ", ".join(e.name for e in environments)
     reporter.note(f"no lock yet: locking {names} in {workspace.lockfiles}")
-    report = lock_project(
-        workspace.recipes(environments), workspace.lockfiles, reporter=reporter, root=workspace.project.root
-    )
-    for note in report.notes:
+    for note in lock_environments(workspace, environments, store, reporter).notes:
         reporter.note(note)
