@@ -25,7 +25,7 @@ Exit codes:
   10 a task calls what its environment or image does not provide for
   11 this machine cannot isolate a task
   12 the run did not succeed
-  13 `diff --exit-code`: there are differences
+  13 `--exit-code` of diff, outdated: there are differences
   14 an image registry refuses, or cannot be reached
   15 an image is not the one that was pinned
   130 interrupted
@@ -69,6 +69,9 @@ class LazyGroup(click.Group):
     lazy: tuple[tuple[str, str, str], ...] = (
         ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
+        ("why", "why", "Show why a package is in an image, and by way of which others."),
+        ("tree", "tree", "Show the packages of an image as a tree."),
+        ("outdated", "outdated", "Show what is newer than the locks; write nothing."),
         ("diff", "diff", "Show the differences between any two of: locks, environments, derivations, images."),
         ("build", "build", "Build the images that no cache holds."),
         ("push", "push", "Build, and push to an image registry what it lacks."),

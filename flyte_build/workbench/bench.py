@@ -22,7 +22,7 @@ from ..project.loading import load
 from ..project.modules import Modules
 from ..settings import default_file, project_root
 from ..store import Store
-from .opened import OpenProject
+from .inquiring import Inquiring
 
 if TYPE_CHECKING:
     from ..delivery.bundle import Bundled
@@ -68,7 +68,7 @@ def open_project(
     return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
 
 
-class Workbench(OpenProject):
+class Workbench(Inquiring):
     """An open project. Made by :func:`flyte_build.open`; everything it shows is read-only.
 
     In every verb, ``task`` is a task's name (its environment and all that one depends on is meant), ``env`` are names
