@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..kernel.reporting import Reporter
@@ -37,12 +37,14 @@ __all__ = ["LockReport", "lock_project"]
 
 @dataclass(frozen=True, slots=True)
 class LockReport:
-    """``written`` and ``unchanged`` are environments, ``locks`` all of them, ``notes`` lines for a person."""
+    """``written`` and ``unchanged`` are environments, ``locks`` all of them, ``notes`` lines for a person; ``before``:
+    the locks that were there."""
 
     written: tuple[str, ...]
     unchanged: tuple[str, ...]
     locks: Mapping[str, Lock]
     notes: tuple[str, ...]
+    before: Mapping[str, Lock] = field(default_factory=dict)
 
 
 def lock_project(
@@ -82,7 +84,7 @@ def lock_project(
     unchanged = tuple(name for name in recipes if name not in written)
     hasty = bases or _bases(root, attempts=1, timeout=10.0)
     notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan))
-    return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)))
+    return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)), plan.existing.locks)
 
 
 def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:

@@ -20,9 +20,10 @@ from .opened import OpenProject
 from .shown import html_table, text_table
 
 if TYPE_CHECKING:
+    from ..locking.project import LockReport
     from ..locks.nouns import Lock
 
-__all__ = ["Edge", "Graph", "Graphs", "Key", "Move", "Outdated", "Reason", "Why", "graphs", "outdated", "why"]
+__all__ = ["Edge", "Graph", "Graphs", "Key", "Move", "Outdated", "Reason", "Why", "graphs", "moved", "outdated", "why"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,11 @@ def why(
     have = {r.environment for r in every}
     without = tuple(dict.fromkeys(g.environment for g in found.graphs if g.environment not in have))
     return Why(package, every, without, found.unread)
+
+
+def moved(report: LockReport) -> list[Move]:
+    """Which packages ``lock`` moved, in environments that had a lock before."""
+    return moves(report.before, {name: report.locks[name] for name in report.written})
 
 
 def outdated(
