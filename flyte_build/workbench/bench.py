@@ -89,8 +89,8 @@ class Workbench(Inquiring):
     ) -> LockReport:
         """Lock every environment that is meant: one ``lockfiles/<environment>.json`` each.
 
-        ``exclude_newer``: a date or an RFC 3339 instant; ``upgrade``: ``True`` chooses every version anew, names choose
-        these packages anew. Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or
+        ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
+        ``True`` chooses every version anew, names choose these packages anew. Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or
         :class:`StoreError`; then no file was touched.
         """
         from ..locking import lock_project
@@ -101,6 +101,7 @@ class Workbench(Inquiring):
             self.lockfiles,
             resolver=resolver,
             cutoff=exclude_newer,
+            cooldown=self.settings().exclude_newer,
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
             reporter=self.reporter,
             root=self.root,

@@ -142,6 +142,7 @@ def outdated(
             Path(scratch),
             resolver=resolver,
             cutoff=exclude_newer,
+            cooldown=bench.settings().exclude_newer,
             upgrade=True,
             reporter=bench.reporter,
             root=bench.root,

@@ -96,3 +96,23 @@ def test_outdated_writes_nothing_and_shows_what_would_move(asked: Offline) -> No
     assert snapshot(asked.lockfiles) == before
     assert asked.ok("lock", "flow.py", "--upgrade").code == 0
     assert asked.ok("outdated", "flow.py").out.startswith("everything")
+
+
+def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
+    offline.write('[tool.flyte-build]\nexclude-newer = "7 days"\n', "pyproject.toml")
+    offline.publish("old", "1.0")
+    said = offline.refused(5, "lock", "flow.py")
+    assert "alpha" in said, "what this project's index has was all published just now"
+    assert not offline.lockfiles.exists()
+    offline.write("[tool.flyte-build]\n", "pyproject.toml")
+    offline.ok("lock", "flow.py")
+    before = snapshot(offline.lockfiles)
+    offline.write('[tool.flyte-build]\nexclude-newer = "7 days"\n', "pyproject.toml")
+    assert offline.ok("lock", "flow.py").out.startswith("nothing changed")
+    assert snapshot(offline.lockfiles) == before
+    offline.write('[tool.flyte-build]\nexclude-newer = "soon"\n', "pyproject.toml")
+    assert "found `soon`" in offline.refused(2, "lock", "flow.py")
+
+
+def test_check_takes_no_date(offline: Offline) -> None:
+    assert "`--check` writes nothing" in offline.refused(2, "lock", "flow.py", "--check", "--exclude-newer", "nonsense")

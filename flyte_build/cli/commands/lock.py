@@ -33,7 +33,8 @@ _MOVES = 40
 @click.option(
     "--exclude-newer",
     metavar="DATE",
-    help="Take only what was published before this date (2026-11-01 or 2026-11-01T12:00:00Z).",
+    help="Take only what was published before this date (2026-11-01 or 2026-11-01T12:00:00Z), or what is older than "
+    "this (`7 days`); default: `exclude-newer` of pyproject.toml.",
 )
 @click.option("--upgrade", "-U", "upgrade_all", is_flag=True, help="Choose every version anew.")
 @click.option("--upgrade-package", "-P", "upgrade", multiple=True, metavar="PACKAGE", help="Choose this one anew.")
@@ -67,10 +68,12 @@ def lock(
     \b
     flyte-build lock examples/af2/main.py
     flyte-build lock main.py --upgrade-package pandas
-    flyte-build lock main.py --exclude-newer 2026-11-01
+    flyte-build lock main.py --exclude-newer "7 days"
     """
     bench = opened(file, root, lockfiles, quiet=quiet)
     if check:
+        if exclude_newer is not None or upgrade_all or upgrade:
+            raise click.UsageError("`--check` writes nothing: expected no --exclude-newer and no --upgrade with it.")
         number = bench.check_locks(env=env)
         if not quiet:
             echo(f"{number} locks answer their recipes")

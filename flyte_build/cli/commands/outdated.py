@@ -23,7 +23,11 @@ __all__ = ["outdated", "show_moves"]
 @click.command()
 @file_argument
 @env_option
-@click.option("--exclude-newer", metavar="DATE", help="Look only at what was published before this date.")
+@click.option(
+    "--exclude-newer",
+    metavar="DATE",
+    help="Look only at what is older than this (a date, or `7 days`).",
+)
 @click.option("--exit-code", is_flag=True, help="Exit 13 where something would move, for scripts.")
 @project_options
 @json_option
