@@ -90,8 +90,8 @@ class Workbench(Inquiring):
         """Lock every environment that is meant: one ``lockfiles/<environment>.json`` each.
 
         ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
-        ``True`` chooses every version anew, names choose these packages anew. Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or
-        :class:`StoreError`; then no file was touched.
+        ``True`` chooses every version anew, names choose these packages anew.
+        Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or :class:`StoreError`; then no file was touched.
         """
         from ..locking import lock_project
 
