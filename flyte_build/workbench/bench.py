@@ -91,7 +91,8 @@ class Workbench(Inquiring):
 
         ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
         ``True`` chooses every version anew, names choose these packages anew.
-        Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or :class:`StoreError`; then no file was touched.
+        Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or :class:`StoreError`; then no
+        file was touched.
         """
         from ..locking import lock_project
 
