@@ -79,6 +79,7 @@ class LazyGroup(click.Group):
         ("verify", "verify", "Rebuild images from nothing and compare them with their pins."),
         ("sbom", "sbom", "Show what is in an image: CycloneDX, SPDX, or provenance."),
         ("export", "export", "Write a lock in another tool's form: requirements, pex, nix."),
+        ("venv", "venv", "Make a virtual environment with the wheels of an image, for editors."),
         ("bundle", "bundle", "Write locks, artifacts and images to one file, for a site without network."),
         ("unbundle", "bundle", "Take in a bundle, so that its images build without network."),
         ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
