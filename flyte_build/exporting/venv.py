@@ -133,10 +133,9 @@ def _put_on_path(folder: Path, python: str, root: Path) -> None:
 
 def _run(command: list[str], scratch: Path) -> None:
     """Run uv with no configuration but ours; it may look for, and fetch, a Python as it is configured to."""
-    keep = ("UV_CACHE_DIR", "UV_PYTHON_", "UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON", "UV_OFFLINE")
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("UV_", "PIP_", "VIRTUAL_ENV")) or k.startswith(keep)
-    }
+    kept = ("UV_CACHE_DIR", "UV_PYTHON_", "UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON", "UV_OFFLINE")
+    ours = ("UV_", "PIP_", "VIRTUAL_ENV")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k.startswith(kept)}
     done = subprocess.run(
         [command[0], "--no-config", "--no-progress", "--color", "never", *command[1:]],
         cwd=scratch,

@@ -41,8 +41,8 @@ def test_it_has_the_locked_wheels_and_the_project(locked: Offline) -> None:
     assert said["folder"] == str(locked.project / ".venv-top")
     python = Path(said["interpreter"])
     assert installed(python) == {"alpha", "beta", "flyte"}
-    out = subprocess.run([python, "-c", "import own_module; print(own_module.VALUE)"], capture_output=True, text=True)
-    assert (out.stdout, out.stderr) == ("7\n", "")
+    code = "import own_module; print(own_module.VALUE)"
+    assert subprocess.run([python, "-c", code], capture_output=True, check=True).stdout == b"7\n"
 
 
 def test_it_is_brought_up_to_date(locked: Offline) -> None:
