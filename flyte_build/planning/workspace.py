@@ -53,10 +53,21 @@ class Workspace:
         every = self.project.environments
         return [every[name] for name in closure(start, {n: e.depends_on for n, e in every.items()})]
 
+    def _needed(self, start: Sequence[str]) -> list[Environment]:
+        """What a run that starts there needs: also what it calls without ``depends_on``, where Flyte allows that."""
+        found = self.environments(start)
+        if any(e.plain for e in self.project.environments.values() if e not in found):
+            from .checks.unlisted import called_unlisted
+
+            while more := called_unlisted(self.project, [e.name for e in found]):
+                found = self.environments([*start, *more])
+                start = [*start, *more]
+        return found
+
     def select(self, task: str | None = None, env: Sequence[str] = ()) -> list[Environment]:
         """What a command line means: a task's environment, the environments named, or all of the file's."""
         if task is not None:
-            return self.environments([self.project.task(task).environment])
+            return self._needed([self.project.task(task).environment])
         for name in env:
             if name not in self.project.environments:
                 have = ", ".join(self.project.environments) or "none"

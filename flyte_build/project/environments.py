@@ -69,6 +69,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path) -> Proj
             location=_made_in(e, root),
             wish=_wish(e, root, prefer),
             secrets=_secret_keys(e.secrets),
+            plain=not getattr(e.image, "_is_cloned", False),
         )
         for name, e in found.items()
     }

@@ -39,7 +39,8 @@ class Task:
 class Environment:
     """One ``flyte.Environment``: what its image asks for, or the reason why that cannot be answered.
 
-    ``depends_on`` are names in the order written; ``location`` is where it was made (``file``).
+    ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
+    layer on its image, so that Flyte finds it without a run's table of images.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Environment:
     location: str
     wish: Recipe | FlyteBuildError
     secrets: tuple[str, ...] = ()
+    plain: bool = False
 
     @property
     def recipe(self) -> Recipe:
