@@ -74,10 +74,10 @@ class Workspace:
                 raise LoadError(f"{_show(self.project.file)}: no environment `{name}`; there are: {have}")
         names = list(env) or list(self.project.environments)
         if not names:
-            raise LoadError(
-                f"{_show(self.project.file)}: no environment in this file",
-                hint="an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file",
-            )
+            hint = "an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file"
+            if self.project.to_install:
+                hint += f"; those of a library that is not installed here show once {_those(self.project)} installed"
+            raise LoadError(f"{_show(self.project.file)}: no environment in this file", hint=hint)
         return self.environments(names)
 
     def recipes(self, environments: Iterable[Environment]) -> dict[str, Recipe]:
@@ -149,6 +149,10 @@ def open_workspace(
     """
     project = load(file, project_root(file, root), stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
+
+
+def _those(project: Project) -> str:
+    return f"{', '.join(project.to_install)} {'is' if len(project.to_install) == 1 else 'are'}"
 
 
 def _show(path: Path) -> str:

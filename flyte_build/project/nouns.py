@@ -62,7 +62,8 @@ class Environment:
 class Project:
     """A loaded file: ``file`` and ``root`` are absolute, ``environments`` by name in order of discovery.
 
-    ``stand_ins`` are the modules that are not installed here and were stood in for (:mod:`flyte_build.project.stubs`).
+    ``stand_ins`` are the modules that are not installed here and were stood in for (:mod:`flyte_build.project.stubs`);
+    ``to_install`` are the distributions that bring them.
     """
 
     file: Path
@@ -70,6 +71,7 @@ class Project:
     environments: Mapping[str, Environment]
     tasks: tuple[Task, ...]
     stand_ins: tuple[str, ...] = ()
+    to_install: tuple[str, ...] = ()
 
     def task(self, name: str) -> Task:
         """The task called ``name`` (``main``) or ``environment.name``; raises :class:`LoadError`."""
