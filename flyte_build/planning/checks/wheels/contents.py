@@ -23,7 +23,7 @@ from ....deriving.derivation import Artifact
 from ....kernel.errors import FlyteBuildError
 from ....kernel.reporting import Reporter, Silent
 from ....locks.nouns import LockedWheel
-from .modules import ModulesOf, modules_among
+from .modules import FOLDER, ModulesOf, modules_among
 
 if TYPE_CHECKING:
     from ....sources.places import Locator, Place
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Contents", "ImageModules"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Contents:
@@ -214,6 +214,9 @@ class ImageModules:
                 continue
             spaces: set[str] = set()
             for module in found[wheel.sha256]:
+                if module.endswith(FOLDER):
+                    spaces.add(module[: -len(FOLDER)])
+                    continue
                 self._owners.setdefault(module, []).append(wheel)
                 space = module.rpartition(".")[0]
                 while space and space not in spaces:
