@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..kernel.errors import LoadError
+from .distributions import distribution_of
 from .environments import read_environments
 from .nouns import Environment, Project, Task, shown
 from .source_loader import import_from_source
@@ -65,17 +66,10 @@ def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from .source_files import Sources
-    from .statements import guarded_lines
-    from .stubs import standing_in
+    from .standing import standing_in
+    from .standing_rules import rules_of
 
-    sources = Sources(root, map(Path, sys.path))
-
-    def guarded(file: Path) -> frozenset[int]:
-        tree = sources.tree(file)
-        return guarded_lines(tree) if tree is not None else frozenset()
-
-    with standing_in(sources.owns, lambda name: sources.find(name) is not None, guarded):
+    with standing_in(rules_of(root)):
         yield
 
 
@@ -121,21 +115,35 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = (
-            f"the file is imported on this machine to read its tasks: install `{error.name}` here too, or import "
-            "it inside the task that uses it"
+            f"the file is imported on this machine to read its tasks: install {distribution_of(error.name)} here too, "
+            "or import it inside the task that uses it"
         )
     elif isinstance(error, ImportError) and "relative import" in summary:
         hint = "the file is part of a package: give the folder above the package as --root"
+    elif missing := _to_install(root):
+        hint = (
+            f"{', '.join(_stood_in(root))} {'is' if len(missing) == 1 else 'are'} not installed here and stood in for, "
+            f"which may be why: install {', '.join(missing)} on this machine"
+        )
     kind = type(error).__name__
     message = f"{where}: {shown(file)} does not import: {kind}{': ' + summary if summary else ''}"
     return LoadError(message, hint=hint, detail=detail.rstrip())
 
 
 def _read(module: ModuleType, file: Path, root: Path) -> Project:
-    return replace(read_environments(vars(module).values(), root, file), stand_ins=_stood_in(root))
+    found = read_environments(vars(module).values(), root, file)
+    return replace(found, stand_ins=_stood_in(root), to_install=_to_install(root))
 
 
 def _stood_in(root: Path) -> tuple[str, ...]:
-    from .stubs import stood_in
+    from .standing import stood_in
 
     return stood_in(lambda file: file.is_relative_to(root))
+
+
+def _to_install(root: Path) -> tuple[str, ...]:
+    """The distributions of what was stood in for."""
+    from .distributions import to_install
+    from .standing import asked_for
+
+    return tuple(to_install(asked_for(lambda file: file.is_relative_to(root))))

@@ -80,6 +80,17 @@ _ROWS = (
         see="architecture.md",
     ),
     Setting(
+        "exclude-newer",
+        "text",
+        "A cooldown: wheels and Debian packages that are chosen anew have to be older than this (`7 days`, `36 hours`, "
+        "`P2W`), or published before a date. The instant is recorded in the lock; locks that answer their recipes stay "
+        "as they are.",
+        '"7 days"',
+        otherwise="the newest is taken",
+        option="--exclude-newer",
+        see="questions.md",
+    ),
+    Setting(
         "registry",
         "text",
         "Images are pushed below it: a host, with a path or without.",
