@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 __all__ = ["DEFAULTS", "SIZE", "TABLE", "Kind", "Setting"]
 
-Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key", "size", "count"]
+Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key", "size", "count", "targets"]
 """What a value is. Paths (``folder``, ``file``) are relative to the ``pyproject.toml``, and so is a ``key`` that is a
-file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read."""
+file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read. What ``targets`` are made of
+has a table of its own (``targets``)."""
 
 
 SIZE = r"^[0-9]{1,15}([.][0-9]{1,6})?([kKMGTPE]i?)?$"
@@ -214,6 +215,15 @@ _ROWS = (
         option="--network",
         choices=("internet", "host", "none"),
         see="security.md",
+    ),
+    Setting(
+        "targets",
+        "targets",
+        "Clusters that tasks can be run on, each by a name: `flyte-build target check NAME` tries one.",
+        '{ prod = { namespace = "ml", storage = "s3://bucket/runs" } }',
+        default=(),
+        otherwise="none",
+        see="kubernetes.md",
     ),
 )
 
