@@ -88,6 +88,7 @@ class LazyGroup(click.Group):
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
+        ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
         ("images", "images", "List the images of this machine's store, and what they share."),
         ("store", "store", "Look after the store: verify, gc, path."),
         ("completion", "completion", "Print the completion script for a shell."),

@@ -42,6 +42,8 @@ ARGUED = {
     "local.py": {"_mounts": OURS, "_names": HOST, "_copy": OURS, "_seed": ROOT},
     "leftovers.py": {"sweep": OURS, "_tidy": OURS},
     "outputs.py": {"settle": OURS, "_take": OURS},
+    "driving.py": {"write_facts": OURS},
+    "requests.py": {"_take": OURS, "put": OURS},
     "removal.py": {"*": DEAD},
     "roots.py": {"*": ROOT},
     "run.py": {"*": OURS},

@@ -192,7 +192,7 @@ class KubernetesLauncher:
     def _log_of(self, pod: str) -> bytes:
         path = f"{self.cluster.path(PODS, pod)}/log"
         try:
-            return b"".join(line + b"\n" for line in self.cluster.lines(path, {"limitBytes": str(_LOG_BYTES)}, 30.0))
+            return self.cluster.text(path, {"limitBytes": str(_LOG_BYTES)}, 30.0)
         except (ApiError, OSError):
             return b""
 
