@@ -114,6 +114,13 @@ _ROWS = (
         "none",
     ),
     TargetKey(
+        "storage-secret",
+        "name",
+        "A Secret whose keys are the variables with which pods log in to the storage (`AWS_ACCESS_KEY_ID`, …).",
+        '"storage"',
+        "what the pods' account may, by its cloud's own means",
+    ),
+    TargetKey(
         "api-access", "flag", "Whether tasks' pods get a token of the cluster's API server.", "true", "`false`"
     ),
     TargetKey(

@@ -29,7 +29,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Target:
     """``place`` is what its pods have in common; ``context`` and ``kubeconfig`` say where it is (``None``: as kubectl
-    has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``unscheduled`` how
+    has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``storage_secret`` is
+    a Secret whose keys are variables with which pods log in there. ``unscheduled``: how
     long an attempt may wait for a node (seconds)."""
 
     name: str
@@ -39,6 +40,7 @@ class Target:
     kubeconfig: str | None = None
     registry: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    storage_secret: str = ""
     unscheduled: float = 1800.0
 
 
@@ -68,6 +70,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
         kubeconfig=reader.text("kubeconfig"),
         registry=reader.text("registry"),
         options=reader.map("storage-options"),
+        storage_secret=reader.name("storage-secret") or "",
         unscheduled=reader.take("unscheduled", _seconds, 1800.0),
     )
     reader.done()
