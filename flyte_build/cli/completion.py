@@ -20,6 +20,7 @@ __all__ = [
     "complete_arguments",
     "complete_environment",
     "complete_output",
+    "complete_package",
     "complete_platform",
     "complete_run",
     "complete_task",
@@ -64,6 +65,18 @@ def complete_output(ctx: click.Context, param: click.Parameter, incomplete: str)
     except OSError:
         return []
     return _items(((f"{form}:{path}", "") for path in found), incomplete)
+
+
+def complete_package(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The packages of the locks of the folder above, which is where they lie unless somebody says otherwise."""
+    import re
+
+    names: dict[str, str] = {}
+    for path in sorted(Path("lockfiles").glob("*.json"))[:_FILES]:
+        with suppress(OSError, UnicodeDecodeError):
+            rows = re.findall(r'^\s*\{"name": "([^"]+)", "version": "([^"]+)"', path.read_text("utf-8"), re.MULTILINE)
+            names |= dict(rows)
+    return _items(sorted(names.items()), incomplete)
 
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

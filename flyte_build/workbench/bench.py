@@ -22,7 +22,7 @@ from ..project.loading import load
 from ..project.modules import Modules
 from ..settings import default_file, project_root
 from ..store import Store
-from .opened import OpenProject
+from .inquiring import Inquiring
 
 if TYPE_CHECKING:
     from ..delivery.bundle import Bundled
@@ -68,7 +68,7 @@ def open_project(
     return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
 
 
-class Workbench(OpenProject):
+class Workbench(Inquiring):
     """An open project. Made by :func:`flyte_build.open`; everything it shows is read-only.
 
     In every verb, ``task`` is a task's name (its environment and all that one depends on is meant), ``env`` are names
@@ -89,9 +89,10 @@ class Workbench(OpenProject):
     ) -> LockReport:
         """Lock every environment that is meant: one ``lockfiles/<environment>.json`` each.
 
-        ``exclude_newer``: a date or an RFC 3339 instant; ``upgrade``: ``True`` chooses every version anew, names choose
-        these packages anew. Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or
-        :class:`StoreError`; then no file was touched.
+        ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
+        ``True`` chooses every version anew, names choose these packages anew.
+        Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or :class:`StoreError`; then no
+        file was touched.
         """
         from ..locking import lock_project
 
@@ -101,6 +102,7 @@ class Workbench(OpenProject):
             self.lockfiles,
             resolver=resolver,
             cutoff=exclude_newer,
+            cooldown=self.settings().exclude_newer,
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
             reporter=self.reporter,
             root=self.root,
