@@ -26,6 +26,7 @@ def lock_environments(
     *,
     resolver: Literal["uv", "pip-tools"] = "uv",
     cutoff: str | None = None,
+    cooldown: str | None = None,
     upgrade: bool | Sequence[str] = False,
     reseal: Sequence[str] = (),
 ) -> LockReport:
@@ -41,6 +42,7 @@ def lock_environments(
         workspace.lockfiles,
         resolver=resolver,
         cutoff=cutoff,
+        cooldown=cooldown,
         upgrade=upgrade,
         reporter=reporter,
         root=root,
