@@ -89,6 +89,8 @@ class LazyGroup(click.Group):
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
         ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
+        ("page", "page", "Write a run as one HTML page: timeline, calls, logs, reports."),
+        ("ui", "page", "Show runs in a browser while they go on."),
         ("images", "images", "List the images of this machine's store, and what they share."),
         ("store", "store", "Look after the store: verify, gc, path."),
         ("completion", "completion", "Print the completion script for a shell."),
