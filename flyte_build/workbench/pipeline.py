@@ -149,18 +149,16 @@ def publish_images(
 def ensure_locked(
     workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
 ) -> None:
-    """Lock a project that has no lock at all, and say so; a project with stale locks is left to :func:`plan_images`.
+    """Lock the environments that have no lock at all, and say so; stale locks are left to :func:`plan_images`.
 
     With ``write`` false nothing is written, and a missing lock is an error.
     """
-    if not write or not workspace.without_lock(environments):
+    new = [e for e in environments if workspace.without_lock([e])]
+    if not write or not new:
         return
     from ..locking.project import lock_project
 
-    names = ", ".join(e.name for e in environments)
-    reporter.note(f"no lock yet: locking {names} in {workspace.lockfiles}")
-    report = lock_project(
-        workspace.recipes(environments), workspace.lockfiles, reporter=reporter, root=workspace.project.root
-    )
+    reporter.note(f"no lock yet: locking {', '.join(e.name for e in new)} in {workspace.lockfiles}")
+    report = lock_project(workspace.recipes(new), workspace.lockfiles, reporter=reporter, root=workspace.project.root)
     for note in report.notes:
         reporter.note(note)
