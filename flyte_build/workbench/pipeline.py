@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..building.images import build_plan
+from ..kernel.errors import RegistryError
 from ..kernel.reporting import Reporter
 from ..locks.runtimes import runtime_notes
 from ..planning.images import plan_images, pushed_platforms
@@ -105,7 +106,15 @@ def push_plan(
 
         named = dict.fromkeys(image.environment for image in pushed)
         locks = workspace.locks([workspace.project.environments[name] for name in named])
-        attach(pushed, locks, store, writing, reporter)
+        try:
+            attach(pushed, locks, store, writing, reporter)
+        except RegistryError as e:
+            # The images are there, and what was asked for is done; some registries take no such documents.
+            reporter.warn(
+                f"the images are pushed, but their SBOMs and provenance could not be attached: {e.message}; where the "
+                "registry takes no artifacts or referrers, or its tags are immutable, push with --no-attest and keep "
+                "the documents with `flyte-build sbom`"
+            )
     if settings.sign_key is not None:
         from ..supply.signing import sign_pushed
 
