@@ -67,6 +67,8 @@ class LazyGroup(click.Group):
 
     package = f"{__package__}.commands"
     lazy: tuple[tuple[str, str, str], ...] = (
+        ("init", "init", "Take on a Flyte project: its settings, its locks, what will be refused."),
+        ("doctor", "doctor", "Look at this machine and project: what is missing, and the way out."),
         ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
         ("why", "why", "Show why a package is in an image, and by way of which others."),
@@ -86,6 +88,7 @@ class LazyGroup(click.Group):
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
+        ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
         ("images", "images", "List the images of this machine's store, and what they share."),
         ("store", "store", "Look after the store: verify, gc, path."),
         ("completion", "completion", "Print the completion script for a shell."),

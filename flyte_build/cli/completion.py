@@ -23,6 +23,7 @@ __all__ = [
     "complete_package",
     "complete_platform",
     "complete_run",
+    "complete_target",
     "complete_task",
 ]
 
@@ -101,6 +102,18 @@ def complete_action(ctx: click.Context, param: click.Parameter, incomplete: str)
         return []
     tasks = {a.task: "all its calls" for a in actions if a.task}
     return _items([*tasks.items(), *((a.name, a.task) for a in actions)], incomplete)
+
+
+def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The targets of the settings, and where each is."""
+    from ..kernel.errors import FlyteBuildError
+    from ..settings import read_settings
+
+    try:
+        stated = read_settings(Path.cwd()).targets
+    except FlyteBuildError:
+        return []
+    return _items(((t.name, f"namespace {t.table['namespace']}") for t in stated), incomplete)
 
 
 def complete_arguments(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:

@@ -28,6 +28,7 @@ __all__ = [
     "name_option",
     "named_lock",
     "network_option",
+    "on_option",
     "opened",
     "output_option",
     "platform_option",
@@ -139,6 +140,11 @@ env_option = click.option(
     metavar="NAME",
     shell_complete=complete_environment,
     help="An environment by name, with all it depends on; may be repeated.",
+)
+
+
+on_option = click.option(
+    "--on", metavar="TARGET", help="The target of [tool.flyte-build.targets] that is meant (default: this machine)."
 )
 
 

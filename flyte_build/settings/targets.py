@@ -79,7 +79,13 @@ _ROWS = (
         '"registry.example/team"',
         "`registry` of the settings",
     ),
-    TargetKey("service-account", "name", "The account of tasks' pods.", '"runner"', "the namespace's `default`"),
+    TargetKey(
+        "service-account",
+        "name",
+        "The account of tasks' pods, which needs no rights.",
+        '"runner"',
+        "the namespace's `default`",
+    ),
     TargetKey("pull-secrets", "texts", "Secrets that nodes pull images with.", '["pull"]', "none"),
     TargetKey(
         "profile",
@@ -114,12 +120,19 @@ _ROWS = (
         "none",
     ),
     TargetKey(
-        "api-access", "flag", "Whether tasks' pods get a token of the cluster's API server.", "true", "`false`"
+        "storage-secret",
+        "name",
+        "The Secret whose keys are variables of every pod: the storage's credentials, where pods have no identity of "
+        "their own.",
+        '"storage"',
+        "none",
     ),
     TargetKey(
-        "unscheduled", "time", "How long an attempt may wait for a node that takes it.", '"2h"', "`30m`"
+        "driver-account", "name", "The account of runs' drivers, which may make pods.", '"runs"', "`flyte-build`"
     ),
-)  # fmt: skip
+    TargetKey("api-access", "flag", "Whether tasks' pods get a token of the cluster's API server.", "true", "`false`"),
+    TargetKey("unscheduled", "time", "How long an attempt may wait for a node that takes it.", '"2h"', "`30m`"),
+)
 
 TARGET_KEYS: Mapping[str, TargetKey] = MappingProxyType({row.key: row for row in _ROWS})
 """The rows by key, in the order of the documentation."""

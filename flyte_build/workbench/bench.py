@@ -285,7 +285,8 @@ class Workbench(Inquiring):
         return get_ready(self, self.task(task), caches, check=check, locked=locked, network=network, follower=follower)
 
     def run(self, task: str, options: RunOptions | None = None, /, **arguments: Any) -> Run:
-        """Run ``task`` here, and every task it calls, each in a sandbox made from its own environment's image.
+        """Run ``task`` here, and every task it calls, each in a sandbox made from its own environment's image; or,
+        with ``options.on``, on that target of the settings, each in a pod (docs/kubernetes.md).
 
         ``arguments`` are the task's; a ``pathlib.Path`` for a ``File`` or ``Dir`` is uploaded first. A run that fails
         is a result like any other: ``run.result`` raises its :class:`RunError`, ``run.error`` is it. Raises
@@ -293,4 +294,9 @@ class Workbench(Inquiring):
         """
         from .running import RunOptions, start
 
-        return start(self, self.task(task), options or RunOptions(), arguments)
+        options = options or RunOptions()
+        if options.on is not None:
+            from .submitting import run_on
+
+            return run_on(self, self.task(task), options, arguments)
+        return start(self, self.task(task), options, arguments)
