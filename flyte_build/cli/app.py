@@ -28,6 +28,7 @@ Exit codes:
   13 `--exit-code` of diff, outdated: there are differences
   14 an image registry refuses, or cannot be reached
   15 an image is not the one that was pinned
+  16 a sealed step failed, or came out other than it was sealed
   130 interrupted
 
 \b

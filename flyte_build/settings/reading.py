@@ -59,6 +59,7 @@ class Settings:
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]
     network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
+    seal_network: Literal["host", "internet", "none"] = DEFAULTS["seal-network"]
     targets: tuple[StatedTarget, ...] = DEFAULTS["targets"]
 
 

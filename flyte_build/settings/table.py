@@ -228,6 +228,17 @@ _ROWS = (
         see="security.md",
     ),
     Setting(
+        "seal-network",
+        "choice",
+        "What the commands of `with_commands` reach when they are sealed, as `network` has it. `internet` is `host`, "
+        "and a warning, where this machine cannot give it.",
+        '"none"',
+        default="internet",
+        variable="FLYTE_BUILD_SEAL_NETWORK",
+        choices=("internet", "host", "none"),
+        see="sealed-steps.md",
+    ),
+    Setting(
         "targets",
         "targets",
         "Clusters that tasks can be run on, each by a name: `flyte-build target check NAME` tries one.",

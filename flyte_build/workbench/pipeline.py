@@ -156,7 +156,7 @@ def publish_images(
 
 
 def ensure_locked(
-    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
+    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool, store: Store
 ) -> None:
     """Lock the environments that have no lock at all, and say so; stale locks are left to :func:`plan_images`.
 
@@ -165,9 +165,8 @@ def ensure_locked(
     new = [e for e in environments if workspace.without_lock([e])]
     if not write or not new:
         return
-    from ..locking.project import lock_project
+    from .locking import lock_environments
 
     reporter.note(f"no lock yet: locking {', '.join(e.name for e in new)} in {workspace.lockfiles}")
-    report = lock_project(workspace.recipes(new), workspace.lockfiles, reporter=reporter, root=workspace.project.root)
-    for note in report.notes:
+    for note in lock_environments(workspace, new, store, reporter).notes:
         reporter.note(note)

@@ -98,7 +98,7 @@ def _handed_over(
     stated = next(t for t in settings.targets if t.name == target.name)
     settings = _for_cluster(settings, target, cluster)
     environments = bench.workspace.environments([task.environment])
-    ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked)
+    ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked, store=bench.store)
     if options.check:
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
