@@ -68,7 +68,8 @@ class RunRequest:
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
     sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
-    that say so, by full name. ``invocation`` is kept with the run, for whoever wants to repeat it.
+    that say so, by full name. ``warm``: actions are forks where that can be (see ``warm``). ``invocation``
+    is kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class RunRequest:
     engine: SandboxEngine | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     invocation: Mapping[str, Any] = field(default_factory=dict)
+    warm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ def _execute(
         limits=request.limits,
         cgroups=Cgroups.detect(),
         environment=request.environment,
+        warm=request.warm,
     )
     return run_apart(_run(request, run, action, launcher, token, previous, observer))
 
@@ -230,6 +233,8 @@ async def _run(
                 await engine.close()
         return _result(request, run, root, tuple(engine.records()))
     finally:
+        if isinstance(launcher, LocalLauncher):
+            await launcher.close()
         await journal.append({"run": {"phase": phase.value, "ended": time.time()}}, durable=True)
         journal.close()
 
