@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from .table import TABLE, Kind, Setting
+from .targets import TARGET_KEYS
 from .variables import VARIABLES
 
 __all__ = ["page"]
@@ -23,6 +24,7 @@ _KINDS: dict[Kind, str] = {
     "key": "a file, relative to the `pyproject.toml`, or a reference",
     "size": "a number of bytes, as Kubernetes writes it: `500M`, `10Gi`",
     "count": "a whole number, 1 or more",
+    "targets": "a table a target; [its keys](#target) are below",
 }
 _IN_A_VARIABLE: dict[Kind, str] = {
     "texts": ", separated by spaces",
@@ -56,6 +58,19 @@ Three places can say the same thing. The first that does wins:
 
 Where an image comes *from* is no setting of a project: indexes and mirrors are configured as for pip, uv and apt,
 and locks do not know them ([law 1](architecture.md)). What depends on the machine is in [variables](#variables).
+"""
+
+_TARGET = """\
+## Target
+
+Each table below `targets` is a place to run on ([kubernetes.md](kubernetes.md)):
+
+```toml
+[tool.flyte-build.targets.prod]
+namespace = "ml"
+storage = "s3://bucket/runs"
+profile = { base = "gpu-feature-discovery", mig = "resource", tolerations = ["dedicated=gpu:NoExecute"] }
+```
 """
 
 _SCHEMA = """\
@@ -92,7 +107,10 @@ other tables. A schema that already describes those can refer to `#/definitions/
 
 def page() -> str:
     """The page, in Markdown."""
-    return "\n".join([_INTRODUCTION, *_overview(), "", *_sections(), *_variables(), "", _SCHEMA]).rstrip() + "\n"
+    return (
+        "\n".join([_INTRODUCTION, *_overview(), "", *_sections(), *_target(), "", *_variables(), "", _SCHEMA]).rstrip()
+        + "\n"
+    )
 
 
 def _overview() -> Iterator[str]:
@@ -114,6 +132,15 @@ def _sections() -> Iterator[str]:
         if setting.option:
             yield f"- Command line: `{setting.option}`"
         yield ""
+
+
+def _target() -> Iterator[str]:
+    yield _TARGET
+    rows = (
+        (f"`{k.key}`", f"{k.says} {_codes(k.choices)}".rstrip(), f"`{k.example}`", k.otherwise or "it has to be there")
+        for k in TARGET_KEYS.values()
+    )
+    yield from _table(("key", "what it says", "such as", "where it is not there"), rows)
 
 
 def _variables() -> Iterator[str]:

@@ -23,6 +23,7 @@ from typing import Any, Literal, cast
 from ..kernel.errors import InputError
 from ..kernel.quantities import size_of
 from .table import DEFAULTS, TABLE, Setting
+from .targets import StatedTarget, stated_targets
 
 __all__ = ["Settings", "read_settings", "stated"]
 
@@ -37,6 +38,7 @@ class Settings:
 
     ``file``, ``root`` and ``lockfiles`` are absolute. ``sign_key`` and ``verify_key`` are files' absolute paths, or key
     references as the signing tool takes them. ``task_disk`` is in bytes.
+    ``targets``' kubeconfigs are absolute, or in ``~``.
     """
 
     registry: str | None = DEFAULTS["registry"]
@@ -52,11 +54,13 @@ class Settings:
     root: Path | None = DEFAULTS["root"]
     file: Path | None = DEFAULTS["file"]
     lockfiles: Path | None = DEFAULTS["lockfiles"]
+    exclude_newer: str | None = DEFAULTS["exclude-newer"]
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]
     warm: bool = DEFAULTS["warm"]
     network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
+    targets: tuple[StatedTarget, ...] = DEFAULTS["targets"]
 
 
 def read_settings(start: Path, environ: Mapping[str, str] = os.environ, said: Mapping[str, Any] = _NOTHING) -> Settings:
@@ -122,6 +126,8 @@ def _checked(key: str, value: Any, where: str) -> Any:
     setting = TABLE.get(key)
     if setting is None:
         raise InputError(f"{where}: no setting `{key}`; there are: {', '.join(sorted(TABLE))}")
+    if setting.kind == "targets":
+        return stated_targets(value, where)
     if setting.kind == "texts":
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
@@ -155,6 +161,8 @@ def _placed(key: str, value: Any, folder: Path, where: str) -> Any:
     kind = TABLE[key].kind
     if kind == "key":
         return value if _SCHEME.match(value) else str(folder / value)
+    if kind == "targets":
+        return tuple(target.placed(folder) for target in value)
     if kind not in ("folder", "file"):
         return value
     if key != "root":

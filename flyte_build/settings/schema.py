@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from .table import SIZE, TABLE, Setting
+from .targets import DNS_LABEL, TARGET_KEYS, TARGET_NAME, TIME, TargetKey
 
 __all__ = ["schema", "schema_text"]
 
@@ -51,11 +52,39 @@ def _property(setting: Setting) -> dict[str, Any]:
         form = {"type": "string", "pattern": SIZE}
     elif setting.kind == "count":
         form = {"type": "integer", "minimum": 1}
+    elif setting.kind == "targets":
+        form = {"type": "object", "patternProperties": {TARGET_NAME: _target()}, "additionalProperties": False}
     elif setting.choices:
         form = {"enum": list(setting.choices)}
     else:
         form = dict(_TEXT)
-    described = {"description": setting.says.replace("`", ""), **form}
-    if setting.default is None:
+    described: dict[str, Any] = {"description": setting.says.replace("`", ""), **form}
+    if setting.default is None or setting.kind == "targets":
         return described
     return described | {"default": list(setting.default) if setting.kind == "texts" else setting.default}
+
+
+def _target() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [row.key for row in TARGET_KEYS.values() if not row.otherwise],
+        "properties": {
+            key: {"description": row.says.replace("`", ""), **_form(row)} for key, row in TARGET_KEYS.items()
+        },
+    }
+
+
+def _form(row: TargetKey) -> dict[str, Any]:
+    if row.form == "profile":
+        table = {"type": "object", "required": ["base"], "properties": {"base": {"enum": list(row.choices)}}}
+        return {"anyOf": [{"enum": list(row.choices)}, table]}
+    forms: dict[str, dict[str, Any]] = {
+        "name": {"type": "string", "pattern": DNS_LABEL},
+        "texts": {"type": "array", "items": _TEXT},
+        "flag": {"type": "boolean"},
+        "time": {"type": "string", "pattern": TIME},
+        "map": {"type": "object", "additionalProperties": {"type": "string"}},
+        "choice": {"enum": list(row.choices)},
+    }
+    return forms.get(row.form, dict(_TEXT))

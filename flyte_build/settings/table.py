@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 __all__ = ["DEFAULTS", "SIZE", "TABLE", "Kind", "Setting"]
 
-Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key", "size", "count"]
+Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key", "size", "count", "targets"]
 """What a value is. Paths (``folder``, ``file``) are relative to the ``pyproject.toml``, and so is a ``key`` that is a
-file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read."""
+file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read. What ``targets`` are made of
+has a table of its own (``targets``)."""
 
 
 SIZE = r"^[0-9]{1,15}([.][0-9]{1,6})?([kKMGTPE]i?)?$"
@@ -63,7 +64,7 @@ _ROWS = (
         "The folder that imports start from, and that relative paths in images start from. It is that of the "
         "`pyproject.toml`, or below it.",
         '"src"',
-        otherwise="the folder of FILE",
+        otherwise="the folder of FILE, or above it the one that holds all of the project's code that FILE imports",
         option="--root",
         see="flyte.md",
     ),
@@ -77,6 +78,17 @@ _ROWS = (
         variable="FLYTE_BUILD_LOCKFILES",
         option="--lockfiles",
         see="architecture.md",
+    ),
+    Setting(
+        "exclude-newer",
+        "text",
+        "A cooldown: wheels and Debian packages that are chosen anew have to be older than this (`7 days`, `36 hours`, "
+        "`P2W`), or published before a date. The instant is recorded in the lock; locks that answer their recipes stay "
+        "as they are.",
+        '"7 days"',
+        otherwise="the newest is taken",
+        option="--exclude-newer",
+        see="questions.md",
     ),
     Setting(
         "registry",
@@ -224,6 +236,15 @@ _ROWS = (
         option="--network",
         choices=("internet", "host", "none"),
         see="security.md",
+    ),
+    Setting(
+        "targets",
+        "targets",
+        "Clusters that tasks can be run on, each by a name: `flyte-build target check NAME` tries one.",
+        '{ prod = { namespace = "ml", storage = "s3://bucket/runs" } }',
+        default=(),
+        otherwise="none",
+        see="kubernetes.md",
     ),
 )
 

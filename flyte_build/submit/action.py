@@ -182,3 +182,6 @@ class Launcher(Protocol):
         ``document`` is its URI, ``target`` below the run's ``kept``, ``limit`` the most bytes that it may have. Raises
         OSError for what may not be taken over.
         """
+
+    async def fetch(self, document: Path) -> None:
+        """Make what a task of the run left at ``document`` readable there, if there is such a thing."""

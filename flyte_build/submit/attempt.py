@@ -83,7 +83,7 @@ class Attempts:
         ``changed`` is told when an attempt starts, before it does. ``depth`` levels lie above the action.
         """
         try:
-            async with asyncio.timeout(task.deadline):
+            async with asyncio.timeout(_left(task.deadline, record)):
                 return await self._run(record, task, action, depth, changed)
         except TimeoutError:
             error = ErrorInfo("DEADLINE_EXCEEDED", f"not done within its deadline of {task.deadline:g} s")
@@ -98,10 +98,11 @@ class Attempts:
         changed: Callable[[ActionRecord], Awaitable[None]],
     ) -> ActionRecord:
         folder = self.facts.folder
-        first = folder.last_attempt(record.name) + 1
-        retry = lost = 0
+        # An attempt that an earlier driver of the run began is gone on with.
+        begun = record.phase is Phase.RUNNING
+        attempt = record.attempt if begun else folder.last_attempt(record.name) + 1
+        retry, lost = record.retry if begun else 0, 0
         while True:
-            attempt = first + retry + lost
             log = folder.log(record.name, attempt)
             async with AsyncExitStack() as stack:
                 try:
@@ -110,8 +111,15 @@ class Attempts:
                 except TimeoutError:
                     error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
                     return record.replace(phase=Phase.TIMED_OUT, error=error)
-                record = record.replace(phase=Phase.RUNNING, attempt=attempt, started=time.time(), log=str(log))
-                await changed(record)
+                if not begun:
+                    record = record.replace(
+                        phase=Phase.RUNNING,
+                        attempt=attempt,
+                        retry=retry,
+                        started=time.time(),
+                        log=folder.storage.shown(log),
+                    )
+                    await changed(record)
                 request = self._request(record, task, action, attempt, retry, log)
                 outcome = await self.launcher.launch(request)
             verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
@@ -119,7 +127,7 @@ class Attempts:
             if verdict.phase is Phase.SUCCEEDED:
                 uri = folder.storage.uri(folder.outcome(record.name, attempt))
                 return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
-            record = record.replace(error=verdict.error)
+            record, begun, attempt = record.replace(error=verdict.error), False, attempt + 1
             if verdict.uncounted and lost < MOST_LOST:
                 lost += 1
                 continue
@@ -204,7 +212,14 @@ class Attempts:
         verdict = judge(
             outcome, error, outputs=has_outputs, wanted=task.has_outputs, timeout=task.timeout, log=_tail(log)
         )
-        return verdict, str(kept / REPORT) if has_report else ""
+        return verdict, folder.storage.shown(kept / REPORT) if has_report else ""
+
+
+def _left(deadline: float | None, record: ActionRecord) -> float | None:
+    """Of a deadline, for an action that an earlier driver of the run had begun."""
+    if deadline is None or record.phase is not Phase.RUNNING:
+        return deadline
+    return max(0.0, deadline - max(0.0, time.time() - record.queued))
 
 
 def _tail(path: Path) -> str:

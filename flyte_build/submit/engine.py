@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from flyteidl2.actions import actions_service_pb2
-from flyteidl2.core import execution_pb2, literals_pb2
+from flyteidl2.core import literals_pb2
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from . import door
-from .action import ERROR, OUTPUTS, ROOT_ACTION, ErrorInfo, Phase
+from .action import ROOT_ACTION, ErrorInfo, Phase
 from .attempt import Attempts
 from .journal import ActionRecord, Journal
 from .observer import Observer
-from .protobuf import phase_of
+from .restored import Restored
 from .reuse import Reuse
 from .template import Task, read_task
+from .traces import recorded
 
 __all__ = ["AlreadyExists", "Engine", "NotFound"]
 
@@ -68,6 +69,7 @@ class Engine:
         self._journal = journal
         self._observer = observer
         self._actions: dict[str, _Action] = {}
+        self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._watchers: dict[str, set[asyncio.Queue[ActionRecord | None]]] = {}
         self._closing = False
 
@@ -76,33 +78,62 @@ class Engine:
     async def enqueue(self, action: actions_service_pb2.Action) -> None:
         """Take an action on. Raises :class:`AlreadyExists` unless it is new, or ended without success before."""
         name = action.action_id.name
+        # A caller that got no answer in time asks again, while the first is still being written down.
+        async with self._arriving.setdefault(name, asyncio.Lock()):
+            parent = self._parent(action)
+            known = self._actions.get(name)
+            if known is not None and (known.announced or not known.record.phase.terminal):
+                raise AlreadyExists(name)
+            record = ActionRecord(
+                name=name,
+                parent=action.parent_action_name,
+                kind=action.WhichOneof("spec"),
+                group=action.group,
+                bundle=self._facts.bundle,
+                queued=time.time(),
+            )
+            if record.kind != "trace":
+                await self._journal.enqueued(action, record, again=known is not None)
+                parent = self._parent(action)
+            state = self._actions[name] = _Action(record, parent.depth + 1 if parent else 0)
+            if record.kind == "trace":
+                await self._trace(state, action)
+            else:
+                self._take_on(state, action)
+
+    def _parent(self, action: actions_service_pb2.Action) -> _Action | None:
+        """The living parent of an action, none of the root's; raises :class:`NotFound` where there is none."""
         parent = self._actions.get(action.parent_action_name)
         alive = parent is not None and not parent.record.phase.terminal
-        if self._closing or not (alive or (name == ROOT_ACTION and not action.parent_action_name)):
+        if self._closing or not (alive or (action.action_id.name == ROOT_ACTION and not action.parent_action_name)):
             raise NotFound(f"{action.parent_action_name or 'the run'} does not run")
-        known = self._actions.get(name)
-        if known is not None and (known.announced or not known.record.phase.terminal):
-            raise AlreadyExists(name)
-        record = ActionRecord(
-            name=name,
-            parent=action.parent_action_name,
-            kind=action.WhichOneof("spec"),
-            group=action.group,
-            bundle=self._facts.bundle,
-            queued=time.time(),
-        )
-        state = self._actions[name] = _Action(record, parent.depth + 1 if parent else 0)
-        if record.kind == "trace":
-            await self._trace(state, action)
-            return
+        return parent
+
+    def _take_on(self, state: _Action, action: actions_service_pb2.Action) -> None:
+        parent = self._actions.get(state.record.parent)
         if parent is not None:
-            parent.children.add(name)
+            parent.children.add(state.record.name)
             parent.alive += 1
-            self._scheduler.block(record.parent)
-        if record.kind == "condition":
+            self._scheduler.block(state.record.parent)
+        if state.record.kind == "condition":
             state.signal = asyncio.get_running_loop().create_future()
-        work = self._condition(state, action) if record.kind == "condition" else self._task(state, action)
+        work = self._condition(state, action) if state.record.kind == "condition" else self._task(state, action)
         self._begin(state, work)
+
+    async def restore(self, before: Iterable[Restored]) -> None:
+        """Go on from what an earlier driver of this run had, parents first. Nothing that ran runs anew."""
+        for found in before:
+            record = found.record
+            parent = self._actions.get(record.parent)
+            state = self._actions[record.name] = _Action(record, parent.depth + 1 if parent else 0)
+            state.announced = found.announced
+            if record.phase.terminal or found.action is None:
+                state.ended.set()
+                if parent is not None:
+                    parent.children.add(record.name)
+            else:
+                self._take_on(state, found.action)
+            self._observer.on_action(record)
 
     async def watch(self, parent: str) -> AsyncGenerator[ActionRecord | None, None]:
         """The state of every child of ``parent``, then None, then each change as it happens, until ``parent`` ends.
@@ -138,6 +169,11 @@ class Engine:
         if state is None or state.signal is None or state.signal.done():
             raise NotFound(name)
         state.signal.set_result(value.SerializeToString())
+
+    def waiting(self, name: str) -> str | None:
+        """The action of the condition called ``name`` that waits for its signal."""
+        paused = [r for r in self.records() if r.phase is Phase.PAUSED and name in (r.name, r.task)]
+        return paused[0].name if paused else None
 
     async def wait(self, name: str) -> ActionRecord:
         """The action's last record, once it and everything below it have ended."""
@@ -204,45 +240,19 @@ class Engine:
 
     async def _trace(self, state: _Action, action: actions_service_pb2.Action) -> None:
         """A trace has happened already when it is told of; it is only recorded."""
-        trace, parent = action.trace, self._actions[state.record.parent].record
-        phase = phase_of(trace.phase)
-        record = state.record.replace(
-            task=trace.name,
-            environment=parent.environment,
-            image=parent.image,
-            phase=phase,
-            started=_time(trace.start_time),
-            ended=_time(trace.end_time),
-            output_uri=trace.outputs.output_uri,
-            error=self._trace_error(trace.name, state.record.name) if phase is Phase.FAILED else None,
-        )
-        if phase is Phase.SUCCEEDED and record.output_uri:
-            try:
-                target = self._facts.folder.kept / record.name / OUTPUTS
-                await self._attempts.launcher.settle(parent.name, record.output_uri, target, "outputs")
-                record = record.replace(output_uri=self._facts.folder.storage.uri(target))
-            except (OSError, ValueError, DecodeError) as e:
-                self._observer.warn(f"files of the trace {trace.name} are not kept: {e}")
-        await self._publish(state, record)
+        parent = self._actions[state.record.parent].record
+        folder, launcher = self._facts.folder, self._attempts.launcher
+        await self._publish(state, await recorded(state.record, action.trace, parent, folder, launcher, self._observer))
         state.ended.set()
 
     async def _adopt_traces(self, parent: str) -> None:
         """Make the resumed run's traces of ``parent`` this run's: its runtime looks for them before it calls."""
         watcher = self._actions.get(parent)
-        for record in self._reuse.traces(watcher.record, self._actions) if watcher else ():
-            await asyncio.to_thread(self._reuse.show, record.output_uri)
+        for record in await self._reuse.traces(watcher.record, self._actions) if watcher else ():
+            await self._reuse.show(record.output_uri)
             state = self._actions[record.name] = _Action(record, 0)
             await self._publish(state, record.replace(source="resume"))
             state.ended.set()
-
-    def _trace_error(self, title: str, name: str) -> ErrorInfo:
-        try:
-            with door.folder(self._facts.folder.path) as top:
-                data = door.read(top, f"meta/{name}/{ERROR}")
-            found = execution_pb2.ErrorDocument.FromString(data).error
-            return ErrorInfo(found.code, found.message)
-        except (OSError, DecodeError):
-            return ErrorInfo("TraceFailed", f"{title} failed")
 
     async def _condition(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
         condition = action.condition
@@ -266,22 +276,24 @@ class Engine:
             state.record = state.record.replace(task=action.task.spec.task_template.id.name)
             return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
         image = self._facts.images.get(task.image, "")
+        begun = state.record.phase is Phase.RUNNING  # by an earlier driver of this run
         record = state.record.replace(task=task.name, environment=task.environment, image=image)
-        await self._publish(state, record)
+        if not begun:
+            await self._publish(state, record)
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", _not_pinned(task)))
-        if record.parent:  # the root's inputs are ours
+        if record.parent and not begun:  # the root's inputs are ours
             target, limit = self._facts.folder.inputs(record.name), self._facts.most_inline(task.name)
             try:
                 await self._attempts.launcher.settle(record.parent, action.input_uri, target, "inputs", limit)
             except (door.Refused, FileNotFoundError, ValueError, DecodeError) as e:
                 error = ErrorInfo("BadInputs", f"its inputs cannot be taken over: {e}")
                 return record.replace(phase=Phase.FAILED, error=error)
-        if (found := await self._reuse.resumed(record, task)) is not None:
+        if not begun and (found := await self._reuse.resumed(record, task)) is not None:
             return found
         entry = self._reuse.entry(record, action.task.cache_key.value) if action.task.HasField("cache_key") else ""
         async with self._reuse.alone(task, entry):
-            if (found := await self._reuse.cached(record, task, entry)) is not None:
+            if not begun and (found := await self._reuse.cached(record, task, entry)) is not None:
                 return found
 
             async def changed(new: ActionRecord) -> None:
@@ -298,14 +310,6 @@ class Engine:
             child = self._actions[name]
             if child.record.phase.terminal and child.record.phase is not Phase.SUCCEEDED:
                 child.announced = False
-
-
-def _time(told: Timestamp) -> float:
-    """Seconds since the epoch; now, where a task tells what is no time (protobuf's end with the year 9999)."""
-    try:
-        return told.ToNanoseconds() / 1e9
-    except ValueError:
-        return time.time()
 
 
 def _not_pinned(task: Task) -> str:

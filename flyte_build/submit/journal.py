@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flyteidl2.actions import actions_service_pb2
+
 from ..kernel.documents import parse_object
 from ..kernel.errors import RunError
 from .action import ErrorInfo, Kind, Phase
@@ -29,7 +31,8 @@ class ActionRecord:
 
     Times are seconds since the epoch. ``output_uri`` is the folder of ``outputs.pb`` as tasks see it, ``value`` a
     condition's serialized literal in hex, ``report`` a path on this machine. ``source`` tells an outcome that was
-    not computed here: ``cache`` or ``resume``. ``bundle`` is the code's digest, ``image`` the manifest's.
+    not computed here: ``cache`` or ``resume``. ``retry`` counts the attempts before this one that its retry policy
+    allowed for. ``bundle`` is the code's digest, ``image`` the manifest's.
     """
 
     name: str
@@ -42,6 +45,7 @@ class ActionRecord:
     bundle: str = ""
     phase: Phase = Phase.QUEUED
     attempt: int = 0
+    retry: int = 0
     queued: float = 0.0
     started: float | None = None
     ended: float | None = None
@@ -56,7 +60,7 @@ class ActionRecord:
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        out = {k: v for k, v in dataclasses.asdict(self).items() if v not in ("", None)}
+        out = {k: v for k, v in dataclasses.asdict(self).items() if v not in ("", None) and (v or k != "retry")}
         return out | {"phase": self.phase.value}
 
     @classmethod
@@ -80,8 +84,8 @@ def _typed(name: str, value: Any) -> Any:
     kinds: tuple[type, ...] = (str,)
     if name in ("queued", "started", "ended"):
         kinds = (int, float) if name == "queued" else (int, float, type(None))
-    elif name in ("attempt", "error"):
-        kinds = (int,) if name == "attempt" else (dict, type(None))
+    elif name in ("attempt", "retry", "error"):
+        kinds = (dict, type(None)) if name == "error" else (int,)
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise ValueError(f"{name}: expected {kinds[0].__name__}, found {type(value).__name__}")
     return value
@@ -109,6 +113,10 @@ class Journal:
         """Write one line; with ``durable`` it is on the disk when this returns. Raises OSError."""
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         await asyncio.get_running_loop().run_in_executor(self._writer, self._write, line, durable)
+
+    async def enqueued(self, action: actions_service_pb2.Action, record: ActionRecord, *, again: bool) -> None:
+        """An action is about to be taken on, ``again`` where one of its name had ended. Here a run that was killed is
+        resumed as another, so nothing is kept of it."""
 
     async def action(self, record: ActionRecord) -> None:
         await self.append({"action": record.to_json()}, durable=record.phase.terminal)

@@ -153,6 +153,9 @@ class LocalLauncher:
         else:
             await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message, limit)
 
+    async def fetch(self, document: Path) -> None:
+        """See :class:`~.action.Launcher`. Sandboxes write where it is read."""
+
     def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
         seen = {"/": image.root} | {m.target: m.source for m in mounts}
         files = self.folder.outcome(request.action, request.attempt) / "files"

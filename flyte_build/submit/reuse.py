@@ -6,18 +6,17 @@ made by another image or by other code is never reused. Neither is one whose fil
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from time import time
 
-from .action import OUTPUTS, REPORT, Phase
-from .cache import TaskCache, intact, key, stored_outputs
+from ..kernel.errors import FlyteBuildError
+from .action import OUTPUTS, Phase
+from .cache import key
 from .journal import ActionRecord
 from .observer import Observer
-from .seen import Seen
-from .storage import Storage
+from .results import Results
 from .template import Task
 
 __all__ = ["Reuse"]
@@ -25,15 +24,12 @@ __all__ = ["Reuse"]
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """``previous`` are the actions of the resumed run by name; with ``refresh`` the cache is written, not read.
-    ``seen`` shows tasks what is reused of other runs."""
+    """``previous`` are the actions of the resumed run by name; with ``refresh`` the cache is written, not read."""
 
-    storage: Storage
-    cache: TaskCache
+    results: Results
     observer: Observer
     previous: Mapping[str, ActionRecord]
     refresh: bool = False
-    seen: Seen | None = None
 
     def entry(self, record: ActionRecord, cache_key: str) -> str:
         """The task cache's name for this invocation."""
@@ -41,33 +37,33 @@ class Reuse:
 
     def alone(self, task: Task, entry: str) -> AbstractAsyncContextManager[None]:
         """Where the task asks for it, only one computation of an entry at a time."""
-        return self.cache.alone(entry) if entry and task.cache_serializable else nullcontext()
+        return self.results.alone(entry) if entry and task.cache_serializable else nullcontext()
 
     async def resumed(self, record: ActionRecord, task: Task) -> ActionRecord | None:
         """The outcome of the same action in the resumed run."""
         before = self.previous.get(record.name)
         if before is None or before.kind != "task" or not _same(before, record):
             return None
-        if task.has_outputs and not await asyncio.to_thread(intact, before.output_uri, self.storage):
+        if task.has_outputs and not await self.results.intact(before.output_uri):
             return None
-        return await asyncio.to_thread(self._reused, record, before.output_uri, "resume")
+        return await self._reused(record, before.output_uri, "resume")
 
     async def cached(self, record: ActionRecord, task: Task, entry: str) -> ActionRecord | None:
         """The outcome of an equal call in any run."""
         if not entry or self.refresh:
             return None
-        uri = await asyncio.to_thread(self.cache.find, entry, has_outputs=task.has_outputs, max_age=task.cache_max_age)
-        return None if uri is None else await asyncio.to_thread(self._reused, record, uri, "cache")
+        uri = await self.results.find(entry, has_outputs=task.has_outputs, max_age=task.cache_max_age)
+        return None if uri is None else await self._reused(record, uri, "cache")
 
     async def remember(self, record: ActionRecord, entry: str) -> None:
         """Keep a success for later runs. A cache that cannot be written costs time only, so it is only said."""
         if entry and record.phase is Phase.SUCCEEDED:
             try:
-                await asyncio.to_thread(self.cache.put, entry, record.output_uri)
-            except OSError as e:
+                await self.results.put(entry, record.output_uri)
+            except (OSError, FlyteBuildError) as e:
                 self.observer.warn(f"the task cache cannot be written: {e}")
 
-    def traces(self, parent: ActionRecord, known: Container[str]) -> list[ActionRecord]:
+    async def traces(self, parent: ActionRecord, known: Container[str]) -> list[ActionRecord]:
         """Traces of ``parent`` in the resumed run: the runtime looks for them before it calls the function."""
         return [
             before
@@ -76,28 +72,18 @@ class Reuse:
             and before.parent == parent.name
             and before.name not in known
             and _same(before, parent)
-            and (not before.output_uri or self._exists(before.output_uri))
+            and (not before.output_uri or await self.results.has(before.output_uri))
         ]
 
-    def show(self, document: str) -> None:
+    async def show(self, document: str) -> None:
         """Let tasks of this run see the outputs in ``document`` (a URI), and what they refer to."""
-        if self.seen is not None and document:
-            self.seen.show([document])
-            found = stored_outputs(document, self.storage)
-            if found is not None:
-                self.seen.show_message(found)
+        if document:
+            await self.results.show(document)
 
-    def _reused(self, record: ActionRecord, uri: str, source: str) -> ActionRecord:
-        self.show(f"{uri}/{OUTPUTS}" if uri else "")
-        report = self.storage.path(uri) / REPORT if uri else None
-        shown = str(report) if report is not None and report.is_file() else ""
+    async def _reused(self, record: ActionRecord, uri: str, source: str) -> ActionRecord:
+        await self.show(f"{uri}/{OUTPUTS}" if uri else "")
+        shown = await self.results.report(uri) if uri else ""
         return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, source=source, report=shown, started=time())
-
-    def _exists(self, uri: str) -> bool:
-        try:
-            return self.storage.path(uri).exists()
-        except ValueError:
-            return False
 
 
 def _same(before: ActionRecord, now: ActionRecord) -> bool:

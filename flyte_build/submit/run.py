@@ -1,4 +1,4 @@
-"""One run from its root action to its end: the one entry point for callers.
+"""One run on this machine, from its root action to its end.
 
 It puts the pieces together (folder, journal, engine, service, launcher) in an event loop of its own and takes them
 apart again, whatever happens: on return, or on an exception such as an interrupt, no process of the run is left. It
@@ -8,30 +8,24 @@ draws nothing (see ``observer``) and builds nothing.
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from flyteidl2.actions import actions_service_pb2
-from flyteidl2.common import identifier_pb2
 from flyteidl2.task import common_pb2
-from flyteidl2.workflow import run_definition_pb2
 
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
-from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Launcher, Phase, RootAction
-from .attempt import Attempts, RunFacts
+from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
+from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
-from .engine import Engine
+from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
+from .ended import RunResult
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
 from .leftovers import sweep
@@ -40,6 +34,8 @@ from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
 from .removal import remove_left
+from .requests import FolderInbox
+from .results import LocalResults
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
 from .sandbox.entrance import Entrance, entrance
@@ -47,15 +43,12 @@ from .sandbox.spec import Engine as SandboxEngine
 from .sandbox.spec import Network
 from .scheduler import Scheduler, machine
 from .seen import Seen
-from .service import Service, serve
+from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
-from .template import pin_root, read_task
 
-__all__ = ["RunRequest", "RunResult", "execute", "new_name"]
+__all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# What the runtime demands and a run without a backend has no other name for.
-ORG, PROJECT, DOMAIN = "local", "flyte-build", "development"
+_Ran = TypeVar("_Ran")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,34 +85,6 @@ class RunRequest:
     warm: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended. ``outputs`` is the serialized ``flyteidl2.task.Outputs`` of the root, if it has any.
-
-    URIs in it are names inside the sandboxes: ``storage.path(uri)`` is the file on this machine.
-    """
-
-    name: str
-    folder: Path
-    phase: Phase
-    storage: Storage
-    actions: tuple[ActionRecord, ...]
-    outputs: bytes | None = None
-    outputs_path: Path | None = None
-    error: ErrorInfo | None = None
-
-    @property
-    def reports(self) -> tuple[Path, ...]:
-        """The reports that tasks wrote, in the order they began."""
-        ordered = sorted(self.actions, key=lambda a: a.queued)
-        return tuple(dict.fromkeys(Path(a.report) for a in ordered if a.report))
-
-
-def new_name() -> str:
-    """A fresh name for a run: sorts by time, and is short enough to type."""
-    return f"r{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
 def execute(request: RunRequest, observer: Observer) -> RunResult:
     """Run to the end and say how it ended; a task's failure is a result, not an exception.
 
@@ -130,11 +95,7 @@ def execute(request: RunRequest, observer: Observer) -> RunResult:
     engine = entrance(request.engine, request.network, [request.runs_dir])
     storage = Storage(request.runs_dir)
     folder = storage.run(request.name)
-    missing = request.root.environment not in request.images
-    if missing:
-        raise RunError(
-            f"environment {request.root.environment!r} has no image; images are known for {', '.join(request.images)}"
-        )
+    require_image(request.root, request.images)
     previous, facts = _before(request, storage, observer.warn)
     sweep(storage)
     lock = _claim(request, folder)
@@ -160,33 +121,23 @@ def _execute(
     code = bundle_digest(request.root.bundle)
     hexadecimal = code.removeprefix("sha256:")
     shutil.copyfile(request.root.bundle, folder.bundles / f"{hexadecimal}.tgz")
-    references = {env: f"flyte-build.local/{env}@{digest}" for env, digest in request.images.items()}
-    spec = pin_root(request.root.task_spec, references, request.root.environment, f"{BUNDLES}/{hexadecimal}.tgz")
-    task = read_task(spec)
-    run = RunFacts(
-        folder=folder,
-        images={reference: request.images[env] for env, reference in references.items()},
-        bundle=code,
-        started=facts.get("run_start_time") or datetime.now(UTC).isoformat(timespec="seconds"),
-        org=task.org or ORG,
-        project=task.project or PROJECT,
-        domain=task.domain or DOMAIN,
-        env=request.root.env,
+    run, action = start_of(
+        folder,
+        request.root,
+        request.images,
+        {env: f"flyte-build.local/{env}@{digest}" for env, digest in request.images.items()},
+        bundle=(code, f"{BUNDLES}/{hexadecimal}.tgz"),
+        started=facts.get("run_start_time"),
         inline=request.inline,
     )
     if not folder.facts.exists():
-        _write_facts(request, run, engine.network, facts.get("name"))
+        found = described(run, request.root, request.images, facts.get("name"), request.invocation)
+        write_facts(folder.facts, {**found, "network": engine.network})
     folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
     folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
     seen = Seen(folder)
     seen.prepare()
     seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
-    action = actions_service_pb2.Action(
-        action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
-        input_uri=storage.uri(folder.inputs(ROOT_ACTION)),
-        run_output_base=storage.uri(folder.meta),
-        task=run_definition_pb2.TaskAction(spec=spec),
-    )
     token = secrets.token_urlsafe(24)
     launcher = LocalLauncher(
         folder=folder,
@@ -202,41 +153,27 @@ def _execute(
         environment=request.environment,
         warm=request.warm,
     )
-    return run_apart(_run(request, run, action, launcher, token, previous, observer))
-
-
-async def _run(
-    request: RunRequest,
-    run: RunFacts,
-    action: actions_service_pb2.Action,
-    launcher: Launcher,
-    token: str,
-    previous: Mapping[str, ActionRecord],
-    observer: Observer,
-) -> RunResult:
-    storage = run.folder.storage
     cores, memory = machine()
-    scheduler = Scheduler(request.cpu or cores, request.memory or memory)
-    journal = Journal(run.folder.journal)
-    reuse = Reuse(
-        storage, TaskCache(request.cache, storage), observer, previous, request.overwrite_cache, Seen(run.folder)
+    results = LocalResults(storage, TaskCache(request.cache, storage), seen)
+    drive = Drive(
+        run,
+        launcher,
+        Scheduler(request.cpu or cores, request.memory or memory),
+        Reuse(results, observer, previous, request.overwrite_cache),
+        Journal(folder.journal),
+        observer,
+        lambda service: serve(service, folder.socket, token),
+        FolderInbox(folder),
     )
-    engine = Engine(Attempts(run, launcher, scheduler), reuse, journal, observer)
-    phase = Phase.ABORTED
+    return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
+
+
+async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:
+    """What ``run`` gives; then nothing of the launcher's is left."""
     try:
-        async with serve(Service(engine, run.identifier), run.folder.socket, token):
-            try:
-                await engine.enqueue(action)
-                root = await engine.wait(ROOT_ACTION)
-                phase = root.phase
-            finally:
-                await engine.close()
-        return _result(request, run, root, tuple(engine.records()))
+        return await run
     finally:
-        if isinstance(launcher, LocalLauncher):
-            await launcher.close()
-        await journal.append({"run": {"phase": phase.value, "ended": time.time()}}, durable=True)
-        journal.close()
+        await launcher.close()
 
 
 def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:
@@ -271,8 +208,7 @@ def _before(
 
 def _claim(request: RunRequest, folder: RunFolder) -> int:
     """Make the run's folder and hold its lock, whose descriptor is given."""
-    if not _NAME.fullmatch(request.name):
-        raise RunError(f"`{request.name}` is no name for a run: expected letters, digits, `.`, `_` and `-`")
+    check_name(request.name)
     if folder.path.exists() and request.resume != request.name:
         raise RunError(f"run {request.name} exists in {folder.storage.runs}", hint="choose another name, or resume it")
     try:
@@ -303,22 +239,3 @@ def _unwritable(folder: RunFolder, e: OSError) -> StoreError:
         f"{folder.path}: {e.strerror or e}",
         hint="make room there and check its owner, or set FLYTE_BUILD_STATE to a folder that you may write to",
     )
-
-
-def _write_facts(request: RunRequest, run: RunFacts, network: Network, resumed: str | None) -> None:
-    facts = {
-        "schema": 1,
-        "name": request.name,
-        "task": request.root.task,
-        "environment": request.root.environment,
-        "started": time.time(),
-        "run_start_time": run.started,
-        "bundle": run.bundle,
-        "images": dict(request.images),
-        "network": network,
-        "resume": resumed,
-        "invocation": dict(request.invocation),
-    }
-    temporary = run.folder.facts.with_suffix(".tmp")
-    temporary.write_text(json.dumps(facts, indent=1) + "\n")
-    temporary.replace(run.folder.facts)

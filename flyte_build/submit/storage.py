@@ -10,6 +10,7 @@
     runs/<run>/seen/<other run>/…   what its tasks see of other runs (see ``seen``)
     runs/<run>/bundle/<sha256>.tgz  the code
     runs/<run>/logs/<action>/<attempt>.log
+    runs/<run>/requests/<request>.json       what people ask of it while it runs (see ``requests``)
     runs/<run>/scratch/<action>-<attempt>/   the writable folders of a running sandbox (``warm1/…``: of a worker's fork)
     runs/<run>/workers/warm1.log    what a warm worker said
 
@@ -50,6 +51,15 @@ class Storage:
         below = path.relative_to(self.runs).as_posix()
         return self.base if below == "." else f"{self.base}/{below}"
 
+    @property
+    def remote(self) -> bool:
+        """Whether this folder is only a part of what the runs have."""
+        return not self.base.startswith("/")
+
+    def shown(self, path: Path) -> str:
+        """What people are told of a path below ``runs``: itself, or where it is for those on other machines."""
+        return self.uri(path) if self.remote else str(path)
+
     def path(self, uri: str) -> Path:
         """The path on this machine of a name for tasks; raises ``ValueError`` where it leads out of ``runs``.
 
@@ -62,6 +72,13 @@ class Storage:
         if not path.resolve().is_relative_to(self.runs.resolve()):
             raise ValueError(f"{uri!r} leads out of {self.base}")
         return path
+
+    def inside(self, uri: str) -> str:
+        """The name below ``runs`` of what has the name ``uri`` for tasks; raises ``ValueError`` for any other."""
+        below = self._below(uri)
+        if below is None:
+            raise ValueError(f"{uri!r} is not below {self.base}")
+        return str(below)
 
     def below(self, uri: str, run: str) -> str:
         """The name below the folder of ``run`` of what its tasks write; raises ``ValueError`` for anything else."""
@@ -131,6 +148,11 @@ class RunFolder:
     @property
     def bundles(self) -> Path:
         return self.path / "bundle"
+
+    @property
+    def requests(self) -> Path:
+        """What people ask of the run while it runs (see ``requests``)."""
+        return self.path / "requests"
 
     @property
     def scratch(self) -> Path:

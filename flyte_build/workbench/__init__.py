@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .running import LocalPath, RunOptions
     from .runs import Run, kept_run, kept_runs
     from .subjects import compare
+    from .targeting import Target, target, targets
     from .verification import Verification
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Ready",
     "Run",
     "RunOptions",
+    "Target",
     "Verification",
     "Workbench",
     "compare",
@@ -38,6 +40,8 @@ __all__ = [
     "kept_run",
     "kept_runs",
     "open_project",
+    "target",
+    "targets",
     "unbundle",
 ]
 
@@ -55,6 +59,7 @@ __getattr__ = offering(
         "running": "LocalPath RunOptions",
         "runs": "Run kept_run kept_runs",
         "subjects": "compare",
+        "targeting": "Target target targets",
         "verification": "Verification",
     },
 )

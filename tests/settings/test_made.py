@@ -84,6 +84,18 @@ GOOD = {
     "key": ['"x"', '"awskms://x"'],
     "size": ['"500"', '"10Gi"', '"1.5G"', '"3k"'],
     "count": ["1", "10_000"],
+    "targets": [
+        "{}",
+        '{ prod = { namespace = "ml", storage = "s3://b" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", kind = "kubernetes" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", profile = "gke" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", profile = { base = "eks", mig = "resource" } } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", pull-secrets = [] } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", labels = { a = "" } } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", api-access = true } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", unscheduled = "2h" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", kubeconfig = "../x" } }',
+    ],
 }
 BAD = {
     "text": ['""', "3", "true", '["x"]', "{ x = 1 }"],
@@ -95,6 +107,29 @@ BAD = {
     "key": ['""', "3", '["x"]'],
     "size": ['""', '"much"', "3", '"10 Gi"', '"-1G"', '"1i"', '["1G"]', "true"],
     "count": ["0", "-1", "true", '"3"', "1.5", "[1]"],
+    "targets": [
+        '"prod"',
+        "[]",
+        "{ prod = 3 }",
+        '{ prod = { namespace = "ml" } }',
+        '{ prod = { storage = "s3://b" } }',
+        '{ "a b" = { namespace = "ml", storage = "s3://b" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", kind = "slurm" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", profile = "aks" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", profile = { mig = "resource" } } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", profile = 3 } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", pull-secrets = "x" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", pull-secrets = [""] } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", labels = { a = 1 } } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", labels = "a" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", api-access = "yes" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", unscheduled = 30 } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", unscheduled = "soon" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", queue = "A_b" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", context = "" } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", kubeconfig = 3 } }',
+        '{ prod = { namespace = "ml", storage = "s3://b", namespce = "x" } }',
+    ],
 }
 
 

@@ -16,6 +16,7 @@ from flyte_build.cli.app import cli
 from flyte_build.kernel.errors import InputError
 from flyte_build.settings import Settings, read_settings
 from flyte_build.settings.table import TABLE, Setting
+from flyte_build.settings.targets import StatedTarget
 from flyte_build.settings.variables import VARIABLES
 
 PACKAGE = Path(flyte_build.__file__).parent
@@ -57,6 +58,14 @@ SAID: dict[str, tuple[str, str, Any, Any, Any, Any]] = {
     "file": ('"f"', "v", Path("o"), "f", "v", "o"),
     "size": ('"1Ki"', "1.5k", "2M", 1024, 1500, 2_000_000),
     "count": ("3", "4", 5, 3, 4, 5),
+    "targets": (
+        '{ f = { namespace = "f", storage = "f" } }',
+        "",
+        {"o": {"namespace": "o", "storage": "o"}},
+        (StatedTarget("f", {"namespace": "f", "storage": "f"}),),
+        None,
+        (StatedTarget("o", {"namespace": "o", "storage": "o"}),),
+    ),
     "key": ('"env://f"', "env://v", "env://o", "env://f", "env://v", "env://o"),
 }
 

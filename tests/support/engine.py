@@ -19,6 +19,7 @@ from flyte_build.submit.cache import TaskCache
 from flyte_build.submit.engine import AlreadyExists, Engine
 from flyte_build.submit.journal import ActionRecord, Journal
 from flyte_build.submit.observer import Collector
+from flyte_build.submit.results import LocalResults
 from flyte_build.submit.reuse import Reuse
 from flyte_build.submit.scheduler import Scheduler
 from flyte_build.submit.storage import Storage
@@ -45,6 +46,9 @@ class Functions:
     ) -> None:
         self.settled.append((target.parent.name, kind, limit))
 
+    async def fetch(self, document: Path) -> None:
+        return None
+
 
 class World:
     """An engine and what it stands on. ``children`` of actions are enqueued through ``call``."""
@@ -65,7 +69,7 @@ class World:
         facts = RunFacts(self.folder, {IMAGE: "sha256:aa"}, "sha256:bb", "2026-01-01T00:00:00+00:00", "o", "p", "d")
         facts = dataclasses.replace(facts, inline=inline or {})
         self.cache = TaskCache(folder / "cache", self.storage)
-        reuse = Reuse(self.storage, self.cache, self.observer, previous or {})
+        reuse = Reuse(LocalResults(self.storage, self.cache), self.observer, previous or {})
         attempts = Attempts(facts, self.launcher, Scheduler(cpu, 1 << 40))
         self.engine = Engine(attempts, reuse, self.journal, self.observer)
         self.run = facts.identifier

@@ -18,7 +18,9 @@ from .pod import Place
 from .profiles import CLASSES, Profile, Toleration
 from .vendors import PROFILES, profile_of
 
-__all__ = ["Target", "read_target"]
+__all__ = ["DRIVER_ACCOUNT", "Target", "read_target"]
+
+DRIVER_ACCOUNT = "flyte-build"
 
 _DURATION = re.compile(r"(\d+)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -30,7 +32,7 @@ T = TypeVar("T")
 class Target:
     """``place`` is what its pods have in common; ``context`` and ``kubeconfig`` say where it is (``None``: as kubectl
     has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``unscheduled`` how
-    long an attempt may wait for a node (seconds)."""
+    long an attempt may wait for a node (seconds); ``driver_account`` is whose rights runs' drivers have."""
 
     name: str
     place: Place
@@ -40,6 +42,7 @@ class Target:
     registry: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
+    driver_account: str = DRIVER_ACCOUNT
 
 
 def read_target(name: str, table: Any, where: str) -> Target:
@@ -61,6 +64,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
             labels=reader.map("labels"),
             annotations=reader.map("annotations"),
             api_access=reader.flag("api-access"),
+            storage_secret=reader.name("storage-secret") or "",
         ),
         storage=reader.text("storage")
         or reader.lacking("storage", "where runs are kept, such as `s3://BUCKET/PREFIX`"),
@@ -69,6 +73,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
         registry=reader.text("registry"),
         options=reader.map("storage-options"),
         unscheduled=reader.take("unscheduled", _seconds, 1800.0),
+        driver_account=reader.name("driver-account") or DRIVER_ACCOUNT,
     )
     reader.done()
     return target
