@@ -120,6 +120,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
                 task.environment,
                 task.full_name,
                 call.env | log_settings(os.environ),
+                call.queue,
             ),
             images=ready.images,
             image_roots=roots.get,
