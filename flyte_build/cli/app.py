@@ -67,6 +67,7 @@ class LazyGroup(click.Group):
 
     package = f"{__package__}.commands"
     lazy: tuple[tuple[str, str, str], ...] = (
+        ("init", "init", "Take on a Flyte project: its settings, its locks, what will be refused."),
         ("doctor", "doctor", "Look at this machine and project: what is missing, and the way out."),
         ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),

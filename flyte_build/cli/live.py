@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from rich.live import Live
 from rich.markup import escape
@@ -34,8 +35,11 @@ _MARKS = {
 _SOURCES = {"cache": "[cyan]cached[/]", "resume": "[cyan]reused[/]"}
 
 
-def action_tree(records: Iterable[ActionRecord], title: str) -> Tree:
-    """The actions of a run under their parents, groups as nodes of their own, in the order they were queued."""
+def action_tree(records: Iterable[ActionRecord], title: str, lines: Mapping[str, str] = MappingProxyType({})) -> Tree:
+    """The actions of a run under their parents, groups as nodes of their own, in the order they were queued.
+
+    ``lines``: how attempts look from outside, by action.
+    """
     children: dict[str, list[ActionRecord]] = {}
     for record in sorted(records, key=lambda r: (r.queued, r.name)):
         children.setdefault(record.parent, []).append(record)
@@ -49,7 +53,7 @@ def action_tree(records: Iterable[ActionRecord], title: str) -> Tree:
         for group, siblings in members.items():
             place = node.add(_text(f"[dim]group[/] {escape(group)}  [dim]{_done(siblings)}[/]")) if group else node
             shown, hidden = _worth_showing(siblings)
-            pending.extend((r.name, place.add(_text(_label(r)))) for r in shown)
+            pending.extend((r.name, place.add(_text(_label(r, lines.get(r.name, ""))))) for r in shown)
             for line in _together(hidden):
                 place.add(_text(line))
     return tree
@@ -90,11 +94,13 @@ def _name(record: ActionRecord) -> str:
     return record.task.removeprefix(f"{record.environment}.") or record.name
 
 
-def _label(record: ActionRecord) -> str:
+def _label(record: ActionRecord, line: str = "") -> str:
     name = escape(_name(record))
     words = [f"[bold]{name}[/]" if record.phase is Phase.RUNNING else name]
     if record.environment:
         words.append(f"[dim]{escape(record.environment)}[/]")
+    if line and record.phase is Phase.RUNNING:
+        words.append(f"[dim]{escape(line)}[/]")
     return f"{_MARKS[record.phase]} {'  '.join([*words, *_facts(record)])}"
 
 
@@ -131,6 +137,7 @@ class RunView:
         self._title = title
         self._quiet = quiet
         self._records: dict[str, ActionRecord] = {}
+        self._lines: dict[str, str] = {}
         self._live: Live | None = None
         self._lock = threading.Lock()
 
@@ -158,12 +165,21 @@ class RunView:
         for line in lines:
             stderr().print(f"[dim]{clock}[/] {line}", soft_wrap=True)
 
+    def on_line(self, action: str, attempt: int, line: str) -> None:
+        with self._lock:
+            self._lines[action] = line
+            record = self._records.get(action)
+        if record is not None and self._live is None and not self._quiet:
+            name = f"{escape(record.task or record.name)}  [dim]{record.name[:10]}[/]"
+            clock = datetime.now().astimezone().strftime("%H:%M:%S")
+            stderr().print(f"[dim]{clock}[/]   {name}  [dim]{escape(line)}[/]", soft_wrap=True)
+
     def warn(self, message: str) -> None:
         say(stderr(), "warning", message)
 
     def tree(self) -> Tree:
         with self._lock:
-            return action_tree(self._records.values(), self._title)
+            return action_tree(self._records.values(), self._title, self._lines)
 
     def started(self) -> RunView:
         """Begin to draw; on a terminal the tree stays on the screen when the run has ended."""

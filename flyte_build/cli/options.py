@@ -28,6 +28,7 @@ __all__ = [
     "name_option",
     "named_lock",
     "network_option",
+    "on_option",
     "opened",
     "output_option",
     "platform_option",
@@ -142,6 +143,11 @@ env_option = click.option(
 )
 
 
+on_option = click.option(
+    "--on", metavar="TARGET", help="The target of [tool.flyte-build.targets] that is meant (default: this machine)."
+)
+
+
 def network_option(f: F) -> F:
     """``--network MODE``, and ``--no-network`` for the mode ``none``."""
 
@@ -175,7 +181,7 @@ def project_options(f: F) -> F:
         "--root",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
-        help="Folder that imports start from (default: the file's own).",
+        help="Folder that imports start from (default: the file's own, or above it the one that holds all it imports).",
     )(f)
 
 

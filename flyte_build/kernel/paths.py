@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_dir", "runs_dir", "state_dir"]
+__all__ = ["cache_dir", "runs_dir", "state_dir", "targets_dir"]
 
 
 def _from(variable: str, otherwise: str) -> Path:
@@ -27,6 +27,11 @@ def cache_dir() -> Path:
 def state_dir() -> Path:
     """The folder of what must outlive a cache clean: runs."""
     return _from("FLYTE_BUILD_STATE", platformdirs.user_state_dir("flyte-build"))
+
+
+def targets_dir() -> Path:
+    """What this machine holds of runs elsewhere: a folder for each storage."""
+    return state_dir() / "targets"
 
 
 def runs_dir() -> Path:

@@ -15,9 +15,10 @@ from ..deriving.derivation import ImageDerivation, derive
 from ..kernel.errors import InputError, LoadError, LockError
 from ..kernel.platforms import host_platform
 from ..locks.lockfile import Lock, lock_path, read
+from ..project.layout import starting
 from ..project.loading import Environment, Project, load
 from ..recipe import Recipe
-from ..settings import project_root, read_settings
+from ..settings import read_settings
 from .closure import closure
 
 __all__ = ["Workspace", "find_lockfiles", "open_workspace"]
@@ -147,7 +148,8 @@ def open_workspace(
 
     With ``stand_ins``, what the tasks need and this machine has not does not stop it (``project.stand_ins`` names it).
     """
-    project = load(file, project_root(file, root), stand_ins=stand_ins)
+    layout = starting(file, root)
+    project = load(file, layout.root, search=layout.search, stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
 
 

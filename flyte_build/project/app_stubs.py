@@ -7,6 +7,7 @@ knows (its parameters, what it serves) is taken and forgotten. An image that the
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["app_environment", "chosen_by"]
@@ -15,8 +16,8 @@ __all__ = ["app_environment", "chosen_by"]
 _OWN = frozenset({"args", "command", "parameters", "type"})
 
 
-def app_environment(module: str, name: str) -> type:
-    """A class called ``name`` that ``module`` would have."""
+def app_environment(module: str, name: str, unknown: Callable[[str], object]) -> type:
+    """A class called ``name`` that ``module`` would have; ``unknown`` gives the attributes that only it would know."""
     from flyte.app import AppEnvironment
 
     fields = {f.name for f in dataclasses.fields(AppEnvironment) if f.init} - _OWN
@@ -31,9 +32,7 @@ def app_environment(module: str, name: str) -> type:
     def attribute(self: Any, attribute: str) -> Any:
         if attribute.startswith("_"):
             raise AttributeError(attribute)
-        from .stubs import StandInModule
-
-        return getattr(StandInModule(f"{module}.{name}"), attribute)
+        return unknown(attribute)
 
     own = {"__init__": init, "__getattr__": attribute, "__module__": module, "_stands_for": f"{module}.{name}"}
     return type(name, (AppEnvironment,), own)

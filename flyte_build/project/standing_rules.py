@@ -9,7 +9,7 @@ import ast
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import flyte
@@ -24,9 +24,9 @@ __all__ = ["rules_of"]
 _SDK = os.path.dirname(os.path.abspath(flyte.__file__))
 
 
-def rules_of(root: Path) -> Standing:
-    """The rules for the project below ``root``, with what is on ``sys.path`` now."""
-    sources = Sources(root, map(Path, sys.path))
+def rules_of(root: Path, search: Iterable[Path] = ()) -> Standing:
+    """The rules for the project below ``root``, with ``search`` and what is on ``sys.path`` now."""
+    sources = Sources(root, [*search, *map(Path, sys.path)])
 
     def sdk(file: Path) -> bool:
         return file.is_relative_to(_SDK)

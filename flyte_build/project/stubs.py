@@ -144,7 +144,7 @@ def _stand_in(module: str, name: str) -> Any:
     if name.endswith("AppEnvironment"):
         from .app_stubs import app_environment
 
-        return app_environment(module, name)
+        return app_environment(module, name, lambda attribute: _stand_in(f"{module}.{name}", attribute))
     bases: tuple[type, ...] = (_Base, Exception) if name.endswith(_ERRORS) else (_Base,)
     own = {"__module__": module, "__qualname__": name, "__stand_in__": True, "__slots__": ()}
     made = StandInType(name, bases, own)

@@ -64,7 +64,7 @@ _ROWS = (
         "The folder that imports start from, and that relative paths in images start from. It is that of the "
         "`pyproject.toml`, or below it.",
         '"src"',
-        otherwise="the folder of FILE",
+        otherwise="the folder of FILE, or above it the one that holds all of the project's code that FILE imports",
         option="--root",
         see="flyte.md",
     ),

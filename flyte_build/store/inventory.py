@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ __all__ = ["StoredImage", "stored_images"]
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """One image that was built here, or pulled. ``current``: the store's name for its environment and platform leads to
-    it; others were replaced by a later build. ``layers``: digest → bytes. ``alone``: bytes of those layers that no
-    other image here has, which is what removing it would free. ``used``: Unix time. ``unpacked``: a run can start at
-    once."""
+    """One image that was built here, or pulled, as one environment's: those of several are there several times.
+
+    ``current``: the store's name for its environment and platform leads to it; others were replaced by a later build.
+    ``layers``: digest → bytes. ``alone``: bytes of those layers that no other image here has, which is what removing it
+    would free. ``used``: Unix time. ``unpacked``: a run can start at once."""
 
     environment: str
     platform: str
@@ -39,7 +41,9 @@ class StoredImage:
 
 def stored_images(store: Contents) -> list[StoredImage]:
     """Every whole image in ``store``: the current ones first, then the lately used; incomplete ones are left out."""
-    tags = store.tags()
+    tags: dict[str, list[str]] = {}
+    for tag, digest in store.tags().items():
+        tags.setdefault(digest, []).append(tag)
     found: list[tuple[str, str, str, str, dict[str, int], float]] = []
     for path in sorted(store.realisations.glob("*.json")):
         realised = _realised(path)
@@ -58,19 +62,26 @@ def stored_images(store: Contents) -> list[StoredImage]:
     holders = Counter(digest for one in {f[2]: f for f in found}.values() for digest in one[4])
     out = [
         StoredImage(
-            name,
+            called,
             platform,
             digest,
             derivation,
             layers,
             sum(size for layer, size in layers.items() if holders[layer] == 1),
             used,
-            tags.get(layout.ref_name(name, platform)) == digest,
+            bool(tags.get(digest)),
             (store.roots / digest.removeprefix("sha256:")).is_dir(),
         )
         for name, platform, digest, derivation, layers, used in found
+        for called in _names(tags.get(digest, ()), platform) or (name,)
     ]
     return sorted(out, key=lambda i: (not i.current, -i.used, i.environment, i.platform))
+
+
+def _names(tags: Iterable[str], platform: str) -> list[str]:
+    """The environments that the store's names of an image are of: several may have one image."""
+    suffix = layout.ref_name("x", platform)[1:]
+    return sorted(tag.removesuffix(suffix) for tag in tags)
 
 
 def _realised(path: Path) -> ImageRealisation | None:

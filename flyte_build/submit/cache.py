@@ -87,7 +87,7 @@ class TaskCache:
 def stored_outputs(uri: str, storage: Storage) -> common_pb2.Outputs | None:
     """The outputs in the file ``uri``, which an earlier run may have left; ``None`` where they are none."""
     try:
-        below = _below(uri)
+        below = storage.inside(uri)
         # What a run has kept was held against its task's own bound, when it was taken over.
         limit = door.LARGEST if below.split("/")[1:2] == ["kept"] else INLINE
         with door.folder(storage.runs) as runs:
@@ -103,17 +103,13 @@ def intact(uri: str, storage: Storage) -> bool:
         return False
     try:
         with door.folder(storage.runs) as runs:
-            return all(door.exists(runs, _below(u)) for u in references(found) if _is_local(u))
+            return all(door.exists(runs, storage.inside(u)) for u in references(found) if _is_local(u))
     except (OSError, ValueError):
         return False
 
 
 def _is_local(uri: str) -> bool:
     return PurePosixPath(uri.removeprefix("file://")).is_relative_to(MOUNT)
-
-
-def _below(uri: str) -> str:
-    return str(PurePosixPath(uri.removeprefix("file://")).relative_to(MOUNT))
 
 
 def bundle_digest(path: Path) -> str:

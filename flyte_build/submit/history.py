@@ -15,7 +15,7 @@ from .action import ROOT_ACTION, ErrorInfo, Phase
 from .journal import ActionRecord, read_journal
 from .storage import Storage
 
-__all__ = ["Run", "find_logs", "list_runs", "outcomes", "read_chain", "read_run"]
+__all__ = ["Run", "find_logs", "list_runs", "outcomes", "read_chain", "read_facts", "read_run", "run_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,31 @@ def read_run(runs_dir: Path, name: str) -> Run:
     name = _full_name(runs_dir, name)
     folder = Storage(runs_dir).run(name)
     try:
-        facts = parse_object(folder.facts.read_bytes())
-        if isinstance(started := facts.get("started", 0.0), bool) or not isinstance(started, int | float):
-            raise ValueError(f"started: expected a number, found {started!r}")
+        facts = read_facts(folder.facts.read_bytes())
     except (OSError, ValueError) as e:
         raise RunError(f"{folder.facts}: cannot be read: {e}", hint="the run ended before it began; start anew") from e
+    return run_of(name, folder.path, facts, read_journal(folder.journal), str(folder.journal), _held(folder.lock))
+
+
+def read_facts(data: bytes) -> dict[str, Any]:
+    """A run's ``run.json``; raises ``ValueError``."""
+    facts = parse_object(data)
+    if isinstance(started := facts.get("started", 0.0), bool) or not isinstance(started, int | float):
+        raise ValueError(f"started: expected a number, found {started!r}")
+    return facts
+
+
+def run_of(
+    name: str, folder: Path, facts: Mapping[str, Any], entries: Iterable[Mapping[str, Any]], where: str, running: bool
+) -> Run:
+    """The run that the ``entries`` of the journal ``where`` tell of. ``running``: its driver lives.
+
+    Raises :class:`RunError` for entries that are none.
+    """
     actions: dict[str, ActionRecord] = {}
     successes: dict[str, ActionRecord] = {}
-    end: dict[str, Any] = {}
-    for entry in read_journal(folder.journal):
+    end: Mapping[str, Any] = {}
+    for entry in entries:
         if "action" in entry:
             record = ActionRecord.from_json(entry["action"])
             actions[record.name] = record
@@ -78,16 +94,15 @@ def read_run(runs_dir: Path, name: str) -> Run:
             end = {}  # a resumed run goes on after its end
         elif "run" in entry:
             end = entry["run"]
-    running = _held(folder.lock)
     try:
         phase = Phase.RUNNING if running else Phase(end["phase"]) if end else None
     except (ValueError, TypeError, KeyError) as e:
         raise RunError(
-            f"{folder.journal}: expected how the run ended, found {end!r:.80}",
+            f"{where}: expected how the run ended, found {end!r:.80}",
             hint="the run's journal was changed by hand; start the run anew",
         ) from e
     ended = end.get("ended")
-    return Run(name, folder.path, facts, tuple(actions.values()), running, phase, ended, tuple(successes.values()))
+    return Run(name, folder, facts, tuple(actions.values()), running, phase, ended, tuple(successes.values()))
 
 
 def read_chain(runs_dir: Path, name: str, warn: Callable[[str], object]) -> list[Run]:

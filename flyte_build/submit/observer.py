@@ -15,6 +15,9 @@ class Observer(Protocol):
     def on_action(self, record: ActionRecord) -> None:
         """An action is new or has changed. A record says everything: name, parent, group, phase, attempt, times."""
 
+    def on_line(self, action: str, attempt: int, line: str) -> None:
+        """How an attempt looks from outside, where that is known: what a pod waits for, and where it runs."""
+
     def warn(self, message: str) -> None:
         """Something the user should know, said once: a limit that cannot be kept on this machine."""
 
@@ -25,9 +28,13 @@ class Collector:
     def __init__(self) -> None:
         self.records: list[ActionRecord] = []
         self.warnings: list[str] = []
+        self.lines: list[tuple[str, int, str]] = []
 
     def on_action(self, record: ActionRecord) -> None:
         self.records.append(record)
+
+    def on_line(self, action: str, attempt: int, line: str) -> None:
+        self.lines.append((action, attempt, line))
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

@@ -5,6 +5,7 @@ The order of the journal counts, not its times: clocks of two machines may diffe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,10 @@ class Restored:
     announced: bool = True
 
 
-def restored(actions: Mapping[str, actions_service_pb2.Action], journal: Iterable[Mapping[str, Any]]) -> list[Restored]:
-    """The actions of a run, parents before their children.
+def restored(
+    actions: Mapping[str, actions_service_pb2.Action], journal: Iterable[Mapping[str, Any]], bundle: str = ""
+) -> list[Restored]:
+    """The actions of a run, whose code is ``bundle``, parents before their children.
 
     An action without a record was enqueued just before its driver ended; a record without an action is a trace's, or of
     one that had ended. Raises :class:`RunError` for a record that is none.
@@ -52,7 +55,9 @@ def restored(actions: Mapping[str, actions_service_pb2.Action], journal: Iterabl
     for name, action in actions.items():
         if name not in records:
             kind: Any = action.WhichOneof("spec")
-            records[name] = ActionRecord(name, action.parent_action_name, kind, group=action.group)
+            records[name] = ActionRecord(
+                name, action.parent_action_name, kind, group=action.group, bundle=bundle, queued=time.time()
+            )
     found = []
     for record in _parents_first(records):
         action = actions.get(record.name)

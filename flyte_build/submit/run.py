@@ -21,10 +21,11 @@ from flyteidl2.task import common_pb2
 
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
-from .action import OUTPUTS, ROOT_ACTION, ErrorInfo, ImageRoot, Phase, RootAction
+from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
 from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
 from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
+from .ended import RunResult
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
 from .leftovers import sweep
@@ -78,29 +79,6 @@ class RunRequest:
     engine: SandboxEngine | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     invocation: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """How a run ended. ``outputs`` is the serialized ``flyteidl2.task.Outputs`` of the root, if it has any.
-
-    URIs in it are names inside the sandboxes: ``storage.path(uri)`` is the file on this machine.
-    """
-
-    name: str
-    folder: Path
-    phase: Phase
-    storage: Storage
-    actions: tuple[ActionRecord, ...]
-    outputs: bytes | None = None
-    outputs_path: Path | None = None
-    error: ErrorInfo | None = None
-
-    @property
-    def reports(self) -> tuple[Path, ...]:
-        """The reports that tasks wrote, in the order they began."""
-        ordered = sorted(self.actions, key=lambda a: a.queued)
-        return tuple(dict.fromkeys(Path(a.report) for a in ordered if a.report))
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:

@@ -1,8 +1,9 @@
 """``flyteidl2.actions.ActionsService``, the protocol through which the stock runtime launches child tasks.
 
 Only translation: requests to calls of the engine, its exceptions to Connect's codes. It is served on a Unix socket
-in the run's folder, to which process 1 of a sandbox forwards; and because that forwarder listens on the machine's
-loopback when the network is shared, every request must carry the run's secret token as the first segment of its path.
+in the run's folder, to which process 1 of a sandbox forwards, or to pods over TCP. That forwarder listens on the
+machine's loopback when the network is shared, and a cluster's network has others in it: so every request must carry the
+run's secret token as the first segment of its path.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .engine import AlreadyExists, Engine, NotFound
 from .protobuf import action_update
 from .request_decoding import Application, bounded
 
-__all__ = ["Service", "serve"]
+__all__ = ["Service", "serve", "serve_on"]
 
 # An action's name is a folder's: the runtime's own are letters and digits.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -130,6 +131,16 @@ async def serve(service: Service, path: Path, token: str) -> AsyncIterator[None]
         raise
     finally:
         os.close(folder)
+    try:
+        async with serve_on(service, listener, token):
+            yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def serve_on(service: Service, listener: socket.socket, token: str) -> AsyncIterator[None]:
+    """Serve on a bound socket, which is then closed, for the time of the block; raises OSError."""
     config = uvicorn.Config(
         guarded(Application(service), token),
         log_config=None,
@@ -146,11 +157,10 @@ async def serve(service: Service, path: Path, token: str) -> AsyncIterator[None]
         while not server.started:
             if running.done():
                 running.result()
-                raise OSError(f"the actions service on {path} did not start")
+                raise OSError(f"the actions service on {listener.getsockname()} did not start")
             await asyncio.sleep(0.005)
         yield
     finally:
         server.should_exit = True
         await asyncio.wait([running])
         listener.close()
-        path.unlink(missing_ok=True)

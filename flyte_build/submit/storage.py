@@ -72,6 +72,13 @@ class Storage:
             raise ValueError(f"{uri!r} leads out of {self.base}")
         return path
 
+    def inside(self, uri: str) -> str:
+        """The name below ``runs`` of what has the name ``uri`` for tasks; raises ``ValueError`` for any other."""
+        below = self._below(uri)
+        if below is None:
+            raise ValueError(f"{uri!r} is not below {self.base}")
+        return str(below)
+
     def below(self, uri: str, run: str) -> str:
         """The name below the folder of ``run`` of what its tasks write; raises ``ValueError`` for anything else."""
         below = self._below(uri)

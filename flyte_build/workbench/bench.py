@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..kernel.reporting import Logged, Reporter
 from ..planning.workspace import Workspace, find_lockfiles
+from ..project.layout import starting
 from ..project.loading import load
 from ..project.modules import Modules
-from ..settings import default_file, project_root
+from ..settings import default_file
 from ..store import Store
 from .inquiring import Inquiring
 
@@ -55,15 +56,16 @@ def open_project(
     """Import the user's ``file`` and find its settings and locks.
 
     ``file``: default the ``file`` of ``[tool.flyte-build]``; ``root``: where imports start (default: the settings',
-    else the file's folder); ``lockfiles``: the folder of the locks (default: see docs/settings.md). ``reporter`` hears
-    of progress, notes and warnings (default: the log ``flyte_build``). What the tasks import and this machine has not
-    is stood in for, unless ``stand_ins`` is false. Raises :class:`LoadError` where the file does not load.
+    else the folder below which all of the project's code that it imports lies); ``lockfiles``: the folder of the locks
+    (default: see docs/settings.md). ``reporter`` hears of progress, notes and warnings (default: the log
+    ``flyte_build``). What the tasks import and this machine has not is stood in for, unless ``stand_ins`` is false.
+    Raises :class:`LoadError` where the file does not load.
     """
     path = Path(file) if file is not None else default_file(Path.cwd())
-    base = project_root(path, Path(root) if root is not None else None)
-    modules = Modules(base)
+    layout = starting(path, Path(root) if root is not None else None)
+    modules = Modules(layout.root)
     with modules.entered():
-        project = load(path, base, stand_ins=stand_ins)
+        project = load(path, layout.root, search=layout.search, stand_ins=stand_ins)
     folder = Path(lockfiles).absolute() if lockfiles is not None else find_lockfiles(project.root)
     return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
 
@@ -283,7 +285,8 @@ class Workbench(Inquiring):
         return get_ready(self, self.task(task), caches, check=check, locked=locked, network=network, follower=follower)
 
     def run(self, task: str, options: RunOptions | None = None, /, **arguments: Any) -> Run:
-        """Run ``task`` here, and every task it calls, each in a sandbox made from its own environment's image.
+        """Run ``task`` here, and every task it calls, each in a sandbox made from its own environment's image; or,
+        with ``options.on``, on that target of the settings, each in a pod (docs/kubernetes.md).
 
         ``arguments`` are the task's; a ``pathlib.Path`` for a ``File`` or ``Dir`` is uploaded first. A run that fails
         is a result like any other: ``run.result`` raises its :class:`RunError`, ``run.error`` is it. Raises
@@ -291,4 +294,9 @@ class Workbench(Inquiring):
         """
         from .running import RunOptions, start
 
-        return start(self, self.task(task), options or RunOptions(), arguments)
+        options = options or RunOptions()
+        if options.on is not None:
+            from .submitting import run_on
+
+            return run_on(self, self.task(task), options, arguments)
+        return start(self, self.task(task), options, arguments)

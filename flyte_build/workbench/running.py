@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..kernel.paths import runs_dir
 from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
-from ..project.serializing import root_action, stored
+from ..project.serializing import SerializedTask, root_action, stored
 from ..submit.action import RootAction
 from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
@@ -28,7 +28,10 @@ from .readiness import Ready, get_ready
 from .runs import Run
 from .signatures import require_signed
 
-__all__ = ["LocalPath", "RunOptions", "launch", "log_settings", "start", "strange_names"]
+__all__ = [
+    "LocalPath", "Reported", "RunOptions", "invocation_of", "launch", "log_settings", "root_of", "start",
+    "strange_names", "uploaded",
+]  # fmt: skip
 
 # What flyte's runtime reads to decide what it logs; whoever submits a run sets them, here as in the SDK itself.
 _LOG_LEVEL, _LOG_VARIABLES = "LOG_LEVEL", ("LOG_LEVEL", "USER_LOG_LEVEL", "LOG_FORMAT")
@@ -48,8 +51,10 @@ class RunOptions:
     ``--resume`` can repeat it. ``check``, ``locked`` and ``caches`` are as :meth:`Workbench.ready` has them; ``ready``,
     where it is given, is what that made. ``network`` is what tasks reach, by default what the settings say (see
     docs/settings.md). ``verify_images``: every file of an unpacked image is hashed before the run enters it, instead of
-    looked at. ``engine`` enters sandboxes, by default what works here; ``observer`` is made
-    with the run's name and hears of every action.
+    looked at. ``on`` names the target of the settings to run on instead of this machine; ``driver`` is where what
+    drives it runs (docs/kubernetes.md), and ``address`` by what pods reach this machine, where that is ``here``.
+    ``engine`` enters sandboxes, by default what works here; ``observer`` is made with the run's name and hears of every
+    action.
     """
 
     name: str | None = None
@@ -62,17 +67,23 @@ class RunOptions:
     caches: tuple[str, ...] = ()
     invocation: Mapping[str, Any] = field(default_factory=dict)
     ready: Ready | None = None
+    on: str | None = None
+    driver: Literal["cluster", "here"] = "cluster"
+    address: str | None = None
     engine: Engine | None = None
     observer: Callable[[str], Observer] | None = None
 
 
-class _Reported:
+class Reported:
     """The observer for callers that give none: warnings go to the reporter."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
     def on_action(self, record: ActionRecord) -> None:
+        return None
+
+    def on_line(self, action: str, attempt: int, line: str) -> None:
         return None
 
     def warn(self, message: str) -> None:
@@ -99,7 +110,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     engine = entrance(options.engine, settings.network, [storage.runs, store.root])
     for line in strange_names("unfiltered", settings.unfiltered, bench):
         reporter.warn(line)
-    given = {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
+    given = uploaded(storage, task, arguments)
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
@@ -113,15 +124,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         request = RunRequest(
             name=name,
             runs_dir=storage.runs,
-            root=RootAction(
-                call.task_spec,
-                call.inputs,
-                call.bundle,
-                task.environment,
-                task.full_name,
-                call.env | log_settings(os.environ),
-                call.queue,
-            ),
+            root=root_of(call, task),
             images=ready.images,
             image_roots=roots.get,
             cache=store.root / "tasks",
@@ -131,9 +134,9 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
             engine=engine,
-            invocation=options.invocation or _invocation(bench, task),
+            invocation=options.invocation or invocation_of(bench, task),
         )
-        observer = options.observer(name) if options.observer is not None else _Reported(reporter)
+        observer = options.observer(name) if options.observer is not None else Reported(reporter)
         return Run.of(execute(request, observer))
 
 
@@ -155,6 +158,17 @@ def strange_names(key: str, names: Sequence[str], bench: OpenProject) -> list[st
     return lines
 
 
+def root_of(call: SerializedTask, task: Task) -> RootAction:
+    """What a run begins with."""
+    env = call.env | log_settings(os.environ)
+    return RootAction(call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, env, call.queue)
+
+
+def uploaded(storage: Storage, task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with local paths as the ``File`` or ``Dir`` that the task takes, copied to where tasks can read."""
+    return {name: _uploaded(storage, value, task.inputs.get(name)) for name, value in arguments.items()}
+
+
 def _uploaded(storage: Storage, value: Any, parameter: tuple[Any, Any] | None) -> Any:
     """A local path as the ``File`` or ``Dir`` that the task takes; anything else as it is."""
     if isinstance(value, Path) and parameter is not None and parameter[0] is not Path:
@@ -162,7 +176,7 @@ def _uploaded(storage: Storage, value: Any, parameter: tuple[Any, Any] | None) -
     return stored(upload(storage, value.path), folder=value.folder) if isinstance(value, LocalPath) else value
 
 
-def _invocation(bench: OpenProject, task: Task) -> dict[str, Any]:
+def invocation_of(bench: OpenProject, task: Task) -> dict[str, Any]:
     """Who started the run: there is no command line to repeat."""
     return {"file": str(bench.file), "root": str(bench.root), "lockfiles": str(bench.lockfiles), "task": task.name}
 

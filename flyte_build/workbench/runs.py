@@ -103,11 +103,13 @@ def _error(ended: RunResult) -> RunError | None:
     told = last_traceback(Path(begun.log)) if begun and begun.log else None
     message = error.message if error and "\n" in error.message.strip() else None
     named = f" {begun.name[:10]}" if begun and begun.name != ROOT_ACTION else ""
+    whose = "the task that failed" if named else "it"
+    on = f"--on {ended.target} " if ended.target else ""
     return RunError(
         f"run {ended.name} {ended.phase.value}: {error.code + ': ' if error else ''}{summary}",
         detail=told or message,
-        hint=f"`flyte-build logs {ended.name}{named}` shows what {'the task that failed' if named else 'it'} printed\n"
-        f"`flyte-build run --resume {ended.name}` reuses what succeeded",
+        hint=f"`flyte-build logs {on}{ended.name}{named}` shows what {whose} printed\n"
+        f"`flyte-build run {on}--resume {ended.name}` reuses what succeeded",
     )
 
 

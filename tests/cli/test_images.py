@@ -53,3 +53,14 @@ def test_the_last_use_is_shown(built: Built) -> None:
         os.utime(path, (old, old))
     assert {i["used"] for i in offline.ok("images", "--json").json()["images"]} == {old}
     assert "days ago" in offline.ok("images").out
+
+
+def test_one_image_of_two_environments_is_listed_as_both(offline: Offline) -> None:
+    offline.write(workflow("one: alpha", "two: alpha"))
+    offline.ok("lock", "flow.py")
+    offline.ok("build", "flow.py")
+    said = offline.ok("images", "--json").json()["images"]
+    assert sorted(i["environment"] for i in said) == ["one", "two"]
+    assert len({i["digest"] for i in said}) == 1
+    assert {i["alone"] for i in said} == {said[0]["size"]}
+    assert "if each had its own" in offline.ok("images").out

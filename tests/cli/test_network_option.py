@@ -20,7 +20,7 @@ def asked(offline: Offline) -> list[Any]:
     found: list[Any] = []
 
     def prepared(*arguments: Any, **_options: Any) -> Any:
-        found.append(arguments[6].network)
+        found.append(arguments[5].network)
         raise InputError("far enough")
 
     offline.patch.setattr("flyte_build.cli.commands.run._prepared", prepared)

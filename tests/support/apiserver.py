@@ -144,7 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         name = value["metadata"]["name"]
         if name in self.api.objects.get(kind, {}):
             return self._bad(Bad(409, "AlreadyExists", f'"{name}" already exists'))
-        return self._send(201, self.api.put(kind, value))
+        metadata = {"uid": f"uid-of-{name}", **value["metadata"]}
+        return self._send(201, self.api.put(kind, {**value, "metadata": metadata}))
 
     def _list(self, kind: str, query: dict[str, str]) -> None:
         with self.api.changed:

@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.markup import escape
@@ -23,6 +23,7 @@ from ..options import (
     file_argument,
     json_option,
     network_option,
+    on_option,
     opened,
     project_options,
     quiet_option,
@@ -58,6 +59,17 @@ class _RunCommand(click.Command):
     metavar="[--ARG VALUE]...",
     shell_complete=complete_arguments,
 )
+@on_option
+@click.option(
+    "--driver",
+    type=click.Choice(["here"]),
+    default="here",
+    show_default=True,
+    help="With --on: what drives the run is this process, for pods that reach this machine.",
+)
+@click.option(
+    "--address", metavar="HOST[:PORT]", help="With --driver here: by what pods reach this machine (default: a guess)."
+)
 @click.option("--locked", is_flag=True, help="Never write a lock: a project without one is an error.")
 @network_option
 @click.option(
@@ -78,6 +90,9 @@ def run(
     file: Path | None,
     task: str | None,
     arguments: tuple[str, ...],
+    on: str | None,
+    driver: Literal["cluster", "here"],
+    address: str | None,
     locked: bool,
     network: Network | None,
     resume: str | None,
@@ -97,6 +112,8 @@ def run(
     come before FILE, the task's own after TASK: `flyte-build run FILE TASK --help` lists them. With FILE alone,
     its tasks are listed.
 
+    With --on, TASK runs on a target of [tool.flyte-build.targets] instead, each action as a pod (docs/kubernetes.md).
+
     A project without any lock is locked first, and says so. With `verify-key` in [tool.flyte-build], nothing
     runs unless every image is signed by that key in the registry. The result goes to standard output, all else to
     standard error. Logs, reports and results are kept: see `flyte-build runs` and `flyte-build logs`.
@@ -106,6 +123,7 @@ def run(
     flyte-build run examples/af2/main.py main --sequence AAGGTTCCAA
     flyte-build run --network none examples/af2/main.py main --sequence AAGG
     flyte-build run --resume r20261120-101500-ab12
+    flyte-build run --on prod examples/af2/main.py main --sequence AAGG
     """
     from ...workbench import RunOptions
 
@@ -115,6 +133,12 @@ def run(
         resume=resume,
         overwrite_cache=overwrite_cache,
         verify_images=verify_images,
+        check=check,
+        locked=locked,
+        caches=caches,
+        on=on,
+        driver=driver,
+        address=address,
     )
     if file is None and task is None and resume is not None:
         file, root, lockfiles, task, arguments, before = _repeated(resume)
@@ -124,9 +148,12 @@ def run(
         return
     signal.signal(signal.SIGTERM, _terminated)
     quiet = quiet or as_json
-    bench, given, ready = _prepared(
-        file, task, arguments, root, lockfiles, caches, options, check=check, locked=locked, quiet=quiet
-    )
+    if on is not None:
+        bench = opened(file, root, lockfiles, quiet=quiet)
+        given = parse_call(bench.task(task), bench.file, arguments)
+        ready = None
+    else:
+        bench, given, ready = _prepared(file, task, arguments, root, lockfiles, options, quiet=quiet)
     invocation = {
         "file": str(bench.file),
         "root": str(bench.root),
@@ -165,16 +192,15 @@ def _prepared(
     arguments: tuple[str, ...],
     root: Path | None,
     lockfiles: Path | None,
-    caches: tuple[str, ...],
     options: RunOptions,
     *,
-    check: bool,
-    locked: bool,
     quiet: bool,
 ) -> tuple[Workbench, dict[str, Any], Ready]:
     """The open project, TASK's arguments, and its images: those on record where nothing changed since they were made
     ready last."""
-    asked = recorded.key_of("run", [str(file), task, str(root), str(lockfiles), str(not check), *caches])
+    asked = recorded.key_of(
+        "run", [str(file), task, str(root), str(lockfiles), str(not options.check), *options.caches]
+    )
     ready = _recorded(asked, quiet)
     if ready is not None:
         bench = opened(file, root, lockfiles, quiet=quiet)
@@ -186,7 +212,14 @@ def _prepared(
         bench = opened(file, root, lockfiles, quiet=quiet)
         given = parse_call(bench.task(task), bench.file, arguments)
         seen = Watched(quiet, watching)
-        ready = bench.ready(task, caches=caches, check=check, locked=locked, network=options.network, follower=seen)
+        ready = bench.ready(
+            task,
+            caches=options.caches,
+            check=options.check,
+            locked=options.locked,
+            network=options.network,
+            follower=seen,
+        )
     if ready.cached:
         record.save(asked, {"images": dict(ready.images), "derivations": list(ready.derivations)})
     return bench, given, ready
@@ -223,7 +256,8 @@ def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions
     except KeyboardInterrupt:
         for name, view in views.items():
             view.stop()
-            say(stderr(), "hint", f"`flyte-build run --resume {name}` reuses what succeeded")
+            where = f"--on {options.on} " if options.on else ""
+            say(stderr(), "hint", f"`flyte-build run {where}--resume {name}` reuses what succeeded")
         raise
     finally:
         for view in views.values():

@@ -7,11 +7,12 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
@@ -36,6 +37,8 @@ _LOG_BYTES = 64 << 20
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _TEMPLATES = "v1/podtemplates"
+_MOST_PAUSE = 15.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class KubernetesLauncher:
     """Launches one run's attempts in ``cluster``.
 
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
-    endpoint, ``env`` holds for every pod (where its storage is), ``unscheduled`` seconds may pass without a node.
+    endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``said`` hears one line about an attempt whenever it is another.
     """
 
@@ -85,6 +88,8 @@ class KubernetesLauncher:
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self._end(name, request)
             await self._fetch_log(name, request.log)
+            if request.log.is_file():
+                await self.mirror.up(request.log)
             await self._take_over(request)
             return sight.outcome or Outcome(0)
         except asyncio.CancelledError:
@@ -108,10 +113,6 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def begin(self, files: list[Path]) -> None:
-        """Store what the root's pod needs and only this machine has: its inputs, the code."""
-        await asyncio.gather(*(self.mirror.up(path) for path in files))
-
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def _create(self, request: LaunchRequest) -> None:
@@ -121,14 +122,27 @@ class KubernetesLauncher:
         endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
         main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
         try:
-            made = await asyncio.to_thread(self.cluster.create, JOBS, manifest)
+            made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
         except ApiError as e:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await asyncio.to_thread(self.watcher.fetch, name_of(request))
+            await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
             return
         self.watcher.note(made)
+
+    async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
+        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault."""
+        pause = 1.0
+        while True:
+            try:
+                return await asyncio.to_thread(ask)
+            except ApiError as e:
+                if e.status != 0 and e.status != 429 and e.status < 500:
+                    raise
+                self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
+            await asyncio.sleep(pause * (0.5 + random.random()))
+            pause = min(pause * 2, _MOST_PAUSE)
 
     def _reference(self, request: LaunchRequest) -> str:
         reference = self.images.get(request.image)
@@ -173,12 +187,12 @@ class KubernetesLauncher:
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
-                    await asyncio.to_thread(self.cluster.delete, JOBS, name)
+                    await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
                 return sight
             if sight.key != key:
                 key, since = sight.key, self.clock()
             if sight.patience is not None and self.clock() - since >= sight.patience:
-                await asyncio.to_thread(self.cluster.delete, JOBS, name)
+                await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
                 return replace(sight, stage="ended")
             try:
                 async with asyncio.timeout(_LOOK):
@@ -226,6 +240,8 @@ class KubernetesLauncher:
         if (attempt / OUTPUTS).is_file():
             await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
             await self.mirror.down(kept / OUTPUTS, request.inline)
+        if (attempt / REPORT).is_file():
+            await self.mirror.copy(self.mirror.key(attempt / REPORT), kept / REPORT)
         if await self.mirror.any(checkpoints):
             # The next attempt is told of it where its folder is there.
             with door.folder(self.folder.path) as top:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import from_url
 
 from ...kernel.errors import InputError, RunError
@@ -76,6 +76,48 @@ class Mirror:
             except (NotFoundError, FileNotFoundError):
                 raise FileNotFoundError(source) from None
 
+    async def put(self, key: str, data: bytes, *, new: bool = False) -> None:
+        """Store ``data``; with ``new``, raises FileExistsError where the key is taken. Raises :class:`RunError`."""
+        with _said(f"{self.url}/{key}"):
+            try:
+                await obstore.put_async(self.store, key, data, mode="create" if new else "overwrite")
+            except (AlreadyExistsError, FileExistsError):
+                raise FileExistsError(key) from None
+
+    async def get(self, key: str, most: int = door.INLINE) -> bytes | None:
+        """The object's bytes; ``None`` where there is none. Raises as :meth:`down`."""
+        with _said(f"{self.url}/{key}"):
+            try:
+                found = await obstore.get_async(self.store, key)
+            except (NotFoundError, FileNotFoundError):
+                return None
+            if found.meta["size"] > most:
+                raise door.Refused(f"{self.url}/{key} has {found.meta['size']:,} bytes, and may have {most:,}")
+            return bytes(await found.bytes_async())
+
+    async def has(self, key: str) -> bool:
+        """Whether there is such an object, or anything below it as a folder."""
+        with _said(f"{self.url}/{key}"):
+            try:
+                await obstore.head_async(self.store, key)
+            except (NotFoundError, FileNotFoundError):
+                return await self.any(self.runs / key)
+            return True
+
+    async def keys(self, prefix: str) -> dict[str, int]:
+        """The keys below the folder ``prefix``, in their order, and how large each object is."""
+        found: dict[str, int] = {}
+        with _said(f"{self.url}/{prefix}/"):
+            async for page in obstore.list(self.store, prefix=f"{prefix}/"):
+                found |= {str(meta["path"]): int(meta["size"]) for meta in page}
+        return dict(sorted(found.items()))
+
+    async def delete(self, keys: list[str]) -> None:
+        """They are there no more, whether or not they were."""
+        if keys:
+            with _said(f"{self.url}/{keys[0]}"), contextlib.suppress(NotFoundError, FileNotFoundError):
+                await obstore.delete_async(self.store, keys)
+
     async def any(self, path: Path) -> bool:
         """Whether there is an object below the folder ``path``."""
         with _said(f"{self.url}/{self.key(path)}/"):
@@ -89,7 +131,7 @@ class Mirror:
 def _said(where: str) -> Any:
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, FileExistsError):
         raise
     except (BaseError, OSError) as e:
         if isinstance(e, door.Refused):

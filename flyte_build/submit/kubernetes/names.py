@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-__all__ = ["DNS_LABEL", "MOST", "job_name", "label_value"]
+__all__ = ["DNS_LABEL", "MOST", "job_name", "label_value", "run_object"]
 
 MOST = 63
 """Characters that a DNS label and a label's value may have."""
@@ -30,6 +30,13 @@ def job_name(run: str, action: str, attempt: int) -> str:
     mark = hashlib.sha256(f"{run}\0{action}\0{attempt}".encode()).hexdigest()[:_MARK]
     readable = re.sub(r"[^a-z0-9]+", "-", f"{run}-{action}-{attempt}".lower()).strip("-")
     return f"{readable[: _MOST_OF_A_JOB - 1 - _MARK].rstrip('-') or 'run'}-{mark}"
+
+
+def run_object(run: str) -> str:
+    """What the objects of a run itself are called: its Secret, its driver."""
+    mark = hashlib.sha256(run.encode()).hexdigest()[:_MARK]
+    readable = re.sub(r"[^a-z0-9]+", "-", f"run-{run}".lower()).strip("-")
+    return f"{readable[: _MOST_OF_A_JOB - 1 - _MARK].rstrip('-')}-{mark}"
 
 
 def label_value(text: str) -> str:

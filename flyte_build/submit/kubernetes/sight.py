@@ -170,7 +170,7 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
         found = _waiting(container, events, node)
         if found is not None:
             return found
-    if any("running" in (c.get("state") or {}) for c in containers):
+    if any({"running", "terminated"} & (c.get("state") or {}).keys() for c in containers):
         return Sight("running", f"running on {node}", "running")
     if _inits(status):
         return Sight("starting", f"runs its init containers on {node}", "init")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flyte_build.planning.checks import check
 from flyte_build.planning.checks.unlisted import called_unlisted
+from flyte_build.project.loading import load
 
-from .conftest import Make
+from .conftest import IMAGE, Loaded, Make
 
 THREE = """
 import flyte
@@ -86,3 +87,17 @@ def test_an_image_that_needs_no_table_is_found_without_depends_on(make: Make) ->
     assert called_unlisted(made.project, ["a"]) == ["b", "c"]
     assert called_unlisted(made.project, ["b"]) == ["c"]
     assert called_unlisted(made.project, ["c"]) == []
+
+
+def test_code_of_ones_own_outside_of_the_root_is_never_to_be_published(make: Make) -> None:
+    body = "    import mine\n    return 1\n"
+    made = make(main=IMAGE + f"env = flyte.TaskEnvironment('env', image=image)\n@env.task\ndef go() -> int:\n{body}")
+    root = made.project.root / "flows"
+    root.mkdir()
+    (made.project.root / "main.py").rename(root / "flow.py")
+    (made.project.root / "mine.py").touch()
+    (made.project.root / "pyproject.toml").touch()
+    made = Loaded(load(root / "flow.py", root), made.wheels)
+    (error,) = made.check(made.lock("env"))
+    assert error.code == "import-missing"
+    assert error.hint == "`mine` is the project's own, in ..: start imports at or above it (`--root`)"

@@ -1,0 +1,176 @@
+"""The driver of a run on a cluster: the engine over Jobs and object storage, from wherever the run is now to its end.
+
+It holds nothing that the storage and the cluster's labels do not: begun anew at any instant it reads what was enqueued
+and what the journal says, and goes on. A Job that an earlier driver made has the name that this one would give it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...kernel.errors import RunError
+from ..action import ROOT_ACTION
+from ..driving import Drive
+from ..history import outcomes
+from ..journal import ActionRecord
+from ..observer import Observer
+from ..requests import MOST
+from ..restored import restored
+from ..reuse import Reuse
+from ..scheduler import Scheduler
+from ..service import Service
+from ..storage import RunFolder, Storage
+from .api import Cluster
+from .launcher import KubernetesLauncher
+from .mirror import Mirror
+from .names import label_value
+from .reading import ALIVE, BEAT_SECONDS, read_chain
+from .stored_journal import StoredJournal, claim, read_actions, read_stored
+from .stored_results import StoredResults
+from .submission import Submission
+from .target import Target
+from .watching import Watcher
+
+__all__ = ["ClusterRun", "drive", "storage_env"]
+
+_PREFIXES = {"s3": "AWS_", "s3a": "AWS_", "gs": "GOOGLE_"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRun:
+    """A run, where it runs, and where its documents are. ``secret`` has the service's address, ``owner`` is the object
+    with which all that is made for it goes."""
+
+    submission: Submission
+    target: Target
+    cluster: Cluster
+    mirror: Mirror
+    secret: str
+    owner: Mapping[str, Any]
+
+    @property
+    def folder(self) -> RunFolder:
+        return Storage(self.mirror.runs, self.mirror.url).run(self.submission.run)
+
+
+def storage_env(target: Target) -> dict[str, str]:
+    """The variables that tell a pod's object store what the target's options say, by the store's own names."""
+    prefix = _PREFIXES.get(target.storage.partition("://")[0], "AZURE_")
+    found = {f"{prefix}{key.upper()}": value for key, value in target.options.items()}
+    # Flyte's runtime gives its own words precedence over the store's.
+    if prefix == "AWS_" and (endpoint := target.options.get("endpoint")):
+        found["FLYTE_AWS_ENDPOINT"] = endpoint
+    return found
+
+
+async def drive(
+    run: ClusterRun, observer: Observer, serving: Callable[[Service], AbstractAsyncContextManager[None]]
+) -> tuple[ActionRecord, tuple[ActionRecord, ...]]:
+    """Drive ``run`` to its end: the root's last record, and all. Raises :class:`RunError`."""
+    submission, mirror, folder = run.submission, run.mirror, run.folder
+    for path in (folder.meta, folder.raw, folder.kept):
+        path.mkdir(parents=True, exist_ok=True)
+    folder.path.chmod(0o700)
+    number = await claim(mirror, submission.run)
+    actions, entries = await asyncio.gather(read_actions(mirror, submission.run), read_stored(mirror, submission.run))
+    before = restored(actions, entries, submission.bundle)
+    await _known(folder, mirror, [found.record for found in before if found.record.attempt])
+    ended = [e for e in entries if "run" in e]
+    if ended and before[0].record.phase.terminal:
+        return before[0].record, tuple(found.record for found in before)
+    chain = await read_chain(mirror, submission.resume, observer.warn) if submission.resume else []
+    journal = StoredJournal(folder.journal, mirror, submission.run, number)
+    heard = _Both(observer, journal)
+    wake: list[Callable[[str], None]] = []
+    watcher = Watcher(
+        run.cluster, f"run={label_value(submission.run)}", lambda job: wake[0](job) if wake else None, observer.warn
+    )
+    launcher = KubernetesLauncher(
+        folder=folder,
+        cluster=run.cluster,
+        place=replace(run.target.place, owner=run.owner),
+        mirror=mirror,
+        watcher=watcher,
+        images={digest: reference for reference, digest in submission.images.items()},
+        secret=run.secret,
+        env=storage_env(run.target),
+        unscheduled=run.target.unscheduled,
+        said=heard.on_line,
+    )
+    wake.append(launcher.changed(asyncio.get_running_loop()))
+    reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
+    scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
+    inbox = StoredInbox(mirror, submission.run)
+    watcher.start()
+    beating = asyncio.create_task(_beat(mirror, submission.run))
+    try:
+        drive = Drive(submission.facts(folder), launcher, scheduler, reuse, journal, heard, serving, inbox)
+        return await drive.go(actions[ROOT_ACTION], before)
+    finally:
+        beating.cancel()
+        watcher.close()
+
+
+async def _beat(mirror: Mirror, run: str) -> None:
+    """Say that this driver lives, to whoever has only the storage."""
+    while True:
+        with contextlib.suppress(RunError):
+            await mirror.put(f"{run}/{ALIVE}", b"{}")
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _known(folder: RunFolder, mirror: Mirror, records: list[ActionRecord]) -> None:
+    """Note here what earlier drivers knew of: attempts that there were, and checkpoints that the last one left."""
+    for record in records:
+        folder.outcome(record.name, record.attempt).mkdir(parents=True, exist_ok=True)
+        before = folder.checkpoints(record.name, record.attempt - 1)
+        if record.attempt > 1 and not record.phase.terminal and await mirror.any(before):
+            os.makedirs(before, exist_ok=True)
+
+
+class _Both:
+    """The observer, and the journal, in which whoever follows from elsewhere reads what pods wait for."""
+
+    def __init__(self, observer: Observer, journal: StoredJournal) -> None:
+        self._observer = observer
+        self._journal = journal
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def on_action(self, record: ActionRecord) -> None:
+        self._observer.on_action(record)
+
+    def on_line(self, action: str, attempt: int, line: str) -> None:
+        self._observer.on_line(action, attempt, line)
+        entry = {"line": {"action": action, "attempt": attempt, "text": line}}
+        task = asyncio.create_task(self._write(entry))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, entry: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # only for people, and the journal may be closed
+            await self._journal.append(dict(entry))
+
+    def warn(self, message: str) -> None:
+        self._observer.warn(message)
+
+
+class StoredInbox:
+    """Requests below ``<run>/requests``; see :class:`~..requests.Inbox`."""
+
+    pause = 2.0
+
+    def __init__(self, mirror: Mirror, run: str) -> None:
+        self._mirror = mirror
+        self._prefix = f"{run}/requests"
+
+    async def take(self) -> list[bytes]:
+        keys = await self._mirror.keys(self._prefix)
+        found = [await self._mirror.get(key, MOST) for key, size in keys.items() if size <= MOST]
+        await self._mirror.delete(list(keys))
+        return [data for data in found if data is not None]

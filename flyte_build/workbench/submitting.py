@@ -1,0 +1,175 @@
+"""``project.run(on=…)`` and ``project.submit``: a task call on a cluster. Images are made ready and pushed, what is
+hopeless is found, and the run is handed to its driver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from ..kernel.errors import RunError
+from ..kernel.paths import targets_dir
+from ..kernel.scratch import scratch
+from ..planning.checks import find, refuse
+from ..project.nouns import Task
+from ..project.serializing import root_action
+from ..settings import Settings
+from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
+from ..submit.driving import new_name
+from ..submit.kubernetes import reading
+from ..submit.kubernetes.api import Cluster, connect
+from ..submit.kubernetes.here import run_here
+from ..submit.kubernetes.mirror import Mirror, mirror_of
+from ..submit.kubernetes.nodes import platforms
+from ..submit.kubernetes.pod import job
+from ..submit.kubernetes.preflight import preflight
+from ..submit.kubernetes.submission import Submission, store_submission
+from ..submit.kubernetes.target import Target
+from ..submit.loop import run_apart
+from ..submit.observer import Observer
+from ..submit.storage import Storage
+from ..submit.template import read_task
+from .opened import OpenProject
+from .pipeline import ensure_locked
+from .references import publish
+from .running import Reported, RunOptions, invocation_of, root_of, uploaded
+from .runs import Run
+from .signatures import require_signed
+from .targeting import target as target_named
+
+__all__ = ["Submitted", "connected_to", "run_on", "storage_of", "submit"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A run that was handed over: its ``name``, and the ``target`` that it runs on."""
+
+    name: str
+    target: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Handed:
+    """All there is of a run once it is in the storage."""
+
+    target: Target
+    cluster: Cluster
+    mirror: Mirror
+    submission: Submission
+
+
+def storage_of(target: Target) -> Mirror:
+    """The target's storage, and the folder of this machine for what is fetched from it. Raises :class:`InputError`."""
+    mark = hashlib.sha256(target.storage.encode()).hexdigest()[:16]
+    return mirror_of(target.storage, targets_dir() / mark, target.options)
+
+
+def connected_to(target: Target) -> Cluster:
+    """The target's cluster. Raises :class:`InputError`; nothing is asked yet."""
+    return connect(context=target.context, kubeconfig=target.kubeconfig, namespace=target.place.namespace)
+
+
+def run_on(bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
+    """Run ``task`` on ``options.on`` to its end; see :meth:`Workbench.run`."""
+    handed, observer = _handed_over(bench, task, options, arguments)
+    ended = run_here(handed.submission, handed.target, handed.cluster, handed.mirror, observer, options.address)
+    return Run.of(ended)
+
+
+def submit(bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]) -> Submitted:
+    """Hand a run of ``task`` over to a driver in the cluster; see :meth:`Workbench.submit`."""
+    raise RunError("not yet")
+
+
+def _handed_over(
+    bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]
+) -> tuple[_Handed, Observer]:
+    assert options.on is not None
+    settings = bench.settings(caches=options.caches)
+    target = target_named(options.on, settings)
+    cluster, mirror = connected_to(target), storage_of(target)
+    stated = next(t for t in settings.targets if t.name == target.name)
+    settings = _for_cluster(settings, target, cluster)
+    environments = bench.workspace.environments([task.environment])
+    ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked)
+    if options.check:
+        with bench.modules.entered():
+            refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
+    published = publish(
+        bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,
+        only=[e.name for e in environments],
+    )  # fmt: skip
+    references = dict(published.references)
+    require_signed(settings, {e: r.rpartition("@")[2] for e, r in references.items()}, bench.reporter)
+    name = options.name or new_name()
+    observer = options.observer(name) if options.observer is not None else Reported(bench.reporter)
+    given = uploaded(Storage(mirror.runs, mirror.url), task, arguments)
+    with scratch() as bundles:
+        with bench.modules.entered():
+            call = root_action(bench.workspace.project, task, given, bundles)
+        root = root_of(call, task)
+        _refuse_hopeless(cluster, target, root, references[task.environment])
+        submission = _run(_store(mirror, name, stated.table, target, root, references, bench, task, options))
+    return _Handed(target, cluster, mirror, submission), observer
+
+
+def _for_cluster(settings: Settings, target: Target, cluster: Cluster) -> Settings:
+    """What is pushed, and where to: for the platforms of the nodes there are, unless the settings say for which."""
+    settings = replace(settings, registry=target.registry or settings.registry)
+    return settings if settings.platforms else replace(settings, platforms=platforms(cluster))
+
+
+def _refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: str) -> None:
+    """Raises :class:`RunError` where the root's pod would never run."""
+    from flyteidl2.task import task_definition_pb2
+
+    spec = task_definition_pb2.TaskSpec.FromString(root.task_spec)
+    request = LaunchRequest(
+        "check", ROOT_ACTION, 1, root.task, image, (), {}, targets_dir(), secrets=read_task(spec).secrets,
+        task_spec=root.task_spec, environment=root.environment,
+    )  # fmt: skip
+    problems = preflight(cluster, {root.task: job(request, image, target.place)})
+    if problems:
+        lines = [f"{p.job}: {p.message}" for p in problems]
+        hints = list(dict.fromkeys(p.hint for p in problems if p.hint))
+        raise RunError(
+            lines[0] if len(lines) == 1 else "nothing of it would ever run:\n" + "\n".join(f"  {x}" for x in lines),
+            hint="\n".join(hints) or None,
+        )
+
+
+async def _store(
+    mirror: Mirror,
+    name: str,
+    table: Mapping[str, Any],
+    target: Target,
+    root: RootAction,
+    references: Mapping[str, str],
+    bench: OpenProject,
+    task: Task,
+    options: RunOptions,
+) -> Submission:
+    resumed = None
+    if options.resume is not None:
+        earlier = await reading.read_run(mirror, await reading.full_name(mirror, options.resume))
+        if earlier.running:
+            raise RunError(f"run {earlier.name} is still running", hint="abort it first, or wait for its end")
+        resumed = {**earlier.facts, "name": earlier.name}
+    return (
+        await store_submission(
+            mirror, name, (target.name, table), root, references,
+            inline={t.full_name: t.inline for t in bench.workspace.project.tasks}, resumed=resumed,
+            overwrite_cache=options.overwrite_cache, invocation=options.invocation or invocation_of(bench, task),
+        )
+    )[0]  # fmt: skip
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return run_apart(work)
