@@ -41,6 +41,7 @@ RULES = (
     Rule("", ("resourcequotas",), ("list",), "quotas that are too small for ever", needed=False),
     Rule("", ("podtemplates",), ("get",), "pod templates that tasks name", needed=False),
     Rule("kueue.x-k8s.io", ("localqueues",), ("get",), "whether a queue admits anything", needed=False),
+    Rule("kueue.x-k8s.io", ("workloads",), ("list",), "why a queue keeps something waiting", needed=False),
 )
 
 

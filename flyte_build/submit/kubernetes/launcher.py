@@ -19,10 +19,11 @@ from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
 from .api import ApiError, Cluster
 from .errors import Unplaceable
+from .kueue import why_queued
 from .mirror import Mirror
 from .names import job_name
 from .pod import Place, job
-from .sight import Sight, look
+from .sight import QUEUED, Sight, look
 from .watching import JOBS, PODS, Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
@@ -33,6 +34,8 @@ ENDPOINT = "endpoint"
 # Looked at again after so long (seconds) though nothing was told: a wait has its end, and a watch may be silent.
 _LOOK = 1.0
 _LOG_BYTES = 64 << 20
+# Seconds after which Kueue is asked why it says nothing.
+_ASK = 10.0
 _TEMPLATES = "v1/podtemplates"
 _MOST_PAUSE = 15.0
 T = TypeVar("T")
@@ -169,10 +172,15 @@ class KubernetesLauncher:
     async def _end(self, name: str, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
         key, since, line = "", self.clock(), ""
+        why, asked = "", self.clock()
         news = self._news[name]
         while True:
             news.clear()
             sight = self._look(name)
+            if sight.line == QUEUED and self.clock() - asked >= _ASK:
+                why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
+            if sight.line == QUEUED and why:
+                sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
                 line = sight.line
                 self.said(request.action, request.attempt, line)
@@ -197,6 +205,14 @@ class KubernetesLauncher:
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
+
+    def _why_queued(self, name: str) -> str:
+        """What no event says: that the queue is gone, or stopped."""
+        job = self.watcher.known(name).job
+        try:
+            return why_queued(self.cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
+        except ApiError:
+            return ""
 
     async def _fetch_log(self, name: str, target: Path) -> None:
         """The pod's whole log, as far as the cluster still has it."""
