@@ -82,6 +82,8 @@ class LazyGroup(click.Group):
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
+        ("signal", "asking", "Give a condition of a run its value."),
+        ("abort", "asking", "End a run that runs."),
         ("store", "store", "Look after the store: verify, gc, path."),
         ("completion", "completion", "Print the completion script for a shell."),
     )

@@ -80,6 +80,13 @@ _ROWS = (
         "`registry` of the settings",
     ),
     TargetKey("service-account", "name", "The account of tasks' pods.", '"runner"', "the namespace's `default`"),
+    TargetKey(
+        "driver-account",
+        "name",
+        "The account of runs' drivers, which make the Jobs.",
+        '"flyte-build"',
+        "`flyte-build`, as `target manifests` has it",
+    ),
     TargetKey("pull-secrets", "texts", "Secrets that nodes pull images with.", '["pull"]', "none"),
     TargetKey(
         "profile",

@@ -30,7 +30,8 @@ T = TypeVar("T")
 class Target:
     """``place`` is what its pods have in common; ``context`` and ``kubeconfig`` say where it is (``None``: as kubectl
     has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``storage_secret`` is
-    a Secret whose keys are variables with which pods log in there. ``unscheduled``: how
+    a Secret whose keys are variables with which pods log in there, ``driver_account`` the service account of runs'
+    drivers. ``unscheduled``: how
     long an attempt may wait for a node (seconds)."""
 
     name: str
@@ -41,6 +42,7 @@ class Target:
     registry: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     storage_secret: str = ""
+    driver_account: str = "flyte-build"
     unscheduled: float = 1800.0
 
 
@@ -71,6 +73,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
         registry=reader.text("registry"),
         options=reader.map("storage-options"),
         storage_secret=reader.name("storage-secret") or "",
+        driver_account=reader.name("driver-account") or "flyte-build",
         unscheduled=reader.take("unscheduled", _seconds, 1800.0),
     )
     reader.done()
