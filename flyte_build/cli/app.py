@@ -25,7 +25,7 @@ Exit codes:
   10 a task calls what its environment or image does not provide for
   11 this machine cannot isolate a task
   12 the run did not succeed
-  13 `diff --exit-code`: there are differences
+  13 `--exit-code` of diff, outdated: there are differences
   14 an image registry refuses, or cannot be reached
   15 an image is not the one that was pinned
   130 interrupted
@@ -67,8 +67,13 @@ class LazyGroup(click.Group):
 
     package = f"{__package__}.commands"
     lazy: tuple[tuple[str, str, str], ...] = (
+        ("init", "init", "Take on a Flyte project: its settings, its locks, what will be refused."),
+        ("doctor", "doctor", "Look at this machine and project: what is missing, and the way out."),
         ("lock", "lock", "Choose versions and write them, with hashes, to lockfiles/."),
         ("plan", "plan", "Show which images a task needs, what is cached, and why the rest is built."),
+        ("why", "why", "Show why a package is in an image, and by way of which others."),
+        ("tree", "tree", "Show the packages of an image as a tree."),
+        ("outdated", "outdated", "Show what is newer than the locks; write nothing."),
         ("diff", "diff", "Show the differences between any two of: locks, environments, derivations, images."),
         ("build", "build", "Build the images that no cache holds."),
         ("push", "push", "Build, and push to an image registry what it lacks."),
@@ -76,6 +81,7 @@ class LazyGroup(click.Group):
         ("verify", "verify", "Rebuild images from nothing and compare them with their pins."),
         ("sbom", "sbom", "Show what is in an image: CycloneDX, SPDX, or provenance."),
         ("export", "export", "Write a lock in another tool's form: requirements, pex, nix."),
+        ("venv", "venv", "Make a virtual environment with the wheels of an image, for editors."),
         ("bundle", "bundle", "Write locks, artifacts and images to one file, for a site without network."),
         ("unbundle", "bundle", "Take in a bundle, so that its images build without network."),
         ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
@@ -84,6 +90,8 @@ class LazyGroup(click.Group):
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
         ("signal", "asking", "Give a condition of a run its value."),
         ("abort", "asking", "End a run that runs."),
+        ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
+        ("images", "images", "List the images of this machine's store, and what they share."),
         ("store", "store", "Look after the store: verify, gc, path."),
         ("completion", "completion", "Print the completion script for a shell."),
     )

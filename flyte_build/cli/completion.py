@@ -20,8 +20,10 @@ __all__ = [
     "complete_arguments",
     "complete_environment",
     "complete_output",
+    "complete_package",
     "complete_platform",
     "complete_run",
+    "complete_target",
     "complete_task",
 ]
 
@@ -66,6 +68,18 @@ def complete_output(ctx: click.Context, param: click.Parameter, incomplete: str)
     return _items(((f"{form}:{path}", "") for path in found), incomplete)
 
 
+def complete_package(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The packages of the locks of the folder above, which is where they lie unless somebody says otherwise."""
+    import re
+
+    names: dict[str, str] = {}
+    for path in sorted(Path("lockfiles").glob("*.json"))[:_FILES]:
+        with suppress(OSError, UnicodeDecodeError):
+            rows = re.findall(r'^\s*\{"name": "([^"]+)", "version": "([^"]+)"', path.read_text("utf-8"), re.MULTILINE)
+            names |= dict(rows)
+    return _items(sorted(names.items()), incomplete)
+
+
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The runs there are, the newest first."""
     from ..kernel.paths import runs_dir
@@ -88,6 +102,18 @@ def complete_action(ctx: click.Context, param: click.Parameter, incomplete: str)
         return []
     tasks = {a.task: "all its calls" for a in actions if a.task}
     return _items([*tasks.items(), *((a.name, a.task) for a in actions)], incomplete)
+
+
+def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The targets of the settings, and where each is."""
+    from ..kernel.errors import FlyteBuildError
+    from ..settings import read_settings
+
+    try:
+        stated = read_settings(Path.cwd()).targets
+    except FlyteBuildError:
+        return []
+    return _items(((t.name, f"namespace {t.table['namespace']}") for t in stated), incomplete)
 
 
 def complete_arguments(ctx: click.Context, param: click.Parameter | None, incomplete: str) -> list[CompletionItem]:

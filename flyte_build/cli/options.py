@@ -181,7 +181,7 @@ def project_options(f: F) -> F:
         "--root",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="DIR",
-        help="Folder that imports start from (default: the file's own).",
+        help="Folder that imports start from (default: the file's own, or above it the one that holds all it imports).",
     )(f)
 
 

@@ -20,7 +20,7 @@ code belongs to the class, is documented in ``flyte-build --help``, and never ch
     ├── PinError              15  an image is not the one that was pinned
     └── (anything else)        1  our bug: a traceback is shown and asks to be reported
 
-13 is ``diff --exit-code``'s word for a difference, 130 an interrupt.
+13 is ``--exit-code``'s word for a difference (``diff``, ``outdated``), 130 an interrupt.
 
 The assembler does not import this module (it runs by itself); it raises its own
 ``flyte_build.assemble.errors.AssembleError``, which building turns into :class:`ArtifactError`.

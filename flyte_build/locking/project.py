@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..kernel.reporting import Reporter
@@ -25,8 +25,8 @@ from ..registry import Registry
 from ..settings import read_settings
 from ..sources.indexes import IndexSettings, configured
 from .apt import Debian
-from .apt.state import parse_cutoff
 from .bases import BasesFactory, DebianFactory, DebianLocker, Systems, base_pins, check_base, target
+from .cutoff import rfc3339
 from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
@@ -37,12 +37,14 @@ __all__ = ["LockReport", "lock_project"]
 
 @dataclass(frozen=True, slots=True)
 class LockReport:
-    """``written`` and ``unchanged`` are environments, ``locks`` all of them, ``notes`` lines for a person."""
+    """``written`` and ``unchanged`` are environments, ``locks`` all of them, ``notes`` lines for a person; ``before``:
+    the locks that were there."""
 
     written: tuple[str, ...]
     unchanged: tuple[str, ...]
     locks: Mapping[str, Lock]
     notes: tuple[str, ...]
+    before: Mapping[str, Lock] = field(default_factory=dict)
 
 
 def lock_project(
@@ -51,6 +53,7 @@ def lock_project(
     *,
     resolver: str | Resolver = "uv",
     cutoff: str | None = None,
+    cooldown: str | None = None,
     upgrade: bool | Sequence[str] = False,
     reporter: Reporter,
     root: Path,
@@ -60,13 +63,15 @@ def lock_project(
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
-    ``cutoff`` is a date or an RFC 3339 instant. ``upgrade``: ``True`` chooses everything anew, names choose
+    ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
+    solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. Raises :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
-    given = f"{parse_cutoff(cutoff):%Y-%m-%dT%H:%M:%SZ}" if cutoff is not None else None
-    plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade)
+    given = rfc3339(cutoff) if cutoff is not None else None
+    cooled = rfc3339(cooldown) if cooldown is not None else None
+    plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade, cooled)
     if plan.anew or plan.debian_anew or plan.rewritten:
         locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root))
     else:
@@ -82,7 +87,7 @@ def lock_project(
     unchanged = tuple(name for name in recipes if name not in written)
     hasty = bases or _bases(root, attempts=1, timeout=10.0)
     notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan))
-    return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)))
+    return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)), plan.existing.locks)
 
 
 def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
@@ -103,7 +108,12 @@ class _Plan:
     """What has to be solved, before anything is asked."""
 
     def __init__(
-        self, recipes: Mapping[str, Recipe], existing: Existing, cutoff: str | None, upgrade: bool | Sequence[str]
+        self,
+        recipes: Mapping[str, Recipe],
+        existing: Existing,
+        cutoff: str | None,
+        upgrade: bool | Sequence[str],
+        cooldown: str | None = None,
     ) -> None:
         self.recipes, self.existing = recipes, existing
         self.notes: list[str] = []
@@ -126,7 +136,10 @@ class _Plan:
                     self.debian_anew.append((name, platform))
         self.rewritten = [n for n, r in recipes.items() if n in existing.locks and not existing.locks[n].answers(r)]
         self.cutoff = cutoff
-        if cutoff is None and self.anew:
+        if cutoff is None and cooldown is not None and (self.anew or self.debian_anew):
+            self.cutoff = cooldown
+            self.notes.append(f"nothing newer than {cooldown} was taken: `exclude-newer` of pyproject.toml")
+        elif cutoff is None and self.anew:
             kept = existing.cutoff(self.anew) or existing.cutoff(existing.locks)
             if kept is not None and self.everything:
                 self.notes.append(f"the cut-off {kept} no longer holds: everything was chosen anew without one")

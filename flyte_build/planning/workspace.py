@@ -15,9 +15,10 @@ from ..deriving.derivation import ImageDerivation, derive
 from ..kernel.errors import InputError, LoadError, LockError
 from ..kernel.platforms import host_platform
 from ..locks.lockfile import Lock, lock_path, read
+from ..project.layout import starting
 from ..project.loading import Environment, Project, load
 from ..recipe import Recipe
-from ..settings import project_root, read_settings
+from ..settings import read_settings
 from .closure import closure
 
 __all__ = ["Workspace", "find_lockfiles", "open_workspace"]
@@ -53,20 +54,31 @@ class Workspace:
         every = self.project.environments
         return [every[name] for name in closure(start, {n: e.depends_on for n, e in every.items()})]
 
+    def _needed(self, start: Sequence[str]) -> list[Environment]:
+        """What a run that starts there needs: also what it calls without ``depends_on``, where Flyte allows that."""
+        found = self.environments(start)
+        if any(e.plain for e in self.project.environments.values() if e not in found):
+            from .checks.unlisted import called_unlisted
+
+            while more := called_unlisted(self.project, [e.name for e in found]):
+                found = self.environments([*start, *more])
+                start = [*start, *more]
+        return found
+
     def select(self, task: str | None = None, env: Sequence[str] = ()) -> list[Environment]:
         """What a command line means: a task's environment, the environments named, or all of the file's."""
         if task is not None:
-            return self.environments([self.project.task(task).environment])
+            return self._needed([self.project.task(task).environment])
         for name in env:
             if name not in self.project.environments:
                 have = ", ".join(self.project.environments) or "none"
                 raise LoadError(f"{_show(self.project.file)}: no environment `{name}`; there are: {have}")
         names = list(env) or list(self.project.environments)
         if not names:
-            raise LoadError(
-                f"{_show(self.project.file)}: no environment in this file",
-                hint="an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file",
-            )
+            hint = "an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file"
+            if self.project.to_install:
+                hint += f"; those of a library that is not installed here show once {_those(self.project)} installed"
+            raise LoadError(f"{_show(self.project.file)}: no environment in this file", hint=hint)
         return self.environments(names)
 
     def recipes(self, environments: Iterable[Environment]) -> dict[str, Recipe]:
@@ -136,8 +148,13 @@ def open_workspace(
 
     With ``stand_ins``, what the tasks need and this machine has not does not stop it (``project.stand_ins`` names it).
     """
-    project = load(file, project_root(file, root), stand_ins=stand_ins)
+    layout = starting(file, root)
+    project = load(file, layout.root, search=layout.search, stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
+
+
+def _those(project: Project) -> str:
+    return f"{', '.join(project.to_install)} {'is' if len(project.to_install) == 1 else 'are'}"
 
 
 def _show(path: Path) -> str:

@@ -12,6 +12,7 @@ Knows references, never a registry.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -33,6 +34,10 @@ OFFICIAL = "docker.io/library/python:{python}-slim-bookworm"
 # The released default image's reference is the SDK's way of writing `from_debian_base()`: .../flyte:py3.11-v2.12.1
 _DEFAULT = re.compile(r"(?:.*/)?flyte:py(\d+\.\d+)-v(.+)")
 _SLIM = re.compile(r"python:(\d+\.\d+)-slim-bookworm")
+
+
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+"""The Python that imports the user's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ def read_base(image: flyte.Image, owner: str, prefer: Prefer) -> ImageBase:
             hint="start from `flyte.Image.from_debian_base()` or `flyte.Image.from_base(…)`",
         )
     asked = ".".join(map(str, image.python_version))
-    if asked != python and image._is_cloned:
+    # `from_base` notes the Python of whoever imports the file, and a clone keeps the note: nobody asked for that one.
+    if asked not in (python, HERE) and image._is_cloned:
         raise RefusedError(
             f"{owner}: the base is Python {python}, but the image was cloned with python_version {asked}",
             hint="give the version where the base is made: `from_debian_base(python_version=(3, 13))`",

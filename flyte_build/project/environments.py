@@ -18,9 +18,12 @@ import flyte
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..recipe import Recipe
 from ..settings import read_settings
+from .app_stubs import chosen_by
 from .bases import Prefer
+from .distributions import distribution_of
 from .images import read_image
 from .nouns import Environment, Project, Task
+from .stubs import is_stand_in
 
 __all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
 
@@ -69,6 +72,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path) -> Proj
             location=_made_in(e, root),
             wish=_wish(e, root, prefer),
             secrets=_secret_keys(e.secrets),
+            plain=not getattr(e.image, "_is_cloned", False),
         )
         for name, e in found.items()
     }
@@ -85,6 +89,11 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
 
 
 def _wish(environment: flyte.Environment, root: Path, prefer: Prefer) -> Recipe | FlyteBuildError:
+    if chosen := chosen_by(environment):
+        return LoadError(
+            f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
+            hint=f"install {distribution_of(chosen)} on this machine, or give the environment an image",
+        )
     try:
         return read_image(environment.image, f"environment {environment.name}", root, prefer)
     except FlyteBuildError as e:
@@ -102,6 +111,8 @@ def _parent_environment(value: object) -> flyte.Environment | None:
 
 def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
     for template in getattr(environment, "tasks", {}).values():
+        if is_stand_in(template):
+            continue
         function, code = getattr(template, "func", None), _code(template)
         location = f"{_below(Path(code.co_filename), root)}:{code.co_firstlineno}" if code else environment.name
         full_name = str(template.name)

@@ -11,12 +11,13 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 from ..kernel.errors import LoadError
+from .distributions import distribution_of
 from .environments import read_environments
 from .nouns import Environment, Project, Task, shown
 from .source_loader import import_from_source
@@ -24,11 +25,11 @@ from .source_loader import import_from_source
 __all__ = ["Environment", "Project", "Task", "load", "load_module"]
 
 
-def load(file: Path, root: Path | None = None, *, stand_ins: bool = False) -> Project:
+def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), stand_ins: bool = False) -> Project:
     """Import ``file`` and read every environment and task it reaches.
 
-    The import is as ``flyte run`` does it: ``root`` (by default the file's folder) goes first on
-    ``sys.path`` and the module's name is the file's path relative to it. With ``stand_ins``, modules that are not
+    The import is as ``flyte run`` does it: ``root`` (by default the file's folder) goes first on ``sys.path``, then
+    ``search``, and the module's name is the file's path relative to the root. With ``stand_ins``, modules that are not
     installed here are stood in for; any other error of the user's code stays one. Raises :class:`LoadError` with the
     user's own frames when the file does not import.
     """
@@ -41,8 +42,8 @@ def load(file: Path, root: Path | None = None, *, stand_ins: bool = False) -> Pr
         raise LoadError(f"{shown(file)}: is not below the root {shown(root)}")
     if file.suffix != ".py":
         raise LoadError(f"{shown(file)}: expected a .py file")
-    with _standing_in(root, stand_ins):
-        module = _import(file, root)
+    with _standing_in([root, *search], stand_ins):
+        module = _import(file, root, search)
     return _read(module, file, root)
 
 
@@ -52,7 +53,7 @@ def load_module(project: Project, name: str) -> ModuleType:
     Modules that are not installed here are stood in for. Raises :class:`LoadError`.
     """
     try:
-        with _standing_in(project.root, True):
+        with _standing_in([project.root], True):
             return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
@@ -61,25 +62,18 @@ def load_module(project: Project, name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _standing_in(root: Path, wanted: bool) -> Iterator[None]:
+def _standing_in(places: Sequence[Path], wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    from .source_files import Sources
-    from .statements import guarded_lines
-    from .stubs import standing_in
+    from .standing import standing_in
+    from .standing_rules import rules_of
 
-    sources = Sources(root, map(Path, sys.path))
-
-    def guarded(file: Path) -> frozenset[int]:
-        tree = sources.tree(file)
-        return guarded_lines(tree) if tree is not None else frozenset()
-
-    with standing_in(sources.owns, lambda name: sources.find(name) is not None, guarded):
+    with standing_in(rules_of(places[0], places[1:])):
         yield
 
 
-def _import(file: Path, root: Path) -> ModuleType:
+def _import(file: Path, root: Path, search: Sequence[Path] = ()) -> ModuleType:
     name = ".".join(file.relative_to(root).with_suffix("").parts)
     # importlib takes any name without dots (`01_basic` too), as `flyte run` and the runtime do.
     if name.count(".") != len(file.relative_to(root).parts) - 1:
@@ -93,7 +87,7 @@ def _import(file: Path, root: Path) -> ModuleType:
             hint="rename the file, or give the folder above it as --root",
         )
     if sys.path[:1] != [str(root)]:
-        sys.path.insert(0, str(root))
+        sys.path[:0] = [str(root), *(str(p) for p in search if str(p) not in sys.path)]
     import_from_source(root)
     importlib.invalidate_caches()
     try:
@@ -121,21 +115,35 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = (
-            f"the file is imported on this machine to read its tasks: install `{error.name}` here too, or import "
-            "it inside the task that uses it"
+            f"the file is imported on this machine to read its tasks: install {distribution_of(error.name)} here too, "
+            "or import it inside the task that uses it"
         )
     elif isinstance(error, ImportError) and "relative import" in summary:
         hint = "the file is part of a package: give the folder above the package as --root"
+    elif missing := _to_install(root):
+        hint = (
+            f"{', '.join(_stood_in(root))} {'is' if len(missing) == 1 else 'are'} not installed here and stood in for, "
+            f"which may be why: install {', '.join(missing)} on this machine"
+        )
     kind = type(error).__name__
     message = f"{where}: {shown(file)} does not import: {kind}{': ' + summary if summary else ''}"
     return LoadError(message, hint=hint, detail=detail.rstrip())
 
 
 def _read(module: ModuleType, file: Path, root: Path) -> Project:
-    return replace(read_environments(vars(module).values(), root, file), stand_ins=_stood_in(root))
+    found = read_environments(vars(module).values(), root, file)
+    return replace(found, stand_ins=_stood_in(root), to_install=_to_install(root))
 
 
 def _stood_in(root: Path) -> tuple[str, ...]:
-    from .stubs import stood_in
+    from .standing import stood_in
 
     return stood_in(lambda file: file.is_relative_to(root))
+
+
+def _to_install(root: Path) -> tuple[str, ...]:
+    """The distributions of what was stood in for."""
+    from .distributions import to_install
+    from .standing import asked_for
+
+    return tuple(to_install(asked_for(lambda file: file.is_relative_to(root))))

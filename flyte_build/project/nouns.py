@@ -39,7 +39,8 @@ class Task:
 class Environment:
     """One ``flyte.Environment``: what its image asks for, or the reason why that cannot be answered.
 
-    ``depends_on`` are names in the order written; ``location`` is where it was made (``file``).
+    ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
+    layer on its image, so that Flyte finds it without a run's table of images.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Environment:
     location: str
     wish: Recipe | FlyteBuildError
     secrets: tuple[str, ...] = ()
+    plain: bool = False
 
     @property
     def recipe(self) -> Recipe:
@@ -60,7 +62,8 @@ class Environment:
 class Project:
     """A loaded file: ``file`` and ``root`` are absolute, ``environments`` by name in order of discovery.
 
-    ``stand_ins`` are the modules that are not installed here and were stood in for (:mod:`flyte_build.project.stubs`).
+    ``stand_ins`` are the modules that are not installed here and were stood in for (:mod:`flyte_build.project.stubs`);
+    ``to_install`` are the distributions that bring them.
     """
 
     file: Path
@@ -68,6 +71,7 @@ class Project:
     environments: Mapping[str, Environment]
     tasks: tuple[Task, ...]
     stand_ins: tuple[str, ...] = ()
+    to_install: tuple[str, ...] = ()
 
     def task(self, name: str) -> Task:
         """The task called ``name`` (``main``) or ``environment.name``; raises :class:`LoadError`."""

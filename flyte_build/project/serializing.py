@@ -65,15 +65,21 @@ class SerializedTask:
 def _refuse_stand_ins(project: Project, task: Task) -> None:
     if not project.stand_ins:
         return
-    from .stubs import stand_ins_in
+    from .stubs import is_stand_in, stand_ins_in
 
+    config = getattr(task.template, "plugin_config", None)
+    if is_stand_in(config):
+        raise LoadError(
+            f"{task.location}: {task.full_name} cannot be submitted from here: its plug-in is not installed",
+            hint=f"install {', '.join(project.to_install)} on this machine, or submit from where that is installed",
+        )
     interface = task.template.native_interface
     types = [*(kind for kind, _ in interface.inputs.values()), *interface.outputs.values()]
     missing = sorted({name for kind in types for name in stand_ins_in(kind)})
     if missing:
         raise LoadError(
             f"{task.location}: {task.full_name} cannot be submitted from here: its types need {', '.join(missing)}",
-            hint="install on this machine what its types are made of, or submit from where that is installed",
+            hint=f"install {', '.join(project.to_install)} on this machine, or submit from where that is installed",
         )
 
 

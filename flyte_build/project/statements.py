@@ -131,8 +131,11 @@ class _Collector:
 
     def attempt(self, node: ast.Try | ast.TryStar, context: _Context) -> None:
         start = len(self.found)
-        caught = any(_catches(h) and not _leaves(h) for h in node.handlers)
-        self.block(node.body, replace(context, optional=True) if caught else context)
+        catching = [_leaves(h) for h in node.handlers if _catches(h)]
+        caught, perhaps = False in catching, None in catching
+        self.block(
+            node.body, replace(context, optional=context.optional or caught, conditional=context.conditional or perhaps)
+        )
         tried = tuple(self.found[start:])
         for handler in node.handlers:
             if _catches(handler) and tried:
@@ -177,15 +180,17 @@ def _catches(handler: ast.ExceptHandler) -> bool:
     return handler.type is None or any(_last(e) in _CAUGHT for e in _exceptions(handler.type))
 
 
-def _leaves(handler: ast.ExceptHandler) -> bool:
-    """Whether the handler always ends in an exception of its own (or the end of the program)."""
+def _leaves(handler: ast.ExceptHandler) -> bool | None:
+    """Whether the handler always ends in an exception of its own (or the end of the program); ``None``: perhaps."""
+    branched = False
     for statement in handler.body:
         if isinstance(statement, ast.Raise):
-            return True
+            return None if branched else True
+        branched |= any(isinstance(n, ast.Return | ast.Continue | ast.Break) for n in ast.walk(statement))
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
             called = ast.unparse(statement.value.func)
             if called in ("sys.exit", "exit", "quit", "os._exit", "pytest.skip"):
-                return True
+                return None if branched else True
     return False
 
 

@@ -1,34 +1,27 @@
-"""Stand-ins for modules that are not installed here, so that a user's file can be read where it cannot run.
+"""Stand-ins: modules whose every attribute is a class that can be called, subclassed, subscripted, calculated with,
+entered, and used as a decorator.
 
-While :func:`standing_in` is active, a module of the user's that imports something not installed on this machine gets a
-module whose every attribute is a class that can be called, subclassed, subscripted, calculated with, entered, and used
-as a decorator. Only imports that the project's own files make are answered, never those of an installed library (which
-may ask what is there), never one that the user's code is prepared to do without, and never a name that is the
-project's. Nothing here runs a user's task.
+Who gets one instead of what is not installed here is :mod:`.standing`'s business. Where the SDK looks at what it is
+handed, a stand-in is what it looks for: the application environments of plug-ins, and the configuration of their tasks.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import threading
+import importlib
+import os
 import types
 import typing
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["is_stand_in", "stand_ins_in", "standing_in", "stood_in"]
+__all__ = ["StandInModule", "StandInType", "is_stand_in", "stand_ins_in"]
 
 _ERRORS = ("Error", "Exception", "Warning", "Interrupt")
 _KNOWN = {"__version__": "0", "__doc__": None}
 
 
-class _Meta(ABCMeta):
+class StandInType(ABCMeta):
     """The type of every stand-in: what they answer to operators, attributes and calls.
 
     An abstract metaclass, so that ``class A(torch.nn.Module, ABC)`` has no metaclass conflict. A user's own class that
@@ -50,7 +43,17 @@ class _Meta(ABCMeta):
             return super().__call__(*args, **kwargs)
         if len(args) == 1 and _is_decorated(args[0]):
             return args[0]
-        return _stand_in(cls.__module__, f"{cls.__qualname__}()")
+        made = _stand_in(cls.__module__, f"{cls.__qualname__}()")
+        if cls.__qualname__.endswith("Task"):
+            # A plug-in's task: it may be put into an environment, which asks it for these.
+            known = {"parent_env": None, "image": kwargs.get("image", "auto"), "name": kwargs.get("name", "task")}
+            for name, value in known.items():
+                type.__setattr__(made, name, value)
+        return made
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        # What comes out of a stand-in is a stand-in, whatever it would be an instance of.
+        return super().__instancecheck__(instance) or (is_stand_in(cls) and is_stand_in(instance))
 
     def __getitem__(cls, key: Any) -> Any:
         return cls
@@ -111,12 +114,12 @@ def _union(cls: Any, other: Any) -> Any:
 _BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lshift", "rshift", "and", "xor")
 _UNARY = ("neg", "pos", "invert", "abs", "round", "trunc")
 for _name in (*_BINARY, *(f"r{n}" for n in _BINARY), *_UNARY):
-    setattr(_Meta, f"__{_name}__", _same)
+    setattr(StandInType, f"__{_name}__", _same)
 for _name in ("or", "ror"):
-    setattr(_Meta, f"__{_name}__", _union)
+    setattr(StandInType, f"__{_name}__", _union)
 
 
-class _Base(metaclass=_Meta):
+class _Base(metaclass=StandInType):
     """What a user's class inherits from a stand-in: takes any arguments, and has any attribute."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -137,11 +140,15 @@ class _Base(metaclass=_Meta):
         return core_schema.any_schema()
 
 
-def _stand_in(module: str, name: str) -> _Meta:
+def _stand_in(module: str, name: str) -> Any:
+    if name.endswith("AppEnvironment"):
+        from .app_stubs import app_environment
+
+        return app_environment(module, name, lambda attribute: _stand_in(f"{module}.{name}", attribute))
     bases: tuple[type, ...] = (_Base, Exception) if name.endswith(_ERRORS) else (_Base,)
     own = {"__module__": module, "__qualname__": name, "__stand_in__": True, "__slots__": ()}
-    made = _Meta(name, bases, own)
-    assert isinstance(made, _Meta)
+    made = StandInType(name, bases, own)
+    assert isinstance(made, StandInType)
     return made
 
 
@@ -152,7 +159,7 @@ def _is_decorated(value: Any) -> bool:
     return isinstance(value, types.FunctionType | type) or hasattr(type(value), "native_interface")
 
 
-class _Module(types.ModuleType):
+class StandInModule(types.ModuleType):
     """A module that has everything that is asked of it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -160,101 +167,22 @@ class _Module(types.ModuleType):
             return _KNOWN[name]
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(f"module {self.__name__!r} (a stand-in) has no attribute {name!r}")
-        made = _stand_in(self.__name__, name)
+        # A module of the folder that this one stands before (see `standing`).
+        held = any(os.path.exists(os.path.join(folder, f"{name}.py")) for folder in vars(self).get("__path__", ()))
+        made = importlib.import_module(f"{self.__name__}.{name}") if held else _stand_in(self.__name__, name)
         setattr(self, name, made)
         return made
 
 
 def is_stand_in(value: object) -> bool:
     """Whether ``value`` is a stand-in module or came out of one (a user's class derived from one is not)."""
-    return isinstance(value, _Module) or (isinstance(value, _Meta) and "__stand_in__" in vars(value))
+    return isinstance(value, StandInModule) or (isinstance(value, StandInType) and "__stand_in__" in vars(value))
 
 
 def stand_ins_in(annotation: object) -> list[str]:
     """The stand-ins that a type is made of, as ``pandas.DataFrame``; none where it is real."""
     if is_stand_in(annotation):
         return [f"{getattr(annotation, '__module__', '')}.{getattr(annotation, '__qualname__', '')}"]
-    if isinstance(annotation, _Meta):
+    if isinstance(annotation, StandInType):
         return [name for base in annotation.__mro__ if is_stand_in(base) for name in stand_ins_in(base)]
     return [name for inner in typing.get_args(annotation) for name in stand_ins_in(inner)]
-
-
-class _Loader(Loader):
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        return _Module(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        module.__path__ = []
-        module.__all__ = []  # type: ignore[attr-defined]
-
-
-class _Finder(MetaPathFinder):
-    """Last on ``sys.meta_path``: asked only for what nothing else found."""
-
-    def __init__(
-        self, thread: int, owns: Callable[[Path], bool], is_local: Callable[[str], bool], guarded: _Guarded
-    ) -> None:
-        self._thread = thread
-        self._owns = owns
-        self._is_local = is_local
-        self._guarded = guarded
-        self.names: list[str] = []
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
-    ) -> ModuleSpec | None:
-        top = fullname.partition(".")[0]
-        if threading.get_ident() != self._thread or top in sys.stdlib_module_names or self._is_local(top):
-            return None
-        importer = _importing()
-        if importer is None or not self._owns(importer[0]) or importer[1] in self._guarded(importer[0]):
-            return None
-        parts = fullname.split(".")
-        missing = next((n for i in range(len(parts)) if (n := ".".join(parts[:i])) in _stood), fullname)
-        _stood.setdefault(missing, set()).add(importer[0])
-        self.names.append(fullname)
-        return importlib.util.spec_from_loader(fullname, _Loader(), is_package=True)
-
-
-_Guarded = Callable[[Path], frozenset[int]]
-_stood: dict[str, set[Path]] = {}
-"""Module → the files that have its stand-in: they keep it for as long as they are loaded."""
-
-
-def _importing() -> tuple[Path, int] | None:
-    """File and line of the import in progress: the innermost frame that is not the import system's own."""
-    frame = sys._getframe(1)
-    while frame is not None and (
-        frame.f_code.co_filename.startswith("<frozen importlib")
-        or frame.f_globals.get("__name__", "").partition(".")[0] == "importlib"
-        or frame.f_globals.get("__name__") == __name__
-    ):
-        frame = frame.f_back  # type: ignore[assignment]
-    return (Path(frame.f_code.co_filename), frame.f_lineno) if frame is not None else None
-
-
-@contextmanager
-def standing_in(owns: Callable[[Path], bool], is_local: Callable[[str], bool], guarded: _Guarded) -> Iterator[None]:
-    """Answer the imports of this thread that nothing else answers, until the end of the block.
-
-    ``owns``: whether a file is the project's; ``is_local``: whether a top-level module is; ``guarded``: the lines of a
-    file whose import may fail. Afterwards ``sys.modules`` has no stand-in; the user's modules keep theirs.
-    """
-    finder = _Finder(threading.get_ident(), owns, is_local, guarded)
-    sys.meta_path.append(finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-        for name in finder.names:
-            if isinstance(sys.modules.get(name), _Module):
-                del sys.modules[name]
-            parent, _, last = name.rpartition(".")
-            # Importing `google.cloud` made it an attribute of the real `google`.
-            if parent in sys.modules and isinstance(vars(sys.modules[parent]).get(last), _Module):
-                delattr(sys.modules[parent], last)
-
-
-def stood_in(owns: Callable[[Path], bool]) -> tuple[str, ...]:
-    """The modules that files of the project were loaded with stand-ins of, sorted; their submodules are not listed."""
-    return tuple(sorted(name for name, files in _stood.items() if any(owns(f) for f in files)))

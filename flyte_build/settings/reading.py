@@ -54,6 +54,7 @@ class Settings:
     root: Path | None = DEFAULTS["root"]
     file: Path | None = DEFAULTS["file"]
     lockfiles: Path | None = DEFAULTS["lockfiles"]
+    exclude_newer: str | None = DEFAULTS["exclude-newer"]
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]

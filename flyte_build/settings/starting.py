@@ -10,7 +10,7 @@ from pathlib import Path
 from ..kernel.errors import InputError
 from .reading import read_settings, stated
 
-__all__ = ["default_file", "project_root"]
+__all__ = ["default_file", "stated_root"]
 
 
 def default_file(start: Path) -> Path:
@@ -36,12 +36,9 @@ def default_file(start: Path) -> Path:
     return file
 
 
-def project_root(file: Path, said: Path | None = None) -> Path:
-    """The folder that the imports of ``file`` start from, absolute.
+def stated_root(file: Path, said: Path | None = None) -> Path | None:
+    """The folder that the imports of ``file`` are said to start from, absolute; ``None`` where nobody says.
 
-    ``said`` (as ``--root`` says it) wins over ``root`` of the settings, and that over the file's own folder.
+    ``said`` (as ``--root`` says it) wins over ``root`` of the settings.
     """
-    if said is not None:
-        return said.absolute()
-    folder = file.absolute().parent
-    return read_settings(folder).root or folder
+    return said.absolute() if said is not None else read_settings(file.absolute().parent).root

@@ -64,7 +64,7 @@ _ROWS = (
         "The folder that imports start from, and that relative paths in images start from. It is that of the "
         "`pyproject.toml`, or below it.",
         '"src"',
-        otherwise="the folder of FILE",
+        otherwise="the folder of FILE, or above it the one that holds all of the project's code that FILE imports",
         option="--root",
         see="flyte.md",
     ),
@@ -78,6 +78,17 @@ _ROWS = (
         variable="FLYTE_BUILD_LOCKFILES",
         option="--lockfiles",
         see="architecture.md",
+    ),
+    Setting(
+        "exclude-newer",
+        "text",
+        "A cooldown: wheels and Debian packages that are chosen anew have to be older than this (`7 days`, `36 hours`, "
+        "`P2W`), or published before a date. The instant is recorded in the lock; locks that answer their recipes stay "
+        "as they are.",
+        '"7 days"',
+        otherwise="the newest is taken",
+        option="--exclude-newer",
+        see="questions.md",
     ),
     Setting(
         "registry",

@@ -79,13 +79,12 @@ _ROWS = (
         '"registry.example/team"',
         "`registry` of the settings",
     ),
-    TargetKey("service-account", "name", "The account of tasks' pods.", '"runner"', "the namespace's `default`"),
     TargetKey(
-        "driver-account",
+        "service-account",
         "name",
-        "The account of runs' drivers, which make the Jobs.",
-        '"flyte-build"',
-        "`flyte-build`, as `target manifests` has it",
+        "The account of tasks' pods, which needs no rights.",
+        '"runner"',
+        "the namespace's `default`",
     ),
     TargetKey("pull-secrets", "texts", "Secrets that nodes pull images with.", '["pull"]', "none"),
     TargetKey(
@@ -123,17 +122,17 @@ _ROWS = (
     TargetKey(
         "storage-secret",
         "name",
-        "A Secret whose keys are the variables with which pods log in to the storage (`AWS_ACCESS_KEY_ID`, …).",
+        "The Secret whose keys are variables of every pod: the storage's credentials, where pods have no identity of "
+        "their own.",
         '"storage"',
-        "what the pods' account may, by its cloud's own means",
+        "none",
     ),
     TargetKey(
-        "api-access", "flag", "Whether tasks' pods get a token of the cluster's API server.", "true", "`false`"
+        "driver-account", "name", "The account of runs' drivers, which may make pods.", '"runs"', "`flyte-build`"
     ),
-    TargetKey(
-        "unscheduled", "time", "How long an attempt may wait for a node that takes it.", '"2h"', "`30m`"
-    ),
-)  # fmt: skip
+    TargetKey("api-access", "flag", "Whether tasks' pods get a token of the cluster's API server.", "true", "`false`"),
+    TargetKey("unscheduled", "time", "How long an attempt may wait for a node that takes it.", '"2h"', "`30m`"),
+)
 
 TARGET_KEYS: Mapping[str, TargetKey] = MappingProxyType({row.key: row for row in _ROWS})
 """The rows by key, in the order of the documentation."""

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..kernel.reporting import Logged, Reporter
 from ..planning.workspace import Workspace, find_lockfiles
+from ..project.layout import starting
 from ..project.loading import load
 from ..project.modules import Modules
-from ..settings import default_file, project_root
+from ..settings import default_file
 from ..store import Store
-from .opened import OpenProject
+from .inquiring import Inquiring
 
 if TYPE_CHECKING:
     from ..delivery.bundle import Bundled
@@ -56,20 +57,21 @@ def open_project(
     """Import the user's ``file`` and find its settings and locks.
 
     ``file``: default the ``file`` of ``[tool.flyte-build]``; ``root``: where imports start (default: the settings',
-    else the file's folder); ``lockfiles``: the folder of the locks (default: see docs/settings.md). ``reporter`` hears
-    of progress, notes and warnings (default: the log ``flyte_build``). What the tasks import and this machine has not
-    is stood in for, unless ``stand_ins`` is false. Raises :class:`LoadError` where the file does not load.
+    else the folder below which all of the project's code that it imports lies); ``lockfiles``: the folder of the locks
+    (default: see docs/settings.md). ``reporter`` hears of progress, notes and warnings (default: the log
+    ``flyte_build``). What the tasks import and this machine has not is stood in for, unless ``stand_ins`` is false.
+    Raises :class:`LoadError` where the file does not load.
     """
     path = Path(file) if file is not None else default_file(Path.cwd())
-    base = project_root(path, Path(root) if root is not None else None)
-    modules = Modules(base)
+    layout = starting(path, Path(root) if root is not None else None)
+    modules = Modules(layout.root)
     with modules.entered():
-        project = load(path, base, stand_ins=stand_ins)
+        project = load(path, layout.root, search=layout.search, stand_ins=stand_ins)
     folder = Path(lockfiles).absolute() if lockfiles is not None else find_lockfiles(project.root)
     return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
 
 
-class Workbench(OpenProject):
+class Workbench(Inquiring):
     """An open project. Made by :func:`flyte_build.open`; everything it shows is read-only.
 
     In every verb, ``task`` is a task's name (its environment and all that one depends on is meant), ``env`` are names
@@ -90,9 +92,10 @@ class Workbench(OpenProject):
     ) -> LockReport:
         """Lock every environment that is meant: one ``lockfiles/<environment>.json`` each.
 
-        ``exclude_newer``: a date or an RFC 3339 instant; ``upgrade``: ``True`` chooses every version anew, names choose
-        these packages anew. Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or
-        :class:`StoreError`; then no file was touched.
+        ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
+        ``True`` chooses every version anew, names choose these packages anew.
+        Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or :class:`StoreError`; then no
+        file was touched.
         """
         from ..locking import lock_project
 
@@ -102,6 +105,7 @@ class Workbench(OpenProject):
             self.lockfiles,
             resolver=resolver,
             cutoff=exclude_newer,
+            cooldown=self.settings().exclude_newer,
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
             reporter=self.reporter,
             root=self.root,

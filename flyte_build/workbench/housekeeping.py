@@ -7,8 +7,9 @@ from pathlib import Path
 from ..kernel.paths import cache_dir
 from ..kernel.reporting import Logged, Reporter
 from ..store import Collected, Store, Verification
+from ..store.inventory import StoredImage, stored_images
 
-__all__ = ["collect_garbage", "store_folder", "verify_store"]
+__all__ = ["StoredImage", "collect_garbage", "images_here", "store_folder", "verify_store"]
 
 
 def store_folder() -> Path:
@@ -27,3 +28,10 @@ def collect_garbage(*, keep_days: float = 30, dry_run: bool = False, reporter: R
     Raises :class:`StoreError` where a build or a run goes on using the store.
     """
     return Store().gc(keep_days=keep_days, dry_run=dry_run, reporter=reporter or Logged())
+
+
+def images_here() -> list[StoredImage]:
+    """The images of this machine's store: current ones first, then by their last use."""
+    store = Store()
+    with store.reading():
+        return stored_images(store)

@@ -67,7 +67,8 @@ class OpenProject:
 
     def select(self, task: str | None = None, env: Sequence[str] = ()) -> list[Environment]:
         """The environments that are meant, dependencies first; raises :class:`LoadError` for a name that is none."""
-        return self.workspace.select(task, env)
+        with self.modules.entered():
+            return self.workspace.select(task, env)
 
     def settings(
         self, *, caches: Sequence[str] = (), registry: str | None = None, network: str | None = None

@@ -53,7 +53,7 @@ def get_ready(
     """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run."""
     workspace, store, reporter = bench.workspace, bench.store, bench.reporter
     follower = follower or Nobody()
-    environments = workspace.environments([task.environment])
+    environments = bench.select(task.full_name)
     ensure_locked(workspace, environments, reporter, write=not locked)
     with connected(bench.settings(caches=caches), reporter) as shared:
         plan = plan_images(workspace, environments, store, shared=shared)

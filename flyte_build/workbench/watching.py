@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..planning.recording import Recording
 from ..planning.watching import recording
-from ..settings import default_file, project_root
+from ..project.layout import starting
+from ..settings import default_file
 
 __all__ = ["watched"]
 
@@ -21,5 +22,5 @@ def watched(file: Path | None, root: Path | None) -> Iterator[Recording]:
     an answer that was made in the block.
     """
     with recording() as record:
-        record.about(project_root(file or default_file(Path.cwd()), root))
+        record.about(starting(file or default_file(Path.cwd()), root).root)
         yield record

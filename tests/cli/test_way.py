@@ -24,7 +24,7 @@ def test_lock_writes_one_file_an_environment(offline: Offline) -> None:
     low = json.loads((offline.lockfiles / "low.json").read_text())["platforms"]["linux/amd64"]
     assert {(w["name"], w["version"]) for w in low["wheels"]} == {("flyte", FLYTE), ("alpha", "1.0")}
     again = offline.ok("lock", "flow.py", "--json").json()
-    assert again == {"schema": 1, "written": [], "unchanged": ["low", "top"], "notes": []}
+    assert again == {"schema": 1, "written": [], "unchanged": ["low", "top"], "moved": [], "notes": []}
     assert offline.ok("lock", "flow.py", "--check").out == "2 locks answer their recipes\n"
 
 
@@ -34,10 +34,21 @@ def test_a_later_version_is_taken_when_asked_for(offline: Offline) -> None:
     assert offline.ok("lock", "flow.py", "--json").json()["written"] == []
     done = offline.ok("lock", "flow.py", "--json", "--upgrade-package", "alpha").json()
     assert done["written"] == ["low", "top"]
+    assert [(m["name"], m["old"], m["new"], m["environments"]) for m in done["moved"]] == [
+        ("alpha", "1.0", "2.0", ["low", "top"])
+    ]
     assert '"version": "2.0"' in (offline.lockfiles / "low.json").read_text()
     assert offline.ok("lock", "flow.py", "-P", "nothing", "--json").json()["notes"] == [
         "no lock holds `nothing`: nothing to upgrade"
     ]
+
+
+def test_a_lock_shows_what_moved_and_is_one_line_where_nothing_did(offline: Offline) -> None:
+    offline.ok("lock", "flow.py")
+    assert offline.ok("lock", "flow.py").out == "nothing changed: 2 locks answer their recipes\n"
+    offline.publish("alpha", "2.0")
+    rows = [line.split() for line in offline.ok("lock", "flow.py", "--upgrade").out.splitlines()]
+    assert ["alpha", "wheel", "1.0", "2.0", "low,", "top"] in rows
 
 
 def test_plan_build_and_again(offline: Offline) -> None:

@@ -230,7 +230,7 @@ def test_what_the_manifests_grant_is_enough_and_no_more(
 ) -> None:
     bench = make()
     admin, namespace = bench.client, bench.client.namespace
-    target = Target("t", Place(namespace, service_account="runner"), "s3://b")
+    target = Target("t", Place(namespace, service_account="tasks"), "s3://b", driver_account="runner")
     groups = {"ServiceAccount": "v1/serviceaccounts", "NetworkPolicy": "networking.k8s.io/v1/networkpolicies"}
     for value in manifests(target):
         plural = f"{value['apiVersion']}/{value['kind'].lower()}s"

@@ -8,7 +8,7 @@ import pytest
 
 from flyte_build.kernel.errors import InputError
 from flyte_build.planning.workspace import find_lockfiles
-from flyte_build.settings import default_file, project_root
+from flyte_build.settings import default_file, stated_root
 
 
 @pytest.fixture
@@ -54,17 +54,15 @@ def test_a_default_file_that_is_none_is_named_with_who_stated_it(project: Path, 
     assert caught.value.message == f"{where}: expected a Python file, found {found} at {project / value}"
 
 
-def test_the_root_is_the_options_then_the_settings_then_the_files_folder(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_root_is_the_options_then_the_settings(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project / "src")
     file = Path("app") / "main.py"
-    assert project_root(file) == project / "src" / "app"
+    assert stated_root(file) is None
     state(project, 'root = "src"')
-    assert project_root(file) == project / "src"
-    assert project_root(file, Path("..")) == project / "src" / ".."
+    assert stated_root(file) == project / "src"
+    assert stated_root(file, Path("..")) == project / "src" / ".."
     state(project, 'root = "."')
-    assert project_root(file) == project
+    assert stated_root(file) == project
 
 
 def test_a_root_below_which_the_file_lies_is_spelled_as_the_file_is(
@@ -73,14 +71,14 @@ def test_a_root_below_which_the_file_lies_is_spelled_as_the_file_is(
     state(project, 'root = "src/../src"')
     monkeypatch.chdir(project / "src")
     file = Path("..") / "src" / "app" / "main.py"
-    assert file.absolute().is_relative_to(project_root(file))
+    assert file.absolute().is_relative_to(stated_root(file) or "")
 
 
 @pytest.mark.parametrize("root", ["..", "../other", "src/../..", "/"])
 def test_a_root_from_which_the_settings_are_not_found_is_refused(project: Path, root: str) -> None:
     state(project, f'root = "{root}"')
     with pytest.raises(InputError) as caught:
-        project_root(project / "src" / "app" / "main.py")
+        stated_root(project / "src" / "app" / "main.py")
     assert f"root: expected a folder in {project}, found '{root}'" in caught.value.message
 
 

@@ -35,13 +35,15 @@ class Bad:
 
 @dataclass
 class ApiServer:
-    """``objects`` by kind (``batch/v1/jobs``) and name; ``bad`` is asked before each request is answered."""
+    """``objects`` by kind (``batch/v1/jobs``) and name; ``bad`` is asked before each request is answered; ``documents``
+    are what is no object, by path (``/version``)."""
 
     objects: dict[str, dict[str, Object]] = field(default_factory=dict)
     log: list[tuple[int, str, str, Object]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     bad: Callable[[str, str, dict[str, str]], Bad | None] = lambda method, kind, query: None
     answer: Callable[[str, str, Object], Object | None] = lambda method, kind, value: None
+    documents: dict[str, Object] = field(default_factory=dict)
     compacted: int = 0
     cut_after: int | None = None
     page: int = 500
@@ -85,6 +87,8 @@ class ApiServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer is one write: a second one would wait until the first was acknowledged.
+    wbufsize = -1
     api: ApiServer
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -119,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             if (told := api.answer(method, kind, value)) is not None:
                 return self._send(201, told)
             return self._send(201, value) if query.get("dryRun") else self._create(kind, value)
+        if method == "GET" and where.path in api.documents:
+            return self._send(200, api.documents[where.path])
         if method == "GET" and query.get("watch"):
             return self._watch(kind, query)
         if method == "GET" and not name:
@@ -159,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self.wfile.flush()
         sent = 0
         while True:
             with self.api.changed:
@@ -176,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if self.api.cut_after is not None and sent > self.api.cut_after:
                     self._chunk(line[: len(line) // 2])
                     self.wfile.write(b"0\r\n\r\n")
+                    self.wfile.flush()
                     self.close_connection = True
                     return None
                 self._chunk(line)

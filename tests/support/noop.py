@@ -17,7 +17,8 @@ from flyte_build.planning.images import plan_images
 from flyte_build.planning.recording import Recording
 from flyte_build.planning.watching import recording
 from flyte_build.planning.workspace import open_workspace
-from flyte_build.settings import default_file, project_root
+from flyte_build.project.layout import starting
+from flyte_build.settings import default_file
 from flyte_build.store import Store
 from tests.support.recipes import lock_of
 
@@ -103,7 +104,7 @@ class Bench:
         with recording() as recorder:
             try:
                 file = default_file(self.root) if (self.root / "pyproject.toml").is_file() else self.file
-                recorder.about(project_root(file))
+                recorder.about(starting(file).root)
                 workspace = open_workspace(file)
                 answer = plan_images(workspace, workspace.select(), Store(), "linux/amd64").to_json()
             except FlyteBuildError as e:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["lock"]
 
+# More moves than this are counted, not listed.
+_MOVES = 40
+
 
 @click.command()
 @file_argument
@@ -30,7 +33,8 @@ __all__ = ["lock"]
 @click.option(
     "--exclude-newer",
     metavar="DATE",
-    help="Take only what was published before this date (2026-11-01 or 2026-11-01T12:00:00Z).",
+    help="Take only what was published before this date (2026-11-01 or 2026-11-01T12:00:00Z), or what is older than "
+    "this (`7 days`); default: `exclude-newer` of pyproject.toml.",
 )
 @click.option("--upgrade", "-U", "upgrade_all", is_flag=True, help="Choose every version anew.")
 @click.option("--upgrade-package", "-P", "upgrade", multiple=True, metavar="PACKAGE", help="Choose this one anew.")
@@ -64,10 +68,12 @@ def lock(
     \b
     flyte-build lock examples/af2/main.py
     flyte-build lock main.py --upgrade-package pandas
-    flyte-build lock main.py --exclude-newer 2026-11-01
+    flyte-build lock main.py --exclude-newer "7 days"
     """
     bench = opened(file, root, lockfiles, quiet=quiet)
     if check:
+        if exclude_newer is not None or upgrade_all or upgrade:
+            raise click.UsageError("`--check` writes nothing: expected no --exclude-newer and no --upgrade with it.")
         number = bench.check_locks(env=env)
         if not quiet:
             echo(f"{number} locks answer their recipes")
@@ -82,11 +88,13 @@ def lock(
 
 
 def show(report: LockReport, lockfiles: Path) -> None:
-    """A table of the locks: what each holds and whether it changed."""
+    """A table of the locks and one of what moved; one line where nothing was written."""
     from rich.markup import escape
 
-    from ..console import size, stdout
+    from ...workbench.questions import moved
+    from ..console import counted, size, stdout
     from ..tables import Column, print_table
+    from .outdated import show_moves
 
     columns = (
         Column("environment"),
@@ -105,7 +113,16 @@ def show(report: LockReport, lockfiles: Path) -> None:
             counts = str(len(locked.wheels)), str(len(locked.debs))
             rows.append((escape(name), state, made.python, platform, *counts, size(total)))
     out = stdout()
-    print_table(out, columns, rows)
+    if report.written:
+        print_table(out, columns, rows)
+        every = moved(report)
+        if every:
+            out.print()
+            show_moves(every[:_MOVES])
+        if len(every) > _MOVES:
+            out.print(f"[dim]and {len(every) - _MOVES} more: `git diff`, or --json[/]", soft_wrap=True)
+    else:
+        out.print(f"[dim]nothing changed: {counted(len(report.locks), 'lock')} answer their recipes[/]", soft_wrap=True)
     for note in report.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
     if report.written:
@@ -113,9 +130,13 @@ def show(report: LockReport, lockfiles: Path) -> None:
 
 
 def _to_json(report: LockReport) -> dict[str, object]:
+    from ...workbench.questions import moved
+    from .outdated import to_json
+
     return {
         "schema": 1,
         "written": sorted(report.written),
         "unchanged": sorted(report.unchanged),
+        "moved": [to_json(m) for m in moved(report)],
         "notes": list(report.notes),
     }

@@ -8,21 +8,21 @@ living state with a warning that says its date: refusing would make a cut-off me
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 
-from ...kernel.errors import FetchError, InputError
+from ...kernel.errors import FetchError
 from ...kernel.reporting import Reporter
 from ...sources.mirrors import SECURITY_MIRROR, SNAPSHOT_MIRROR, Archive, Mirror, Mirrors
+from ..cutoff import parse_cutoff
 from .download import NotOffered, shown
 from .release import Release, expiry, fetch_release
 
-__all__ = ["State", "find_state", "parse_cutoff"]
+__all__ = ["State", "find_state"]
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _COPIED_WITHIN = (12, 4, 0)
@@ -35,22 +35,6 @@ class State:
 
     releases: tuple[Release, ...]
     snapshot: str
-
-
-def parse_cutoff(text: str) -> datetime:
-    """An RFC 3339 instant, or a date, which means the end of that day in UTC (as ``--exclude-newer`` includes the
-    whole day). Raises :class:`InputError`."""
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1, seconds=-1)
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is None:
-            raise ValueError(text)
-        return at.astimezone(UTC)
-    except ValueError:
-        raise InputError(
-            f"cut-off date: expected YYYY-MM-DD or an instant such as 2026-01-02T03:04:05Z, found `{text}`"
-        ) from None
 
 
 def find_state(

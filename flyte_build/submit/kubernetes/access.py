@@ -6,11 +6,12 @@ before it is too late (see ``preflight``), but nothing hangs on it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .api import Cluster
-from .pod import MANAGED_BY
+from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
 
 __all__ = ["RULES", "Answer", "Rule", "ask", "manifests", "missing"]
@@ -37,10 +38,11 @@ RULES = (
     Rule("", ("events",), ("list", "watch"), "why they wait"),
     Rule("", ("secrets",), ("create", "get", "delete"), "the token of a run's actions service"),
     Rule("", ("services",), ("create", "get", "delete"), "the address of a run's driver"),
-    Rule("networking.k8s.io", ("networkpolicies",), ("create",), "who may call a run's driver", needed=False),
+    Rule("networking.k8s.io", ("networkpolicies",), ("create",), "that only its pods call a run's driver"),
     Rule("", ("pods",), ("create",), "whether a pod would be admitted, before it is made", needed=False),
     Rule("", ("resourcequotas",), ("list",), "quotas that are too small for ever", needed=False),
     Rule("", ("podtemplates",), ("get",), "pod templates that tasks name", needed=False),
+    Rule("kueue.x-k8s.io", ("localqueues",), ("get",), "whether a queue admits anything", needed=False),
 )
 
 
@@ -75,9 +77,15 @@ def ask(cluster: Cluster) -> list[Answer]:
     return found
 
 
-def manifests(target: Target) -> list[dict[str, Any]]:
-    """The objects for an administrator to look at and apply: an account, what it may, who may call its pods."""
-    namespace, account = target.place.namespace, target.place.service_account or NAME
+def manifests(
+    target: Target, *, users: Sequence[str] = (), groups: Sequence[str] = (), cluster_queue: str | None = None
+) -> list[dict[str, Any]]:
+    """The objects for an administrator to look at and apply: accounts, what drivers may, who may call their pods.
+
+    ``users`` and ``groups`` may do what a driver may: people, who start runs. ``cluster_queue`` is Kueue's, for the
+    target's queue. Nothing is of the whole cluster.
+    """
+    namespace, account = target.place.namespace, target.driver_account
     labels = {MANAGED_BY: NAME}
 
     def named(name: str) -> dict[str, Any]:
@@ -89,22 +97,40 @@ def manifests(target: Target) -> list[dict[str, Any]]:
             verbs = merged.setdefault((rule.group, resource), [])
             verbs += [v for v in rule.verbs if v not in verbs]
     rules = [{"apiGroups": [g], "resources": [r], "verbs": verbs} for (g, r), verbs in merged.items()]
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    people = [("User", n) for n in users] + [("Group", n) for n in groups]
+    subjects: list[dict[str, str]] = [
+        {"kind": "ServiceAccount", "name": account, "namespace": namespace},
+        *({"kind": k, "name": n, "apiGroup": "rbac.authorization.k8s.io"} for k, n in people),
+    ]
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
     pods = {"matchLabels": labels}
-    return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named(account)},
+    # That of tasks is bound to nothing: it is there for what the storage knows it by.
+    accounts = dict.fromkeys(n for n in (account, target.place.service_account) if n and n != "default")
+    objects: list[dict[str, Any]] = [
+        *({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named(name)} for name in accounts),
         {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": named(NAME), "rules": rules},
         {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": named(NAME),
-            "subjects": [subject], "roleRef": role,
+            "subjects": subjects, "roleRef": role,
         },
         {
-            # The pods of runs take calls from each other only; all that they call is as the namespace has it.
+            # The pods of runs take calls from each other only; all that they call is as the namespace has it. Drivers
+            # make a policy of their own, for their run's pods alone: policies that select a pod add up.
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": named(NAME),
-            "spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": pods}]}]},
+            "spec": {
+                "podSelector": {
+                    **pods, "matchExpressions": [{"key": COMPONENT, "operator": "NotIn", "values": [DRIVER]}],
+                },
+                "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": pods}]}],
+            },
         },
     ]  # fmt: skip
+    if cluster_queue is not None and target.place.queue:
+        objects.append({
+            "apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue", "metadata": named(target.place.queue),
+            "spec": {"clusterQueue": cluster_queue},
+        })  # fmt: skip
+    return objects
 
 
 def missing(cluster: Cluster) -> list[Answer]:

@@ -148,6 +148,20 @@ class Cluster:
             except urllib3.exceptions.HTTPError as e:
                 raise OSError(str(e)) from None
 
+    def text(self, path: str, query: Mapping[str, str], seconds: float) -> bytes:
+        """An answer that is no JSON, whole: a log, also one that does not end in a line's end.
+
+        Raises :class:`ApiError` where it cannot begin, and OSError where it breaks off.
+        """
+        import urllib3
+
+        with self._answer("GET", path, query, None, seconds) as answer:
+            try:
+                found: bytes = answer.read()
+            except urllib3.exceptions.HTTPError as e:
+                raise OSError(str(e)) from None
+            return found
+
     @contextmanager
     def _answer(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Mapping[str, Any] | None, seconds: float

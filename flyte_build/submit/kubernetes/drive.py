@@ -101,7 +101,6 @@ async def drive(
         secret=run.secret,
         env=storage_env(run.target),
         unscheduled=run.target.unscheduled,
-        storage_secret=run.target.storage_secret,
         said=heard.on_line,
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))

@@ -14,16 +14,15 @@ from typing import Any
 from .api import ApiError, Cluster
 from .drive import storage_env
 from .names import label_value, run_object
-from .pod import MANAGED_BY
+from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
 
 __all__ = [
-    "COMPONENT", "DRIVER", "ENVIRONMENT", "FINAL", "POLICIES", "PORT", "SERVICES", "driver_job", "policy_of",
+    "ENVIRONMENT", "FINAL", "POLICIES", "PORT", "SERVICES", "driver_job", "policy_of",
     "service_of",
 ]  # fmt: skip
 
-COMPONENT, DRIVER = "app.kubernetes.io/component", "driver"
-ENVIRONMENT = "FLYTE_BUILD_DRIVER"
+ENVIRONMENT = "DRIVER_REQUEST"
 SERVICES, POLICIES = "v1/services", "networking.k8s.io/v1/networkpolicies"
 PORT = 8080
 FINAL = 3
@@ -55,8 +54,8 @@ def driver_job(run: str, image: str, target: Target) -> dict[str, Any]:
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if target.storage_secret:
-        container["envFrom"] = [{"secretRef": {"name": target.storage_secret}}]
+    if place.storage_secret:
+        container["envFrom"] = [{"secretRef": {"name": place.storage_secret}}]
     pod: dict[str, Any] = {
         "containers": [container],
         "restartPolicy": "Never",

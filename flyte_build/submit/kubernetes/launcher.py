@@ -43,8 +43,7 @@ class KubernetesLauncher:
     """Launches one run's attempts in ``cluster``.
 
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
-    endpoint, ``env`` holds for every pod (where its storage is), and so do the variables in the Secret
-    ``storage_secret`` (how it is logged in to). ``unscheduled`` seconds may pass without a node.
+    endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``said`` hears one line about an attempt whenever it is another.
     """
 
@@ -57,7 +56,6 @@ class KubernetesLauncher:
     secret: str
     env: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
-    storage_secret: str = ""
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -120,8 +118,6 @@ class KubernetesLauncher:
         main = _main(manifest, self._reference(request))
         endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
         main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
-        if self.storage_secret:
-            main["envFrom"] = [*main.get("envFrom", ()), {"secretRef": {"name": self.storage_secret}}]
         try:
             made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
         except ApiError as e:
@@ -214,7 +210,7 @@ class KubernetesLauncher:
     def _log_of(self, pod: str) -> bytes:
         path = f"{self.cluster.path(PODS, pod)}/log"
         try:
-            return b"".join(line + b"\n" for line in self.cluster.lines(path, {"limitBytes": str(_LOG_BYTES)}, 30.0))
+            return self.cluster.text(path, {"limitBytes": str(_LOG_BYTES)}, 30.0)
         except (ApiError, OSError):
             return b""
 

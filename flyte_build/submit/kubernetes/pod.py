@@ -26,10 +26,12 @@ from .resources import Asked, accelerator, asked_of, balanced
 from .secrets import mount_secrets
 from .vendors import PROFILES
 
-__all__ = ["MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
+__all__ = ["COMPONENT", "DRIVER", "MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
 
 PRIMARY = "primary"
-MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
+DRIVER = "driver"
+"""The component that a run's driver is, by its label; attempts have none."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 _KEEP = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _GONE_AFTER = 24 * 3600
@@ -43,7 +45,8 @@ class Place:
 
     ``defaults`` are quantities for what a task says nothing of, ``secrets`` the name of the Secret that holds what has
     no group, ``owner`` an owner reference (the run's driver: what it owns goes with it), ``labels`` and ``annotations``
-    more of each. ``api_access``: pods get the service account's token.
+    more of each. ``api_access``: pods get the service account's token. ``storage_secret`` is the Secret whose keys are
+    variables of every pod.
     """
 
     namespace: str
@@ -57,6 +60,7 @@ class Place:
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner: Mapping[str, Any] | None = None
     api_access: bool = False
+    storage_secret: str = ""
     keep_seconds: int = _GONE_AFTER
 
 
@@ -79,6 +83,8 @@ def job(
     main = next(c for c in pod["containers"] if c["name"] == name)
     main |= {"image": image, "args": list(request.args), "terminationMessagePolicy": "FallbackToLogsOnError"}
     main["env"] = _variables(main.get("env") or [], request.env)
+    if place.storage_secret:
+        main.setdefault("envFrom", []).append({"secretRef": {"name": place.storage_secret}})
     _resources(task, main, pod, place)
     _shared_memory(task.extended_resources, main, pod)
     mount_secrets(request.secrets, main, pod, place.secrets)

@@ -18,7 +18,7 @@ from .api import ApiError, Cluster
 from .fit import misfit, shown
 from .watching import PODS
 
-__all__ = ["Problem", "preflight"]
+__all__ = ["QUOTAS", "SECRETS", "Problem", "nodes_of", "preflight"]
 
 SECRETS, QUOTAS = "v1/secrets", "v1/resourcequotas"
 _PAGE = 500
@@ -36,7 +36,7 @@ class Problem:
 
 def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:
     """Look at Jobs by what they are for (a task's name). Raises :class:`ApiError` where the cluster cannot be asked."""
-    nodes = _nodes(cluster)
+    nodes = nodes_of(cluster) or []
     quotas = _allowed(lambda: [q for page in cluster.pages(QUOTAS, {}) for q in page.get("items") or ()]) or []
     found: list[Problem] = []
     for name, job in jobs.items():
@@ -62,8 +62,8 @@ def _allowed(ask: Any) -> Any:
         return None
 
 
-def _nodes(cluster: Cluster) -> list[Object]:
-    """Every node's labels, taints and what it can allot; none where this account may not list them."""
+def nodes_of(cluster: Cluster) -> list[Object] | None:
+    """Every node's labels, taints and what it can allot; ``None`` where this account may not list them."""
 
     def ask() -> list[Object]:
         nodes: list[Object] = []
@@ -80,7 +80,8 @@ def _nodes(cluster: Cluster) -> list[Object]:
             if not more:
                 return nodes
 
-    return _allowed(ask) or []
+    found: list[Object] | None = _allowed(ask)
+    return found
 
 
 def _admitted(cluster: Cluster, name: str, job: Object) -> Iterator[Problem]:
@@ -147,6 +148,10 @@ def _references(pod: Object) -> Iterator[tuple[str, str]]:
             told = (variable.get("valueFrom") or {}).get("secretKeyRef")
             if told and not told.get("optional"):
                 yield str(told["name"]), str(told["key"])
+        for whole in container.get("envFrom") or ():
+            told = whole.get("secretRef")
+            if told and not told.get("optional"):
+                yield str(told["name"]), ""
     for volume in pod.get("volumes") or ():
         sources = [
             volume.get("secret"),

@@ -18,7 +18,9 @@ from .pod import Place
 from .profiles import CLASSES, Profile, Toleration
 from .vendors import PROFILES, profile_of
 
-__all__ = ["Target", "read_target"]
+__all__ = ["DRIVER_ACCOUNT", "Target", "read_target"]
+
+DRIVER_ACCOUNT = "flyte-build"
 
 _DURATION = re.compile(r"(\d+)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -29,10 +31,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Target:
     """``place`` is what its pods have in common; ``context`` and ``kubeconfig`` say where it is (``None``: as kubectl
-    has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``storage_secret`` is
-    a Secret whose keys are variables with which pods log in there, ``driver_account`` the service account of runs'
-    drivers. ``unscheduled``: how
-    long an attempt may wait for a node (seconds)."""
+    has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``unscheduled`` how
+    long an attempt may wait for a node (seconds); ``driver_account`` is whose rights runs' drivers have."""
 
     name: str
     place: Place
@@ -41,9 +41,8 @@ class Target:
     kubeconfig: str | None = None
     registry: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    storage_secret: str = ""
-    driver_account: str = "flyte-build"
     unscheduled: float = 1800.0
+    driver_account: str = DRIVER_ACCOUNT
 
 
 def read_target(name: str, table: Any, where: str) -> Target:
@@ -65,6 +64,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
             labels=reader.map("labels"),
             annotations=reader.map("annotations"),
             api_access=reader.flag("api-access"),
+            storage_secret=reader.name("storage-secret") or "",
         ),
         storage=reader.text("storage")
         or reader.lacking("storage", "where runs are kept, such as `s3://BUCKET/PREFIX`"),
@@ -72,9 +72,8 @@ def read_target(name: str, table: Any, where: str) -> Target:
         kubeconfig=reader.text("kubeconfig"),
         registry=reader.text("registry"),
         options=reader.map("storage-options"),
-        storage_secret=reader.name("storage-secret") or "",
-        driver_account=reader.name("driver-account") or "flyte-build",
         unscheduled=reader.take("unscheduled", _seconds, 1800.0),
+        driver_account=reader.name("driver-account") or DRIVER_ACCOUNT,
     )
     reader.done()
     return target

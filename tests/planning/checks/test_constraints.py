@@ -135,6 +135,8 @@ def test_constraint_2_through_the_projects_own_modules(make: Make) -> None:
         "import sys\nif sys.platform == 'win32':\n    import Bio",
         "def only_here():\n    import Bio",
         "if __name__ == '__main__':\n    import Bio",
+        "def ask():\n    try:\n        import Bio\n    except ImportError:\n        raise RuntimeError('install it')",
+        "try:\n    import Bio\nexcept ImportError:\n    if flyte is None:\n        raise",
         "import contextlib\nwith contextlib.suppress(ImportError):\n    import Bio",
         "try:\n    import os\nexcept ImportError:\n    import Bio",
     ],

@@ -158,5 +158,5 @@ def test_what_a_wheel_said_itself_comes_first(
     assert contents([gamma]) == {gamma.sha256: {"gamma"}}
     forget_artifacts(machine)
     kept = machine.folder / "modules" / f"{gamma.sha256}.json"
-    kept.write_text('{"schema": 1, "modules": ["gamma", "other"]}')
+    kept.write_text('{"schema": 2, "modules": ["gamma", "other"]}')
     assert asked(machine, image.layers, gamma, beta) == {"gamma": ["gamma", "other"], "beta": ["beta"]}

@@ -202,3 +202,21 @@ def test_every_file_is_parsed_once(make: Make, monkeypatch: pytest.MonkeyPatch) 
     mine = {name: n for name, n in parsed.items() if name.startswith(str(made.project.root))}
     assert len(mine) == count + 2
     assert set(mine.values()) == {1}
+
+
+def test_an_import_whose_handler_may_leave_before_it_raises_is_a_warning(make: Make) -> None:
+    body = "    try:\n        import Bio\n    except ImportError:\n        if x:\n            return 0\n        raise\n"
+    made = make(
+        main=IMAGE + f"env = flyte.TaskEnvironment('env', image=image)\n@env.task\ndef go(x: int) -> int:\n{body}"
+    )
+    assert said(made.check(made.lock("env"))) == ["warning import-missing main.py:7"]
+
+
+def test_a_package_that_holds_no_module_is_there(make: Make) -> None:
+    """The CUDA wheels' `nvidia.cuda_runtime` is a folder of libraries (PEP 420)."""
+    body = (
+        "    import nvidia.cuda_runtime\n    from nvidia import cuda_runtime\n    import nvidia.nothing\n    return 1\n"
+    )
+    made = make(main=IMAGE + f"env = flyte.TaskEnvironment('env', image=image)\n@env.task\ndef go() -> int:\n{body}")
+    cuda = made.wheels.make("nvidia-cuda-runtime-cu12", "12.9.79", "nvidia/", "nvidia.cuda_runtime/")
+    assert said(made.check(made.lock("env", cuda))) == ["error import-missing main.py:8"]

@@ -51,8 +51,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def target(**more: Any) -> Target:
-    place = Place(NAMESPACE, pull_secrets=("pull",), labels={"team": "ml"})
-    return Target("t", place, "s3://b/p", options={"endpoint": "http://s3"}, storage_secret="keys", **more)
+    place = Place(NAMESPACE, pull_secrets=("pull",), labels={"team": "ml"}, storage_secret="keys")
+    return Target("t", place, "s3://b/p", options={"endpoint": "http://s3"}, **more)
 
 
 def end(mirror: Mirror, phase: str = "succeeded") -> None:

@@ -36,7 +36,7 @@ from tests.support.apiserver import NAMESPACE, ApiServer
 from .test_pod import DIGEST, IMAGE, spec_of
 
 SECRETS = "v1/secrets"
-TARGET = Target("prod", Place(NAMESPACE), "s3://bucket/base", storage_secret="keys")
+TARGET = Target("prod", Place(NAMESPACE, storage_secret="keys"), "s3://bucket/base")
 JOB = job_name("r1", "a0", 1)
 
 

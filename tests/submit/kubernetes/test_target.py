@@ -43,6 +43,8 @@ defaults = { cpu = "500m" }
 labels = { team = "ml" }
 annotations = { iam = "x" }
 api-access = true
+storage-secret = "keys"
+driver-account = "runs"
 unscheduled = "2h"
 storage-options = { endpoint = "http://minio:9000" }
 
@@ -63,6 +65,7 @@ shared = { "ours/shared" = "yes" }
     assert (place.service_account, place.pull_secrets, place.queue) == ("runner", ("pull",), "research")
     assert (place.secrets, place.defaults) == ("team-secrets", {"cpu": "500m", "memory": "1Gi"})
     assert (place.labels, place.annotations, place.api_access) == ({"team": "ml"}, {"iam": "x"}, True)
+    assert (place.storage_secret, found.driver_account) == ("keys", "runs")
     profile = place.profile
     assert profile.tolerations == (Toleration("dedicated", "gpu", "NoExecute"), Toleration("nvidia.com/gpu"))
     assert profile.spot == (Toleration("spot", "true"),)
@@ -116,9 +119,11 @@ def test_a_target_that_is_no_table(value: Any) -> None:
 
 
 def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
-    account, role, binding, policy = manifests(read(f'{LEAST}service-account = "runner"'))
-    assert {m["metadata"]["namespace"] for m in (account, role, binding, policy)} == {"ml"}
-    assert (account["kind"], account["metadata"]["name"]) == ("ServiceAccount", "runner")
+    driver, account, role, binding, policy = manifests(read(f'{LEAST}service-account = "runner"'))
+    assert {m["metadata"]["namespace"] for m in (driver, account, role, binding, policy)} == {"ml"}
+    assert [(a["kind"], a["metadata"]["name"]) for a in (driver, account)] == [
+        ("ServiceAccount", "flyte-build"), ("ServiceAccount", "runner"),
+    ]  # fmt: skip
     assert role["kind"] == "Role"
     assert {(r["apiGroups"][0], r["resources"][0]): r["verbs"] for r in role["rules"]} == {
         ("batch", "jobs"): ["create", "get", "list", "watch", "delete"],
@@ -126,12 +131,34 @@ def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
         ("", "pods/log"): ["get"],
         ("", "events"): ["list", "watch"],
         ("", "secrets"): ["create", "get", "delete"],
+        ("", "services"): ["create", "get", "delete"],
+        ("networking.k8s.io", "networkpolicies"): ["create"],
         ("", "resourcequotas"): ["list"],
         ("", "podtemplates"): ["get"],
+        ("kueue.x-k8s.io", "localqueues"): ["get"],
     }
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "runner", "namespace": "ml"}]
+    # Tasks' own account may nothing: what they run is not ours.
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "flyte-build", "namespace": "ml"}]
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     assert not any("*" in part for r in role["rules"] for part in (*r["resources"], *r["verbs"], *r["apiGroups"]))
+
+
+def test_people_are_granted_the_same_and_a_queue_is_theirs_to_ask_for() -> None:
+    told = manifests(
+        read(f'{LEAST}queue = "q"\ndriver-account = "d"'), users=["ada"], groups=["ml"], cluster_queue="cq"
+    )
+    binding = next(m for m in told if m["kind"] == "RoleBinding")
+    assert [(s["kind"], s["name"]) for s in binding["subjects"]] == [
+        ("ServiceAccount", "d"), ("User", "ada"), ("Group", "ml"),
+    ]  # fmt: skip
+    assert (told[-1]["kind"], told[-1]["metadata"]["name"], told[-1]["spec"]) == (
+        "LocalQueue",
+        "q",
+        {"clusterQueue": "cq"},
+    )
+    assert [m["kind"] for m in manifests(read(LEAST), cluster_queue="cq")] == [
+        "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy",
+    ]  # fmt: skip
 
 
 def test_every_right_is_asked_about_one_by_one(api: ApiServer) -> None:

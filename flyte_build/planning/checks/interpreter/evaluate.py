@@ -17,6 +17,7 @@ from collections.abc import Callable
 from ....project.source_files import Sources
 from .frames import Frame
 from .objects import Objects
+from .rounds import Rounds
 from .scopes import Binding, parameters
 from .texts import texts_of
 from .values import EXTERNAL, Bag, Instance, Local, Partial, Super, Values, unique
@@ -24,7 +25,6 @@ from .values import EXTERNAL, Bag, Instance, Local, Partial, Super, Values, uniq
 __all__ = ["Evaluator", "Frame"]
 
 _MISSING = object()
-_DEPTH = 50
 _LARGE = 2000
 _PASSING = frozenset(
     {"cast", "dict", "enumerate", "frozenset", "iter", "list", "next", "reversed", "set", "sorted", "tuple", "zip"}
@@ -36,31 +36,17 @@ class Evaluator(Objects):
 
     def __init__(self, sources: Sources, load: Callable[[str], types.ModuleType | None]) -> None:
         super().__init__(sources)
+        self.rounds = Rounds()
         self._load = load
-        self._known: dict[tuple[int, int], Values] = {}
-        self._busy: set[tuple[int, int]] = set()
-        self._cuts = 0
+        self._surroundings: dict[tuple[object, ...], Frame] = {}
+        self._rests: dict[int, ast.Call] = {}
+        self._written: dict[int, ast.expr | None] = {}
 
     # -- expressions -------------------------------------------------------------------------------
 
     def evaluate(self, node: ast.expr, frame: Frame) -> Values:
         """What ``node`` may mean in ``frame``: empty where nothing is known, ``EXTERNAL`` for what is not ours."""
-        key = (id(node), id(frame))
-        if key in self._known:
-            return self._known[key]
-        if key in self._busy or len(self._busy) > _DEPTH:
-            self._cuts += 1
-            return ()
-        before = self._cuts
-        self._busy.add(key)
-        try:
-            found = unique(self._evaluate(node, frame))
-        finally:
-            self._busy.discard(key)
-        # What was cut short inside a circle is complete only for the one who asked first.
-        if self._cuts == before or not self._busy:
-            self._known[key] = found
-        return found
+        return self.rounds.answer((id(node), id(frame)), lambda: self._evaluate(node, frame))
 
     def _evaluate(self, node: ast.expr, frame: Frame) -> Values:
         match node:
@@ -140,6 +126,9 @@ class Evaluator(Objects):
     def name(self, name: str, frame: Frame | None) -> Values:
         """What ``name`` may mean: assignments in the function, its arguments, what surrounds it, globals, builtins."""
         assert frame is not None
+        return self.rounds.answer((name, id(frame)), lambda: self._name(name, frame))
+
+    def _name(self, name: str, frame: Frame) -> Values:
         scope = self.scope(frame.node)
         found: list[object] = []
         local = False
@@ -183,22 +172,34 @@ class Evaluator(Objects):
 
     def _around(self, frame: Frame) -> Frame:
         """Where a function's defaults and annotations were evaluated, as far as it is known."""
-        return Frame(ast.Module([], []), frame.module, frame.globals, closure=frame.closure, key=("around", frame.key))
+        if frame.key not in self._surroundings:
+            self._surroundings[frame.key] = Frame(
+                ast.Module([], []), frame.module, frame.globals, closure=frame.closure, key=("around", frame.key)
+            )
+        return self._surroundings[frame.key]
 
     def _annotated(self, annotation: ast.expr, frame: Frame) -> Values:
-        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-            try:
-                annotation = ast.parse(annotation.value, mode="eval").body
-            except SyntaxError:
-                return ()
+        written = self._as_written(annotation)
+        if written is None:
+            return ()
         out: list[object] = []
         around = frame.outer or self._around(frame)
-        self._kept.append(annotation)
-        for node in ast.walk(annotation):
+        for node in ast.walk(written):
             if isinstance(node, ast.Name | ast.Attribute):
                 for value in self.evaluate(node, around):
                     out.append(Instance(value, maybe_derived=True) if self.is_own_class(value) else EXTERNAL)
         return tuple(out)
+
+    def _as_written(self, annotation: ast.expr) -> ast.expr | None:
+        """The expression in an annotation that is a string; ``None`` where there is none in it."""
+        if not isinstance(annotation, ast.Constant) or not isinstance(annotation.value, str):
+            return annotation
+        if id(annotation) not in self._written:
+            try:
+                self._written[id(annotation)] = ast.parse(annotation.value, mode="eval").body
+            except SyntaxError:
+                self._written[id(annotation)] = None
+        return self._written[id(annotation)]
 
     def _bound(self, binding: Binding, frame: Frame) -> Values:
         node = binding.node
@@ -267,8 +268,9 @@ class Evaluator(Objects):
         out: list[object] = []
         for value in called:
             if value is functools.partial and node.args:
-                rest = ast.copy_location(ast.Call(node.func, node.args[1:], node.keywords), node)
-                self._kept.append(rest)
+                rest = self._rests.setdefault(
+                    id(node), ast.copy_location(ast.Call(node.func, node.args[1:], node.keywords), node)
+                )
                 out += [Partial(x, rest, frame) for x in self.evaluate(node.args[0], frame)]
             elif value is getattr and len(node.args) > 1:
                 for attribute in texts_of(self, node.args[1], frame) or ():

@@ -73,6 +73,7 @@ class _Walk(Finds):
 
     def visit(self, node: ast.AST, certainty: Certainty | None) -> None:
         """``certainty``: that of a call of what the expression gives; ``None`` where it is only looked at."""
+        self.e.rounds.spend()
         match node:
             case ast.Call():
                 self.call(node, certainty)

@@ -7,6 +7,7 @@ terms. Decides nothing.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,11 +114,25 @@ class Advice:
         self, caller: object, callee: object | None, recipe: Recipe | None, wheel: LockedWheel | None, module: str
     ) -> str:
         """How the image of ``caller``'s environment gets ``wheel``, which ``callee``'s recipe asks for."""
+        if wheel is None and (own := self._own_code(module.partition(".")[0])) is not None:
+            folder = os.path.relpath(own.parent, self._sources.root)
+            return f"`{own.stem}` is the project's own, in {folder}: start imports at or above it (`--root`)"
         if wheel is None:
             return f"add the distribution that has `{module}` to {self._written(caller, '…')}"
         packages, source = self._packages(callee, recipe, wheel)
         away = ", or call the task remotely (`flyte.remote.Task.get`)" if callee is not None else ""
         return f"add it: {self._written(caller, packages)}{source}{away}"
+
+    def _own_code(self, name: str) -> Path | None:
+        """The package or module ``name`` of the project's, where it lies outside of what its imports start from."""
+        for folder in (self._sources.root, *self._sources.root.parents):
+            for place in (folder, folder / "src"):
+                for found in (place / name / "__init__.py", place / f"{name}.py"):
+                    if found.is_file():
+                        return found.parent if found.name == "__init__.py" else found
+            if (folder / ".git").exists() or (folder / "pyproject.toml").exists():
+                break
+        return None
 
     def _written(self, template: object, packages: str) -> str:
         """The image's assignment with ``packages`` added."""

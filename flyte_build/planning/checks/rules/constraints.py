@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from ....project.source_files import Sources
 from ....recipe import CopyFiles, Recipe
 from ..interpreter.calls import Call, CallGraph, Reach
 from ..interpreter.imports import Need
+from ..interpreter.rounds import TooMuch
 from ..interpreter.uses import Certainty
 from ..wheels.modules import ModulesOf
 from .advice import Advice
@@ -79,7 +81,7 @@ class _Check:
 
     def run(self) -> list[Finding]:
         tasks = [t for t in self.project.tasks if t.environment in self.environments]
-        reaches = [(task, self.graph.of_task(task.template, task.full_name)) for task in tasks]
+        reaches = [(task, reach) for task in tasks if (reach := self._reach(task)) is not None]
         for name in dict.fromkeys(task.environment for task in tasks):
             self._unlocked(self.environments[name])
         for task, reach in reaches:
@@ -90,10 +92,26 @@ class _Check:
                 at = left.way[0]
                 self._find("note", "undecided-call", f"{task.name}: {left.text}", at.file, at.line, task.environment)
         for task, reach in reaches:
-            self._own(task, reach)
+            with self._bounded(task):
+                self._own(task, reach)
         for bad in self.sources.unreadable.values():
             self._find("warning", "module-unreadable", bad.reason, self.sources.show(bad.file), bad.line, "")
         return in_order(self.findings)
+
+    def _reach(self, task: Task) -> Reach | None:
+        with self._bounded(task):
+            return self.graph.of_task(task.template, task.full_name)
+
+    @contextmanager
+    def _bounded(self, task: Task) -> Iterator[None]:
+        """What takes more work than a check may is not decided, and said to be."""
+        try:
+            yield
+        except TooMuch:
+            text = f"{task.name}: not decided: following what it calls takes more work than a check may"
+            file, _, line = task.location.rpartition(":")
+            if not any(f.code == "undecided-call" and f.message == text for f in self.findings):
+                self._find("note", "undecided-call", text, file, int(line) if line.isdigit() else 0, task.environment)
 
     def _find(
         self,
@@ -160,10 +178,32 @@ class _Check:
             message = f"{who}{call.through}, which belongs to no environment"
             self._find("note", "task-without-environment", message, at.file, at.line, ours)
         elif theirs not in self._closure(ours):
+            if self._runs_anyway(task, call, who):
+                return
             code = "depends-on-missing" if call.certainty > Certainty.PERHAPS else "undecided-call"
             message = f"{who} ({theirs}){call.through}, but {ours} does not depend on {theirs}"
             way_out = self.advice.depends_on(task.template, call.template)
             self._find(SEVERITY[call.certainty], code, message, at.file, at.line, ours, way_out)
+
+    def _runs_anyway(self, task: Task, call: Call, who: str) -> bool:
+        """Whether Flyte finds the callee's image without ``depends_on`` of the caller's environment; a note says how.
+
+        The table of images is made for the run's root and goes along to all it calls.
+        """
+        at, ours, theirs = call.place, task.environment, call.environment
+        assert theirs is not None
+        roots = [name for name in self.environments if {ours, theirs} <= self._closure(name)]
+        known = self.project.environments.get(theirs)
+        if roots:
+            why = f"works in runs that start in {', '.join(sorted(roots))}, as {ours} does not depend on {theirs}"
+        elif known is not None and known.plain:
+            why = f"works as its image is found by name, though {ours} does not depend on {theirs}"
+        else:
+            return False
+        way_out = self.advice.depends_on(task.template, call.template)
+        message = f"{who} ({theirs}){call.through}: {why}"
+        self._find("note", "depends-on-missing", message, at.file, at.line, ours, way_out)
+        return True
 
     # -- constraint 2 ------------------------------------------------------------------------------
 

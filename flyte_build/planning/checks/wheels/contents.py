@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.utils import canonicalize_name
 
@@ -25,7 +23,7 @@ from ....deriving.derivation import Artifact
 from ....kernel.errors import FlyteBuildError
 from ....kernel.reporting import Reporter, Silent
 from ....locks.nouns import LockedWheel
-from .modules import ModulesOf, modules_among
+from .modules import FOLDER, ModulesOf, modules_among
 
 if TYPE_CHECKING:
     from ....sources.places import Locator, Place
@@ -34,9 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Contents", "ImageModules"]
 
-SCHEMA = 1
-_TAIL = 64 << 10
-_WHOLE = 8 << 20
+SCHEMA = 2
 
 
 class Contents:
@@ -145,37 +141,11 @@ def _of_file(path: Path) -> list[str] | None:
 
 def _of_place(place: Place, wheel: LockedWheel) -> list[str] | None:
     """The members of the wheel at ``place``; ``None`` where it cannot be had there, or is not the one locked."""
-    if place.stream is None:
-        from ....store.files import hash_file
-
-        path = Path(url2pathname(urlsplit(place.url).path))
-        try:
-            return _of_file(path) if hash_file(path) == (wheel.sha256, wheel.size) else None
-        except OSError:
-            return None
-    import httpx
-
     from ....sources.indexes.metadata import members
+    from ....sources.peeking import peek
 
-    def read_range(start: int, stop: int) -> bytes:
-        assert place.stream is not None
-        asked = {"range": f"bytes={start}-{stop - 1}", "accept-encoding": "identity"}
-        with place.stream(place.url, asked) as response:
-            if response.status_code == 206:
-                if response.headers.get("content-range") != f"bytes {start}-{stop - 1}/{wheel.size}":
-                    raise zipfile.BadZipFile("another file than the one that was locked")
-                return response.read()
-            if response.status_code != 200 or wheel.size > _WHOLE:
-                raise zipfile.BadZipFile(f"status {response.status_code}")
-            whole = response.read()
-        if len(whole) != wheel.size:
-            raise zipfile.BadZipFile(f"expected {wheel.size} bytes, found {len(whole)}")
-        return whole[start:stop]
-
-    try:
-        return members(wheel.size, read_range(max(0, wheel.size - _TAIL), wheel.size), read_range)
-    except (zipfile.BadZipFile, httpx.HTTPError, httpx.InvalidURL, FlyteBuildError, OSError, EOFError):
-        return None
+    found = peek(place, wheel, members)
+    return found if isinstance(found, list) else None
 
 
 # -- an image ------------------------------------------------------------------------------------------
@@ -244,6 +214,9 @@ class ImageModules:
                 continue
             spaces: set[str] = set()
             for module in found[wheel.sha256]:
+                if module.endswith(FOLDER):
+                    spaces.add(module[: -len(FOLDER)])
+                    continue
                 self._owners.setdefault(module, []).append(wheel)
                 space = module.rpartition(".")[0]
                 while space and space not in spaces:

@@ -16,7 +16,7 @@ from itertools import combinations
 from packaging.utils import canonicalize_name
 
 from ....locks.nouns import LockedWheel
-from .modules import modules_among
+from .modules import FOLDER, modules_among
 
 __all__ = ["divided"]
 
@@ -41,7 +41,8 @@ def divided(
     infos = {canonicalize_name(p.partition("-")[0]): p[: -len("/RECORD")] for p in files if _is_record(p)}
     if {canonicalize_name(w.name) for w in wheels} != set(infos):
         return None
-    modules = modules_among(files)
+    every = modules_among(files)
+    modules = frozenset(m for m in every if not m.endswith(FOLDER))
     owners = {m: sha256 for sha256, own in known.items() for m in own if m in modules}
     rest = [w for w in wheels if w.sha256 not in known]
     if rest:
@@ -51,6 +52,9 @@ def divided(
     for module, sha256 in owners.items():
         if sha256 in found:
             found[sha256].add(module)
+    # Whose a folder without modules is decides nothing: that it is there is all that is asked of it.
+    for wheel in rest[:1]:
+        found[wheel.sha256] |= every - modules
     return {**known, **{sha256: frozenset(own) for sha256, own in found.items()}}
 
 
