@@ -112,7 +112,8 @@ async def _ended(mirror: Mirror, name: str) -> Run:
 def _handed_over(
     bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]
 ) -> tuple[_Handed, Observer]:
-    assert options.on is not None
+    if options.on is None:
+        raise InputError("nothing says on which target", hint='`RunOptions(on="NAME")`, of [tool.flyte-build.targets]')
     settings = bench.settings(caches=options.caches)
     target = target_named(options.on, settings)
     cluster, mirror = connected_to(target), storage_of(target)

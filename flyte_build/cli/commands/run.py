@@ -132,6 +132,12 @@ def run(
 
     if on is None and (detach or address is not None):
         raise click.UsageError("`--detach` and `--address` are for runs on a target: give `--on TARGET`.")
+    if on is not None and (network is not None or verify_images):
+        raise click.UsageError(
+            "`--network` and `--verify-images` are for sandboxes of this machine, and `--on` for pods."
+        )
+    if detach and driver == "here":
+        raise click.UsageError("`--detach` leaves the run to a driver in the cluster, and `--driver here` is none.")
     options = RunOptions(
         name,
         network=network,
