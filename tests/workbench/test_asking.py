@@ -20,6 +20,7 @@ from flyte_build.submit.observer import Collector
 from flyte_build.submit.storage import RunFolder, Storage
 from flyte_build.workbench.asking import abort_run, signal_run
 from flyte_build.workbench.own_wheel import own_wheel
+from flyte_build.workbench.tailing import tail
 
 
 @pytest.fixture
@@ -72,6 +73,21 @@ def test_one_that_was_killed_or_has_ended_is_not(running: RunFolder) -> None:
         f.write(json.dumps({"run": {"phase": "succeeded", "ended": 2.0}}) + "\n")
     with pytest.raises(RunError, match="run r1 has ended: it succeeded"):
         abort_run("r1", Collector())
+
+
+def test_a_log_is_told_as_it_grows_until_the_run_has_ended(running: RunFolder) -> None:
+    log = running.log("a0", 1)
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"one\n")
+
+    def grow(_: float) -> None:
+        log.write_bytes(b"one\ntwo\n")
+        running.lock.unlink()
+
+    pieces = [(record.name, attempt, data) for record, attempt, data in tail("r1", None, None, grow)]
+    assert pieces == [("a0", 1, b"one\n"), ("a0", 1, b"two\n")]
+    with pytest.raises(RunError, match="no action `nobody`"):
+        list(tail("r1", "nobody", None, grow))
 
 
 def test_flyte_builds_own_wheel_is_the_same_for_the_same_files(tmp_path: Path) -> None:
