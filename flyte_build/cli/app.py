@@ -89,6 +89,8 @@ class LazyGroup(click.Group):
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
+        ("signal", "asking", "Give a condition of a run its value."),
+        ("abort", "asking", "End a run that runs."),
         ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
         ("page", "page", "Write a run as one HTML page: timeline, calls, logs, reports."),
         ("ui", "page", "Show runs in a browser while they go on."),

@@ -51,7 +51,7 @@ ARGUED = {
     "leftovers.py": {"sweep": OURS, "_tidy": OURS},
     "outputs.py": {"settle": OURS, "_take": OURS},
     "driving.py": {"write_facts": OURS},
-    "requests.py": {"_take": OURS, "put": OURS},
+    "requests.py": {"_look": OURS, "done": OURS, "put": OURS},
     "removal.py": {"*": DEAD},
     "roots.py": {"*": ROOT},
     "run.py": {"*": OURS},
