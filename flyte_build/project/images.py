@@ -32,6 +32,7 @@ from ..recipe import (
 )
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
 from .bases import Prefer, read_base
+from .code_bundle import Code, code_step
 from .uv_layers import check_python, read_project, read_script
 
 __all__ = ["read_image"]
@@ -51,6 +52,7 @@ class _Place:
 
     owner: str
     root: Path
+    code: Code
 
     def relative(self, path: Path) -> str:
         """The path from the root, as it is written into the recipe."""
@@ -58,13 +60,16 @@ class _Place:
         return Path(os.path.relpath(absolute, self.root)).as_posix()
 
 
-def read_image(image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian") -> Recipe:
+def read_image(
+    image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian", code: Code | None = None
+) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
-    ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`).
+    ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
+    ``with_code_bundle()`` copies (default: every module below ``root``).
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
-    at = _Place(owner, root)
+    at = _Place(owner, root, code or Code(root, tuple))
     if image is None or image == "auto":
         image = flyte.Image.from_debian_base()
     if isinstance(image, str):
@@ -118,11 +123,12 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
                 hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
             )
         step = reader(at, layer)
-        if isinstance(step, CopyFiles) and step.folder:
+        if isinstance(step, CopyFiles) and step.folder and not step.code:
             step = dataclasses.replace(step, ignore=ignore)
         if step is not None:
             steps.append(step)
-    return steps
+    # The code is what changes most, so that it comes last.
+    return sorted(steps, key=lambda step: isinstance(step, CopyFiles) and step.code)
 
 
 _WAYS_OUT = {
@@ -258,9 +264,9 @@ def _copy(at: _Place, layer: Any) -> CopyFiles:
     return CopyFiles(at.relative(source), str(layer.dst), folder)
 
 
-def _code_bundle(at: _Place, layer: Any) -> None:
-    # Only copied when the runner ships no code bundle (copy_style "none"); ours always does.
+def _code_bundle(at: _Place, layer: Any) -> CopyFiles:
     _known_fields(at, layer, {"copy_style", "dst", "root_dir"})
+    return code_step(layer, at.code, at.owner, _ignore_patterns(at, []), at.relative)
 
 
 def _absolute(path: Any) -> Path:

@@ -175,7 +175,7 @@ class CopyFiles:
     *contents* go into ``destination``; a file goes into it where it ends in a slash or is a folder
     (``.``), and is named by it otherwise. Relative destinations start at the working directory in force.
     ``files``, when given, are the only files of the folder that are copied (relative to it); which they
-    are is not part of the canonical form either.
+    are is not part of the canonical form either. ``code``: it is the project's own code, which no lock has.
     """
 
     source: str
@@ -183,6 +183,7 @@ class CopyFiles:
     folder: bool
     ignore: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
+    code: bool = False
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {
@@ -255,7 +256,7 @@ class Recipe:
             "platforms": list(self.platforms),
             "python": self.python,
             "flyte": self.flyte,
-            "steps": [step.to_json() for step in self.steps],
+            "steps": [step.to_json() for step in self.steps if not (isinstance(step, CopyFiles) and step.code)],
         }
 
     @property

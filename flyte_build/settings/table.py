@@ -216,6 +216,16 @@ _ROWS = (
         see="security.md",
     ),
     Setting(
+        "warm",
+        "flag",
+        "Actions that run here are forks of an interpreter of their image that has imported the runtime, where that "
+        "can be, instead of interpreters of their own: a tenth of the processor time.",
+        "false",
+        default=True,
+        variable="FLYTE_BUILD_WARM",
+        see="warm.md",
+    ),
+    Setting(
         "network",
         "choice",
         "What tasks reach when they run here: `internet`, what this machine reaches but for the machine itself; "

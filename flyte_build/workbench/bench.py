@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .readiness import Ready
     from .running import RunOptions
     from .runs import Run
+    from .submitting import Submitted
     from .verification import Verification
 
 __all__ = ["Workbench", "open_project"]
@@ -306,3 +307,13 @@ class Workbench(Inquiring):
 
             return run_on(self, self.task(task), options, arguments)
         return start(self, self.task(task), options, arguments)
+
+    def submit(self, task: str, options: RunOptions, /, **arguments: Any) -> Submitted:
+        """Hand a run of ``task`` over to the cluster of the target ``options.on``, and go: it runs on without this
+        machine. ``submitted.name`` is the run's; :func:`flyte_build.workbench.asking.follow_run` waits for it.
+
+        Raises what building, pushing and looking before raise, and :class:`InputError` where no target is named.
+        """
+        from .submitting import submit
+
+        return submit(self, self.task(task), options, arguments)

@@ -93,13 +93,21 @@ class Bench:
             asyncio.run(asyncio.sleep(0.1))
         raise AssertionError(f"nobody said {beginning!r}: {self.lines}")
 
+    def wait(self, good: Callable[[], bool]) -> None:
+        """Ask until it is so, at most a minute."""
+        for _ in range(600):
+            if good():
+                return
+            asyncio.run(asyncio.sleep(0.1))
+        raise AssertionError("it never was")
+
+    def pods(self) -> list[dict[str, Any]]:
+        return [p for page in self.client.pages(PODS, {"labelSelector": f"run={self.run}"}) for p in page["items"]]
+
     def holds_nothing(self) -> bool:
         """Whether no pod of it can hold a device any more."""
         for _ in range(600):
-            listed = [
-                p for page in self.client.pages(PODS, {"labelSelector": f"run={self.run}"}) for p in page["items"]
-            ]
-            if not listed and self.client.get(JOBS, self.name) is None:
+            if not self.pods() and self.client.get(JOBS, self.name) is None:
                 return True
             asyncio.run(asyncio.sleep(0.1))
         return False

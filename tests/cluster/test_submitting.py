@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,40 +18,18 @@ import urllib3
 
 from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
 from flyte_build.submit.kubernetes.access import ask, manifests
-from flyte_build.submit.kubernetes.api import ApiError, connect
+from flyte_build.submit.kubernetes.api import ApiError
 from flyte_build.submit.kubernetes.api import Cluster as Client
-from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import preflight
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
 from tests.cluster.cluster import Cluster
-from tests.cluster.jobs import Space
 from tests.cluster.submitting import Bench, spec
 
 pytestmark = pytest.mark.integration
 
 _DIGEST = "sha256:" + "0" * 64
-
-
-@pytest.fixture
-def make(cluster: Cluster, space: Space, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
-
-    def bench(unscheduled: float = 120.0) -> Bench:
-        store = cluster.store
-        options = {
-            "endpoint": store.endpoint, "access_key_id": store.access_key_id, "region": "us-east-1",
-            "secret_access_key": store.secret_access_key, "allow_http": "true",
-        }  # fmt: skip
-        client = connect(kubeconfig=str(cluster.home / "kubeconfig"), namespace=space.name)
-        mirror = mirror_of(f"s3://{store.bucket}/{space.name}", tmp_path / "runs", options)
-        made.append(Bench(client, mirror, space.image, unscheduled))
-        return made[-1]
-
-    yield bench
-    for one in made:
-        one.watcher.close()
 
 
 def test_an_attempt_with_a_gpu_from_its_job_to_its_outputs(make: Callable[..., Bench]) -> None:

@@ -57,14 +57,15 @@ def test_without_flyte_the_sdks_prefix_is_recognised_as_our_base() -> None:
 def test_layers_become_steps_in_order(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "data.csv").write_text("1")
+    (tmp_path / "flow.py").write_text("1")
     image = (
         BASE.with_apt_packages("git", "curl")
         .with_pip_packages("Pandas >= 2, <3", "ruff", pre=True, extra_index_urls="http://extra.example/simple")
         .with_env_vars({"A": "b", "PATH": "/x:$PATH"})
         .with_workdir("/srv")
+        .with_code_bundle()
         .with_source_folder(tmp_path / "src")
         .with_source_file(tmp_path / "data.csv", "/data/")
-        .with_code_bundle()
     )
     assert read(image, tmp_path).steps == (
         AptInstall(("git", "curl")),
@@ -73,6 +74,7 @@ def test_layers_become_steps_in_order(tmp_path: Path) -> None:
         WorkDir("/srv"),
         CopyFiles("src", "./src", True),
         CopyFiles("data.csv", "/data/", False),
+        CopyFiles(".", ".", True, files=("flow.py",), code=True),
     )
 
 
@@ -133,8 +135,7 @@ def test_the_setting_puts_any_python_on_the_official_image() -> None:
 def test_an_image_of_a_registry_is_itself_until_something_is_added(tmp_path: Path) -> None:
     reference = "registry.example/team/x:1"
     image = flyte.Image.from_base(reference)
-    bundled = image.clone(name="x", extendable=True).with_code_bundle()
-    for given in (image, reference, bundled, image.clone(name="renamed", registry="r.example")):
+    for given in (image, reference, image.clone(name="renamed", registry="r.example")):
         recipe = read(given)
         assert recipe == Recipe(RegistryBase(reference), ("linux/amd64",), None, None)
         assert recipe.as_is

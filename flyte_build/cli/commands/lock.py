@@ -135,9 +135,12 @@ def show(report: LockReport, lockfiles: Path) -> None:
             out.print()
             show_moves(every[:_MOVES])
         if len(every) > _MOVES:
-            out.print(f"[dim]and {len(every) - _MOVES} more: `git diff`, or --json[/]", soft_wrap=True)
+            out.print(f"[dim]and {len(every) - _MOVES} more: `git diff`, or --json[/]", soft_wrap=not out.is_terminal)
     else:
-        out.print(f"[dim]nothing changed: {counted(len(report.locks), 'lock')} answer their recipes[/]", soft_wrap=True)
+        out.print(
+            f"[dim]nothing changed: {counted(len(report.locks), 'lock')} answer their recipes[/]",
+            soft_wrap=not out.is_terminal,
+        )
     for note in report.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
     if report.written:

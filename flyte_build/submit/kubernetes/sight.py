@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..action import Outcome
 
-__all__ = ["EVENTS", "WAITING", "Sight", "Stage", "look"]
+__all__ = ["EVENTS", "QUEUED", "WAITING", "Sight", "Stage", "look"]
 
 Object = Mapping[str, Any]
 Stage = Literal["waiting", "queued", "starting", "running", "ended"]
@@ -74,6 +74,11 @@ _OF_THE_MACHINE = frozenset(
     {"Shutdown", "NodeShutdown", "Terminated", "NodeAffinity", "UnexpectedAdmissionError", "NodeLost", "Preempting"}
 )
 _FORBIDDEN = 20.0
+QUEUED = "queued"
+"""The line of a Job that is suspended, and nobody said why."""
+
+# What Kueue says of a Workload that waits, besides that it was evicted (``EvictedDueToPreempted``, …).
+_QUEUED = ("Pending", "QuotaReserved", "Preempted", "Inadmissible")
 
 
 def look(job: Object | None, pods: Iterable[Object], events: Sequence[Object] = (), *, unscheduled: float) -> Sight:
@@ -118,9 +123,12 @@ def _interrupted(why: str) -> Sight:
 
 
 def _queued(events: Sequence[Object]) -> str:
-    """Kueue tells why in events: not admitted, of which there are many, or evicted from what it was admitted to."""
-    told = [e for e in events if e.get("reason") in ("Pending", "QuotaReserved", "Preempted", "EvictedDueToPreempted")]
-    return f"queued: {told[-1].get('message', '')}" if told else "queued"
+    """Kueue tells why in events about the Job's Workload: not admitted, or evicted from what it was admitted to."""
+    told = [e for e in events if e.get("reason") in _QUEUED or str(e.get("reason")).startswith("EvictedDueTo")]
+    if not told:
+        return QUEUED
+    taken = told[-1].get("reason") not in _QUEUED or told[-1].get("reason") == "Preempted"
+    return f"queued{' again' if taken else ''}: {told[-1].get('message', '')}"
 
 
 def _no_pod_yet(events: Sequence[Object], unscheduled: float) -> Sight:

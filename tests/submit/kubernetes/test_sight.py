@@ -84,6 +84,8 @@ def test_a_queue_says_why_it_waits() -> None:
     assert seen(preempted, job=suspended).stage == "queued", "it is to come again"
     told = event("Pending", "couldn't assign flavors: insufficient quota for nvidia.com/gpu")
     assert seen(job=suspended, events=(told,)).line == f"queued: {told['message']}"
+    evicted = event("EvictedDueToPreempted", "Preempted to accommodate a workload of a higher priority")
+    assert seen(job=suspended, events=(told, evicted)).line == f"queued again: {evicted['message']}"
 
 
 # -- what never ends by itself -------------------------------------------------------------------------
