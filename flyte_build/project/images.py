@@ -33,6 +33,7 @@ from ..recipe import (
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
 from .bases import Prefer, read_base
 from .code_bundle import Code, code_step
+from .dockerfile import read_dockerfile
 from .uv_layers import check_python, read_project, read_script
 
 __all__ = ["read_image"]
@@ -77,10 +78,8 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        raise RefusedError(
-            f"{owner}: `from_dockerfile({Path(image.dockerfile).name})` runs commands, which nothing can lock",
-            hint="start from `flyte.Image.from_debian_base()` and use with_pip_packages and with_apt_packages",
-        )
+        on, found = read_dockerfile(_absolute(image.dockerfile), owner, at.relative)
+        return Recipe(on, _platforms(at, image.platform), None, None, found)
     if image._ref_name is not None:
         raise RefusedError(
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
