@@ -221,10 +221,10 @@ def _apt_packages(at: _Place, layer: Any) -> AptInstall:
             hint="credentials of a mirror belong into apt's own configuration; drop secret_mounts",
         )
     for name in layer.packages:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+(=[0-9][A-Za-z0-9.+~:-]*)?", name):
             raise LoadError(
                 f"{at.owner}: with_apt_packages: `{name}` is not the name of a Debian package",
-                hint="versions are chosen by the lock; give names only",
+                hint="write `name`, or `name=version` for one version",
             )
     return AptInstall(tuple(layer.packages))
 

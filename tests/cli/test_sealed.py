@@ -223,6 +223,15 @@ def test_a_blob_is_enough(project: Offline) -> None:
     assert images(project) == first
 
 
+def test_a_plan_says_that_a_step_came_out_otherwise(project: Offline) -> None:
+    flow(project, ["cat /proc/sys/kernel/random/uuid > /opt-when"])
+    project.ok("lock", "flow.py")
+    images(project)
+    project.ok("lock", "flow.py", "--reseal", "all")
+    (image, _) = project.ok("plan", "flow.py", "--json").json()["images"]
+    assert image["why"] == "another layer of `run cat /proc/sys/kernel/random/uuid > /opt-when`"
+
+
 def test_no_such_step(project: Offline) -> None:
     assert "no sealed step `7`; there are: 2" in project.refused(2, "lock", "flow.py", "--reseal", "7")
 
