@@ -10,7 +10,7 @@ the project's, and says so; ``upgrade=True`` is what drops it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,13 +63,15 @@ def lock_project(
     debian: DebianFactory | None = None,
     bases: BasesFactory | None = None,
     complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
+    others: Collection[str] = (),
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``complete`` gives the locks the seals of their sealed steps, before
-    any is written; without it they have none. Raises :class:`ResolutionError` where there is no solution,
+    any is written; without it they have none. ``others``: environments of the same file, which are not asked for now.
+    Raises :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
@@ -92,7 +94,7 @@ def lock_project(
         written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
     hasty = bases or _bases(root, attempts=1, timeout=10.0)
-    notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan))
+    notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan, others))
     return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)), plan.existing.locks)
 
 
@@ -282,9 +284,12 @@ def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: Ba
         ]
 
 
-def _vanished(plan: _Plan) -> list[str]:
-    gone = sorted(set(plan.existing.locks) - set(plan.recipes))
-    return [f"{name}.json answers no environment of this file; delete it if the environment is gone" for name in gone]
+def _vanished(plan: _Plan, others: Collection[str]) -> list[str]:
+    """Locks that nobody was asked to make. Files may share a folder of locks: they are counted, and not judged."""
+    gone = sorted(set(plan.existing.locks) - set(plan.recipes) - set(others))
+    if not gone:
+        return []
+    return [f"left as they are, as no environment of this file has their name: {', '.join(f'{n}.json' for n in gone)}"]
 
 
 def _disagreements(locks: Mapping[str, Lock]) -> list[str]:

@@ -47,5 +47,6 @@ def lock_environments(
         reporter=reporter,
         root=root,
         complete=sealing.complete if sealed else None,
+        others=tuple(workspace.project.environments),
     )
     return replace(report, sealed=tuple(sealing.runs))

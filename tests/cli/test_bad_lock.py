@@ -112,5 +112,8 @@ def test_locked_never_writes(offline: Offline, low: Path) -> None:
     low.unlink()
     before = snapshot(offline.lockfiles)
     offline.refused(4, "run", "--locked", "flow.py", "main", "--x", "1")
-    offline.refused(4, "run", "flow.py", "main", "--x", "1")
-    assert snapshot(offline.lockfiles) == before, "a project with any lock is locked by `lock` alone"
+    assert snapshot(offline.lockfiles) == before
+    offline.refused(4, "plan", "flow.py")
+    assert snapshot(offline.lockfiles) == before, "what only looks locks nothing"
+    assert "no lock yet: locking low in " in offline("run", "flow.py", "main", "--x", "1").err
+    assert snapshot(offline.lockfiles).keys() == before.keys() | {"low.json"}
