@@ -32,6 +32,7 @@ SLOW = (
     "tests/cli/test_bad_machine.py",
     "tests/cli/test_bad_solution.py",
     "tests/cli/test_checked_elsewhere.py",
+    "tests/cli/test_sealed.py",
     "tests/cli/test_signed_run.py",
     "tests/cli/test_verify_registry.py",
     "tests/hostile/test_fuzz.py",

@@ -105,7 +105,7 @@ def verify_images(
             hint="push it, or name another; a registry without tag and digest is asked for the tags of pushes",
         )
     recipes = {e.name: e.recipe for e in environments}
-    locator: Locator = project_locator(recipes, locks, workspace.project.root)
+    locator: Locator = project_locator(recipes, locks, workspace.project.root, store=store)
     if shared is not None:
         shared.doubt_all()
     if not fetch:

@@ -10,7 +10,7 @@ the project's, and says so; ``upgrade=True`` is what drops it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..locks.base import LockedBase
 from ..locks.directory import writing
 from ..locks.lockfile import Lock, LockedPlatform, LockedWheel, write_all
 from ..locks.runtimes import runtime_notes
+from ..locks.seals import SealRun
 from ..recipe import Platform, Recipe, RegistryBase
 from ..registry import Registry
 from ..settings import read_settings
@@ -38,13 +39,14 @@ __all__ = ["LockReport", "lock_project"]
 @dataclass(frozen=True, slots=True)
 class LockReport:
     """``written`` and ``unchanged`` are environments, ``locks`` all of them, ``notes`` lines for a person; ``before``:
-    the locks that were there."""
+    the locks that were there; ``sealed``: the steps that were run."""
 
     written: tuple[str, ...]
     unchanged: tuple[str, ...]
     locks: Mapping[str, Lock]
     notes: tuple[str, ...]
     before: Mapping[str, Lock] = field(default_factory=dict)
+    sealed: tuple[SealRun, ...] = ()
 
 
 def lock_project(
@@ -60,12 +62,14 @@ def lock_project(
     settings: IndexSettings | None = None,
     debian: DebianFactory | None = None,
     bases: BasesFactory | None = None,
+    complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
-    these packages anew wherever they are locked. Raises :class:`ResolutionError` where there is no solution,
+    these packages anew wherever they are locked. ``complete`` gives the locks the seals of their sealed steps, before
+    any is written; without it they have none. Raises :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
@@ -76,8 +80,10 @@ def lock_project(
         locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root))
     else:
         locks = dict(plan.existing.locks)
-    locks = {name: locks[name] for name in recipes}
+    locks = {name: _unsealed(locks[name]) for name in recipes}
     check_allowed(recipes, locks)
+    if complete is not None:
+        locks = dict(complete(recipes, locks))
     for note in runtime_notes(locks):
         reporter.note(note)
     with writing(directory):
@@ -102,6 +108,13 @@ def _bases(root: Path, *, attempts: int = 6, timeout: float = 60.0) -> BasesFact
         return Bases(lambda: Registry(insecure=insecure, attempts=attempts, timeout=timeout), reporter)
 
     return make
+
+
+def _unsealed(lock: Lock) -> Lock:
+    """Seals belong to what is below them: which of them still hold is not known here."""
+    if not any(platform.seals for platform in lock.platforms.values()):
+        return lock
+    return replace(lock, platforms={name: replace(p, seals=()) for name, p in lock.platforms.items()})
 
 
 class _Plan:

@@ -21,6 +21,7 @@ from ..kernel.errors import LockError, StoreError
 from .base import parse_base
 from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
 from .reading import DIGEST, SHA256, Reader
+from .seals import parse_seals
 
 __all__ = [
     "SCHEMA",
@@ -42,7 +43,7 @@ _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
 
 # -- reading ---------------------------------------------------------------------------------------
 
-_DEBIAN = {"suite", "snapshot", "debs", "wheels"}
+_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals"}
 _TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
 
 
@@ -131,7 +132,7 @@ def _pins(r: Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatf
 def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatform:
     if not isinstance(raw, dict):
         raise r.fail(where, "an object", raw)
-    r.known(raw, {"base", "suite", "snapshot", "debs", "wheels"} if registry else _DEBIAN, where)
+    r.known(raw, {"base", *_DEBIAN} if registry else _DEBIAN, where)
     wheels: list[LockedWheel] = []
     for i, w in enumerate(r.get(raw, "wheels", list, where)):
         at = f"{where}.wheels[{i}]"
@@ -174,6 +175,7 @@ def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatf
         debs=tuple(debs),
         wheels=tuple(wheels),
         base=parse_base(r, raw.get("base"), f"{where}.base") if registry else None,
+        seals=parse_seals(r, raw, where),
     )
 
 

@@ -14,8 +14,9 @@ from typing import cast
 from ..kernel.canonical import Json, digest
 from ..recipe import Recipe, differences
 from .base import LockedBase, base_json
+from .seals import LockedSeal, seal_json
 
-__all__ = ["SCHEMA", "Lock", "LockedBase", "LockedDeb", "LockedPlatform", "LockedWheel", "Pin"]
+__all__ = ["SCHEMA", "Lock", "LockedBase", "LockedDeb", "LockedPlatform", "LockedSeal", "LockedWheel", "Pin"]
 
 SCHEMA = 1
 
@@ -66,7 +67,8 @@ class LockedDeb:
 class LockedPlatform:
     """Everything one platform's image is made of. ``snapshot`` is ``YYYYMMDDTHHMMSSZ`` of the Debian archive.
 
-    With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it.
+    With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it. ``seals`` are
+    those of the steps that run programs, in their order.
     """
 
     suite: str
@@ -74,6 +76,11 @@ class LockedPlatform:
     debs: tuple[LockedDeb, ...]
     wheels: tuple[LockedWheel, ...]
     base: LockedBase | None = None
+    seals: tuple[LockedSeal, ...] = ()
+
+    def seal(self, step: int) -> LockedSeal | None:
+        """The seal of the recipe's step at this place; ``None`` where it was never sealed for this platform."""
+        return next((seal for seal in self.seals if seal.step == step), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +134,14 @@ class Lock:
         platforms: dict[str, Json] = {}
         for name, platform in sorted(self.platforms.items()):
             base: dict[str, Json] = {"base": base_json(platform.base)} if platform.base is not None else {}
+            seals: dict[str, Json] = {"seals": [seal_json(s) for s in platform.seals]} if platform.seals else {}
             platforms[name] = {
                 **base,
                 "suite": platform.suite,
                 "snapshot": platform.snapshot,
                 "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],
                 "wheels": [_wheel_json(w) for w in sorted(platform.wheels, key=lambda w: w.name)],
+                **seals,
             }
         out: dict[str, Json] = {
             "schema": SCHEMA,

@@ -130,6 +130,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             cache=store.root / "tasks",
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
+            warm=settings.warm,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,

@@ -170,7 +170,7 @@ def test_wrong_argument_types(offline: Offline, arguments: list[str], said: str)
         (["build", "flow.py", "--jobs", "0"], "invalid value for '--jobs' / '-j': 0 is not in the range x>=1"),
         (
             ["lock", "flow.py", "--exclude-newer", "yesterday"],
-            "cut-off date: expected YYYY-MM-DD or an instant such as",
+            "cut-off date: expected YYYY-MM-DD, an instant such as",
         ),
         (["completion", "tcsh"], "invalid value for '{bash|zsh|fish}': 'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         (["run", "flow.py"], "no task was named"),

@@ -37,7 +37,7 @@ _LOG_BYTES = 64 << 20
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _TEMPLATES = "v1/podtemplates"
-_MOST_PAUSE = 15.0
+_FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
 T = TypeVar("T")
 
 
@@ -47,6 +47,7 @@ class KubernetesLauncher:
 
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
+    ``begun`` are the actions' attempts that an earlier driver of the run began.
     ``said`` hears one line about an attempt whenever it is another.
     """
 
@@ -59,6 +60,7 @@ class KubernetesLauncher:
     secret: str
     env: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
+    begun: frozenset[tuple[str, int]] = frozenset()
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class KubernetesLauncher:
         self.watcher.ask(name)
         try:
             try:
+                if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
+                    return Outcome(0)
                 await self._create(request)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
@@ -115,6 +119,14 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
+    async def _ended_before(self, name: str, request: LaunchRequest) -> bool:
+        """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
+        if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
+            return False
+        await self._take_over(request)
+        attempt = self.folder.attempt(request.action, request.attempt)
+        return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
+
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def _create(self, request: LaunchRequest) -> None:
@@ -138,7 +150,7 @@ class KubernetesLauncher:
 
         A namespace that may hold no more Jobs now (a quota of ``count/jobs.batch``) is waited for as a node is.
         """
-        pause, begun = 1.0, self.clock()
+        pause, begun = _FIRST_PAUSE, self.clock()
         while True:
             try:
                 return await asyncio.to_thread(ask)

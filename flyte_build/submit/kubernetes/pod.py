@@ -27,10 +27,12 @@ from .resources import Asked, accelerator, asked_of, balanced
 from .secrets import mount_secrets
 from .vendors import PROFILES
 
-__all__ = ["MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
+__all__ = ["COMPONENT", "DRIVER", "MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
 
 PRIMARY = "primary"
-MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
+DRIVER = "driver"
+"""The component that a run's driver is, by its label; attempts have none."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 _KEEP = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _GONE_AFTER = 24 * 3600

@@ -131,6 +131,8 @@ def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
         ("", "pods/log"): ["get"],
         ("", "events"): ["list", "watch"],
         ("", "secrets"): ["create", "get", "delete"],
+        ("", "services"): ["create", "get", "delete"],
+        ("networking.k8s.io", "networkpolicies"): ["create"],
         ("", "resourcequotas"): ["list"],
         ("", "podtemplates"): ["get"],
         ("kueue.x-k8s.io", "localqueues"): ["get"],
