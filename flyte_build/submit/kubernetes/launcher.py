@@ -17,13 +17,13 @@ from typing import Any, Literal, TypeVar
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster
+from .api import ApiError, Cluster, used_up
 from .errors import Unplaceable
 from .kueue import why_queued
 from .mirror import Mirror
 from .names import job_name
 from .pod import Place, job
-from .sight import QUEUED, Sight, look
+from .sight import QUEUED, Sight, gave_up, look
 from .watching import JOBS, PODS, Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
@@ -89,6 +89,8 @@ class KubernetesLauncher:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
             except ApiError as e:
+                if quota := used_up(e):
+                    return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self._end(name, request)
             await self._fetch_log(name, request.log)
@@ -144,15 +146,22 @@ class KubernetesLauncher:
         self.watcher.note(made)
 
     async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
-        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault."""
-        pause = _FIRST_PAUSE
+        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
+
+        A namespace that may hold no more Jobs now (a quota of ``count/jobs.batch``) is waited for as a node is.
+        """
+        pause, begun = _FIRST_PAUSE, self.clock()
         while True:
             try:
                 return await asyncio.to_thread(ask)
             except ApiError as e:
-                if e.status != 0 and e.status != 429 and e.status < 500:
+                quota = used_up(e)
+                if quota and self.clock() - begun < self.unscheduled:
+                    self.said(request.action, request.attempt, f"quota: {quota}")
+                elif e.status != 0 and e.status != 429 and e.status < 500:
                     raise
-                self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
+                else:
+                    self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, _MOST_PAUSE)
 

@@ -19,6 +19,7 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from ..action import LaunchRequest
+from .asks import refuse
 from .errors import Unplaceable
 from .names import DNS_LABEL, job_name, label_value
 from .profiles import Profile, Toleration
@@ -76,6 +77,7 @@ def job(
     task = spec.task_template
     if not _DIGEST.fullmatch(image):
         raise Unplaceable(f"expected the image of {request.task} by digest, found {image}")
+    refuse(task)
     metadata, pod, name = _pod_of(task)
     if template is not None:
         metadata, pod = _upon(template, metadata, pod, name)
