@@ -18,7 +18,7 @@ from pathlib import Path
 from ..kernel.reporting import Reporter
 from ..locks.base import LockedBase
 from ..locks.directory import writing
-from ..locks.lockfile import Lock, LockedPlatform, LockedWheel, write_all
+from ..locks.lockfile import Lock, LockedPlatform, write_all
 from ..locks.runtimes import runtime_notes
 from ..locks.seals import SealRun
 from ..recipe import Platform, Recipe, RegistryBase
@@ -32,6 +32,7 @@ from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .registry_bases import Bases
+from .tools import BuildOver, over
 
 __all__ = ["LockReport", "lock_project"]
 
@@ -63,6 +64,7 @@ def lock_project(
     debian: DebianFactory | None = None,
     bases: BasesFactory | None = None,
     complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
+    build: BuildOver | None = None,
     others: Collection[str] = (),
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
@@ -70,8 +72,8 @@ def lock_project(
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``complete`` gives the locks the seals of their sealed steps, before
-    any is written; without it they have none. ``others``: environments of the same file, which are not asked for now.
-    Raises :class:`ResolutionError` where there is no solution,
+    any is written; ``build`` makes wheels of sources. ``others``: environments of the same file, which are not asked
+    for now. Raises :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
@@ -79,7 +81,7 @@ def lock_project(
     cooled = rfc3339(cooldown) if cooldown is not None else None
     plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade, cooled)
     if plan.anew or plan.debian_anew or plan.rewritten:
-        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root))
+        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root), build)
     else:
         locks = dict(plan.existing.locks)
     locks = {name: _unsealed(locks[name]) for name in recipes}
@@ -179,6 +181,7 @@ def _solve(
     settings: IndexSettings | None,
     debian: DebianFactory,
     bases: BasesFactory,
+    build: BuildOver | None,
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
     parts = _systems(plan, reporter, debian, bases)
@@ -203,6 +206,7 @@ def _solve(
             cutoff=plan.cutoff,
             refresh=plan.everything or plan.upgraded,
             reporter=reporter,
+            build=over(build, plan.recipes, parts, (debian, bases, reporter)) if build is not None else None,
         )
     return {name: _lock(name, plan, parts, universe, chosen) for name in plan.recipes}
 
@@ -217,13 +221,15 @@ def _lock(
     recipe, old = plan.recipes[name], plan.existing.locks.get(name)
     platforms: dict[str, LockedPlatform] = {}
     for platform in recipe.platforms:
-        wheels: tuple[LockedWheel, ...]
         if name in plan.anew:
-            wheels = universe.wheels.get((name, platform), ())
+            key = name, platform
+            wheels, builds = universe.wheels.get(key, ()), universe.builds.get(key, ())
+            tools = universe.tools.get(key, ())
         else:
             assert old is not None
-            wheels = old.platforms[platform].wheels
-        platforms[platform] = replace(parts[name, platform], wheels=wheels)
+            held = old.platforms[platform]
+            wheels, builds, tools = held.wheels, held.builds, held.tools
+        platforms[platform] = replace(parts[name, platform], wheels=wheels, builds=builds, tools=tools)
     if name not in plan.anew and old is not None:
         return replace(old, recipe=recipe.to_json(), platforms=platforms)
     return Lock(

@@ -33,20 +33,24 @@ def lock_environments(
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
     from .sealing import Sealing
+    from .source_builds import SourceBuilds
 
     root, recipes = workspace.project.root, workspace.recipes(environments)
-    sealing = Sealing(root, workspace.lockfiles, store, read_settings(root), reporter, tuple(reseal))
+    settings = read_settings(root)
+    sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal))
     sealed = bool(reseal) or any(recipe.sealed_steps for recipe in recipes.values())
-    report = lock_project(
-        recipes,
-        workspace.lockfiles,
-        resolver=resolver,
-        cutoff=cutoff,
-        cooldown=cooldown,
-        upgrade=upgrade,
-        reporter=reporter,
-        root=root,
-        complete=sealing.complete if sealed else None,
-        others=tuple(workspace.project.environments),
-    )
+    with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
+        report = lock_project(
+            recipes,
+            workspace.lockfiles,
+            resolver=resolver,
+            cutoff=cutoff,
+            cooldown=cooldown,
+            upgrade=upgrade,
+            reporter=reporter,
+            root=root,
+            complete=sealing.complete if sealed else None,
+            build=build,
+            others=tuple(workspace.project.environments),
+        )
     return replace(report, sealed=tuple(sealing.runs))
