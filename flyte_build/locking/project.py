@@ -10,7 +10,7 @@ the project's, and says so; ``upgrade=True`` is what drops it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,12 +60,14 @@ def lock_project(
     settings: IndexSettings | None = None,
     debian: DebianFactory | None = None,
     bases: BasesFactory | None = None,
+    look: Callable[[Mapping[str, Lock]], None] | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
-    these packages anew wherever they are locked. Raises :class:`ResolutionError` where there is no solution,
+    these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
+    may refuse them. Raises :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
@@ -78,6 +80,8 @@ def lock_project(
         locks = dict(plan.existing.locks)
     locks = {name: locks[name] for name in recipes}
     check_allowed(recipes, locks)
+    if look is not None and (new := {n: x for n, x in locks.items() if _other(x, plan.existing.locks.get(n))}):
+        look(new)
     for note in runtime_notes(locks):
         reporter.note(note)
     with writing(directory):
@@ -88,6 +92,13 @@ def lock_project(
     hasty = bases or _bases(root, attempts=1, timeout=10.0)
     notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan))
     return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)), plan.existing.locks)
+
+
+def _other(lock: Lock, before: Lock | None) -> bool:
+    """Whether other wheels are in the image than before."""
+    return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
+        p: x.wheels for p, x in before.platforms.items()
+    }
 
 
 def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:

@@ -97,10 +97,11 @@ class Workbench(Inquiring):
         file was touched.
         """
         from ..locking import lock_project
+        from ..planning.overlaps import tell_overlaps
 
-        environments = self.select(env=env)
+        recipes, refuse = self.workspace.recipes(self.select(env=env)), self.settings().overlaps == "refuse"
         return lock_project(
-            self.workspace.recipes(environments),
+            recipes,
             self.lockfiles,
             resolver=resolver,
             cutoff=exclude_newer,
@@ -108,6 +109,7 @@ class Workbench(Inquiring):
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
             reporter=self.reporter,
             root=self.root,
+            look=lambda locks: tell_overlaps(locks, recipes, self.root, self.reporter, refuse=refuse),
         )
 
     def check_locks(self, *, env: Sequence[str] = ()) -> int:

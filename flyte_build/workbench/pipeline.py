@@ -166,8 +166,21 @@ def ensure_locked(
     if not write or not new:
         return
     from ..locking.project import lock_project
+    from ..planning.overlaps import tell_overlaps
+    from ..settings import read_settings
 
     reporter.note(f"no lock yet: locking {', '.join(e.name for e in new)} in {workspace.lockfiles}")
-    report = lock_project(workspace.recipes(new), workspace.lockfiles, reporter=reporter, root=workspace.project.root)
+    recipes, root = workspace.recipes(new), workspace.project.root
+    refuse = read_settings(root).overlaps == "refuse"
+    report = lock_project(
+        recipes,
+        workspace.lockfiles,
+        reporter=reporter,
+        root=root,
+        look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=refuse),
+    )
+    others = tuple(f"{name}.json answers no environment" for name in workspace.project.environments)
     for note in report.notes:
-        reporter.note(note)
+        # The file's other environments are not asked about, and are not gone.
+        if not note.startswith(others):
+            reporter.note(note)
