@@ -25,7 +25,7 @@ from ...kernel.scratch import scratch
 from ...locks.lockfile import LockedWheel
 from ...recipe import Recipe
 from ...sources.indexes import IndexClient, IndexSettings
-from ..wheels import Target
+from ..wheels import Target, fitting
 from .choice import choose
 from .closure import closure
 from .held import Held, Projects
@@ -149,7 +149,7 @@ def _terms(one: Wanted, settings: IndexSettings, root: Path) -> _Terms:
     return _Terms(
         settings.for_recipe(own, extra, keep_default=bare),
         any(s.pre for s in steps),
-        tuple(dict.fromkeys(wheels)),
+        fitting(wheels, one.target),
         one.held.stand_ins,
     )
 
