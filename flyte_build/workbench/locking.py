@@ -32,6 +32,7 @@ def lock_environments(
 ) -> LockReport:
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
+    from ..planning.overlaps import tell_overlaps
     from .sealing import Sealing
     from .source_builds import SourceBuilds
 
@@ -51,5 +52,7 @@ def lock_environments(
             root=root,
             complete=sealing.complete if sealed else None,
             build=build,
+            others=tuple(workspace.project.environments),
+            look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
         )
     return replace(report, sealed=tuple(sealing.runs))

@@ -70,17 +70,22 @@ def test_a_cut_off_may_be_why(offline: Offline) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "words"),
-    [("cp39-cp39-win_amd64", "`cp39`"), ("cp311-cp311-macosx_11_0_arm64", "macosx"), (None, "no usable wheels")],
+    [("cp39-cp39-win_amd64", "`cp39`"), ("cp311-cp311-macosx_11_0_arm64", "macosx")],
 )
-def test_no_wheel_for_the_platform(offline: Offline, tag: str | None, words: str) -> None:
-    if tag is None:
-        (offline.index.folder / "delta-1.0.tar.gz").write_bytes(b"a source distribution")
-    else:
-        offline.publish("delta", tag=tag)
+def test_no_wheel_for_the_platform(offline: Offline, tag: str, words: str) -> None:
+    offline.publish("delta", tag=tag)
     offline.write(workflow("low: delta", "top(low): beta"))
     said = offline.refused(5, "lock", "flow.py")
     assert "error: environment low: no versions of `delta`" in said
     assert words in said
+
+
+def test_a_source_distribution_that_is_none(offline: Offline) -> None:
+    (offline.index.folder / "delta-1.0.tar.gz").write_bytes(b"a source distribution")
+    offline.write(workflow("low: delta", "top(low): beta"))
+    said = offline.refused(8, "lock", "flow.py")
+    assert "error: delta-1.0.tar.gz: expected a source distribution (PEP 625)" in said
+    assert "hint: ask for another version of it" in said
 
 
 def test_no_such_debian_package(offline: Offline) -> None:

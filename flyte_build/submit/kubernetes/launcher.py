@@ -17,13 +17,14 @@ from typing import Any, Literal, TypeVar
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster
+from .api import ApiError, Cluster, used_up
 from .errors import Unplaceable
 from .kueue import why_queued
 from .mirror import Mirror
 from .names import job_name
 from .pod import Place, job
-from .sight import QUEUED, Sight, look
+from .sight import QUEUED, Sight, gave_up, look
+from .templates import named_template
 from .watching import JOBS, PODS, Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
@@ -36,7 +37,6 @@ _LOOK = 1.0
 _LOG_BYTES = 64 << 20
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
-_TEMPLATES = "v1/podtemplates"
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
 T = TypeVar("T")
 
@@ -89,6 +89,8 @@ class KubernetesLauncher:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
             except ApiError as e:
+                if quota := used_up(e):
+                    return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self._end(name, request)
             await self._fetch_log(name, request.log)
@@ -128,7 +130,7 @@ class KubernetesLauncher:
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def _create(self, request: LaunchRequest) -> None:
-        template = await asyncio.to_thread(self._named_template, request)
+        template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         manifest = job(self._with_env(request), self._reference(request), self.place, template=template)
         main = _main(manifest, self._reference(request))
         endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
@@ -144,15 +146,22 @@ class KubernetesLauncher:
         self.watcher.note(made)
 
     async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
-        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault."""
-        pause = _FIRST_PAUSE
+        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
+
+        A namespace that may hold no more Jobs now (a quota of ``count/jobs.batch``) is waited for as a node is.
+        """
+        pause, begun = _FIRST_PAUSE, self.clock()
         while True:
             try:
                 return await asyncio.to_thread(ask)
             except ApiError as e:
-                if e.status != 0 and e.status != 429 and e.status < 500:
+                quota = used_up(e)
+                if quota and self.clock() - begun < self.unscheduled:
+                    self.said(request.action, request.attempt, f"quota: {quota}")
+                elif e.status != 0 and e.status != 429 and e.status < 500:
                     raise
-                self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
+                else:
+                    self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, _MOST_PAUSE)
 
@@ -164,22 +173,6 @@ class KubernetesLauncher:
 
     def _with_env(self, request: LaunchRequest) -> LaunchRequest:
         return replace(request, env={**self.env, **request.env})
-
-    def _named_template(self, request: LaunchRequest) -> Mapping[str, Any] | None:
-        from flyteidl2.task import task_definition_pb2
-
-        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        name = spec.task_template.metadata.pod_template_name
-        if not name:
-            return None
-        found = self.cluster.get(_TEMPLATES, name)
-        if found is None:
-            raise Unplaceable(
-                f"{request.task} names the pod template {name}, which namespace {self.cluster.namespace} has not",
-                hint=f"`kubectl -n {self.cluster.namespace} get podtemplates` shows what it has",
-            )
-        template: Mapping[str, Any] = found.get("template") or {}
-        return template
 
     async def _end(self, name: str, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""

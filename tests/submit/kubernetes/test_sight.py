@@ -221,6 +221,15 @@ def test_what_was_taken_from_it_is_tried_again_and_not_counted(job_now: Object |
     assert (found.outcome.reason, found.outcome.code) == ("lost", "Interrupted")
 
 
+def test_a_pod_that_is_told_to_end_did_not_fail_of_itself() -> None:
+    found = pod("Failed", containerStatuses=[{"state": {"terminated": {"exitCode": 2, "reason": "Error"}}}])
+    assert seen(found).outcome == Outcome(2)
+    found["metadata"]["deletionTimestamp"] = "now"
+    outcome = seen(found).outcome
+    assert outcome is not None
+    assert (outcome.reason, outcome.code) == ("lost", "Interrupted")
+
+
 def test_the_latest_pod_counts() -> None:
     old = pod("Failed", conditions=[condition("DisruptionTarget")])
     new = pod("Running", containerStatuses=[{"state": {"running": {}}}])
