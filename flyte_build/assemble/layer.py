@@ -31,8 +31,8 @@ Sourced = tuple[str, Entry]
 
 
 def layer_artifacts(spec: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 (hex) → file name of everything that the layer is made of; of a base's layer, the layer itself."""
-    if spec["kind"] == "base":
+    """SHA-256 (hex) → file name of everything that the layer is made of; of a base's or a sealed one, the layer."""
+    if spec["kind"] in ("base", "sealed"):
         return {spec["digest"].removeprefix("sha256:"): spec["title"]}
     rows = [*spec.get("debs", ()), *spec.get("wheels", ())]
     named = {row["sha256"]: row["file"] for row in rows}
@@ -61,7 +61,7 @@ def write_layer(
             f"the plan is for assembler {spec['assembler']}, this is assembler {ASSEMBLER}; "
             "derive it again with this flyte-build"
         )
-    if spec["kind"] == "base":
+    if spec["kind"] in ("base", "sealed"):
         from .base import copy_base
 
         with open(resolve(spec["digest"].removeprefix("sha256:")), "rb") as source:

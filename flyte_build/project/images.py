@@ -17,7 +17,19 @@ from typing import Any
 import flyte
 
 from ..kernel.errors import LoadError, RefusedError
-from ..recipe import AptInstall, CopyFiles, EnvVars, PipInstall, Platform, Recipe, RegistryBase, Step, WorkDir
+from ..recipe import (
+    AptInstall,
+    CopyFiles,
+    EnvVars,
+    PipInstall,
+    Platform,
+    Recipe,
+    RegistryBase,
+    RunCommands,
+    SecretMount,
+    Step,
+    WorkDir,
+)
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
 from .bases import Prefer, read_base
 from .code_bundle import Code, code_step
@@ -108,7 +120,7 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
         reader = _READERS.get(kind)
         if reader is None:
             raise RefusedError(
-                f"{at.owner}: the image layer {kind} cannot be made hermetic" + _shown(layer),
+                f"{at.owner}: the image layer {kind} cannot be made hermetic",
                 hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
             )
         step = reader(at, layer)
@@ -121,18 +133,11 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
 
 
 _WAYS_OUT = {
-    "Commands": "what the commands install belongs into with_apt_packages/with_pip_packages, what they write into "
-    "with_source_file/with_source_folder",
     "PoetryProject": "export the project's requirements (`poetry export`) and use with_requirements",
     "PixiProject": "conda packages have no wheels: use with_pip_packages and with_apt_packages",
     "PixiScript": "conda packages have no wheels: use from_uv_script",
     "_DockerLines": "Dockerfile lines run arbitrary commands: use the with_* methods",
 }
-
-
-def _shown(layer: Any) -> str:
-    commands = getattr(layer, "commands", None)
-    return f": `{commands[0]}`" + (" …" if len(commands) > 1 else "") if commands else ""
 
 
 def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
@@ -234,6 +239,21 @@ def _workdir(at: _Place, layer: Any) -> WorkDir:
     return WorkDir(str(layer.workdir))
 
 
+def _commands(at: _Place, layer: Any) -> RunCommands | None:
+    _known_fields(at, layer, {"commands", "secret_mounts"})
+    commands = (layer.commands,) if isinstance(layer.commands, str) else tuple(map(str, layer.commands))
+    secrets = tuple(_secret(one) for one in layer.secret_mounts or ())
+    return RunCommands(commands, secrets) if commands else None
+
+
+def _secret(one: Any) -> SecretMount:
+    """As the SDK's builder mounts it: in the file ``mount``, else as a variable."""
+    secret = flyte.Secret(key=one) if isinstance(one, str) else one
+    if secret.mount:
+        return SecretMount(secret.key, secret.group, path=str(secret.mount))
+    return SecretMount(secret.key, secret.group, env=str(secret.as_env_var))
+
+
 def _copy(at: _Place, layer: Any) -> CopyFiles:
     _known_fields(at, layer, {"path_type", "src", "dst"})
     source = _absolute(layer.src)
@@ -261,6 +281,7 @@ _READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {
     "AptPackages": _apt_packages,
     "Env": _env,
     "WorkDir": _workdir,
+    "Commands": _commands,
     "CopyConfig": _copy,
     "CodeBundleLayer": _code_bundle,
 }

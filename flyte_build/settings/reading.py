@@ -59,7 +59,9 @@ class Settings:
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]
+    warm: bool = DEFAULTS["warm"]
     network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
+    seal_network: Literal["host", "internet", "none"] = DEFAULTS["seal-network"]
     targets: tuple[StatedTarget, ...] = DEFAULTS["targets"]
 
 

@@ -227,6 +227,16 @@ _ROWS = (
         see="security.md",
     ),
     Setting(
+        "warm",
+        "flag",
+        "Actions that run here are forks of an interpreter of their image that has imported the runtime, where that "
+        "can be, instead of interpreters of their own: a tenth of the processor time.",
+        "false",
+        default=True,
+        variable="FLYTE_BUILD_WARM",
+        see="warm.md",
+    ),
+    Setting(
         "network",
         "choice",
         "What tasks reach when they run here: `internet`, what this machine reaches but for the machine itself; "
@@ -237,6 +247,17 @@ _ROWS = (
         option="--network",
         choices=("internet", "host", "none"),
         see="security.md",
+    ),
+    Setting(
+        "seal-network",
+        "choice",
+        "What the commands of `with_commands` reach when they are sealed, as `network` has it. `internet` is `host`, "
+        "and a warning, where this machine cannot give it.",
+        '"none"',
+        default="internet",
+        variable="FLYTE_BUILD_SEAL_NETWORK",
+        choices=("internet", "host", "none"),
+        see="sealed-steps.md",
     ),
     Setting(
         "targets",

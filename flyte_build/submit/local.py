@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import posixpath
-import shutil
-import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +20,7 @@ from google.protobuf.message import DecodeError
 from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
+from .fresh import HOME, names, seed, workdir, writable
 from .limits import MOST_FILES, TaskLimits, shared_memory
 from .observer import Observer
 from .outputs import Settlement, View
@@ -35,17 +33,16 @@ from .scheduler import machine
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
 from .storage import BUNDLES, MOUNT, RunFolder
-from .unpack import scoped
 from .usage import Place
+from .warm.forked import Forked
+from .warm.pool import PLACE, Pool, Worker
 from .watch import Watch, Watched
 
 __all__ = ["LocalLauncher"]
 
-HOME = "/home/flyte"
 # Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
 MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
 _MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
-_FRESH = (HOME, "/root", "/tmp", "/var/tmp")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -56,7 +53,8 @@ class LocalLauncher:
     ``images`` gives an image's root by digest (and may unpack it first), ``token`` is the service's, ``environment`` is
     where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
-    ``network``; ``None``: the host's own do.
+    ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
+    can be (see ``warm``); why one was not is in the run's ``workers/cold.log``.
     """
 
     folder: RunFolder
@@ -70,12 +68,21 @@ class LocalLauncher:
     limits: TaskLimits = field(default_factory=TaskLimits)
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    warm: bool = True
+    _pool: Pool = field(init=False)
     _said: set[str] = field(default_factory=set)
     _settlements: dict[str, Settlement] = field(default_factory=dict)
     _watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
+        scratch, logs = self.folder.scratch, self.folder.workers
+        pool = Pool(self.engine, scratch, logs, self._shared(), self.cgroups, MOST_PIDS, self._note, self.warm)
+        object.__setattr__(self, "_pool", pool)
+
+    async def close(self) -> None:
+        """End what outlives an attempt. Nothing is launched after it."""
+        await self._pool.close()
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
@@ -86,7 +93,24 @@ class LocalLauncher:
             return Outcome(1, "error", str(e), "MissingSecret")
         except FlyteBuildError as e:
             return Outcome(1, "error", e.message if e.hint is None else f"{e.message}; {e.hint}", "ImageUnusable")
-        scratch = self.folder.scratch / f"{request.action}-{request.attempt}"
+        env = self._environment(image, request, secrets)
+        binds = tuple(Mount(source, target) for source, target in image.binds)
+        filtered = request.environment not in self.unfiltered
+        bare = Sandbox(image.root, image.python, binds, network=self.network, filtered=filtered)
+        async with self._pool.worker(bare, image.digest, request.args, env, request.environment) as worker:
+            return await self._attempt(request, image, bare, env, secrets, worker)
+
+    async def _attempt(
+        self,
+        request: LaunchRequest,
+        image: ImageRoot,
+        bare: Sandbox,
+        env: Mapping[str, str],
+        secrets: Secrets,
+        worker: Worker | None,
+    ) -> Outcome:
+        above = self.folder.scratch if worker is None else worker.scratch
+        scratch = above / f"{request.action}-{request.attempt}"
         group = None
         try:
             mounts = await asyncio.to_thread(self._mounts, image, scratch)
@@ -94,7 +118,8 @@ class LocalLauncher:
             self._settlements[request.action] = self._settlement(request, image, mounts)
             own = [Place(m.source, "", m.target) for m in mounts if m.writable and m.source.parent == scratch]
             async with self._watch.over(request, own, _MEMORY) as watched:
-                outcome = await self._run(request, image, mounts, secrets, group, watched)
+                box = replace(bare, mounts=mounts, tmpfs=_memory_backed(request, secrets))
+                outcome = await self._run(request, box, workdir(image), env, secrets, group, watched, worker)
             if watched.outcome is not None:
                 return watched.outcome
             return await self._taken_over(request, outcome)
@@ -139,35 +164,25 @@ class LocalLauncher:
     async def _run(
         self,
         request: LaunchRequest,
-        image: ImageRoot,
-        mounts: tuple[Mount, ...],
+        box: Sandbox,
+        cwd: str,
+        env: Mapping[str, str],
         secrets: Secrets,
         group: Group | None,
         watched: Watched,
+        worker: Worker | None,
     ) -> Outcome:
-        asked = request.resources
-        shm = Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
-        held = sum(len(value.encode()) for value in secrets.files.values())
-        fixed = (Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held))
-        box = Sandbox(
-            image.root,
-            image.python,
-            mounts,
-            (*fixed, shm),
-            network=self.network,
-            filtered=request.environment not in self.unfiltered,
-        )
-        running = await process.start(
-            self.engine,
-            box,
-            request.args,
-            self._environment(image, request, secrets),
-            _workdir(image),
-            output=request.log,
-            forward=True,
-            files={f"{SECRETS}/{name}": value for name, value in secrets.files.items()},
-            join=group.join if group is not None else (),
-        )
+        running: process.Process | Forked | None = None
+        files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
+        join = group.join if group is not None else ()
+        if worker is not None:
+            running = await self._pool.start(
+                worker, box, request.args, env, cwd, output=request.log, forward=True, files=files, join=join
+            )
+        if running is None:
+            running = await process.start(
+                self.engine, box, request.args, env, cwd, output=request.log, forward=True, files=files, join=join
+            )
         watched.runs(running)
         try:
             async with asyncio.timeout(request.timeout):
@@ -182,6 +197,8 @@ class LocalLauncher:
             return Outcome(code, "oom", f"killed at its memory limit of {size / 2**20:.0f} MiB")
         if group is not None and group.refused_forks():
             return Outcome(code, "pids", f"it may have {MOST_PIDS:,} processes and threads at once, and wanted more")
+        if worker is not None and isinstance(running, Forked) and await running.ended() is None and await worker.died():
+            return Outcome(code, "lost", "the interpreter that it was a fork of ended")
         return Outcome(code)
 
     def _environment(self, image: ImageRoot, request: LaunchRequest, secrets: Secrets) -> dict[str, str]:
@@ -207,12 +224,12 @@ class LocalLauncher:
         scratch.mkdir(parents=True)
         folder = self.folder
         mounts = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
-        for number, target in enumerate(_writable(image)):
+        for number, target in enumerate(writable(image)):
             own = scratch / str(number)
-            _seed(image.root, target, own)
+            seed(image.root, target, own)
             mounts.append(Mount(own, target, writable=True))
         mounts += [Mount(source, target) for source, target in image.binds]
-        mounts += self._names(scratch)
+        mounts += names(scratch, self.network, self.nameserver)
         mounts += [
             Mount(folder.seen, MOUNT),
             Mount(folder.kept, f"{MOUNT}/{folder.name}/kept"),
@@ -222,20 +239,17 @@ class LocalLauncher:
         ]
         return tuple(mounts)
 
-    def _names(self, scratch: Path) -> list[Mount]:
-        """How names are resolved: as on the host where there is a network, else only the sandbox's own."""
-        hosts = scratch / "hosts"
-        mounts = []
-        try:
-            if self.network == "none":
-                raise FileNotFoundError
-            hosts.write_bytes(Path("/etc/hosts").read_bytes())
-            resolver = scratch / "resolv.conf"
-            resolver.write_text(_resolver(Path("/etc/resolv.conf").read_text(errors="replace"), self.nameserver))
-            mounts.append(Mount(resolver, "/etc/resolv.conf"))
-        except OSError:
-            hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
-        return [*mounts, Mount(hosts, "/etc/hosts")]
+    def _shared(self) -> tuple[Mount, ...]:
+        """What every sandbox of the run has, and workers have for those they make."""
+        folder = self.folder
+        return (
+            Mount(folder.socket, f"{PLACE}/actions.sock", writable=True),
+            Mount(folder.seen, f"{PLACE}/seen"),
+            Mount(folder.kept, f"{PLACE}/kept"),
+            Mount(folder.meta, f"{PLACE}/meta", writable=True),
+            Mount(folder.raw, f"{PLACE}/raw", writable=True),
+            Mount(folder.bundles, f"{PLACE}/bundles"),
+        )
 
     def _limits(self, request: LaunchRequest) -> Group | None:
         asked = request.resources
@@ -255,47 +269,28 @@ class LocalLauncher:
             self._say(f"memory, cpu and process limits are not enforced here: {e}")
             return None
 
+    def _note(self, message: str) -> None:
+        self.folder.workers.mkdir(exist_ok=True)
+        with open(self.folder.workers / "cold.log", "a", encoding="utf-8") as f:
+            f.write(f"{message}\n")
+
     def _say(self, message: str) -> None:
         if message not in self._said:
             self._said.add(message)
             self.observer.warn(message)
 
 
-def _resolver(text: str, nameserver: str | None) -> str:
-    """The host's resolv.conf(5), with the one nameserver that a sandbox reaches where it does not reach the host's."""
-    if nameserver is None:
-        return text
-    kept = [line for line in text.splitlines() if line.split()[:1] != ["nameserver"]]
-    return "\n".join([*kept, f"nameserver {nameserver}", ""])
+def _memory_backed(request: LaunchRequest, secrets: Secrets) -> tuple[Tmpfs, ...]:
+    asked = request.resources
+    shm = Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
+    held = sum(len(value.encode()) for value in secrets.files.values())
+    return Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held), shm
 
 
 def _copy(source: Path, below: str, target: Path, limit: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with door.folder(source) as top, door.folder(target.parent) as kept:
         door.take(top, below, kept, target.name, limit)
-
-
-def _workdir(image: ImageRoot) -> str:
-    """The image's working directory, into which the runtime unpacks the code; ``/`` is no place for that."""
-    workdir = posixpath.normpath(image.workdir or "/")
-    return HOME if workdir == "/" or not workdir.startswith("/") else workdir
-
-
-def _writable(image: ImageRoot) -> list[str]:
-    """The fresh folders, outer before inner."""
-    workdir = _workdir(image)
-    inside = any(workdir.startswith(f"{fresh}/") for fresh in _FRESH)
-    return list(_FRESH) if workdir in _FRESH or inside else [*_FRESH, workdir]
-
-
-def _seed(root: Path, target: str, own: Path) -> None:
-    """``own`` becomes a copy of what the image has at ``target``, the task's to change."""
-    there = scoped(root, target, follow=True)
-    if there.is_dir():
-        shutil.copytree(there, own, symlinks=True)
-    else:
-        own.mkdir()
-    own.chmod(0o1777 if target.endswith("tmp") else 0o755)
 
 
 def _clean(scratch: Path, group: Group | None) -> None:

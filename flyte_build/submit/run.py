@@ -11,11 +11,11 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flyteidl2.task import common_pb2
 
@@ -48,6 +48,8 @@ from .storage import BUNDLES, RunFolder, Storage
 
 __all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name"]
 
+_Ran = TypeVar("_Ran")
+
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
@@ -59,7 +61,8 @@ class RunRequest:
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
     sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
-    that say so, by full name. ``invocation`` is kept with the run, for whoever wants to repeat it.
+    that say so, by full name. ``warm``: actions are forks where that can be (see ``warm``). ``invocation``
+    is kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -79,6 +82,7 @@ class RunRequest:
     engine: SandboxEngine | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     invocation: Mapping[str, Any] = field(default_factory=dict)
+    warm: bool = True
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:
@@ -147,6 +151,7 @@ def _execute(
         limits=request.limits,
         cgroups=Cgroups.detect(),
         environment=request.environment,
+        warm=request.warm,
     )
     cores, memory = machine()
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
@@ -160,7 +165,15 @@ def _execute(
         lambda service: serve(service, folder.socket, token),
         FolderInbox(folder),
     )
-    return _result(request, run, *run_apart(drive.go(action)))
+    return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
+
+
+async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:
+    """What ``run`` gives; then nothing of the launcher's is left."""
+    try:
+        return await run
+    finally:
+        await launcher.close()
 
 
 def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:

@@ -11,7 +11,8 @@
     runs/<run>/bundle/<sha256>.tgz  the code
     runs/<run>/logs/<action>/<attempt>.log
     runs/<run>/requests/<request>.json       what people ask of it while it runs (see ``requests``)
-    runs/<run>/scratch/<action>-<attempt>/   the writable folders of a running sandbox
+    runs/<run>/scratch/<action>-<attempt>/   the writable folders of a running sandbox (``warm1/…``: of a worker's fork)
+    runs/<run>/workers/warm1.log    what a warm worker said
 
 Tasks of a run write to its ``meta`` and ``raw``, so nothing in there is believed, and it is opened through the ``door``
 only. Inside every sandbox runs are at one fixed place, so that a URI in an output never depends on this machine's
@@ -156,6 +157,10 @@ class RunFolder:
     @property
     def scratch(self) -> Path:
         return self.path / "scratch"
+
+    @property
+    def workers(self) -> Path:
+        return self.path / "workers"
 
     def inputs(self, action: str) -> Path:
         """The action's inputs, as they were taken over from its parent's sandbox."""

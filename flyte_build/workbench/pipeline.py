@@ -156,7 +156,7 @@ def publish_images(
 
 
 def ensure_locked(
-    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
+    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool, store: Store
 ) -> None:
     """Lock the environments that have no lock at all, and say so; stale locks are left to :func:`plan_images`.
 
@@ -165,22 +165,8 @@ def ensure_locked(
     new = [e for e in environments if workspace.without_lock([e])]
     if not write or not new:
         return
-    from ..locking.project import lock_project
-    from ..planning.overlaps import tell_overlaps
-    from ..settings import read_settings
+    from .locking import lock_environments
 
     reporter.note(f"no lock yet: locking {', '.join(e.name for e in new)} in {workspace.lockfiles}")
-    recipes, root = workspace.recipes(new), workspace.project.root
-    refuse = read_settings(root).overlaps == "refuse"
-    report = lock_project(
-        recipes,
-        workspace.lockfiles,
-        reporter=reporter,
-        root=root,
-        look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=refuse),
-    )
-    others = tuple(f"{name}.json answers no environment" for name in workspace.project.environments)
-    for note in report.notes:
-        # The file's other environments are not asked about, and are not gone.
-        if not note.startswith(others):
-            reporter.note(note)
+    for note in lock_environments(workspace, new, store, reporter).notes:
+        reporter.note(note)

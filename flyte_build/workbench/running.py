@@ -130,6 +130,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             cache=store.root / "tasks",
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
+            warm=settings.warm,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
@@ -161,7 +162,7 @@ def strange_names(key: str, names: Sequence[str], bench: OpenProject) -> list[st
 def root_of(call: SerializedTask, task: Task) -> RootAction:
     """What a run begins with."""
     env = call.env | log_settings(os.environ)
-    return RootAction(call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, env)
+    return RootAction(call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, env, call.queue)
 
 
 def uploaded(storage: Storage, task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:

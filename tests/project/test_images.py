@@ -8,7 +8,7 @@ from pathlib import Path
 import flyte
 import pytest
 
-from flyte_build.kernel.errors import LoadError, RefusedError
+from flyte_build.kernel.errors import LoadError
 from flyte_build.project.images import read_image
 from flyte_build.recipe import (
     AptInstall,
@@ -18,6 +18,8 @@ from flyte_build.recipe import (
     PipInstall,
     Recipe,
     RegistryBase,
+    RunCommands,
+    SecretMount,
     WorkDir,
 )
 
@@ -152,7 +154,16 @@ def test_the_slim_image_itself_is_a_base_like_any_other() -> None:
     assert recipe.base == RegistryBase("python:3.12-slim-bookworm")
 
 
-def test_what_runs_commands_is_refused_on_a_registry_base_too() -> None:
+def test_commands_are_a_step_with_their_secrets_by_name() -> None:
     image = flyte.Image.from_base("registry.example/x:1").clone(name="x", extendable=True)
-    with pytest.raises(RefusedError, match="layer Commands cannot be made hermetic"):
-        read(image.with_commands(["make"]))
+    mounted = flyte.Secret("token", group="team", mount="/etc/flyte/secrets")
+    recipe = read(image.with_commands(["make", "make install"], secret_mounts=["api-key", mounted]))
+    key = SecretMount("api-key", env="API_KEY")
+    token = SecretMount("token", "team", path="/etc/flyte/secrets")
+    assert recipe.steps == (RunCommands(("make", "make install"), (key, token)),)
+    assert recipe.sealed_steps == (0,)
+    assert token.name == "team_token"
+
+
+def test_no_commands_are_no_step() -> None:
+    assert read(BASE.with_commands([])).steps == ()

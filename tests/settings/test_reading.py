@@ -43,6 +43,7 @@ lockfiles = "../locks"
 unfiltered = "profiling"
 task-disk = "1.5Gi"
 task-files = 7
+warm = false
 """,
     )
     assert read_settings(tmp_path, {}) == Settings(
@@ -62,6 +63,7 @@ task-files = 7
         unfiltered=("profiling",),
         task_disk=1_610_612_736,
         task_files=7,
+        warm=False,
     )
 
 

@@ -19,6 +19,7 @@ from flyte_build.submit.sandbox.entrance import Entrance, choose
 from flyte_build.submit.sandbox.namespaces import Unshare
 from flyte_build.submit.sandbox.spec import Engine
 from tests.support.flyte_files import dry_run, host_image
+from tests.support.sandboxes import Forking
 from tests.support.tools import need
 
 WORKFLOWS = Path(__file__).with_name("workflows")
@@ -37,6 +38,12 @@ def engine(request: pytest.FixtureRequest) -> Entrance:
     else:
         need("unshare", "util-linux")
     return _entrance(request.param)
+
+
+@pytest.fixture(params=[False, True], ids=["cold", "forked"])
+def entered(request: pytest.FixtureRequest, engine: Entrance) -> Entrance:
+    """Each engine in turn, for sandboxes of its own and for those of a worker's forks in one of its own."""
+    return Forking.of(engine) if request.param else engine
 
 
 class Runs:

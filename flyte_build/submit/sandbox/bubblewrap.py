@@ -27,10 +27,10 @@ class Bubblewrap:
         out += ["--uid", str(UID), "--gid", str(GID), "--die-with-parent", "--as-pid-1"]
         out += ["--ro-bind", str(box.root), "/", "--proc", "/proc", "--dev", "/dev"]
         # bwrap leaves writable what it has no right to change itself; but /proc/sys asks only who is root outside.
-        for name in READ_ONLY:
+        for name in () if box.nests else READ_ONLY:
             if os.path.exists(here := f"/proc/{name}"):
                 out += ["--ro-bind", here, here]
-        for name in MASKED:
+        for name in () if box.nests else MASKED:
             here = f"/proc/{name}"
             if os.path.isdir(here):
                 out += ["--tmpfs", here, "--remount-ro", here]

@@ -4,7 +4,8 @@ Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshar
 capabilities it kept there. Takes one argument, JSON: ``root``, ``masked`` and ``read_only`` of /proc, ``tmpfs``
 [[target, size, inodes]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``seccomp`` (an inherited
 file with the filter of system calls, or null), ``command``. Uses mount(2) and pivot_root(2) directly because mount(8)
-is not told apart by its messages and is absent on some hosts.
+is not told apart by its messages and is absent on some hosts. A fork of a warm worker calls ``enter``, with the Python
+of its image (3.8 or later).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import socket
 import struct
 import sys
+from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME, MS_NODIRATIME = 1, 2, 4, 8, 32, 1024, 2048
 MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 4096, 16384, 1 << 18, 1 << 21
@@ -122,18 +124,22 @@ def pivot(root: str) -> None:
 
 def filter_calls(file: int) -> None:
     """Load the filter, an array of struct sock_filter (seccomp(2)); from here on it is everyone's below."""
+    with os.fdopen(file, "rb") as f:
+        load(f.read())
+
+
+def load(instructions: bytes) -> None:
+    """See :func:`filter_calls`."""
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
-    with os.fdopen(file, "rb") as f:
-        instructions = f.read()
     loaded = ctypes.byref(Program(len(instructions) // 8, instructions))
     checked(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, loaded, 0, 0), "the filter of system calls")
 
 
-def main() -> None:
-    spec = json.loads(sys.argv[1])
+def enter(spec: Any) -> None:
+    """Build the mounts of ``spec`` and make them all there is. What is gained here or later, no program gains again."""
     root = spec["root"]
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     staging = root
@@ -157,6 +163,11 @@ def main() -> None:
         loopback_up()
     pivot(root)
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    enter(spec)
     checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "dropping capabilities")
     if spec["seccomp"] is not None:
         filter_calls(spec["seccomp"])

@@ -85,6 +85,8 @@ class Entrance:
             if self.outlet is None:
                 raise OSError("no program that carries a sandbox's network")
             words += ["--outlet", self.outlet.program, self.outlet.subnet]
+            if box.offers is not None:
+                words += ["--offers", str(box.offers)]
         inner = engine.command(box, seccomp)
         return [*_outside(), *words, "--", *inner] if words else inner
 

@@ -21,19 +21,22 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 CHUNK = 1 << 16
 
 
-def read_header() -> Any:
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
+def read_header() -> tuple[Any, bytes]:
+    """The header, and the orders that came with it."""
+    data = b""
+    while b"\n" not in data:
+        more = os.read(0, CHUNK)
+        if not more:
             os._exit(137)
-        line += byte
-    return json.loads(line)
+        data += more
+    line, _, orders = data.partition(b"\n")
+    return json.loads(line), orders
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
@@ -135,17 +138,17 @@ def write_files(files: dict[str, str]) -> None:
             f.write(text)
 
 
-def main() -> None:
-    spec = read_header()
+def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
+    """Be process 1 of the task that ``start`` begins, which gives its process."""
     os.umask(0o022)
     write_files(spec.get("files") or {})
+    listener = None
     if spec.get("socket"):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         endpoint = spec["env"].get("_U_EP_OVERRIDE", "")
         spec["env"]["_U_EP_OVERRIDE"] = endpoint.replace(":0/", f":{listener.getsockname()[1]}/", 1)
-        threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
@@ -154,6 +157,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: terminate())
     child = start(spec)
+    # After it: where the task is a fork, a thread would not be in it.
+    if listener is not None:
+        threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
+    if b"t" in orders:
+        terminate()
     while True:
         code = reap(child)
         if code is not None:
@@ -171,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(*read_header(), start)

@@ -6,10 +6,23 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .spec import GID, INIT, MASKED, READ_ONLY, UID, Sandbox
 
-__all__ = ["Unshare"]
+__all__ = ["Unshare", "description"]
+
+
+def description(box: Sandbox) -> dict[str, Any]:
+    """What ``enter`` builds of ``box``."""
+    return {
+        "root": str(box.root),
+        "masked": () if box.nests else MASKED,
+        "read_only": () if box.nests else READ_ONLY,
+        "tmpfs": [[t.target, t.size, t.inodes] for t in box.tmpfs],
+        "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
+        "loopback": box.network == "none",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +42,5 @@ class Unshare:
         out += ["--mount", "--pid", "--fork", "--ipc", "--uts", "--kill-child=KILL"]
         if box.network == "none":
             out.append("--net")
-        spec = {
-            "root": str(box.root),
-            "masked": MASKED,
-            "read_only": READ_ONLY,
-            "tmpfs": [[t.target, t.size, t.inodes] for t in box.tmpfs],
-            "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
-            "loopback": box.network == "none",
-            "seccomp": seccomp,
-            "command": [box.python, "-I", "-S", INIT],
-        }
+        spec = description(box) | {"seccomp": seccomp, "command": [box.python, "-I", "-S", INIT]}
         return [*out, "--", self.python, "-I", "-S", str(self.script), json.dumps(spec)]

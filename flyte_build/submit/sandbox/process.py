@@ -31,6 +31,10 @@ class Process:
         """The engine's process on the host (the sandbox's processes are below it)."""
         return self._child.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._child.returncode is None
+
     async def wait(self) -> int:
         """The exit code: the command's own, or 128 + N when signal N ended it."""
         code = await self._child.wait()
@@ -66,16 +70,18 @@ async def start(
     forward: bool = False,
     join: Sequence[Path] = (),
     files: Mapping[str, str] | None = None,
+    inherit: Sequence[int] = (),
 ) -> Process:
     """Run ``argv`` with exactly ``env`` in ``cwd`` inside ``box``.
 
     ``output`` (created, appended to) takes both standard streams. With ``forward`` a loopback port leads to the
     Unix socket mounted at ``SOCKET``. ``files`` (path inside → text) are written there, on a tmpfs, for nobody else
-    and never on a disk. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists.
+    and never on a disk. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists, ``inherit`` open files
+    that the command has, too.
     """
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        with descriptor(box.filtered) as seccomp:
+        with descriptor(box.filtered, nests=box.nests) as seccomp:
             command = list(engine.command(box, seccomp))
             if join:
                 # The shell joins the groups and becomes the engine, so that no process of the sandbox is ever outside.
@@ -89,7 +95,7 @@ async def start(
                 env={},
                 cwd="/",
                 start_new_session=True,
-                pass_fds=() if seccomp is None else (seccomp,),
+                pass_fds=(*inherit, *(() if seccomp is None else (seccomp,))),
             )
     finally:
         os.close(log)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["DENIED", "NUMBERS", "Condition", "descriptor", "program"]
+__all__ = ["DENIED", "NESTING", "NUMBERS", "Condition", "descriptor", "program"]
 
 # linux/audit.h: what seccomp_data.arch says for calls of the machine's own kind.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -62,6 +62,9 @@ DENIED: Mapping[str, Condition | None] = MappingProxyType({
     # the hypervisor's sockets (AF_VSOCK), which no namespace parts
     "socket": Condition(0, values=(40,)),
 })  # fmt: skip
+
+# What a sandbox is made with inside of one: namespaces, and mounts in them.
+NESTING = frozenset({"unshare", "mount", "umount2", "pivot_root"})
 
 # asm/unistd_64.h and asm-generic/unistd.h; a call that an architecture lacks is not in its table.
 NUMBERS: Mapping[str, Mapping[str, int]] = MappingProxyType({
@@ -116,8 +119,11 @@ def _deny(number: int, condition: Condition | None) -> bytes:
     return _instruction(_EQUAL, number, 0, len(inner) // 8) + inner
 
 
-def program(machine: str) -> bytes | None:
-    """The filter for ``machine`` (``uname -m``): an array of ``struct sock_filter``. ``None``: it is not known here."""
+def program(machine: str, allowed: frozenset[str] = frozenset()) -> bytes | None:
+    """The filter for ``machine`` (``uname -m``): an array of ``struct sock_filter``. ``None``: it is not known here.
+
+    It lets the calls that ``allowed`` names through.
+    """
     if machine not in NUMBERS:
         return None
     numbers = NUMBERS[machine]
@@ -128,15 +134,18 @@ def program(machine: str) -> bytes | None:
     out += _instruction(_AT_LEAST, _NEWEST + 1, 0, 1) + _refused(errno.ENOSYS)
     out += _instruction(_EQUAL, numbers["clone3"], 0, 1) + _refused(errno.ENOSYS)
     for name, condition in DENIED.items():
-        if name in numbers:
+        if name in numbers and name not in allowed:
             out += _deny(numbers[name], condition)
     return out + _instruction(_RETURN, _ALLOW)
 
 
 @contextlib.contextmanager
-def descriptor(filtered: bool) -> Iterator[int | None]:
-    """An open file with the filter for this machine, for a process to inherit; ``None`` where there shall be none."""
-    found = program(os.uname().machine) if filtered else None
+def descriptor(filtered: bool, *, nests: bool = False) -> Iterator[int | None]:
+    """An open file with the filter for this machine, for a process to inherit; ``None`` where there shall be none.
+
+    ``nests``: those it is for make sandboxes, whose own filter is the whole one.
+    """
+    found = program(os.uname().machine, NESTING if nests else frozenset()) if filtered else None
     if found is None:
         yield None
         return

@@ -53,7 +53,9 @@ class Sandbox:
 
     ``python`` is the interpreter that runs process 1, as a path inside. ``mounts`` are applied in order,
     after the tmpfs. The root is read-only, for whoever runs in it. ``filtered``: system calls are (see ``seccomp``).
-    A way out to the ``internet`` is not the engine's to make (see ``entrance``).
+    A way out to the ``internet`` is not the engine's to make (see ``entrance``). ``nests``: more sandboxes are made
+    inside, so that /proc is shown whole and the calls that make them are allowed; ``offers``: the inherited socket
+    over which these get networks of their own that lead into this one (see ``outside.outlet``).
     """
 
     root: Path
@@ -62,6 +64,8 @@ class Sandbox:
     tmpfs: tuple[Tmpfs, ...] = field(default=(Tmpfs("/run"),))
     network: Network = "host"
     filtered: bool = True
+    nests: bool = False
+    offers: int | None = None
 
 
 class Engine(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flyte_build.kernel.errors import SandboxError
-from flyte_build.submit.local import _resolver
+from flyte_build.submit.fresh import resolver
 from flyte_build.submit.sandbox import entrance as module
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
 from flyte_build.submit.sandbox.entrance import Entrance, Outlet, choose, entrance, free_owner, free_subnet
@@ -252,6 +252,6 @@ def test_an_entrance_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_sandboxs_resolver_names_the_one_nameserver_that_it_reaches() -> None:
     text = "search a.example\nnameserver 127.0.0.53\n nameserver 192.0.2.2\noptions edns0\n"
-    assert _resolver(text, None) == text
-    assert _resolver(text, "10.0.2.3") == "search a.example\noptions edns0\nnameserver 10.0.2.3\n"
-    assert _resolver("", "10.0.2.3") == "nameserver 10.0.2.3\n"
+    assert resolver(text, None) == text
+    assert resolver(text, "10.0.2.3") == "search a.example\noptions edns0\nnameserver 10.0.2.3\n"
+    assert resolver("", "10.0.2.3") == "nameserver 10.0.2.3\n"

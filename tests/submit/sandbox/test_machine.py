@@ -39,10 +39,10 @@ print(json.dumps(seen))
 """
 
 
-def test_nothing_of_the_whole_machine_is_seen_or_changed(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_nothing_of_the_whole_machine_is_seen_or_changed(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     """As root, too: who is root outside may write to /proc/sys without any capability."""
     code = OF_THE_MACHINE.replace("MASKED", repr(MASKED))
-    assert run(engine, box_of(image), code, tmp_path / "log") == 0
+    assert run(entered, box_of(image), code, tmp_path / "log") == 0
     seen = json.loads((tmp_path / "log").read_text())
     assert seen.keys() >= {"keys", "interrupts"}  # every Linux has these
     assert [name for name in MASKED if seen.get(name)] == []
@@ -77,12 +77,12 @@ if seen["a new namespace"] != "done":
 
 
 @pytest.mark.parametrize("filtered", [True, False])
-def test_system_calls_are_filtered(engine: Engine, image: ImageRoot, tmp_path: Path, filtered: bool) -> None:
+def test_system_calls_are_filtered(entered: Engine, image: ImageRoot, tmp_path: Path, filtered: bool) -> None:
     numbers = NUMBERS.get(os.uname().machine)
     if numbers is None:
         lacking(f"system calls of {os.uname().machine} are not known")
     box = dataclasses.replace(box_of(image), filtered=filtered)
-    assert run(engine, box, CALLS.replace("NUMBERS", repr(dict(numbers))), tmp_path / "log") == 0
+    assert run(entered, box, CALLS.replace("NUMBERS", repr(dict(numbers))), tmp_path / "log") == 0
     first, *rest = (tmp_path / "log").read_text().splitlines()
     seen = json.loads(first)
     assert seen.pop("a call of tomorrow") == "ENOSYS"
@@ -96,23 +96,23 @@ def test_system_calls_are_filtered(engine: Engine, image: ImageRoot, tmp_path: P
         assert seen["a new namespace"] == "done"
 
 
-def test_a_memory_limit_kills_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_a_memory_limit_kills_and_is_counted(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     cgroups = Cgroups.detect()
     if cgroups.memory is None or cgroups.cpu is None:
         lacking("this user may not make control groups for memory and processors")
     group = cgroups.create("limits", memory=64 << 20, cpu=0.5)
     try:
-        assert run(engine, box_of(image), "len(bytearray(200 << 20))", tmp_path / "log", join=group.join) == 137
+        assert run(entered, box_of(image), "len(bytearray(200 << 20))", tmp_path / "log", join=group.join) == 137
         assert group.oom_kills() >= 1
         used = "import time; t = time.monotonic()\nwhile time.monotonic() - t < 1: pass\nprint(time.process_time())"
-        assert run(engine, box_of(image), used, tmp_path / "cpu", join=group.join) == 0
+        assert run(entered, box_of(image), used, tmp_path / "cpu", join=group.join) == 0
         assert float((tmp_path / "cpu").read_text()) < 0.8
     finally:
         group.remove()
     assert not any(folder.exists() for folder in group.folders)
 
 
-def test_a_fork_bomb_fizzles_out_and_is_counted(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_a_fork_bomb_fizzles_out_and_is_counted(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     cgroups = Cgroups.detect()
     if cgroups.pids is None:
         lacking("this user may not make control groups for processes")
@@ -129,7 +129,7 @@ except BlockingIOError:
 """
     group = cgroups.create("bomb", memory=None, cpu=None, pids=50)
     try:
-        assert run(engine, box_of(image), bomb, tmp_path / "log", join=group.join) == 0
+        assert run(entered, box_of(image), bomb, tmp_path / "log", join=group.join) == 0
         assert 20 < int((tmp_path / "log").read_text()) < 50
         assert group.refused_forks() >= 1
     finally:

@@ -22,12 +22,12 @@ import pytest
 import flyte_build
 from flyte_build.kernel.errors import SandboxError
 from flyte_build.submit.action import ImageRoot
-from flyte_build.submit.local import _resolver
+from flyte_build.submit.fresh import resolver
 from flyte_build.submit.sandbox import engines
 from flyte_build.submit.sandbox.entrance import Entrance, Outlet, choose
 from flyte_build.submit.sandbox.spec import Engine, Mount, Sandbox
 from tests.support.elsewhere import Outside, Services, outside, public_copy, readable_python, services
-from tests.support.sandboxes import box_of, run
+from tests.support.sandboxes import Forking, box_of, run
 from tests.support.tools import lacking, need, need_root
 
 pytestmark = pytest.mark.integration
@@ -85,10 +85,11 @@ def host() -> Iterator[Services]:
 
 
 @pytest.fixture
-def internet(engine: Entrance) -> Entrance:
+def internet(entered: Entrance) -> Entrance:
     need("slirp4netns")
     try:
-        return choose(network="internet", engines=[engine.engine])
+        found = choose(network="internet", engines=[entered.engine])
+        return Forking.of(found) if isinstance(entered, Forking) else found
     except SandboxError as e:
         lacking(f"{e.message}: {e.detail}")
 
@@ -102,8 +103,8 @@ def test_the_hosts_services_are_out_of_reach(
     assert host.heard == [], "and what was only sent did not arrive either"
 
 
-def test_the_hosts_own_network_has_them(engine: Entrance, image: ImageRoot, host: Services, tmp_path: Path) -> None:
-    assert run(engine, box_of(image, network="host"), tries(host), tmp_path / "log") == 0
+def test_the_hosts_own_network_has_them(entered: Entrance, image: ImageRoot, host: Services, tmp_path: Path) -> None:
+    assert run(entered, box_of(image, network="host"), tries(host), tmp_path / "log") == 0
     reached = json.loads((tmp_path / "log").read_text())
     assert {"127.0.0.1", host.address, "abstract"} <= set(reached)
     assert {"tcp", "udp", "abstract"} <= set(host.heard)
@@ -159,7 +160,7 @@ def test_names_resolve_though_the_hosts_nameserver_is_on_its_loopback(
     need_root("a nameserver, and another resolv.conf")
     text = "search example.test\noptions timeout:5\nnameserver 127.0.0.77\n"
     (tmp_path / "host.conf").write_text(text)
-    (tmp_path / "resolv.conf").write_text(_resolver(text, internet.nameserver))
+    (tmp_path / "resolv.conf").write_text(resolver(text, internet.nameserver))
     where = Elsewhere(internet, tmp_path / "host.conf", os.path.realpath("/etc/resolv.conf"))
     mount = Mount(tmp_path / "resolv.conf", "/etc/resolv.conf")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:

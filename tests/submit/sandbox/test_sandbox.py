@@ -53,8 +53,8 @@ print(json.dumps({
 """
 
 
-def test_a_task_is_alone_unprivileged_and_read_only(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
-    assert run(engine, box_of(image), LOOK.replace("HOST_FOLDER", str(tmp_path)), tmp_path / "log") == 0
+def test_a_task_is_alone_unprivileged_and_read_only(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
+    assert run(entered, box_of(image), LOOK.replace("HOST_FOLDER", str(tmp_path)), tmp_path / "log") == 0
     seen = json.loads((tmp_path / "log").read_text())
     assert seen["ids"] == [1000, 1000]
     assert seen["env"] == {"ONE": "1"}
@@ -71,24 +71,24 @@ def test_a_task_is_alone_unprivileged_and_read_only(engine: Engine, image: Image
     assert seen["session"]  # whose leader is outside: no terminal of the host's can be reached
 
 
-def test_without_network_there_is_loopback_only(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_without_network_there_is_loopback_only(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
-        assert run(engine, box_of(image), code, tmp_path / "shared") == 0
-        assert run(engine, box_of(image, network="none"), code, tmp_path / "none") == 1
+        assert run(entered, box_of(image), code, tmp_path / "shared") == 0
+        assert run(entered, box_of(image, network="none"), code, tmp_path / "none") == 1
     assert "Connection refused" in (tmp_path / "none").read_text()
     names = "print(open('/proc/net/dev').read(), end='')"
-    assert run(engine, box_of(image, network="none"), names, tmp_path / "devices") == 0
+    assert run(entered, box_of(image, network="none"), names, tmp_path / "devices") == 0
     assert [line.split(":")[0].strip() for line in (tmp_path / "devices").read_text().splitlines()[2:]] == ["lo"]
 
 
-def test_mounts_are_seen_with_their_rights(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_mounts_are_seen_with_their_rights(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     for name in ("free", "fixed"):
         (tmp_path / name).mkdir()
     mounts = (Mount(tmp_path / "free", "/home/flyte", writable=True), Mount(tmp_path / "fixed", "/mnt/flyte"))
     code = "open('/home/flyte/new', 'w').write('x'); open('/mnt/flyte/new', 'w')"
-    assert run(engine, box_of(image, *mounts), code, tmp_path / "log") == 1
+    assert run(entered, box_of(image, *mounts), code, tmp_path / "log") == 1
     assert (tmp_path / "free" / "new").read_text() == "x"
     assert (tmp_path / "free" / "new").stat().st_uid == os.getuid()
     assert "Read-only file system" in (tmp_path / "log").read_text()
@@ -99,9 +99,9 @@ def test_mounts_are_seen_with_their_rights(engine: Engine, image: ImageRoot, tmp
     [("raise SystemExit(7)", 7), ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 137), ("pass", 0)],
 )
 def test_the_exit_code_is_the_commands_own(
-    engine: Engine, image: ImageRoot, tmp_path: Path, code: str, expected: int
+    entered: Engine, image: ImageRoot, tmp_path: Path, code: str, expected: int
 ) -> None:
-    assert run(engine, box_of(image), code, tmp_path / "log") == expected
+    assert run(entered, box_of(image), code, tmp_path / "log") == expected
 
 
 def test_a_missing_program_is_named(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_stop_asks_then_kills_everything(engine: Engine, image: ImageRoot, tmp_p
     assert code == 9
 
 
-def test_orphans_are_reaped_and_die_with_the_command(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_orphans_are_reaped_and_die_with_the_command(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     code = """
 import os, time
 if os.fork() == 0:
@@ -147,7 +147,7 @@ if os.fork() == 0:
     time.sleep(60)           # left behind
 """
     start = time.monotonic()
-    assert run(engine, box_of(image), code, tmp_path / "log") == 0
+    assert run(entered, box_of(image), code, tmp_path / "log") == 0
     assert (tmp_path / "log").read_text() == "0\n"
     assert time.monotonic() - start < 20
 
@@ -189,10 +189,10 @@ for word in (b"abc", b"x" * 300000):
     server.close()
 
 
-def test_secret_files_are_the_tasks_alone_and_on_no_disk(engine: Engine, image: ImageRoot, tmp_path: Path) -> None:
+def test_secret_files_are_the_tasks_alone_and_on_no_disk(entered: Engine, image: ImageRoot, tmp_path: Path) -> None:
     path = "/run/secrets/team/key"
     code = f"import os; print(open({path!r}).read(), oct(os.stat({path!r}).st_mode), os.stat({path!r}).st_uid)"
-    assert run(engine, box_of(image), code, tmp_path / "log", files={path: "hush"}) == 0
+    assert run(entered, box_of(image), code, tmp_path / "log", files={path: "hush"}) == 0
     assert (tmp_path / "log").read_text() == "hush 0o100400 1000\n"
     (tmp_path / "log").unlink()
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"hush" in p.read_bytes()]

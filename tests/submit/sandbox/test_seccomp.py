@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.submit.sandbox.seccomp import DENIED, NUMBERS, descriptor, program
+from flyte_build.submit.sandbox.seccomp import DENIED, NESTING, NUMBERS, descriptor, program
 from tests.support.tools import lacking
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -67,6 +67,16 @@ def test_what_is_refused_and_what_is_not(machine: str) -> None:
     assert {decide(made, own, number) for number in (467, 0x40000000, 0x40000000 | 101, -1)} == {errno.ENOSYS}
     others = [0x40000003, 0x40000028, *(set(ARCHITECTURES.values()) - {own})]
     assert {decide(made, other, number) for other in others for number in COMMON[machine]} == {errno.ENOSYS}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_where_sandboxes_are_made_inside_their_calls_alone_are_let_through(machine: str) -> None:
+    whole, nesting = filter_of(machine), program(machine, NESTING)
+    assert nesting is not None
+    own, numbers = ARCHITECTURES[machine], NUMBERS[machine]
+    differs = {name for name in numbers if decide(whole, own, numbers[name]) != decide(nesting, own, numbers[name])}
+    assert differs == NESTING == {"unshare", "mount", "umount2", "pivot_root"}
+    assert {decide(nesting, own, numbers[name]) for name in NESTING} == {0}
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

@@ -2,6 +2,9 @@
 
 The namespace belongs to a user namespace of its own, in which no process of the task's is: what is set here cannot be
 changed by it. The helper refuses the host's loopback; the host's other addresses have no route. IPv4 only.
+
+Where sandboxes are made inside of the sandbox, each gets a network of its own that it may do with what it likes: it
+leads into this one and no further, through another helper that runs here.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from collections.abc import Iterable
 
 from . import calls
 
-__all__ = ["attach", "own_addresses"]
+__all__ = ["attach", "offer", "own_addresses"]
 
 _AF_INET, _SOCK_DGRAM = 2, 2
 _SIOCADDRT, _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x890B, 0x8913, 0x8914
 _PATIENCE_MS = 60_000
+_MS_NOSUID, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4096, 16384, 1 << 18
 _IFF_UP, _RTF_UP, _RTF_REJECT = 1, 1, 0x0200
 # Every host's own, groups, and everyone. Loopback, too: it is found first for whoever names no device, but a socket
 # that is bound to the way out would reach the host's through it (slirp4netns refuses its gateway's address only).
@@ -76,13 +80,18 @@ def _help(helper: str, subnet: str, of: int, go: int, ready: int, said: int) -> 
     calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != of or os.read(go, 1) != b"1":
         os._exit(0)
+    # And it ends with the launcher: standard input is the launcher's lifeline.
+    _become(helper, subnet, of, said, ready, 0)
+
+
+def _become(helper: str, subnet: str, of: int, said: int, ready: int, lifeline: int) -> None:
+    """Become the helper for the network of the process ``of``."""
     command = [helper, "--configure", "--mtu=65520", f"--cidr={subnet}", "--disable-host-loopback"]
     command += ["--enable-sandbox", "--enable-seccomp", f"--userns-path=/proc/{of}/ns/user", "--ready-fd=3"]
-    # And it ends with the launcher: standard input is the launcher's lifeline.
     command += ["--exit-fd=4", str(of), "tap0"]
-    handles = [fcntl.fcntl(h, fcntl.F_DUPFD, 10) for h in (os.open(os.devnull, os.O_RDWR), said, ready, 0)]
-    null, words, told, lifeline = handles
-    for number, handle in enumerate((null, null, words, told, lifeline)):
+    handles = [fcntl.fcntl(h, fcntl.F_DUPFD, 10) for h in (os.open(os.devnull, os.O_RDWR), said, ready, lifeline)]
+    null, words, told, line = handles
+    for number, handle in enumerate((null, null, words, told, line)):
         os.dup2(handle, number)
     # What the engine is to inherit is not for the helper.
     for number in [int(name) for name in os.listdir("/proc/self/fd")]:
@@ -131,3 +140,48 @@ def attach(helper: str, subnet: str) -> None:
         os.lseek(said, 0, os.SEEK_SET)
         words = os.read(said, 4096).decode(errors="replace").strip()
         raise OSError(0, f"{os.path.basename(helper)}: {words or 'it ended before there was a network'}")
+
+
+def offer(helper: str, subnet: str, offers: int) -> None:
+    """From now on, give networks to whom the launcher names over the socket ``offers``; this process goes on.
+
+    A message is a process's number, with two descriptors: where the helper says that it is ready, and its lifeline.
+    """
+    me = os.getpid()
+    if os.fork():
+        os.close(offers)
+        return
+    try:
+        calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != me:
+            return
+        _ask_the_outer(subnet)
+        for number in [int(name) for name in os.listdir("/proc/self/fd")]:
+            if number > 2 and number != offers:
+                os.closerange(number, number + 1)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        with_socket = _socket.socket(fileno=offers)
+        while True:
+            data, ancillary, _, _ = with_socket.recvmsg(16, _socket.CMSG_SPACE(8))
+            handles = [handle for _, _, found in ancillary for handle in struct.unpack(f"{len(found) // 4}i", found)]
+            if not data:
+                return
+            if len(handles) == 2 and os.fork() == 0:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                calls.prctl(calls.PR_SET_PDEATHSIG, signal.SIGKILL)
+                _become(helper, subnet, int(data), 2, *handles)
+            for handle in handles:
+                os.close(handle)
+    finally:
+        os._exit(127)
+
+
+def _ask_the_outer(subnet: str) -> None:
+    """Helpers that start here pass questions for names on to this network's own helper, not to the host's server."""
+    calls.unshare(calls.CLONE_NEWNS)
+    path = os.path.realpath("/etc/resolv.conf")
+    if os.path.exists(path):
+        calls.mount("none", "/", None, _MS_REC | _MS_PRIVATE)
+        calls.mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID, "mode=755,size=64k")
+        _write("/tmp/resolv.conf", f"nameserver {subnet.rpartition('.')[0]}.3\n")
+        calls.mount("/tmp/resolv.conf", path, None, _MS_BIND)

@@ -1,0 +1,152 @@
+"""What would not survive a fork, or be shared by two: found after the imports, stopped, or named.
+
+Runs with the image's Python (3.8 or later), standard library only. No name of Flyte's is used: what its runtime starts
+when it is imported (one thread with an event loop) is stopped and started again like anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import ssl
+import sys
+import threading
+import time
+from typing import Any
+
+PATIENCE = 2.0  # seconds
+
+
+class NotForkable(Exception):
+    """The imports left something that a fork would lack, or share."""
+
+
+def open_files() -> set[int]:
+    """The descriptors of this process, without the one that reading them takes."""
+    return {n for n in map(int, os.listdir("/proc/self/fd")) if os.path.lexists(f"/proc/self/fd/{n}")}
+
+
+def _foreign_threads() -> int:
+    """Threads besides this one, but for those of jemalloc, which starts its own again."""
+    names = []
+    for number in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{number}/comm") as f:
+            names.append(f.read())
+    return len([name for name in names if name != "jemalloc_bg_thd\n"]) - 1
+
+
+def _shared_memory() -> list[str]:
+    """What is mapped so that a fork and this process would write to the same bytes (proc_pid_maps(5))."""
+    with open("/proc/self/maps") as f:
+        rows = [line.split(None, 5) for line in f]
+    return [row[5].strip() if len(row) > 5 else "memory" for row in rows if "w" in row[1] and row[1][3] == "s"]
+
+
+class Still:
+    """The threads and event loops that imports started, stopped; ``stir`` starts them again, each as itself.
+
+    ``had`` are the descriptors from before the imports. Raises :class:`NotForkable`.
+    """
+
+    def __init__(self, had: set[int]) -> None:
+        gc.unfreeze()  # what is frozen is not listed
+        threads = [t for t in threading.enumerate() if t is not threading.main_thread()]
+        self._threads = [(t, {k: getattr(t, f"_{k}") for k in ("target", "args", "kwargs", "name")}) for t in threads]
+        # By type(): isinstance() wakes lazy module proxies, which then import numpy and pyarrow.
+        self._loops = [o for o in gc.get_objects() if issubclass(type(o), asyncio.BaseEventLoop) and not o.is_closed()]
+        for loop in self._loops:
+            if asyncio.all_tasks(loop):
+                raise NotForkable("an import left tasks in an event loop")
+            loop.call_soon_threadsafe(loop.stop)
+        for thread in threads:
+            thread.join(PATIENCE)
+            if thread.is_alive():
+                raise NotForkable(f"an import left the thread {thread.name} running")
+        for loop in self._loops:
+            loop.close()  # forks would share its epoll instance and its wake-up pipe
+        self._look(had)
+        gc.collect()
+        gc.freeze()  # a fork's collector leaves these objects, and so their pages, alone
+
+    def _look(self, had: set[int]) -> None:
+        # Libraries that know about forks (OpenBLAS) end their threads before one; OpenMP's stay, and a fork would hang.
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        deadline = time.monotonic() + PATIENCE  # a joined thread is the kernel's for a moment longer
+        while _foreign_threads():
+            if time.monotonic() > deadline:
+                raise NotForkable(f"the imports left {_foreign_threads()} threads that are not Python's")
+            time.sleep(0.01)
+        opened = []
+        for number in sorted(open_files() - had):
+            with contextlib.suppress(OSError):
+                opened.append(os.readlink(f"/proc/self/fd/{number}"))
+        if opened:
+            raise NotForkable(f"the imports left open: {', '.join(opened)}")
+        if shared := _shared_memory():
+            raise NotForkable(f"the imports share memory with their forks: {', '.join(shared)}")
+
+    def stir(self) -> None:
+        """In a fork: start again what was stopped."""
+        for loop in self._loops:
+            type(loop).__init__(loop)
+        for thread, made in self._threads:
+            threading.Thread.__init__(thread, daemon=True, **made)
+            thread.start()
+
+
+class Contexts:
+    """TLS contexts made before the fork: each parses 140 authorities in 20 ms, and the runtime makes two an action.
+
+    Each is given once in a fork, to a call with the very arguments that it was made with.
+    """
+
+    def __init__(self) -> None:
+        self._original = ssl.create_default_context
+        self.calls: list[dict[str, Any]] = []
+        self._made: list[tuple[dict[str, Any], ssl.SSLContext]] = []
+
+    def record(self) -> None:
+        """From now on, remember which are made."""
+
+        def recording(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+            if not args and set(kwargs) == {"cafile"} and isinstance(kwargs["cafile"], str):
+                self.calls.append(kwargs)
+            return self._original(*args, **kwargs)
+
+        ssl.create_default_context = recording
+
+    def make(self, calls: list[dict[str, Any]]) -> None:
+        """Make those, as far as they can be made."""
+        for call in calls:
+            with contextlib.suppress(OSError):
+                self._made.append((call, self._original(**call)))
+
+    def hand_out(self) -> None:
+        """In a fork: give them to who asks for them; who asks for another gets a new one."""
+        made, original = list(self._made), self._original
+
+        def create_default_context(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+            for number, (call, context) in enumerate(made):
+                if not args and call == kwargs:
+                    del made[number]
+                    if not made:
+                        ssl.create_default_context = original
+                    return context
+            return original(*args, **kwargs)
+
+        if made:
+            ssl.create_default_context = create_default_context
+
+
+def reseed() -> None:
+    """Numbers that no other fork draws. Python's own generator is seeded anew by every fork already."""
+    random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None and hasattr(numpy, "seed"):
+        numpy.seed()

@@ -1,0 +1,287 @@
+"""A warm worker: one interpreter imports the runtime once; every action is a fork of it that runs the stock ``a0``.
+
+Runs in a sandbox with the image's Python (3.8 or later), standard library only, first as ``worker.py become CONFIG``
+(isolated; it finds ``a0`` and becomes what its first line names), then as ``serve SCRIPT CONFIG``. ``CONFIG`` is JSON:
+``control`` (an inherited socket), ``preload`` (modules), ``unshare`` (namespaces of a fork), ``attached`` (its network
+is attached from outside), ``filter`` (the system calls that it may not make, base64, or null).
+
+Over ``control`` it says ``{"ready": …}`` or ``{"refused": why}`` once, and from then on every message is an action with
+two descriptors, its log and its link. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what
+``sandbox/enter`` takes. Three processes are an action: one that waits outside of its new namespaces, process 1 in
+them, and the task. User code is imported in the task, never here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import re
+import runpy
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from typing import Any, NoReturn
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCRIPT = "a0"
+PR_SET_PDEATHSIG, CAPABILITIES_V3 = 1, 0x20080522
+REHEARSAL_SECONDS = 30
+REHEARSAL = "import flyte\n@flyte.TaskEnvironment('rehearsal').task\ndef nothing() -> int:\n    return 1\n"
+ARGUMENTS = """--inputs {0}/inputs.pb --outputs-path {0}/out --version 0 --run-base-dir {0} --run-name r --name r
+ --org o --project p --domain d --raw-data-path {0} --checkpoint-path {0} --prev-checkpoint {0}
+ --resolver flyte._internal.resolvers.default.DefaultTaskResolver mod rehearsal instance nothing"""
+
+
+def load(name: str) -> Any:
+    """A file beside this one (in a sandbox) as a module that nobody else finds."""
+    here = f"{HERE}/{name}.py"
+    spec = importlib.util.spec_from_file_location(
+        name, here if os.path.exists(here) else f"{HERE}/../sandbox/{name}.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+init, enter, stillness = load("init"), load("enter"), load("stillness")
+
+
+def interpreter(script: str) -> list[str]:
+    """The command that a script's first line names, or, where that is too long for one, its second (as pip has it)."""
+    with open(script, "rb") as f:
+        first, second = f.readline(1024), f.readline(1024)
+    words = os.fsdecode(first[2:]).strip().split(None, 1) if first.startswith(b"#!") else []
+    if words[:1] == ["/bin/sh"]:
+        found = re.match(r"""'''exec' ("?)(/.+)\1 "\$0" "\$@"$""", os.fsdecode(second.strip()))
+        words = [found[2]] if found else []
+    if words and "python" in " ".join(words):
+        return words
+    raise stillness.NotForkable(f"expected a Python script, found {script} with the first line {first[:100]!r}")
+
+
+def become(config: str) -> NoReturn:
+    script = init.which(SCRIPT, os.environ.get("PATH", os.defpath))
+    if script is None:
+        raise stillness.NotForkable(f"{SCRIPT} is not in the image's PATH ({os.environ.get('PATH', '')})")
+    words = interpreter(script)
+    # Not `os.environ`: this interpreter may have told itself of a locale.
+    with open("/proc/self/environ", "rb") as f:
+        env = dict(item.partition(b"=")[::2] for item in f.read().split(b"\0") if b"=" in item)
+    os.execve(words[0], [*words, os.path.abspath(__file__), "serve", script, config], env)
+
+
+def close_others() -> None:
+    """All but the standard three."""
+    for number in stillness.open_files():
+        if number > 2:
+            os.close(number)
+
+
+def exit_code(status: int) -> int:
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def run(script: str, arguments: list[str]) -> int:
+    """The script as an interpreter would run it, and then what an interpreter does at its end."""
+    code: Any = 0
+    sys.argv = [script, *arguments]
+    if hasattr(sys, "orig_argv"):
+        sys.orig_argv = [sys.executable, script, *arguments]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as e:
+        code = e.code
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    return code & 0xFF if isinstance(code, int) else int(code is not None)
+
+
+class Worker:
+    """``script`` is the image's ``a0``. Raises ``NotForkable``."""
+
+    def __init__(self, script: str, config: Any, control: socket.socket) -> None:
+        self._script, self._config, self._control = script, config, control
+        self._filter = base64.b64decode(config["filter"]) if config["filter"] is not None else None
+        if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
+            sys.path[0] = os.path.dirname(os.path.realpath(script))
+        had = stillness.open_files()
+        self._contexts = stillness.Contexts()
+        self._imported = [name for name in config["preload"] if self._import(name)]
+        self._still = stillness.Still(had)
+        if self._imported:
+            late, calls = self._rehearse()
+            self._still.stir()
+            for name in late:
+                self._import(name)
+            self._contexts.make(calls)
+            self._still = stillness.Still(had)
+
+    def _import(self, name: str) -> bool:
+        """One that this version does not have only makes an action slower."""
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            return False
+        return True
+
+    def _rehearse(self) -> Any:
+        """A whole action in a fork that is thrown away: which modules it imports, which TLS contexts it makes."""
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as told:
+            pid = os.fork()
+            if pid == 0:
+                with contextlib.suppress(BaseException):
+                    signal.alarm(REHEARSAL_SECONDS)
+                    null = os.open(os.devnull, os.O_RDWR)
+                    for number in (0, 1, 2):
+                        os.dup2(null, number)
+                    os.chdir(folder)
+                    for name, text in (("rehearsal.py", REHEARSAL), ("inputs.pb", "")):
+                        with open(name, "w") as f:
+                            f.write(text)
+                    before = set(sys.modules)
+                    self._contexts.record()
+                    self._still.stir()
+                    run(self._script, ARGUMENTS.format(folder).split())
+                    names = [n for n in sys.modules if n not in before and n != "rehearsal"]
+                    os.write(told.fileno(), json.dumps([names, self._contexts.calls]).encode())
+                os._exit(0)
+            os.waitpid(pid, 0)
+            told.seek(0)
+            return json.loads(told.read() or b"[[], []]")
+
+    def serve(self) -> NoReturn:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how one ended: it says so itself
+        self._control.send(json.dumps({"ready": self._imported}).encode())
+        while True:
+            data, handles, _, _ = socket.recv_fds(self._control, 64, 2)
+            if not data:
+                os._exit(0)
+            if len(handles) == 2 and os.fork() == 0:
+                try:
+                    self._action(*handles)
+                finally:
+                    os._exit(125)
+            for handle in handles:
+                os.close(handle)
+
+    # -- the first of three processes -------------------------------------------------------------------------------
+
+    def _action(self, log: int, link: int) -> NoReturn:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        os.write(link, b"s")
+        # By now it is in its control group.
+        if os.read(link, 1) != b"g":
+            os._exit(137)
+        try:
+            uid, gid = os.getuid(), os.getgid()
+            enter.checked(enter.libc.unshare(self._config["unshare"]), "new namespaces")
+            for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+                with open(f"/proc/self/{name}", "w") as f:
+                    f.write(text)
+            if self._config["attached"]:
+                os.write(link, b"n")
+            pid = os.fork()
+        except OSError as e:
+            self._refuse(link, e)
+        if pid == 0:
+            try:
+                self._inside(log, link)
+            except OSError as e:
+                self._refuse(0, e)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(125)
+        code = exit_code(os.waitpid(pid, 0)[1])
+        with contextlib.suppress(OSError):
+            os.write(link, json.dumps({"code": code}).encode() + b"\n")
+        os._exit(0)
+
+    def _refuse(self, link: int, error: OSError) -> NoReturn:
+        with contextlib.suppress(OSError):
+            os.write(link, json.dumps({"refused": error.strerror or str(error)}).encode() + b"\n")
+        os._exit(125)
+
+    # -- process 1 of its sandbox -----------------------------------------------------------------------------------
+
+    def _inside(self, log: int, link: int) -> None:
+        enter.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        self._control.detach()
+        for source, target in ((link, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        close_others()
+        header, orders = init.read_header()
+        enter.enter(header["box"])
+        enter.checked(enter.libc.capset(struct.pack("Ii", CAPABILITIES_V3, 0), bytes(24)), "dropping capabilities")
+        if self._filter is not None:
+            enter.load(self._filter)
+        os.write(0, b'{"entered": true}\n')
+        init.serve(header, orders, self._start)
+
+    # -- the task ---------------------------------------------------------------------------------------------------
+
+    def _start(self, header: Any) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 126
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            close_others()
+            # The interpreter itself sets it where nothing tells it of a locale (PEP 538).
+            kept = {name: os.environ[name] for name in ("LC_CTYPE",) if name in os.environ}
+            os.environ.clear()
+            os.environ.update({**kept, **header["env"]})
+            time.tzset()
+            os.chdir(header["cwd"])
+            importlib.invalidate_caches()
+            stillness.reseed()
+            self._contexts.hand_out()
+            self._still.stir()
+            code = run(self._script, header["argv"][1:])
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(code)
+
+
+def main() -> None:
+    what, config = sys.argv[1], json.loads(sys.argv[-1])
+    control = socket.socket(fileno=config["control"])
+    try:
+        if what == "become":
+            become(sys.argv[-1])
+        control.set_inheritable(False)
+        Worker(sys.argv[2], config, control).serve()
+    except stillness.NotForkable as e:
+        control.send(json.dumps({"refused": str(e)}).encode())
+        os._exit(75)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Whole runs by forks: the unmodified runtime of the SDK, and the bytes that cold processes give."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyte_build.submit.action import Phase
+from flyte_build.submit.run import RunResult
+
+from ..conftest import Runs
+
+pytestmark = pytest.mark.integration
+
+
+def documents(result: RunResult) -> Counter[tuple[str, str, bytes]]:
+    """What each action was given and gave: its task, which document, and the bytes.
+
+    Names that were drawn, a temporary file's and so that of an action that is given it, are left out.
+    """
+    found: Counter[tuple[str, str, bytes]] = Counter()
+    tasks = {a.name: a.task for a in result.actions}
+    for path in sorted((result.folder / "kept").rglob("*.pb")):
+        action, *_ = path.relative_to(result.folder / "kept").parts
+        data = path.read_bytes().replace(result.name.encode(), b"RUN")
+        for name, task in tasks.items():
+            if len(name) > 2:
+                data = data.replace(name.encode(), task.encode())
+        found[tasks[action], path.name, re.sub(rb"files/\d+/[^\x00-\x1f\"]*", b"files", data)] += 1
+    return found
+
+
+def said(result: RunResult) -> tuple[list[str], list[str]]:
+    """The workers that the run had, and why actions were cold."""
+    folder = result.folder / "workers"
+    cold = folder / "cold.log"
+    return sorted(p.stem for p in folder.glob("warm*.log")), cold.read_text().splitlines() if cold.exists() else []
+
+
+def test_outputs_are_to_the_byte_those_of_cold_actions(runs: Runs, outputs: Any) -> None:
+    root = runs.action("pipeline", "main", text="hello")
+    cold = runs.run(root, "fold", warm=False)
+    warm = runs.run(root, "warm", overwrite_cache=True)
+    assert cold.phase is warm.phase is Phase.SUCCEEDED, warm.error
+    assert said(cold) == ([], [])
+    workers, why = said(warm)
+    assert why == []
+    assert len(workers) == 4, "one for each image and environment: top, middle, leaf, and leaf that is sour"
+    assert documents(warm) == documents(cold)
+    assert documents(warm).total() > 15
+    assert not any((warm.folder / "scratch").glob("*"))
+
+
+def test_an_image_whose_runtime_starts_threads_is_run_cold(runs: Runs, outputs: Any, tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "sitecustomize.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(20,), name='odd', daemon=True).start()\n"
+    )
+    image = runs.images["leaf"]
+    target = "/run/flyte-build/odd"
+    runs.images["leaf"] = type(image)(
+        image.digest, image.root, image.python, (*image.env, f"PYTHONPATH={target}"), image.workdir,
+        (*image.binds, (tmp_path / "odd", target)),
+    )  # fmt: skip
+    result = runs.run(runs.action("pipeline", "nested", x=3), "one")
+    assert outputs(result) == 18
+    assert said(result)[1] == ["actions of leaf start cold, not as forks: an import left the thread odd running"]
