@@ -21,7 +21,7 @@ from ..locks.base import LockedBase
 from ..locks.lockfile import SCHEMA, Lock, LockedPlatform, Pin, lock_path, parse
 from ..recipe import Recipe
 
-__all__ = ["Existing", "installs_other", "instant", "kept_pins", "read_existing"]
+__all__ = ["Existing", "instant", "kept_pins", "read_existing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +193,3 @@ def _base(recipe: Json) -> Json:
 
 def instant(stamp: str) -> str:
     return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}Z"
-
-
-def installs_other(lock: Lock, before: Lock | None) -> bool:
-    """Whether other wheels are in the image than before."""
-    return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
-        p: x.wheels for p, x in before.platforms.items()
-    }

@@ -39,7 +39,6 @@ def lock_environments(
     root, recipes = workspace.project.root, workspace.recipes(environments)
     settings = read_settings(root)
     sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal))
-    refuse = settings.overlaps == "refuse"
     sealed = bool(reseal) or any(recipe.sealed_steps for recipe in recipes.values())
     with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
         report = lock_project(
@@ -51,9 +50,9 @@ def lock_environments(
             upgrade=upgrade,
             reporter=reporter,
             root=root,
-            look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=refuse),
             complete=sealing.complete if sealed else None,
             build=build,
             others=tuple(workspace.project.environments),
+            look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
         )
     return replace(report, sealed=tuple(sealing.runs))

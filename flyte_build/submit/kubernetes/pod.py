@@ -23,7 +23,7 @@ from .asks import refuse
 from .errors import Unplaceable
 from .names import DNS_LABEL, job_name, label_value
 from .profiles import Profile, Toleration
-from .resources import Asked, accelerator, asked_of, balanced
+from .resources import Asked, accelerator, asked_of, balanced, within
 from .secrets import mount_secrets
 from .vendors import PROFILES
 
@@ -44,7 +44,8 @@ _DEFAULTS = {"cpu": "1", "memory": "1Gi"}
 class Place:
     """What is the same for every pod of a target.
 
-    ``defaults`` are quantities for what a task says nothing of, ``secrets`` the name of the Secret that holds what has
+    ``defaults`` are quantities for what a task says nothing of, ``quotas`` the most that one attempt may ask for, by
+    Kubernetes' names; ``secrets`` the name of the Secret that holds what has
     no group, ``owner`` an owner reference (the run's driver: what it owns goes with it), ``labels`` and ``annotations``
     more of each. ``api_access``: pods get the service account's token. ``storage_secret`` is the Secret whose keys are
     variables of every pod.
@@ -57,6 +58,7 @@ class Place:
     queue: str = ""
     secrets: str = "flyte-secrets"
     defaults: Mapping[str, str] = field(default_factory=lambda: _DEFAULTS)
+    quotas: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner: Mapping[str, Any] | None = None
@@ -88,6 +90,7 @@ def job(
     if place.storage_secret:
         main.setdefault("envFrom", []).append({"secretRef": {"name": place.storage_secret}})
     _resources(task, main, pod, place)
+    within(pod, place.quotas, request.task)
     _shared_memory(task.extended_resources, main, pod)
     mount_secrets(request.secrets, main, pod, place.secrets)
     _scheduling(task, pod, place)

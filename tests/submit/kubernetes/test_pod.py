@@ -199,6 +199,14 @@ def test_deadlines_queues_accounts_and_owners() -> None:
         made(spec_of(), queue="Mine_1")
 
 
+def test_a_target_has_the_most_that_one_attempt_may_ask_for() -> None:
+    spec = spec_of(resources=flyte.Resources(gpu=8, memory="64Gi"))
+    made(spec, Place("team", quotas={"nvidia.com/gpu": "8", "memory": "64Gi", "amd.com/gpu": "1"}))
+    with pytest.raises(Unplaceable, match=r"asks for more nvidia\.com/gpu than the target's quota of 4") as e:
+        made(spec, Place("team", quotas={"nvidia.com/gpu": "4"}))
+    assert e.value.hint == "ask for less, or raise `quotas` of the target"
+
+
 def test_interruptible_tolerates_what_spot_nodes_are_tainted_with() -> None:
     spec = spec_of(interruptible=True)
     assert pod_of(spec, Place("t", PROFILES["gke"]))["tolerations"] == [
