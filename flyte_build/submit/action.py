@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Resources",
+    "ReusePolicy",
     "RootAction",
     "SecretRef",
 ]
@@ -115,6 +116,17 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class ReusePolicy:
+    """How an environment's processes are reused: replicas, actions at once in each, and seconds (see ``warm``)."""
+
+    fewest: int
+    most: int
+    concurrency: int = 1
+    idle: float = 30.0
+    scaledown: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class SecretRef:
     """A secret by name, never by value: ``env`` is the variable it becomes, or None for a file."""
 
@@ -130,7 +142,7 @@ class LaunchRequest:
     ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
     own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
     serialized description, for launchers that need more of it; ``environment`` is the task's; ``inline`` the most bytes
-    that its outputs may have.
+    that its outputs may have; ``reuse`` says that its process is one of its environment's.
     """
 
     run: str
@@ -147,6 +159,7 @@ class LaunchRequest:
     task_spec: bytes = b""
     environment: str = ""
     inline: int = INLINE
+    reuse: ReusePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

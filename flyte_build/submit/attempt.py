@@ -107,7 +107,7 @@ class Attempts:
             async with AsyncExitStack() as stack:
                 try:
                     async with asyncio.timeout(task.queue_timeout):
-                        await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.resources))
+                        await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.share))
                 except TimeoutError:
                     error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
                     return record.replace(phase=Phase.TIMED_OUT, error=error)
@@ -190,6 +190,7 @@ class Attempts:
             task_spec=action.task.spec.SerializeToString(deterministic=True),
             environment=task.environment,
             inline=self.facts.most_inline(task.name),
+            reuse=task.reuse,
         )
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
