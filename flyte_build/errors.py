@@ -17,6 +17,7 @@ from .kernel.errors import (
     ResolutionError,
     RunError,
     SandboxError,
+    SealError,
     StoreError,
     UserError,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "ResolutionError",
     "RunError",
     "SandboxError",
+    "SealError",
     "StoreError",
     "UserError",
 ]

@@ -1,4 +1,5 @@
-"""Layer kind ``base``: a layer of an image that somebody else made. It is taken as it is, or not at all.
+"""Layer kinds ``base`` and ``sealed``: a layer that was made elsewhere (by somebody else, or by a sealed step when the
+image was locked). It is taken as it is, or not at all.
 
 Nothing is written anew, so nothing of the base's bytes can change: a blob is held against its digest and size, what it
 unpacks to against its diff_id. zstd is not in every Python that runs this, so what such a blob unpacks to goes unread.

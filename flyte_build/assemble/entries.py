@@ -55,7 +55,8 @@ class Entry:
     """One path of a layer.
 
     ``path`` is relative, without ``./``, a leading or a trailing slash; ``mode`` the permission bits
-    (up to 0o7777); ``link`` the target of a symlink, or of a hard link the path it links to.
+    (up to 0o7777); ``link`` the target of a symlink, or of a hard link the path it links to. ``xattrs`` are extended
+    attributes, which only sealed layers have.
     """
 
     path: str
@@ -65,6 +66,7 @@ class Entry:
     link: str = ""
     uid: int = 0
     gid: int = 0
+    xattrs: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def size(self) -> int:

@@ -30,13 +30,15 @@ def _number(value: object) -> bool:
 
 
 _ARTIFACT = {"file": _text(), "sha256": _text(_SHA256)}
+_BLOB: dict[str, Callable[[object], bool]] = {
+    "digest": _text(_DIGEST),
+    "size": _number,
+    "diff_id": _text(_DIGEST),
+    "media_type": _text(_LAYER),
+}
 _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
-    "base": {
-        "digest": _text(_DIGEST),
-        "size": _number,
-        "diff_id": _text(_DIGEST),
-        "media_type": _text(_LAYER),
-    },
+    "base": _BLOB,
+    "sealed": _BLOB,
     "debian": {},
     "overlay": {},
     "packages": {},
@@ -95,7 +97,7 @@ def _layer(layer: Any, name: str, where: str) -> None:
     _fields(layer, {"kind": lambda value: value in _KINDS, "assembler": _number, "title": _text()}, name, where)
     kind = layer["kind"]
     _fields(layer, _KINDS[kind], name, where)
-    if kind == "base":
+    if kind in ("base", "sealed"):
         return
     rows = layer.get(_ROWS[kind])
     _expect(isinstance(rows, list), name, f"{where}.{_ROWS[kind]}", "an array", rows)

@@ -64,6 +64,7 @@ def header(entry: Entry) -> tuple[bytes, ...]:
         records.append((b"gid", b"%d" % gid))
         gid = 0
     fields = _fields(name, entry.mode, uid, gid, size, _TYPE[entry.kind], link, prefix)
+    records += [(b"SCHILY.xattr." + key.encode(), value) for key, value in entry.xattrs]
     if not records:
         return fields
     body = b"".join(_record(key, value) for key, value in sorted(records))

@@ -13,14 +13,20 @@ from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb
 from ..planning.plan import Plan
 from ..planning.workspace import Workspace
+from ..settings import read_settings
 from ..store import Store
 from ..store.built import BuiltImage
 from .building import build
+from .repositories import base_repositories
 
 if TYPE_CHECKING:
-    from ..remote.cache import RemoteCache
+    from pathlib import Path
 
-__all__ = ["base_repositories", "build_plan"]
+    from ..recipe import Recipe
+    from ..remote.cache import RemoteCache
+    from ..sources.places import Locator
+
+__all__ = ["build_plan", "supply_sealed"]
 
 
 def build_plan(
@@ -40,19 +46,18 @@ def build_plan(
     from ..sources.locators import project_locator
 
     locks = workspace.locks([workspace.project.environments[i.environment] for i in plan.images])
-    locator = project_locator(
-        {e.name: e.recipe for e in workspace.project.environments.values() if not isinstance(e.wish, Exception)},
-        locks,
-        workspace.project.root,
-    )
+    recipes = {e.name: e.recipe for e in workspace.project.environments.values() if not isinstance(e.wish, Exception)}
+    root, bases = workspace.project.root, base_repositories((i.derivation for i in plan.images), locks)
+
+    supply_sealed([i.derivation for i in plan.to_build], recipes, locks, root, store, reporter, shared, jobs)
     built = build(
         [i.derivation for i in plan.images],
         store,
-        locator=locator,
+        locator=project_locator(recipes, locks, root, store=store),
         reporter=reporter,
         jobs=jobs,
         remote=shared,
-        bases=base_repositories((i.derivation for i in plan.images), locks),
+        bases=bases,
         local=local,
     )
     if plan.to_build:
@@ -60,14 +65,38 @@ def build_plan(
     return built
 
 
-def base_repositories(images: Iterable[ImageDerivation], locks: Mapping[str, Lock]) -> dict[str, str]:
-    """Where the layers of registry bases lie: layer derivation → ``host/repository``."""
-    found: dict[str, str] = {}
-    for image in images:
-        base = locks[image.environment].platforms[image.platform].base
-        if base is not None:
-            found |= {x.hash: base.repository for x in image.layers if x.kind == "base"}
-    return found
+def supply_sealed(
+    images: Iterable[ImageDerivation],
+    recipes: Mapping[str, Recipe],
+    locks: Mapping[str, Lock],
+    root: Path,
+    store: Store,
+    reporter: Reporter,
+    shared: RemoteCache | None,
+    jobs: int | None = None,
+) -> None:
+    """Run the sealed steps of ``images`` again whose layers neither ``store`` nor ``shared`` has, build the wheels that
+    were built for their locks, and keep both among the artifacts. Raises :class:`SealError` for other bytes."""
+    sealed = [image for image in images if made_elsewhere(image, recipes, locks)]
+    if not sealed:
+        return
+    from ..sources.locators import project_locator
+    from .sealed import Sealer, supply
+    from .wheels import supply_wheels
+
+    bases, network = base_repositories(sealed, locks), read_settings(root).seal_network
+
+    def locator() -> Locator:
+        return project_locator(recipes, locks, root, store=store)
+
+    sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs)
+    supply_wheels(sealed, recipes, locks, sealer)
+    supply([image for image in sealed if recipes[image.environment].sealed_steps], recipes, locks, sealer)
+
+
+def made_elsewhere(image: ImageDerivation, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> bool:
+    """Whether something of the image was made by programs, when it was locked."""
+    return bool(recipes[image.environment].sealed_steps or locks[image.environment].platforms[image.platform].builds)
 
 
 def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:

@@ -20,7 +20,7 @@ from ..sources.places import Locator, Place
 from ..store import Store
 from .building import build
 from .comparing import Compared, Comparison, Remote
-from .images import base_repositories
+from .repositories import base_repositories
 
 if TYPE_CHECKING:
     from ..planning.workspace import Workspace
@@ -105,7 +105,7 @@ def verify_images(
             hint="push it, or name another; a registry without tag and digest is asked for the tags of pushes",
         )
     recipes = {e.name: e.recipe for e in environments}
-    locator: Locator = project_locator(recipes, locks, workspace.project.root)
+    locator: Locator = project_locator(recipes, locks, workspace.project.root, store=store)
     if shared is not None:
         shared.doubt_all()
     if not fetch:

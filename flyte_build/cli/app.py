@@ -28,6 +28,7 @@ Exit codes:
   13 `--exit-code` of diff, outdated: there are differences
   14 an image registry refuses, or cannot be reached
   15 an image is not the one that was pinned
+  16 a sealed step failed, or came out other than it was sealed
   130 interrupted
 
 \b
@@ -88,7 +89,11 @@ class LazyGroup(click.Group):
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
+        ("signal", "asking", "Give a condition of a run its value."),
+        ("abort", "asking", "End a run that runs."),
         ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
+        ("page", "page", "Write a run as one HTML page: timeline, calls, logs, reports."),
+        ("ui", "page", "Show runs in a browser while they go on."),
         ("images", "images", "List the images of this machine's store, and what they share."),
         ("store", "store", "Look after the store: verify, gc, path."),
         ("completion", "completion", "Print the completion script for a shell."),

@@ -169,6 +169,8 @@ class RunView:
         with self._lock:
             self._lines[action] = line
             record = self._records.get(action)
+        if not action and self._live is None and not self._quiet:
+            stderr().print(f"[dim]{escape(line)}[/]", soft_wrap=True)
         if record is not None and self._live is None and not self._quiet:
             name = f"{escape(record.task or record.name)}  [dim]{record.name[:10]}[/]"
             clock = datetime.now().astimezone().strftime("%H:%M:%S")
@@ -179,7 +181,8 @@ class RunView:
 
     def tree(self) -> Tree:
         with self._lock:
-            return action_tree(self._records.values(), self._title, self._lines)
+            title = self._title if self._records else f"{self._title}  {self._lines.get('', '')}"
+            return action_tree(self._records.values(), title, self._lines)
 
     def started(self) -> RunView:
         """Begin to draw; on a terminal the tree stays on the screen when the run has ended."""

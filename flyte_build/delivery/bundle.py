@@ -63,7 +63,7 @@ def bundle_plan(
     :class:`InputError` where nothing is asked for or ``path`` is something else than an archive, and
     :class:`StoreError`.
     """
-    from ..building.images import build_plan
+    from ..building.images import build_plan, supply_sealed
     from ..building.pins import record_pins
     from ..sources.fetching import fetch
     from ..sources.locators import project_locator
@@ -79,7 +79,9 @@ def bundle_plan(
         record_pins(workspace, built, reporter)
     locks = workspace.locks(environments)
     if artifacts:
-        locator = project_locator(workspace.recipes(environments), locks, workspace.project.root)
+        recipes, root = workspace.recipes(environments), workspace.project.root
+        supply_sealed(derivations, recipes, locks, root, store, reporter, None)
+        locator = project_locator(recipes, locks, root, store=store)
         wanted = {sha256: a for d in derivations for sha256, a in d.artifacts.items()}
         fetch(wanted.values(), store, locator=locator, reporter=reporter)
     modules = None if artifacts else _modules(workspace, derivations, locks, store, reporter)

@@ -109,11 +109,11 @@ def take_in(session: Session, claims: Sequence[Claim], reporter: Reporter) -> No
 
 
 def _read_layer(store: Contents, layer: LayerDerivation, known: KnownLayer) -> tuple[LayerRealisation, dict[str, str]]:
-    """What the layer's own bytes say of it. Of a base's layer nobody asks what it holds, and it may be no gzip."""
+    """What the layer's own bytes say of it. Of one that nobody makes it is that it is the one."""
     blob = store.blob_path(known.digest)
     with storing(blob):
         try:
-            if layer.kind == "base":
+            if layer.kind in ("base", "sealed"):
                 with open(blob, "rb") as source, open(os.devnull, "wb") as out:
                     found = copy_base(layer.spec, source, out)
                 return LayerRealisation(found.digest, found.size, found.diff_id, found.diff_size), {}

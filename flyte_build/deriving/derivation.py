@@ -15,6 +15,7 @@ and ``"title"``, which is shown in the image's history):
 ``files``    ``{"files": [{"path", "mode", "uid", "gid", and "sha256"+"size" | "link" | "dir": true}]}``
 ``base``     ``{"digest", "size", "diff_id", "media_type"}``: a layer of a registry base, which nobody makes
 ``packages`` ``{"debs": [{"file", "sha256"}]}``: Debian packages added to a registry base
+``sealed``   ``{"digest", "size", "diff_id", "media_type"}``: what a sealed step changed (:mod:`.sealed`)
 ``overlay``  ``{"entries": [{"path", "mode", "uid", "gid", and "text" | "link" | "dir": true} | {"path", "removed"}]}``
 
 A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone.
@@ -34,7 +35,7 @@ from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
-from ..recipe import CopyFiles, Recipe
+from ..recipe import CopyFiles, PipInstall, Recipe, RunCommands
 from ..recipe.conventions import USER, VENV
 from .image_config import base_config, debian_config, expand, working_directories
 from .nouns import Artifact, FileEntry, ImageDerivation, LayerDerivation
@@ -50,6 +51,7 @@ from .overlay import (
     venv_of,
     verbatim,
 )
+from .sealed import sealed_layer
 
 __all__ = [
     "Artifact",
@@ -74,24 +76,68 @@ _FLYTE = Owner(int(str(USER["uid"])), int(str(USER["gid"])))
 
 
 def derive(
-    lock: Lock, recipe: Recipe, platform: str, files: Mapping[int, Sequence[FileEntry]] | None = None
+    lock: Lock,
+    recipe: Recipe,
+    platform: str,
+    files: Mapping[int, Sequence[FileEntry]] | None = None,
+    *,
+    below: int | None = None,
 ) -> ImageDerivation:
     """The derivation of ``recipe``'s image on ``platform`` under ``lock``.
 
     ``files`` holds, for each :class:`CopyFiles` step by its index in ``recipe.steps``, the entries to
     copy, with paths in the image (see ``flyte_build.deriving.local_files``). ``lock`` must answer ``recipe``.
+    ``below``: only what lies below the sealed step at this index. Raises :class:`LockError` for a sealed step without
+    a seal, or with a stale one.
     """
     if not lock.answers(recipe):
         raise ValueError(f"the lock of {lock.environment} does not answer this recipe")
     locked = lock.platforms[platform]
+    asked = _Asked(lock.environment, locked, recipe, platform, files or {}, below)
     if locked.base is not None:
-        return _on_base(lock.environment, locked, locked.base, recipe, platform, files or {})
-    layers = [
-        *_debian_layers(locked, recipe),
-        *_wheel_layers(locked, recipe, _Venv(str(recipe.python), VENV), 3),
-        *_file_layers(recipe, files or {}, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS),
-    ]
+        return _on_base(asked, locked.base)
+    layers = _debian_layers(locked, recipe)
+    _steps(asked, layers, _Venv(str(recipe.python), VENV), 3, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
     return _image(lock.environment, platform, layers, debian_config(recipe), {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What :func:`derive` was asked for."""
+
+    environment: str
+    locked: LockedPlatform
+    recipe: Recipe
+    platform: str
+    files: Mapping[int, Sequence[FileEntry]]
+    below: int | None
+
+
+def _steps(
+    asked: _Asked,
+    layers: list[LayerDerivation],
+    venv: _Venv | None,
+    under: int,
+    owner: Owner,
+    workdirs: Sequence[str],
+    there: frozenset[str],
+) -> None:
+    """Put the recipe's own layers on ``layers``: wheels, then files; up to each sealed step first, then its own layer.
+
+    A sealed step sees what the steps before it made, and nothing of those after it. ``under``: layers to reckon with.
+    """
+    recipe, start = asked.recipe, 0
+    for end in (*recipe.sealed_steps, len(recipe.steps)):
+        if venv is not None:
+            layers += _wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+        files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
+        layers += _file_layers(recipe, files, owner, workdirs[start : end + 1], there)
+        if end in (asked.below, len(recipe.steps)):
+            return
+        layers.append(sealed_layer(asked.environment, recipe, asked.locked, asked.platform, end, layers))
+        made = {entry.path for rows in files.values() for entry in rows}
+        there = there | made | {folder.strip("/") for folder in workdirs[start : end + 1]}
+        start = end + 1
 
 
 def _image(
@@ -113,14 +159,8 @@ def _image(
     return ImageDerivation(environment, platform, tuple(layers), spec)
 
 
-def _on_base(
-    environment: str,
-    locked: LockedPlatform,
-    base: LockedBase,
-    recipe: Recipe,
-    platform: str,
-    files: Mapping[int, Sequence[FileEntry]],
-) -> ImageDerivation:
+def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
+    environment, locked, recipe, platform = asked.environment, asked.locked, asked.recipe, asked.platform
     layers = [_layer("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
     if recipe.as_is:
         return _image(environment, platform, layers, dict(base.settings), {}, verbatim=verbatim(base))
@@ -130,10 +170,9 @@ def _on_base(
     if rows:
         layers.append(_layer("overlay", "what the base lacks", [], entries=rows))
     venv = venv_of(recipe, facts)
-    if venv is not None:
-        layers += _wheel_layers(locked, recipe, _Venv(str(facts.minor), venv, facts.plain), len(layers))
+    where = _Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
-    layers += _file_layers(recipe, files, owner_of(recipe, facts), working_directories(recipe, base), folders)
+    _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
     config = base_config(recipe, base, venv)
     return _image(environment, platform, layers, config, base_annotations(base), history=history(base))
 
@@ -197,20 +236,27 @@ def _wheels(title: str, wheels: Sequence[LockedWheel], venv: _Venv) -> LayerDeri
     return _layer("wheels", title, artifacts, python=venv.python, venv=venv.path, wheels=_named(artifacts), **more)
 
 
-def _wheel_layers(locked: LockedPlatform, recipe: Recipe, venv: _Venv, below: int) -> list[LayerDerivation]:
+def _wheel_layers(
+    locked: LockedPlatform, recipe: Recipe, venv: _Venv, below: int, span: range
+) -> list[LayerDerivation]:
     """The runtime; then, step by step, one layer for each large wheel and one for the small ones together.
 
     A step's small wheels share a layer because a hundred small layers cost more (requests, mounts) than the
     bytes that one change re-sends. Where the total would pass ``MAX_LAYERS``, the smallest of the large
-    wheels go with the small ones, whichever step they are of. ``below`` are the layers under them.
+    wheels go with the small ones, whichever step they are of. ``below`` are the layers under them. Only those of steps
+    in ``span`` are given; the runtime is with the first.
     """
     steps = sorted({w.step for w in locked.wheels})
-    copies = sum(isinstance(s, CopyFiles) for s in recipe.steps)
-    room = MAX_LAYERS - below - len(steps) - copies
+    others = sum(isinstance(s, CopyFiles | RunCommands) for s in recipe.steps)
+    room = MAX_LAYERS - below - len(steps) - others
     large = sorted((w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL), key=lambda w: (-w.size, w.name))
     alone = {w.name for w in large[: max(room, 0)]}
     layers: list[LayerDerivation] = []
+    places = dict(enumerate((i for i, s in enumerate(recipe.steps) if isinstance(s, PipInstall)), 1))
     for step in steps:
+        place = places.get(step, 0)
+        if place not in span and not place == span.start == 0:
+            continue
         members = sorted((w for w in locked.wheels if w.step == step), key=lambda w: w.name)
         layers.extend(_wheels(f"{w.name} {w.version}", [w], venv) for w in members if w.name in alone)
         small = [w for w in members if w.name not in alone]
@@ -232,10 +278,9 @@ def _file_layers(
     there: frozenset[str],
 ) -> list[LayerDerivation]:
     layers = _workdir_layers(files, owner, workdirs, there)
-    for index, step in enumerate(recipe.steps):
-        if not isinstance(step, CopyFiles):
-            continue
-        entries = sorted(files[index], key=lambda e: e.path)
+    for index, copied in files.items():
+        step = cast(CopyFiles, recipe.steps[index])
+        entries = sorted(copied, key=lambda e: e.path)
         artifacts = [Artifact(e.sha256, e.size, e.path) for e in entries if e.sha256 is not None]
         rows: list[Json] = []
         for e in entries:

@@ -22,6 +22,8 @@ from ..recipe import (
     PipInstall,
     Recipe,
     RegistryBase,
+    RunCommands,
+    SecretMount,
     Step,
     UvProject,
     WorkDir,
@@ -94,10 +96,15 @@ def _copy(raw: Mapping[str, Any]) -> Step:
     return CopyFiles(raw["source"], raw["destination"], raw["folder"], tuple(raw.get("ignore", ())))
 
 
+def _commands(raw: Mapping[str, Any]) -> Step:
+    return RunCommands(tuple(raw["commands"]), tuple(SecretMount(**row) for row in raw.get("secrets", ())))
+
+
 _STEPS: Mapping[Json, Callable[[Mapping[str, Any]], Step]] = {
     "pip": _pip,
     "apt": lambda raw: AptInstall(tuple(raw["packages"])),
     "env": lambda raw: EnvVars(tuple((name, value) for name, value in raw["variables"])),
     "workdir": lambda raw: WorkDir(raw["path"]),
     "copy": _copy,
+    "commands": _commands,
 }

@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from ..kernel.canonical import Json, digest
-from ..locks.nouns import LockedDeb, LockedWheel
+from ..locks.builds import LockedSource
+from ..locks.nouns import LockedDeb, LockedSeal, LockedWheel
 
 __all__ = ["Artifact", "FileEntry", "ImageDerivation", "LayerDerivation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Bytes an image needs: a locked wheel or .deb, or a local file. ``size`` in bytes."""
+    """Bytes an image needs: a locked wheel or .deb, a sealed layer, or a local file. ``size`` in bytes."""
 
     sha256: str
     size: int
     file: str
-    source: LockedWheel | LockedDeb | None = None
+    source: LockedWheel | LockedDeb | LockedSeal | LockedSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def total(sizes: Sequence[int | None] | object) -> int | None:
 def of_derivation(image: ImageDerivation, subject: str, held: Mapping[str, Held] | None = None) -> Contents:
     """The contents of an image that may not have been built; ``held`` are the layers that were, by derivation."""
     sources = {a.sha256: a for a in image.artifacts.values()}
-    versions = {sha: a.source.version for sha, a in sources.items() if a.source is not None}
+    versions = {sha: getattr(a.source, "version", "") for sha, a in sources.items() if a.source is not None}
     sizes = {sha: a.size for sha, a in sources.items()}
     return of_spec(image.spec, subject, "environment", identity=image.hash, held=held, sizes=sizes, versions=versions)
 
@@ -194,8 +194,8 @@ def _layer(
     if kind == "files":
         # The spec has the files' SHA-256, a listing only their CRC-32.
         files = {str(row["path"]): of_row(row) for row in cast("list[dict[str, Json]]", raw.get("files") or [])}
-    # A base's layer is known by its digest, wherever it lies.
-    base = (str(raw["digest"]), cast(int, raw["size"])) if kind == "base" else (None, None)
+    # A base's layer and a sealed one are known by their digest, wherever they lie.
+    base = (str(raw["digest"]), cast(int, raw["size"])) if kind in ("base", "sealed") else (None, None)
     return Layer(
         title=str(raw["title"]),
         kind=kind,

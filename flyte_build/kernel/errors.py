@@ -44,6 +44,7 @@ __all__ = [
     "ResolutionError",
     "RunError",
     "SandboxError",
+    "SealError",
     "StoreError",
     "UserError",
 ]
@@ -150,3 +151,9 @@ class PinError(FlyteBuildError):
     """An image's digest is not the one that was pinned; the message names the first difference."""
 
     exit_code = 15
+
+
+class SealError(FlyteBuildError):
+    """A step that runs programs failed, or what it made is not what the lock has sealed."""
+
+    exit_code = 16

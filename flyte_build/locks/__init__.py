@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from .base import LockedBase
     from .lockfile import lock_path, parse, read, write_all
     from .nouns import Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
+    from .seals import LockedSeal
 
 __all__ = [
     "Lock",
     "LockedBase",
     "LockedDeb",
     "LockedPlatform",
+    "LockedSeal",
     "LockedWheel",
     "Pin",
     "lock_path",
@@ -29,6 +31,7 @@ __getattr__ = offering(
     {
         "nouns": "Lock LockedDeb LockedPlatform LockedWheel Pin",
         "base": "LockedBase",
+        "seals": "LockedSeal",
         "lockfile": "lock_path parse read write_all",
     },
 )

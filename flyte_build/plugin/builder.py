@@ -104,9 +104,9 @@ def _project(image: flyte.Image) -> tuple[Project, str]:
     place = place_of([owner])
     try:
         # All of them, since a project that has no lock yet is locked together.
-        return read_environments([owner, *loaded], place.root, place.file), owner.name
+        return read_environments([owner, *loaded], place.root, place.file, place.code), owner.name
     except LoadError:
-        return read_environments([owner], place.root, place.file), owner.name
+        return read_environments([owner], place.root, place.file, place.code), owner.name
 
 
 def _alone(image: flyte.Image) -> tuple[Project, str]:

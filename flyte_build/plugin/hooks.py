@@ -105,7 +105,7 @@ class _Command:
             found = [value for value in objects if environment_of(value) is not None]
             if not found:
                 return
-            place = place_of(live_environments(found).values(), self._root())
+            place = place_of(live_environments(found).values(), self._root(), self._code_root())
             # Of a dry run nothing is left anywhere but here.
             push = not _option(self._ctx, "dry_run")
             self._made.append(pin_objects(found, place, _reporter(), push=push, references=self._references()))
@@ -123,6 +123,11 @@ class _Command:
                 if isinstance(found, Path):
                     return (found if found.is_dir() else found.parent).absolute()
         return None
+
+    def _code_root(self) -> Path:
+        """What the SDK will import the code from: ``--root-dir``, else the current folder."""
+        given = _option(self._ctx, "root_dir")
+        return Path(given).absolute() if given else Path.cwd()
 
     def _references(self) -> dict[str, str]:
         """Image names and what stands for them: the configuration's, then ``--image NAME=URI`` or ``--image URI``."""
@@ -167,8 +172,17 @@ def _end(ctx: Context, error: FlyteBuildError) -> None:
     """Show the error and leave: the SDK would wrap it in words of its own, and report it to its makers."""
     from ..cli.errors import show_error
 
+    if error.hint is not None:
+        error.hint = _spoken(error.hint)
     show_error(error)
     ctx.exit(error.exit_code)
+
+
+def _spoken(hint: str) -> str:
+    """The hint in the commands of the program that was typed, where it has them."""
+    for verb in ("lock", "plan"):
+        hint = hint.replace(f"`flyte-build {verb}", f"`flyte {verb}")
+    return hint
 
 
 def _reporter() -> Reporter:

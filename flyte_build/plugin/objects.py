@@ -32,15 +32,18 @@ _MADE: dict[int, flyte.Image] = {}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``root``: what relative paths start from; ``file``: what messages name. Both absolute."""
+    """``root``: what relative paths start from; ``file``: what messages name; ``code``: what the paths of code that
+    an image holds start from, as the SDK's runtime imports it (default: the root). All absolute."""
 
     root: Path
     file: Path
+    code: Path | None = field(default=None, compare=False)
 
 
-def place_of(environments: Iterable[flyte.Environment], root: Path | None = None) -> Place:
+def place_of(environments: Iterable[flyte.Environment], root: Path | None = None, code: Path | None = None) -> Place:
     """Where the project of these environments is: the running script's folder if one of them is made below it, else
-    that of the file that made the first, else the script's, else the current one; ``root`` wins over all.
+    that of the file that made the first, else the script's, else the current one; ``root`` wins over all. ``code``
+    is by default what ``flyte.init`` was told, else the root.
 
     Installed files are nobody's project: where a notebook makes an environment, the SDK takes it for made in IPython.
     """
@@ -53,7 +56,8 @@ def place_of(environments: Iterable[flyte.Environment], root: Path | None = None
         found = script
     else:
         found = files[0] if files else Path.cwd() / "notebook"
-    return Place((root or found.parent).absolute(), found)
+    base = (root or found.parent).absolute()
+    return Place(base, found, code or session.root_dir())
 
 
 def _installed(file: Path) -> bool:
@@ -102,7 +106,7 @@ def pin_objects(
             known[name] = str(environment.image.uri)
         elif (named := _named(environment, references)) is not None:
             _take_name(name, named, settings, reporter, known, left)
-    project = _without(read_environments(every.values(), place.root, place.file), {*known, *left})
+    project = _without(read_environments(every.values(), place.root, place.file, place.code), {*known, *left})
     published = publish(
         project,
         settings,
@@ -132,6 +136,8 @@ def _replace(environments: Mapping[str, flyte.Environment], references: Mapping[
         if environment.image is _MADE.get(id(environment.image)):
             continue
         image = flyte.Image.from_base(reference)
+        # What the SDK calls the image when it says that it builds it; its address is the reference all the same.
+        object.__setattr__(image, "name", name)
         _MADE[id(image)] = image
         # A task took its environment's image when it was made.
         for holder in (environment, *getattr(environment, "tasks", {}).values()):

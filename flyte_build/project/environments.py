@@ -20,6 +20,7 @@ from ..recipe import Recipe
 from ..settings import read_settings
 from .app_stubs import chosen_by
 from .bases import Prefer
+from .code_bundle import Code
 from .distributions import distribution_of
 from .images import read_image
 from .nouns import Environment, Project, Task
@@ -57,10 +58,11 @@ def environment_of(value: object) -> flyte.Environment | None:
     return value if isinstance(value, flyte.Environment) else _parent_environment(value)
 
 
-def read_environments(objects: Iterable[object], root: Path, file: Path) -> Project:
+def read_environments(objects: Iterable[object], root: Path, file: Path, code_root: Path | None = None) -> Project:
     """The project that ``objects`` (environments and tasks) reach.
 
-    ``root`` is what relative paths start from, ``file`` what messages name. Raises :class:`LoadError` where two
+    ``root`` is what relative paths start from, ``file`` what messages name, ``code_root`` what the paths of code in an
+    image start from (default: ``root``). Raises :class:`LoadError` where two
     environments have one name; an image that cannot be read is kept as the environment's ``wish``.
     """
     found = live_environments(objects, root)
@@ -70,7 +72,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path) -> Proj
             name=name,
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
-            wish=_wish(e, root, prefer),
+            wish=_wish(e, root, prefer, code_root or root),
             secrets=_secret_keys(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
         )
@@ -88,16 +90,25 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
     return Path(declared).absolute() if declared else None
 
 
-def _wish(environment: flyte.Environment, root: Path, prefer: Prefer) -> Recipe | FlyteBuildError:
+def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root: Path) -> Recipe | FlyteBuildError:
     if chosen := chosen_by(environment):
         return LoadError(
             f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
             hint=f"install {distribution_of(chosen)} on this machine, or give the environment an image",
         )
     try:
-        return read_image(environment.image, f"environment {environment.name}", root, prefer)
+        code = Code(code_root, lambda: _files(environment))
+        return read_image(environment.image, f"environment {environment.name}", root, prefer, code)
     except FlyteBuildError as e:
         return e
+
+
+def _files(environment: flyte.Environment) -> list[Path]:
+    """The files that make the environment and its tasks."""
+    declared = declaring_file(environment)
+    codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+    found = [*([declared] if declared else []), *(Path(c.co_filename).absolute() for c in codes if c is not None)]
+    return list(dict.fromkeys(found))
 
 
 def _parent_environment(value: object) -> flyte.Environment | None:

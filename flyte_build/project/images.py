@@ -17,9 +17,22 @@ from typing import Any
 import flyte
 
 from ..kernel.errors import LoadError, RefusedError
-from ..recipe import AptInstall, CopyFiles, EnvVars, PipInstall, Platform, Recipe, RegistryBase, Step, WorkDir
+from ..recipe import (
+    AptInstall,
+    CopyFiles,
+    EnvVars,
+    PipInstall,
+    Platform,
+    Recipe,
+    RegistryBase,
+    RunCommands,
+    SecretMount,
+    Step,
+    WorkDir,
+)
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
 from .bases import Prefer, read_base
+from .code_bundle import Code, code_step
 from .uv_layers import check_python, read_project, read_script
 
 __all__ = ["read_image"]
@@ -39,6 +52,7 @@ class _Place:
 
     owner: str
     root: Path
+    code: Code
 
     def relative(self, path: Path) -> str:
         """The path from the root, as it is written into the recipe."""
@@ -46,13 +60,16 @@ class _Place:
         return Path(os.path.relpath(absolute, self.root)).as_posix()
 
 
-def read_image(image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian") -> Recipe:
+def read_image(
+    image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian", code: Code | None = None
+) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
-    ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`).
+    ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
+    ``with_code_bundle()`` copies (default: every module below ``root``).
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
-    at = _Place(owner, root)
+    at = _Place(owner, root, code or Code(root, tuple))
     if image is None or image == "auto":
         image = flyte.Image.from_debian_base()
     if isinstance(image, str):
@@ -102,30 +119,24 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
         reader = _READERS.get(kind)
         if reader is None:
             raise RefusedError(
-                f"{at.owner}: the image layer {kind} cannot be made hermetic" + _shown(layer),
+                f"{at.owner}: the image layer {kind} cannot be made hermetic",
                 hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
             )
         step = reader(at, layer)
-        if isinstance(step, CopyFiles) and step.folder:
+        if isinstance(step, CopyFiles) and step.folder and not step.code:
             step = dataclasses.replace(step, ignore=ignore)
         if step is not None:
             steps.append(step)
-    return steps
+    # The code is what changes most, so that it comes last.
+    return sorted(steps, key=lambda step: isinstance(step, CopyFiles) and step.code)
 
 
 _WAYS_OUT = {
-    "Commands": "what the commands install belongs into with_apt_packages/with_pip_packages, what they write into "
-    "with_source_file/with_source_folder",
     "PoetryProject": "export the project's requirements (`poetry export`) and use with_requirements",
     "PixiProject": "conda packages have no wheels: use with_pip_packages and with_apt_packages",
     "PixiScript": "conda packages have no wheels: use from_uv_script",
     "_DockerLines": "Dockerfile lines run arbitrary commands: use the with_* methods",
 }
-
-
-def _shown(layer: Any) -> str:
-    commands = getattr(layer, "commands", None)
-    return f": `{commands[0]}`" + (" …" if len(commands) > 1 else "") if commands else ""
 
 
 def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
@@ -229,6 +240,21 @@ def _workdir(at: _Place, layer: Any) -> WorkDir:
     return WorkDir(str(layer.workdir))
 
 
+def _commands(at: _Place, layer: Any) -> RunCommands | None:
+    _known_fields(at, layer, {"commands", "secret_mounts"})
+    commands = (layer.commands,) if isinstance(layer.commands, str) else tuple(map(str, layer.commands))
+    secrets = tuple(_secret(one) for one in layer.secret_mounts or ())
+    return RunCommands(commands, secrets) if commands else None
+
+
+def _secret(one: Any) -> SecretMount:
+    """As the SDK's builder mounts it: in the file ``mount``, else as a variable."""
+    secret = flyte.Secret(key=one) if isinstance(one, str) else one
+    if secret.mount:
+        return SecretMount(secret.key, secret.group, path=str(secret.mount))
+    return SecretMount(secret.key, secret.group, env=str(secret.as_env_var))
+
+
 def _copy(at: _Place, layer: Any) -> CopyFiles:
     _known_fields(at, layer, {"path_type", "src", "dst"})
     source = _absolute(layer.src)
@@ -238,9 +264,9 @@ def _copy(at: _Place, layer: Any) -> CopyFiles:
     return CopyFiles(at.relative(source), str(layer.dst), folder)
 
 
-def _code_bundle(at: _Place, layer: Any) -> None:
-    # Only copied when the runner ships no code bundle (copy_style "none"); ours always does.
+def _code_bundle(at: _Place, layer: Any) -> CopyFiles:
     _known_fields(at, layer, {"copy_style", "dst", "root_dir"})
+    return code_step(layer, at.code, at.owner, _ignore_patterns(at, []), at.relative)
 
 
 def _absolute(path: Any) -> Path:
@@ -256,6 +282,7 @@ _READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {
     "AptPackages": _apt_packages,
     "Env": _env,
     "WorkDir": _workdir,
+    "Commands": _commands,
     "CopyConfig": _copy,
     "CodeBundleLayer": _code_bundle,
 }

@@ -12,14 +12,14 @@ import ast
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..settings import stated_root
 from .source_files import LocalModule, Sources
 
-__all__ = ["Layout", "layout_of", "starting"]
+__all__ = ["Layout", "imported_files", "layout_of", "starting"]
 
 _MARKS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 # Never a project's own, wherever they lie: a checkout of flyte's SDK may be the project.
@@ -58,6 +58,14 @@ def layout_of(file: Path, root: Path | None = None) -> Layout:
     return Layout(base, tuple(dict.fromkeys(p for p in (*beside, *found.needed) if p != base)))
 
 
+def imported_files(files: Iterable[Path], root: Path) -> list[Path]:
+    """``files`` and all that importing them imports of what lies below ``root``, as ``sys.path`` is now; each once."""
+    below = [Path(p) for p in sys.path if p and Path(p) != root and Path(p).is_relative_to(root)]
+    places = [root, *(p for p in below if "site-packages" not in p.parts)]
+    found = _Found(root, list(dict.fromkeys(places)), Sources(root))
+    return list(dict.fromkeys(other for file in files for other in found.follow(file)))
+
+
 def _project(folder: Path) -> Path:
     """The nearest folder upwards that is a project's; else the current one, if ``folder`` is below it, else itself."""
     for above in (folder, *folder.parents):
@@ -88,17 +96,20 @@ class _Found:
         self._places = {place: Sources(place) for place in places}
         self._sources = sources
 
-    def follow(self, file: Path) -> None:
-        """Everything that importing ``file`` imports of the project's."""
-        pending, seen = [file], {file}
+    def follow(self, file: Path) -> list[Path]:
+        """``file`` and everything that importing it imports of the project's, the packages above it included."""
+        above = [p / "__init__.py" for p in file.parents if p.is_relative_to(self._sources.root)]
+        pending = [file, *(p for p in above if p.is_file())]
+        seen = dict.fromkeys(pending)
         while pending:
             current = pending.pop()
             tree = self._sources.tree(current)
             for node in ast.walk(tree) if tree is not None else ():
                 for other in self._imported(node, current, current == file):
                     if other not in seen:
-                        seen.add(other)
+                        seen[other] = None
                         pending.append(other)
+        return list(seen)
 
     def _imported(self, node: ast.AST, current: Path, asked: bool) -> list[Path]:
         match node:

@@ -48,13 +48,14 @@ class SerializedTask:
     """What a run starts from: the SDK's serialized task, its inputs, and the code bundle on disk.
 
     ``paths`` are the folders of the bundle, relative to its root, that were on the search path here: the members of a
-    workspace, say, as an editable install puts them there.
+    workspace, say, as an editable install puts them there. ``queue`` is the one that the task names.
     """
 
     task_spec: bytes
     inputs: bytes
     bundle: Path
     paths: tuple[str, ...] = ()
+    queue: str = ""
 
     @property
     def env(self) -> dict[str, str]:
@@ -123,6 +124,7 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
         inputs=result.inputs.proto_inputs.SerializeToString(deterministic=True),
         bundle=Path(bundle.tgz),
         paths=_search_path(project.root),
+        queue=task.template.queue or "",
     )
 
 

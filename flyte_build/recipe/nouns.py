@@ -27,6 +27,8 @@ __all__ = [
     "Platform",
     "Recipe",
     "RegistryBase",
+    "RunCommands",
+    "SecretMount",
     "Step",
     "UvProject",
     "WorkDir",
@@ -173,7 +175,7 @@ class CopyFiles:
     *contents* go into ``destination``; a file goes into it where it ends in a slash or is a folder
     (``.``), and is named by it otherwise. Relative destinations start at the working directory in force.
     ``files``, when given, are the only files of the folder that are copied (relative to it); which they
-    are is not part of the canonical form either.
+    are is not part of the canonical form either. ``code``: it is the project's own code, which no lock has.
     """
 
     source: str
@@ -181,6 +183,7 @@ class CopyFiles:
     folder: bool
     ignore: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
+    code: bool = False
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {
@@ -194,7 +197,41 @@ class CopyFiles:
         return out
 
 
-Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles
+@dataclass(frozen=True, slots=True)
+class SecretMount:
+    """A secret that commands see while they run, and nothing else of the image ever: as the variable ``env``, or in the
+    file ``path``. Its value is never part of a recipe."""
+
+    key: str
+    group: str | None = None
+    env: str | None = None
+    path: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As messages and the variable that holds it have it: ``GROUP_KEY``."""
+        return "_".join(part for part in (self.group, self.key) if part)
+
+    def to_json(self) -> Json:
+        fields = {"key": self.key, "group": self.group, "env": self.env, "path": self.path}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommands:
+    """Shell commands, run one after the other as root over what the steps before them made: a sealed step."""
+
+    commands: tuple[str, ...]
+    secrets: tuple[SecretMount, ...] = ()
+
+    def to_json(self) -> Json:
+        out: dict[str, Json] = {"kind": "commands", "commands": list(self.commands)}
+        if self.secrets:
+            out["secrets"] = [secret.to_json() for secret in self.secrets]
+        return out
+
+
+Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles | RunCommands
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +256,7 @@ class Recipe:
             "platforms": list(self.platforms),
             "python": self.python,
             "flyte": self.flyte,
-            "steps": [step.to_json() for step in self.steps],
+            "steps": [step.to_json() for step in self.steps if not (isinstance(step, CopyFiles) and step.code)],
         }
 
     @property
@@ -246,6 +283,11 @@ class Recipe:
         """All Debian packages asked for by name, in order, without repeats."""
         names = [name for step in self.steps if isinstance(step, AptInstall) for name in step.packages]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def sealed_steps(self) -> tuple[int, ...]:
+        """The places in ``steps`` of those that run programs, and are sealed."""
+        return tuple(i for i, step in enumerate(self.steps) if isinstance(step, RunCommands))
 
     @property
     def runtime_requirements(self) -> tuple[str, ...]:

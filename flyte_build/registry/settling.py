@@ -26,6 +26,10 @@ __all__ = ["Underway", "put_seen"]
 _UNSEEN = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
 
+_LATE = 2
+"""How often a manifest is sent again for what the repository says that it has not: two pauses, some 1.5 s."""
+
+
 class Registry(Protocol):
     """What is asked of :class:`flyte_build.registry.client.Registry`, which uses this."""
 
@@ -61,29 +65,34 @@ class Underway:
 
 
 def put_seen(registry: Registry, ref: Reference, request: Request, data: bytes) -> Answer:
-    """Send the manifest ``data``; again, where it is refused for something that the repository has when it is asked."""
+    """Send the manifest ``data``; again, where it is refused for something that the repository has when it is asked,
+    and a few times where that says no, too: registries of many machines may see an upload late."""
+    late = 0
 
     def attempt() -> Answer:
+        nonlocal late
         try:
             return registry.transport.send(request)
         except StatusError as e:
-            if _UNSEEN.isdisjoint(e.codes) or not _there(registry, ref, data):
+            there = _there(registry, ref, data) if not _UNSEEN.isdisjoint(e.codes) else None
+            late += there is False
+            if there is None or late > _LATE:
                 raise
             raise Transient(e) from None
 
     return registry.transport.patience.insist(attempt)
 
 
-def _there(registry: Registry, ref: Reference, data: bytes) -> bool:
-    """Whether the repository has all that the manifest names, and it names something."""
+def _there(registry: Registry, ref: Reference, data: bytes) -> bool | None:
+    """Whether the repository has all that the manifest names; ``None`` where it names nothing."""
     try:
         document = json.loads(data)
         blobs = [d["digest"] for d in (*(document.get("layers") or ()), document.get("config")) if d]
         manifests = [d["digest"] for d in document.get("manifests") or ()]
     except (ValueError, TypeError, KeyError, AttributeError):
-        return False
+        return None
     if not blobs and not manifests:
-        return False
+        return None
     place = Reference(ref.host, ref.repository)
     return all(registry.blob(place, digest) is not None for digest in dict.fromkeys(blobs)) and all(
         registry.head(place.with_digest(digest)) is not None for digest in dict.fromkeys(manifests)

@@ -109,8 +109,7 @@ def read_image(image: ImageDerivation, repository: str, manifest: bytes, config:
     layers, results = [], []
     for layer, blob, diff_id in zip(image.layers, blobs, diff_ids, strict=True):
         known = KnownLayer(repository, _digest(blob.get("digest")), _size(blob.get("size")), _digest(diff_id))
-        if layer.kind == "base" and (known.digest, known.size, known.diff_id) != _said(layer.spec):
-            raise Unbelievable(f"expected the base's layer {layer.spec['digest']}, found {known.digest}")
+        _check_taken(layer, known)
         layers.append(known)
         results.append(LayerResult(known.digest, known.size, known.diff_id, 0, {}))
     if "verbatim" in image.spec:
@@ -159,7 +158,7 @@ def read_layer(layer: LayerDerivation, repository: str, manifest: bytes) -> Know
     size = said.get(DIFF_SIZE)
     if not isinstance(size, str) or not size.isascii() or not size.isdigit() or len(size) > 18:
         raise Unbelievable(f"expected a number of bytes, found {size!r}")
-    return KnownLayer(
+    known = KnownLayer(
         repository,
         _digest(blob.get("digest")),
         _size(blob.get("size")),
@@ -167,6 +166,15 @@ def read_layer(layer: LayerDerivation, repository: str, manifest: bytes) -> Know
         int(size),
         (_digest(listed.get("digest")), _size(listed.get("size"))),
     )
+    _check_taken(layer, known)
+    return known
+
+
+def _check_taken(layer: LayerDerivation, known: KnownLayer) -> None:
+    """A layer that nobody makes is what its derivation says, whoever claims otherwise."""
+    if layer.kind in ("base", "sealed") and (known.digest, known.size, known.diff_id) != _said(layer.spec):
+        whose = "the base's" if layer.kind == "base" else "the sealed"
+        raise Unbelievable(f"expected {whose} layer {layer.spec['digest']}, found {known.digest}")
 
 
 def pack_listing(listing: Mapping[str, str]) -> bytes:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..assemble.image import INDEX_TYPE, canonical, descriptor
-from ..kernel.errors import InputError, StoreError
+from ..kernel.errors import InputError, RegistryError, StoreError
 from ..kernel.reporting import Reporter, Silent
+from ..registry.failures import StatusError
 from ..registry.reference import Reference
 from ..store import Store, layout
 from .blobs import Blob, Mover, Tally
@@ -119,6 +120,10 @@ def references(built: Sequence[BuiltImage], store: Store, target: Target) -> dic
     return {push.environment: _pushed(push).reference for push in _Push(store, target, Silent()).environments(built)}
 
 
+# What registries with immutable tags say to a tag that there is: ECR 400, Harbor and Quay 409 or 412, GAR 400.
+_IMMUTABLE = frozenset({400, 403, 405, 409, 412})
+
+
 class _Push:
     """The documents of one push, each once, and the requests that they take."""
 
@@ -216,7 +221,22 @@ class _Push:
                 return
             if found is not None:
                 self._reporter.note(f"{place} was {found.digest}")
-        self._registry.put_manifest(place, document.data, document.media_type)
+        try:
+            self._registry.put_manifest(place, document.data, document.media_type)
+        except StatusError as e:
+            now = self._registry.head(place) if e.status in _IMMUTABLE else None
+            if now is None:
+                raise
+            if tag == document.derivation_tag or now.digest == document.digest:
+                # Somebody else was faster, and the tag stays as it is; the image has its digest all the same.
+                if now.digest != document.digest:
+                    self._reporter.warn(f"{place} names {now.digest}, and the registry lets nobody change it")
+                return
+            raise RegistryError(
+                f"{place} names {now.digest}, and the registry lets nobody change it; the image is there as "
+                f"{document.digest}",
+                hint="give another --tag, or none: images are named by their digests",
+            ) from None
 
 
 Blobs = dict[str, tuple[Blob, dict[Reference, Tally]]]

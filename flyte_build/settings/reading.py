@@ -48,6 +48,7 @@ class Settings:
     insecure_registries: tuple[str, ...] = DEFAULTS["insecure-registries"]
     platforms: tuple[str, ...] = DEFAULTS["platforms"]
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
+    overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
     base: Literal["debian", "registry"] = DEFAULTS["base"]
     sign_key: str | None = DEFAULTS["sign-key"]
     verify_key: str | None = DEFAULTS["verify-key"]
@@ -60,6 +61,7 @@ class Settings:
     task_files: int = DEFAULTS["task-files"]
     warm: bool = DEFAULTS["warm"]
     network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
+    seal_network: Literal["host", "internet", "none"] = DEFAULTS["seal-network"]
     targets: tuple[StatedTarget, ...] = DEFAULTS["targets"]
 
 

@@ -171,6 +171,17 @@ _ROWS = (
         see="flyte.md",
     ),
     Setting(
+        "overlaps",
+        "choice",
+        "What happens to an image of which two distributions install different files at one path: it is locked with a "
+        "line that says whose are in it, or refused.",
+        '"refuse"',
+        default="allow",
+        variable="FLYTE_BUILD_OVERLAPS",
+        choices=("allow", "refuse"),
+        see="layers.md",
+    ),
+    Setting(
         "sign-key",
         "key",
         "What pushed images are signed with: a private key's file, or a reference as cosign takes it (`awskms://…`).",
@@ -236,6 +247,17 @@ _ROWS = (
         option="--network",
         choices=("internet", "host", "none"),
         see="security.md",
+    ),
+    Setting(
+        "seal-network",
+        "choice",
+        "What the commands of `with_commands` reach when they are sealed, as `network` has it. `internet` is `host`, "
+        "and a warning, where this machine cannot give it.",
+        '"none"',
+        default="internet",
+        variable="FLYTE_BUILD_SEAL_NETWORK",
+        choices=("internet", "host", "none"),
+        see="sealed-steps.md",
     ),
     Setting(
         "targets",

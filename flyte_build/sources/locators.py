@@ -18,11 +18,13 @@ from ..locks.lockfile import Lock, LockedDeb, LockedWheel
 from ..recipe import Recipe
 from .index_clients import IndexClients
 from .places import Locator, Place
+from .sealed_layers import SealedLayers
 
 if TYPE_CHECKING:
     # An HTTP client takes longer to load than a build that fetches nothing takes to run.
     import httpx
 
+    from ..store.contents import Contents
     from .indexes import IndexSettings
     from .mirrors import Mirrors
 
@@ -45,12 +47,17 @@ class Locators:
 
 
 def project_locator(
-    recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, *, hurried: bool = False
+    recipes: Mapping[str, Recipe],
+    locks: Mapping[str, Lock],
+    root: Path,
+    *,
+    hurried: bool = False,
+    store: Contents | None = None,
 ) -> Locator:
     """Every place where this project's artifacts may be: its own files, the indexes, Debian's mirrors.
 
     Cheap: configuration is read, and files are looked for, when the first artifact is asked for. ``hurried`` as
-    :class:`WheelLocator` has it.
+    :class:`WheelLocator` has it. ``store``: where sealed layers may be, for whoever needs any.
     """
     from ..deriving.from_lock import recorded_recipe
     from .project_files import LocalFiles
@@ -60,7 +67,10 @@ def project_locator(
     alone = {name: recorded_recipe(lock) for name, lock in locks.items() if name not in recipes and _of_project(lock)}
     every = {**recipes, **alone}
     projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
+    built = frozenset(b.wheel for lock in locks.values() for p in lock.platforms.values() for b in p.builds)
+    sealed = [SealedLayers(store, built)] if store is not None else []
     return Locators(
+        *sealed,
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
         *projects,

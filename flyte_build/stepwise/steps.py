@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from ..deriving.from_lock import recorded_recipe
 from ..deriving.local_files import hidden_links, snapshot, sources
 from ..kernel.errors import InputError, PinError, RefusedError
 from ..locks.lockfile import Lock
-from ..recipe import CopyFiles
+from ..recipe import CopyFiles, RunCommands
 
 __all__ = ["check_pin", "derive_image", "files_layer", "image"]
 
@@ -27,9 +28,10 @@ def files_layer(
 ) -> Finished:
     """Make the layer of the copy ``step`` (its index in the recipe) from the project in ``root``, as a folder.
 
-    The artifacts of ``lock`` play no part. ``follows_links``: whoever laid out ``root`` put files in the place of links
-    to them; then links among the step's files are refused, because the image would have to have them. Raises
-    :class:`RefusedError` there, :class:`InputError` for a step that copies nothing, and what ``local_files`` raises.
+    The artifacts of ``lock`` play no part, and neither do its seals. ``follows_links``: whoever laid out ``root`` put
+    files in the place of links to them; then links among the step's files are refused, because the image would have to
+    have them. Raises :class:`RefusedError` there, :class:`InputError` for a step that copies nothing, and what
+    ``local_files`` raises.
     """
     recipe = recorded_recipe(lock)
     if not 0 <= step < len(recipe.steps) or not isinstance(recipe.steps[step], CopyFiles):
@@ -43,7 +45,9 @@ def files_layer(
             "only what it leads to; the image would have a second copy of the file instead of the link",
             hint="put a file in the link's place, leave it out with .dockerignore, or build with `flyte-build build`",
         )
-    made = derive(lock, recipe, platform, snapshot(recipe, root, lock.platforms[platform].base))
+    plain = replace(recipe, steps=tuple(s for s in recipe.steps if not isinstance(s, RunCommands)))
+    unsealed = replace(lock, recipe=plain.to_json())
+    made = derive(unsealed, plain, platform, snapshot(plain, root, lock.platforms[platform].base))
     # The copies' layers are the last ones, in the order of their steps.
     copies_from_here = sum(isinstance(s, CopyFiles) for s in recipe.steps[step:])
     layer = made.layers[-copies_from_here]

@@ -78,6 +78,7 @@ class RootAction:
 
     ``task_spec`` and ``inputs`` are serialized ``flyteidl2.task.TaskSpec`` and ``flyteidl2.task.Inputs``; ``bundle``
     is the code bundle (.tgz) on this machine. ``env`` holds for every action of the run (``_F_SYS_PATH``, log level).
+    ``queue`` is the one that the task names.
     """
 
     task_spec: bytes
@@ -86,6 +87,7 @@ class RootAction:
     environment: str
     task: str
     env: Mapping[str, str] = field(default_factory=dict)
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class LaunchRequest:
     ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
     own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
     serialized description, for launchers that need more of it; ``environment`` is the task's; ``inline`` the most bytes
-    that its outputs may have; ``reuse`` says that its process is one of its environment's.
+    that its outputs may have, ``queue`` what the task names (launchers without queues have no use for it); ``reuse``
+    says that its process is one of its environment's.
     """
 
     run: str
@@ -159,6 +162,7 @@ class LaunchRequest:
     task_spec: bytes = b""
     environment: str = ""
     inline: int = INLINE
+    queue: str = ""
     reuse: ReusePolicy | None = None
 
 

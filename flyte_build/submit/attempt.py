@@ -190,6 +190,7 @@ class Attempts:
             task_spec=action.task.spec.SerializeToString(deterministic=True),
             environment=task.environment,
             inline=self.facts.most_inline(task.name),
+            queue=action.task.queue,
             reuse=task.reuse,
         )
 

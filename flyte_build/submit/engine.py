@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 from . import door
 from .action import ROOT_ACTION, ErrorInfo, Phase
 from .attempt import Attempts
+from .conditions import kind_of
 from .journal import ActionRecord, Journal
 from .observer import Observer
 from .restored import Restored
@@ -172,8 +173,7 @@ class Engine:
 
     def waiting(self, name: str) -> str | None:
         """The action of the condition called ``name`` that waits for its signal."""
-        paused = [r for r in self.records() if r.phase is Phase.PAUSED and name in (r.name, r.task)]
-        return paused[0].name if paused else None
+        return next((r.name for r in self.records() if r.phase is Phase.PAUSED and name in (r.name, r.task)), None)
 
     async def wait(self, name: str) -> ActionRecord:
         """The action's last record, once it and everything below it have ended."""
@@ -256,7 +256,8 @@ class Engine:
 
     async def _condition(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
         condition = action.condition
-        waiting = state.record.replace(task=condition.name, phase=Phase.PAUSED, started=time.time())
+        asks = kind_of(condition.type)
+        waiting = state.record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, started=time.time())
         await self._publish(state, waiting)
         timeout = condition.timeout
         limit = timeout.seconds + timeout.nanos / 1e9 if condition.HasField("timeout") else None

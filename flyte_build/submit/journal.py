@@ -30,9 +30,9 @@ class ActionRecord:
     """One action at one moment: what the journal keeps, the observer sees and a resumed run reuses.
 
     Times are seconds since the epoch. ``output_uri`` is the folder of ``outputs.pb`` as tasks see it, ``value`` a
-    condition's serialized literal in hex, ``report`` a path on this machine. ``source`` tells an outcome that was
-    not computed here: ``cache`` or ``resume``. ``retry`` counts the attempts before this one that its retry policy
-    allowed for. ``bundle`` is the code's digest, ``image`` the manifest's.
+    condition's serialized literal in hex, ``asks`` what kind of value it waits for, ``report`` a path on this machine.
+    ``source`` tells an outcome that was not computed here: ``cache`` or ``resume``. ``retry`` counts the attempts
+    before this one that its retry policy allowed for. ``bundle`` is the code's digest, ``image`` the manifest's.
     """
 
     name: str
@@ -52,6 +52,7 @@ class ActionRecord:
     source: str = ""
     output_uri: str = ""
     value: str = ""
+    asks: str = ""
     report: str = ""
     log: str = ""
     error: ErrorInfo | None = None

@@ -1,7 +1,7 @@
 """What people ask of a run while it runs: give a condition its value, abort it. Left where the run's driver looks.
 
 A request is a small JSON document in the run's ``requests``: a folder of this machine, or a prefix of object storage;
-so whoever reaches the storage can ask, and nobody needs to reach the driver. It is done once and then removed.
+so whoever reaches the storage can ask, and nobody needs to reach the driver. It is done, and then removed.
 
     {"signal": "<action or the condition's name>", "value": "<flyteidl2.core.Literal in hex>"}
     {"abort": "<who asked>"}
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from flyteidl2.core import literals_pb2
@@ -43,8 +44,11 @@ class Inbox(Protocol):
     pause: float
     """Seconds between two looks."""
 
-    async def take(self) -> list[bytes]:
-        """All that are there, which are then there no more. Raises OSError or :class:`FlyteBuildError`."""
+    async def look(self) -> list[tuple[str, bytes]]:
+        """All that are there, by name, in their order. Raises OSError or :class:`FlyteBuildError`."""
+
+    async def done(self, name: str) -> None:
+        """It is there no more. Raises OSError or :class:`FlyteBuildError`."""
 
 
 class FolderInbox:
@@ -55,16 +59,15 @@ class FolderInbox:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder.requests
 
-    async def take(self) -> list[bytes]:
-        return await asyncio.to_thread(self._take)
+    async def look(self) -> list[tuple[str, bytes]]:
+        return await asyncio.to_thread(self._look)
 
-    def _take(self) -> list[bytes]:
-        found = []
-        for path in sorted(self._folder.glob("*.json")):
-            if path.stat().st_size <= MOST:
-                found.append(path.read_bytes())
-            path.unlink()
-        return found
+    def _look(self) -> list[tuple[str, bytes]]:
+        paths = sorted(self._folder.glob("*.json"))
+        return [(p.name, p.read_bytes() if p.stat().st_size <= MOST else b"") for p in paths]
+
+    async def done(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
 
     @staticmethod
     def put(folder: RunFolder, request: bytes) -> None:
@@ -90,22 +93,26 @@ async def obey(inbox: Inbox, engine: Engine, observer: Observer) -> AsyncIterato
 async def _look(inbox: Inbox, engine: Engine, observer: Observer) -> None:
     while True:
         with contextlib.suppress(OSError, FlyteBuildError):  # it is looked at again
-            for data in await inbox.take():
+            for name, data in await inbox.look():
                 try:
-                    await _do(parse_object(data), engine)
+                    await _do(parse_object(data), engine, functools.partial(inbox.done, name))
                 except NotFound as e:
                     observer.warn(f"somebody signals {e}, and no condition of that name waits")
                 except (ValueError, KeyError, TypeError, DecodeError) as e:
                     observer.warn(f"a request to this run cannot be read: {e}")
+                await inbox.done(name)
         await asyncio.sleep(inbox.pause)
 
 
-async def _do(request: Mapping[str, Any], engine: Engine) -> None:
+async def _do(request: Mapping[str, Any], engine: Engine, done: Callable[[], Awaitable[None]]) -> None:
     if "abort" in request:
+        await done()  # before: it shall not end whoever resumes this run
         with contextlib.suppress(NotFound):
             await engine.abort(ROOT_ACTION)
         return
     value = literals_pb2.Literal.FromString(bytes.fromhex(request["value"]))
     name = str(request["signal"])
     waiting = engine.waiting(name)
-    await engine.signal(waiting if waiting is not None else name, value)
+    await engine.signal(waiting or name, value)
+    # In the journal before the request is gone: the driver may be killed between the two.
+    await engine.wait(waiting or name)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .readiness import Ready
     from .running import RunOptions
     from .runs import Run
+    from .submitting import Submitted
     from .verification import Verification
 
 __all__ = ["Workbench", "open_project"]
@@ -88,32 +89,38 @@ class Workbench(Inquiring):
         resolver: Literal["uv", "pip-tools"] = "uv",
         exclude_newer: str | None = None,
         upgrade: bool | Sequence[str] = False,
+        reseal: Sequence[str] = (),
     ) -> LockReport:
         """Lock every environment that is meant: one ``lockfiles/<environment>.json`` each.
 
         ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
-        ``True`` chooses every version anew, names choose these packages anew.
-        Raises :class:`ResolutionError`, :class:`FetchError`, :class:`RefusedError` or :class:`StoreError`; then no
-        file was touched.
+        ``True`` chooses every version anew, names choose these packages anew. ``reseal``: numbers of sealed steps that
+        are run again although their seals hold, ``all``: every one. Raises :class:`ResolutionError`,
+        :class:`FetchError`, :class:`RefusedError`, :class:`SealError` or :class:`StoreError`; then no lock was touched.
         """
-        from ..locking import lock_project
+        from .locking import lock_environments
 
-        environments = self.select(env=env)
-        return lock_project(
-            self.workspace.recipes(environments),
-            self.lockfiles,
+        return lock_environments(
+            self.workspace,
+            self.select(env=env),
+            self.store,
+            self.reporter,
             resolver=resolver,
             cutoff=exclude_newer,
             cooldown=self.settings().exclude_newer,
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
-            reporter=self.reporter,
-            root=self.root,
+            reseal=reseal,
         )
 
     def check_locks(self, *, env: Sequence[str] = ()) -> int:
         """How many locks there are, each answering its recipe. Raises :class:`LockError` that says what changed."""
         environments = self.select(env=env)
-        self.workspace.locks(environments)
+        locks = self.workspace.locks(environments)
+        sealed = [e for e in environments if e.recipe.sealed_steps]
+        for platform in dict.fromkeys(
+            p for e in sealed for p in e.recipe.platforms if locks[e.name].platforms[p].seals
+        ):
+            self.workspace.derivations(sealed, locks, platform)
         return len(environments)
 
     def plan(
@@ -300,3 +307,13 @@ class Workbench(Inquiring):
 
             return run_on(self, self.task(task), options, arguments)
         return start(self, self.task(task), options, arguments)
+
+    def submit(self, task: str, options: RunOptions, /, **arguments: Any) -> Submitted:
+        """Hand a run of ``task`` over to the cluster of the target ``options.on``, and go: it runs on without this
+        machine. ``submitted.name`` is the run's; :func:`flyte_build.workbench.asking.follow_run` waits for it.
+
+        Raises what building, pushing and looking before raise, and :class:`InputError` where no target is named.
+        """
+        from .submitting import submit
+
+        return submit(self, self.task(task), options, arguments)

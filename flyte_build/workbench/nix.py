@@ -59,7 +59,7 @@ def locks_of(bench: OpenProject, env: tuple[str, ...] = ()) -> tuple[dict[str, L
     """The locks that are meant, by environment, and where their artifacts may be had."""
     environments = bench.select(env=env)
     locks = bench.workspace.locks(environments)
-    return locks, project_locator(bench.workspace.recipes(environments), locks, bench.root)
+    return locks, project_locator(bench.workspace.recipes(environments), locks, bench.root, store=bench.store)
 
 
 def prefetch(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..building.images import build_plan
+from ..kernel.errors import RegistryError
 from ..kernel.reporting import Reporter
 from ..locks.runtimes import runtime_notes
 from ..planning.images import plan_images, pushed_platforms
@@ -105,7 +106,15 @@ def push_plan(
 
         named = dict.fromkeys(image.environment for image in pushed)
         locks = workspace.locks([workspace.project.environments[name] for name in named])
-        attach(pushed, locks, store, writing, reporter)
+        try:
+            attach(pushed, locks, store, writing, reporter)
+        except RegistryError as e:
+            # The images are there, and what was asked for is done; some registries take no such documents.
+            reporter.warn(
+                f"the images are pushed, but their SBOMs and provenance could not be attached: {e.message}; where the "
+                "registry takes no artifacts or referrers, or its tags are immutable, push with --no-attest and keep "
+                "the documents with `flyte-build sbom`"
+            )
     if settings.sign_key is not None:
         from ..supply.signing import sign_pushed
 
@@ -147,20 +156,17 @@ def publish_images(
 
 
 def ensure_locked(
-    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool
+    workspace: Workspace, environments: Sequence[Environment], reporter: Reporter, *, write: bool, store: Store
 ) -> None:
-    """Lock a project that has no lock at all, and say so; a project with stale locks is left to :func:`plan_images`.
+    """Lock the environments that have no lock at all, and say so; stale locks are left to :func:`plan_images`.
 
     With ``write`` false nothing is written, and a missing lock is an error.
     """
-    if not write or not workspace.without_lock(environments):
+    new = [e for e in environments if workspace.without_lock([e])]
+    if not write or not new:
         return
-    from ..locking.project import lock_project
+    from .locking import lock_environments
 
-    names = ", ".join(e.name for e in environments)
-    reporter.note(f"no lock yet: locking {names} in {workspace.lockfiles}")
-    report = lock_project(
-        workspace.recipes(environments), workspace.lockfiles, reporter=reporter, root=workspace.project.root
-    )
-    for note in report.notes:
+    reporter.note(f"no lock yet: locking {', '.join(e.name for e in new)} in {workspace.lockfiles}")
+    for note in lock_environments(workspace, new, store, reporter).notes:
         reporter.note(note)

@@ -54,7 +54,7 @@ def get_ready(
     workspace, store, reporter = bench.workspace, bench.store, bench.reporter
     follower = follower or Nobody()
     environments = bench.select(task.full_name)
-    ensure_locked(workspace, environments, reporter, write=not locked)
+    ensure_locked(workspace, environments, reporter, write=not locked, store=store)
     with connected(bench.settings(caches=caches), reporter) as shared:
         plan = plan_images(workspace, environments, store, shared=shared)
         follower.planned(plan)

@@ -87,7 +87,7 @@ def publish(
     _refuse_homeless([e for e in ours if homes[e.name] is None and not e.recipe.as_is])
     if any(not lock_path(workspace.lockfiles, e.name).exists() for e in ours):
         readable = [e for e in project.environments.values() if isinstance(e.wish, Recipe)]
-        ensure_locked(workspace, readable, reporter, write=not locked)
+        ensure_locked(workspace, readable, reporter, write=not locked, store=Store())
     references = _as_they_are(workspace, ours)
     groups: dict[str | None, list[Environment]] = {}
     for environment in ours:

@@ -162,7 +162,7 @@ def strange_names(key: str, names: Sequence[str], bench: OpenProject) -> list[st
 def root_of(call: SerializedTask, task: Task) -> RootAction:
     """What a run begins with."""
     env = call.env | log_settings(os.environ)
-    return RootAction(call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, env)
+    return RootAction(call.task_spec, call.inputs, call.bundle, task.environment, task.full_name, env, call.queue)
 
 
 def uploaded(storage: Storage, task: Task, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ hopeless is found, and the run is handed to its driver.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from ..kernel.errors import RunError
+from ..kernel.errors import InputError, RunError
 from ..kernel.paths import targets_dir
 from ..kernel.scratch import scratch
 from ..planning.checks import find, refuse
@@ -18,8 +18,9 @@ from ..project.serializing import root_action
 from ..settings import Settings
 from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
 from ..submit.driving import new_name
-from ..submit.kubernetes import reading
+from ..submit.kubernetes import away, reading
 from ..submit.kubernetes.api import Cluster, connect
+from ..submit.kubernetes.driver_job import driver_job
 from ..submit.kubernetes.here import run_here
 from ..submit.kubernetes.mirror import Mirror, mirror_of
 from ..submit.kubernetes.nodes import platforms
@@ -27,10 +28,12 @@ from ..submit.kubernetes.pod import job
 from ..submit.kubernetes.preflight import preflight
 from ..submit.kubernetes.submission import Submission, store_submission
 from ..submit.kubernetes.target import Target
+from ..submit.kubernetes.watching import JOBS
 from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
 from ..submit.template import read_task
+from .driver_image import driver_reference
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
@@ -39,9 +42,7 @@ from .runs import Run
 from .signatures import require_signed
 from .targeting import target as target_named
 
-__all__ = ["Submitted", "connected_to", "run_on", "storage_of", "submit"]
-
-T = TypeVar("T")
+__all__ = ["Submitted", "attend", "connected_to", "run_on", "storage_of", "submit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +80,47 @@ def connected_to(target: Target) -> Cluster:
 def run_on(bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
     """Run ``task`` on ``options.on`` to its end; see :meth:`Workbench.run`."""
     handed, observer = _handed_over(bench, task, options, arguments)
-    ended = run_here(handed.submission, handed.target, handed.cluster, handed.mirror, observer, options.address)
-    return Run.of(ended)
+    if options.driver == "here":
+        ended = run_here(handed.submission, handed.target, handed.cluster, handed.mirror, observer, options.address)
+        return Run.of(ended)
+    return attend(handed.target, handed.submission.run, observer)
 
 
 def submit(bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]) -> Submitted:
     """Hand a run of ``task`` over to a driver in the cluster; see :meth:`Workbench.submit`."""
-    raise RunError("not yet")
+    if options.driver != "cluster":
+        raise InputError("a run that is handed over is driven in the cluster", hint="leave out `driver`")
+    handed, _ = _handed_over(bench, task, options, arguments)
+    return Submitted(handed.submission.run, handed.target.name)
+
+
+def attend(target: Target, name: str, observer: Observer) -> Run:
+    """Follow a run of ``target`` to its end. An interrupt aborts it, and goes on as ``KeyboardInterrupt``."""
+    cluster, mirror = connected_to(target), storage_of(target)
+    try:
+        run_apart(away.attend(mirror, cluster, name, observer, target.unscheduled))
+    except KeyboardInterrupt:
+        run_apart(away.abort(mirror, cluster, name, observer))
+        raise
+    return run_apart(_ended(mirror, name))
+
+
+async def _ended(mirror: Mirror, name: str) -> Run:
+    return Run.of(await reading.result(mirror, await reading.read_run(mirror, name)))
 
 
 def _handed_over(
     bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]
 ) -> tuple[_Handed, Observer]:
-    assert options.on is not None
+    if options.on is None:
+        raise InputError("nothing says on which target", hint='`RunOptions(on="NAME")`, of [tool.flyte-build.targets]')
     settings = bench.settings(caches=options.caches)
     target = target_named(options.on, settings)
     cluster, mirror = connected_to(target), storage_of(target)
     stated = next(t for t in settings.targets if t.name == target.name)
     settings = _for_cluster(settings, target, cluster)
     environments = bench.workspace.environments([task.environment])
-    ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked)
+    ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked, store=bench.store)
     if options.check:
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
@@ -116,7 +138,10 @@ def _handed_over(
             call = root_action(bench.workspace.project, task, given, bundles)
         root = root_of(call, task)
         _refuse_hopeless(cluster, target, root, references[task.environment])
-        submission = _run(_store(mirror, name, stated.table, target, root, references, bench, task, options))
+        image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
+        submission = run_apart(_store(mirror, name, stated.table, target, root, references, bench, task, options))
+    if image:
+        cluster.create(JOBS, driver_job(name, image, target))
     return _Handed(target, cluster, mirror, submission), observer
 
 
@@ -169,7 +194,3 @@ async def _store(
             overwrite_cache=options.overwrite_cache, invocation=options.invocation or invocation_of(bench, task),
         )
     )[0]  # fmt: skip
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return run_apart(work)

@@ -35,6 +35,8 @@ def _impl(ctx):
         ctx.download("file://" + str(stored), output = file, sha256 = ctx.attr.sha256)
     elif file.endswith(".deb"):
         _deb(ctx)
+    elif not file.endswith(".whl"):
+        fail("%s: the layer of a sealed step is not in the store, and no index has it\n%s" % (file, _WAY_OUT))
     else:
         _wheel(ctx)
     ctx.file("BUILD.bazel", _BUILD.format(file = file), executable = False)
@@ -116,6 +118,9 @@ def declare_artifact(name, row, locked, python):
             version = row["version"],
             python = python,
         )
+    elif not row["file"].endswith(".deb"):
+        # The layer of a sealed step, which only a store of flyte-build has.
+        flyte_artifact(name = name, file = row["file"], sha256 = row["sha256"])
     else:
         source = row["source"]
         prefix = source[:4] if source.startswith("lib") else source[:1]

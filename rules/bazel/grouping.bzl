@@ -19,7 +19,7 @@ def image_layers(lock, platform, layout):
     """
     locked = lock["platforms"][platform]
     recipe = lock["recipe"]
-    return _debian(locked, recipe, layout) + _wheels(locked, recipe, layout)
+    return _debian(locked, recipe, layout) + _wheels(locked, recipe, layout) + _sealed(locked, layout)
 
 def copies(lock):
     """The indexes of the recipe's steps that copy local files: one layer each."""
@@ -55,7 +55,7 @@ def _debian(locked, recipe, layout):
 
 def _wheels(locked, recipe, layout):
     steps = sorted({w["step"]: None for w in locked["wheels"]}.keys())
-    copied = len([s for s in recipe["steps"] if s["kind"] == "copy"])
+    copied = len([s for s in recipe["steps"] if s["kind"] in ("copy", "commands")])
     room = max(layout["max_layers"] - 3 - len(steps) - copied, 0)
     large = sorted(
         [w for w in locked["wheels"] if w["step"] > 0 and w["size"] >= layout["large_wheel"]],
@@ -76,3 +76,19 @@ def _wheel_layer(group, recipe, layout):
     ordered = sorted(group, key = lambda w: (w["name"], w["file"]))
     spec = _spec("wheels", layout, python = recipe["python"], venv = layout["venv"], wheels = _rows(ordered))
     return struct(spec = spec, artifacts = ordered)
+
+def _sealed(locked, layout):
+    """What sealed steps changed: layers that are there already, by the digest in the lock."""
+    found = []
+    for seal in locked.get("seals", []):
+        sha256 = seal["digest"].removeprefix("sha256:")
+        spec = _spec(
+            "sealed",
+            layout,
+            digest = seal["digest"],
+            size = seal["size"],
+            diff_id = seal["diff_id"],
+            media_type = "application/vnd.oci.image.layer.v1.tar+gzip",
+        )
+        found.append(struct(spec = spec, artifacts = [{"file": "sealed-%s.tar.gz" % sha256[:16], "sha256": sha256}]))
+    return found

@@ -22,6 +22,7 @@ let
 
   artifact = locked: row:
     if builtins.match ".*\\.deb" row.file != null then fetch.deb locked.snapshot row
+    else if builtins.match "sealed-.*" row.file != null then fetch.sealed run row
     else if own ? ${row.file} then
       builtins.path { path = src + "/${own.${row.file}}"; name = fetch.storeName row.file; recursive = false; }
     else fetch.wheel run recipe.python row;
@@ -34,7 +35,7 @@ let
 
   # A layer of files depends on the recipe and the project, so of the lock it is given nothing else.
   bare = lock // {
-    platforms = builtins.mapAttrs (_: locked: locked // { debs = [ ]; wheels = [ ]; }) lock.platforms;
+    platforms = builtins.mapAttrs (_: locked: removeAttrs locked [ "seals" ] // { debs = [ ]; wheels = [ ]; }) lock.platforms;
   };
   command = [ "${sources.stepwise}/flyte_build/stepwise" ];
   # A pin records what a build gave, so nothing that is built depends on it.

@@ -42,7 +42,7 @@ let
     let
       steps = sort (a: b: a < b)
         (map (group: (head group).step) (attrValues (groupBy (w: toString w.step) locked.wheels)));
-      copies = length (filter (s: s.kind == "copy") lock.recipe.steps);
+      copies = length (filter (s: s.kind == "copy" || s.kind == "commands") lock.recipe.steps);
       room = layout.max_layers - 3 - length steps - copies;
       large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
         (filter (w: w.step > 0 && w.size >= layout.large_wheel) locked.wheels);
@@ -64,6 +64,20 @@ let
         ++ (if small == [ ] then [ ] else [ (group small) ]);
     in
     builtins.concatLists (map ofStep steps);
+
+  # What sealed steps changed: layers that are there already, by the digest in the lock.
+  sealed = locked:
+    map
+      (seal:
+        let sha256 = builtins.substring 7 64 seal.digest;
+        in {
+          artifacts = [{ inherit sha256; file = "sealed-${builtins.substring 0 16 sha256}.tar.gz"; }];
+          spec = spec "sealed" {
+            inherit (seal) digest size diff_id;
+            media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+          };
+        })
+      (locked.seals or [ ]);
 in
 lock: platform:
 let
@@ -75,4 +89,4 @@ if lock.schema != layout.lock_schema then
 else if lock.recipe.base.kind != "debian" then
   throw "${at}: its base is an image of a registry, and Nix builds on Debian's packages only: use `flyte-build build`"
 else
-  debian lock locked ++ wheels lock locked
+  debian lock locked ++ wheels lock locked ++ sealed locked

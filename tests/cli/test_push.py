@@ -227,3 +227,14 @@ def test_the_document_of_a_push_is_what_its_page_says(project: Offline) -> None:
         fields = [field for row in table.splitlines()[2:] for field in re.findall(r"`([a-z_]+)`", row.split("|")[1])]
         assert fields, name
         assert all(set(row) == set(fields) for row in document[name]), name
+
+
+def test_a_registry_that_takes_no_attestations_has_the_image(project: Offline, registry: RegistryServer) -> None:
+    body = json.dumps({"errors": [{"code": "MANIFEST_INVALID", "message": "unknown config media type"}]}).encode()
+    # Without the API the list of an image's referrers is a tag, which this one lets nobody write.
+    registry.referrers = False
+    registry.fail("PUT", "manifest", status=400, body=body, times=1000, match="/manifests/sha256-")
+    done = project.ok("push", "flow.py", "--no-check")
+    assert re.search(rf"low +{re.escape(registry.host)}/team/low@sha256:[0-9a-f]{{64}}", done.out)
+    assert "warning: the images are pushed, but their SBOMs and provenance could not be attached: PUT " in done.err
+    assert "--no-attest" in done.err

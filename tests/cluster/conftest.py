@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from flyte_build.submit.kubernetes.api import connect
+from flyte_build.submit.kubernetes.mirror import mirror_of
 from tests.cluster.api import Api
 from tests.cluster.cluster import Cluster
 from tests.cluster.jobs import Space
 from tests.cluster.needs import lacking
+from tests.cluster.submitting import Bench
 from tests.support import tools
 
 _NUMBERS = itertools.count()
@@ -67,3 +70,23 @@ def other_home(able: None, tmp_path: Path) -> Iterator[Path]:
     home = tmp_path / "other"
     yield home
     Cluster(home).down()
+
+
+@pytest.fixture
+def make(cluster: Cluster, space: Space, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def bench(unscheduled: float = 120.0) -> Bench:
+        store = cluster.store
+        options = {
+            "endpoint": store.endpoint, "access_key_id": store.access_key_id, "region": "us-east-1",
+            "secret_access_key": store.secret_access_key, "allow_http": "true",
+        }  # fmt: skip
+        client = connect(kubeconfig=str(cluster.home / "kubeconfig"), namespace=space.name)
+        mirror = mirror_of(f"s3://{store.bucket}/{space.name}", tmp_path / "runs", options)
+        made.append(Bench(client, mirror, space.image, unscheduled))
+        return made[-1]
+
+    yield bench
+    for one in made:
+        one.watcher.close()

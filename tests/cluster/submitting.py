@@ -22,7 +22,7 @@ from flyte_build.submit.storage import Storage
 _RUNS = itertools.count()
 
 
-def spec(*, gpu: str = "", memory: str = "", account: str = "") -> bytes:
+def spec(*, gpu: str = "", memory: str = "", disk: str = "", account: str = "", command: str = "") -> bytes:
     """A task as the SDK serializes it, of the pod program."""
     template = tasks_pb2.TaskTemplate(type="python")
     template.id.name = "env.task"
@@ -31,6 +31,10 @@ def spec(*, gpu: str = "", memory: str = "", account: str = "") -> bytes:
         asked.add(name=tasks_pb2.Resources.GPU, value=gpu)
     if memory:
         asked.add(name=tasks_pb2.Resources.MEMORY, value=memory)
+    if disk:
+        asked.add(name=tasks_pb2.Resources.EPHEMERAL_STORAGE, value=disk)
+    if command:
+        template.container.command.append(command)
     if account:
         template.security_context.run_as.k8s_service_account = account
     serialized: bytes = task_definition_pb2.TaskSpec(task_template=template).SerializeToString()
@@ -53,11 +57,14 @@ class Bench:
         self.images = {"it": image}
         self.launcher = KubernetesLauncher(
             self.folder, client, Place(client.namespace, defaults={"cpu": "100m", "memory": "64Mi"}), mirror,
-            self.watcher, self.images, "endpoint", unscheduled=unscheduled,
+            self.watcher, self.images, f"endpoint-{self.run}", unscheduled=unscheduled,
             said=lambda action, attempt, line: self.lines.append(line),
         )  # fmt: skip
         self.engines_view: Launcher = self.launcher  # the types are held against what the engine calls
-        client.create("v1/secrets", {"metadata": {"name": "endpoint"}, "stringData": {"endpoint": "http://here/token"}})
+        client.create(
+            "v1/secrets",
+            {"metadata": {"name": f"endpoint-{self.run}"}, "stringData": {"endpoint": "http://here/token"}},
+        )
 
     def _changed(self, job: str) -> None:
         self.wake(job)
@@ -93,13 +100,21 @@ class Bench:
             asyncio.run(asyncio.sleep(0.1))
         raise AssertionError(f"nobody said {beginning!r}: {self.lines}")
 
+    def wait(self, good: Callable[[], bool]) -> None:
+        """Ask until it is so, at most a minute."""
+        for _ in range(600):
+            if good():
+                return
+            asyncio.run(asyncio.sleep(0.1))
+        raise AssertionError("it never was")
+
+    def pods(self) -> list[dict[str, Any]]:
+        return [p for page in self.client.pages(PODS, {"labelSelector": f"run={self.run}"}) for p in page["items"]]
+
     def holds_nothing(self) -> bool:
         """Whether no pod of it can hold a device any more."""
         for _ in range(600):
-            listed = [
-                p for page in self.client.pages(PODS, {"labelSelector": f"run={self.run}"}) for p in page["items"]
-            ]
-            if not listed and self.client.get(JOBS, self.name) is None:
+            if not self.pods() and self.client.get(JOBS, self.name) is None:
                 return True
             asyncio.run(asyncio.sleep(0.1))
         return False

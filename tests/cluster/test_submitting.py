@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,40 +18,16 @@ import urllib3
 
 from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
 from flyte_build.submit.kubernetes.access import ask, manifests
-from flyte_build.submit.kubernetes.api import ApiError, connect
+from flyte_build.submit.kubernetes.api import ApiError
 from flyte_build.submit.kubernetes.api import Cluster as Client
-from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import preflight
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
 from tests.cluster.cluster import Cluster
-from tests.cluster.jobs import Space
 from tests.cluster.submitting import Bench, spec
 
 pytestmark = pytest.mark.integration
-
-_DIGEST = "sha256:" + "0" * 64
-
-
-@pytest.fixture
-def make(cluster: Cluster, space: Space, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
-
-    def bench(unscheduled: float = 120.0) -> Bench:
-        store = cluster.store
-        options = {
-            "endpoint": store.endpoint, "access_key_id": store.access_key_id, "region": "us-east-1",
-            "secret_access_key": store.secret_access_key, "allow_http": "true",
-        }  # fmt: skip
-        client = connect(kubeconfig=str(cluster.home / "kubeconfig"), namespace=space.name)
-        mirror = mirror_of(f"s3://{store.bucket}/{space.name}", tmp_path / "runs", options)
-        made.append(Bench(client, mirror, space.image, unscheduled))
-        return made[-1]
-
-    yield bench
-    for one in made:
-        one.watcher.close()
 
 
 def test_an_attempt_with_a_gpu_from_its_job_to_its_outputs(make: Callable[..., Bench]) -> None:
@@ -102,61 +78,10 @@ def test_a_second_launcher_adopts_the_firsts_job(make: Callable[..., Bench]) -> 
     assert log.read_text() == "once\n"
 
 
-def test_an_image_that_is_not_there_holds_nothing(make: Callable[..., Bench]) -> None:
-    bench = make()
-    bench.images["it"] = f"{bench.image.partition('@')[0]}@{_DIGEST}"
-    outcome = bench.launch(task_spec=spec(gpu="1"))
-    assert (outcome.reason, outcome.code) == ("error", "ImagePullFailed")
-    assert outcome.message.startswith(f"its image {bench.images['it']} cannot be pulled: ")
-    assert "not found" in outcome.message
-    assert bench.holds_nothing()
-
-
-def test_a_name_that_is_none_of_an_image_is_given_up_at_once(make: Callable[..., Bench]) -> None:
-    bench = make()
-    bench.images["it"] = f"127.0.0.1:1/UPPER/x@{_DIGEST}"
-    assert bench.launch().code == "InvalidImageName"
-    assert bench.holds_nothing()
-
-
-@pytest.mark.parametrize(
-    ("secret", "code"),
-    [(SecretRef("key", "nobodys", "KEY"), "CreateContainerConfigError"), (SecretRef("key", "nobodys"), "FailedMount")],
-    ids=["variable", "file"],
-)
-def test_a_secret_that_is_missing_is_said_by_name(make: Callable[..., Bench], secret: SecretRef, code: str) -> None:
-    bench = make()
-    outcome = bench.launch(secrets=(secret,), task_spec=spec(gpu="1"))
-    assert (outcome.reason, outcome.code) == ("error", code)
-    assert "nobodys" in outcome.message
-    assert bench.holds_nothing()
-
-
-def test_more_gpus_than_any_node_has(make: Callable[..., Bench]) -> None:
-    bench = make(unscheduled=3.0)
-    outcome = bench.launch(task_spec=spec(gpu="8"))
-    assert outcome.code == "Unschedulable"
-    assert "Insufficient nvidia.com/gpu" in outcome.message
-    assert any(line.startswith("queued: 0/1 nodes are available") for line in bench.lines)
-    assert bench.holds_nothing()
-
-
-def test_what_takes_too_much_memory(make: Callable[..., Bench]) -> None:
-    assert make().launch("memory=256", "sleep=60s", task_spec=spec(memory="48Mi")).reason == "oom"
-
-
 def test_what_takes_too_long_and_its_log_is_kept(make: Callable[..., Bench]) -> None:
     bench = make()
     assert bench.launch("print=begun", "sleep=120s", timeout=4.0).reason == "timeout"
     assert bench.folder.log("a0", 1).read_text() == "begun\n"
-
-
-def test_an_account_that_is_missing(make: Callable[..., Bench]) -> None:
-    bench = make()
-    outcome = bench.launch(task_spec=spec(account="nobodys"))
-    assert outcome.code == "PodNotCreated"
-    assert "nobodys" in outcome.message
-    assert bench.holds_nothing()
 
 
 def test_a_quota_is_waited_for_and_said(make: Callable[..., Bench]) -> None:

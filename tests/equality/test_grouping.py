@@ -16,7 +16,7 @@ from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.locks.lockfile import read
 from flyte_build.locks.nouns import Lock
 from flyte_build.recipe import CopyFiles
-from tests.nix.test_grouping import derived, locks
+from tests.nix.test_grouping import derived, locks, with_a_seal
 from tests.support.recipes import AMD64, lock_of, recipe_of, wheel
 
 from .bazel_rules import copies, image_layers
@@ -45,6 +45,12 @@ def test_any_lock(lock: Lock) -> None:
     assert grouped(lock) == derived(lock)
     steps = recorded_recipe(lock).steps
     assert copies(lock.to_json()) == [i for i, step in enumerate(steps) if isinstance(step, CopyFiles)]
+
+
+def test_a_sealed_layer_is_taken_by_its_digest() -> None:
+    lock = with_a_seal()
+    assert sorted(grouped(lock)[AMD64]) == sorted(derived(lock)[AMD64])
+    assert grouped(lock)[AMD64][-1][1] == ["c" * 64]
 
 
 def test_where_layers_are_short() -> None:

@@ -1,8 +1,8 @@
 """Nothing below the command line prints: what is known is returned, decisions and progress go to a reporter.
 
 Excepted are the programs that run by themselves, each in a process of its own: the assembler's command and the steps
-of other build systems, the way into a sandbox, process 1 in it, a warm worker, and what makes the page of settings
-for its authors.
+of other build systems, the way into a sandbox, process 1 in it, a warm worker, a run's driver in its pod, and what
+makes the page of settings for its authors.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PROGRAMS = {
     "settings/__main__.py",
     "stepwise/__main__.py",
     "stepwise/command.py",
+    "submit/kubernetes/driver.py",
     "submit/sandbox/enter.py",
     "submit/sandbox/init.py",
     "submit/sandbox/outside/main.py",

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from flyte_build.assemble.layer_directory import derivation
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS, derive
 from flyte_build.deriving.from_lock import recorded_recipe
+from flyte_build.deriving.sealed import question
 from flyte_build.exporting.nixstore import store_name, store_path
 from flyte_build.locks.lockfile import parse, read
-from flyte_build.locks.nouns import Lock, LockedDeb
-from flyte_build.recipe import AptInstall, CopyFiles, PipInstall, RegistryBase
+from flyte_build.locks.nouns import Lock, LockedDeb, LockedSeal
+from flyte_build.recipe import AptInstall, CopyFiles, PipInstall, RegistryBase, RunCommands
 from flyte_build.sources.mirrors import _day_after
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 from tests.support.tools import need
@@ -120,6 +121,24 @@ def test_where_layers_are_short() -> None:
     assert grouped([lock]) == [derived(lock)]
     # The copied files are one more; room for a layer of packages asked for is kept, and there are none.
     assert len(derived(lock)[AMD64]) == MAX_LAYERS - 2
+
+
+def with_a_seal() -> Lock:
+    """A lock whose sealed step lies between two steps of wheels."""
+    recipe = recipe_of("a", RunCommands(("make",)), "b")
+    lock = lock_of(recipe, [wheel("a"), wheel("b", step=2)])
+    below = [layer.hash for layer in derive(lock, recipe, AMD64, below=1).layers]
+    on = question("env", recipe, lock.platforms[AMD64], AMD64, 1, below).on
+    digests = ["sha256:" + letter * 64 for letter in "cd"]
+    seal = LockedSeal(1, on, "none", digests[0], 7, digests[1], True)
+    return dataclasses.replace(lock, platforms={AMD64: dataclasses.replace(lock.platforms[AMD64], seals=(seal,))})
+
+
+def test_a_sealed_layer_is_taken_by_its_digest() -> None:
+    lock = with_a_seal()
+    ((found),) = grouped([lock])
+    assert sorted(found[AMD64]) == sorted(derived(lock)[AMD64])
+    assert [used for _, used in found[AMD64]][-1] == ["c" * 64]
 
 
 def test_a_registry_base_is_refused_by_name() -> None:

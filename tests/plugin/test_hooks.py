@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from flyte_build.kernel.errors import RefusedError
 from flyte_build.plugin import objects
-from flyte_build.plugin.hooks import pin_images
+from flyte_build.plugin.hooks import _spoken, pin_images
 from flyte_build.plugin.objects import Pins
 
 REFERENCE = "registry.example/team/e@sha256:" + "1" * 64
@@ -133,3 +133,8 @@ def test_an_error_ends_the_command_as_ours_do(
     done = run(Files(flyte.TaskEnvironment("e"), lambda: acted.append(1)), "one")
     assert (done.exit_code, acted) == (7, [])
     assert "error: not this\nhint: but that\n" in capfd.readouterr().err + done.output
+
+
+def test_a_hint_names_the_command_that_was_typed() -> None:
+    assert _spoken("run `flyte-build lock main.py`") == "run `flyte lock main.py`"
+    assert _spoken("see `flyte-build store gc`") == "see `flyte-build store gc`"

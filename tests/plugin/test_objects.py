@@ -77,6 +77,7 @@ def test_every_kind_of_image_of_the_closure(asked: list[dict[str, Any]], pin: Ca
     assert asked[0]["names"] == ["base", "low", "text", "top"]
     for environment in (low, text, base, top):
         assert environment.image.uri == reference(environment.name)
+        assert environment.image.name == environment.name
         assert not environment.image._is_cloned
     assert (below.image.uri, main.image.uri) == (reference("low"), reference("top"))
     assert other.image == "auto"

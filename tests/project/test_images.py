@@ -8,7 +8,7 @@ from pathlib import Path
 import flyte
 import pytest
 
-from flyte_build.kernel.errors import LoadError, RefusedError
+from flyte_build.kernel.errors import LoadError
 from flyte_build.project.images import read_image
 from flyte_build.recipe import (
     AptInstall,
@@ -18,6 +18,8 @@ from flyte_build.recipe import (
     PipInstall,
     Recipe,
     RegistryBase,
+    RunCommands,
+    SecretMount,
     WorkDir,
 )
 
@@ -55,14 +57,15 @@ def test_without_flyte_the_sdks_prefix_is_recognised_as_our_base() -> None:
 def test_layers_become_steps_in_order(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "data.csv").write_text("1")
+    (tmp_path / "flow.py").write_text("1")
     image = (
         BASE.with_apt_packages("git", "curl")
         .with_pip_packages("Pandas >= 2, <3", "ruff", pre=True, extra_index_urls="http://extra.example/simple")
         .with_env_vars({"A": "b", "PATH": "/x:$PATH"})
         .with_workdir("/srv")
+        .with_code_bundle()
         .with_source_folder(tmp_path / "src")
         .with_source_file(tmp_path / "data.csv", "/data/")
-        .with_code_bundle()
     )
     assert read(image, tmp_path).steps == (
         AptInstall(("git", "curl")),
@@ -71,6 +74,7 @@ def test_layers_become_steps_in_order(tmp_path: Path) -> None:
         WorkDir("/srv"),
         CopyFiles("src", "./src", True),
         CopyFiles("data.csv", "/data/", False),
+        CopyFiles(".", ".", True, files=("flow.py",), code=True),
     )
 
 
@@ -131,8 +135,7 @@ def test_the_setting_puts_any_python_on_the_official_image() -> None:
 def test_an_image_of_a_registry_is_itself_until_something_is_added(tmp_path: Path) -> None:
     reference = "registry.example/team/x:1"
     image = flyte.Image.from_base(reference)
-    bundled = image.clone(name="x", extendable=True).with_code_bundle()
-    for given in (image, reference, bundled, image.clone(name="renamed", registry="r.example")):
+    for given in (image, reference, image.clone(name="renamed", registry="r.example")):
         recipe = read(given)
         assert recipe == Recipe(RegistryBase(reference), ("linux/amd64",), None, None)
         assert recipe.as_is
@@ -151,7 +154,16 @@ def test_the_slim_image_itself_is_a_base_like_any_other() -> None:
     assert recipe.base == RegistryBase("python:3.12-slim-bookworm")
 
 
-def test_what_runs_commands_is_refused_on_a_registry_base_too() -> None:
+def test_commands_are_a_step_with_their_secrets_by_name() -> None:
     image = flyte.Image.from_base("registry.example/x:1").clone(name="x", extendable=True)
-    with pytest.raises(RefusedError, match="layer Commands cannot be made hermetic"):
-        read(image.with_commands(["make"]))
+    mounted = flyte.Secret("token", group="team", mount="/etc/flyte/secrets")
+    recipe = read(image.with_commands(["make", "make install"], secret_mounts=["api-key", mounted]))
+    key = SecretMount("api-key", env="API_KEY")
+    token = SecretMount("token", "team", path="/etc/flyte/secrets")
+    assert recipe.steps == (RunCommands(("make", "make install"), (key, token)),)
+    assert recipe.sealed_steps == (0,)
+    assert token.name == "team_token"
+
+
+def test_no_commands_are_no_step() -> None:
+    assert read(BASE.with_commands([])).steps == ()

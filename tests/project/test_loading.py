@@ -71,10 +71,10 @@ def test_an_image_that_is_refused_does_not_stop_the_other_environments(project: 
     made = project(
         refused_one=PREAMBLE
         + 'a = flyte.TaskEnvironment("a", image=image)\n'
-        + 'b = flyte.TaskEnvironment("b", image=image.with_commands(["x"]))\n'
+        + 'b = flyte.TaskEnvironment("b", image=image.with_pip_packages("x", extra_args="--no-deps"))\n'
     )
     assert made.environments["a"].recipe.python == "3.11"
-    with pytest.raises(RefusedError, match="environment b: the image layer Commands"):
+    with pytest.raises(RefusedError, match="environment b: PipPackages: the pip arguments"):
         _ = made.environments["b"].recipe
 
 

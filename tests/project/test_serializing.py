@@ -43,3 +43,9 @@ def test_an_image_with_its_code_in_it_is_run_like_any_other(tmp_path: Path) -> N
     assert b"env.main" in action.task_spec
     assert action.bundle.stat().st_size > 0
     assert task.template.image is before
+
+
+def test_the_queue_that_a_task_names_goes_with_it(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(MAIN.replace("@env.task", '@env.task(queue="urgent")'))
+    made = load(tmp_path / "main.py", tmp_path)
+    assert root_action(made, made.task("main"), {"x": 3}, tmp_path / "bundles").queue == "urgent"

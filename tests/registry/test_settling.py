@@ -86,10 +86,22 @@ def test_a_manifest_that_is_refused_for_a_blob_which_is_there_is_sent_again(
         registry.put_manifest(place.with_digest(sha256(data)), data, IMAGE_MANIFEST)
 
 
-def test_a_manifest_whose_blob_is_really_missing_is_refused_at_once(server: RegistryServer, registry: Registry) -> None:
+def test_a_manifest_is_sent_again_where_an_upload_is_seen_late(server: RegistryServer, registry: Registry) -> None:
+    """A registry of many machines says for a moment that it has not what it was just given."""
+    place = Reference.parse(f"{server.host}/team/env")
+    push(registry, place, EMPTY)
+    body = json.dumps({"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "detail": sha256(EMPTY)}]}).encode()
+    server.fail("PUT", "manifest", status=404, body=body, times=2)
+    server.fail("HEAD", "blob", status=404, times=2)
+    data = manifest(1)
+    assert registry.put_manifest(place.with_digest(sha256(data)), data, IMAGE_MANIFEST).digest == sha256(data)
+    assert server.count("PUT", "manifest") == 3
+
+
+def test_a_manifest_whose_blob_is_really_missing_is_refused_soon(server: RegistryServer, registry: Registry) -> None:
     place = Reference.parse(f"{server.host}/team/env")
     data = manifest(1)
     with pytest.raises(StatusError, match="MANIFEST_BLOB_UNKNOWN") as e:
         registry.put_manifest(place.with_digest(sha256(data)), data, IMAGE_MANIFEST)
     assert e.value.codes == ("MANIFEST_BLOB_UNKNOWN",)
-    assert server.count("PUT", "manifest") == 1
+    assert server.count("PUT", "manifest") == 3

@@ -210,6 +210,33 @@ def test_a_registry_that_refuses_is_an_error_and_nothing_is_named(
     assert [r.tags for r in server.repositories.values() if r.tags] == []
 
 
+IMMUTABLE = json.dumps({"errors": [{"code": "TAG_INVALID", "message": "the tag is immutable"}]}).encode()
+
+
+@pytest.mark.parametrize("status", [400, 409, 412])
+def test_a_tag_that_nobody_may_change_is_well_where_it_names_the_image(
+    machine: Machine, server: RegistryServer, pair: list[ImageDerivation], status: int
+) -> None:
+    machine.push(pair[:1], "v1")
+    # Between the question and the tag somebody else was as fast.
+    server.fail("HEAD", "manifest", status=404, match="/v1")
+    server.fail("PUT", "manifest", status=status, body=IMMUTABLE, match="/v1")
+    (low,) = machine.push(pair[:1], "v1")
+    assert tags(server, "team/low")["v1"] == low.digest
+
+
+def test_a_tag_that_nobody_may_change_names_another_image(
+    machine: Machine, server: RegistryServer, pair: list[ImageDerivation]
+) -> None:
+    (low,) = machine.push(pair[:1], "v1")
+    moved = image_of("low", [*pair[0].layers[:1]])
+    server.fail("PUT", "manifest", status=400, body=IMMUTABLE, match="/v1")
+    with pytest.raises(RegistryError, match=rf"/team/low:v1 names {low.digest}, and the registry lets nobody") as e:
+        machine.push([moved], "v1")
+    assert e.value.hint == "give another --tag, or none: images are named by their digests"
+    assert tags(server, "team/low")["v1"] == low.digest
+
+
 def test_names_of_repositories_are_within_their_grammar() -> None:
     assert repository_name("fold_env") == "fold_env"
     assert repository_name("Fold.Env") == "fold.env"

@@ -16,7 +16,7 @@ from flyte_build.assemble.layer_directory import make_layer
 from flyte_build.deriving.derivation import LayerDerivation, derive
 from flyte_build.deriving.local_files import snapshot, sources
 from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel, Pin
-from flyte_build.recipe import CopyFiles, EnvVars, Recipe, WorkDir
+from flyte_build.recipe import CopyFiles, EnvVars, Recipe, RunCommands, WorkDir
 from flyte_build.stepwise.command import main
 from flyte_build.store import layout
 from tests.support.layers import sha256
@@ -89,6 +89,15 @@ def test_artifacts_play_no_part_in_a_layer_of_files(lock: Lock, root: Path, tmp_
     assert run("files", write(bare, tmp_path), AMD64, "2", tmp_path / "bare", "--root", root) == 0
     for name in ("blob", "result.json", "spec.json"):
         assert (tmp_path / "bare" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_sealed_steps_play_no_part_in_a_layer_of_files(lock: Lock, recipe: Recipe, root: Path, tmp_path: Path) -> None:
+    assert run("files", write(lock, tmp_path), AMD64, "4", tmp_path / "out", "--root", root) == 0
+    steps = (*recipe.steps[:3], RunCommands(("make",)), *recipe.steps[3:])
+    more = dataclasses.replace(lock, recipe=dataclasses.replace(recipe, steps=steps).to_json())
+    assert run("files", write(more, tmp_path), AMD64, "5", tmp_path / "more", "--root", root) == 0
+    for name in ("blob", "result.json", "spec.json"):
+        assert (tmp_path / "more" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 def joined(lock: Lock, recipe: Recipe, root: Path, tmp_path: Path, *options: str) -> Path:

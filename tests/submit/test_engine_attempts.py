@@ -157,3 +157,17 @@ def test_a_task_waits_in_the_queue_no_longer_than_it_says(tmp_path: Path) -> Non
 
     world.launcher.bodies |= {"main": main, "busy": busy}
     assert asyncio.run(asyncio.wait_for(world.go(), 5)).phase is Phase.SUCCEEDED
+
+
+def test_a_queue_that_a_task_names_reaches_whoever_launches_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    action = world.task("main")
+    action.task.queue = "urgent"
+
+    async def go() -> None:
+        await world.engine.enqueue(action)
+        await world.engine.wait("a0")
+        await world.engine.close()
+
+    asyncio.run(go())
+    assert [request.queue for request in world.launcher.requests] == ["urgent"]

@@ -38,8 +38,8 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str | No
         pushes.append((settings.registry, [e.name for e in environments], more))
         return [SimpleNamespace(environment=e.name, reference=f"{settings.registry}/{e.name}@x") for e in environments]
 
-    def ensure_locked(workspace: Any, environments: Sequence[Environment], reporter: Any, *, write: bool) -> None:
-        pushes.append((None, [e.name for e in environments], {"lock": write}))
+    def ensure_locked(workspace: Any, environments: Sequence[Environment], reporter: Any, **more: Any) -> None:
+        pushes.append((None, [e.name for e in environments], {"lock": more["write"]}))
 
     monkeypatch.setenv("FLYTE_BUILD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(publishing, "publish_images", publish_images)

@@ -93,7 +93,8 @@ def _sum_up(found: Sequence[StoredImage], hidden: int) -> None:
         else "no images here: `flyte-build build` makes some"
     )
     more = f"; {counted(hidden, 'replaced image')} not shown (--all)" if hidden else ""
-    stdout().print(f"[dim]{line}{more}[/]", soft_wrap=True)
+    out = stdout()
+    out.print(f"[dim]{line}{more}[/]", soft_wrap=not out.is_terminal)
 
 
 def _ago(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,12 @@ _MOVES = 40
 )
 @click.option("--upgrade", "-U", "upgrade_all", is_flag=True, help="Choose every version anew.")
 @click.option("--upgrade-package", "-P", "upgrade", multiple=True, metavar="PACKAGE", help="Choose this one anew.")
+@click.option(
+    "--reseal",
+    multiple=True,
+    metavar="STEP",
+    help="Run this sealed step again (its number, from 1, or `all`) and accept what it makes now.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 if a lock is missing or stale.")
 @project_options
 @json_option
@@ -49,6 +56,7 @@ def lock(
     exclude_newer: str | None,
     upgrade_all: bool,
     upgrade: tuple[str, ...],
+    reseal: tuple[str, ...],
     check: bool,
     root: Path | None,
     lockfiles: Path | None,
@@ -65,6 +73,9 @@ def lock(
     $FLYTE_BUILD_DEBIAN_MIRROR; both are verified before anything is written, and nothing is written unless
     everything was solved.
 
+    What `with_commands` runs is run now, in a sandbox over exactly the image below it, and sealed by the digest of what
+    it changed; a seal is kept as long as nothing below it changed. See docs/sealed-steps.md.
+
     \b
     flyte-build lock examples/af2/main.py
     flyte-build lock main.py --upgrade-package pandas
@@ -79,7 +90,11 @@ def lock(
             echo(f"{number} locks answer their recipes")
         return
     report = bench.lock(
-        env=env, resolver=resolver, exclude_newer=exclude_newer, upgrade=True if upgrade_all else upgrade
+        env=env,
+        resolver=resolver,
+        exclude_newer=exclude_newer,
+        upgrade=True if upgrade_all else upgrade,
+        reseal=reseal,
     )
     if as_json:
         echo(json.dumps(_to_json(report), indent=2))
@@ -120,9 +135,12 @@ def show(report: LockReport, lockfiles: Path) -> None:
             out.print()
             show_moves(every[:_MOVES])
         if len(every) > _MOVES:
-            out.print(f"[dim]and {len(every) - _MOVES} more: `git diff`, or --json[/]", soft_wrap=True)
+            out.print(f"[dim]and {len(every) - _MOVES} more: `git diff`, or --json[/]", soft_wrap=not out.is_terminal)
     else:
-        out.print(f"[dim]nothing changed: {counted(len(report.locks), 'lock')} answer their recipes[/]", soft_wrap=True)
+        out.print(
+            f"[dim]nothing changed: {counted(len(report.locks), 'lock')} answer their recipes[/]",
+            soft_wrap=not out.is_terminal,
+        )
     for note in report.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
     if report.written:
@@ -139,4 +157,5 @@ def _to_json(report: LockReport) -> dict[str, object]:
         "unchanged": sorted(report.unchanged),
         "moved": [to_json(m) for m in moved(report)],
         "notes": list(report.notes),
+        "sealed": [asdict(run) for run in report.sealed],
     }

@@ -62,14 +62,15 @@ class _RunCommand(click.Command):
 @on_option
 @click.option(
     "--driver",
-    type=click.Choice(["here"]),
-    default="here",
+    type=click.Choice(["cluster", "here"]),
+    default="cluster",
     show_default=True,
-    help="With --on: what drives the run is this process, for pods that reach this machine.",
+    help="With --on: what drives the run is a pod of its own, or this process, for pods that reach this machine.",
 )
 @click.option(
     "--address", metavar="HOST[:PORT]", help="With --driver here: by what pods reach this machine (default: a guess)."
 )
+@click.option("--detach", is_flag=True, help="With --on: print the run's name and go; it runs on by itself.")
 @click.option("--locked", is_flag=True, help="Never write a lock: a project without one is an error.")
 @network_option
 @click.option(
@@ -93,6 +94,7 @@ def run(
     on: str | None,
     driver: Literal["cluster", "here"],
     address: str | None,
+    detach: bool,
     locked: bool,
     network: Network | None,
     resume: str | None,
@@ -113,6 +115,7 @@ def run(
     its tasks are listed.
 
     With --on, TASK runs on a target of [tool.flyte-build.targets] instead, each action as a pod (docs/kubernetes.md).
+    What drives the run is a pod, too, so it does not need this machine; Ctrl-C aborts it, and --detach leaves it alone.
 
     A project without any lock is locked first, and says so. With `verify-key` in [tool.flyte-build], nothing
     runs unless every image is signed by that key in the registry. The result goes to standard output, all else to
@@ -127,6 +130,14 @@ def run(
     """
     from ...workbench import RunOptions
 
+    if on is None and (detach or address is not None):
+        raise click.UsageError("`--detach` and `--address` are for runs on a target: give `--on TARGET`.")
+    if on is not None and (network is not None or verify_images):
+        raise click.UsageError(
+            "`--network` and `--verify-images` are for sandboxes of this machine, and `--on` for pods."
+        )
+    if detach and driver == "here":
+        raise click.UsageError("`--detach` leaves the run to a driver in the cluster, and `--driver here` is none.")
     options = RunOptions(
         name,
         network=network,
@@ -141,7 +152,7 @@ def run(
         address=address,
     )
     if file is None and task is None and resume is not None:
-        file, root, lockfiles, task, arguments, before = _repeated(resume)
+        file, root, lockfiles, task, arguments, before = _repeated(resume, on)
         options = replace(options, network=network or before)
     if task is None or task in ("-h", "--help"):
         list_tasks(opened(file, root, lockfiles), asked=task is not None)
@@ -162,6 +173,10 @@ def run(
         "arguments": list(arguments),
         "network": options.network,
     }
+    if detach:
+        submitted = bench.submit(task, replace(options, invocation=invocation), **given)
+        echo(json.dumps({"schema": 1, "run": submitted.name, "target": on}, indent=2) if as_json else submitted.name)
+        return
     result = _run(bench, task, given, replace(options, ready=ready, invocation=invocation), quiet=quiet)
     if as_json:
         echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
@@ -171,11 +186,16 @@ def run(
         raise result.error
 
 
-def _repeated(resume: str) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
+def _repeated(resume: str, on: str | None) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
     """FILE, --root, --lockfiles, TASK, its arguments and --network of an earlier run."""
-    from ...workbench import kept_run
+    if on is None:
+        from ...workbench import kept_run
 
-    earlier = kept_run(resume)
+        earlier = kept_run(resume)
+    else:
+        from ...workbench.asking import target_run
+
+        earlier = target_run(on, resume)
     said = earlier.facts.get("invocation") or {}
     try:
         return (

@@ -11,7 +11,7 @@ import click
 from ...kernel.visible import visible
 from ..completion import complete_action, complete_run
 from ..console import echo, show_log
-from ..options import json_option
+from ..options import json_option, on_option
 
 if TYPE_CHECKING:
     from ...submit.history import Run
@@ -24,21 +24,28 @@ _WHOLE = 100_000
 
 @click.command()
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+@on_option
 @json_option
-def runs(limit: int, as_json: bool) -> None:
-    """List runs, the newest first.
+def runs(limit: int, on: str | None, as_json: bool) -> None:
+    """List runs, the newest first: those of this machine, or, with --on, those of a target, from its storage alone.
 
     A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
     """
     from ...kernel.paths import runs_dir
-    from ...workbench import kept_runs
 
-    found = kept_runs(limit)
+    if on is None:
+        from ...workbench import kept_runs
+
+        found = kept_runs(limit)
+    else:
+        from ...workbench.asking import target_runs
+
+        found = target_runs(on, limit)
     if as_json:
         echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
         return
     if not found:
-        echo(f"no runs in {runs_dir()}")
+        echo(f"no runs in {runs_dir()}" if on is None else f"no runs on {on}")
         return
     from rich.markup import escape
 
@@ -83,20 +90,34 @@ def _to_json(run: Run) -> dict[str, object]:
 @click.command()
 @click.argument("run", shell_complete=complete_run)
 @click.argument("action", required=False, shell_complete=complete_action)
+@on_option
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is printed until the run has ended.")
 @click.option("--tree", is_flag=True, help="Show the tree of actions instead of what they printed.")
-def logs(run: str, action: str | None, tree: bool) -> None:
+def logs(run: str, action: str | None, on: str | None, follow: bool, tree: bool) -> None:
     """Show what RUN printed: all of its actions, or ACTION (its id, the beginning of it, or a task's name).
 
-    RUN may be the beginning of a run's name; `flyte-build runs` lists them.
+    RUN may be the beginning of a run's name; `flyte-build runs` lists them. With --on, it is a run of a target, and
+    logs come from its storage; with --follow, those of pods that run come from the cluster.
 
     \b
     flyte-build logs r20261120-101500-ab12
     flyte-build logs r20261120-101500-ab12 run_fold
     flyte-build logs r20261120-101500-ab12 --tree
+    flyte-build logs --on prod -f r20261120-101500-ab12
     """
     from ...workbench.runs import find_logs, kept_run
 
-    found = kept_run(run)
+    if follow:
+        from ..following import follow_logs
+
+        follow_logs(run, action, on)
+        return
+    if on is None:
+        found = kept_run(run)
+    else:
+        from ...workbench.asking import target_run
+
+        found = target_run(on, run, logs=not tree)
     if tree:
         from ..console import room, stdout
         from ..live import action_tree

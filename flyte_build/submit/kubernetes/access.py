@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .api import Cluster
-from .pod import MANAGED_BY
+from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
 
 __all__ = ["RULES", "Answer", "Rule", "ask", "manifests", "missing"]
@@ -37,10 +37,13 @@ RULES = (
     Rule("", ("pods/log",), ("get",), "what they print"),
     Rule("", ("events",), ("list", "watch"), "why they wait"),
     Rule("", ("secrets",), ("create", "get", "delete"), "the token of a run's actions service"),
+    Rule("", ("services",), ("create", "get", "delete"), "the address of a run's driver"),
+    Rule("networking.k8s.io", ("networkpolicies",), ("create",), "that only its pods call a run's driver"),
     Rule("", ("pods",), ("create",), "whether a pod would be admitted, before it is made", needed=False),
     Rule("", ("resourcequotas",), ("list",), "quotas that are too small for ever", needed=False),
     Rule("", ("podtemplates",), ("get",), "pod templates that tasks name", needed=False),
     Rule("kueue.x-k8s.io", ("localqueues",), ("get",), "whether a queue admits anything", needed=False),
+    Rule("kueue.x-k8s.io", ("workloads",), ("list",), "why a queue keeps something waiting", needed=False),
 )
 
 
@@ -112,9 +115,15 @@ def manifests(
             "subjects": subjects, "roleRef": role,
         },
         {
-            # The pods of runs take calls from each other only; all that they call is as the namespace has it.
+            # The pods of runs take calls from each other only; all that they call is as the namespace has it. Drivers
+            # make a policy of their own, for their run's pods alone: policies that select a pod add up.
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": named(NAME),
-            "spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": pods}]}]},
+            "spec": {
+                "podSelector": {
+                    **pods, "matchExpressions": [{"key": COMPONENT, "operator": "NotIn", "values": [DRIVER]}],
+                },
+                "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": pods}]}],
+            },
         },
     ]  # fmt: skip
     if cluster_queue is not None and target.place.queue:

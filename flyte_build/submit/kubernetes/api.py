@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from ...kernel.errors import InputError, RunError
 
-__all__ = ["ApiError", "Cluster", "connect"]
+__all__ = ["ApiError", "Cluster", "connect", "used_up"]
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 TRIES = 6
@@ -199,6 +199,11 @@ class Cluster:
             raise
         finally:
             answer.release_conn()
+
+
+def used_up(error: ApiError) -> str:
+    """What a quota that leaves no room just now says of itself; empty for any other refusal."""
+    return error.message.partition("exceeded quota: ")[2] if error.status == 403 else ""
 
 
 def _refusal(method: str, url: str, answer: Any) -> ApiError:

@@ -21,6 +21,8 @@ from ...kernel.errors import FlyteBuildError
 from .access import Answer, ask
 from .api import ApiError, Cluster
 from .devices import devices_of
+from .kueue import GROUP as KUEUE
+from .kueue import installed_groups, queue_trouble
 from .mirror import mirror_of
 from .preflight import SECRETS, nodes_of
 from .target import Target
@@ -32,7 +34,7 @@ State = Literal["ok", "failed", "warning", "untried"]
 OLDEST = (1, 30)
 """The oldest Kubernetes that runs are tried with; an older one is worth a warning."""
 _GRANT = "have an administrator look at and apply what `flyte-build target manifests {name}` prints"
-_LOCAL_QUEUES = "kueue.x-k8s.io/v1beta1/localqueues"
+JOBSET = "jobset.x-k8s.io"
 _LOGINS = ".dockerconfigjson"
 
 
@@ -169,40 +171,30 @@ def _devices(cluster: Cluster, target: Target) -> Check:
 def _installed(cluster: Cluster, target: Target) -> Iterator[Check]:
     """Kueue and JobSet, which clusters may have; and the queue, which has to be there once it is set."""
     try:
-        told = cluster.request("GET", "/apis")
+        groups = installed_groups(cluster)
     except ApiError as e:
         yield failed("Kueue", e)
         return
-    groups = {str(group.get("name")) for group in told.get("groups") or ()}
-    yield _queue(cluster, target, installed="kueue.x-k8s.io" in groups)
-    there = "jobset.x-k8s.io" in groups
+    yield _queue(cluster, target, groups)
+    there = JOBSET in groups
     said = "installed" if there else "not installed: tasks of several nodes are refused"
     yield Check("JobSet", "ok" if there else "untried", said)
 
 
-def _queue(cluster: Cluster, target: Target, *, installed: bool) -> Check:
+def _queue(cluster: Cluster, target: Target, groups: set[str]) -> Check:
     queue = target.place.queue
     if not queue:
-        return Check("Kueue", "ok" if installed else "untried", "installed" if installed else "not installed")
-    if not installed:
-        return Check("Kueue", "failed", f"queue `{queue}` is set, and Kueue is not installed",
-                     "install Kueue, or leave `queue` out: a Job would start without it")  # fmt: skip
+        there = KUEUE in groups
+        return Check("Kueue", "ok" if there else "untried", "installed" if there else "not installed")
     try:
-        found = cluster.get(_LOCAL_QUEUES, queue)
+        trouble = queue_trouble(cluster, queue, groups)
     except ApiError as e:
         if e.status == 403:
             return Check("Kueue", "untried", f"this account may not look at queue {queue}")
         return failed("Kueue", e)
-    if found is None:
-        hint = f"`flyte-build target manifests {target.name} --cluster-queue NAME` prints one"
-        return Check("Kueue", "failed", f"namespace {cluster.namespace} has no LocalQueue {queue}", hint)
-    stopped = next((c for c in (found.get("status") or {}).get("conditions") or ()
-                    if c.get("type") == "Active" and c.get("status") == "False"), None)  # fmt: skip
-    if stopped is not None:
-        return Check(
-            "Kueue", "failed", f"queue {queue} admits nothing: {stopped.get('message') or stopped.get('reason')}"
-        )
-    return Check("Kueue", "ok", f"queue {queue} of {(found.get('spec') or {}).get('clusterQueue')}")
+    if trouble is not None:
+        return Check("Kueue", "failed", *trouble)
+    return Check("Kueue", "ok", f"queue {queue} admits")
 
 
 def check_storage(target: Target) -> Check:

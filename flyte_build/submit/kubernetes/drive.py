@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...kernel.errors import RunError
-from ..action import ROOT_ACTION
+from ..action import ROOT_ACTION, Phase
 from ..driving import Drive
 from ..history import outcomes
 from ..journal import ActionRecord
@@ -102,6 +102,7 @@ async def drive(
         env=storage_env(run.target),
         unscheduled=run.target.unscheduled,
         said=heard.on_line,
+        begun=frozenset((r.record.name, r.record.attempt) for r in before if r.record.phase is Phase.RUNNING),
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
@@ -169,8 +170,9 @@ class StoredInbox:
         self._mirror = mirror
         self._prefix = f"{run}/requests"
 
-    async def take(self) -> list[bytes]:
+    async def look(self) -> list[tuple[str, bytes]]:
         keys = await self._mirror.keys(self._prefix)
-        found = [await self._mirror.get(key, MOST) for key, size in keys.items() if size <= MOST]
-        await self._mirror.delete(list(keys))
-        return [data for data in found if data is not None]
+        return [(key, (await self._mirror.get(key) or b"") if size <= MOST else b"") for key, size in keys.items()]
+
+    async def done(self, name: str) -> None:
+        await self._mirror.delete([name])

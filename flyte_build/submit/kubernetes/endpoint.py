@@ -6,6 +6,7 @@ belongs to one object and goes with it.
 
 from __future__ import annotations
 
+import base64
 import secrets
 import socket
 from collections.abc import Mapping
@@ -60,9 +61,8 @@ def make_endpoint(
 
 def token_of(secret: Mapping[str, Any]) -> str:
     """The token in a run's Secret."""
-    import base64
-
-    url = base64.b64decode(secret["data"][ENDPOINT]).decode()
+    held = secret.get("data") or {}
+    url = base64.b64decode(held[ENDPOINT]).decode() if ENDPOINT in held else secret["stringData"][ENDPOINT]
     return urlsplit(url).path.strip("/")
 
 

@@ -17,12 +17,13 @@ from typing import Any, Literal, TypeVar
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster
+from .api import ApiError, Cluster, used_up
 from .errors import Unplaceable
+from .kueue import why_queued
 from .mirror import Mirror
 from .names import job_name
 from .pod import Place, job
-from .sight import Sight, look
+from .sight import QUEUED, Sight, gave_up, look
 from .watching import JOBS, PODS, Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
@@ -33,8 +34,10 @@ ENDPOINT = "endpoint"
 # Looked at again after so long (seconds) though nothing was told: a wait has its end, and a watch may be silent.
 _LOOK = 1.0
 _LOG_BYTES = 64 << 20
+# Seconds after which Kueue is asked why it says nothing.
+_ASK = 10.0
 _TEMPLATES = "v1/podtemplates"
-_MOST_PAUSE = 15.0
+_FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
 T = TypeVar("T")
 
 
@@ -44,6 +47,7 @@ class KubernetesLauncher:
 
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
+    ``begun`` are the actions' attempts that an earlier driver of the run began.
     ``said`` hears one line about an attempt whenever it is another.
     """
 
@@ -56,6 +60,7 @@ class KubernetesLauncher:
     secret: str
     env: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
+    begun: frozenset[tuple[str, int]] = frozenset()
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -77,11 +82,15 @@ class KubernetesLauncher:
         self.watcher.ask(name)
         try:
             try:
+                if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
+                    return Outcome(0)
                 await self._create(request)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
             except ApiError as e:
+                if quota := used_up(e):
+                    return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self._end(name, request)
             await self._fetch_log(name, request.log)
@@ -110,6 +119,14 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
+    async def _ended_before(self, name: str, request: LaunchRequest) -> bool:
+        """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
+        if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
+            return False
+        await self._take_over(request)
+        attempt = self.folder.attempt(request.action, request.attempt)
+        return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
+
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def _create(self, request: LaunchRequest) -> None:
@@ -129,15 +146,22 @@ class KubernetesLauncher:
         self.watcher.note(made)
 
     async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
-        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault."""
-        pause = 1.0
+        """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
+
+        A namespace that may hold no more Jobs now (a quota of ``count/jobs.batch``) is waited for as a node is.
+        """
+        pause, begun = _FIRST_PAUSE, self.clock()
         while True:
             try:
                 return await asyncio.to_thread(ask)
             except ApiError as e:
-                if e.status != 0 and e.status != 429 and e.status < 500:
+                quota = used_up(e)
+                if quota and self.clock() - begun < self.unscheduled:
+                    self.said(request.action, request.attempt, f"quota: {quota}")
+                elif e.status != 0 and e.status != 429 and e.status < 500:
                     raise
-                self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
+                else:
+                    self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
             await asyncio.sleep(pause * (0.5 + random.random()))
             pause = min(pause * 2, _MOST_PAUSE)
 
@@ -169,10 +193,15 @@ class KubernetesLauncher:
     async def _end(self, name: str, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
         key, since, line = "", self.clock(), ""
+        why, asked = "", self.clock()
         news = self._news[name]
         while True:
             news.clear()
             sight = self._look(name)
+            if sight.line == QUEUED and self.clock() - asked >= _ASK:
+                why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
+            if sight.line == QUEUED and why:
+                sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
                 line = sight.line
                 self.said(request.action, request.attempt, line)
@@ -197,6 +226,14 @@ class KubernetesLauncher:
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
+
+    def _why_queued(self, name: str) -> str:
+        """What no event says: that the queue is gone, or stopped."""
+        job = self.watcher.known(name).job
+        try:
+            return why_queued(self.cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
+        except ApiError:
+            return ""
 
     async def _fetch_log(self, name: str, target: Path) -> None:
         """The pod's whole log, as far as the cluster still has it."""

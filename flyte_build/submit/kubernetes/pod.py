@@ -19,17 +19,20 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from ..action import LaunchRequest
+from .asks import refuse
 from .errors import Unplaceable
-from .names import job_name, label_value
+from .names import DNS_LABEL, job_name, label_value
 from .profiles import Profile, Toleration
 from .resources import Asked, accelerator, asked_of, balanced
 from .secrets import mount_secrets
 from .vendors import PROFILES
 
-__all__ = ["MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
+__all__ = ["COMPONENT", "DRIVER", "MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
 
 PRIMARY = "primary"
-MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
+DRIVER = "driver"
+"""The component that a run's driver is, by its label; attempts have none."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 _KEEP = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _GONE_AFTER = 24 * 3600
@@ -63,17 +66,18 @@ class Place:
 
 
 def job(
-    request: LaunchRequest, image: str, place: Place, *, queue: str = "", template: Mapping[str, Any] | None = None
+    request: LaunchRequest, image: str, place: Place, *, template: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The ``batch/v1`` Job of ``request`` on ``image`` (a reference by digest).
 
-    ``queue`` is the task's own, and wins over the target's. ``template`` is the ``spec.template`` that a named
-    PodTemplate of the cluster holds. Raises :class:`Unplaceable` for what no pod here can be.
+    The task's own queue wins over the target's. ``template`` is the ``spec.template`` that a named PodTemplate of the
+    cluster holds. Raises :class:`Unplaceable` for what no pod here can be.
     """
     spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
     task = spec.task_template
     if not _DIGEST.fullmatch(image):
         raise Unplaceable(f"expected the image of {request.task} by digest, found {image}")
+    refuse(task)
     metadata, pod, name = _pod_of(task)
     if template is not None:
         metadata, pod = _upon(template, metadata, pod, name)
@@ -105,7 +109,7 @@ def job(
     named: dict[str, Any] = {
         "name": job_name(request.run, request.action, request.attempt),
         "namespace": place.namespace,
-        "labels": {**labels, **({QUEUE: label} if (label := queue or place.queue) else {})},
+        "labels": {**labels, **_queued(request, place)},
     }
     if place.owner is not None:
         named["ownerReferences"] = [dict(place.owner)]
@@ -121,6 +125,17 @@ def job(
             "template": {"metadata": metadata, "spec": pod},
         },
     }
+
+
+def _queued(request: LaunchRequest, place: Place) -> dict[str, str]:
+    """Kueue's label, where there is a queue."""
+    queue = request.queue or place.queue
+    if queue and not DNS_LABEL.fullmatch(queue):
+        raise Unplaceable(
+            f"{request.task} is for queue {queue!r}, which can be no queue of a cluster",
+            hint="a queue of Kueue is called by lower case letters, digits and `-`, at most 63",
+        )
+    return {QUEUE: queue} if queue else {}
 
 
 def _pod_of(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], dict[str, Any], str]:

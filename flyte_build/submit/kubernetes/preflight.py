@@ -16,6 +16,8 @@ from typing import Any
 from ..template import quantity
 from .api import ApiError, Cluster
 from .fit import misfit, shown
+from .kueue import installed_groups, queue_trouble
+from .pod import QUEUE
 from .watching import PODS
 
 __all__ = ["QUOTAS", "SECRETS", "Problem", "nodes_of", "preflight"]
@@ -43,6 +45,8 @@ def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:
         template = job["spec"]["template"]
         found += _admitted(cluster, name, job)
         found += _secrets(cluster, name, template["spec"])
+        if (queue := (job["metadata"].get("labels") or {}).get(QUEUE)) is not None:
+            found += _queue(cluster, name, queue)
         if (reason := misfit(template["spec"], nodes)) is not None:
             hint = "ask for less, or for what there is: `kubectl get nodes --show-labels` shows it"
             found.append(Problem(name, reason, hint))
@@ -82,6 +86,13 @@ def nodes_of(cluster: Cluster) -> list[Object] | None:
 
     found: list[Object] | None = _allowed(ask)
     return found
+
+
+def _queue(cluster: Cluster, name: str, queue: str) -> Iterator[Problem]:
+    """A queue that never admits anything, and a label that nobody reads."""
+    trouble = _allowed_or(None, lambda: queue_trouble(cluster, queue, installed_groups(cluster)))
+    if trouble is not None:
+        yield Problem(name, *trouble)
 
 
 def _admitted(cluster: Cluster, name: str, job: Object) -> Iterator[Problem]:

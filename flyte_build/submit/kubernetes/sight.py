@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..action import Outcome
 
-__all__ = ["EVENTS", "WAITING", "Sight", "Stage", "look"]
+__all__ = ["EVENTS", "QUEUED", "WAITING", "Sight", "Stage", "gave_up", "look"]
 
 Object = Mapping[str, Any]
 Stage = Literal["waiting", "queued", "starting", "running", "ended"]
@@ -74,6 +74,11 @@ _OF_THE_MACHINE = frozenset(
     {"Shutdown", "NodeShutdown", "Terminated", "NodeAffinity", "UnexpectedAdmissionError", "NodeLost", "Preempting"}
 )
 _FORBIDDEN = 20.0
+QUEUED = "queued"
+"""The line of a Job that is suspended, and nobody said why."""
+
+# What Kueue says of a Workload that waits, besides that it was evicted (``EvictedDueToPreempted``, …).
+_QUEUED = ("Pending", "QuotaReserved", "Preempted", "Inadmissible")
 
 
 def look(job: Object | None, pods: Iterable[Object], events: Sequence[Object] = (), *, unscheduled: float) -> Sight:
@@ -118,25 +123,29 @@ def _interrupted(why: str) -> Sight:
 
 
 def _queued(events: Sequence[Object]) -> str:
-    """Kueue tells why in events: not admitted, of which there are many, or evicted from what it was admitted to."""
-    told = [e for e in events if e.get("reason") in ("Pending", "QuotaReserved", "Preempted", "EvictedDueToPreempted")]
-    return f"queued: {told[-1].get('message', '')}" if told else "queued"
+    """Kueue tells why in events about the Job's Workload: not admitted, or evicted from what it was admitted to."""
+    told = [e for e in events if e.get("reason") in _QUEUED or str(e.get("reason")).startswith("EvictedDueTo")]
+    if not told:
+        return QUEUED
+    taken = told[-1].get("reason") not in _QUEUED or told[-1].get("reason") == "Preempted"
+    return f"queued{' again' if taken else ''}: {told[-1].get('message', '')}"
 
 
 def _no_pod_yet(events: Sequence[Object], unscheduled: float) -> Sight:
     """The Job's controller cannot make a pod, and says so in events alone."""
     refused = [e for e in events if e.get("reason") == "FailedCreate"]
     if not refused:
-        return Sight("waiting", "waits for its pod", "no pod", unscheduled, _gave_up("no pod was made for its Job"))
+        return Sight("waiting", "waits for its pod", "no pod", unscheduled, gave_up("no pod was made for its Job"))
     message = str(refused[-1].get("message") or "")
     if "exceeded quota" in message:
         why = message.partition("exceeded quota: ")[2] or message
-        return Sight("queued", f"quota: {why}", "quota", unscheduled, _gave_up(f"the quota left no room: {why}"))
+        return Sight("queued", f"quota: {why}", "quota", unscheduled, gave_up(f"the quota left no room: {why}"))
     outcome = Outcome(1, "error", f"no pod can be made: {message}", "PodNotCreated")
     return Sight("waiting", f"no pod can be made: {message}", "forbidden", _FORBIDDEN, outcome)
 
 
-def _gave_up(why: str) -> Outcome:
+def gave_up(why: str) -> Outcome:
+    """It was waited for long enough."""
     return Outcome(1, "error", why, "Unschedulable")
 
 
@@ -149,14 +158,15 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
     phase, reason = status.get("phase"), str(status.get("reason") or "")
     containers = status.get("containerStatuses") or []
     if phase in ("Succeeded", "Failed"):
-        return _ending(phase, reason, str(status.get("message") or ""), [*containers, *_inits(status)])
+        deleted = bool(pod["metadata"].get("deletionTimestamp"))
+        return _ending(phase, reason, str(status.get("message") or ""), [*containers, *_inits(status)], deleted)
     if pod["metadata"].get("deletionTimestamp"):
         return Sight("starting", "is being deleted", "deleted")
     scheduled = conditions.get("PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
         message = str(scheduled.get("message") or scheduled.get("reason") or "")
         why = _first_sentence(message)
-        return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, _gave_up(f"no node took it: {why}"))
+        return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, gave_up(f"no node took it: {why}"))
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     for container in (*_inits(status), *containers):
         found = _waiting(container, events, node)
@@ -166,9 +176,7 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
         return Sight("running", f"running on {node}", "running")
     if _inits(status):
         return Sight("starting", f"runs its init containers on {node}", "init")
-    return Sight(
-        "waiting", "waits for a node", "unscheduled", unscheduled, _gave_up("the scheduler said nothing of it")
-    )
+    return Sight("waiting", "waits for a node", "unscheduled", unscheduled, gave_up("the scheduler said nothing of it"))
 
 
 def _inits(status: Object) -> list[Object]:
@@ -217,7 +225,7 @@ def _pull(trouble: _Trouble, container: Object, message: str, events: Sequence[O
     return Sight("starting", line, "pull", _THROTTLED if throttled else trouble.patience, outcome)
 
 
-def _ending(phase: str, reason: str, message: str, containers: Sequence[Object]) -> Sight:
+def _ending(phase: str, reason: str, message: str, containers: Sequence[Object], deleted: bool) -> Sight:
     ends = [s for c in containers if (s := (c.get("state") or {}).get("terminated")) is not None]
     if reason == "DeadlineExceeded":
         return _ended(Outcome(137, "timeout", message))
@@ -231,6 +239,9 @@ def _ending(phase: str, reason: str, message: str, containers: Sequence[Object])
         return _ended(Outcome(137, "oom", "killed for memory: more than its limit"))
     if phase == "Succeeded":
         return Sight("ended", "succeeded", outcome=Outcome(0))
+    if deleted:
+        # It was told to end, and its exit code is how it took that.
+        return _interrupted("its pod was deleted")
     if reason in _OF_THE_MACHINE:
         return _interrupted(f"{reason}: {message}" if message else reason)
     if not ends:

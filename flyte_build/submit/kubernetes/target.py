@@ -44,6 +44,11 @@ class Target:
     unscheduled: float = 1800.0
     driver_account: str = DRIVER_ACCOUNT
 
+    @property
+    def storage_secret(self) -> str:
+        """The Secret whose keys are variables of every pod: how they log in to the storage; empty for none."""
+        return self.place.storage_secret
+
 
 def read_target(name: str, table: Any, where: str) -> Target:
     """The target ``name`` of a parsed TOML table; raises :class:`InputError`, which begins with ``where``."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...kernel.errors import FlyteBuildError
 from .api import ApiError, Cluster
+from .kueue import job_of
 
 __all__ = ["JOBS", "PODS", "Attempt", "Watcher", "trimmed"]
 
@@ -29,12 +30,26 @@ Object = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Attempt:
-    """What is known of one Job: itself (``None`` before it was seen, and once it is gone), its pods, their events."""
+    """What is known of one Job: itself (``None`` before it was seen, and once it is gone), its pods, their events.
+
+    ``past`` are pods from before the Job was last suspended: Kueue took their places, and others come.
+    """
 
     job: Object | None = None
     seen: bool = False
     pods: dict[str, Object] = field(default_factory=dict)
     events: list[Object] = field(default_factory=list)
+    past: set[str] = field(default_factory=set)
+
+    def part(self, deleted: str = "") -> None:
+        """While the Job is suspended, pods that are on their way out, or ``deleted``, are of the past.
+
+        Only those: of Jobs and of pods one is told by ways of their own, and a pod that came after the Job went on may
+        be heard of first.
+        """
+        if self.job is not None and (self.job.get("spec") or {}).get("suspend"):
+            leaving = {n for n, p in self.pods.items() if p["metadata"].get("deletionTimestamp") or n == deleted}
+            self.past |= leaving
 
 
 def trimmed(value: Object) -> dict[str, Any]:
@@ -101,7 +116,8 @@ class Watcher:
         """A copy of what is known of ``job`` now."""
         with self._lock:
             found = self._attempts.get(job) or Attempt()
-            return Attempt(found.job, found.seen, dict(found.pods), list(found.events))
+            pods = {name: pod for name, pod in found.pods.items() if name not in found.past}
+            return Attempt(found.job, found.seen, pods, list(found.events), set(found.past))
 
     def note(self, job: Object) -> None:
         """What creating a Job answered: it is there before any watch has told."""
@@ -186,9 +202,11 @@ class Watcher:
             name = str(value["metadata"]["name"])
             if kind == JOBS:
                 attempt.job, attempt.seen = (None if what == "DELETED" else trimmed(value)), True
+                attempt.part()
             elif kind == PODS:
                 # Also of one that was deleted: its last word may be all that tells how the attempt ended.
                 attempt.pods[name] = trimmed(value)
+                attempt.part(name if what == "DELETED" else "")
             elif what != "DELETED":
                 told = {"reason": value.get("reason"), "message": value.get("message")}
                 if told not in attempt.events[-3:]:
@@ -202,6 +220,8 @@ class Watcher:
             return str((value["metadata"].get("labels") or {}).get(_OWNED) or "")
         about = value.get("involvedObject") or {}
         name = str(about.get("name") or "")
+        if about.get("kind") == "Workload":
+            return job_of(name)
         # A pod is called as its Job and five characters; what is said of it may come before itself.
         return name.rpartition("-")[0] if about.get("kind") == "Pod" else name
 

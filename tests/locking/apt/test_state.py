@@ -106,5 +106,5 @@ def test_no_mirror_but_the_snapshot_archive(history: Server, signer: Signer, tmp
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-03-05T10:00:00", "20260305"])
 def test_what_is_no_cutoff(server: Server, signer: Signer, tmp_path: Path, text: str) -> None:
-    with pytest.raises(InputError, match="cut-off date: expected YYYY-MM-DD or an instant"):
+    with pytest.raises(InputError, match="cut-off date: expected YYYY-MM-DD, an instant"):
         lock(server, signer, tmp_path, cutoff=text)

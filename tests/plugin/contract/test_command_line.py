@@ -106,7 +106,7 @@ def test_a_stale_lock(site: Site, project: Path) -> None:
     done = site.run("flyte", "run", "main.py", "main", "--sequence", "A", cwd=project)
     assert done.code == 4
     assert "fold_env: step 1 (pip), requirements: −alpha, +beta" in done.err
-    assert "hint: run `flyte-build lock main.py`" in done.err
+    assert "hint: run `flyte lock main.py`" in done.err
     assert len(site.backend.runs) == runs
 
 

@@ -155,13 +155,15 @@ def test_a_queue_has_to_be_there_and_to_admit(api: ApiServer) -> None:
     found = lines(api, meant)
     assert found["JobSet"] == Check("JobSet", "ok", "installed")
     assert found["Kueue"].said == "namespace team has no LocalQueue q"
-    assert "target manifests prod --cluster-queue" in str(found["Kueue"].hint)
+    assert found["Kueue"].hint == "`kubectl -n team get localqueues` shows those it has"
     queue = {"metadata": {"name": "q"}, "spec": {"clusterQueue": "cq"}}
     api.put(QUEUES, queue)
-    assert lines(api, meant)["Kueue"] == Check("Kueue", "ok", "queue q of cq")
+    assert lines(api, meant)["Kueue"] == Check("Kueue", "ok", "queue q admits")
     stopped = {"type": "Active", "status": "False", "reason": "ClusterQueueDoesNotExist", "message": "no cq"}
     api.put(QUEUES, {**queue, "status": {"conditions": [stopped]}})
-    assert lines(api, meant)["Kueue"] == Check("Kueue", "failed", "queue q admits nothing: no cq")
+    assert lines(api, meant)["Kueue"] == Check(
+        "Kueue", "failed", "queue q admits nothing: no cq", "ask whoever looks after its ClusterQueue"
+    )
     api.bad = lambda method, kind, query: Bad(403, "Forbidden") if kind == QUEUES else None
     assert lines(api, meant)["Kueue"].state == "untried"
     assert lines(api, target())["Kueue"] == Check("Kueue", "ok", "installed")

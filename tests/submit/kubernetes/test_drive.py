@@ -19,7 +19,7 @@ from obstore.store import MemoryStore
 from flyte_build.kernel.errors import InputError
 from flyte_build.submit.action import Phase, RootAction
 from flyte_build.submit.journal import ActionRecord
-from flyte_build.submit.kubernetes import reading
+from flyte_build.submit.kubernetes import launcher, reading
 from flyte_build.submit.kubernetes.drive import ClusterRun, drive, storage_env
 from flyte_build.submit.kubernetes.endpoint import listen, make_endpoint, token_of
 from flyte_build.submit.kubernetes.here import run_here
@@ -31,7 +31,7 @@ from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.service import Service
-from tests.support.apiserver import NAMESPACE, ApiServer
+from tests.support.apiserver import NAMESPACE, ApiServer, Bad
 
 from .test_pod import DIGEST, IMAGE, spec_of
 
@@ -154,6 +154,29 @@ def test_a_driver_that_was_killed_is_followed_by_one_that_adopts_its_jobs(
     assert hand.ran == [name]
     assert api.objects[JOBS][name]["metadata"]["uid"] == "first", "it was not made again"
     assert (mirror.runs / "r1" / "raw" / "a0" / "1" / "_flytecheckpoints").is_dir(), "the next attempt is told of it"
+
+
+def test_an_attempt_whose_job_is_gone_and_that_left_its_word_does_not_run_again(
+    api: ApiServer, mirror: Mirror, submission: Submission
+) -> None:
+    running = ActionRecord("a0", task="gpu.train", phase=Phase.RUNNING, attempt=1, image=DIGEST)
+    line = json.dumps({"action": running.to_json()}).encode() + b"\n"
+    obstore.put(mirror.store, "r1/journal/000001-000001.jsonl", line)
+    obstore.put(mirror.store, "r1/meta/a0/1/outputs.pb", common_pb2.Outputs().SerializeToString() + b"\x0a\x00")
+    assert _drive(api, mirror, submission, Collector()).phase is Phase.SUCCEEDED
+    assert api.objects.get(JOBS, {}) == {}
+
+
+def test_an_api_that_does_not_answer_is_waited_for(
+    api: ApiServer, mirror: Mirror, hand: Hand, submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_FIRST_PAUSE", 0.0)
+    refused = iter([Bad(503, "ServiceUnavailable"), Bad(0)] * 12)
+    monkeypatch.setattr(api, "bad", lambda method, kind, _: next(refused, None) if method == "POST" else None)
+    observer = Collector()
+    assert _drive(api, mirror, submission, observer).phase is Phase.SUCCEEDED
+    assert any(line.startswith("the cluster's API does not answer: ") for _, _, line in observer.lines)
+    assert hand.ran == [JOB]
 
 
 def test_a_run_that_is_driven_from_here_leaves_nothing(

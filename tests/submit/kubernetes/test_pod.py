@@ -47,7 +47,7 @@ def spec_of(**environment: Any) -> bytes:
 
 
 def made(spec: bytes, place: Place = PLACE, **more: Any) -> dict[str, Any]:
-    keep = {k: more.pop(k) for k in ("queue", "template") if k in more}
+    keep = {k: more.pop(k) for k in ("template",) if k in more}
     request = LaunchRequest(
         run="r1", action="a0", attempt=1, task="gpu.train", image=DIGEST, args=("a0", "--run-name", "r1"),
         env={"RUN_NAME": "r1"}, log=Path("/dev/null"), task_spec=spec, **more,
@@ -195,6 +195,8 @@ def test_deadlines_queues_accounts_and_owners() -> None:
     assert found["spec"]["template"]["metadata"]["annotations"]["iam"] == "x"
     assert found["metadata"]["ownerReferences"] == [{"kind": "Job", "name": "driver", "uid": "1"}]
     assert made(spec_of(), place, queue="urgent")["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "urgent"
+    with pytest.raises(Unplaceable, match=r"is for queue 'Mine_1', which can be no queue of a cluster"):
+        made(spec_of(), queue="Mine_1")
 
 
 def test_interruptible_tolerates_what_spot_nodes_are_tainted_with() -> None:

@@ -101,3 +101,21 @@ def test_a_cluster_that_cannot_be_asked_is_an_error(api: ApiServer) -> None:
     api.bad = lambda method, kind, query: Bad(401, "Unauthorized", "Unauthorized")
     with pytest.raises(ApiError, match="401 Unauthorized"):
         preflight(api.cluster(), {"t": job()})
+
+
+def test_a_queue_that_admits_nothing(api: ApiServer) -> None:
+    def found(queue: str = "q") -> list[str]:
+        return [p.message for p in preflight(api.cluster(), {"t": job(queue=queue)})]
+
+    api.documents["/apis"] = {"groups": []}
+    assert found() == ["queue `q` is set, and Kueue is not installed"]
+    api.documents["/apis"] = {"groups": [{"name": "kueue.x-k8s.io"}]}
+    assert found() == ["namespace team has no LocalQueue q"]
+    kind = "kueue.x-k8s.io/v1beta1/localqueues"
+    api.put(kind, {"metadata": {"name": "q"}})
+    assert found() == []
+    api.put(kind, {"metadata": {"name": "q"}, "spec": {"stopPolicy": "Hold"}})
+    assert found() == ["queue q admits nothing: it is stopped"]
+    api.bad = lambda method, kind, query: Bad(403, "Forbidden") if kind.endswith("localqueues") else None
+    assert found() == [], "who may not look waits"
+    assert found("") == []

@@ -84,6 +84,8 @@ def test_a_queue_says_why_it_waits() -> None:
     assert seen(preempted, job=suspended).stage == "queued", "it is to come again"
     told = event("Pending", "couldn't assign flavors: insufficient quota for nvidia.com/gpu")
     assert seen(job=suspended, events=(told,)).line == f"queued: {told['message']}"
+    evicted = event("EvictedDueToPreempted", "Preempted to accommodate a workload of a higher priority")
+    assert seen(job=suspended, events=(told, evicted)).line == f"queued again: {evicted['message']}"
 
 
 # -- what never ends by itself -------------------------------------------------------------------------
@@ -217,6 +219,15 @@ def test_what_was_taken_from_it_is_tried_again_and_not_counted(job_now: Object |
     assert found.stage == "ended"
     assert found.outcome is not None
     assert (found.outcome.reason, found.outcome.code) == ("lost", "Interrupted")
+
+
+def test_a_pod_that_is_told_to_end_did_not_fail_of_itself() -> None:
+    found = pod("Failed", containerStatuses=[{"state": {"terminated": {"exitCode": 2, "reason": "Error"}}}])
+    assert seen(found).outcome == Outcome(2)
+    found["metadata"]["deletionTimestamp"] = "now"
+    outcome = seen(found).outcome
+    assert outcome is not None
+    assert (outcome.reason, outcome.code) == ("lost", "Interrupted")
 
 
 def test_the_latest_pod_counts() -> None:

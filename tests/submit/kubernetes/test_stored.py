@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from flyte_build.submit.kubernetes.stored_journal import Pieces, StoredJournal, 
 from flyte_build.submit.kubernetes.stored_results import StoredResults
 from flyte_build.submit.kubernetes.submission import read_submission, store_submission
 from flyte_build.submit.observer import Collector
+from flyte_build.submit.storage import Storage
+from flyte_build.submit.uploads import upload
 from tests.support.engine import World
 
 from .test_pod import DIGEST, IMAGE, spec_of
@@ -177,14 +180,17 @@ def test_a_result_is_found_as_long_as_all_of_it_is_there(mirror: Mirror) -> None
     asyncio.run(go())
 
 
-def test_requests_are_taken_once_in_their_order(mirror: Mirror) -> None:
+def test_requests_are_there_in_their_order_until_they_are_done(mirror: Mirror) -> None:
     async def go() -> None:
         inbox = StoredInbox(mirror, "r")
         await mirror.put("r/requests/2.json", b"two")
         await mirror.put("r/requests/1.json", b"one")
         await mirror.put("r/requests/3.json", b"x" * (2 << 20))
-        assert await inbox.take() == [b"one", b"two"]
-        assert await inbox.take() == []
+        found = await inbox.look()
+        assert [data for _, data in found] == [b"one", b"two", b""], "one that is too large says nothing"
+        for name, _ in found:
+            await inbox.done(name)
+        assert await inbox.look() == []
 
     asyncio.run(go())
     assert keys(mirror) == []
@@ -229,6 +235,24 @@ def test_a_run_is_handed_over_whole(mirror: Mirror, tmp_path: Path) -> None:
     assert bundle.endswith(".tgz")
     facts = json.loads(obstore.get(mirror.store, "r1/run.json").bytes().to_bytes())
     assert (facts["target"], facts["task"], facts["images"]) == ("prod", "gpu.train", {"gpu": DIGEST})
+
+
+def test_what_was_uploaded_for_inputs_is_stored_with_its_run(mirror: Mirror, tmp_path: Path) -> None:
+    storage = Storage(mirror.runs, mirror.url)
+    (tmp_path / "file.txt").write_text("words")
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "folder" / "deep" / "x").write_text("x")
+    uris = [upload(storage, tmp_path / "file.txt"), upload(storage, tmp_path / "folder")]
+    inputs = common_pb2.Inputs()
+    for uri in (*uris, "s3://elsewhere/y"):
+        blob = literals_pb2.Literal(scalar=literals_pb2.Scalar(blob=literals_pb2.Blob(uri=uri)))
+        inputs.literals.append(common_pb2.NamedLiteral(name="i", value=blob))
+    root = replace(root_of(tmp_path), inputs=inputs.SerializeToString())
+    handed = store_submission(mirror, "r1", ("prod", {}), root, {"gpu": IMAGE}, inline={}, invocation={})
+    asyncio.run(handed)
+    assert all(uri.startswith("s3://bucket/base/inputs/") for uri in uris)
+    stored = [k.split("/", 2)[2] for k in keys(mirror) if k.startswith("inputs/")]
+    assert sorted(stored) == ["file.txt", "folder/deep/x"]
 
 
 def test_runs_are_listed_followed_and_read_from_the_storage_alone(

@@ -131,9 +131,12 @@ def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
         ("", "pods/log"): ["get"],
         ("", "events"): ["list", "watch"],
         ("", "secrets"): ["create", "get", "delete"],
+        ("", "services"): ["create", "get", "delete"],
+        ("networking.k8s.io", "networkpolicies"): ["create"],
         ("", "resourcequotas"): ["list"],
         ("", "podtemplates"): ["get"],
         ("kueue.x-k8s.io", "localqueues"): ["get"],
+        ("kueue.x-k8s.io", "workloads"): ["list"],
     }
     # Tasks' own account may nothing: what they run is not ours.
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "flyte-build", "namespace": "ml"}]

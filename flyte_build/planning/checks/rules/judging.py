@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 from ....locks.nouns import Lock, LockedWheel
+from ....locks.seals import ANY_MODULE
 from ....project.conditions import Target
 from ....project.source_files import Sources
 from ....project.statements import Import
@@ -37,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What a registry base brings; nothing for an image on our own Debian."""
+    """What a registry base brings, and what sealed steps added; nothing for an image on our own Debian without any."""
 
     modules: frozenset[str] = frozenset()
     debs: frozenset[str] = frozenset()
@@ -46,9 +47,10 @@ class _Base:
 
     @classmethod
     def of(cls, lock: Lock, platform: str) -> _Base:
-        base = lock.platforms[platform].base
+        held = lock.platforms[platform]
+        base, added = held.base, [module for seal in held.seals for module in seal.modules]
         if base is None:
-            return cls()
+            return cls(frozenset(added), known=ANY_MODULE not in added)
         if base.facts is None:
             return cls(known=False, debians_python=False)
         facts = base.facts
@@ -56,7 +58,10 @@ class _Base:
         # The environment that is made on an official image does not see what lies beside it.
         modules = () if raw["base"].get("official") else facts.modules
         debs = frozenset(row.split(" ")[0] for row in facts.debs or ())
-        return cls(frozenset(modules), debs, debians_python=(facts.python or "").startswith("/usr/bin/"))
+        everything = frozenset((*modules, *added))
+        return cls(
+            everything, debs, ANY_MODULE not in added, debians_python=(facts.python or "").startswith("/usr/bin/")
+        )
 
     def may_have(self, module: str) -> bool:
         """Whether the base has the top-level ``module``, as far as is known; what is below it, nobody looked."""

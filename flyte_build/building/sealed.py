@@ -1,0 +1,183 @@
+"""Sealed steps, joined with what is below them: the layers are realised, the step is run over them, its layer is kept.
+
+Used when a project is locked (:class:`Sealer` gives the seal), and when a build lacks a sealed layer that nobody has
+(:func:`supply` makes it again, and takes it only if it is the one that was sealed). Decides neither what is run nor
+whether a seal is stale.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..deriving.nouns import ImageDerivation, LayerDerivation
+from ..deriving.sealed import Question, question
+from ..kernel.errors import InputError, SealError
+from ..kernel.paths import state_dir
+from ..kernel.reporting import Reporter
+from ..locks.nouns import Lock, LockedSeal
+from ..recipe import Recipe, SecretMount
+from ..sources.places import Locator
+from ..store import Session, Store
+
+if TYPE_CHECKING:
+    from ..remote.cache import RemoteCache
+    from ..sealing import Below, Outcome
+    from ..sealing.nouns import Network, Step
+
+__all__ = ["Sealer", "supply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """How steps are run for one project. ``root``: the project's folder, whose index settings are lent to steps;
+    ``locator`` makes one for the layers below; ``remote``, ``bases``: as :func:`flyte_build.building.building.build`
+    has them. ``network``: what steps may reach."""
+
+    store: Store
+    root: Path
+    locator: Callable[[], Locator]
+    reporter: Reporter
+    remote: RemoteCache | None
+    bases: Mapping[str, str]
+    network: Network
+    jobs: int | None = None
+
+    def seal(
+        self, below: ImageDerivation, asked: Question, index: int, *, twice: bool = True
+    ) -> tuple[LockedSeal, Outcome, Path]:
+        """Run the step over ``below`` and keep its layer among the artifacts: its seal, what came of it, and its log.
+
+        Raises what sealing raises, and what building the layers below does.
+        """
+        from ..sealing import modules_of, seal, sketch
+
+        stop = threading.Event()
+        with self.store.session(stop.is_set) as session:
+            layers = self.realised(below, session, stop)
+            log = log_of(below.environment, index, asked.on)
+            folder = session.temporary("seal")
+            try:
+                outcome = seal(self._step(asked), layers, folder, log, self.reporter, twice=twice)
+                sealed = LockedSeal(
+                    index, asked.on, outcome.network, outcome.digest, outcome.size, outcome.diff_id,
+                    outcome.reproducible, sketch(outcome.listing), modules_of(outcome.listing, asked.environment),
+                )  # fmt: skip
+                session.put_artifact(outcome.layer, sealed.sha256)
+                session.sync()
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+        return sealed, outcome, log
+
+    def realised(self, image: ImageDerivation, session: Session, stop: threading.Event) -> list[Below]:
+        """The layers of ``image`` on this machine's disk, lowest first."""
+        from ..remote.available import Elsewhere
+        from ..sealing import Below
+        from .assembly import Assembly
+
+        elsewhere = Elsewhere(session, self.remote, self.bases, self.reporter, stop)
+        known = elsewhere.pulled([image])
+        made = Assembly(session, self.locator(), self.reporter, stop).run(
+            [image], self.jobs or os.cpu_count() or 1, known
+        )
+        results = [made[layer.hash][0] for layer in image.layers]
+        return [Below(self.store.blob_path(result.digest), result.diff_id) for result in results]
+
+    def _step(self, asked: Question) -> Step:
+        from ..sealing.nouns import Secret, Step
+
+        secrets = tuple(Secret(s.name, _value(s), s.env, s.path) for s in asked.step.secrets)
+        lent = _indexes(self.root) if self.network != "none" else {}
+        return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, self.network, secrets, lent)
+
+
+def log_of(environment: str, index: int, on: str) -> Path:
+    """Where a step's programs' words go: one file for what ran on one thing."""
+    name = re.sub(r"[^\w.-]", "_", environment)
+    return state_dir() / "sealed" / f"{name}-step{index + 1}-{on.removeprefix('sha256:')[:12]}.log"
+
+
+def _value(secret: SecretMount) -> bytes:
+    """As the SDK's builder finds it: the variable ``GROUP_KEY``, else the file of that name in /etc/secrets."""
+    variable = secret.name.upper()
+    if (value := os.environ.get(variable)) is not None:
+        return value.encode("utf-8", "surrogateescape")
+    file = Path("/etc/secrets") / secret.name
+    try:
+        return file.read_bytes()
+    except OSError:
+        raise InputError(
+            f"the secret {secret.name} of a sealed step: expected it in ${variable} or in {file}, found neither",
+            hint="give it as that variable; it is neither sealed nor logged",
+        ) from None
+
+
+def _indexes(root: Path) -> dict[str, str]:
+    """pip's and uv's own words for the package index that this machine is configured for."""
+    from ..sources.indexes import configured
+
+    found = configured(root)
+    if found.origin == "the tools' default" or found.default is None:
+        return {}
+    extra = " ".join(index.url for index in found.extra)
+    lent = {"PIP_INDEX_URL": found.default.url, "UV_DEFAULT_INDEX": found.default.url}
+    return lent | ({"PIP_EXTRA_INDEX_URL": extra, "UV_INDEX": extra} if extra else {})
+
+
+# -- a layer that nobody has -----------------------------------------------------------------------------
+
+
+def supply(
+    images: Iterable[ImageDerivation], recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], sealer: Sealer
+) -> None:
+    """Bring the sealed layers of ``images`` that the store lacks and no cache has among its artifacts, by running their
+    steps again. Raises :class:`SealError` where other bytes come out."""
+    for image in images:
+        places = iter(recipes[image.environment].sealed_steps)
+        for at, layer in enumerate(image.layers):
+            if layer.kind == "sealed":
+                index = next(places)
+                if not _had(layer, sealer):
+                    _again(image, at, index, recipes[image.environment], locks[image.environment], sealer)
+
+
+def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
+    """Whether a build finds the layer: made, as an artifact, as a blob of an image, or in a cache."""
+    store, (artifact,) = sealer.store, layer.artifacts
+    if store.layer(layer.hash) is not None or store.artifact(artifact.sha256, artifact.size) is not None:
+        return True
+    if store.blob(str(layer.spec["digest"]), artifact.size) is not None:
+        return True
+    return sealer.remote is not None and layer.hash in sealer.remote.layers([layer])
+
+
+def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lock, sealer: Sealer) -> None:
+    from ..sealing import first_difference
+
+    locked = lock.platforms[image.platform]
+    expected = locked.seal(index)
+    assert expected is not None
+    below = ImageDerivation(image.environment, image.platform, image.layers[:at], image.spec)
+    hashes = [layer.hash for layer in below.layers]
+    asked = question(image.environment, recipe, locked, image.platform, index, hashes)
+    sealer.reporter.note(f"{image.environment}: nobody has the layer of `{asked.title}`: the step is run again")
+    found, outcome, log = sealer.seal(below, asked, index, twice=False)
+    if found.digest == expected.digest:
+        return
+    if found.diff_id == expected.diff_id:
+        where = "the same files, which this machine's zlib compresses otherwise"
+    else:
+        where = first_difference(expected.sketch, outcome.listing) or "the layer's headers"
+    was = "" if expected.reproducible else "; it came out otherwise the second time when it was locked, too"
+    raise SealError(
+        f"{image.environment}: `{asked.title}` made other bytes than were sealed:\n  expected {expected.digest}\n"
+        f"  found    {found.digest}\n  the first difference: {where}{was}",
+        hint=f"get the layer from a cache, a registry or a bundle, or accept what it makes now: `flyte-build lock "
+        f"--reseal {index + 1}`; its output is in {log}",
+    )

@@ -1,0 +1,84 @@
+"""``flyte-build page [RUN]`` and ``flyte-build ui``: a run as a page, kept or live."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from ..completion import complete_run
+from ..console import echo
+
+__all__ = ["page", "ui"]
+
+
+@click.command()
+@click.argument("run", required=False, shell_complete=complete_run)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The file to write (default: RUN.html here; `-` for standard output).",
+)
+def page(run: str | None, output: Path | None) -> None:
+    """Write the page of RUN (default: the newest run): its timeline, who called whom, inputs, outputs, logs, reports,
+    errors and images, in one HTML file.
+
+    The file loads nothing and can be kept or sent. RUN may be the beginning of a run's name. What is long is cut: of a
+    log its end is shown.
+
+    \b
+    flyte-build page
+    flyte-build page r20261120-101500-ab12 -o run.html
+    """
+    from ...kernel.errors import RunError
+    from ...workbench import kept_run, kept_runs
+    from ...workbench.run_pages import page_of, write_page
+
+    newest = kept_runs(1) if run is None else [kept_run(run)]
+    if not newest:
+        raise RunError("there are no runs here yet", hint="`flyte-build run FILE TASK` makes one")
+    if output == Path("-"):
+        click.echo(page_of(newest[0]))
+        return
+    file = output or Path(f"{newest[0].name}.html")
+    write_page(newest[0], file)
+    echo(f"written to {file}: {newest[0].task}, {len(newest[0].actions)} actions")
+
+
+@click.command()
+@click.argument("run", required=False, shell_complete=complete_run)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on (default: a free one).")
+@click.option("--no-open", is_flag=True, help="Do not open a browser; only print the address.")
+def ui(run: str | None, port: int, no_open: bool) -> None:
+    """Show runs in a browser while they go on: the list, or RUN's page.
+
+    The server listens on this machine's loopback only, reads only, and answers to the printed address, which has a
+    token of its own. Ctrl-C ends it.
+    """
+    import webbrowser
+
+    from ...workbench import kept_run
+    from ...workbench.run_pages import serve, serving
+
+    name = kept_run(run).name if run is not None else None
+    pages = serving(port)
+    url = pages.url if name is None else pages.url_of(name)
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        echo(url)
+        if not no_open:
+            webbrowser.open(url)
+        serve(pages, stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,26 @@
+"""Sealed steps: programs run once, in a sandbox over exactly the image below them, and what they changed as a layer.
+
+Never decides what is run, resolves nothing, and knows neither locks nor images: a step and the layers below it come in,
+an outcome goes out. The function is :func:`seal`; ``docs/sealed-steps.md`` says what is promised.
+"""
+
+from ..kernel.offering import offering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .modules import modules_of
+    from .nouns import Below, Outcome, Secret, Step
+    from .sealing import seal
+    from .sketching import differing, first_difference, sketch
+
+__all__ = ["Below", "Outcome", "Secret", "Step", "differing", "first_difference", "modules_of", "seal", "sketch"]
+
+__getattr__ = offering(
+    __name__,
+    {
+        "modules": "modules_of",
+        "nouns": "Below Outcome Secret Step",
+        "sealing": "seal",
+        "sketching": "differing first_difference sketch",
+    },
+)

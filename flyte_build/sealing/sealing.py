@@ -1,0 +1,148 @@
+"""A step and the layers below it → what it changed, as a layer. The one function of this package.
+
+The step is run twice in fresh sandboxes over the same unpacked layers, and both
+outcomes are compared: that is how it is known whether it is reproducible. The first one is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..kernel.errors import ArtifactError, SealError
+from ..kernel.reporting import Reporter
+from .lending import Outlet, environment_of, files_of, network_of
+from .logs import StepLog
+from .nouns import Below, Outcome, Step
+from .process import StageProcess
+from .sketching import differing
+
+__all__ = ["LIMIT", "seal"]
+
+LIMIT = 2 * 3600.0
+"""Seconds that a step may take, each time."""
+
+# Shorter values stand in files by chance.
+_SHORTEST_SECRET = 6
+
+
+def seal(
+    step: Step,
+    below: Sequence[Below],
+    folder: Path,
+    log: Path,
+    reporter: Reporter,
+    *,
+    twice: bool = True,
+    limit: float = LIMIT,
+) -> Outcome:
+    """Run ``step`` over the layers ``below`` (lowest first), in the folder ``folder``, which is made and left.
+
+    The folder holds the outcome's layer, and is the caller's to remove. What the programs say goes to the file ``log``.
+    Raises :class:`SealError` where a command fails, time runs out or the outcome holds a secret, :class:`ArtifactError`
+    for a layer below that is none, and :class:`SandboxError` where this machine has no sandbox to give.
+    """
+    network, why = network_of(step.network)
+    if why is not None:
+        reporter.warn(
+            f"`{step.title}` reaches this machine's own services, as nothing parts the two: {why}; "
+            '`apt install slirp4netns`, or choose `seal-network = "none"`'
+        )
+    with ExitStack() as stack:
+        words = stack.enter_context(StepLog(log, [one.value for one in step.secrets] + _hidden(step)))
+        progress = stack.enter_context(reporter.work(step.title, None, unit="bytes"))
+        outlet = stack.enter_context(Outlet())
+        blobs = [stack.enter_context(open(one.path, "rb")) for one in below]
+
+        def heard(data: bytes) -> None:
+            words.write(data)
+            progress.advance(len(data))
+
+        folder.mkdir()
+        stage = stack.enter_context(StageProcess(folder / "stage", blobs, heard, outlet.attach, limit))
+        for one, blob in zip(below, blobs, strict=True):
+            found = stage.ask("unpack", handle=blob.fileno(), diff_id=one.diff_id)
+            if "bad" in found:
+                raise ArtifactError(f"layer {one.diff_id}: {found['bad']}", hint="run `flyte-build store verify`")
+        run = _Run(stage, replace(step, network=network), words, folder)
+        first = run.once(1)
+        if not twice:
+            return replace(first, twice=False)
+        second = run.once(2)
+        if first.diff_id == second.diff_id:
+            return first
+        return replace(first, differs=differing(first.listing, second.listing) or ("(the layer's headers)",))
+
+
+def _hidden(step: Step) -> list[bytes]:
+    return [value.encode() for value in step.lent.values()]
+
+
+class _Run:
+    """One run of the step in a stage, and its capture."""
+
+    def __init__(self, stage: StageProcess, step: Step, words: StepLog, folder: Path) -> None:
+        self._stage, self._step, self._words, self._folder = stage, step, words, folder
+
+    def once(self, number: int) -> Outcome:
+        step = self._step
+        self._words.line(f"run {number} of `{step.title}`, network {step.network}")
+        started = time.monotonic()
+        ended = self._stage.ask(
+            "run",
+            run=number,
+            commands=list(step.commands),
+            environment=environment_of(step, step.network),
+            workdir=step.workdir,
+            network=step.network,
+            files=files_of(step, step.network),
+        )
+        seconds = time.monotonic() - started
+        if ended["exit"]:
+            raise self._failed(ended["exit"], step.commands[ended["index"]])
+        name = f"layer-{number}"
+        secrets = [(s.name, s.value.hex()) for s in step.secrets if len(s.value) >= _SHORTEST_SECRET]
+        made = self._stage.ask("capture", run=number, out=name, lent=ended["lent"], secrets=secrets)
+        if "holds" in made:
+            raise SealError(
+                f"`{step.title}`: `{made['path']}` holds the secret {made['holds']}: nothing was sealed",
+                hint="let the command use the secret without writing it, or remove the file in the same step",
+            )
+        if "bad" in made:
+            raise SealError(f"`{step.title}`: what it left cannot be a layer: {made['bad']}")
+        self._words.line(f"run {number}: {seconds:.1f} s, {made['diff_id']}")
+        return self._outcome(name, made, seconds)
+
+    def _outcome(self, name: str, made: dict[str, Any], seconds: float) -> Outcome:
+        """The outcome, its files moved out of the stage's folder, which goes."""
+        source, target = self._stage.folder / name, self._folder / name
+        listing = json.loads(source.with_name(f"{name}.listing").read_text(encoding="utf-8"))
+        os.rename(source, target)
+        if os.geteuid() == 0:
+            os.chown(target, 0, 0)
+        return Outcome(
+            layer=target,
+            digest=made["digest"],
+            size=made["size"],
+            diff_id=made["diff_id"],
+            listing=listing,
+            content=made["content"],
+            seconds=seconds,
+            network=self._step.network,
+            dropped=tuple(made["left_out"]),
+        )
+
+    def _failed(self, code: int, command: str) -> SealError:
+        shown = " ".join(command.split())
+        hint = f"its output is in {self._words.path}"
+        if code == 127:
+            hint = f"a program is not in the image; {hint}"
+        return SealError(
+            f"`{self._step.title}`: `{shown[:100]}` ended with exit code {code}", hint=hint, detail=self._words.tail()
+        )

@@ -1,0 +1,174 @@
+"""The process that holds a step's user namespace: ``python -m flyte_build.sealing.stage``. Requests in, answers out.
+
+One line of JSON each, on standard input and output, from :mod:`.process`, which is the only one to speak with it. It
+works in its working folder and by relative paths only, as its own identity may not pass the folders above. Everything
+is imported before it enters the namespace: afterwards it could not read a module below a closed home. Ends, and all in
+it, with its parent.
+
+``unpack``  ``{"handle", "diff_id"}``: a layer's blob, inherited, over the folder ``lower``
+``run``     the step, in ``upper-N``; see :mod:`.entering`
+``capture`` ``{"run", "out", "lent", "secrets"}``: the layer of ``upper-N`` → the file ``out``, its listing beside it
+``remove``  ``{"names"}``: folders of other owners, which the caller may not be able to remove
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # noqa: F401 - all of Python that is loaded lazily below
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ..assemble.errors import AssembleError
+from ..kernel.layer_tar import BadLayer
+from . import calls, capturing, entering, unpacking, writing
+
+__all__ = ["main"]
+
+
+class Stage:
+    """``control``: where answers go; ``output``: where the programs' words go."""
+
+    def __init__(self, control: int, output: int) -> None:
+        self._control, self._output = control, output
+        self._left = b""
+
+    # -- speaking ----------------------------------------------------------------------------------
+
+    def ask(self) -> dict[str, Any] | None:
+        """The next request; ``None`` when the caller has gone."""
+        while b"\n" not in self._left:
+            data = os.read(0, 1 << 16)
+            if not data:
+                return None
+            self._left += data
+        line, _, self._left = self._left.partition(b"\n")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def answer(self, **what: Any) -> None:
+        data = json.dumps(what).encode() + b"\n"
+        while data:
+            data = data[os.write(self._control, data) :]
+
+    # -- entering ----------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Become root of a user namespace whose ids the caller maps, with mounts of its own."""
+        calls.unshare(calls.NEWUSER | calls.NEWNS)
+        self.answer(unshared=True)
+        if self.ask() is None:
+            os._exit(1)
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        calls.die_with_parent()
+        os.umask(0o022)
+        calls.mount("none", "/", None, calls.REC | calls.SLAVE)
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def unpack(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """In a process of its own, whose root directory is the folder."""
+        os.makedirs("lower", exist_ok=True)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said: dict[str, Any] = {}
+            try:
+                os.chroot("lower")
+                os.chdir("/")
+                with os.fdopen(request["handle"], "rb") as blob:
+                    unpacking.unpack(blob, request["diff_id"])
+            except BadLayer as e:
+                said = {"bad": str(e)}
+            except BaseException as e:
+                said = {"broken": f"{type(e).__name__}: {e}"}
+            os.write(write, json.dumps(said).encode())
+            os._exit(0)
+        os.close(write)
+        os.close(request["handle"])
+        with os.fdopen(read, "rb") as f:
+            found = f.read()
+        os.waitpid(child, 0)
+        answer: dict[str, Any] = json.loads(found or b'{"broken": "unpacking was killed"}')
+        return answer
+
+    def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        n = request["run"]
+        names = {"root": f"root-{n}", "upper": f"upper-{n}", "work": f"work-{n}"}
+        for name in names.values():
+            os.mkdir(name)
+        # The upper folder's own mode and owner are those of the root directory.
+        below = os.stat("lower")
+        os.chown(names["upper"], below.st_uid, below.st_gid)
+        os.chmod(names["upper"], below.st_mode & 0o7777)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            calls.die_with_parent()
+            entering.run({**request, **names, "lower": "lower"}, self._output, write, self._attach)
+        os.close(write)
+        with os.fdopen(read, "rb") as f:
+            lines = f.read().splitlines()
+        os.waitpid(child, 0)
+        found: dict[str, Any] = {}
+        for line in lines:
+            found |= json.loads(line)
+        return found if found.keys() & {"exit", "broken"} else {"broken": "the sandbox was killed"}
+
+    def _attach(self, first: int) -> None:
+        """Have the caller give the network of process ``first`` a way out."""
+        self.answer(attach=first)
+        if self.ask() is None:
+            os._exit(1)
+
+    def capture(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        found = capturing.changes(f"upper-{request['run']}", "lower", frozenset(request["lent"]))
+        canary = writing.Canary([(name, bytes.fromhex(value)) for name, value in request["secrets"]])
+        with open(request["out"], "xb") as out:
+            try:
+                made = writing.write(found, out, canary)
+            except writing.Holds as e:
+                return {"holds": e.name, "path": e.path}
+            except AssembleError as e:
+                return {"bad": str(e)}
+        with open(f"{request['out']}.listing", "x", encoding="utf-8") as f:
+            json.dump(made.listing, f)
+        return {
+            "digest": made.digest,
+            "size": made.size,
+            "diff_id": made.diff_id,
+            "content": made.content,
+            "left_out": found.left_out,
+        }
+
+    def remove(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        for name in request["names"]:
+            shutil.rmtree(name, ignore_errors=True)
+        return {}
+
+
+def main() -> None:
+    output = int(sys.argv[1])
+    control = os.dup(1)
+    os.dup2(2, 1)
+    stage = Stage(control, output)
+    try:
+        stage.enter()
+    except OSError as e:
+        stage.answer(broken=str(e))
+        return
+    stage.answer(entered=True)
+    while (request := stage.ask()) is not None:
+        try:
+            answer = getattr(stage, request["do"])(request)
+        except Exception as e:
+            answer = {"broken": f"{type(e).__name__}: {e}"}
+        stage.answer(**answer)
+
+
+if __name__ == "__main__":
+    main()

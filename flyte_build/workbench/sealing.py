@@ -1,0 +1,187 @@
+"""Locks with their sealed steps: what ``lock`` runs, and what it keeps. Joins deriving, building and sealing.
+
+A seal whose step would run on exactly what it ran on before is kept, whoever made it. The others are made now, lowest
+first, and an environment that shares a step with another on the same layers shares its seal (law 7).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..kernel.errors import InputError, LockError
+from ..kernel.platforms import host_platform
+from ..kernel.quantities import counted, duration, size
+from ..kernel.reporting import Reporter
+from ..locks.lockfile import read
+from ..locks.nouns import Lock, LockedSeal
+from ..locks.seals import SealRun
+from ..recipe import Recipe
+from ..sealing.sketching import first_difference
+from ..store import Store
+
+if TYPE_CHECKING:
+    from ..building.sealed import Sealer
+    from ..deriving.nouns import ImageDerivation
+    from ..deriving.sealed import Question
+    from ..remote.cache import RemoteCache
+    from ..settings import Settings
+
+__all__ = ["Sealing", "foreign"]
+
+_SHOWN = 3
+
+
+@dataclass
+class Sealing:
+    """The sealed steps of one ``lock``. ``again``: numbers of steps (from 1) that are run although their seal holds,
+    with ``all`` every one. ``runs`` is what was run."""
+
+    root: Path
+    lockfiles: Path
+    store: Store
+    settings: Settings
+    reporter: Reporter
+    again: Sequence[str] = ()
+    runs: list[SealRun] = field(default_factory=list)
+    _fresh: set[str] = field(default_factory=set)
+
+    def complete(self, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> dict[str, Lock]:
+        """``locks`` with a seal for each sealed step, on every platform whose programs run here.
+
+        Raises :class:`~flyte_build.kernel.errors.SealError` where a step fails, and what building what is below it
+        raises.
+        """
+        from ..remote.connecting import connected
+
+        self._check_again(recipes)
+        known = self._known(recipes)
+        out = dict(locks)
+        with connected(self.settings, self.reporter) as shared:
+            for name, recipe in recipes.items():
+                for platform in recipe.platforms if recipe.sealed_steps else ():
+                    out[name] = self._platform(recipes, out, name, platform, known, shared)
+        return out
+
+    def _check_again(self, recipes: Mapping[str, Recipe]) -> None:
+        steps = {str(index + 1) for recipe in recipes.values() for index in recipe.sealed_steps}
+        for wanted in self.again:
+            if wanted != "all" and wanted not in steps:
+                have = ", ".join(sorted(steps, key=int)) or "none"
+                raise InputError(f"--reseal: no sealed step `{wanted}`; there are: {have}")
+
+    def _known(self, recipes: Mapping[str, Recipe]) -> dict[str, LockedSeal]:
+        """The seals of the locks that are there, by what they ran on."""
+        found: dict[str, LockedSeal] = {}
+        for name in recipes:
+            try:
+                lock = read(self.lockfiles, name)
+            except LockError:
+                continue  # locking has said so by now
+            for platform in lock.platforms.values() if lock else ():
+                found |= {seal.on: seal for seal in platform.seals}
+        return found
+
+    def _platform(
+        self,
+        recipes: Mapping[str, Recipe],
+        locks: Mapping[str, Lock],
+        name: str,
+        platform: str,
+        known: dict[str, LockedSeal],
+        shared: RemoteCache,
+    ) -> Lock:
+        from ..building.repositories import base_repositories
+        from ..building.sealed import Sealer
+        from ..deriving.derivation import derive
+        from ..deriving.local_files import snapshot
+        from ..deriving.sealed import question
+        from ..sources.locators import project_locator
+
+        recipe, lock = recipes[name], locks[name]
+        files = snapshot(recipe, self.root, lock.platforms[platform].base)
+        for index in recipe.sealed_steps:
+            below = derive(lock, recipe, platform, files, below=index)
+            hashes = [layer.hash for layer in below.layers]
+            asked = question(name, recipe, lock.platforms[platform], platform, index, hashes)
+            seal = known.get(asked.on)
+            if seal is None or (asked.on not in self._fresh and {"all", str(index + 1)} & {*self.again}):
+                if (machine := foreign(platform)) is not None:
+                    self.reporter.warn(
+                        f"{name}: `{asked.title}` is not sealed for {platform}: this machine is {machine}; lock there, "
+                        "too, or leave the platform out: nothing can be built for it"
+                    )
+                    break
+                sealer = Sealer(
+                    self.store,
+                    self.root,
+                    lambda: project_locator(recipes, locks, self.root, store=self.store),
+                    self.reporter,
+                    shared,
+                    base_repositories([below], locks),
+                    self.settings.seal_network,
+                )
+                seal = known[asked.on] = self._made(sealer, below, asked, index, seal)
+            held = lock.platforms[platform]
+            done = replace(held, seals=(*held.seals, replace(seal, step=index)))
+            lock = replace(lock, platforms={**lock.platforms, platform: done})
+        return lock
+
+    def _made(
+        self, sealer: Sealer, below: ImageDerivation, asked: Question, index: int, before: LockedSeal | None
+    ) -> LockedSeal:
+        """Run the step, and say what came of it."""
+        number, title = len(asked.step.commands), asked.title
+        self.reporter.note(f"{below.environment}: sealing `{title}` ({below.platform}): {counted(number, 'command')}")
+        seal, outcome, log = sealer.seal(below, asked, index)
+        self._fresh.add(asked.on)
+        run = SealRun(
+            below.environment, below.platform, index + 1, title, asked.step.commands, seal.network, outcome.seconds,
+            len(outcome.listing), outcome.content, seal.size, seal.digest, seal.reproducible, outcome.differs, str(log),
+        )  # fmt: skip
+        self.runs.append(run)
+        self.reporter.note(
+            f"{run.environment}: sealed `{title}`: {duration(run.seconds)}, {counted(run.paths, 'path')}, "
+            f"{size(run.content)} ({size(run.size)} packed), network {run.network}; its output is in {log}"
+        )
+        if run.differs:
+            shown = ", ".join(f"`{path}`" for path in run.differs[:_SHOWN])
+            more = len(run.differs) - _SHOWN
+            self.reporter.warn(
+                f"{run.environment}: `{title}` is not reproducible: {shown}"
+                + (f" and {more} more" if more > 0 else "")
+                + " came out otherwise the second time. The first outcome is sealed: keep it in a cache, a registry or "
+                "a bundle, as no other machine may be able to make it again"
+            )
+        if outcome.dropped:
+            self.reporter.warn(
+                f"{run.environment}: `{title}` left what no layer holds (sockets, pipes, devices): "
+                + ", ".join(f"`{path}`" for path in outcome.dropped[:_SHOWN])
+            )
+        if before is not None and before.diff_id != seal.diff_id:
+            where = first_difference(before.sketch, outcome.listing)
+            self.reporter.note(
+                f"{run.environment}: `{title}` was {before.digest}; the first difference: {where or 'its headers'}"
+            )
+        return seal
+
+
+def foreign(platform: str) -> str | None:
+    """This machine's platform, where it does not run the programs of ``platform``."""
+    here = host_platform()
+    if platform == here:
+        return None
+    # An emulator that was opened when it was registered (flag F) works in any root (binfmt_misc of the kernel's docs).
+    for entry in Path("/proc/sys/fs/binfmt_misc").glob(f"*{_MACHINES[platform]}*"):
+        with suppress(OSError):
+            text = entry.read_text(encoding="ascii", errors="replace")
+            if text.startswith("enabled") and re.search(r"^flags:.*F", text, re.MULTILINE):
+                return None
+    return here
+
+
+_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}

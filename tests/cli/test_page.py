@@ -1,0 +1,57 @@
+"""``page`` and ``ui`` from the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ..support.offline import Offline
+from ..support.runs import Call, make_run
+
+
+@pytest.fixture
+def run(offline: Offline) -> Path:
+    make_run(offline.home / "state" / "runs", [Call("a0", task="env.main", log="hello")])
+    return offline.home / "state" / "runs"
+
+
+def test_a_page_is_written(offline: Offline, run: Path) -> None:
+    done = offline.ok("page")
+    assert done.out == "written to r20261120-101500-ab12.html: env.main, 1 actions\n"
+    text = (offline.project / "r20261120-101500-ab12.html").read_text()
+    assert text.startswith("<!doctype html>")
+    assert "hello" in text
+    assert not re.search(r"(src|href)=", text), "it loads nothing"
+    offline.ok("page", "r2026", "-o", "deep/er/run.html")
+    assert (offline.project / "deep" / "er" / "run.html").exists()
+    assert offline.ok("page", "-o", "-").out.rstrip("\n") == text.rstrip("\n")
+
+
+def test_what_is_refused(offline: Offline, run: Path) -> None:
+    assert "no run `r1999`" in offline.refused(12, "page", "r1999")
+    assert "cannot be written" in offline.refused(9, "page", "-o", "/proc/no/run.html")
+
+
+def test_where_there_are_no_runs(offline: Offline) -> None:
+    assert "there are no runs here yet" in offline.refused(12, "page")
+
+
+def test_ui_prints_its_address_and_ends_on_ctrl_c(offline: Offline, run: Path) -> None:
+    command = [sys.executable, "-m", "flyte_build", "ui", "--no-open", "r2026"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as ui:
+        assert ui.stdout is not None
+        url = ui.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/run/r20261120-101500-ab12", url)
+        with urllib.request.urlopen(url, timeout=20) as page:
+            assert b"env.main" in page.read()
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(20) == 0

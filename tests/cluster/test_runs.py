@@ -1,0 +1,95 @@
+"""`flyte-build run --on`, as people type it, on the real cluster: whole runs, by drivers that are killed in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.api import Api
+from tests.cluster.cluster import Cluster
+from tests.cluster.jobs import Space
+from tests.cluster.runs import Project, kill_drivers
+
+pytestmark = pytest.mark.integration
+
+MAIN = ("main.py", "main", "--sequence", "AAGG")
+# As many kills as a run of docs/kubernetes.md's figures has; a handful where nobody asks for more.
+KILLS = int(os.environ.get("FLYTE_BUILD_TEST_KILLS", "6"))
+ACTIONS = 50 if KILLS > 6 else 8
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("runs", numbered=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def project(cluster: Cluster, api: Api, space: Space, home: Path, tmp_path: Path) -> Project:
+    return Project(home, tmp_path / "project", cluster, space)
+
+
+def test_the_example_whose_api_server_goes_away_meanwhile(project: Project, cluster: Cluster) -> None:
+    """Detached; then read, listed and resumed by the storage."""
+    name = project.ok("run", "--on", "test", "--detach", *MAIN).strip()
+    project.until(lambda: any(a["task"] == "msa_env.run_msa" for a in project.newest()["actions"]))
+    cluster.processes.stop("apiserver")
+    time.sleep(10)  # an outage has a length
+    cluster.up(say=print)
+    project.until(lambda: project.newest()["phase"] not in ("running", "killed"))
+    run = project.newest()
+    assert (run["name"], run["phase"]) == (name, "succeeded")
+    assert [(a["task"], a["phase"], a["attempt"]) for a in run["actions"]] == [
+        ("multi_env.main", "succeeded", 1), ("msa_env.run_msa", "succeeded", 1), ("fold_env.run_fold", "succeeded", 1),
+    ]  # fmt: skip
+    assert "Running AlphaFold2 for sequence: AAGG" in project.ok("logs", "--on", "test", name)
+    done = json.loads(project.ok("run", "--on", "test", "--resume", name, "--json"))
+    assert [a["source"] for a in done["actions"]] == ["resume"]
+    assert done["outputs"]["o0"][1] == "AAGG: 6 lines"
+
+
+def test_runs_whose_drivers_are_killed_again_and_again(project: Project) -> None:
+    """No action runs twice, none is lost, and the result is right."""
+    chance = random.Random(7)
+    killed = runs = 0
+    while killed < KILLS:
+        name = project.ok("run", "--on", "test", "--detach", "fan.py", "main", "--count", str(ACTIONS)).strip()
+        runs += 1
+        while project.newest()["phase"] in ("running", "killed"):
+            if killed < KILLS:
+                killed += kill_drivers()
+            time.sleep(chance.uniform(0.0, 4.0))
+        run = project.newest()
+        assert (run["name"], run["phase"]) == (name, "succeeded"), run
+        assert {(a["phase"], a["attempt"]) for a in run["actions"]} == {("succeeded", 1)}
+        assert len(run["actions"]) == ACTIONS + 1
+        assert project.jobs(name) == sorted((a["name"], "1", 1) for a in run["actions"])
+        done = json.loads(project.ok("run", "--on", "test", "--resume", name, "--json"))
+        assert done["outputs"] == {"o0": sum(x * x for x in range(ACTIONS))}
+    print(f"{killed} kills in {runs} runs of {ACTIONS + 1} actions")
+
+
+def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:
+    running = project.start("run", "--on", "test", *MAIN)
+    project.until(lambda: [a for a in project.newest()["actions"] if a["phase"] == "running"], 300)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 130, said
+    run = project.newest()
+    assert run["phase"] == "aborted"
+    project.until(lambda: not project.jobs(run["name"]))
+
+
+def test_a_run_that_is_driven_from_here_leaves_nothing(project: Project) -> None:
+    done = project.ok("run", "--on", "test", "--driver", "here", "--address", project.gateway, "--json", *MAIN)
+    assert json.loads(done)["outputs"]["o0"][1] == "AAGG: 6 lines"
+    project.until(lambda: not project.left())

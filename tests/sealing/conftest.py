@@ -1,0 +1,52 @@
+"""Steps over a root of the host's own shell and tools, in a folder of the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from flyte_build.kernel.reporting import Recorder
+from flyte_build.sealing import Below, Outcome, Secret, Step, seal
+
+from ..support.tiny_root import layer_blob, tiny_root
+from ..support.tools import lacking, need
+
+Sealed: TypeAlias = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Below:
+    if os.geteuid() != 0:
+        need("newuidmap", "uidmap")
+    if not Path("/proc/self/ns/user").exists():
+        lacking("this kernel has no user namespaces")
+    path = tmp_path_factory.mktemp("base") / "layer.tar.gz"
+    return Below(path, layer_blob(path, tiny_root()))
+
+
+@pytest.fixture
+def sealed(base: Below, tmp_path: Path) -> Sealed:
+    """Seal commands over the base and ``files`` (further layers); ``log`` is in the test's folder."""
+
+    def run(
+        *commands: str,
+        files: Sequence[Mapping[str, bytes | str]] = (),
+        secrets: Sequence[Secret] = (),
+        lent: Mapping[str, str] | None = None,
+        workdir: str = "/",
+        environment: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> Outcome:
+        layers = [base]
+        for number, held in enumerate(files):
+            path = tmp_path / f"below-{number}.tar.gz"
+            layers.append(Below(path, layer_blob(path, files=held)))
+        variables = {"PATH": "/bin:/usr/bin", **(environment or {})}
+        step = Step("run it", commands, variables, workdir, "none", tuple(secrets), lent or {})
+        return seal(step, layers, tmp_path / "work", tmp_path / "log", Recorder(), **more)
+
+    return run
