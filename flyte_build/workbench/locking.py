@@ -15,7 +15,7 @@ from ..store import Store
 if TYPE_CHECKING:
     from ..locking.project import LockReport
 
-__all__ = ["lock_environments"]
+__all__ = ["check_environments", "lock_environments"]
 
 
 def lock_environments(
@@ -33,7 +33,10 @@ def lock_environments(
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
     from .sealing import Sealing
+    from .sidecars import resolved
 
+    # Before anything is written: a registry may refuse.
+    companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
     sealing = Sealing(root, workspace.lockfiles, store, read_settings(root), reporter, tuple(reseal))
     sealed = bool(reseal) or any(recipe.sealed_steps for recipe in recipes.values())
@@ -48,4 +51,17 @@ def lock_environments(
         root=root,
         complete=sealing.complete if sealed else None,
     )
-    return replace(report, sealed=tuple(sealing.runs))
+    notes = companions.written(workspace.lockfiles)
+    return replace(report, sealed=tuple(sealing.runs), notes=(*report.notes, *notes))
+
+
+def check_environments(workspace: Workspace, environments: Sequence[Environment]) -> int:
+    """How many there are, each with a lock that answers it; see :meth:`flyte_build.workbench.Workbench.check_locks`."""
+    from .sidecars import pinned
+
+    locks = workspace.locks(environments)
+    pinned(workspace, environments)
+    sealed = [e for e in environments if e.recipe.sealed_steps]
+    for platform in dict.fromkeys(p for e in sealed for p in e.recipe.platforms if locks[e.name].platforms[p].seals):
+        workspace.derivations(sealed, locks, platform)
+    return len(environments)
