@@ -34,6 +34,7 @@ from ..recipe.requirements import ParsedRequirements, normalise, parse_requireme
 from .bases import Prefer, read_base
 from .code_bundle import Code, code_step
 from .uv_layers import check_python, read_project, read_script
+from .wheel_folders import wheels_of
 
 __all__ = ["read_image"]
 
@@ -207,9 +208,7 @@ def _uv_script(at: _Place, layer: Any) -> PipInstall:
 def _python_wheels(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "wheel_dir", "wheel_dir_name", "package_name"})
     folder = _absolute(layer.wheel_dir)
-    files = sorted(folder.glob("*.whl"))
-    if not files:
-        raise LoadError(f"{at.owner}: {folder} holds no wheel of `{layer.package_name}`")
+    files = wheels_of(folder, layer.package_name, at.owner)
     requirement = normalise(layer.package_name, f"{at.owner}: wheel folder {folder.name}")
     return _pip_step(at, layer, ParsedRequirements([requirement]), tuple(at.relative(f) for f in files))
 

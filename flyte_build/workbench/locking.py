@@ -32,25 +32,32 @@ def lock_environments(
 ) -> LockReport:
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
+    from ..planning.overlaps import tell_overlaps
     from .sealing import Sealing
     from .sidecars import resolved
+    from .source_builds import SourceBuilds
 
     # Before anything is written: a registry may refuse.
     companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
-    sealing = Sealing(root, workspace.lockfiles, store, read_settings(root), reporter, tuple(reseal))
+    settings = read_settings(root)
+    sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal))
     sealed = bool(reseal) or any(recipe.sealed_steps for recipe in recipes.values())
-    report = lock_project(
-        recipes,
-        workspace.lockfiles,
-        resolver=resolver,
-        cutoff=cutoff,
-        cooldown=cooldown,
-        upgrade=upgrade,
-        reporter=reporter,
-        root=root,
-        complete=sealing.complete if sealed else None,
-    )
+    with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
+        report = lock_project(
+            recipes,
+            workspace.lockfiles,
+            resolver=resolver,
+            cutoff=cutoff,
+            cooldown=cooldown,
+            upgrade=upgrade,
+            reporter=reporter,
+            root=root,
+            complete=sealing.complete if sealed else None,
+            build=build,
+            others=tuple(workspace.project.environments),
+            look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
+        )
     notes = companions.written(workspace.lockfiles)
     return replace(report, sealed=tuple(sealing.runs), notes=(*report.notes, *notes))
 

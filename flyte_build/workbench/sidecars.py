@@ -13,7 +13,6 @@ from ..planning.workspace import Workspace
 from ..project.nouns import Environment
 from ..project.sidecars import sidecars
 from ..settings import read_settings
-from ..submit.kubernetes.pod import SIDECARS as VARIABLE
 
 __all__ = ["Resolved", "pinned", "resolved"]
 
@@ -67,10 +66,13 @@ def pinned(workspace: Workspace, environments: Sequence[Environment]) -> dict[st
             f"{SIDECARS} lacks images of pod templates:\n" + "\n".join(f"  {line}" for line in missing),
             hint="run `flyte-build lock` again",
         )
+    if not wanted:
+        return {}
     from ..registry import Reference
+    from ..submit.kubernetes.pod import SIDECARS as VARIABLE
 
     by_digest = {image: str(Reference.parse(image).with_digest(have[image])) for image in wanted}
-    return {VARIABLE: json.dumps(by_digest, sort_keys=True)} if by_digest else {}
+    return {VARIABLE: json.dumps(by_digest, sort_keys=True)}
 
 
 def _wanted(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:

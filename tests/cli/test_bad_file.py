@@ -114,7 +114,6 @@ def test_a_task_without_an_environment(offline: Offline) -> None:
 @pytest.mark.parametrize(
     ("image", "said", "way_out"),
     [
-        ("image.with_commands(['make all'])", "Commands cannot be made hermetic: `make all`", "with_apt_packages"),
         (
             "flyte.Image.from_dockerfile(pathlib.Path('Dockerfile'), registry='r', name='n')",
             "`from_dockerfile(Dockerfile)` runs commands",

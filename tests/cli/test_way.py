@@ -24,7 +24,7 @@ def test_lock_writes_one_file_an_environment(offline: Offline) -> None:
     low = json.loads((offline.lockfiles / "low.json").read_text())["platforms"]["linux/amd64"]
     assert {(w["name"], w["version"]) for w in low["wheels"]} == {("flyte", FLYTE), ("alpha", "1.0")}
     again = offline.ok("lock", "flow.py", "--json").json()
-    assert again == {"schema": 1, "written": [], "unchanged": ["low", "top"], "moved": [], "notes": []}
+    assert again == {"schema": 1, "written": [], "unchanged": ["low", "top"], "moved": [], "sealed": [], "notes": []}
     assert offline.ok("lock", "flow.py", "--check").out == "2 locks answer their recipes\n"
 
 

@@ -85,5 +85,5 @@ def test_a_lock_from_the_future_is_not_overwritten(folder: Path, index: SimpleIn
 def test_a_lock_whose_environment_is_gone(folder: Path, index: SimpleIndex) -> None:
     project({"e": recipe("a"), "old": recipe("c")}, folder, index)
     report = project({"e": recipe("a")}, folder, index)
-    assert report.notes == ("old.json answers no environment of this file; delete it if the environment is gone",)
+    assert report.notes == ("left as they are, as no environment of this file has their name: old.json",)
     assert (folder / "old.json").exists()

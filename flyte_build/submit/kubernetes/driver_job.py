@@ -13,21 +13,19 @@ from typing import Any
 
 from .api import ApiError, Cluster
 from .drive import storage_env
+from .errors import FINAL
 from .names import label_value, run_object
 from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
 
 __all__ = [
-    "ENVIRONMENT", "FINAL", "POLICIES", "PORT", "SERVICES", "driver_job", "policy_of",
+    "ENVIRONMENT", "POLICIES", "PORT", "SERVICES", "driver_job", "policy_of",
     "service_of",
 ]  # fmt: skip
 
 ENVIRONMENT = "DRIVER_REQUEST"
 SERVICES, POLICIES = "v1/services", "networking.k8s.io/v1/networkpolicies"
 PORT = 8080
-FINAL = 3
-"""The exit code of a driver that would end the same way however often it is begun."""
-
 _PYTHON = "/opt/venv/bin/python"
 _BACKOFF = 20
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["Unplaceable"]
+__all__ = ["FINAL", "Unplaceable"]
+
+FINAL = 3
+"""The exit code of a driver that would end the same way however often it is begun."""
 
 
 class Unplaceable(ValueError):
