@@ -38,6 +38,7 @@ from .pipeline import ensure_locked
 from .references import publish
 from .running import Reported, RunOptions, invocation_of, root_of, uploaded
 from .runs import Run
+from .sidecars import pinned
 from .signatures import require_signed
 from .targeting import target as target_named
 
@@ -136,6 +137,7 @@ def _handed_over(
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
         root = root_of(call, task)
+        root = replace(root, env={**root.env, **pinned(bench.workspace, environments)})
         _refuse_hopeless(cluster, target, root, references[task.environment])
         image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
         submission = run_apart(_store(mirror, name, stated.table, target, root, references, bench, task, options))
@@ -159,7 +161,7 @@ def _refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: 
     except Unsupported as e:
         raise RunError(str(e), hint="`flyte run` submits it to a Flyte backend") from None
     request = LaunchRequest(
-        "check", ROOT_ACTION, 1, root.task, image, (), {}, targets_dir(), secrets=secrets,
+        "check", ROOT_ACTION, 1, root.task, image, (), root.env, targets_dir(), secrets=secrets,
         task_spec=root.task_spec, environment=root.environment, queue=root.queue,
     )  # fmt: skip
     problems = hopeless(cluster, request, image, target.place)
