@@ -9,6 +9,7 @@ is a function of the project's files, not of where one stands. Reads syntax; imp
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import os
 import sys
@@ -49,6 +50,10 @@ def layout_of(file: Path, root: Path | None = None) -> Layout:
     if not folder.is_relative_to(top):
         return Layout(top)
     first = root if root is not None else folder
+    for place in _above(folder, top):
+        # Looked at by name: who records what an answer depended on sees that a module may come to lie there.
+        with contextlib.suppress(OSError):
+            os.listdir(place)
     found = _Found(first, list(dict.fromkeys([first, folder, *_above(folder, top)])), Sources(top))
     found.follow(file)
     if root is None and not found.needed:
