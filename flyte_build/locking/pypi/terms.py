@@ -12,7 +12,7 @@ from packaging.version import Version
 from ...kernel.errors import LoadError
 from ...recipe import Recipe
 from ...sources.indexes import IndexSettings
-from ..wheels import Target
+from ..wheels import Target, fitting
 from .held import Held
 
 __all__ = ["Terms", "Wanted", "order_of", "terms_of"]
@@ -65,6 +65,6 @@ def terms_of(one: Wanted, settings: IndexSettings, root: Path) -> Terms:
     return Terms(
         settings.for_recipe(own, extra, keep_default=bare),
         any(s.pre for s in steps),
-        tuple(dict.fromkeys(wheels)),
+        fitting(wheels, one.target),
         one.held.stand_ins,
     )
