@@ -284,7 +284,7 @@ class Pool:
 async def _stop(worker: Worker) -> None:
     worker.control.close()
     worker.networks.close()
-    await worker.running.stop(grace=0)
+    await worker.running.stop(grace=1)  # it ends by itself, for nobody asks any more
     if worker.group is not None:
         await asyncio.to_thread(worker.group.remove)
 

@@ -1,0 +1,118 @@
+"""(g) What an action costs: in a process of its own, as a fork, in a replica, and in the SDK's own local mode.
+
+One task that maps a trivial one over a number of inputs, by the unmodified runtime, in sandboxes over this machine's
+own files (so no image is made). Each side runs twice, with few inputs and with many: what the difference takes is the
+actions' alone, with their parent's, the engine's, the service's and the sandboxes' part in it. Not among those that run
+by default: it needs a way into a sandbox.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from .context import Context
+from .measure import Series, command
+from .report import Case, Ratio
+from .sets import ROOT
+
+__all__ = ["WORKFLOW", "cases"]
+
+FEW = 2
+GOALS_MS = {"forks": 80.0, "replicas": 5.0}
+WORKFLOW = """
+import flyte
+
+apart = flyte.TaskEnvironment(name="leaf")
+reused = flyte.TaskEnvironment(name="middle", reusable=flyte.ReusePolicy(replicas=(1, 1), concurrency=32))
+top = flyte.TaskEnvironment(name="top", depends_on=[apart, reused])
+
+
+@apart.task
+async def one(x: int) -> int:
+    return 2 * x
+
+
+@reused.task
+async def shared(x: int) -> int:
+    return 2 * x
+
+
+@top.task
+async def main(n: int) -> int:
+    return sum([x async for x in flyte.map.aio(one, range(n))])
+
+
+@top.task
+async def main_reused(n: int) -> int:
+    return sum([x async for x in flyte.map.aio(shared, range(n))])
+"""
+_RUN = """
+import pathlib, sys, tempfile
+from tests.submit import conftest
+folder, task, count, warm, network = sys.argv[1:]
+conftest.WORKFLOWS = pathlib.Path(folder)
+with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    runs = conftest.Runs(pathlib.Path(scratch))
+    root = runs.action("mapped", task, n=int(count))
+    result = runs.run(root, "one", warm=warm == "warm", network=network)
+    if result.phase.value != "succeeded" or len(result.actions) != int(count) + 1:
+        sys.exit(f"{result.phase}: {result.error}")
+    cold = pathlib.Path(result.folder, "workers", "cold.log")
+    if warm == "warm" and cold.exists():
+        sys.exit(cold.read_text())
+"""
+_LOCAL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import flyte, mapped
+flyte.init()
+flyte.with_runcontext(mode="local").run(mapped.main, n=int(sys.argv[2]))
+"""
+
+
+def cases(context: Context) -> Iterator[Case]:
+    folder = context.scratch / "actions"
+    folder.mkdir()
+    (folder / "mapped.py").write_text(WORKFLOW)
+    many = 6 if context.quick else 66
+    wide = 30 if context.quick else 1000
+
+    def run(task: str, warm: str, network: str) -> tuple[str, ...]:
+        return (sys.executable, "-c", _RUN, str(folder), task, "{}", warm, network)
+
+    for network in ("host", "internet"):
+        yield _compared(
+            f"an action, network {network}",
+            many,
+            {
+                "cold": run("main", "cold", network),
+                "forks": run("main", "warm", network),
+                "replicas": run("main_reused", "warm", network),
+                **({"flyte run --local": (sys.executable, "-c", _LOCAL, str(folder), "{}")} if context.peers else {}),
+            },
+            context.rounds,
+        )
+    yield _compared(
+        f"a map of {wide:,}",
+        wide,
+        {"forks": run("main", "warm", "host"), "replicas": run("main_reused", "warm", "host")},
+        1,
+    )
+
+
+def _compared(title: str, many: int, sides: dict[str, tuple[str, ...]], rounds: int) -> Case:
+    series = {label: Series(f"{label}, {many:,} actions") for label in sides}
+    bases = {label: Series(f"{label}, {FEW} actions") for label in sides}
+    for _ in range(rounds):
+        for label, words in sides.items():
+            for found, count in ((bases[label], FEW), (series[label], many)):
+                found.samples.append(command([w.replace("{}", str(count)) for w in words], cwd=ROOT))
+    per = {label: (series[label].cpu - bases[label].cpu) / (many - FEW) * 1000 for label in sides}
+    walls = {label: (series[label].wall - bases[label].wall) / (many - FEW) for label in sides}
+    ratios = [Ratio(f"processor time an action, {n}", ms, GOALS_MS.get(n), unit=" ms") for n, ms in per.items()]
+    if "cold" in per:
+        ratios += [Ratio(f"cold ÷ {n}", per["cold"] / max(per[n], 0.01)) for n in ("forks", "replicas")]
+    ratios += [Ratio(f"actions a second, {n}", 1 / max(wall, 1e-6), unit="") for n, wall in walls.items()]
+    peaks = {label: {"few": bases[label].peak, "many": series[label].peak} for label in sides}
+    return Case(title, [s for label in sides for s in (bases[label], series[label])], ratios, {"peak_bytes": peaks})
