@@ -31,7 +31,7 @@ KINDS = {
 
 
 class Project:
-    """The example and ``workflows/fan.py`` in a folder, with a target ``test`` that is the namespace ``space``."""
+    """The example and ``workflows/`` in a folder, with a target ``test`` that is the namespace ``space``."""
 
     def __init__(self, home: Path, folder: Path, cluster: Cluster, space: Space) -> None:
         self.folder = folder
@@ -42,7 +42,8 @@ class Project:
         self.cli = Cli(home, variables=keys)
         shutil.copytree(ROOT / "examples" / "af2", folder)
         shutil.copytree(ROOT / "lockfiles", folder / "lockfiles")
-        shutil.copy(Path(__file__).with_name("workflows") / "fan.py", folder)
+        for workflow in Path(__file__).with_name("workflows").glob("*.py"):
+            shutil.copy(workflow, folder)
         (folder / "pyproject.toml").write_text(
             f"""
             [tool.flyte-build.targets.test]

@@ -78,6 +78,28 @@ def test_runs_whose_drivers_are_killed_again_and_again(project: Project) -> None
     print(f"{killed} kills in {runs} runs of {ACTIONS + 1} actions")
 
 
+def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
+    """A file that is uploaded, a cache, a retry, a report, a secret, and a condition that somebody answers."""
+    secret = {"metadata": {"name": "flyte-secrets"}, "stringData": {"word": "hush"}}
+    project.space.api.create(f"/api/v1/namespaces/{project.space.name}/secrets", secret)
+    (project.folder / "words.txt").write_text("some words")
+    running = project.start("run", "--on", "test", "--json", "more.py", "main", "--text", "words.txt")
+    project.until(lambda: running.poll() is not None or any(a.get("asks") for a in project.newest()["actions"]))
+    assert running.poll() is None, running.communicate()
+    name = project.newest()["name"]
+    wrong = project.start("signal", "--on", "test", name, "approve", "maybe")
+    assert "expected true or false, found 'maybe'" in wrong.communicate(timeout=60)[1]
+    project.ok("signal", "--on", "test", name, "approve", "true")
+    out, err = running.communicate(timeout=300)
+    assert running.returncode == 0, err
+    run = json.loads(out)
+    assert run["outputs"] == {"o0": ["some words", "42", "1", "True", "hush"]}
+    assert [Path(report).read_text() for report in run["reports"] if "hello" in Path(report).read_text()] != []
+    assert {a["task"]: a["attempt"] for a in run["actions"]} == {
+        "msa_env.main": 1, "msa_env.double": 1, "msa_env.flaky": 2, "approve": 0,
+    }  # fmt: skip
+
+
 def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:
     running = project.start("run", "--on", "test", *MAIN)
     project.until(lambda: [a for a in project.newest()["actions"] if a["phase"] == "running"], 300)

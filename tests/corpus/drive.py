@@ -42,6 +42,7 @@ _CODES = {
     12: "run failed",
     14: "unreachable",
     15: "other than pinned",
+    16: "a sealed step failed",
     130: "interrupted",
 }
 _SAID: Sequence[tuple[int, str, str]] = (
@@ -49,7 +50,7 @@ _SAID: Sequence[tuple[int, str, str]] = (
     (3, r"which may be why: install|install .* on this machine", "something to install here"),
     (3, r"No module named", "something to install here"),
     (5, r"cannot be reached|timed out|connect", "unreachable"),
-    (7, r"Commands|_DockerLines|from_dockerfile|[Ss]ource distribution|would have to be built", "needs a sealed step"),
+    (7, r"_DockerLines|from_dockerfile|Dockerfile", "a Dockerfile"),
     (10, r"does not depend on", "missing depends_on"),
 )
 

@@ -65,7 +65,7 @@ def test_every_shape_is_read_without_what_it_imports(
         ),
         (3, "error: main.py does not import: NameError", "does not load"),
         (5, "error: two requirements disagree", "no solution"),
-        (7, "error: the image layer Commands cannot be made hermetic", "needs a sealed step"),
+        (7, "error: environment e: `from_dockerfile(Dockerfile)` runs commands", "a Dockerfile"),
         (7, "error: unknown platform", "refused"),
         (10, "error: a calls b, but a does not depend on b", "missing depends_on"),
         (10, "error: e imports x: image lacks it", "missing import"),
