@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import AssembleError
-from .layer import LayerResult
+from .layer import LayerResult, overlap
 
 __all__ = [
     "CREATED",
@@ -45,24 +45,32 @@ def descriptor(media_type: str, data: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
-def check_conflicts(layers: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+def check_conflicts(layers: Sequence[tuple[str, Mapping[str, str]]], wheels: frozenset[str] = frozenset()) -> list[str]:
     """Raises :class:`AssembleError` where two layers hold one path and not the same thing.
 
     ``layers`` are titles and listings. An upper layer would hide the lower one's file, or change the mode of its
-    folder, and which one wins would depend on the order alone.
+    folder, and which one wins would depend on the order alone. Among the layers whose titles are in ``wheels`` it may
+    hide files, as distributions do that are installed one after another: what hides what is in the answer.
     """
+    hidden: dict[tuple[str, str], list[str]] = {}
     owner: dict[str, tuple[str, str]] = {}
     for title, listing in layers:
         for path, identity in listing.items():
             other, known = owner.setdefault(path, (title, identity))
-            if known != identity:
+            if known == identity:
+                continue
+            if {other, title} <= wheels and known.startswith("f ") and identity.startswith("f "):
+                hidden.setdefault((other, title), []).append(path)
+                owner[path] = title, identity
+            else:
                 raise AssembleError(
                     f"layers `{other}` and `{title}` both hold `{path}`, and not the same: `{known}` and `{identity}`; "
                     "an image can hold only one of them"
                 )
+    return [overlap(paths, *pair) for pair, paths in hidden.items()]
 
 
-def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> None:
+def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> list[str]:
     """:func:`check_conflicts` for an image, less what is meant to replace what lies below.
 
     Layers of kind ``files`` may: the user said so. So may the folders of a ``system`` layer: it owns and opens
@@ -81,7 +89,8 @@ def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> None
         elif layer["kind"] == "system":
             listing = {p: i for p, i in listing.items() if p not in packaged or not i.startswith("d ")}
         checked.append((layer["title"], listing))
-    check_conflicts(checked)
+    wheels = frozenset(layer["title"] for layer in spec["layers"] if layer["kind"] == "wheels")
+    return check_conflicts(checked, wheels)
 
 
 def _platform(spec: Mapping[str, Any]) -> dict[str, str]:

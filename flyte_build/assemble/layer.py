@@ -69,7 +69,8 @@ def write_layer(
     warnings: list[str] = []
     entries = _entries(spec, resolve, scratch, verify, warnings)
     kept = _site(spec) if not spec.get("folders", True) else frozenset()
-    ordered = arrange(entries, complete=spec["kind"] not in ("files", "overlay"), removed=_removed(spec), kept=kept)
+    complete, overlaps = spec["kind"] not in ("files", "overlay"), warnings if spec["kind"] == "wheels" else None
+    ordered = arrange(entries, complete=complete, removed=_removed(spec), kept=kept, overlaps=overlaps)
     # A store's file is called by its hash; messages call it by the artifact's name.
     names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
     blob: BlobResult = write_blob(ordered, out, inflate=inflate, names=names, progress=progress)
@@ -121,16 +122,23 @@ def _site(spec: Mapping[str, Any]) -> frozenset[str]:
 
 
 def arrange(
-    sourced: Iterable[Sourced], *, complete: bool, removed: Iterable[str] = (), kept: frozenset[str] = frozenset()
+    sourced: Iterable[Sourced],
+    *,
+    complete: bool,
+    removed: Iterable[str] = (),
+    kept: frozenset[str] = frozenset(),
+    overlaps: list[str] | None = None,
 ) -> list[Entry]:
     """The entries in the order of the layer, each path once.
 
     ``complete`` adds the folders above each entry (0755, root's), but for ``kept``; a ``files`` layer goes without,
     because it lies on folders of the layers below and must not change their owner and mode. ``removed`` are paths of
-    the layers below that whiteouts take away (image-spec v1.1, layer.md). Raises
+    the layers below that whiteouts take away (image-spec v1.1, layer.md). With ``overlaps``, of two sources' files at
+    one path that of the later one is taken, and a line about them added there: as with installers. Raises
     :class:`AssembleError` for a bad path, two entries that disagree, or a file that is also a folder.
     """
     chosen: dict[str, Sourced] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
     for source, entry in sourced:
         try:
             check_path(entry.path)
@@ -146,6 +154,10 @@ def arrange(
             chosen[entry.path] = source, entry
         elif not _same(chosen[entry.path][1], entry):
             other = chosen[entry.path][0]
+            if overlaps is not None and other != source and chosen[entry.path][1].kind == entry.kind == "file":
+                shared.setdefault((other, source), []).append(entry.path)
+                chosen[entry.path] = source, entry
+                continue
             raise AssembleError(
                 f"`{entry.path}` is also in {other}, with other content or another mode; "
                 "an image can hold only one of them"
@@ -153,6 +165,8 @@ def arrange(
                 else f"`{entry.path}` is there twice, differently",
                 source,
             )
+    if overlaps is not None:
+        overlaps += [overlap(paths, *pair) for pair, paths in shared.items()]
     folders: dict[str, Sourced] = {}
     for source, entry in chosen.values():
         for folder in parents(entry.path):
@@ -169,6 +183,12 @@ def arrange(
             raise AssembleError(f"`{path}` is taken away and put there by one layer", chosen[path][0])
         chosen[whiteout] = path, Entry(whiteout, "file", 0o644)
     return _linked_first(sorted(chosen.values(), key=lambda s: s[1].path.encode()))
+
+
+def overlap(paths: list[str], below: str, above: str) -> str:
+    """The line that says whose files count where two distributions have the same."""
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"`{min(paths)}`{more} of {below} and of {above} are not the same; those of {above} are in the image"
 
 
 def _whiteout(path: str) -> str:

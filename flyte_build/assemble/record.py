@@ -59,11 +59,14 @@ def parse(archive: Archive, member: Member, content: bytes) -> list[Row]:
     return rows
 
 
-def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
-    """The rows by path; RECORD and the archive must name the same files with the same sizes.
+def check(archive: Archive, rows: Iterable[Row], info: str) -> tuple[dict[str, Row], list[str]]:
+    """The rows by path, one for each member, and where RECORD and the archive disagree: installers take such wheels.
 
-    Hashes must be well formed here; they are verified where contents are inflated anyway.
+    The archive is right then, since the wheel as a whole is the one that was locked; a row without hash and size says
+    that its file is to be hashed anew. Hashes that are well formed are verified where contents are inflated anyway.
+    Raises :class:`AssembleError` where RECORD says two things of one file.
     """
+    wrong: list[str] = []
     known: dict[str, Row] = {}
     unrecorded = {f"{info}/{name}" for name in UNRECORDED}
     for row in rows:
@@ -71,19 +74,24 @@ def check(archive: Archive, rows: Iterable[Row], info: str) -> dict[str, Row]:
             continue
         member = archive.members.get(row.path)
         if member is None:
-            raise archive.fail("listed in RECORD, but not in the wheel", row.path)
+            wrong.append(f"`{row.path}` is listed, and not in the wheel")
+            continue
         if known.setdefault(row.path, row) != row:
             raise archive.fail("listed in RECORD twice, differently", row.path)
         if row.path in unrecorded:
             continue
         if not _HASH.fullmatch(row.hash):
-            raise archive.fail(f"expected a SHA-256 or better in RECORD, found `{row.hash}`", row.path)
-        if row.size and row.size != str(member.size):
-            raise archive.fail(f"RECORD says {row.size} bytes, the wheel holds {member.size}", row.path)
+            wrong.append(f"`{row.path}` has `{row.hash}` where a SHA-256 or better was expected")
+        elif row.size and row.size != str(member.size):
+            wrong.append(f"`{row.path}` has {row.size} bytes, and {member.size} in the wheel")
+        else:
+            continue
+        known[row.path] = Row(row.path)
     for name in archive.members:
         if name not in known and name not in unrecorded:
-            raise archive.fail("in the wheel, but not listed in RECORD", name)
-    return known
+            wrong.append(f"`{name}` is in the wheel, and not listed")
+            known[name] = Row(name)
+    return known, wrong
 
 
 def expected(row: Row) -> Hash | None:

@@ -103,7 +103,12 @@ class _Installation:
         record_member = self._metadata("RECORD")
         text = self.archive.read(record_member, _RECORD)
         own = record.parse(self.archive, record_member, text)
-        rows = record.check(self.archive, own, self.info)
+        rows, wrong = record.check(self.archive, own, self.info)
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            self.warnings.append(
+                f"{self.archive.artifact}: its RECORD is not what it holds, which is installed: {wrong[0]}{more}"
+            )
         schemes = self.venv.schemes(self.distribution)
         dropped = {f"{self.info}/{name}" for name in (*record.UNRECORDED, *_NOTES)}
         for member in self.archive.members.values():
@@ -111,6 +116,7 @@ class _Installation:
                 self._file(member, rows[member.name], schemes)
         # RECORD's own stream is taken over where all of its rows still hold.
         kept = not any(row.path.endswith("/") or row.path.startswith(f"{self.stem}.data/") for row in own)
+        kept = kept and not wrong
         kept = kept and not any(f"{self.info}/{name}" in rows for name in (*record.UNRECORDED[1:], *_NOTES))
         unchanged = len(self.rows)
         for name, body in self._scripts():
@@ -206,6 +212,8 @@ class _Installation:
                 return
         mode = 0o755 if scheme == "scripts" or member.executable else 0o644
         self._add(member.name, Entry(path, "file", mode, self._lying(member, row)))
+        if not row.hash and member.name != f"{self.info}/RECORD":
+            row = record.Row(member.name, record.hash_of(self.archive.read(member)))
         self.rows.append(record.Row(self.venv.recorded(path), row.hash, str(member.size)))
 
     def _own(self, path: str, member: Member) -> None:

@@ -96,7 +96,7 @@ def _make(
             again = []
             for image in todo:
                 try:
-                    done[image.hash] = _image(session, image, layers, elsewhere, started)
+                    done[image.hash] = _image(session, image, layers, elsewhere, started, reporter)
                 except ArtifactError:
                     # A listing that somebody else wrote accuses nobody: what it is about is looked at first.
                     if not elsewhere.doubt(image):
@@ -160,6 +160,7 @@ def _image(
     layers: Mapping[str, tuple[LayerResult, bool]],
     elsewhere: Elsewhere,
     started: float,
+    reporter: Reporter,
 ) -> BuiltImage:
     """Write the image's configuration and manifest; its layers are in the store, or known to be elsewhere."""
     from ..assemble.errors import AssembleError
@@ -168,7 +169,8 @@ def _image(
 
     results = [layers[layer.hash][0] for layer in image.layers]
     try:
-        check_image(image.spec, results)
+        for overlap in check_image(image.spec, results):
+            reporter.warn(f"{image.environment}: {overlap}")
     except AssembleError as e:
         raise artifact_error(e, image.environment) from None
     if "verbatim" in image.spec:

@@ -17,6 +17,7 @@ from ..settings import read_settings
 from ..store import Store
 from ..store.built import BuiltImage
 from .building import build
+from .repositories import base_repositories
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from ..remote.cache import RemoteCache
     from ..sources.places import Locator
 
-__all__ = ["base_repositories", "build_plan", "supply_sealed"]
+__all__ = ["build_plan", "supply_sealed"]
 
 
 def build_plan(
@@ -74,30 +75,28 @@ def supply_sealed(
     shared: RemoteCache | None,
     jobs: int | None = None,
 ) -> None:
-    """Run the sealed steps of ``images`` again whose layers neither ``store`` nor ``shared`` has, and keep their layers
-    among the artifacts. Raises :class:`SealError` where other bytes come out."""
-    sealed = [image for image in images if recipes[image.environment].sealed_steps]
+    """Run the sealed steps of ``images`` again whose layers neither ``store`` nor ``shared`` has, build the wheels that
+    were built for their locks, and keep both among the artifacts. Raises :class:`SealError` for other bytes."""
+    sealed = [image for image in images if made_elsewhere(image, recipes, locks)]
     if not sealed:
         return
     from ..sources.locators import project_locator
     from .sealed import Sealer, supply
+    from .wheels import supply_wheels
 
     bases, network = base_repositories(sealed, locks), read_settings(root).seal_network
 
     def locator() -> Locator:
         return project_locator(recipes, locks, root, store=store)
 
-    supply(sealed, recipes, locks, Sealer(store, root, locator, reporter, shared, bases, network, jobs))
+    sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs)
+    supply_wheels(sealed, recipes, locks, sealer)
+    supply([image for image in sealed if recipes[image.environment].sealed_steps], recipes, locks, sealer)
 
 
-def base_repositories(images: Iterable[ImageDerivation], locks: Mapping[str, Lock]) -> dict[str, str]:
-    """Where the layers of registry bases lie: layer derivation → ``host/repository``."""
-    found: dict[str, str] = {}
-    for image in images:
-        base = locks[image.environment].platforms[image.platform].base
-        if base is not None:
-            found |= {x.hash: base.repository for x in image.layers if x.kind == "base"}
-    return found
+def made_elsewhere(image: ImageDerivation, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> bool:
+    """Whether something of the image was made by programs, when it was locked."""
+    return bool(recipes[image.environment].sealed_steps or locks[image.environment].platforms[image.platform].builds)
 
 
 def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:

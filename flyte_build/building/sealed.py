@@ -60,7 +60,7 @@ class Sealer:
 
         stop = threading.Event()
         with self.store.session(stop.is_set) as session:
-            layers = self._realised(below, session, stop)
+            layers = self.realised(below, session, stop)
             log = log_of(below.environment, index, asked.on)
             folder = session.temporary("seal")
             try:
@@ -75,7 +75,7 @@ class Sealer:
                 shutil.rmtree(folder, ignore_errors=True)
         return sealed, outcome, log
 
-    def _realised(self, image: ImageDerivation, session: Session, stop: threading.Event) -> list[Below]:
+    def realised(self, image: ImageDerivation, session: Session, stop: threading.Event) -> list[Below]:
         """The layers of ``image`` on this machine's disk, lowest first."""
         from ..remote.available import Elsewhere
         from ..sealing import Below

@@ -20,7 +20,7 @@ from ..sources.places import Locator, Place
 from ..store import Store
 from .building import build
 from .comparing import Compared, Comparison, Remote
-from .images import base_repositories
+from .repositories import base_repositories
 
 if TYPE_CHECKING:
     from ..planning.workspace import Workspace

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from ..kernel.canonical import Json, digest
+from ..locks.builds import LockedSource
 from ..locks.nouns import LockedDeb, LockedSeal, LockedWheel
 
 __all__ = ["Artifact", "FileEntry", "ImageDerivation", "LayerDerivation"]
@@ -22,7 +23,7 @@ class Artifact:
     sha256: str
     size: int
     file: str
-    source: LockedWheel | LockedDeb | LockedSeal | None = None
+    source: LockedWheel | LockedDeb | LockedSeal | LockedSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ def brief(found: Difference) -> list[str]:
     lines += [change_line(c).replace(": ", " ", 1) for c in found.facts if c.name in ("python", "assembler")]
     layers = found.layers
     if not lines and layers is not None and not layers.empty:
+        sealed = [one.title for one in layers.new if one.kind == "sealed"]
+        if sealed and len(layers.new) == len(sealed):
+            return [f"another layer of `{title}`" for title in sealed]
         only = layers.retitled and not (layers.gone or layers.new or layers.reordered)
         lines.append("its layers are titled differently" if only else "its layers are arranged differently")
     return lines

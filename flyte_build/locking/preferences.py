@@ -21,7 +21,7 @@ from ..locks.base import LockedBase
 from ..locks.lockfile import SCHEMA, Lock, LockedPlatform, Pin, lock_path, parse
 from ..recipe import Recipe
 
-__all__ = ["Existing", "kept_pins", "read_existing"]
+__all__ = ["Existing", "instant", "kept_pins", "read_existing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Existing:
         if own in candidates:
             candidates = [own]
         stamps = [p.snapshot for lock in candidates[:1] for p in lock.platforms.values() if p.snapshot]
-        return _instant(max(stamps)) if stamps else None
+        return instant(max(stamps)) if stamps else None
 
     def _newest(self, recipe: Recipe) -> list[Lock]:
         same = [lock for _, lock in sorted(self.locks.items()) if _base(lock.recipe) == _base(recipe.to_json())]
@@ -191,5 +191,5 @@ def _base(recipe: Json) -> Json:
     return cast("dict[str, Json]", recipe).get("base")
 
 
-def _instant(stamp: str) -> str:
+def instant(stamp: str) -> str:
     return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}T{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}Z"

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..kernel.reporting import Reporter
 from ..locks.base import LockedBase
 from ..locks.directory import writing
-from ..locks.lockfile import Lock, LockedPlatform, LockedWheel, write_all
+from ..locks.lockfile import Lock, LockedPlatform, write_all
 from ..locks.runtimes import runtime_notes
 from ..locks.seals import SealRun
 from ..recipe import Platform, Recipe, RegistryBase
@@ -32,6 +32,8 @@ from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .registry_bases import Bases
+from .remarks import disagreements, vanished
+from .tools import BuildOver, over
 
 __all__ = ["LockReport", "lock_project"]
 
@@ -63,15 +65,18 @@ def lock_project(
     debian: DebianFactory | None = None,
     bases: BasesFactory | None = None,
     complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
+    build: BuildOver | None = None,
     others: Collection[str] = (),
+    look: Callable[[Mapping[str, Lock]], None] | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
-    these packages anew wherever they are locked. ``complete`` gives the locks the seals of their sealed steps, before
-    any is written; without it they have none. ``others``: environments of the same file, which are not asked for now.
-    Raises :class:`ResolutionError` where there is no solution,
+    these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
+    may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
+    sources. ``others``: environments of the same file, which are not asked for now. Raises
+    :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
@@ -79,11 +84,13 @@ def lock_project(
     cooled = rfc3339(cooldown) if cooldown is not None else None
     plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade, cooled)
     if plan.anew or plan.debian_anew or plan.rewritten:
-        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root))
+        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root), build)
     else:
         locks = dict(plan.existing.locks)
     locks = {name: _unsealed(locks[name]) for name in recipes}
     check_allowed(recipes, locks)
+    if look is not None and (new := {n: x for n, x in locks.items() if _other(x, plan.existing.locks.get(n))}):
+        look(new)
     if complete is not None:
         locks = dict(complete(recipes, locks))
     for note in runtime_notes(locks):
@@ -94,8 +101,15 @@ def lock_project(
         written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
     hasty = bases or _bases(root, attempts=1, timeout=10.0)
-    notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *_vanished(plan, others))
-    return LockReport(written, unchanged, locks, (*notes, *_disagreements(locks)), plan.existing.locks)
+    notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *vanished(plan.existing.locks, (*recipes, *others)))
+    return LockReport(written, unchanged, locks, (*notes, *disagreements(locks)), plan.existing.locks)
+
+
+def _other(lock: Lock, before: Lock | None) -> bool:
+    """Whether other wheels are in the image than before."""
+    return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
+        p: x.wheels for p, x in before.platforms.items()
+    }
 
 
 def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
@@ -179,6 +193,7 @@ def _solve(
     settings: IndexSettings | None,
     debian: DebianFactory,
     bases: BasesFactory,
+    build: BuildOver | None,
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
     parts = _systems(plan, reporter, debian, bases)
@@ -203,6 +218,7 @@ def _solve(
             cutoff=plan.cutoff,
             refresh=plan.everything or plan.upgraded,
             reporter=reporter,
+            build=over(build, plan.recipes, parts, (debian, bases, reporter)) if build is not None else None,
         )
     return {name: _lock(name, plan, parts, universe, chosen) for name in plan.recipes}
 
@@ -217,13 +233,15 @@ def _lock(
     recipe, old = plan.recipes[name], plan.existing.locks.get(name)
     platforms: dict[str, LockedPlatform] = {}
     for platform in recipe.platforms:
-        wheels: tuple[LockedWheel, ...]
         if name in plan.anew:
-            wheels = universe.wheels.get((name, platform), ())
+            key = name, platform
+            wheels, builds = universe.wheels.get(key, ()), universe.builds.get(key, ())
+            tools = universe.tools.get(key, ())
         else:
             assert old is not None
-            wheels = old.platforms[platform].wheels
-        platforms[platform] = replace(parts[name, platform], wheels=wheels)
+            held = old.platforms[platform]
+            wheels, builds, tools = held.wheels, held.builds, held.tools
+        platforms[platform] = replace(parts[name, platform], wheels=wheels, builds=builds, tools=tools)
     if name not in plan.anew and old is not None:
         return replace(old, recipe=recipe.to_json(), platforms=platforms)
     return Lock(
@@ -282,27 +300,3 @@ def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: Ba
             for (base, _), locked in kept.items()
             if systems.moved(base, locked)
         ]
-
-
-def _vanished(plan: _Plan, others: Collection[str]) -> list[str]:
-    """Locks that nobody was asked to make. Files may share a folder of locks: they are counted, and not judged."""
-    gone = sorted(set(plan.existing.locks) - set(plan.recipes) - set(others))
-    if not gone:
-        return []
-    return [f"left as they are, as no environment of this file has their name: {', '.join(f'{n}.json' for n in gone)}"]
-
-
-def _disagreements(locks: Mapping[str, Lock]) -> list[str]:
-    """Packages that environments solved at different times hold in different versions, though none is apart."""
-    held: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-    for name, lock in locks.items():
-        for platform, locked in lock.platforms.items():
-            for wheel in locked.wheels if lock.apart is None else ():
-                versions = held.setdefault((wheel.name, lock.python, platform), {})
-                versions.setdefault(wheel.version, []).append(name)
-    notes = []
-    for (package, _, _), versions in sorted(held.items()):
-        if len(versions) > 1:
-            shown = ", ".join(f"{v} in {' and '.join(sorted(names))}" for v, names in sorted(versions.items()))
-            notes.append(f"{package}: {shown}; `--upgrade-package {package}` solves them together")
-    return list(dict.fromkeys(notes))

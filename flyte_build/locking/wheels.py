@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from packaging import tags
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -19,7 +20,7 @@ from ..kernel.errors import ResolutionError
 from ..recipe import Platform
 from ..sources.indexes import IndexFile
 
-__all__ = ["Target", "best", "glibc_of", "version_of"]
+__all__ = ["Target", "best", "fitting", "glibc_of", "version_of"]
 
 # The C library of a released suite does not change; other suites' is read off their locked libc6.
 _GLIBC = {"bullseye": (2, 31), "bookworm": (2, 36), "trixie": (2, 41)}
@@ -115,6 +116,20 @@ def best(name: str, version: str, files: Iterable[IndexFile], target: Target) ->
     if fitting:
         return min(fitting, key=lambda entry: entry[:5])[5]
     raise _nothing_fits(name, version, list(files), wheels, target)
+
+
+def fitting(files: Iterable[Path], target: Target) -> tuple[Path, ...]:
+    """Of local wheels of one version for several platforms, the one for ``target``; all others as they are, once."""
+    groups: dict[tuple[str, str], list[tuple[int, Path]]] = {}
+    for file in dict.fromkeys(files):
+        try:
+            name, version, _, file_tags = parse_wheel_filename(file.name)
+        except InvalidWheelFilename:
+            groups[file.name, ""] = [(0, file)]
+            continue
+        rank = min((target.tags[tag] for tag in file_tags if tag in target.tags), default=len(target.tags))
+        groups.setdefault((name, str(version)), []).append((rank, file))
+    return tuple(min(group)[1] for group in groups.values())
 
 
 def version_of(file: IndexFile) -> str | None:

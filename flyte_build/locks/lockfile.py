@@ -19,6 +19,7 @@ from ..kernel import documents
 from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError, StoreError
 from .base import parse_base
+from .builds import parse_builds
 from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
 from .reading import DIGEST, SHA256, Reader
 from .seals import parse_seals
@@ -43,7 +44,7 @@ _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
 
 # -- reading ---------------------------------------------------------------------------------------
 
-_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals"}
+_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools"}
 _TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
 
 
@@ -149,9 +150,27 @@ def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatf
                 step=r.get(w, "step", int, at),
             )
         )
+    debs = _debs(r, raw, "debs", where)
+    for what, names in (("wheels", [w.name for w in wheels]), ("debs", [d.name for d in debs])):
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise r.fail(f"{where}.{what}", "every name once", twice)
+    return LockedPlatform(
+        suite=r.get(raw, "suite", str, where),
+        snapshot=r.get(raw, "snapshot", str, where),
+        debs=debs,
+        wheels=tuple(wheels),
+        base=parse_base(r, raw.get("base"), f"{where}.base") if registry else None,
+        seals=parse_seals(r, raw, where),
+        builds=parse_builds(r, raw, where),
+        tools=_debs(r, raw, "tools", where) if "tools" in raw else (),
+    )
+
+
+def _debs(r: Reader, raw: Mapping[str, Any], key: str, where: str) -> tuple[LockedDeb, ...]:
     debs: list[LockedDeb] = []
-    for i, d in enumerate(r.get(raw, "debs", list, where)):
-        at = f"{where}.debs[{i}]"
+    for i, d in enumerate(r.get(raw, key, list, where)):
+        at = f"{where}.{key}[{i}]"
         if not isinstance(d, dict):
             raise r.fail(at, "an object", d)
         strings = ("name", "version", "architecture", "source", "archive", "component")
@@ -165,18 +184,7 @@ def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatf
                 base=r.get(d, "base", bool, at),
             )
         )
-    for what, names in (("wheels", [w.name for w in wheels]), ("debs", [d.name for d in debs])):
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise r.fail(f"{where}.{what}", "every name once", twice)
-    return LockedPlatform(
-        suite=r.get(raw, "suite", str, where),
-        snapshot=r.get(raw, "snapshot", str, where),
-        debs=tuple(debs),
-        wheels=tuple(wheels),
-        base=parse_base(r, raw.get("base"), f"{where}.base") if registry else None,
-        seals=parse_seals(r, raw, where),
-    )
+    return tuple(debs)
 
 
 def lock_path(directory: Path, environment: str) -> Path:

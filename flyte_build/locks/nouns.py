@@ -14,6 +14,7 @@ from typing import cast
 from ..kernel.canonical import Json, digest
 from ..recipe import Recipe, differences
 from .base import LockedBase, base_json
+from .builds import LockedBuild, build_json
 from .seals import LockedSeal, seal_json
 
 __all__ = ["SCHEMA", "Lock", "LockedBase", "LockedDeb", "LockedPlatform", "LockedSeal", "LockedWheel", "Pin"]
@@ -68,7 +69,8 @@ class LockedPlatform:
     """Everything one platform's image is made of. ``snapshot`` is ``YYYYMMDDTHHMMSSZ`` of the Debian archive.
 
     With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it. ``seals`` are
-    those of the steps that run programs, in their order.
+    those of the steps that run programs, in their order; ``builds``: how wheels were made that no index has, and
+    ``tools``: the Debian packages that some of these took, and that are in no image.
     """
 
     suite: str
@@ -77,6 +79,8 @@ class LockedPlatform:
     wheels: tuple[LockedWheel, ...]
     base: LockedBase | None = None
     seals: tuple[LockedSeal, ...] = ()
+    builds: tuple[LockedBuild, ...] = ()
+    tools: tuple[LockedDeb, ...] = ()
 
     def seal(self, step: int) -> LockedSeal | None:
         """The seal of the recipe's step at this place; ``None`` where it was never sealed for this platform."""
@@ -135,6 +139,8 @@ class Lock:
         for name, platform in sorted(self.platforms.items()):
             base: dict[str, Json] = {"base": base_json(platform.base)} if platform.base is not None else {}
             seals: dict[str, Json] = {"seals": [seal_json(s) for s in platform.seals]} if platform.seals else {}
+            tools: dict[str, Json] = {"tools": [_deb_json(d) for d in platform.tools]} if platform.tools else {}
+            builds: dict[str, Json] = {"builds": [build_json(b) for b in platform.builds]} if platform.builds else {}
             platforms[name] = {
                 **base,
                 "suite": platform.suite,
@@ -142,6 +148,8 @@ class Lock:
                 "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],
                 "wheels": [_wheel_json(w) for w in sorted(platform.wheels, key=lambda w: w.name)],
                 **seals,
+                **builds,
+                **tools,
             }
         out: dict[str, Json] = {
             "schema": SCHEMA,

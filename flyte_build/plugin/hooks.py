@@ -113,7 +113,7 @@ class _Command:
             _end(self._ctx, e)
 
     def _root(self) -> Path | None:
-        """``--root-dir``, else the folder of the file that was named, or the folder itself."""
+        """``--root-dir``, else the root of the file that was named as ``flyte-build`` has it, or the folder itself."""
         given = _option(self._ctx, "root_dir")
         if given:
             return Path(given).absolute()
@@ -121,7 +121,9 @@ class _Command:
             for name in ("filename", "path"):
                 found = getattr(ctx.command, name, None)
                 if isinstance(found, Path):
-                    return (found if found.is_dir() else found.parent).absolute()
+                    from ..project.layout import layout_of
+
+                    return found.absolute() if found.is_dir() else layout_of(found).root
         return None
 
     def _code_root(self) -> Path:

@@ -19,6 +19,7 @@ from ..kernel.errors import RefusedError
 from ..kernel.reporting import Reporter
 from ..project import session
 from ..project.environments import declaring_file, live_environments, read_environments
+from ..project.layout import layout_of
 from ..project.nouns import Project
 from ..settings import Settings, read_settings
 from ..workbench.references import locked_only, publish
@@ -56,7 +57,7 @@ def place_of(environments: Iterable[flyte.Environment], root: Path | None = None
         found = script
     else:
         found = files[0] if files else Path.cwd() / "notebook"
-    base = (root or found.parent).absolute()
+    base = root.absolute() if root is not None else layout_of(found).root
     return Place(base, found, code or session.root_dir())
 
 

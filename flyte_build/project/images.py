@@ -33,7 +33,9 @@ from ..recipe import (
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
 from .bases import Prefer, read_base
 from .code_bundle import Code, code_step
+from .dockerfile import read_dockerfile
 from .uv_layers import check_python, read_project, read_script
+from .wheel_folders import wheels_of
 
 __all__ = ["read_image"]
 
@@ -77,10 +79,8 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        raise RefusedError(
-            f"{owner}: `from_dockerfile({Path(image.dockerfile).name})` runs commands, which nothing can lock",
-            hint="start from `flyte.Image.from_debian_base()` and use with_pip_packages and with_apt_packages",
-        )
+        on, found = read_dockerfile(_absolute(image.dockerfile), owner, at.relative)
+        return Recipe(on, _platforms(at, image.platform), None, None, found)
     if image._ref_name is not None:
         raise RefusedError(
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
@@ -207,9 +207,7 @@ def _uv_script(at: _Place, layer: Any) -> PipInstall:
 def _python_wheels(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "wheel_dir", "wheel_dir_name", "package_name"})
     folder = _absolute(layer.wheel_dir)
-    files = sorted(folder.glob("*.whl"))
-    if not files:
-        raise LoadError(f"{at.owner}: {folder} holds no wheel of `{layer.package_name}`")
+    files = wheels_of(folder, layer.package_name, at.owner)
     requirement = normalise(layer.package_name, f"{at.owner}: wheel folder {folder.name}")
     return _pip_step(at, layer, ParsedRequirements([requirement]), tuple(at.relative(f) for f in files))
 
@@ -222,10 +220,10 @@ def _apt_packages(at: _Place, layer: Any) -> AptInstall:
             hint="credentials of a mirror belong into apt's own configuration; drop secret_mounts",
         )
     for name in layer.packages:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", name):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+(=[0-9][A-Za-z0-9.+~:-]*)?", name):
             raise LoadError(
                 f"{at.owner}: with_apt_packages: `{name}` is not the name of a Debian package",
-                hint="versions are chosen by the lock; give names only",
+                hint="write `name`, or `name=version` for one version",
             )
     return AptInstall(tuple(layer.packages))
 

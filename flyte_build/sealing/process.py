@@ -54,7 +54,7 @@ class StageProcess:
         environment.pop("PYTHONSTARTUP", None)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-B", "-m", f"{__package__}.stage", str(output)],
+                [sys.executable, "-B", "-P", "-m", f"{__package__}.stage", str(output)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(output, *(blob.fileno() for blob in blobs)),

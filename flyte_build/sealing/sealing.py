@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -80,6 +81,13 @@ def seal(
         return replace(first, differs=differing(first.listing, second.listing) or ("(the layer's headers)",))
 
 
+def _elsewhere(command: str) -> str:
+    """How else to have what the SDK's own builder has in every image."""
+    if re.search(r"\b(apt|apt-get|dpkg)\b", command):
+        return ' (our own Debian has no apt: ask with `with_apt_packages`, or set `base = "registry"`)'
+    return " (uv is in no image: use `pip`, or `with_pip_packages`)" if re.search(r"\buv\b", command) else ""
+
+
 def _hidden(step: Step) -> list[bytes]:
     return [value.encode() for value in step.lent.values()]
 
@@ -142,7 +150,7 @@ class _Run:
         shown = " ".join(command.split())
         hint = f"its output is in {self._words.path}"
         if code == 127:
-            hint = f"a program is not in the image; {hint}"
+            hint = f"a program is not in the image{_elsewhere(command)}; {hint}"
         return SealError(
             f"`{self._step.title}`: `{shown[:100]}` ended with exit code {code}", hint=hint, detail=self._words.tail()
         )

@@ -171,6 +171,17 @@ _ROWS = (
         see="flyte.md",
     ),
     Setting(
+        "overlaps",
+        "choice",
+        "What happens to an image of which two distributions install different files at one path: it is locked with a "
+        "line that says whose are in it, or refused.",
+        '"refuse"',
+        default="allow",
+        variable="FLYTE_BUILD_OVERLAPS",
+        choices=("allow", "refuse"),
+        see="layers.md",
+    ),
+    Setting(
         "sign-key",
         "key",
         "What pushed images are signed with: a private key's file, or a reference as cosign takes it (`awskms://…`).",

@@ -110,6 +110,13 @@ _ROWS = (
         '{ cpu = "500m", memory = "2Gi" }',
         '`{ cpu = "1", memory = "1Gi" }`',
     ),
+    TargetKey(
+        "quotas",
+        "map",
+        "The most that one attempt may ask for, by Kubernetes' names; a task that asks for more is refused.",
+        '{ "nvidia.com/gpu" = "8", memory = "512Gi" }',
+        "as much as it likes",
+    ),
     TargetKey("labels", "map", "More labels of pods and Jobs.", '{ team = "ml" }', "none"),
     TargetKey("annotations", "map", "More annotations of pods.", '{ "example.com/cost" = "ml" }', "none"),
     TargetKey(

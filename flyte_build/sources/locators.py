@@ -67,7 +67,8 @@ def project_locator(
     alone = {name: recorded_recipe(lock) for name, lock in locks.items() if name not in recipes and _of_project(lock)}
     every = {**recipes, **alone}
     projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
-    sealed = [SealedLayers(store)] if store is not None else []
+    built = frozenset(b.wheel for lock in locks.values() for p in lock.platforms.values() for b in p.builds)
+    sealed = [SealedLayers(store, built)] if store is not None else []
     return Locators(
         *sealed,
         LocalFiles(recipes.values(), root),

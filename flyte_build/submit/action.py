@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Resources",
+    "ReusePolicy",
     "RootAction",
     "SecretRef",
 ]
@@ -117,6 +118,17 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class ReusePolicy:
+    """How an environment's processes are reused: replicas, actions at once in each, and seconds (see ``warm``)."""
+
+    fewest: int
+    most: int
+    concurrency: int = 1
+    idle: float = 30.0
+    scaledown: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class SecretRef:
     """A secret by name, never by value: ``env`` is the variable it becomes, or None for a file."""
 
@@ -132,7 +144,8 @@ class LaunchRequest:
     ``image`` is a manifest digest, ``args`` the container's command, ``env`` its variables besides the image's
     own, ``timeout`` seconds of running, ``log`` where both standard streams go. ``task_spec`` is the whole
     serialized description, for launchers that need more of it; ``environment`` is the task's; ``inline`` the most bytes
-    that its outputs may have, ``queue`` what the task names (launchers without queues have no use for it).
+    that its outputs may have, ``queue`` what the task names (launchers without queues have no use for it); ``reuse``
+    says that its process is one of its environment's.
     """
 
     run: str
@@ -150,6 +163,7 @@ class LaunchRequest:
     environment: str = ""
     inline: int = INLINE
     queue: str = ""
+    reuse: ReusePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

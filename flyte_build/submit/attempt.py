@@ -107,7 +107,7 @@ class Attempts:
             async with AsyncExitStack() as stack:
                 try:
                     async with asyncio.timeout(task.queue_timeout):
-                        await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.resources))
+                        await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.share))
                 except TimeoutError:
                     error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
                     return record.replace(phase=Phase.TIMED_OUT, error=error)
@@ -191,6 +191,7 @@ class Attempts:
             environment=task.environment,
             inline=self.facts.most_inline(task.name),
             queue=action.task.queue,
+            reuse=task.reuse,
         )
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:

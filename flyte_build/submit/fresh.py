@@ -10,13 +10,24 @@ import shutil
 import socket
 from pathlib import Path
 
-from .action import ImageRoot
-from .sandbox.spec import Mount, Network
+from .action import ImageRoot, LaunchRequest
+from .limits import MOST_FILES, shared_memory
+from .removal import remove_left
+from .sandbox.engines import init_mount
+from .sandbox.spec import SOCKET, Mount, Network, Tmpfs
+from .scheduler import machine
+from .secrets import MOUNT as SECRETS
+from .secrets import Secrets
+from .storage import BUNDLES, MOUNT, RunFolder
 from .unpack import scoped
+from .warm.pool import PLACE
 
-__all__ = ["HOME", "names", "resolver", "seed", "workdir", "writable"]
+__all__ = [
+    "HOME", "environment", "memory_backed", "mounts_of", "names", "resolver", "seed", "shared", "workdir", "writable",
+]  # fmt: skip
 
 HOME = "/home/flyte"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FRESH = (HOME, "/root", "/tmp", "/var/tmp")
 
 
@@ -65,3 +76,65 @@ def names(scratch: Path, network: Network, nameserver: str | None) -> list[Mount
     except OSError:
         hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
     return [*mounts, Mount(hosts, "/etc/hosts")]
+
+
+def environment(image: ImageRoot, request: LaunchRequest, secrets: Secrets, token: str) -> dict[str, str]:
+    """The image's own variables, then the task's and the contract's: nothing of the host's."""
+    env = {
+        "HOME": HOME,
+        "USER": "flyte",
+        "LOGNAME": "flyte",
+        # The log is a file: without this the last lines of a killed task would be lost.
+        "PYTHONUNBUFFERED": "1",
+        **dict(item.partition("=")[::2] for item in image.env),
+        **request.env,
+        **secrets.env,
+        "_U_EP_OVERRIDE": f"http://127.0.0.1:0/{token}",
+    }
+    for name in ("NO_PROXY", "no_proxy"):
+        # A proxy that the user gives the task must not come between it and its own service.
+        env[name] = ",".join([*filter(None, [env.get(name)]), *_LOOPBACK])
+    return env
+
+
+def memory_backed(request: LaunchRequest, secrets: Secrets) -> tuple[Tmpfs, ...]:
+    """The folders that lie in memory, and how large they are."""
+    asked = request.resources
+    shm = Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
+    held = sum(len(value.encode()) for value in secrets.files.values())
+    return Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held), shm
+
+
+def mounts_of(
+    image: ImageRoot, scratch: Path, folder: RunFolder, network: Network, nameserver: str | None
+) -> tuple[Mount, ...]:
+    """All that a sandbox has, its own in ``scratch``, which is made anew."""
+    remove_left(scratch)
+    scratch.mkdir(parents=True)
+    found = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
+    for number, target in enumerate(writable(image)):
+        own = scratch / str(number)
+        seed(image.root, target, own)
+        found.append(Mount(own, target, writable=True))
+    found += [Mount(source, target) for source, target in image.binds]
+    found += names(scratch, network, nameserver)
+    found += [
+        Mount(folder.seen, MOUNT),
+        Mount(folder.kept, f"{MOUNT}/{folder.name}/kept"),
+        Mount(folder.meta, f"{MOUNT}/{folder.name}/meta", writable=True),
+        Mount(folder.raw, f"{MOUNT}/{folder.name}/raw", writable=True),
+        Mount(folder.bundles, BUNDLES),
+    ]
+    return tuple(found)
+
+
+def shared(folder: RunFolder) -> tuple[Mount, ...]:
+    """What every sandbox of the run has, and workers have for those they make."""
+    return (
+        Mount(folder.socket, f"{PLACE}/actions.sock", writable=True),
+        Mount(folder.seen, f"{PLACE}/seen"),
+        Mount(folder.kept, f"{PLACE}/kept"),
+        Mount(folder.meta, f"{PLACE}/meta", writable=True),
+        Mount(folder.raw, f"{PLACE}/raw", writable=True),
+        Mount(folder.bundles, f"{PLACE}/bundles"),
+    )

@@ -8,9 +8,12 @@ What this machine cannot give (limits, accelerators) is said once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,22 +23,21 @@ from google.protobuf.message import DecodeError
 from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
-from .fresh import HOME, names, seed, workdir, writable
-from .limits import MOST_FILES, TaskLimits, shared_memory
+from .fresh import environment, memory_backed, mounts_of, shared, workdir
+from .limits import TaskLimits
 from .observer import Observer
 from .outputs import Settlement, View
 from .removal import remove_left
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
-from .sandbox.engines import init_mount
-from .sandbox.spec import SOCKET, Engine, Mount, Network, Sandbox, Tmpfs
-from .scheduler import machine
+from .sandbox.spec import Engine, Mount, Network, Sandbox
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
-from .storage import BUNDLES, MOUNT, RunFolder
+from .storage import RunFolder
 from .usage import Place
 from .warm.forked import Forked
-from .warm.pool import PLACE, Pool, Worker
+from .warm.pool import Pool, Worker, command, key_of, programs, whole
+from .warm.replicas import Replica, Replicas, ready
 from .watch import Watch, Watched
 
 __all__ = ["LocalLauncher"]
@@ -43,7 +45,6 @@ __all__ = ["LocalLauncher"]
 # Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
 MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
 _MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class LocalLauncher:
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
     can be (see ``warm``); why one was not is in the run's ``workers/cold.log``.
+    ``waits`` says whether an action only waits for its children (see ``replicas``).
     """
 
     folder: RunFolder
@@ -69,7 +71,10 @@ class LocalLauncher:
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     warm: bool = True
+    waits: Callable[[str], bool] = lambda _: False
     _pool: Pool = field(init=False)
+    _replicas: Replicas = field(init=False)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _said: set[str] = field(default_factory=set)
     _settlements: dict[str, Settlement] = field(default_factory=dict)
     _watch: Watch = field(init=False)
@@ -77,11 +82,13 @@ class LocalLauncher:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
         scratch, logs = self.folder.scratch, self.folder.workers
-        pool = Pool(self.engine, scratch, logs, self._shared(), self.cgroups, MOST_PIDS, self._note, self.warm)
+        pool = Pool(self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm)
         object.__setattr__(self, "_pool", pool)
+        object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, _clean_replica))
 
     async def close(self) -> None:
         """End what outlives an attempt. Nothing is launched after it."""
+        await self._replicas.close()
         await self._pool.close()
 
     async def launch(self, request: LaunchRequest) -> Outcome:
@@ -93,12 +100,70 @@ class LocalLauncher:
             return Outcome(1, "error", str(e), "MissingSecret")
         except FlyteBuildError as e:
             return Outcome(1, "error", e.message if e.hint is None else f"{e.message}; {e.hint}", "ImageUnusable")
-        env = self._environment(image, request, secrets)
+        env = environment(image, request, secrets, self.token)
         binds = tuple(Mount(source, target) for source, target in image.binds)
         filtered = request.environment not in self.unfiltered
         bare = Sandbox(image.root, image.python, binds, network=self.network, filtered=filtered)
+        if request.reuse is not None and self.warm:
+            key = f"{key_of(image.digest, bare, env)} {request.environment} {request.reuse}"
+            start = partial(self._replica, request, image, bare, env, secrets)
+            async with self._replicas.place(key, request, start) as replica:
+                if replica is not None:
+                    return await self._reused(request, image, replica)
         async with self._pool.worker(bare, image.digest, request.args, env, request.environment) as worker:
             return await self._attempt(request, image, bare, env, secrets, worker)
+
+    async def _replica(
+        self, request: LaunchRequest, image: ImageRoot, bare: Sandbox, env: Mapping[str, str], secrets: Secrets
+    ) -> Replica:
+        """A replica of the environment of ``request``. Raises :class:`Lost`."""
+        name = f"replica{next(self._numbers)}"
+        scratch, group = self.folder.scratch / name, None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self.folder.workers.mkdir(exist_ok=True)
+        try:
+            mounts = (*await self._furnish(image, scratch), *programs())
+            group = self._limits(request)
+            running = await process.start(
+                self.engine,
+                replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets)),
+                command(bare, {"program": "replica", "control": theirs.fileno()}),
+                whole(env),
+                workdir(image),
+                output=self.folder.workers / f"{name}.log",
+                forward=True,
+                files={f"{SECRETS}/{name}": value for name, value in secrets.files.items()},
+                join=group.join if group is not None else (),
+                inherit=[theirs.fileno()],
+            )
+            theirs.close()
+            assert request.reuse is not None
+            await ready(running, ours)
+        except BaseException:
+            ours.close()
+            await asyncio.shield(asyncio.to_thread(_clean, scratch, group))
+            raise
+        finally:
+            theirs.close()
+        replica = Replica(running, ours, mounts, scratch, group, request.reuse)
+        replica.listen()
+        return replica
+
+    async def _furnish(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
+        return await asyncio.to_thread(mounts_of, image, scratch, self.folder, self.network, self.nameserver)
+
+    async def _reused(self, request: LaunchRequest, image: ImageRoot, replica: Replica) -> Outcome:
+        """An attempt in a replica. What several have in their folders is nobody's alone, and counts for none."""
+        own = _own(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
+        self._settlements[request.action] = self._settlement(request, image, replica.mounts)
+        try:
+            async with self._watch.over(request, own, _MEMORY) as watched:
+                watched.runs(replica.running)
+                outcome = await self._replicas.outcome(replica, request)
+            return watched.outcome or await self._taken_over(request, outcome)
+        finally:
+            self._settlements.pop(request.action, None)
 
     async def _attempt(
         self,
@@ -113,16 +178,13 @@ class LocalLauncher:
         scratch = above / f"{request.action}-{request.attempt}"
         group = None
         try:
-            mounts = await asyncio.to_thread(self._mounts, image, scratch)
+            mounts = await self._furnish(image, scratch)
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, mounts)
-            own = [Place(m.source, "", m.target) for m in mounts if m.writable and m.source.parent == scratch]
-            async with self._watch.over(request, own, _MEMORY) as watched:
-                box = replace(bare, mounts=mounts, tmpfs=_memory_backed(request, secrets))
+            async with self._watch.over(request, _own(mounts, scratch), _MEMORY) as watched:
+                box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
                 outcome = await self._run(request, box, workdir(image), env, secrets, group, watched, worker)
-            if watched.outcome is not None:
-                return watched.outcome
-            return await self._taken_over(request, outcome)
+            return watched.outcome or await self._taken_over(request, outcome)
         finally:
             self._settlements.pop(request.action, None)
             # Shielded: also a cancelled attempt leaves nothing behind.
@@ -201,56 +263,6 @@ class LocalLauncher:
             return Outcome(code, "lost", "the interpreter that it was a fork of ended")
         return Outcome(code)
 
-    def _environment(self, image: ImageRoot, request: LaunchRequest, secrets: Secrets) -> dict[str, str]:
-        """The image's own variables, then the task's and the contract's: nothing of the host's."""
-        env = {
-            "HOME": HOME,
-            "USER": "flyte",
-            "LOGNAME": "flyte",
-            # The log is a file: without this the last lines of a killed task would be lost.
-            "PYTHONUNBUFFERED": "1",
-            **dict(item.partition("=")[::2] for item in image.env),
-            **request.env,
-            **secrets.env,
-            "_U_EP_OVERRIDE": f"http://127.0.0.1:0/{self.token}",
-        }
-        for name in ("NO_PROXY", "no_proxy"):
-            # A proxy that the user gives the task must not come between it and its own service.
-            env[name] = ",".join([*filter(None, [env.get(name)]), *_LOOPBACK])
-        return env
-
-    def _mounts(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
-        remove_left(scratch)
-        scratch.mkdir(parents=True)
-        folder = self.folder
-        mounts = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
-        for number, target in enumerate(writable(image)):
-            own = scratch / str(number)
-            seed(image.root, target, own)
-            mounts.append(Mount(own, target, writable=True))
-        mounts += [Mount(source, target) for source, target in image.binds]
-        mounts += names(scratch, self.network, self.nameserver)
-        mounts += [
-            Mount(folder.seen, MOUNT),
-            Mount(folder.kept, f"{MOUNT}/{folder.name}/kept"),
-            Mount(folder.meta, f"{MOUNT}/{folder.name}/meta", writable=True),
-            Mount(folder.raw, f"{MOUNT}/{folder.name}/raw", writable=True),
-            Mount(folder.bundles, BUNDLES),
-        ]
-        return tuple(mounts)
-
-    def _shared(self) -> tuple[Mount, ...]:
-        """What every sandbox of the run has, and workers have for those they make."""
-        folder = self.folder
-        return (
-            Mount(folder.socket, f"{PLACE}/actions.sock", writable=True),
-            Mount(folder.seen, f"{PLACE}/seen"),
-            Mount(folder.kept, f"{PLACE}/kept"),
-            Mount(folder.meta, f"{PLACE}/meta", writable=True),
-            Mount(folder.raw, f"{PLACE}/raw", writable=True),
-            Mount(folder.bundles, f"{PLACE}/bundles"),
-        )
-
     def _limits(self, request: LaunchRequest) -> Group | None:
         asked = request.resources
         if asked.accelerator is not None:
@@ -280,11 +292,9 @@ class LocalLauncher:
             self.observer.warn(message)
 
 
-def _memory_backed(request: LaunchRequest, secrets: Secrets) -> tuple[Tmpfs, ...]:
-    asked = request.resources
-    shm = Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
-    held = sum(len(value.encode()) for value in secrets.files.values())
-    return Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held), shm
+def _own(mounts: tuple[Mount, ...], scratch: Path) -> list[Place]:
+    """The folders that end with the attempt."""
+    return [Place(m.source, "", m.target) for m in mounts if m.writable and m.source.parent == scratch]
 
 
 def _copy(source: Path, below: str, target: Path, limit: int) -> None:
@@ -297,3 +307,7 @@ def _clean(scratch: Path, group: Group | None) -> None:
     if group is not None:
         group.remove()
     remove_left(scratch)
+
+
+async def _clean_replica(replica: Replica) -> None:
+    await asyncio.to_thread(_clean, replica.scratch, replica.group)

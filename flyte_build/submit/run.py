@@ -139,6 +139,8 @@ def _execute(
     seen.prepare()
     seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
     token = secrets.token_urlsafe(24)
+    cores, memory = machine()
+    scheduler = Scheduler(request.cpu or cores, request.memory or memory)
     launcher = LocalLauncher(
         folder=folder,
         engine=engine,
@@ -152,13 +154,13 @@ def _execute(
         cgroups=Cgroups.detect(),
         environment=request.environment,
         warm=request.warm,
+        waits=scheduler.waits,
     )
-    cores, memory = machine()
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
     drive = Drive(
         run,
         launcher,
-        Scheduler(request.cpu or cores, request.memory or memory),
+        scheduler,
         Reuse(results, observer, previous, request.overwrite_cache),
         Journal(folder.journal),
         observer,

@@ -94,6 +94,10 @@ class Scheduler:
         if (slot := self._slots.get(name)) is not None and not slot.counted:
             self._take(slot)
 
+    def waits(self, name: str) -> bool:
+        """Whether the action only waits for its children now."""
+        return name in self._blocked
+
     def _take(self, slot: _Slot) -> None:
         slot.counted = True
         self._free_cpu -= slot.cpu

@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -20,12 +20,13 @@ from flyteidl2.core import security_pb2, tasks_pb2
 from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
-from .action import Resources, SecretRef
+from .action import Resources, ReusePolicy, SecretRef
 
 __all__ = ["Backoff", "Task", "Unsupported", "pin_root", "quantity", "read_task"]
 
 RUNTIME = "a0"
 _PRIMARY = "primary_container_name"
+_LONG = 86_400.0 * 30
 _SUFFIXES: Mapping[str, int | Decimal] = {
     "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
@@ -75,6 +76,16 @@ class Task:
     org: str = ""
     project: str = ""
     domain: str = ""
+    reuse: ReusePolicy | None = None
+
+    @property
+    def share(self) -> Resources:
+        """What one action takes of the machine: of a reused process, its part."""
+        asked = self.resources
+        if self.reuse is None:
+            return asked
+        memory = asked.memory // self.reuse.concurrency if asked.memory is not None else None
+        return replace(asked, cpu=(asked.cpu or 1.0) / self.reuse.concurrency, memory=memory)
 
     def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """The arguments with every placeholder filled in from ``values``; unknown ones stay as they are."""
@@ -128,6 +139,7 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
         org=template.id.org,
         project=template.id.project,
         domain=template.id.domain,
+        reuse=_reuse(template),
     )
 
 
@@ -191,6 +203,26 @@ def _container(template: tasks_pb2.TaskTemplate) -> tuple[str, list[str], dict[s
     if "gpu" in asked:
         asked["accelerator"] = f"gpu: {asked['gpu']}"
     return container.image, list(container.args), {kv.key: kv.value for kv in container.env}, asked
+
+
+def _reuse(template: tasks_pb2.TaskTemplate) -> ReusePolicy | None:
+    """The policy, where Flyte's own description of it is: older versions have it in ``custom`` only."""
+    if template.type != "actor":
+        return None
+    spec: dict[str, Any] = MessageToDict(template.custom).get("spec") or {}
+    most = max(int(spec.get("replica_count") or 1), 1)
+    return ReusePolicy(
+        fewest=min(int(spec.get("min_replica_count") or 0), most),
+        most=most,
+        concurrency=max(int(spec.get("parallelism") or 1), 1),
+        idle=_patience(spec.get("ttl_seconds")),
+        scaledown=_patience(spec.get("scaledown_ttl_seconds")),
+    )
+
+
+def _patience(seconds: Any) -> float:
+    found = float(seconds or 30.0)
+    return found if 0 <= found <= _LONG else _LONG
 
 
 def _secret(secret: security_pb2.Secret) -> SecretRef:

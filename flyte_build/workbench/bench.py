@@ -114,14 +114,9 @@ class Workbench(Inquiring):
 
     def check_locks(self, *, env: Sequence[str] = ()) -> int:
         """How many locks there are, each answering its recipe. Raises :class:`LockError` that says what changed."""
-        environments = self.select(env=env)
-        locks = self.workspace.locks(environments)
-        sealed = [e for e in environments if e.recipe.sealed_steps]
-        for platform in dict.fromkeys(
-            p for e in sealed for p in e.recipe.platforms if locks[e.name].platforms[p].seals
-        ):
-            self.workspace.derivations(sealed, locks, platform)
-        return len(environments)
+        from .locking import check_environments
+
+        return check_environments(self.workspace, self.select(env=env))
 
     def plan(
         self,

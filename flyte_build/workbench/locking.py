@@ -15,7 +15,7 @@ from ..store import Store
 if TYPE_CHECKING:
     from ..locking.project import LockReport
 
-__all__ = ["lock_environments"]
+__all__ = ["check_environments", "lock_environments"]
 
 
 def lock_environments(
@@ -32,21 +32,43 @@ def lock_environments(
 ) -> LockReport:
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
+    from ..planning.overlaps import tell_overlaps
     from .sealing import Sealing
+    from .sidecars import resolved
+    from .source_builds import SourceBuilds
 
+    # Before anything is written: a registry may refuse.
+    companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
-    sealing = Sealing(root, workspace.lockfiles, store, read_settings(root), reporter, tuple(reseal))
+    settings = read_settings(root)
+    sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal))
     sealed = bool(reseal) or any(recipe.sealed_steps for recipe in recipes.values())
-    report = lock_project(
-        recipes,
-        workspace.lockfiles,
-        resolver=resolver,
-        cutoff=cutoff,
-        cooldown=cooldown,
-        upgrade=upgrade,
-        reporter=reporter,
-        root=root,
-        complete=sealing.complete if sealed else None,
-        others=tuple(workspace.project.environments),
-    )
-    return replace(report, sealed=tuple(sealing.runs))
+    with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
+        report = lock_project(
+            recipes,
+            workspace.lockfiles,
+            resolver=resolver,
+            cutoff=cutoff,
+            cooldown=cooldown,
+            upgrade=upgrade,
+            reporter=reporter,
+            root=root,
+            complete=sealing.complete if sealed else None,
+            build=build,
+            others=tuple(workspace.project.environments),
+            look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
+        )
+    notes = companions.written(workspace.lockfiles)
+    return replace(report, sealed=tuple(sealing.runs), notes=(*report.notes, *notes))
+
+
+def check_environments(workspace: Workspace, environments: Sequence[Environment]) -> int:
+    """How many there are, each with a lock that answers it; see :meth:`flyte_build.workbench.Workbench.check_locks`."""
+    from .sidecars import pinned
+
+    locks = workspace.locks(environments)
+    pinned(workspace, environments)
+    sealed = [e for e in environments if e.recipe.sealed_steps]
+    for platform in dict.fromkeys(p for e in sealed for p in e.recipe.platforms if locks[e.name].platforms[p].seals):
+        workspace.derivations(sealed, locks, platform)
+    return len(environments)

@@ -131,22 +131,26 @@ def outdated(
     Raises what locking raises, and :class:`LockError` where there is no lock to compare with.
     """
     from ..locking import lock_project
+    from .source_builds import SourceBuilds
 
     selected = bench.select(env=env)
     before = bench.workspace.locks(selected)
     with tempfile.TemporaryDirectory(prefix="flyte-build-") as scratch:
         for name in before:
             shutil.copy(lock_path(bench.lockfiles, name), lock_path(Path(scratch), name))
-        report = lock_project(
-            bench.workspace.recipes(selected),
-            Path(scratch),
-            resolver=resolver,
-            cutoff=exclude_newer,
-            cooldown=bench.settings().exclude_newer,
-            upgrade=True,
-            reporter=bench.reporter,
-            root=bench.root,
-        )
+        recipes, settings = bench.workspace.recipes(selected), bench.settings()
+        with SourceBuilds(recipes, bench.lockfiles, bench.root, bench.store, settings, bench.reporter) as build:
+            report = lock_project(
+                recipes,
+                Path(scratch),
+                resolver=resolver,
+                cutoff=exclude_newer,
+                cooldown=settings.exclude_newer,
+                upgrade=True,
+                reporter=bench.reporter,
+                root=bench.root,
+                build=build,
+            )
         after: dict[str, Lock] = dict(report.locks)
     cutoff = next((lock.cutoff for lock in after.values() if lock.cutoff), None)
     return Outdated(tuple(moves(before, after)), tuple(before), cutoff)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..remote.cache import RemoteCache
     from ..settings import Settings
 
-__all__ = ["Sealing"]
+__all__ = ["Sealing", "foreign"]
 
 _SHOWN = 3
 
@@ -95,7 +95,7 @@ class Sealing:
         known: dict[str, LockedSeal],
         shared: RemoteCache,
     ) -> Lock:
-        from ..building.images import base_repositories
+        from ..building.repositories import base_repositories
         from ..building.sealed import Sealer
         from ..deriving.derivation import derive
         from ..deriving.local_files import snapshot
@@ -110,7 +110,7 @@ class Sealing:
             asked = question(name, recipe, lock.platforms[platform], platform, index, hashes)
             seal = known.get(asked.on)
             if seal is None or (asked.on not in self._fresh and {"all", str(index + 1)} & {*self.again}):
-                if (machine := _foreign(platform)) is not None:
+                if (machine := foreign(platform)) is not None:
                     self.reporter.warn(
                         f"{name}: `{asked.title}` is not sealed for {platform}: this machine is {machine}; lock there, "
                         "too, or leave the platform out: nothing can be built for it"
@@ -170,7 +170,7 @@ class Sealing:
         return seal
 
 
-def _foreign(platform: str) -> str | None:
+def foreign(platform: str) -> str | None:
     """This machine's platform, where it does not run the programs of ``platform``."""
     here = host_platform()
     if platform == here:

@@ -24,21 +24,21 @@ from ..submit.kubernetes.driver_job import driver_job
 from ..submit.kubernetes.here import run_here
 from ..submit.kubernetes.mirror import Mirror, mirror_of
 from ..submit.kubernetes.nodes import platforms
-from ..submit.kubernetes.pod import job
-from ..submit.kubernetes.preflight import preflight
+from ..submit.kubernetes.preflight import hopeless
 from ..submit.kubernetes.submission import Submission, store_submission
 from ..submit.kubernetes.target import Target
 from ..submit.kubernetes.watching import JOBS
 from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
-from ..submit.template import read_task
+from ..submit.template import Unsupported, read_task
 from .driver_image import driver_reference
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
 from .running import Reported, RunOptions, invocation_of, root_of, uploaded
 from .runs import Run
+from .sidecars import pinned
 from .signatures import require_signed
 from .targeting import target as target_named
 
@@ -137,6 +137,7 @@ def _handed_over(
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
         root = root_of(call, task)
+        root = replace(root, env={**root.env, **pinned(bench.workspace, environments)})
         _refuse_hopeless(cluster, target, root, references[task.environment])
         image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
         submission = run_apart(_store(mirror, name, stated.table, target, root, references, bench, task, options))
@@ -155,12 +156,15 @@ def _refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: 
     """Raises :class:`RunError` where the root's pod would never run."""
     from flyteidl2.task import task_definition_pb2
 
-    spec = task_definition_pb2.TaskSpec.FromString(root.task_spec)
+    try:
+        secrets = read_task(task_definition_pb2.TaskSpec.FromString(root.task_spec)).secrets
+    except Unsupported as e:
+        raise RunError(str(e), hint="`flyte run` submits it to a Flyte backend") from None
     request = LaunchRequest(
-        "check", ROOT_ACTION, 1, root.task, image, (), {}, targets_dir(), secrets=read_task(spec).secrets,
-        task_spec=root.task_spec, environment=root.environment,
+        "check", ROOT_ACTION, 1, root.task, image, (), root.env, targets_dir(), secrets=secrets,
+        task_spec=root.task_spec, environment=root.environment, queue=root.queue,
     )  # fmt: skip
-    problems = preflight(cluster, {root.task: job(request, image, target.place)})
+    problems = hopeless(cluster, request, image, target.place)
     if problems:
         lines = [f"{p.job}: {p.message}" for p in problems]
         hints = list(dict.fromkeys(p.hint for p in problems if p.hint))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import FlyteBuildError, InputError, RunError
+from ..kernel.reporting import Logged, Reporter
 from ..registry import Reference
 from ..settings import Settings
 from ..submit.kubernetes.api import ApiError, Cluster, connect
 from ..submit.kubernetes.checking import Check, check_cluster, check_storage, failed, pull_logins
+from ..submit.kubernetes.nodes import platforms
 from ..submit.kubernetes.preflight import SECRETS
 from ..submit.kubernetes.probing import probe_pull, probe_storage
 from ..submit.kubernetes.target import Target
@@ -22,7 +24,10 @@ from .shown import html_table, text_table
 if TYPE_CHECKING:
     from ..registry.client import Registry
 
-__all__ = ["Check", "Checked", "check_target", "registry_of"]
+__all__ = ["DRIVER", "Check", "Checked", "check_target", "registry_of"]
+
+DRIVER = "driver"
+"""What names the image of runs' drivers, where an image is asked for."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,17 @@ def check_target(
     image: str | None = None,
     pods: bool = True,
     heard: Callable[[Check], None] = lambda check: None,
+    reporter: Reporter | None = None,
 ) -> Checked:
     """Look at ``target`` in every way that runs need it; ``heard`` is told of each line as soon as it is known.
 
-    ``image`` (a reference by digest, with Python and flyte) is what a pod tries the storage with; without it that is
-    said to be untried, and so is all that takes a pod where ``pods`` is false. Nothing stays behind in the cluster or
+    ``image`` (a reference by digest, with Python and flyte) is what a pod tries the storage with, ``driver`` the image
+    of runs' drivers, which is made and pushed for it; without one that is said to be untried, and so is all that takes
+    a pod where ``pods`` is false. Nothing stays behind in the cluster or
     the storage; in the registry, an image of a few hundred bytes. Raises :class:`InputError` for an image without a
     digest, and for a kubeconfig that cannot be used.
     """
-    if image is not None and Reference.parse(image).digest is None:
+    if image not in (None, DRIVER) and Reference.parse(image).digest is None:
         raise InputError(f"expected an image by digest, found {image}", hint="`flyte-build push` prints its references")
     found: list[Check] = []
 
@@ -96,7 +103,7 @@ def check_target(
                 note(check)
             if pods:
                 note(probe_pull(cluster, target, str(pushed)))
-        note(_storage_from_a_pod(cluster, target, image, pods=pods))
+        note(_storage_from_a_pod(cluster, target, settings, image if pods else None, reporter or Logged()))
     return Checked(target, tuple(found))
 
 
@@ -162,8 +169,19 @@ def _as(logins: Mapping[str, Mapping[str, Any]], folder: Path, settings: Setting
     return Registry(insecure=settings.insecure_registries, environ={"REGISTRY_AUTH_FILE": str(file)}, attempts=3)
 
 
-def _storage_from_a_pod(cluster: Cluster, target: Target, image: str | None, *, pods: bool) -> Check:
-    if image is None or not pods:
-        return Check("storage from a pod", "untried", "no image to try it with",
-                     "name one of your tasks' by digest: `--image REF@sha256:…`")  # fmt: skip
+def _storage_from_a_pod(
+    cluster: Cluster, target: Target, settings: Settings, image: str | None, reporter: Reporter
+) -> Check:
+    what = "storage from a pod"
+    if image is None:
+        hint = "name one of your tasks' by digest (`--image REF@sha256:…`), or that of runs' drivers (`--image driver`)"
+        return Check(what, "untried", "no image to try it with", hint)
+    if image == DRIVER:
+        from .driver_image import driver_reference
+
+        place = replace(settings, registry=registry_of(target, settings))
+        try:
+            image = driver_reference(replace(place, platforms=place.platforms or platforms(cluster)), reporter)
+        except FlyteBuildError as e:
+            return failed(what, e)
     return probe_storage(cluster, target, image)

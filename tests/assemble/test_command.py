@@ -95,7 +95,7 @@ def test_a_hostile_wheel_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_layers_that_conflict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wheels = [build_wheel(tmp_path, name, files={"x.py": name}) for name in ("one", "two")]
+    wheels = [build_wheel(tmp_path, name, files={path: ""}) for name, path in (("one", "x.py"), ("two", "x.py/y"))]
     code, message = run(write_plan(tmp_path / "in", wheels), tmp_path / "out", capsys)
     assert code == 8
     assert "layers `one 1.0` and `two 1.0` both hold `opt/venv/lib/python3.11/site-packages/x.py`" in message

@@ -85,9 +85,20 @@ def test_conflicts_name_both_layers_and_the_path() -> None:
 def test_copied_files_may_replace_what_lies_below() -> None:
     below, above = result(1, x="f 0644 1 00000000"), result(2, x="f 0644 1 00000001")
     check_image(SPEC, [below, above])
-    both_wheels = plan([layer("wheels", "one"), layer("wheels", "two")])
     with pytest.raises(AssembleError, match="layers `one` and `two`"):
-        check_image(both_wheels, [below, above])
+        check_image(plan([layer("debian", "one"), layer("wheels", "two")]), [below, above])
+
+
+def test_of_two_distributions_files_the_upper_layers_are_there_and_said_to_be() -> None:
+    both_wheels = plan([layer("wheels", "one"), layer("wheels", "two")])
+    below = result(1, x="f 0644 1 00000000", y="f 0644 1 00000000", z="f 0644 1 00000000")
+    above = result(2, x="f 0644 1 00000001", y="f 0644 1 00000001", z="f 0644 1 00000000")
+    assert check_image(both_wheels, [below, above]) == [
+        "`x` and 1 more of one and of two are not the same; those of two are in the image"
+    ]
+    assert check_image(both_wheels, [below, below]) == []
+    with pytest.raises(AssembleError, match="layers `one` and `two` both hold `x`"):
+        check_image(both_wheels, [below, result(2, x="d 0755")])
 
 
 def test_layout(tmp_path: Path) -> None:

@@ -143,11 +143,20 @@ def test_a_hard_link_to_no_file(links: list[tuple[str, Entry]]) -> None:
 def test_two_wheels_one_path(tmp_path: Path) -> None:
     one = build_wheel(tmp_path, "one", files={"shared/x.py": "1\n", "ns/__init__.py": "same\n"})
     two = build_wheel(tmp_path, "two", files={"shared/x.py": "2\n", "ns/__init__.py": "same\n"})
-    with pytest.raises(AssembleError) as caught:
+    layers = [write(wheel_layer(wheels), wheels, tmp_path) for wheels in ([one, two], [two, one])]
+    assert layers[0] == layers[1]
+    assert layers[0].contents()[f"{SITE}/shared/x.py"] == b"2\n"
+    assert layers[0].result.warnings == (
+        f"`{SITE}/shared/x.py` of one-1.0-py3-none-any.whl and of two-1.0-py3-none-any.whl are not the same; those of "
+        "two-1.0-py3-none-any.whl are in the image",
+    )
+
+
+def test_two_wheels_one_path_that_is_a_folder_too(tmp_path: Path) -> None:
+    one = build_wheel(tmp_path, "one", files={"shared": "1\n"})
+    two = build_wheel(tmp_path, "two", files={"shared/x.py": "2\n"})
+    with pytest.raises(AssembleError, match=f"`{SITE}/shared` is a file, and a folder in two-1.0"):
         write(wheel_layer([one, two]), [one, two], tmp_path)
-    assert "two-1.0-py3-none-any.whl" in str(caught.value)
-    assert "one-1.0-py3-none-any.whl" in str(caught.value)
-    assert f"`{SITE}/shared/x.py`" in str(caught.value)
 
 
 def test_two_wheels_one_path_the_same(tmp_path: Path) -> None:

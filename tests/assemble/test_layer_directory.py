@@ -104,13 +104,11 @@ def test_a_layer_without_a_place_is_refused(image: dict[str, Any], wheels: list[
 
 
 def test_layers_that_disagree_are_refused(tmp_path: Path) -> None:
-    wheels = [
-        build_wheel(tmp_path / name, "one", version=name) for name in ("1.0", "2.0") if not (tmp_path / name).mkdir()
-    ]
+    wheels = [build_wheel(tmp_path, name, files={path: ""}) for name, path in (("one", "x.py"), ("two", "x.py/y"))]
     image = plan([wheel_layer([w]) for w in wheels])
     known = {sha256(w): str(w) for w in wheels}
     layers = [make_layer(s, known.__getitem__, str(tmp_path / str(i))) for i, s in enumerate(image["layers"])]
-    with pytest.raises(AssembleError, match=r"both hold `opt/venv/lib/python3.11/site-packages/one/__init__.py`"):
+    with pytest.raises(AssembleError, match=r"both hold `opt/venv/lib/python3.11/site-packages/x.py`"):
         join_layers(image, layers, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -115,5 +115,13 @@ def test_locked_never_writes(offline: Offline, low: Path) -> None:
     assert snapshot(offline.lockfiles) == before
     offline.refused(4, "plan", "flow.py")
     assert snapshot(offline.lockfiles) == before, "what only looks locks nothing"
-    assert "no lock yet: locking low in " in offline("run", "flow.py", "main", "--x", "1").err
-    assert snapshot(offline.lockfiles).keys() == before.keys() | {"low.json"}
+
+
+def test_what_was_never_locked_is_locked_beside_what_was(offline: Offline, low: Path) -> None:
+    low.unlink()
+    top = (offline.lockfiles / "top.json").read_text()
+    done = offline("run", "flow.py", "main", "--x", "1")
+    assert f"no lock yet: locking low in {offline.lockfiles}" in done.err
+    assert "answers no environment" not in done.err
+    assert low.is_file()
+    assert json.loads((offline.lockfiles / "top.json").read_text())["fingerprint"] == json.loads(top)["fingerprint"]

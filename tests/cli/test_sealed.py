@@ -151,6 +151,36 @@ def test_on_an_image_of_a_registry(offline: Offline, registry: RegistryServer, m
     assert offline.ok("plan", "flow.py").out.count("cached") >= 1
 
 
+DOCKERFILE = """
+FROM {host}/team/base:1
+WORKDIR /data
+ENV NAME=value
+COPY given.txt ./
+RUN cat given.txt > /made && echo $NAME >> /made
+"""
+
+
+def test_a_dockerfile(offline: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYTE_BUILD_SEAL_NETWORK", "none")
+    layers = [gzip.decompress(_blob(offline.home)), layer({"data/x": "1"})]
+    publish_base(registry, "team/base", BaseImage(layers, {"Env": ["PATH=/bin"]}))
+    offline.write("given\n", "image/given.txt")
+    offline.write(DOCKERFILE.format(host=registry.host), "image/Dockerfile")
+    offline.write(
+        "from pathlib import Path\nimport flyte\n"
+        'image = flyte.Image.from_dockerfile(Path(__file__).parent / "image/Dockerfile", registry="r", name="n")\n'
+        'low = flyte.TaskEnvironment("low", image=image)\n'
+    )
+    assert "low: sealed `run cat given.txt" in offline.ok("lock", "flow.py").err
+    images(offline)
+    with tarfile.open(Store(offline.store).blob_path(seals(offline)[0]["digest"])) as tar:
+        content = tar.extractfile("made")
+        assert content is not None
+        assert content.read() == b"given\nvalue\n"
+    offline.write("changed\n", "image/given.txt")
+    assert "is stale" in offline.refused(4, "plan", "flow.py")
+
+
 def _blob(folder: Path) -> bytes:
     layer_blob(folder / "tiny.tar.gz", tiny_root())
     return (folder / "tiny.tar.gz").read_bytes()
@@ -191,6 +221,15 @@ def test_a_blob_is_enough(project: Offline) -> None:
     shutil.rmtree(project.store / "realisations")
     assert "run again" not in project.ok("build", "flow.py").err
     assert images(project) == first
+
+
+def test_a_plan_says_that_a_step_came_out_otherwise(project: Offline) -> None:
+    flow(project, ["cat /proc/sys/kernel/random/uuid > /opt-when"])
+    project.ok("lock", "flow.py")
+    images(project)
+    project.ok("lock", "flow.py", "--reseal", "all")
+    (image, _) = project.ok("plan", "flow.py", "--json").json()["images"]
+    assert image["why"] == "another layer of `run cat /proc/sys/kernel/random/uuid > /opt-when`"
 
 
 def test_no_such_step(project: Offline) -> None:

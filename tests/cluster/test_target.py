@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,23 @@ def test_a_target_is_tried_and_left_as_it_was(cluster: Cluster, space: Space, se
     assert space.api.items(space.jobs) == []
     kept = [p["metadata"]["name"] for p in space.api.items(space.pods) if not p["metadata"].get("deletionTimestamp")]
     assert kept == []
+
+
+def test_a_pod_writes_to_the_storage_with_the_drivers_image(
+    cluster: Cluster, space: Space, settings: Settings, tmp_path: Path
+) -> None:
+    client = connect(kubeconfig=f"{cluster.home}/kubeconfig", namespace=space.name)
+    for value in manifests_of(target("test", settings)):
+        client.create(PLACES.get(value["kind"], f"{value['apiVersion']}/{value['kind'].lower()}s"), value)
+    keys = {name: os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    client.create("v1/secrets", {"metadata": {"name": "storage"}, "stringData": keys})
+    without = lines(settings, "driver")["storage from a pod"]
+    assert without.state == "failed", "nobody gave it a login"
+    assert without.said.startswith(f"s3://{cluster.store.bucket}/{space.name}: ")
+    assert "storage-secret" in str(without.hint)
+    (tmp_path / "pyproject.toml").write_text((tmp_path / "pyproject.toml").read_text() + 'storage-secret = "storage"\n')
+    found = lines(read_settings(tmp_path, {}), "driver")["storage from a pod"]
+    assert (found.state, found.said) == ("ok", f"written, read and removed in s3://{cluster.store.bucket}/{space.name}")
 
 
 def test_a_registry_that_nodes_do_not_reach(cluster: Cluster, settings: Settings, space: Space) -> None:

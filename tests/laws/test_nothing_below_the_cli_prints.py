@@ -27,6 +27,7 @@ PROGRAMS = {
     "submit/sandbox/enter.py",
     "submit/sandbox/init.py",
     "submit/sandbox/outside/main.py",
+    "submit/warm/replica.py",
     "submit/warm/worker.py",
 }
 _STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

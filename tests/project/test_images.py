@@ -104,7 +104,7 @@ def test_a_requirements_file_with_hashes_and_includes(tmp_path: Path) -> None:
     ("image", "said"),
     [
         (BASE.with_pip_packages("not a requirement!"), "`not a requirement!` is not a requirement"),
-        (BASE.with_apt_packages("git=1.0"), "`git=1.0` is not the name of a Debian package"),
+        (BASE.with_apt_packages("git>=1.0"), "`git>=1.0` is not the name of a Debian package"),
         (BASE.with_source_file(Path("/nowhere/x")), "/nowhere/x is not a file to copy"),
         (BASE.with_requirements("/nowhere/r.txt"), "/nowhere/r.txt: cannot be read"),
         (BASE.with_dockerignore(Path("/nowhere/.dockerignore")), "/nowhere/.dockerignore does not exist"),
@@ -163,6 +163,10 @@ def test_commands_are_a_step_with_their_secrets_by_name() -> None:
     assert recipe.steps == (RunCommands(("make", "make install"), (key, token)),)
     assert recipe.sealed_steps == (0,)
     assert token.name == "team_token"
+
+
+def test_a_debian_package_may_be_asked_for_in_one_version() -> None:
+    assert read(BASE.with_apt_packages("git=1:2.39-1", "tree")).apt_packages == ("git=1:2.39-1", "tree")
 
 
 def test_no_commands_are_no_step() -> None:

@@ -127,6 +127,15 @@ def test_a_program_that_is_not_there_is_said(sealed: Sealed) -> None:
     assert "a program is not in the image" in str(e.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("command", "way_out"), [("apt-get update", "with_apt_packages"), ("uv pip install x", "with_pip_packages")]
+)
+def test_what_only_the_sdks_builder_has(sealed: Sealed, command: str, way_out: str) -> None:
+    with pytest.raises(SealError) as e:
+        sealed(command)
+    assert way_out in str(e.value.hint)
+
+
 def test_no_program_outlives_the_step(sealed: Sealed) -> None:
     made = sealed("(while :; do echo x >> /tmp/grows; done) & echo done > /x")
     assert "x" in made.listing

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flyte_build.kernel.errors import ArtifactError
+from flyte_build.submit import fresh
 from flyte_build.submit.action import ImageRoot, LaunchRequest, Outcome, Resources, SecretRef
 from flyte_build.submit.local import LocalLauncher
 from flyte_build.submit.observer import Collector
@@ -41,8 +42,8 @@ def image(folder: Path, workdir: str = "", env: tuple[str, ...] = ()) -> ImageRo
 
 def test_only_the_images_and_the_tasks_variables_get_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST_ONLY", "1")
-    made = launcher(tmp_path)._environment(
-        image(tmp_path, env=("PATH=/image", "LANG=C", "HOME=/opt")), REQUEST, Secrets({"KEY": "v"})
+    made = fresh.environment(
+        image(tmp_path, env=("PATH=/image", "LANG=C", "HOME=/opt")), REQUEST, Secrets({"KEY": "v"}), "t"
     )
     assert made == {
         "HOME": "/opt",
@@ -76,7 +77,7 @@ def test_the_working_directory_is_fresh_and_has_what_the_image_put_there(
         (root / name).mkdir(parents=True)
         (root / name / "data").write_text("image")
     made = launcher(tmp_path)
-    mounts = made._mounts(image(tmp_path, workdir), tmp_path / "scratch")
+    mounts = fresh.mounts_of(image(tmp_path, workdir), tmp_path / "scratch", made.folder, made.network, None)
     writable = {m.target: m.source for m in mounts if m.writable}
     assert folders | {"/root", "/tmp", "/var/tmp"} == {t for t in writable if not t.startswith(("/mnt", "/run"))}
     own = writable["/app" if workdir == "/app/" else "/home/flyte"]
@@ -89,7 +90,7 @@ def test_the_working_directory_is_fresh_and_has_what_the_image_put_there(
 
 def test_of_other_runs_only_what_was_shown_is_seen(tmp_path: Path) -> None:
     made = launcher(tmp_path)
-    mounts = made._mounts(image(tmp_path), tmp_path / "scratch")
+    mounts = fresh.mounts_of(image(tmp_path), tmp_path / "scratch", made.folder, made.network, None)
     storage = {m.target: m.writable for m in mounts if m.target.startswith("/mnt/flyte")}
     assert storage == {
         "/mnt/flyte/runs": False,

@@ -14,7 +14,7 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import ParseDict
 
-from flyte_build.submit.action import Resources, SecretRef
+from flyte_build.submit.action import Resources, ReusePolicy, SecretRef
 from flyte_build.submit.template import Backoff, Unsupported, pin_root, quantity, read_task
 
 ARGS = ["a0", "--inputs", "{{.input}}", "--tgz", "/host/x.tgz", "--resolver", "r", "--image-cache"]
@@ -157,3 +157,32 @@ def test_a_field_that_the_sdks_interface_lacks_is_not_set() -> None:
     if known:
         spec.task_template.metadata.cache_max_age.CopyFrom(Duration(seconds=3))
     assert read_task(spec).cache_max_age == (3.0 if known else None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy"),
+    [
+        (
+            {
+                "parallelism": 10,
+                "min_replica_count": 2,
+                "replica_count": 5,
+                "ttl_seconds": 60,
+                "scaledown_ttl_seconds": 9,
+            },
+            ReusePolicy(2, 5, 10, 60.0, 9.0),
+        ),
+        ({"parallelism": 1, "min_replica_count": 3, "replica_count": 1, "ttl_seconds": None}, ReusePolicy(1, 1)),
+        ({"ttl_seconds": 1e300, "scaledown_ttl_seconds": -1}, ReusePolicy(0, 1, 1, 2_592_000.0, 2_592_000.0)),
+    ],
+)
+def test_a_reusable_environments_policy(spec: dict[str, Any], policy: ReusePolicy) -> None:
+    assert read_task(spec_of(type="actor", custom={"spec": spec})).reuse == policy
+    assert read_task(spec_of(custom={"spec": spec})).reuse is None
+
+
+@pytest.mark.parametrize("spec", [{"replica_count": "many"}, ["x"], "x", {"ttl_seconds": [1]}])
+def test_what_is_no_policy_is_no_task(spec: Any) -> None:
+    """A task can enqueue anything; the engine takes these errors for what they are."""
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        read_task(spec_of(type="actor", custom={"spec": spec}))

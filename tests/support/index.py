@@ -124,7 +124,7 @@ class SimpleIndex:
         out: list[dict[str, object]] = []
         for path in sorted(self.folder.iterdir()):
             stem = path.name.split("-")[0]
-            if not path.name.endswith((".whl", ".tar.gz")) or _normalised(stem) != project:
+            if not path.name.endswith((".whl", ".tar.gz", ".zip")) or _normalised(stem) != project:
                 continue
             entry: dict[str, object] = {"filename": path.name, "url": f"../../files/{path.name}", "hashes": {}}
             if self.hashes:

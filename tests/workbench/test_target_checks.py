@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flyte_build.kernel.errors import InputError, RunError
+from flyte_build.kernel.errors import InputError, RegistryError, RunError
 from flyte_build.registry import Reference, Registry
 from flyte_build.settings import Settings, read_settings
 from flyte_build.workbench import target
@@ -144,6 +144,22 @@ def test_a_pod_tries_both_and_the_end_is_one_word(project: Path, server: Registr
     assert every.to_json()["checks"][-1]["state"] == "failed"
     assert "storage from a pod" in str(every)
     assert api.objects["batch/v1/jobs"] == {}
+
+
+def test_the_drivers_image_can_be_what_a_pod_tries_with(
+    project: Path, server: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Settings] = []
+
+    def refused(settings: Settings, reporter: object) -> str:
+        asked.append(settings)
+        raise RegistryError("no room", hint="make some")
+
+    monkeypatch.setattr("flyte_build.workbench.driver_image.driver_reference", refused)
+    monkeypatch.setattr("flyte_build.workbench.target_checks.probe_pull", lambda *given: Check("pull", "ok", ""))
+    found = checked(project, server, image="driver")["storage from a pod"]
+    assert (found.state, found.said, found.hint) == ("failed", "no room", "make some")
+    assert [s.registry for s in asked] == [f"{server.host}/team"], "where the cluster pulls from"
 
 
 def test_a_cluster_that_is_not_reached_leaves_the_rest(

@@ -70,7 +70,8 @@ def list_targets(as_json: bool) -> None:
 @click.option(
     "--image",
     metavar="REF",
-    help="An image of your tasks' by digest, for trying the storage from a pod (`flyte-build push` prints it).",
+    help="What a pod tries the storage with: an image of your tasks' by digest (`flyte-build push` prints it), or "
+    "`driver`, that of runs' drivers, made and pushed for it.",
 )
 @click.option("--no-pods", "pods", flag_value=False, is_flag=True, default=True, help="Make no pods: ask, do not try.")
 @json_option
@@ -91,11 +92,14 @@ def check(name: str, image: str | None, pods: bool, as_json: bool, quiet: bool) 
     from ...settings import read_settings
     from ...workbench.target_checks import check_target
     from ...workbench.targeting import target as find
+    from ..progress import make_reporter
 
     settings = read_settings(Path.cwd())
     meant = find(name, settings)
     live = not (as_json or quiet)
-    found = check_target(meant, settings, image=image, pods=pods, heard=_show if live else lambda check: None)
+    heard = _show if live else lambda check: None
+    reporter = make_reporter(not live)
+    found = check_target(meant, settings, image=image, pods=pods, heard=heard, reporter=reporter)
     if as_json:
         echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))
     elif quiet:

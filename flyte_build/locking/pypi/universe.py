@@ -17,57 +17,31 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
-from ...kernel.errors import LoadError
 from ...kernel.reporting import Reporter
 from ...kernel.scratch import scratch
-from ...locks.lockfile import LockedWheel
-from ...recipe import Recipe
+from ...locks.builds import LockedBuild
+from ...locks.nouns import LockedDeb, LockedWheel
 from ...sources.indexes import IndexClient, IndexSettings
 from ..wheels import Target
 from .choice import choose
 from .closure import closure
-from .held import Held, Projects
+from .held import Projects
 from .question import Answer, NoSolution, Question, Resolver, requirement
+from .sources import Build, Built, Sources
+from .terms import Terms, Wanted, order_of, terms_of
 
 __all__ = ["Universe", "Wanted", "solve_universe"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One environment's recipe on one target."""
-
-    environment: str
-    recipe: Recipe
-    target: Target
-    held: Held = field(default_factory=Held)
-
-
 @dataclass(slots=True)
 class Universe:
-    """The wheels by (environment, platform), why environments were solved apart, and what is worth a line."""
+    """The wheels by (environment, platform), how some of them were built, and why environments were solved apart."""
 
     wheels: dict[tuple[str, str], tuple[LockedWheel, ...]] = field(default_factory=dict)
     apart: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What must be equal for environments to be solved together, besides the target."""
-
-    settings: IndexSettings
-    pre: bool
-    wheels: tuple[Path, ...]
-    held: tuple[Path, ...] = ()
-
-    def differ(self, settings: IndexSettings) -> str:
-        """Why environments with these terms are solved apart from those without any."""
-        why = ["asks indexes of its own"] if self.settings != settings else []
-        why += ["takes pre-releases"] if self.pre else []
-        why += ["installs local wheels"] if self.wheels else []
-        why += ["installs what uv says of its project"] if self.held else []
-        return " and ".join(why) or "asks no index of its own, as others do"
+    builds: dict[tuple[str, str], tuple[LockedBuild, ...]] = field(default_factory=dict)
+    tools: dict[tuple[str, str], tuple[LockedDeb, ...]] = field(default_factory=dict)
 
 
 def solve_universe(
@@ -81,41 +55,47 @@ def solve_universe(
     refresh: bool | tuple[str, ...],
     reporter: Reporter,
     client: Callable[[IndexSettings], IndexClient] = IndexClient,
+    build: Build | None = None,
 ) -> Universe:
     """Solve everything ``wanted``; ``preferences`` are pins by environment, kept where they can be.
 
-    What uv says of projects is asked first, and the others are solved around it. Raises :class:`ResolutionError` for
+    What uv says of projects is asked first, and the others are solved around it. ``build`` makes the wheels of packages
+    that have none (``None``: they are refused). Raises :class:`ResolutionError` for
     the first environment that has no solution by itself, and what resolvers and clients raise.
     """
-    groups: dict[tuple[_Terms, Target], list[Wanted]] = defaultdict(list)
+    groups: dict[tuple[Terms, Target], list[Wanted]] = defaultdict(list)
     universe = Universe()
     solved: list[tuple[frozenset[str], dict[str, str]]] = []
     clients: dict[IndexSettings, IndexClient] = {}
-    ours: dict[tuple[str, str], _Terms] = {}
+    ours: dict[tuple[str, str], Terms] = {}
     with ExitStack() as opened:
+        sources = Sources(build, resolver, cutoff, reporter)
         projects = Projects(root, settings, cutoff, refresh, opened.enter_context(scratch()), reporter)
         for one in wanted:
             held = projects.held(one.environment, one.recipe, one.target)
             one = replace(one, held=held, recipe=held.rest(one.recipe))
-            groups[_terms(one, settings, root), one.target].append(one)
-        for (terms, target), members in sorted(groups.items(), key=lambda g: _order(g[0][0], g[0][1], g[1], settings)):
+            groups[terms_of(one, settings, root), one.target].append(one)
+        for (terms, target), members in sorted(
+            groups.items(), key=lambda g: order_of(g[0][0], g[0][1], g[1], settings)
+        ):
             kept = _preferred([w.environment for w in members], preferences, solved)
-            group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter)
+            if terms.settings not in clients:
+                clients[terms.settings] = client(terms.settings)
+                opened.callback(clients[terms.settings].close)
+            at = clients[terms.settings]
+            group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter, sources, at)
             parts = group.partition()
             first = ours.setdefault((target.python, target.platform), terms)
             for environment in group.members if terms != first else ():
                 universe.apart.setdefault(environment, terms.differ(settings))
             for environment, reason in group.reasons(parts).items():
                 universe.apart.setdefault(environment, reason)
-            if terms.settings not in clients:
-                clients[terms.settings] = client(terms.settings)
-                opened.callback(clients[terms.settings].close)
-            at = clients[terms.settings]
             for names, answer in parts:
                 for warning in answer.warnings:
                     reporter.warn(warning)
                 held = group.members[names[0]].held
-                chosen = choose(held.without(answer), target, at, terms.wheels, reporter)
+                local = (*terms.wheels, *(one.path for one in group.built.values()))
+                chosen = choose(held.without(answer), target, at, local, reporter)
                 there = chosen.distributions | held.distributions()
                 for name in names:
                     one = group.members[name]
@@ -124,37 +104,17 @@ def solve_universe(
                     universe.wheels[name, target.platform] = tuple(
                         sorted((*wheels, *one.held.locked()), key=lambda w: w.name)
                     )
+                    made = [built for package, built in sorted(group.built.items()) if package in steps]
+                    universe.builds[name, target.platform] = tuple(built.record for built in made)
+                    tools = {tool.name: tool for built in made for tool in built.tools}
+                    universe.tools[name, target.platform] = tuple(tools.values())
                 solved.append(
                     (frozenset(names), {pin.name: pin.version for pin in answer.pins.values() if pin.version})
                 )
     return universe
 
 
-def _order(
-    terms: _Terms, target: Target, members: Sequence[Wanted], settings: IndexSettings
-) -> tuple[bool, Version, str, str]:
-    ordinary = terms.settings == settings and not terms.pre and not terms.wheels and not terms.held
-    return (not ordinary, Version(target.python_full), target.platform, min(w.environment for w in members))
-
-
-def _terms(one: Wanted, settings: IndexSettings, root: Path) -> _Terms:
-    steps = one.recipe.pip_steps
-    own = [step.index for step in steps if step.index is not None]
-    extra = [url for step in steps for url in step.extra_indexes]
-    bare = bool(one.recipe.runtime_requirements) or any(s.index is None and s.requirements for s in steps)
-    wheels = tuple(root / wheel for step in steps for wheel in step.wheels)
-    for wheel in wheels:
-        if not wheel.is_file():
-            raise LoadError(f"environment {one.environment}: {wheel}: no such wheel")
-    return _Terms(
-        settings.for_recipe(own, extra, keep_default=bare),
-        any(s.pre for s in steps),
-        tuple(dict.fromkeys(wheels)),
-        one.held.stand_ins,
-    )
-
-
-def _steps(one: Wanted, terms: _Terms) -> list[tuple[str, ...]]:
+def _steps(one: Wanted, terms: Terms) -> list[tuple[str, ...]]:
     """The requirements by step, local wheels by their name."""
     steps = [one.recipe.runtime_requirements]
     for step in one.recipe.pip_steps:
@@ -187,14 +147,18 @@ class _Group:
     def __init__(
         self,
         members: Sequence[Wanted],
-        terms: _Terms,
+        terms: Terms,
         target: Target,
         resolver: Resolver,
         preferences: Mapping[str, str],
         cutoff: str | None,
         refresh: bool | tuple[str, ...],
         reporter: Reporter,
+        sources: Sources,
+        client: IndexClient,
     ) -> None:
+        self.built: dict[str, Built] = {}
+        self._sources, self._client = sources, client
         self.members = {w.environment: w for w in members}
         self._terms, self._target, self._resolver = terms, target, resolver
         self._preferences, self._cutoff, self._refresh = preferences, cutoff, refresh
@@ -284,7 +248,7 @@ class _Group:
                 constraints=tuple(dict.fromkeys(constraints)),
                 settings=self._terms.settings,
                 pre=self._terms.pre,
-                wheels=self._terms.wheels,
+                wheels=(*self._terms.wheels, *(one.path for one in self.built.values())),
                 stand_ins=self._terms.held,
                 preferences=self._preferences,
                 cutoff=self._cutoff,
@@ -299,7 +263,18 @@ class _Group:
                         self._known[key] = self._resolver.resolve(question)
                     except NoSolution as e:
                         self._known[key] = e
+                answer = self._known[key]
+                if isinstance(answer, NoSolution) and self._more(answer, [*requirements, *constraints], min(names)):
+                    del self._known[key]
+                    return self._attempt(names)
         return self._known[key]
+
+    def _more(self, error: NoSolution, texts: Sequence[str], environment: str) -> bool:
+        """Whether wheels were built for want of which there was no solution."""
+        found = self._sources.wheels(error, texts, self._target, environment, self._client)
+        new = found.keys() - self.built.keys()
+        self.built |= found
+        return bool(new)
 
     def _named(self, error: NoSolution, name: str) -> NoSolution:
         return NoSolution(f"environment {name}: {error.message}", hint=error.hint, detail=error.detail)

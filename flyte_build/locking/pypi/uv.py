@@ -180,8 +180,8 @@ def _pin(package: Mapping[str, Any], folder: Path) -> Pin:
 
 
 _SOURCES = (
-    "some of these have source distributions only, and those are not built: ask for a version that has a wheel, or "
-    "build the wheel and add it to the image as a local wheel"
+    "some of these have source distributions only, and none that was built helps: ask for a version that has a wheel, "
+    "or build the wheel and add it to the image as a local wheel"
 )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from email import message_from_string
 from email.policy import compat32
 
-__all__ = ["LONGEST", "WheelMetadata", "damage", "from_archive", "members", "parse", "read_text"]
+__all__ = ["LONGEST", "WheelMetadata", "damage", "entries", "from_archive", "members", "parse", "read_text"]
 
 TAIL = 64 << 10
 LONGEST = 4 << 20
@@ -138,3 +138,9 @@ def members(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> 
     """The names of a zip archive's members out of its directory alone; arguments and errors as :func:`from_archive`."""
     with _opened(size, tail, read_range) as archive:
         return archive.namelist()
+
+
+def entries(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> list[str]:
+    """The same with what identifies the content, as ``<crc-32> <size>`` and a tab before the name."""
+    with _opened(size, tail, read_range) as archive:
+        return [f"{info.CRC:08x} {info.file_size}\t{info.filename}" for info in archive.infolist()]

@@ -24,6 +24,7 @@ from .mirror import Mirror
 from .names import job_name
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
+from .templates import named_template
 from .watching import JOBS, PODS, Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
@@ -36,7 +37,6 @@ _LOOK = 1.0
 _LOG_BYTES = 64 << 20
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
-_TEMPLATES = "v1/podtemplates"
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class KubernetesLauncher:
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def _create(self, request: LaunchRequest) -> None:
-        template = await asyncio.to_thread(self._named_template, request)
+        template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         manifest = job(self._with_env(request), self._reference(request), self.place, template=template)
         main = _main(manifest, self._reference(request))
         endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
@@ -173,22 +173,6 @@ class KubernetesLauncher:
 
     def _with_env(self, request: LaunchRequest) -> LaunchRequest:
         return replace(request, env={**self.env, **request.env})
-
-    def _named_template(self, request: LaunchRequest) -> Mapping[str, Any] | None:
-        from flyteidl2.task import task_definition_pb2
-
-        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        name = spec.task_template.metadata.pod_template_name
-        if not name:
-            return None
-        found = self.cluster.get(_TEMPLATES, name)
-        if found is None:
-            raise Unplaceable(
-                f"{request.task} names the pod template {name}, which namespace {self.cluster.namespace} has not",
-                hint=f"`kubectl -n {self.cluster.namespace} get podtemplates` shows what it has",
-            )
-        template: Mapping[str, Any] = found.get("template") or {}
-        return template
 
     async def _end(self, name: str, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""

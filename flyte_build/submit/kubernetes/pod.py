@@ -8,6 +8,7 @@ is made of. Pure: it asks no cluster, so what a target cannot give is found by w
 from __future__ import annotations
 
 import copy
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -23,13 +24,15 @@ from .asks import refuse
 from .errors import Unplaceable
 from .names import DNS_LABEL, job_name, label_value
 from .profiles import Profile, Toleration
-from .resources import Asked, accelerator, asked_of, balanced
+from .resources import Asked, accelerator, asked_of, balanced, within
 from .secrets import mount_secrets
 from .vendors import PROFILES
 
-__all__ = ["COMPONENT", "DRIVER", "MANAGED_BY", "PRIMARY", "QUEUE", "Place", "job"]
+__all__ = ["COMPONENT", "DRIVER", "MANAGED_BY", "PRIMARY", "QUEUE", "SIDECARS", "Place", "job"]
 
 PRIMARY = "primary"
+SIDECARS = "_FLYTE_BUILD_SIDECARS"
+"""The variable of a run that says what other containers' images are, as JSON; no pod gets it."""
 MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
 DRIVER = "driver"
 """The component that a run's driver is, by its label; attempts have none."""
@@ -44,7 +47,8 @@ _DEFAULTS = {"cpu": "1", "memory": "1Gi"}
 class Place:
     """What is the same for every pod of a target.
 
-    ``defaults`` are quantities for what a task says nothing of, ``secrets`` the name of the Secret that holds what has
+    ``defaults`` are quantities for what a task says nothing of, ``quotas`` the most that one attempt may ask for, by
+    Kubernetes' names; ``secrets`` the name of the Secret that holds what has
     no group, ``owner`` an owner reference (the run's driver: what it owns goes with it), ``labels`` and ``annotations``
     more of each. ``api_access``: pods get the service account's token. ``storage_secret`` is the Secret whose keys are
     variables of every pod.
@@ -57,6 +61,7 @@ class Place:
     queue: str = ""
     secrets: str = "flyte-secrets"
     defaults: Mapping[str, str] = field(default_factory=lambda: _DEFAULTS)
+    quotas: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     owner: Mapping[str, Any] | None = None
@@ -81,13 +86,14 @@ def job(
     metadata, pod, name = _pod_of(task)
     if template is not None:
         metadata, pod = _upon(template, metadata, pod, name)
-    _only_digests(pod, name, request.task)
+    _only_digests(pod, name, request)
     main = next(c for c in pod["containers"] if c["name"] == name)
     main |= {"image": image, "args": list(request.args), "terminationMessagePolicy": "FallbackToLogsOnError"}
-    main["env"] = _variables(main.get("env") or [], request.env)
+    main["env"] = _variables(main.get("env") or [], {k: v for k, v in request.env.items() if k != SIDECARS})
     if place.storage_secret:
         main.setdefault("envFrom", []).append({"secretRef": {"name": place.storage_secret}})
     _resources(task, main, pod, place)
+    within(pod, place.quotas, request.task)
     _shared_memory(task.extended_resources, main, pod)
     mount_secrets(request.secrets, main, pod, place.secrets)
     _scheduling(task, pod, place)
@@ -205,14 +211,19 @@ def _merged(below: Any, above: Any) -> Any:
     return above
 
 
-def _only_digests(pod: Mapping[str, Any], name: str, task: str) -> None:
+def _only_digests(pod: Mapping[str, Any], name: str, request: LaunchRequest) -> None:
+    """Every other container's image by digest: as the lock pins it, or as the template has it."""
+    task, pins = request.task, json.loads(request.env.get(SIDECARS, "{}"))
     for container in (*(pod.get("initContainers") or ()), *pod["containers"]):
         image = container.get("image", "")
+        if container.get("name") != name and image in pins:
+            container["image"] = image = pins[image]
         if container.get("name") != name and not _DIGEST.fullmatch(image):
             raise Unplaceable(
                 f"the pod template of {task} takes container {container.get('name')} from {image or 'no image'}, "
                 "expected one by digest",
-                hint="write it as NAME@sha256:…: a tag may be something else tomorrow, and a missing one holds a GPU",
+                hint="`flyte-build lock` pins those of templates in the code; in a cluster's own, write NAME@sha256:…: "
+                "a tag may be another image tomorrow, and a missing one holds a GPU",
             )
 
 

@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ..action import LaunchRequest
 from ..template import quantity
 from .api import ApiError, Cluster
+from .errors import Unplaceable
 from .fit import misfit, shown
 from .kueue import installed_groups, queue_trouble
-from .pod import QUEUE
+from .pod import QUEUE, Place, job
+from .templates import named_template
 from .watching import PODS
 
-__all__ = ["QUOTAS", "SECRETS", "Problem", "nodes_of", "preflight"]
+__all__ = ["QUOTAS", "SECRETS", "Problem", "hopeless", "nodes_of", "preflight"]
 
 SECRETS, QUOTAS = "v1/secrets", "v1/resourcequotas"
 _PAGE = 500
@@ -36,16 +39,29 @@ class Problem:
     hint: str | None = None
 
 
+def hopeless(cluster: Cluster, request: LaunchRequest, image: str, place: Place) -> list[Problem]:
+    """Why ``request`` would never run on ``image``: it can be no pod, or the cluster would never run that pod.
+
+    Raises :class:`ApiError` where the cluster cannot be asked.
+    """
+    try:
+        template = named_template(cluster, request.task, request.task_spec)
+        manifest = job(request, image, place, template=template)
+    except Unplaceable as e:
+        return [Problem(request.task, str(e), e.hint)]
+    return preflight(cluster, {request.task: manifest})
+
+
 def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:
     """Look at Jobs by what they are for (a task's name). Raises :class:`ApiError` where the cluster cannot be asked."""
     nodes = nodes_of(cluster) or []
     quotas = _allowed(lambda: [q for page in cluster.pages(QUOTAS, {}) for q in page.get("items") or ()]) or []
     found: list[Problem] = []
-    for name, job in jobs.items():
-        template = job["spec"]["template"]
-        found += _admitted(cluster, name, job)
+    for name, made in jobs.items():
+        template = made["spec"]["template"]
+        found += _admitted(cluster, name, made)
         found += _secrets(cluster, name, template["spec"])
-        if (queue := (job["metadata"].get("labels") or {}).get(QUEUE)) is not None:
+        if (queue := (made["metadata"].get("labels") or {}).get(QUEUE)) is not None:
             found += _queue(cluster, name, queue)
         if (reason := misfit(template["spec"], nodes)) is not None:
             hint = "ask for less, or for what there is: `kubectl get nodes --show-labels` shows it"

@@ -16,7 +16,7 @@ from ..template import quantity
 from .errors import Unplaceable
 from .profiles import CLASSES, Accelerator
 
-__all__ = ["Asked", "accelerator", "asked_of", "balanced"]
+__all__ = ["Asked", "accelerator", "asked_of", "balanced", "within"]
 
 _NAMES = tasks_pb2.Resources
 _PLAIN = {
@@ -71,6 +71,18 @@ def balanced(asked: Asked, defaults: Mapping[str, str]) -> dict[str, dict[str, s
             )
         requests[name], limits[name] = least, most
     return {"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))}
+
+
+def within(pod: Mapping[str, Any], quotas: Mapping[str, str], task: str) -> None:
+    """Raise :class:`Unplaceable` where all containers of ``pod`` together may use more than ``quotas`` say."""
+    for name, most in quotas.items():
+        limits = [(c.get("resources") or {}).get("limits") or {} for c in pod["containers"]]
+        asked = [quantity(str(limit[name])) for limit in limits if name in limit]
+        if sum(asked) > quantity(most):
+            raise Unplaceable(
+                f"{task} asks for more {name} than the target's quota of {most}",
+                hint="ask for less, or raise `quotas` of the target",
+            )
 
 
 def accelerator(asked: Asked, extended: tasks_pb2.ExtendedResources) -> Accelerator | None:

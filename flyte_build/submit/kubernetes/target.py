@@ -66,6 +66,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
             queue=reader.name("queue") or "",
             secrets=reader.name("secrets") or "flyte-secrets",
             defaults={"cpu": "1", "memory": "1Gi", **reader.map("defaults", quantity)},
+            quotas=reader.map("quotas", quantity),
             labels=reader.map("labels"),
             annotations=reader.map("annotations"),
             api_access=reader.flag("api-access"),

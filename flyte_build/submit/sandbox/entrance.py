@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -190,6 +191,11 @@ def choose(
     ``network`` ``None``: ``internet`` where this machine can give it, else ``host``. ``folders`` are where sandboxes'
     parts will lie. Raises :class:`SandboxError` saying why nothing works.
     """
+    if sys.platform != "linux":
+        raise SandboxError(
+            f"no way to isolate a task: sandboxes are made of Linux's namespaces, and this is {platform.system()}",
+            hint="run on a cluster with `run --on TARGET`, or on a Linux machine (docs/macos.md)",
+        )
     candidates = available() if engines is None else engines
     if not candidates:
         raise SandboxError(

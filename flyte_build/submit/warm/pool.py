@@ -25,7 +25,7 @@ from ..sandbox.namespaces import description
 from ..sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
 from .forked import PATIENCE, Forked, Lost, begin, readable
 
-__all__ = ["Pool", "Worker"]
+__all__ = ["PLACE", "Pool", "Worker", "command", "key_of", "programs", "whole"]
 
 PLACE = "/run/flyte-build"
 IMAGE = f"{PLACE}/image"
@@ -128,7 +128,7 @@ class Pool:
 
         ``bare`` is its sandbox with nothing that is its own: what its image (with the digest ``image``) has.
         """
-        key = _key(image, bare, env)
+        key = key_of(image, bare, env)
         if not self.open or key in self._cold or argv[:1] != ("a0",) or any(name in env for name in _NEVER):
             yield None
             return
@@ -200,36 +200,30 @@ class Pool:
         scratch = self.scratch / name
         scratch.mkdir(parents=True)
         self.logs.mkdir(parents=True, exist_ok=True)
-        here = Path(__file__).parent
-        own = (
-            init_mount(),
-            *(Mount(here / f"{n}.py", f"{PLACE}/{n}.py") for n in ("worker", "stillness")),
-            Mount(here.parent / "sandbox" / "enter.py", f"{PLACE}/enter.py"),
-        )
         places = (Mount(box.root, IMAGE), Mount(scratch, f"{PLACE}/scratch", writable=True))
-        mounts = (*own, *self.shared, *places, *box.mounts)
+        mounts = (init_mount(), *programs(), *self.shared, *places, *box.mounts)
         asks, gives = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         tmpfs = Tmpfs("/run"), Tmpfs("/tmp"), Tmpfs("/dev/shm")
         nest = replace(box, mounts=mounts, tmpfs=tmpfs, nests=True, offers=gives.fileno())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        whole = seccomp.program(os.uname().machine) if box.filtered else None
+        calls = seccomp.program(os.uname().machine) if box.filtered else None
         config = {
+            "program": "worker",
             "control": theirs.fileno(),
             "preload": self.preload,
             "unshare": _NAMESPACES | (_NEWNET if box.network != "host" else 0),
             "attached": box.network == "internet",
-            "filter": None if whole is None else base64.b64encode(whole).decode(),
+            "filter": None if calls is None else base64.b64encode(calls).decode(),
         }
-        argv = [box.python, "-I", "-S", f"{PLACE}/worker.py", "become", json.dumps(config)]
         log = self.logs / f"{name}.log"
-        own_env = {k: v for k, v in env.items() if k not in _ACTIONS}
+        own_env = whole(env)
         group = None
         try:
             with contextlib.suppress(OSError):
                 group = self.cgroups.create(name, memory=MEMORY, cpu=None, pids=self.pids)
             running = await process.start(
-                self.engine, nest, argv, own_env, "/", output=log,
+                self.engine, nest, command(box, config), own_env, "/", output=log,
                 join=() if group is None else group.join, inherit=[theirs.fileno(), gives.fileno()],
             )  # fmt: skip
         except BaseException:
@@ -295,8 +289,25 @@ async def _stop(worker: Worker) -> None:
         await asyncio.to_thread(worker.group.remove)
 
 
-def _key(image: str, box: Sandbox, env: Mapping[str, str]) -> str:
-    own = {k: v for k, v in env.items() if k not in _ACTIONS}
+def programs() -> tuple[Mount, ...]:
+    """What runs inside, where ``command`` finds it."""
+    here = Path(__file__).parent
+    inside = (*(here / f"{n}.py" for n in ("worker", "stillness", "replica")), here.parent / "sandbox" / "enter.py")
+    return tuple(Mount(path, f"{PLACE}/{path.name}") for path in inside)
+
+
+def command(box: Sandbox, config: Mapping[str, object]) -> list[str]:
+    return [box.python, "-I", "-S", f"{PLACE}/worker.py", "become", json.dumps(config)]
+
+
+def whole(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are not of one action alone."""
+    return {k: v for k, v in env.items() if k not in _ACTIONS}
+
+
+def key_of(image: str, box: Sandbox, env: Mapping[str, str]) -> str:
+    """What one process may be for."""
+    own = whole(env)
     facts = [image, box.python, box.network, box.filtered, sorted(own.items())]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

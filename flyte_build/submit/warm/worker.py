@@ -2,8 +2,9 @@
 
 Runs in a sandbox with the image's Python (3.8 or later), standard library only, first as ``worker.py become CONFIG``
 (isolated; it finds ``a0`` and becomes what its first line names), then as ``serve SCRIPT CONFIG``. ``CONFIG`` is JSON:
-``control`` (an inherited socket), ``preload`` (modules), ``unshare`` (namespaces of a fork), ``attached`` (its network
-is attached from outside), ``filter`` (the system calls that it may not make, base64, or null).
+``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket), ``preload`` (modules),
+``unshare`` (namespaces of a fork), ``attached`` (its network is attached from outside), ``filter`` (the system calls
+that it may not make, base64, or null).
 
 Over ``control`` it says ``{"ready": …}`` or ``{"refused": why}`` once, and from then on every message is an action with
 two descriptors, its log and its link. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what
@@ -71,6 +72,8 @@ def interpreter(script: str) -> list[str]:
 
 
 def become(config: str) -> NoReturn:
+    """Be run anew, or what ``program`` of the configuration is, by the interpreter of the image's ``a0``."""
+    program = json.loads(config)["program"]
     script = init.which(SCRIPT, os.environ.get("PATH", os.defpath))
     if script is None:
         raise stillness.NotForkable(f"{SCRIPT} is not in the image's PATH ({os.environ.get('PATH', '')})")
@@ -78,7 +81,7 @@ def become(config: str) -> NoReturn:
     # Not `os.environ`: this interpreter may have told itself of a locale.
     with open("/proc/self/environ", "rb") as f:
         env = dict(item.partition(b"=")[::2] for item in f.read().split(b"\0") if b"=" in item)
-    os.execve(words[0], [*words, os.path.abspath(__file__), "serve", script, config], env)
+    os.execve(words[0], [*words, f"{HERE}/{program}.py", "serve", script, config], env)
 
 
 def close_others() -> None:

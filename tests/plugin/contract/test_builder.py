@@ -82,15 +82,16 @@ def test_its_errors_are_the_sdks(site: Site, tmp_path: Path) -> None:
         import flyte
 
         flyte.init_from_config(image_builder="flyte-build")
-        flyte.build(flyte.Image.from_debian_base(python_version=(3, 11)).with_commands(["make me"]))
+        image = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages("x", extra_args="--no-deps")
+        flyte.build(image)
         """
     folder = site.write(tmp_path / "refused", {"refused.py": text})
     done = site.run("python", "refused.py", cwd=folder)
     assert done.code != 0
     said = done.out + done.err
     assert "ImageBuildError: " in said
-    assert "Commands cannot be made hermetic: `make me`" in said
-    assert "hint: what the commands install" in said
+    assert "the pip arguments `--no-deps` have no place in a lock" in said
+    assert "hint: index_url, extra_index_urls" in said
 
 
 def test_pinned_images_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

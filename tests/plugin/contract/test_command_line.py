@@ -125,10 +125,10 @@ def test_turned_off(site: Site, project: Path) -> None:
     assert not any(all_by_digest(site, r.spec.task_template) for r in site.backend.deployed[-3:])
 
 
-COMMANDS = """
+ARGUMENTS = """
 import flyte
 
-image = flyte.Image.from_debian_base(python_version=(3, 11)).with_commands(["make me"])
+image = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages("x", extra_args="--no-deps")
 bad = flyte.TaskEnvironment("bad", image=image)
 
 
@@ -139,11 +139,11 @@ def work(x: int = 1) -> int:
 
 
 def test_what_cannot_be_hermetic_is_refused_with_the_way_out(site: Site, tmp_path: Path) -> None:
-    folder = site.write(tmp_path / "project", {"bad.py": COMMANDS})
+    folder = site.write(tmp_path / "project", {"bad.py": ARGUMENTS})
     done = site.run("flyte", "run", "bad.py", "work", cwd=folder)
     assert done.code == 7
-    assert "error: environment bad: the image layer Commands cannot be made hermetic: `make me`" in done.err
-    assert "with_apt_packages/with_pip_packages" in done.err
+    assert "error: environment bad: PipPackages: the pip arguments `--no-deps` have no place in a lock" in done.err
+    assert "index_url, extra_index_urls and pre are supported" in done.err
     assert "$FLYTE_BUILD_POLICY=delegate" in done.err
     assert "Traceback" not in done.out + done.err
 
@@ -151,14 +151,13 @@ def test_what_cannot_be_hermetic_is_refused_with_the_way_out(site: Site, tmp_pat
 def test_what_cannot_be_hermetic_is_delegated_where_the_policy_says_so(site: Site, tmp_path: Path) -> None:
     """The SDK, without Docker to ask, takes the image of its tag for built; the other environment is pinned."""
     good = 'good = flyte.TaskEnvironment("good", image=flyte.Image.from_debian_base(python_version=(3, 11)))'
-    text = COMMANDS.replace("bad =", f"{good}\nbad =").replace("image=image", "image=image, depends_on=[good]")
+    text = ARGUMENTS.replace("bad =", f"{good}\nbad =").replace("image=image", "image=image, depends_on=[good]")
     folder = site.write(tmp_path / "project", {"bad.py": text})
     site.ok("flyte-build", "lock", "bad.py", "--env", "good", cwd=folder)
     delegate = {"FLYTE_BUILD_POLICY": "delegate", "PATH": "/nowhere"}
     done = site.ok("flyte", "run", "bad.py", "work", cwd=folder, **delegate)
-    assert (
-        "warning: environment bad: the image layer Commands cannot be made hermetic: `make me`: it is left" in done.err
-    )
+    said = "warning: environment bad: PipPackages: the pip arguments `--no-deps` have no place in a lock: it is left"
+    assert said in done.err
     assert "impure" in done.err
     lookup = image_lookup(site.backend.runs[-1].task_spec.task_template)
     assert DIGEST.fullmatch(lookup["good"])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flyte_build.submit.action import SecretRef
+from flyte_build.submit.action import LaunchRequest, SecretRef
 from flyte_build.submit.kubernetes.api import ApiError
 from flyte_build.submit.kubernetes.pod import Place
-from flyte_build.submit.kubernetes.preflight import Problem, preflight
+from flyte_build.submit.kubernetes.preflight import Problem, hopeless, preflight
 from tests.support.apiserver import NAMESPACE, ApiServer, Bad
 
-from .test_pod import made, spec_of
+from .test_pod import DIGEST, IMAGE, made, spec_of
 
 PLACE = Place(NAMESPACE, pull_secrets=("pull",))
 REFS = (SecretRef("key", "vendor", "KEY"), SecretRef("file", "vendor"))
@@ -119,3 +120,25 @@ def test_a_queue_that_admits_nothing(api: ApiServer) -> None:
     api.bad = lambda method, kind, query: Bad(403, "Forbidden") if kind.endswith("localqueues") else None
     assert found() == [], "who may not look waits"
     assert found("") == []
+
+
+def test_what_can_be_no_pod_is_a_problem_like_any_other(api: ApiServer) -> None:
+    def found(**more: Any) -> list[Problem]:
+        request = LaunchRequest(
+            "r1", "a0", 1, "gpu.train", DIGEST, ("a0",), {}, Path("/dev/null"), task_spec=spec_of(**more)
+        )
+        return hopeless(api.cluster(), request, IMAGE, Place(NAMESPACE))
+
+    assert found() == []
+    (missing,) = found(pod_template="big")
+    assert missing.message == "gpu.train names the pod template big, which namespace team has not"
+    assert missing.hint == "`kubectl -n team get podtemplates` shows what it has"
+    sidecar = {"name": "proxy", "image": "proxy:latest"}
+    api.put("v1/podtemplates", {"metadata": {"name": "big"}, "template": {"spec": {"containers": [sidecar]}}})
+    (tagged,) = found(pod_template="big")
+    assert "takes container proxy from proxy:latest, expected one by digest" in tagged.message
+    sidecar["image"] = f"proxy@{DIGEST}"
+    api.put("v1/podtemplates", {"metadata": {"name": "big"}, "template": {"spec": {"containers": [sidecar]}}})
+    assert found(pod_template="big") == []
+    created = [a for a in api.asked if a.startswith("POST")]
+    assert all("dryRun=All" in a for a in created)

@@ -44,6 +44,7 @@ labels = { team = "ml" }
 annotations = { iam = "x" }
 api-access = true
 storage-secret = "keys"
+quotas = { "nvidia.com/gpu" = "8" }
 driver-account = "runs"
 unscheduled = "2h"
 storage-options = { endpoint = "http://minio:9000" }
@@ -65,6 +66,7 @@ shared = { "ours/shared" = "yes" }
     assert (place.service_account, place.pull_secrets, place.queue) == ("runner", ("pull",), "research")
     assert (place.secrets, place.defaults) == ("team-secrets", {"cpu": "500m", "memory": "1Gi"})
     assert (place.labels, place.annotations, place.api_access) == ({"team": "ml"}, {"iam": "x"}, True)
+    assert place.quotas == {"nvidia.com/gpu": "8"}
     assert (place.storage_secret, found.driver_account) == ("keys", "runs")
     profile = place.profile
     assert profile.tolerations == (Toleration("dedicated", "gpu", "NoExecute"), Toleration("nvidia.com/gpu"))
@@ -88,6 +90,7 @@ shared = { "ours/shared" = "yes" }
         (f'{LEAST}unscheduled = "soon"', "unscheduled: expected a time such as `30m`, found 'soon'", None),
         (f"{LEAST}unscheduled = 30", "unscheduled: expected a time such as `30m`, found 30", None),
         (f'{LEAST}defaults = {{ cpu = "lots" }}', "defaults: expected a quantity", None),
+        (f'{LEAST}quotas = {{ cpu = "lots" }}', "quotas: expected a quantity", None),
         (f"{LEAST}defaults = {{ cpu = 2 }}", "defaults: expected a table of texts", None),
         (f'{LEAST}pull-secrets = "pull"', "pull-secrets: expected a list, found 'pull'", None),
         (f'{LEAST}api-access = "yes"', "api-access: expected true or false, found 'yes'", None),

@@ -1,0 +1,156 @@
+"""Packages of which an index has no wheel: which source distribution is built, and with what. Builds nothing itself.
+
+A resolver is never let near a source: it says which packages have no wheel, the newest version that was asked for is
+built in a sandbox (by whoever the caller gives), and the resolver is asked again with the wheel as a local one. What
+the build requires (PEP 518) is resolved as all else is, from wheels; where those have none, they are built first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.version import Version
+
+from ...kernel.errors import ResolutionError
+from ...kernel.reporting import Reporter
+from ...locks.builds import LockedBuild
+from ...locks.nouns import LockedDeb, LockedWheel
+from ...sources.indexes import IndexClient, IndexFile, IndexSettings
+from ..wheels import Target
+from .choice import choose
+from .question import NoSolution, Question, Resolver
+
+__all__ = ["Build", "Built", "Sources", "ToBuild", "without_wheels"]
+
+# What uv says at the end of an answer, once for each package.
+_NO_WHEELS = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
+_DEPTH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ToBuild:
+    """``file`` of ``name`` in ``version``, to be had from ``client``; ``resolve`` gives the wheels of requirements."""
+
+    environment: str
+    target: Target
+    name: str
+    version: str
+    file: IndexFile
+    client: IndexClient
+    resolve: Callable[[Sequence[str]], tuple[LockedWheel, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A wheel, in a file of its own name, and how it was made; ``tools``: the Debian packages that it took."""
+
+    path: Path
+    record: LockedBuild
+    tools: tuple[LockedDeb, ...] = ()
+
+
+Build = Callable[[ToBuild], Built]
+
+
+def without_wheels(error: NoSolution) -> tuple[str, ...]:
+    """The packages for want of whose wheels there is no solution, by normalised name."""
+    return tuple(dict.fromkeys(str(canonicalize_name(name)) for name in _NO_WHEELS.findall(error.detail or "")))
+
+
+class Sources:
+    """Builds each source once. ``build`` ``None``: none is built."""
+
+    def __init__(self, build: Build | None, resolver: Resolver, cutoff: str | None, reporter: Reporter) -> None:
+        self._build, self._resolver, self._cutoff, self._reporter = build, resolver, cutoff, reporter
+        self._built: dict[tuple[str, str, Target], Built] = {}
+
+    def wheels(
+        self,
+        error: NoSolution,
+        texts: Sequence[str],
+        target: Target,
+        environment: str,
+        client: IndexClient,
+        depth: int = 0,
+    ) -> dict[str, Built]:
+        """Wheels of the packages that ``error`` is about, by name; ``texts`` are the requirements that were asked."""
+        if self._build is None or depth > _DEPTH:
+            return {}
+        found = {}
+        for name in without_wheels(error):
+            version, file = _newest(name, texts, client, self._cutoff, target)
+            key = (name, version, target)
+            if key not in self._built:
+
+                def resolve(requirements: Sequence[str]) -> tuple[LockedWheel, ...]:
+                    return self._required(requirements, target, environment, client, depth + 1)
+
+                asked = ToBuild(environment, target, name, version, file, client, resolve)
+                self._built[key] = self._build(asked)
+            found[name] = self._built[key]
+        return found
+
+    def _required(
+        self, requirements: Sequence[str], target: Target, environment: str, client: IndexClient, depth: int
+    ) -> tuple[LockedWheel, ...]:
+        """What a build requires, with all that this requires in turn."""
+        settings: IndexSettings = client.settings
+        question = Question(target, tuple(requirements), settings, cutoff=self._cutoff)
+        built: dict[str, Built] = {}
+        while True:
+            try:
+                answer = self._resolver.resolve(question)
+                break
+            except NoSolution as e:
+                more = self.wheels(e, requirements, target, environment, client, depth)
+                if not more.keys() - built.keys():
+                    raise
+                built |= more
+                question = replace(question, wheels=tuple(one.path for one in built.values()))
+        chosen = choose(answer, target, client, question.wheels, self._reporter)
+        for trouble in chosen.distributions.values():
+            if isinstance(trouble, Exception):
+                raise trouble
+        return tuple(chosen.locked(name, 1) for name in sorted(chosen.wheels))
+
+
+def _newest(
+    name: str, texts: Sequence[str], client: IndexClient, cutoff: str | None, target: Target
+) -> tuple[str, IndexFile]:
+    """The newest source distribution of ``name`` that the requirements allow: its version and file."""
+    allowed = SpecifierSet()
+    for text in texts:
+        parsed = Requirement(text)
+        if canonicalize_name(parsed.name) == name and (parsed.marker is None or parsed.marker.evaluate(target.markers)):
+            allowed &= parsed.specifier
+    found: dict[Version, IndexFile] = {}
+    for file in client.files(name):
+        try:
+            project, version = parse_sdist_filename(file.name)
+        except InvalidSdistFilename:
+            continue
+        if project == name and file.yanked is None and _fits(file, cutoff, target):
+            found.setdefault(version, file)
+    good = list(allowed.filter(found))
+    if not good:
+        raise ResolutionError(
+            f"{name}{allowed}: no wheel for {target}, and no source distribution of a version that was asked for",
+            hint="ask for another version, or add a wheel of it to the image as a local one",
+        )
+    version = max(good)
+    return str(version), found[version]
+
+
+def _fits(file: IndexFile, cutoff: str | None, target: Target) -> bool:
+    if cutoff is not None and (file.upload_time is None or file.upload_time >= cutoff):
+        return False
+    try:
+        return file.requires_python is None or target.python_full in SpecifierSet(file.requires_python)
+    except InvalidSpecifier:
+        return True

@@ -1,0 +1,34 @@
+"""Pod templates that tasks only name: looked up in the namespace, before anything runs and for each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flyteidl2.task import task_definition_pb2
+
+from .api import Cluster
+from .errors import Unplaceable
+
+__all__ = ["named_template"]
+
+_TEMPLATES = "v1/podtemplates"
+
+
+def named_template(cluster: Cluster, task: str, task_spec: bytes) -> Mapping[str, Any] | None:
+    """The ``template`` of the PodTemplate that ``task`` names; ``None`` where it names none.
+
+    Raises :class:`Unplaceable` for one that the namespace has not, and :class:`ApiError`.
+    """
+    spec = task_definition_pb2.TaskSpec.FromString(task_spec)
+    name = spec.task_template.metadata.pod_template_name
+    if not name:
+        return None
+    found = cluster.get(_TEMPLATES, name)
+    if found is None:
+        raise Unplaceable(
+            f"{task} names the pod template {name}, which namespace {cluster.namespace} has not",
+            hint=f"`kubectl -n {cluster.namespace} get podtemplates` shows what it has",
+        )
+    template: Mapping[str, Any] = found.get("template") or {}
+    return template

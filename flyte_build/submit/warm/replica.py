@@ -1,0 +1,171 @@
+"""A replica of a reusable environment: one process that runs many actions, one after the other or several at once.
+
+Runs in a sandbox with the image's Python (3.10 or later) and its ``flyte``, as ``replica.py serve SCRIPT CONFIG`` (see
+``worker``, which becomes it). What runs actions is the runtime's own for reused containers,
+``flyte._internal.runtime.rusty``: a private name, so a version that lacks it, or has another, is refused and
+the launcher does without. Modules are imported once and shared by all of its actions: that is what was asked for.
+
+Over ``control``, an inherited socket: it says ``{"ready": …}`` or ``{"refused": why}``; an action is ``{"id", "argv"}``
+with its log, ``{"cancel": id}`` ends one; it answers ``{"id", "code", "changed"}``: what of the process an action left
+otherwise than it was, or null.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import faulthandler
+import importlib
+import inspect
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+_LOG: contextvars.ContextVar[int] = contextvars.ContextVar("log")
+RUNTIME = "flyte._internal.runtime.rusty"
+NEEDED = ("create_controller", "download_tgz", "load_task_from_code_bundle", "run_task")
+LARGEST = 1 << 18
+
+
+class Routed(io.RawIOBase):
+    """A standard stream whose words go to the log of the action that says them, else to the replica's own."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._number
+
+    def write(self, data: Any) -> int:
+        return os.write(_LOG.get(self._number), data)
+
+
+class Refused(Exception):
+    """This runtime has not what a replica needs."""
+
+
+class Replica:
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._actions: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[Any, Any] = {}
+        self._bundles: dict[str, Any] = {}
+        self._lock = asyncio.Lock()
+        self._controller: Any = None
+        self._set_up = self._state()
+        try:
+            self._runtime = importlib.import_module(RUNTIME)
+            self._command = importlib.import_module("flyte._bin.runtime").main
+        except (ImportError, AttributeError) as e:
+            raise Refused(f"this flyte has no runtime for reused containers: {e}") from e
+        missing = [name for name in NEEDED if not hasattr(self._runtime, name)]
+        if missing:
+            raise Refused(f"this flyte's {RUNTIME} has no {', '.join(missing)}")
+
+    def _state(self) -> dict[str, Any]:
+        return {"folder": os.getcwd(), "environment": dict(os.environ)}
+
+    async def serve(self) -> None:
+        faulthandler.register(signal.SIGUSR1)
+        asyncio.get_running_loop().add_reader(self._link.fileno(), self._receive)
+        self._say({"ready": True})
+        await asyncio.Event().wait()
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._link.send(json.dumps(message).encode())
+
+    def _receive(self) -> None:
+        data, handles, _, _ = socket.recv_fds(self._link, LARGEST, 1)
+        if not data:
+            os._exit(0)  # the launcher is gone, or has lost patience
+        said = json.loads(data)
+        if "cancel" in said:
+            if said["cancel"] in self._actions:
+                self._actions[said["cancel"]].cancel()
+        else:
+            self._actions[said["id"]] = asyncio.get_running_loop().create_task(self._act(said, handles[0]))
+
+    async def _act(self, said: Any, log: int) -> None:
+        _LOG.set(log)
+        code = 0
+        try:
+            await self._run(said["argv"])
+        except asyncio.CancelledError:
+            code = 143
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        finally:
+            _LOG.set(2)
+            os.close(log)
+            del self._actions[said["id"]]
+        now = self._state()
+        changed = None if self._actions else next((name for name in now if now[name] != self._set_up[name]), None)
+        self._say({"id": said["id"], "code": code, "changed": changed})
+
+    async def _run(self, argv: list[str]) -> None:
+        given = self._command.make_context(argv[0], argv[1:]).params
+        resolver = (given["resolver"], *given["resolver_args"])
+        async with self._lock:
+            if self._controller is None:
+                endpoint = os.environ["_U_EP_OVERRIDE"]
+                self._controller = await self._runtime.create_controller(endpoint=endpoint, insecure=True)
+            if given["tgz"] and given["tgz"] not in self._bundles:
+                sys.path.insert(0, ".")
+                self._bundles[given["tgz"]] = await self._runtime.download_tgz(
+                    given["dest"], given["version"], given["tgz"]
+                )
+                self._set_up = self._state()
+            if resolver not in self._tasks:
+                self._tasks[resolver] = self._runtime.load_task_from_code_bundle(resolver[0], list(resolver[1:]))
+                self._set_up = self._state()
+        known = {
+            "task": self._tasks[resolver],
+            "controller": self._controller,
+            "code_bundle": self._bundles.get(given["tgz"]),
+            "output_path": given["outputs_path"],
+            "input_path": given["inputs"],
+            "run_start_time": when(given.get("run_start_time")),
+            **{name: given[name] for name in given if name not in ("inputs", "outputs_path", "run_start_time")},
+        }
+        taken = inspect.signature(self._runtime.run_task).parameters
+        await self._runtime.run_task(**{name: value for name, value in known.items() if name in taken})
+
+
+def when(text: str | None) -> datetime:
+    """As the runtime reads a run's start: what is none is the epoch, so that the names of children do not change."""
+    try:
+        found = datetime.fromisoformat((text or "").rstrip().replace("Z", "+00:00"))
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+async def main() -> None:
+    script, config = sys.argv[2], json.loads(sys.argv[3])
+    link = socket.socket(fileno=config["control"])
+    link.set_inheritable(False)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        routed = io.BufferedWriter(Routed(number), 1)
+        setattr(sys, name, io.TextIOWrapper(routed, "utf-8", "backslashreplace", line_buffering=True))
+    if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = os.path.dirname(os.path.realpath(script))
+    try:
+        replica = Replica(link)
+    except Refused as e:
+        link.send(json.dumps({"refused": str(e)}).encode())
+        return
+    await replica.serve()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

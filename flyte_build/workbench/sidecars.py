@@ -1,0 +1,80 @@
+"""What pod templates take besides a task's own image, by digest: resolved when locking, put in its place in a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..kernel.errors import LockError, ResolutionError
+from ..locks.sidecars import SIDECARS, read_sidecars, write_sidecars
+from ..planning.workspace import Workspace
+from ..project.nouns import Environment
+from ..project.sidecars import sidecars
+from ..settings import read_settings
+
+__all__ = ["Resolved", "pinned", "resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """``images`` are all that the lock is to have, ``new`` those of them that it had not, or otherwise."""
+
+    images: Mapping[str, str]
+    new: Mapping[str, str]
+
+    def written(self, lockfiles: Path) -> list[str]:
+        """Write the lock; a line for each image that is new."""
+        write_sidecars(lockfiles, self.images)
+        return [f"{image} of a pod template is {digest}" for image, digest in self.new.items()]
+
+
+def resolved(workspace: Workspace, environments: Sequence[Environment], *, anew: bool) -> Resolved:
+    """The digests of what the tasks of ``environments`` take besides; those that are locked stay, unless ``anew``.
+
+    Raises :class:`RegistryError`, and :class:`ResolutionError` for an image that its registry has not.
+    """
+    wanted = _wanted(workspace, environments)
+    others = set(sidecars(workspace.project.tasks)) - wanted.keys()
+    have = read_sidecars(workspace.lockfiles)
+    kept = {image: digest for image, digest in have.items() if image in others or (image in wanted and not anew)}
+    ask = [image for image in wanted if image not in kept]
+    if not ask:
+        return Resolved(kept, {})
+    from ..registry import Reference, Registry
+
+    found = {}
+    with Registry(insecure=read_settings(workspace.project.root).insecure_registries) as registry:
+        for image in ask:
+            told = registry.head(Reference.parse(image))
+            if told is None:
+                raise ResolutionError(f"{wanted[image]}: its registry has no image {image}")
+            found[image] = told.digest
+    return Resolved(kept | found, {i: d for i, d in found.items() if have.get(i) != d})
+
+
+def pinned(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:
+    """The variable by which a run's pods are told; empty where no template takes anything.
+
+    Raises :class:`LockError` for what is not locked.
+    """
+    wanted, have = _wanted(workspace, environments), read_sidecars(workspace.lockfiles)
+    missing = [f"{wanted[image]}: {image}" for image in wanted if image not in have]
+    if missing:
+        raise LockError(
+            f"{SIDECARS} lacks images of pod templates:\n" + "\n".join(f"  {line}" for line in missing),
+            hint="run `flyte-build lock` again",
+        )
+    if not wanted:
+        return {}
+    from ..registry import Reference
+    from ..submit.kubernetes.pod import SIDECARS as VARIABLE
+
+    by_digest = {image: str(Reference.parse(image).with_digest(have[image])) for image in wanted}
+    return {VARIABLE: json.dumps(by_digest, sort_keys=True)}
+
+
+def _wanted(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:
+    names = {environment.name for environment in environments}
+    return sidecars(task for task in workspace.project.tasks if task.environment in names)

@@ -1,0 +1,186 @@
+"""Source distributions that a lock needs wheels of: fetched, and built over the environment's image.
+
+Joins locking, which says what has to be built, with building, which does it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from ..kernel.errors import FetchError, LockError, ResolutionError, SealError
+from ..kernel.reporting import Reporter
+from ..kernel.scratch import scratch
+from ..locks.builds import LockedBuild, LockedSource
+from ..locks.lockfile import read
+from ..locks.nouns import LockedDeb, LockedPlatform
+from ..recipe import Recipe
+from ..settings import Settings
+from ..store import Session, Store
+from ..store.files import share, storing
+from .sealing import foreign
+
+if TYPE_CHECKING:
+    from ..locking.pypi.sources import Built, ToBuild
+    from ..sources.places import Locator
+
+__all__ = ["SourceBuilds"]
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    record: LockedBuild
+    file: str
+    tools: tuple[LockedDeb, ...] = ()
+
+
+class SourceBuilds:
+    """The builds of one ``lock``; a context manager, as wheels lie under their names in a folder of its own."""
+
+    def __init__(
+        self,
+        recipes: Mapping[str, Recipe],
+        lockfiles: Path,
+        root: Path,
+        store: Store,
+        settings: Settings,
+        reporter: Reporter,
+    ) -> None:
+        self._recipes, self._lockfiles, self._root = recipes, lockfiles, root
+        self._store, self._settings, self._reporter = store, settings, reporter
+        self._stack = ExitStack()
+        self._folder: Path | None = None
+
+    def __enter__(self) -> SourceBuilds:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._stack.close()
+
+    def __call__(
+        self, recipe: Recipe, part: LockedPlatform, asked: ToBuild, tools: Callable[[], tuple[LockedDeb, ...]]
+    ) -> Built:
+        """The wheel of a source for the environment that ``recipe`` is of; ``part`` is what lies below its packages.
+
+        What does not build by itself is tried once more with ``tools``, which no image has.
+
+        Raises :class:`FetchError`, :class:`ResolutionError` where this machine cannot build for the platform, and what
+        building raises.
+        """
+        from ..locking.pypi.sources import Built
+
+        source = self._source(asked)
+        known = self._known(asked, source)
+        if known is None:
+            known = self._made(recipe, part, asked, source, tools)
+        if self._folder is None:
+            self._folder = self._stack.enter_context(scratch())
+        path = self._folder / known.record.wheel / known.file
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            share(self._store.artifact_path(known.record.wheel), path)
+        return Built(path, known.record, known.tools)
+
+    def _known(self, asked: ToBuild, source: LockedSource) -> _Known | None:
+        """As a lock has it for the same platform and Python, where the store has the wheel."""
+        for name in self._recipes:
+            try:
+                lock = read(self._lockfiles, name)
+            except LockError:
+                continue  # locking has said so by now
+            held = lock.platforms.get(asked.target.platform) if lock and lock.python == asked.target.python else None
+            for record in held.builds if held else ():
+                wheel = next((w for w in held.wheels if w.sha256 == record.wheel), None) if held else None
+                if record.source == source and wheel and self._store.sound(wheel.sha256, wheel.size, wheel.file):
+                    return _Known(record, wheel.file, held.tools if held and record.native else ())
+        return None
+
+    def _made(
+        self,
+        recipe: Recipe,
+        part: LockedPlatform,
+        asked: ToBuild,
+        source: LockedSource,
+        tools: Callable[[], tuple[LockedDeb, ...]],
+    ) -> _Known:
+        from ..building.sealed import Sealer
+        from ..building.wheels import WheelMaker
+        from ..remote.connecting import connected
+
+        platform = asked.target.platform
+        if (here := foreign(platform)) is not None:
+            raise ResolutionError(
+                f"environment {asked.environment}: {asked.name} {asked.version} has no wheel for {platform}, and this "
+                f"machine ({here}) runs no programs for it, to build one",
+                hint="lock on such a machine, or leave the platform out",
+            )
+        self._reporter.note(
+            f"{asked.environment}: no index has a wheel of {asked.name}: {source.file} is built, without a network"
+        )
+        with connected(self._settings, self._reporter) as shared:
+            sealer = Sealer(self._store, self._root, _none, self._reporter, shared, {}, "none")
+            maker, name, held = WheelMaker(sealer), asked.environment, tuple[LockedDeb, ...]()
+            try:
+                made = maker.make(name, recipe, part, platform, source, asked.resolve)
+            except SealError:
+                held = tools()
+                if not held:
+                    raise
+                self._reporter.note(f"{name}: {source.file} does not build by itself: once more, with build-essential")
+                made = maker.make(name, recipe, part, platform, source, asked.resolve, held)
+        return _Known(made.record, made.file, held)
+
+    def _source(self, asked: ToBuild) -> LockedSource:
+        """The source, brought into the store."""
+        file = asked.file
+        held = self._store.sound(file.sha256, file.size, file.name) if file.sha256 is not None else None
+        if held is not None and file.sha256 is not None:
+            return LockedSource(asked.name, asked.version, file.name, os.stat(held).st_size, file.sha256)
+        with (
+            self._store.session() as session,
+            self._reporter.work(f"fetch {file.name}", file.size, unit="bytes") as bar,
+        ):
+            temporary, digest, length = session.temporary("source"), hashlib.sha256(), 0
+            with storing(temporary), open(temporary, "xb") as out:
+                for block in _blocks(asked):
+                    digest.update(block)
+                    length += len(block)
+                    out.write(block)
+                    bar.advance(len(block))
+            found = digest.hexdigest()
+            if file.sha256 not in (None, found):
+                raise FetchError(f"{file.name}: the index states sha256 {file.sha256}, the file has {found}")
+            _keep(session, temporary, found)
+        return LockedSource(asked.name, asked.version, file.name, length, found)
+
+
+def _keep(session: Session, temporary: Path, sha256: str) -> None:
+    session.put_artifact(temporary, sha256)
+    session.sync()
+
+
+def _blocks(asked: ToBuild) -> Iterator[bytes]:
+    """The file's bytes, from where its index has it."""
+    url = asked.file.url
+    if url.startswith("file:"):
+        with open(unquote(urlsplit(url).path), "rb") as f:
+            while block := f.read(_BLOCK):
+                yield block
+        return
+    with asked.client.stream(url) as response:
+        if response.status_code != 200:
+            raise FetchError(f"{asked.file.name}: {response.status_code} {response.reason_phrase}")
+        yield from response.iter_bytes(_BLOCK)
+
+
+def _none() -> Locator:
+    raise AssertionError("a build finds its own places")

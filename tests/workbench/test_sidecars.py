@@ -1,0 +1,110 @@
+"""Images of pod templates' other containers: resolved once, kept until asked for anew, and told to a run by digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flyte_build.kernel.errors import LockError, ResolutionError, StoreError
+from flyte_build.locks.sidecars import read_sidecars, write_sidecars
+from flyte_build.planning.workspace import Workspace
+from flyte_build.project.loading import load
+from flyte_build.registry import Registry
+from flyte_build.submit.kubernetes.pod import SIDECARS
+from flyte_build.workbench.probe_image import push_probe_image
+from flyte_build.workbench.sidecars import pinned, resolved
+from tests.support.registry import RegistryServer
+
+MAIN = """
+import flyte
+from kubernetes.client import V1Container, V1PodSpec
+
+def template(image):
+    return flyte.PodTemplate(pod_spec=V1PodSpec(
+        containers=[V1Container(name="primary"), V1Container(name="proxy", image=image)],
+        init_containers=[V1Container(name="known", image="x@sha256:{zeros}")]))
+
+env = flyte.TaskEnvironment(name="env", pod_template=template("{host}/team/flyte-build-check:v1"))
+plain = flyte.TaskEnvironment(name="plain")
+
+@env.task
+def main() -> int:
+    return 1
+
+@plain.task
+def other() -> int:
+    return 2
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[RegistryServer]:
+    with RegistryServer() as server:
+        yield server
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, server: RegistryServer) -> Workspace:
+    (tmp_path / "main.py").write_text(MAIN.replace("{host}", server.host).replace("{zeros}", "0" * 64))
+    return Workspace(load(tmp_path / "main.py", tmp_path), tmp_path / "lockfiles")
+
+
+def push(server: RegistryServer) -> str:
+    with Registry() as registry:
+        pushed = push_probe_image(registry, f"{server.host}/team")
+        found = registry.manifest(pushed)
+        assert found is not None
+        registry.put_manifest(pushed.with_tag("v1"), found.data, found.media_type)
+    return str(pushed.digest)
+
+
+def test_what_a_template_takes_is_locked_by_digest(workspace: Workspace, server: RegistryServer) -> None:
+    environments, image = list(workspace.project.environments.values()), f"{server.host}/team/flyte-build-check:v1"
+    with pytest.raises(ResolutionError, match=r"env\.main: container proxy: its registry has no image"):
+        resolved(workspace, environments, anew=False)
+    digest = push(server)
+    with pytest.raises(LockError, match=r"sidecars\.lock lacks images of pod templates:\n  env\.main: container proxy"):
+        pinned(workspace, environments)
+    found = resolved(workspace, environments, anew=False)
+    assert found.written(workspace.lockfiles) == [f"{image} of a pod template is {digest}"]
+    assert json.loads((workspace.lockfiles / "sidecars.lock").read_text()) == {"schema": 1, "images": {image: digest}}
+    assert json.loads(pinned(workspace, environments)[SIDECARS]) == {image: f"{image}@{digest}"}
+    assert pinned(workspace, [workspace.project.environments["plain"]]) == {}
+
+
+def test_what_is_locked_stays_until_it_is_asked_for_anew(workspace: Workspace, server: RegistryServer) -> None:
+    image, old = f"{server.host}/team/flyte-build-check:v1", "sha256:" + "1" * 64
+    write_sidecars(workspace.lockfiles, {image: old, "nobodys:1": old})
+    every = list(workspace.project.environments.values())
+    asked = len(server.requests)
+    kept = resolved(workspace, every, anew=False)
+    assert (kept.images, kept.new, len(server.requests)) == ({image: old}, {}, asked), "nobody takes the other"
+    assert resolved(workspace, [workspace.project.environments["plain"]], anew=True).images == {image: old}
+    digest = push(server)
+    assert resolved(workspace, every, anew=True).images == {image: digest}
+
+
+def test_the_file_is_as_small_as_what_it_says(tmp_path: Path) -> None:
+    digest = "sha256:" + "1" * 64
+    assert read_sidecars(tmp_path) == {}
+    assert not write_sidecars(tmp_path, {})
+    assert write_sidecars(tmp_path, {"b": digest, "a": digest})
+    assert not write_sidecars(tmp_path, {"a": digest, "b": digest})
+    assert list(read_sidecars(tmp_path)) == ["a", "b"]
+    assert write_sidecars(tmp_path, {})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written"):
+        write_sidecars(tmp_path / "file", {"a": digest})
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "{}", '{"schema": 2, "images": {}}', '{"schema": 1, "images": {"a": "b"}}', "[]"]
+)
+def test_a_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sidecars.lock").write_text(text)
+    with pytest.raises(LockError, match=r"sidecars\.lock: "):
+        read_sidecars(tmp_path)
