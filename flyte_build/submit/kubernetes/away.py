@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from ...kernel.errors import RunError
 from ..history import Run
+from ..journal import ActionRecord
 from ..observer import Observer
 from ..requests import request_name
 from . import reading
@@ -103,18 +104,38 @@ async def ask(mirror: Mirror, run: str, request: Mapping[str, str]) -> None:
 async def abort(mirror: Mirror, cluster: Cluster | None, run: str, observer: Observer) -> Run:
     """End ``run``: by its driver, and where that does not obey, without it. Raises :class:`RunError`.
 
-    Without a ``cluster`` the request is left, and what came of it until then is given.
+    Without a ``cluster`` the request is left, and what came of it until then is given. ``observer`` hears how every
+    action ended, and not again how it went until then.
     """
     await ask(mirror, run, {"abort": "asked for"})
     try:
         async with asyncio.timeout(OBEYS_SECONDS):
-            return await reading.follow(mirror, run, observer)
+            found = await reading.follow(mirror, run, _Quiet(observer))
     except TimeoutError:
         if cluster is None:
             observer.warn(f"the driver of {run} has not obeyed yet; it will when it looks at the storage")
-            return await reading.read_run(mirror, run)
-    await _end(mirror, cluster, run, "aborted")
-    return await reading.read_run(mirror, run)
+        else:
+            await _end(mirror, cluster, run, "aborted")
+        found = await reading.read_run(mirror, run)
+    for record in found.actions:
+        observer.on_action(record)
+    return found
+
+
+class _Quiet:
+    """Hears of warnings only."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def on_action(self, record: ActionRecord) -> None:
+        return None
+
+    def on_line(self, action: str, attempt: int, line: str) -> None:
+        return None
+
+    def warn(self, message: str) -> None:
+        self._observer.warn(message)
 
 
 async def _end(mirror: Mirror, cluster: Cluster, run: str, phase: str) -> None:

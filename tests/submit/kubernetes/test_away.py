@@ -119,8 +119,10 @@ def test_a_driver_that_never_begins_is_given_up_with_its_reason(
 
 
 def test_a_driver_that_obeys_ends_the_run(mirror: Mirror, cluster: Cluster) -> None:
+    heard = Collector()
+
     async def go() -> Any:
-        aborting = asyncio.create_task(away.abort(mirror, cluster, "r1", Collector()))
+        aborting = asyncio.create_task(away.abort(mirror, cluster, "r1", heard))
         while not (keys := await mirror.keys("r1/requests")):
             await asyncio.sleep(0)
         (key,) = keys
@@ -129,6 +131,7 @@ def test_a_driver_that_obeys_ends_the_run(mirror: Mirror, cluster: Cluster) -> N
         return await aborting
 
     assert asyncio.run(asyncio.wait_for(go(), 30)).phase is Phase.ABORTED
+    assert [r.phase for r in heard.records] == [Phase.ABORTED]
 
 
 def test_one_that_does_not_is_deleted(
