@@ -81,7 +81,7 @@ _names = st.text("ab.*?[]^-!\\#/ ", min_size=1, max_size=8)
 @given(st.lists(_names, max_size=4), st.lists(st.text("ab.*", min_size=1, max_size=3), min_size=1, max_size=4))
 def test_patterns_never_crash_and_parents_without_exceptions_cover_children(lines: list[str], parts: list[str]) -> None:
     try:
-        ignore = DockerIgnore(line for line in lines if not line.startswith("!"))
+        ignore = DockerIgnore(line for line in lines if not line.strip().startswith("!"))
     except InputError:
         return
     path = "/".join(parts)

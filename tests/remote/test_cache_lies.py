@@ -13,7 +13,6 @@ import pytest
 
 from flyte_build.assemble.image import canonical
 from flyte_build.deriving.derivation import ImageDerivation
-from flyte_build.kernel.errors import ArtifactError
 from flyte_build.remote.cache_entries import image_tag, layer_tag
 from tests.remote.site import Machine
 from tests.support.images import image_of, wheel_layer
@@ -193,7 +192,9 @@ def test_a_listing_that_lies_accuses_nobody(
     assert any("would conflict" in warning for warning in second.said.warnings)
 
 
-def test_layers_that_do_conflict_are_refused_all_the_same(server: RegistryServer, wheels: Path, tmp_path: Path) -> None:
+def test_layers_with_files_at_one_path_are_the_same_image_with_a_cache(
+    server: RegistryServer, wheels: Path, tmp_path: Path
+) -> None:
     alpha = wheel_layer(wheels, "alpha")
     (tmp_path / "more").mkdir()
     other = wheel_layer(tmp_path / "more", "alpha", 5000)
@@ -202,9 +203,10 @@ def test_layers_that_do_conflict_are_refused_all_the_same(server: RegistryServer
     other = replace(other, artifacts=(renamed,), spec={**other.spec, "title": "alpha again"})
     one, two = Machine(tmp_path / "one", server, wheels), Machine(tmp_path / "two", server, wheels)
     one.push([image_of("a", [alpha]), image_of("b", [other])])
-    with pytest.raises(ArtifactError, match="both hold"):
-        two.push([image_of("c", [alpha, other])])
-    assert "c" not in {name.partition("/")[2] for name in server.repositories}
+    [pushed] = two.push([image_of("c", [alpha, other])])
+    [alone] = Machine(tmp_path / "three", server, wheels).build([image_of("c", [alpha, other])])
+    assert pushed.digest == alone.manifest_digest, "the upper layer's files are seen, whoever made it"
+    assert [layer.digest for layer in alone.layers] == list(dict.fromkeys(layer.digest for layer in alone.layers))
 
 
 def test_an_image_that_is_not_the_pinned_one_is_not_believed(
