@@ -120,8 +120,6 @@ WHEELS = {
     "duplicate": "`alpha/__init__.py`: the archive holds this name twice",
     "not-a-zip": "not a zip archive, or cut off",
     "record-hash-value": "alpha/__init__.py`: expected sha256 ",
-    "record-misses": "RECORD",
-    "record-missing-file": "gone.py",
     "symlink": "`evil`: a symbolic link, which wheels may not hold",
     "truncated": "not a zip archive, or cut off",
     "whiteout": "`evil/.wh.passwd`: the path has a component `.wh.passwd`, which would be a whiteout in a layer",
@@ -142,6 +140,22 @@ def test_a_corrupt_wheel(offline: Offline, mutation: str) -> None:
     (offline.index.folder / ALPHA).write_bytes(good)
     relock(offline, offline.index.folder / ALPHA)
     offline.ok("build", "flow.py")
+
+
+@pytest.mark.parametrize(
+    ("mutation", "said"),
+    [
+        ("record-misses", "`alpha/__init__.py` is in the wheel, and not listed"),
+        ("record-missing-file", "`gone.py` is listed, and not in the wheel"),
+    ],
+)
+def test_a_record_that_is_not_what_its_wheel_holds_is_said_and_installed(
+    offline: Offline, mutation: str, said: str
+) -> None:
+    assert mutation in MUTATIONS
+    relock(offline, offline.publish("alpha", mutate=mutation))
+    done = offline.ok("build", "flow.py", "-q")
+    assert f"warning: {ALPHA}: its RECORD is not what it holds, which is installed: {said}" in done.err
 
 
 def _deb(folder: Path, kind: str) -> Path:
