@@ -109,7 +109,8 @@ def test_a_kill_at_any_instant_leaves_a_valid_store(wheels: Path, tmp_path: Path
         killed += running.returncode == -signal.SIGKILL
         hashes_hold(store)
         assert store.verify().findings == ()
-        if said:
+        # One that was killed while it told may have come no further than the number of its steps.
+        if len(said.split()) == 2:
             assert said.split()[-1] == expected
             finished += 1
             store = Store(tmp_path / f"store{finished}")
