@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -27,16 +25,6 @@ def go() -> int:
     import late
     return y
 """
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports() -> Iterator[None]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if "site-packages" not in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.fixture

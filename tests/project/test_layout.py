@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,6 @@ from flyte_build.project.loading import load
 from flyte_build.project.serializing import root_action
 
 Write = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports() -> Iterator[None]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if "site-packages" not in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import py_compile
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,6 @@ from flyte_build.kernel.errors import LoadError, RefusedError
 from flyte_build.project.loading import Project, load
 
 PREAMBLE = "import flyte\nimage = flyte.Image.from_debian_base(python_version=(3, 11))\n"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports() -> Iterator[None]:
-    """What a test imports is forgotten after it."""
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        origin = getattr(sys.modules[name], "__file__", None) or ""
-        if "site-packages" not in origin:
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.fixture

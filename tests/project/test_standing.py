@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import flyte
@@ -19,16 +18,6 @@ from flyte_build.project.serializing import root_action
 from flyte_build.recipe import PipInstall
 
 IMAGE = "flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages('p')"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports() -> Iterator[None]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if "site-packages" not in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,16 +18,6 @@ from flyte_build.project.stubs import is_stand_in, stand_ins_in
 PREAMBLE = (
     "import flyte\nenv = flyte.TaskEnvironment('env', image=flyte.Image.from_debian_base(python_version=(3, 11)))\n"
 )
-
-
-@pytest.fixture(autouse=True)
-def _fresh_imports() -> Iterator[None]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if "site-packages" not in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 @pytest.fixture
