@@ -19,6 +19,7 @@ Never builds, never compares bytes (``verifying`` does), never prints.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,7 +101,7 @@ def record_pins(workspace: Locked, built: Sequence[Made], reporter: Reporter | N
             if pins != lock.pins:
                 changed[environment] = replace(lock, pins=pins)
         try:
-            return write_all(workspace.lockfiles, changed.values())
+            written = write_all(workspace.lockfiles, changed.values())
         except StoreError as e:
             if not isinstance(e.__cause__, OSError) or e.__cause__.errno not in _FORBIDDEN:
                 raise
@@ -108,6 +109,11 @@ def record_pins(workspace: Locked, built: Sequence[Made], reporter: Reporter | N
                 f"{workspace.lockfiles}: may not be written to: the digests of {_names(changed)} are not pinned"
             )
             return []
+    if written:
+        folder = os.path.relpath(workspace.lockfiles)
+        shown = workspace.lockfiles if folder.startswith("../..") else folder
+        (reporter or Silent()).note(f"pins written to {shown} ({len(written)}): commit them")
+    return written
 
 
 def check_pins(workspace: Locked, built: Sequence[Made], *, strict: bool = False, store: Store | None = None) -> None:

@@ -53,6 +53,15 @@ def test_a_build_pins_what_it_made_and_changes_nothing_else(offline: Offline) ->
     assert snapshot(offline.lockfiles) == pinned_locks
 
 
+def test_written_pins_are_said_once(offline: Offline) -> None:
+    offline.ok("lock", "flow.py")
+    assert "pins written to lockfiles (2): commit them\n" in offline.ok("build", "flow.py").err
+    assert "pins written" not in offline.ok("build", "flow.py").err
+    offline.write(workflow("low: alpha", "top(low): beta"))
+    offline.ok("lock", "flow.py")
+    assert "pins written to lockfiles (1): commit them\n" in offline.ok("build", "flow.py").err
+
+
 def test_locked_builds_only_what_is_pinned(offline: Offline, built: dict[str, str]) -> None:
     lock = lock_of(offline, "low")
     write(offline.lockfiles, replace(lock, pins={}))
