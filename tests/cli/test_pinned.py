@@ -57,7 +57,7 @@ def test_written_pins_are_said_once(offline: Offline) -> None:
     offline.ok("lock", "flow.py")
     assert "pins written to lockfiles (2): commit them\n" in offline.ok("build", "flow.py").err
     assert "pins written" not in offline.ok("build", "flow.py").err
-    offline.write(workflow("low: alpha", "top(low): beta"))
+    offline.write(workflow("low: alpha beta", "top(low): alpha beta"))
     offline.ok("lock", "flow.py")
     assert "pins written to lockfiles (1): commit them\n" in offline.ok("build", "flow.py").err
 
