@@ -14,6 +14,7 @@ from tests.support.offline import Offline
         (["--address", "10.0.0.1"], "are for runs on a target: give `--on TARGET`"),
         (["--on", "prod", "--network", "none"], "are for sandboxes of this machine"),
         (["--on", "prod", "--verify-images"], "are for sandboxes of this machine"),
+        (["--on", "prod", "--page", "run.html"], "`--page` is for runs of this machine"),
         (["--on", "prod", "--detach", "--driver", "here"], "and `--driver here` is none"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 
 from ..support.offline import Offline
 from ..support.runs import Call, make_run
+from ..support.tools import lacking
 
 
 @pytest.fixture
@@ -55,3 +56,14 @@ def test_ui_prints_its_address_and_ends_on_ctrl_c(offline: Offline, run: Path) -
             assert b"env.main" in page.read()
         ui.send_signal(signal.SIGINT)
         assert ui.wait(20) == 0
+
+
+def test_a_run_writes_its_page_however_it_ended(offline: Offline) -> None:
+    """The image's interpreter is a text here, so that no run succeeds."""
+    offline.ok("lock", "flow.py")
+    done = offline("run", "--page", "run.html", "flow.py", "main", "--x", "1")
+    if done.code == 11:
+        lacking("this machine cannot isolate a task")
+    assert done.code == 12
+    assert "page of the run: run.html" in done.err
+    assert "ContainerFailed" in (offline.project / "run.html").read_text()

@@ -81,6 +81,12 @@ class _RunCommand(click.Command):
 )
 @click.option("--name", metavar="NAME", help="The new run's name (default: made from the time).")
 @click.option("--verify-images", is_flag=True, help="Hash every file of the unpacked images before they are entered.")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="When the run has ended, however it did, write its page to FILE (see `flyte-build page`).",
+)
 @cache_option
 @click.option("--overwrite-cache", is_flag=True, help="Compute cached tasks again and keep the new results.")
 @unchecked_option
@@ -100,6 +106,7 @@ def run(
     resume: str | None,
     name: str | None,
     verify_images: bool,
+    page: Path | None,
     caches: tuple[str, ...],
     overwrite_cache: bool,
     check: bool,
@@ -136,6 +143,8 @@ def run(
         raise click.UsageError(
             "`--network` and `--verify-images` are for sandboxes of this machine, and `--on` for pods."
         )
+    if on is not None and page is not None:
+        raise click.UsageError("`--page` is for runs of this machine: a run on a target is kept in its storage.")
     if detach and driver == "here":
         raise click.UsageError("`--detach` leaves the run to a driver in the cluster, and `--driver here` is none.")
     options = RunOptions(
@@ -178,12 +187,22 @@ def run(
         echo(json.dumps({"schema": 1, "run": submitted.name, "target": on}, indent=2) if as_json else submitted.name)
         return
     result = _run(bench, task, given, replace(options, ready=ready, invocation=invocation), quiet=quiet)
+    if page is not None:
+        _write_page(result.name, page)
     if as_json:
         echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
     else:
         _print(result)
     if result.error is not None:
         raise result.error
+
+
+def _write_page(run: str, file: Path) -> None:
+    from ...workbench import kept_run
+    from ...workbench.run_pages import write_page
+
+    write_page(kept_run(run), file)
+    click.echo(f"page of the run: {file}", err=True)
 
 
 def _repeated(resume: str, on: str | None) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
