@@ -124,7 +124,7 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
         inputs=result.inputs.proto_inputs.SerializeToString(deterministic=True),
         bundle=Path(bundle.tgz),
         paths=_search_path(project.root),
-        queue=task.template.queue or "",
+        queue=getattr(task.template, "queue", None) or "",
     )
 
 

@@ -190,7 +190,8 @@ class Attempts:
             task_spec=action.task.spec.SerializeToString(deterministic=True),
             environment=task.environment,
             inline=self.facts.most_inline(task.name),
-            queue=action.task.queue,
+            # A field that older SDKs' messages have not.
+            queue=getattr(action.task, "queue", ""),
             reuse=task.reuse,
         )
 

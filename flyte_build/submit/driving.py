@@ -102,8 +102,10 @@ def start_of(
         action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
         input_uri=folder.storage.uri(folder.inputs(ROOT_ACTION)),
         run_output_base=folder.storage.uri(folder.meta),
-        task=run_definition_pb2.TaskAction(spec=spec, queue=root.queue),
+        task=run_definition_pb2.TaskAction(spec=spec),
     )
+    if root.queue:  # which older SDKs cannot say, and their messages have no field for
+        action.task.queue = root.queue
     return run, action
 
 

@@ -86,6 +86,8 @@ function toggle(name) { folded.has(name) ? folded.delete(name) : folded.add(name
 
 function choose(name, scroll = false) {
   chosen = name;
+  // What is chosen takes its room first: on a narrow screen the rows have less of it then.
+  $("detail").hidden = false;
   const at = rows.findIndex(n => n.action.name === name), box = $("rows");
   if (scroll && at >= 0) {
     if (at * ROW < box.scrollTop) box.scrollTop = at * ROW;

@@ -166,7 +166,8 @@ def test_a_hostile_fork_reaches_neither_its_worker_nor_another(
             after = await begin(pool, warm, own, ["a0", "print('fine')"], ENV, output=tmp_path / "after")
             assert await after.wait() == 0
             assert not bystander._end.done()
-            assert await bystander.stop(grace=0) == 137
+            # It is told to end and killed at once: either may come first.
+            assert await bystander.stop(grace=0) in (137, 143)
 
     asyncio.run(go())
     assert (tmp_path / "hostile").read_text() == ("up\n" if how.startswith("stops") else "")
