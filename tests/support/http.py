@@ -50,9 +50,10 @@ class FileServer:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.forever: set[str] = set()
-        self.seen: list[Seen] = []
+        self._seen: list[Seen] = []
+        self._answering = 0
         self.url = ""
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
 
     def put(self, name: str, data: bytes, *faults: Fault, forever: bool = False) -> str:
         path = f"/{name}"
@@ -61,6 +62,13 @@ class FileServer:
         if forever:
             self.forever.add(path)
         return self.url + path
+
+    @property
+    def seen(self) -> list[Seen]:
+        """Every request that was answered. A client has the last byte before the server has noted that it sent it."""
+        with self._guard:
+            self._guard.wait_for(lambda: not self._answering, timeout=5)
+            return list(self._seen)
 
     def sent(self, name: str) -> int:
         """Bytes of body sent for ``name`` so far."""
@@ -73,9 +81,17 @@ class FileServer:
                 return Fault()
             return queue[0] if path in self.forever and len(queue) == 1 else queue.pop(0)
 
-    def note(self, seen: Seen) -> None:
+    def begin(self) -> None:
         with self._guard:
-            self.seen.append(seen)
+            self._answering += 1
+
+    def note(self, seen: Seen | None) -> None:
+        """The end of a request; ``None``: it was not answered."""
+        with self._guard:
+            self._answering -= 1
+            if seen is not None:
+                self._seen.append(seen)
+            self._guard.notify_all()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,6 +99,14 @@ class _Handler(BaseHTTPRequestHandler):
     files: FileServer
 
     def do_GET(self) -> None:
+        self.files.begin()
+        seen = None
+        try:
+            seen = self._answer()
+        finally:
+            self.files.note(seen)
+
+    def _answer(self) -> Seen:
         fault = self.files.next_fault(self.path)
         data = self.files.files.get(self.path)
         time.sleep(fault.silent)
@@ -114,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
                 break
             sent += end - at
         lowered = {name.lower(): value for name, value in self.headers.items()}
-        self.files.note(Seen(self.path, start, status, sent, lowered))
+        return Seen(self.path, start, status, sent, lowered)
 
     def log_message(self, *_: object) -> None:
         return None
