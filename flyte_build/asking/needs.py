@@ -7,8 +7,6 @@ a few kilobytes at its end. A .deb would have to be fetched whole, and is not.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..assemble.deb import open_deb
 from ..assemble.errors import AssembleError
+from ..kernel.files import write_whole
 from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..locks.nouns import LockedDeb, LockedWheel
@@ -116,13 +115,7 @@ class Needs:
         """A cache: what cannot be written is read again."""
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    json.dump({"needs": stated.needs, "provides": stated.provides}, stream)
-                os.replace(temporary, self._folder / sha256)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(self._folder / sha256, json.dumps({"needs": stated.needs, "provides": stated.provides}))
         return stated
 
 

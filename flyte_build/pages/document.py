@@ -12,6 +12,7 @@ Times are seconds since the epoch. ``phase`` of a run that was killed is ``kille
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
@@ -155,8 +156,6 @@ def _inputs(data: bytes, storage: Storage) -> dict[str, Any]:
 
 def _bounded(values: Mapping[str, Any], room: list[int]) -> dict[str, str]:
     """Each value as the JSON that a person reads, long ones cut."""
-    import json
-
     out = {}
     for name, value in values.items():
         text = json.dumps(value, ensure_ascii=False, indent=1, default=str)

@@ -15,6 +15,7 @@ from flyte_build.planning.checks import Finding, check
 from flyte_build.planning.checks.interpreter.calls import CallGraph, Reach
 from flyte_build.project.loading import Project, load, load_module
 from flyte_build.project.source_files import Sources
+from tests.support.imports import forgotten
 from tests.support.recipes import AMD64, lock_of, wheel
 
 IMAGE = "import flyte\nimage = flyte.Image.from_debian_base(python_version=(3, 11))\n"
@@ -23,12 +24,8 @@ IMAGE = "import flyte\nimage = flyte.Image.from_debian_base(python_version=(3, 1
 @pytest.fixture(autouse=True)
 def _fresh_imports() -> Iterator[None]:
     """What a test imports is forgotten after it."""
-    modules, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - modules:
-        if "site-packages" not in (getattr(sys.modules[name], "__file__", None) or ""):
-            del sys.modules[name]
-    sys.path[:] = path
+    with forgotten():
+        yield
 
 
 @dataclass
