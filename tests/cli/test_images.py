@@ -31,6 +31,7 @@ def test_images_and_what_each_has_alone(built: Built) -> None:
     assert built.digests["low"][:19] in offline.ok("images", "low").out
     assert built.digests["low"] in offline.ok("images", "low", "--full").out
     assert "top" not in offline.ok("images", "low").out
+    assert offline.ok("images", "zzz").out == "no image here is of an environment whose name holds `zzz`\n"
 
 
 def test_a_replaced_image_is_hidden_and_counted(built: Built) -> None:

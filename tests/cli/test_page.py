@@ -25,7 +25,7 @@ def run(offline: Offline) -> Path:
 
 def test_a_page_is_written(offline: Offline, run: Path) -> None:
     done = offline.ok("page")
-    assert done.out == "written to r20261120-101500-ab12.html: env.main, 1 actions\n"
+    assert done.out == "written to r20261120-101500-ab12.html: env.main, 1 action\n"
     text = (offline.project / "r20261120-101500-ab12.html").read_text()
     assert text.startswith("<!doctype html>")
     assert "hello" in text

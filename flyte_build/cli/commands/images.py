@@ -45,6 +45,9 @@ def images(pattern: str | None, every: bool, full: bool, as_json: bool) -> None:
     shown = found if every else [i for i in found if i.current]
     if shown:
         _show(shown, full)
+    if pattern is not None and not found:
+        echo(f"no image here is of an environment whose name holds `{pattern}`")
+        return
     _sum_up(found, len(found) - len(shown))
 
 

@@ -10,7 +10,7 @@ from types import FrameType
 import click
 
 from ..completion import complete_run
-from ..console import echo
+from ..console import counted, echo
 
 __all__ = ["page", "ui"]
 
@@ -47,7 +47,7 @@ def page(run: str | None, output: Path | None) -> None:
         return
     file = output or Path(f"{newest[0].name}.html")
     write_page(newest[0], file)
-    echo(f"written to {file}: {newest[0].task}, {len(newest[0].actions)} actions")
+    echo(f"written to {file}: {newest[0].task}, {counted(len(newest[0].actions), 'action')}")
 
 
 @click.command()
