@@ -40,11 +40,11 @@ from .warm.pool import Pool, Worker, command, key_of, programs, whole
 from .warm.replicas import Replica, Replicas, ready
 from .watch import Watch, Watched
 
-__all__ = ["LocalLauncher"]
+__all__ = ["MEMORY_BACKED", "MOST_PIDS", "LocalLauncher"]
 
 # Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
 MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
-_MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
+MEMORY_BACKED = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class LocalLauncher:
         own = _own(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
         self._settlements[request.action] = self._settlement(request, image, replica.mounts)
         try:
-            async with self._watch.over(request, own, _MEMORY) as watched:
+            async with self._watch.over(request, own, MEMORY_BACKED) as watched:
                 watched.runs(replica.running)
                 outcome = await self._replicas.outcome(replica, request)
             return watched.outcome or await self._taken_over(request, outcome)
@@ -181,7 +181,7 @@ class LocalLauncher:
             mounts = await self._furnish(image, scratch)
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, mounts)
-            async with self._watch.over(request, _own(mounts, scratch), _MEMORY) as watched:
+            async with self._watch.over(request, _own(mounts, scratch), MEMORY_BACKED) as watched:
                 box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
                 outcome = await self._run(request, box, workdir(image), env, secrets, group, watched, worker)
             return watched.outcome or await self._taken_over(request, outcome)
