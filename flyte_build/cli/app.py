@@ -7,6 +7,7 @@ import importlib
 import click
 
 from ..kernel.version import __version__
+from .verbose import with_verbose
 
 __all__ = ["cli"]
 
@@ -109,7 +110,7 @@ class LazyGroup(click.Group):
             if name == cmd_name:
                 command = getattr(importlib.import_module(f"{self.package}.{module}"), name)
                 assert isinstance(command, click.Command)
-                return command
+                return with_verbose(command)
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
