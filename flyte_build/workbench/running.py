@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..kernel.paths import runs_dir
+from ..kernel.paths import runs_dir, tasks_dir
 from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
 from ..submit.action import RootAction
+from ..submit.control.application import Control
+from ..submit.deployed import Deployments
 from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
@@ -23,6 +25,7 @@ from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
+from .by_name import own_tasks
 from .opened import OpenProject
 from .readiness import Ready, get_ready
 from .runs import Run
@@ -114,6 +117,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
+        own = own_tasks(bench, ready.images, bundles / "own")
         roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
         name = options.name or new_name()
         # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
@@ -136,6 +140,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             overwrite_cache=options.overwrite_cache,
             engine=engine,
             invocation=options.invocation or invocation_of(bench, task),
+            control=Control(Deployments(tasks_dir()), own),
         )
         observer = options.observer(name) if options.observer is not None else Reported(reporter)
         return Run.of(execute(request, observer))
