@@ -7,6 +7,7 @@ draws nothing (see ``observer``) and builds nothing.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import secrets
@@ -171,11 +172,12 @@ def _execute(
 
 
 async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:
-    """What ``run`` gives; then nothing of the launcher's is left."""
+    """What ``run`` gives; then nothing of the launcher's is left, nor of one that was killed."""
     try:
         return await run
     finally:
         await launcher.close()
+        await asyncio.to_thread(launcher.cgroups.sweep)
 
 
 def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:
