@@ -209,6 +209,15 @@ _ROWS = (
         see="security.md",
     ),
     Setting(
+        "pod-templates",
+        "folder",
+        "A folder of YAML files with PodTemplates and ConfigMaps, which stand for those of a namespace when tasks run "
+        "here: tasks name a template by its name.",
+        '"k8s"',
+        otherwise="there are none",
+        see="pod-templates.md",
+    ),
+    Setting(
         "task-disk",
         "size",
         "What a task may have on disk when it runs here and asks for no `disk` of its own, in its temporary folders "

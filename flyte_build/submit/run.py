@@ -34,6 +34,7 @@ from .limits import TaskLimits
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
+from .pods.posing import Pods
 from .removal import remove_left
 from .requests import FolderInbox
 from .results import LocalResults
@@ -62,8 +63,8 @@ class RunRequest:
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
     sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
-    that say so, by full name. ``warm``: actions are forks where that can be (see ``warm``). ``invocation``
-    is kept with the run, for whoever wants to repeat it.
+    that say so, by full name. ``pods`` is what tasks with pod templates need. ``warm``: actions are forks where that
+    can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat it.
     """
 
     name: str
@@ -84,6 +85,7 @@ class RunRequest:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     invocation: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = True
+    pods: Pods = field(default_factory=Pods)
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:
@@ -156,6 +158,7 @@ def _execute(
         environment=request.environment,
         warm=request.warm,
         waits=scheduler.waits,
+        pods=request.pods,
     )
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
     drive = Drive(
