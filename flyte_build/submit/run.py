@@ -7,6 +7,7 @@ draws nothing (see ``observer``) and builds nothing.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import secrets
@@ -34,6 +35,7 @@ from .limits import TaskLimits
 from .local import LocalLauncher
 from .loop import run_apart
 from .observer import Observer
+from .pods.posing import Pods
 from .removal import remove_left
 from .requests import FolderInbox
 from .results import LocalResults
@@ -62,8 +64,9 @@ class RunRequest:
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
     sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
-    that say so, by full name. ``warm``: actions are forks where that can be (see ``warm``). ``invocation``
-    is kept with the run, for whoever wants to repeat it. ``control`` knows the tasks that are called by name.
+    that say so, by full name. ``pods`` is what tasks with pod templates need. ``warm``: actions are forks where that
+    can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat it. ``control`` knows the
+    tasks that are called by name.
     """
 
     name: str
@@ -85,6 +88,7 @@ class RunRequest:
     invocation: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = True
     control: Control = field(default_factory=Control)
+    pods: Pods = field(default_factory=Pods)
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:
@@ -157,6 +161,7 @@ def _execute(
         environment=request.environment,
         warm=request.warm,
         waits=scheduler.waits,
+        pods=request.pods,
     )
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
     drive = Drive(
@@ -174,11 +179,12 @@ def _execute(
 
 
 async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:
-    """What ``run`` gives; then nothing of the launcher's is left."""
+    """What ``run`` gives; then nothing of the launcher's is left, nor of one that was killed."""
     try:
         return await run
     finally:
         await launcher.close()
+        await asyncio.to_thread(launcher.cgroups.sweep)
 
 
 def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:

@@ -27,6 +27,7 @@ from ..submit.storage import Storage
 from ..submit.uploads import upload
 from .by_name import own_tasks
 from .opened import OpenProject
+from .pod_images import pods_of, refuse_own_images
 from .readiness import Ready, get_ready
 from .runs import Run
 from .signatures import require_signed
@@ -99,6 +100,9 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
     making ready and unpacking raise; a task's failure is a result.
     """
+    reached = bench.workspace.environments([task.environment])
+    names = {environment.name for environment in reached}
+    refuse_own_images(t for t in bench.workspace.project.tasks if t.environment in names)
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
     )
@@ -119,6 +123,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             call = root_action(bench.workspace.project, task, given, bundles)
         own = own_tasks(bench, ready.images, bundles / "own")
         roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
+        pods = pods_of(bench, bench.workspace.environments([task.environment]), roots)
         name = options.name or new_name()
         # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
         with reporter.work("check unpacked images", len(ready.images)) as progress:
@@ -135,6 +140,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
             warm=settings.warm,
+            pods=pods,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
