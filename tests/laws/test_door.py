@@ -80,6 +80,7 @@ ARGUED = {
         "descendants": HOST,
     },
     "watch.py": {"_measure": OURS},
+    "visit.py": {"_visited": OURS, "_claimed": OURS, "_sweep": OURS, "_copy_code": HOST},
     "cgroups.py": {"*": HOST},
     "engines.py": {"*": HOST},
     "process.py": {"start": OURS},
