@@ -115,6 +115,12 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
     except FlyteBuildError:
         raise
     except Exception as e:
+        if isinstance(e, ModuleNotFoundError) and (e.name or "").partition(".")[0] == "kubernetes":
+            raise LoadError(
+                f"{task.location}: {task.full_name} has a pod template, and the kubernetes package is not "
+                "installed here",
+                hint="pip install 'flyte-build[kubernetes]'; the images of tasks that call it need `kubernetes`, too",
+            ) from e
         raise LoadError(f"{task.location}: {task.full_name} cannot be submitted: {type(e).__name__}: {e}") from e
     bundle = result.code_bundle
     if bundle is None or not bundle.tgz:

@@ -21,8 +21,9 @@ from ...store.locks import try_acquire
 from .. import door
 from ..action import ImageRoot, LaunchRequest, Resources
 from ..fresh import HOME, memory_backed, names, seed, workdir, writable
+from ..groups import MOST_PIDS
 from ..limits import TaskLimits
-from ..local import MEMORY_BACKED, MOST_PIDS
+from ..local import MEMORY_BACKED
 from ..loop import run_apart
 from ..removal import remove_left
 from ..sandbox import process
