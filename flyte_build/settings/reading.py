@@ -49,6 +49,7 @@ class Settings:
     platforms: tuple[str, ...] = DEFAULTS["platforms"]
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
+    pin: Literal["always", "on-push", "never"] = DEFAULTS["pin"]
     base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
     sign_key: str | None = DEFAULTS["sign-key"]
     verify_key: str | None = DEFAULTS["verify-key"]
