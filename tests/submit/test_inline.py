@@ -12,8 +12,8 @@ from flyteidl2.task import common_pb2
 
 from flyte_build.submit import cache, door, outputs
 from flyte_build.submit.action import INLINE, LaunchRequest, Outcome, Phase
-from flyte_build.submit.local import _copy
 from flyte_build.submit.outputs import Settlement, View
+from flyte_build.submit.scratch import copy as _copy
 from flyte_build.submit.storage import Storage
 from tests.support.engine import World
 
