@@ -80,6 +80,11 @@ class Sources:
         self._build, self._resolver, self._cutoff, self._reporter = build, resolver, cutoff, reporter
         self._built: dict[tuple[str, str, Target], Built] = {}
 
+    @property
+    def builds(self) -> bool:
+        """Whether anything can be built."""
+        return self._build is not None
+
     def wheels(
         self,
         error: NoSolution,
@@ -111,7 +116,7 @@ class Sources:
         name: str,
         version: str,
         file: IndexFile,
-        origin: Origin,
+        origin: Origin | None,
         target: Target,
         environment: str,
         client: IndexClient,
