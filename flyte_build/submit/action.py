@@ -71,6 +71,17 @@ class ErrorInfo:
     message: str
     kind: Literal["user", "system"] = "user"
 
+    @property
+    def headline(self) -> str:
+        """``ValueError: no such thing``: its type, and the first line of what it says.
+
+        A message that is the end of a log, or a whole traceback, says in its last line what happened.
+        """
+        lines = [line.strip() for line in self.message.strip().splitlines() if line.strip()]
+        told = bool(lines) and (lines[0].startswith("Traceback (most recent") or lines[0].endswith("end of its log:"))
+        line = lines[-1 if told else 0].removeprefix(f"{self.code}: ") if lines else ""
+        return f"{self.code}: {line}" if line else self.code
+
 
 @dataclass(frozen=True, slots=True)
 class RootAction:
@@ -95,7 +106,8 @@ class ImageRoot:
     """An image, unpacked: its manifest's digest, its tree, and what its config says (OCI image spec, ``config``).
 
     ``env`` has the config's ``NAME=value`` form. ``python`` is an interpreter's path inside. ``binds`` are more
-    host paths to show, read-only, as (source, path inside).
+    host paths to show, read-only, as (source, path inside). ``entrypoint`` and ``command`` are what a container of it
+    runs where nobody says. ``python`` is empty where an image that runs no task has none.
     """
 
     digest: str
@@ -104,6 +116,8 @@ class ImageRoot:
     env: tuple[str, ...] = ()
     workdir: str = ""
     binds: tuple[tuple[Path, str], ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any
 from ..kernel.errors import RunError
 from ..kernel.paths import runs_dir
 from ..kernel.quantities import duration
+from ..project.layout import project_of
 from ..submit.action import ROOT_ACTION, Phase
 from ..submit.history import Run as Kept
 from ..submit.history import find_logs, list_runs, read_run
@@ -96,7 +97,7 @@ def _error(ended: RunResult) -> RunError | None:
     if ended.phase is Phase.SUCCEEDED:
         return None
     error = ended.error
-    summary = (error.message.strip().splitlines() or [""])[-1] if error else "no reason was given"
+    summary = error.headline if error else "no reason was given"
     # The root's error is its own, or came up to it from the action that has the same: the one that was called last.
     same = [a for a in ended.actions if a.error and error and a.error.message == error.message]
     begun = same[-1] if same else None
@@ -106,16 +107,27 @@ def _error(ended: RunResult) -> RunError | None:
     whose = "the task that failed" if named else "it"
     on = f"--on {ended.target} " if ended.target else ""
     return RunError(
-        f"run {ended.name} {ended.phase.value}: {error.code + ': ' if error else ''}{summary}",
+        f"run {ended.name} {ended.phase.value}: {summary}",
         detail=told or message,
         hint=f"`flyte-build logs {on}{ended.name}{named}` shows what {whose} printed\n"
         f"`flyte-build run {on}--resume {ended.name}` reuses what succeeded",
     )
 
 
-def kept_runs(limit: int | None = None) -> list[Kept]:
-    """The runs of this machine, the newest first."""
-    return list_runs(runs_dir())[:limit]
+def kept_runs(limit: int | None = None, *, project: Path | None = None) -> list[Kept]:
+    """The runs of this machine, the newest first; with ``project``, a folder, of the project that it is in."""
+    found = list_runs(runs_dir())
+    if project is not None:
+        top = project_of(project.absolute())
+        found = [r for r in found if (file := _file_of(r)) is not None and file.is_relative_to(top)]
+    return found[:limit]
+
+
+def _file_of(run: Kept) -> Path | None:
+    """The file that the run was started of, where it says so."""
+    said = run.facts.get("invocation")
+    file = said.get("file") if isinstance(said, dict) else None
+    return Path(file) if isinstance(file, str) else None
 
 
 def kept_run(name: str) -> Kept:
