@@ -28,7 +28,7 @@ from tests.support.layers import sha256
 from tests.support.wheels import build_wheel
 
 from ..support.index import SimpleIndex
-from ..support.locking import pins
+from ..support.locking import HOST_PLATFORM, HOST_PYTHON, pins, project, recipe
 from ..support.uv import asked, image_of, locked, pyproject, uv_lock
 
 BACKEND = '[build-system]\nrequires = ["hatchling"]\n'
@@ -42,17 +42,17 @@ class Builder:
 
     def __call__(self, recipe: Recipe, part: LockedPlatform, one: ToBuild, tools: Callable[[], object]) -> Built:
         self.asked.append(one)
-        assert one.file.sha256 == hashlib.sha256(self.file(one).read_bytes()).hexdigest()
+        if one.file.url.startswith("file:"):
+            path = Path(unquote(urlsplit(one.file.url).path))
+            assert one.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         folder = self.folder / str(len(self.asked))
         folder.mkdir(parents=True)
         wheel = build_wheel(folder, one.name, "1.0")
         origin = (one.origin.asked, one.origin.commit) if one.origin is not None else (None, None)
-        source = LockedSource(one.name, one.version, one.file.name, one.file.size or 0, one.file.sha256, *origin)
+        source = LockedSource(
+            one.name, one.version, one.file.name, one.file.size or 0, one.file.sha256 or "0" * 64, *origin
+        )
         return Built(wheel, LockedBuild(sha256(wheel), source, (), True))
-
-    @staticmethod
-    def file(one: ToBuild) -> Path:
-        return Path(unquote(urlsplit(one.file.url).path))
 
 
 @pytest.fixture
@@ -168,3 +168,13 @@ def test_the_project_itself_and_what_it_edits(app: Path, index: SimpleIndex, tmp
     assert [source.name for source in sources(lock)] == ["app", "toolz"]
     (app / "app.py").write_text("x = 2\n")
     assert not lock.answers(image_of(app, project_install_mode="install_project"))
+
+
+def test_the_other_resolver_is_given_wheels_of_sources_too(app: Path, index: SimpleIndex, builder: Builder) -> None:
+    (index.folder / "delta-1.0.tar.gz").write_bytes(b"a source distribution")
+    wanted = recipe("delta c", python=HOST_PYTHON, platforms=(HOST_PLATFORM,))
+    report = project({"e": wanted}, app / "lockfiles", index, resolver="pip-tools", build=builder)
+    lock = report.locks["e"]
+    assert pins(lock, HOST_PLATFORM) == {"c": ("1.0", 1), "delta": ("1.0", 1)}
+    (build,) = lock.platforms[HOST_PLATFORM].builds
+    assert build.source.file == "delta-1.0.tar.gz"
