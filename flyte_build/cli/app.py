@@ -7,6 +7,7 @@ import importlib
 import click
 
 from ..kernel.version import __version__
+from .verbose import with_verbose
 
 __all__ = ["cli"]
 
@@ -87,6 +88,9 @@ class LazyGroup(click.Group):
         ("unbundle", "bundle", "Take in a bundle, so that its images build without network."),
         ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
+        ("deploy", "deploy", "Keep tasks with their images, for runs here to call by name."),
+        ("shell", "shell", "Open a shell in the image of an environment, sandboxed as its tasks are."),
+        ("exec", "shell", "Run one command in the image of an environment."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
         ("signal", "asking", "Give a condition of a run its value."),
@@ -107,7 +111,7 @@ class LazyGroup(click.Group):
             if name == cmd_name:
                 command = getattr(importlib.import_module(f"{self.package}.{module}"), name)
                 assert isinstance(command, click.Command)
-                return command
+                return with_verbose(command)
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -40,7 +40,7 @@ class Environment:
     """One ``flyte.Environment``: what its image asks for, or the reason why that cannot be answered.
 
     ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
-    layer on its image, so that Flyte finds it without a run's table of images.
+    layer on its image, so that Flyte finds it without a run's table of images. ``variables`` are its ``env_vars``.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Environment:
     wish: Recipe | FlyteBuildError
     secrets: tuple[str, ...] = ()
     plain: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:

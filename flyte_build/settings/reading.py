@@ -36,8 +36,8 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Settings:
     """See the table. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
-    ``file``, ``root`` and ``lockfiles`` are absolute. ``sign_key`` and ``verify_key`` are files' absolute paths, or key
-    references as the signing tool takes them. ``task_disk`` is in bytes.
+    ``file``, ``root``, ``lockfiles`` and ``pod_templates`` are absolute. ``sign_key`` and ``verify_key`` are files'
+    absolute paths, or key references as the signing tool takes them. ``task_disk`` is in bytes.
     ``targets``' kubeconfigs are absolute, or in ``~``.
     """
 
@@ -49,7 +49,7 @@ class Settings:
     platforms: tuple[str, ...] = DEFAULTS["platforms"]
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
-    base: Literal["debian", "registry"] = DEFAULTS["base"]
+    base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
     sign_key: str | None = DEFAULTS["sign-key"]
     verify_key: str | None = DEFAULTS["verify-key"]
     root: Path | None = DEFAULTS["root"]
@@ -57,6 +57,7 @@ class Settings:
     lockfiles: Path | None = DEFAULTS["lockfiles"]
     exclude_newer: str | None = DEFAULTS["exclude-newer"]
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
+    pod_templates: Path | None = DEFAULTS["pod-templates"]
     task_disk: int | None = DEFAULTS["task-disk"]
     task_files: int = DEFAULTS["task-files"]
     warm: bool = DEFAULTS["warm"]

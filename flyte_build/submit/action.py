@@ -95,7 +95,8 @@ class ImageRoot:
     """An image, unpacked: its manifest's digest, its tree, and what its config says (OCI image spec, ``config``).
 
     ``env`` has the config's ``NAME=value`` form. ``python`` is an interpreter's path inside. ``binds`` are more
-    host paths to show, read-only, as (source, path inside).
+    host paths to show, read-only, as (source, path inside). ``entrypoint`` and ``command`` are what a container of it
+    runs where nobody says. ``python`` is empty where an image that runs no task has none.
     """
 
     digest: str
@@ -104,6 +105,8 @@ class ImageRoot:
     env: tuple[str, ...] = ()
     workdir: str = ""
     binds: tuple[tuple[Path, str], ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

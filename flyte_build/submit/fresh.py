@@ -23,7 +23,8 @@ from .unpack import scoped
 from .warm.pool import PLACE
 
 __all__ = [
-    "HOME", "environment", "memory_backed", "mounts_of", "names", "resolver", "seed", "shared", "workdir", "writable",
+    "HOME", "environment", "folders_of", "memory_backed", "mounts_of", "names", "resolver", "seed", "shared", "workdir",
+    "writable",
 ]  # fmt: skip
 
 HOME = "/home/flyte"
@@ -105,6 +106,16 @@ def memory_backed(request: LaunchRequest, secrets: Secrets) -> tuple[Tmpfs, ...]
     return Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held), shm
 
 
+def folders_of(image: ImageRoot, scratch: Path) -> list[Mount]:
+    """The fresh folders, made in ``scratch``, and what the image has from elsewhere."""
+    found = []
+    for number, target in enumerate(writable(image)):
+        own = scratch / str(number)
+        seed(image.root, target, own)
+        found.append(Mount(own, target, writable=True))
+    return found + [Mount(source, target) for source, target in image.binds]
+
+
 def mounts_of(
     image: ImageRoot, scratch: Path, folder: RunFolder, network: Network, nameserver: str | None
 ) -> tuple[Mount, ...]:
@@ -112,11 +123,7 @@ def mounts_of(
     remove_left(scratch)
     scratch.mkdir(parents=True)
     found = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
-    for number, target in enumerate(writable(image)):
-        own = scratch / str(number)
-        seed(image.root, target, own)
-        found.append(Mount(own, target, writable=True))
-    found += [Mount(source, target) for source, target in image.binds]
+    found += folders_of(image, scratch)
     found += names(scratch, network, nameserver)
     found += [
         Mount(folder.seen, MOUNT),

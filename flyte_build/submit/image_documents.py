@@ -37,11 +37,14 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """``diff_ids`` name the layers' tar streams, ``env`` has ``NAME=value``."""
+    """``diff_ids`` name the layers' tar streams, ``env`` has ``NAME=value``; ``entrypoint`` and ``command`` are what it
+    runs where nobody says."""
 
     diff_ids: tuple[str, ...]
     env: tuple[str, ...]
     workdir: str
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 def read_manifest(data: bytes, digest: str) -> Manifest:
@@ -72,7 +75,14 @@ def read_config(data: bytes, digest: str, manifest: Manifest) -> Config:
         _refuse(title, "`Env`, a list of texts without NUL", env)
     if not isinstance(workdir, str) or "\0" in workdir:
         _refuse(title, "`WorkingDir`, a text without NUL", workdir)
-    return Config(tuple(ids), tuple(env), workdir)
+    entrypoint, command = (_words(said.get(key) or [], f"{title}, `{key}`") for key in ("Entrypoint", "Cmd"))
+    return Config(tuple(ids), tuple(env), workdir, entrypoint, command)
+
+
+def _words(found: object, title: str) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(x, str) and "\0" not in x for x in found):
+        _refuse(title, "a list of texts without NUL", found)
+    return tuple(found)
 
 
 def _object(data: bytes, title: str) -> Mapping[str, Any]:

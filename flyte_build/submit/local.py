@@ -22,29 +22,31 @@ from google.protobuf.message import DecodeError
 
 from ..kernel.errors import FlyteBuildError
 from . import door
-from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
+from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome, Resources
+from .berth import Berth, launched
 from .fresh import environment, memory_backed, mounts_of, shared, workdir
+from .groups import MOST_PIDS, Groups
+from .kubernetes.errors import Unplaceable
 from .limits import TaskLimits
 from .observer import Observer
 from .outputs import Settlement, View
-from .removal import remove_left
+from .pods.beside import Ground
+from .pods.posing import Furnished, Pods, Posed, pose
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.spec import Engine, Mount, Network, Sandbox
+from .scratch import clean, copy, own_places
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
 from .storage import RunFolder
-from .usage import Place
 from .warm.forked import Forked
 from .warm.pool import Pool, Worker, command, key_of, programs, whole
 from .warm.replicas import Replica, Replicas, ready
 from .watch import Watch, Watched
 
-__all__ = ["LocalLauncher"]
+__all__ = ["MEMORY_BACKED", "LocalLauncher"]
 
-# Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
-MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
-_MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
+MEMORY_BACKED = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class LocalLauncher:
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
     can be (see ``warm``); why one was not is in the run's ``workers/cold.log``.
-    ``waits`` says whether an action only waits for its children (see ``replicas``).
+    ``waits`` says whether an action only waits for its children (see ``replicas``). ``pods`` is what tasks' pods need.
     """
 
     folder: RunFolder
@@ -72,6 +74,8 @@ class LocalLauncher:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     warm: bool = True
     waits: Callable[[str], bool] = lambda _: False
+    pods: Pods = field(default_factory=Pods)
+    _groups: Groups = field(init=False)
     _pool: Pool = field(init=False)
     _replicas: Replicas = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -80,6 +84,7 @@ class LocalLauncher:
     _watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_groups", Groups(self.cgroups, self.folder.name, self._say))
         object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
         scratch, logs = self.folder.scratch, self.folder.workers
         pool = Pool(self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm)
@@ -96,22 +101,37 @@ class LocalLauncher:
         try:
             image = await asyncio.to_thread(self.images, request.image)
             secrets = resolve(request.secrets, self.environment)
+            posed = pose(self.pods, request, image, self.environment, self._say)
+            if posed is not None:
+                request, image = posed.request, posed.image
+            return await self._launch(request, image, secrets, posed)
         except MissingSecret as e:
             return Outcome(1, "error", str(e), "MissingSecret")
+        except Unplaceable as e:
+            return Outcome(1, "error", str(e) if e.hint is None else f"{e}; {e.hint}", "Unplaceable", "user")
         except FlyteBuildError as e:
             return Outcome(1, "error", e.message if e.hint is None else f"{e.message}; {e.hint}", "ImageUnusable")
+
+    async def _launch(self, request: LaunchRequest, image: ImageRoot, secrets: Secrets, posed: Posed | None) -> Outcome:
         env = environment(image, request, secrets, self.token)
         binds = tuple(Mount(source, target) for source, target in image.binds)
         filtered = request.environment not in self.unfiltered
         bare = Sandbox(image.root, image.python, binds, network=self.network, filtered=filtered)
-        if request.reuse is not None and self.warm:
+        alone = posed is not None and not posed.pod.plain
+        if alone and request.reuse is not None:
+            self._say(
+                "a task with a pod template of more than variables is no replica here: each action is a new process"
+            )
+        if request.reuse is not None and self.warm and not alone:
             key = f"{key_of(image.digest, bare, env)} {request.environment} {request.reuse}"
             start = partial(self._replica, request, image, bare, env, secrets)
             async with self._replicas.place(key, request, start) as replica:
                 if replica is not None:
                     return await self._reused(request, image, replica)
+        if alone:
+            return await self._attempt(request, image, bare, env, secrets, None, posed)
         async with self._pool.worker(bare, image.digest, request.args, env, request.environment) as worker:
-            return await self._attempt(request, image, bare, env, secrets, worker)
+            return await self._attempt(request, image, bare, env, secrets, worker, posed)
 
     async def _replica(
         self, request: LaunchRequest, image: ImageRoot, bare: Sandbox, env: Mapping[str, str], secrets: Secrets
@@ -142,7 +162,7 @@ class LocalLauncher:
             await ready(running, ours)
         except BaseException:
             ours.close()
-            await asyncio.shield(asyncio.to_thread(_clean, scratch, group))
+            await asyncio.shield(asyncio.to_thread(clean, scratch, group))
             raise
         finally:
             theirs.close()
@@ -155,10 +175,10 @@ class LocalLauncher:
 
     async def _reused(self, request: LaunchRequest, image: ImageRoot, replica: Replica) -> Outcome:
         """An attempt in a replica. What several have in their folders is nobody's alone, and counts for none."""
-        own = _own(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
+        own = own_places(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
         self._settlements[request.action] = self._settlement(request, image, replica.mounts)
         try:
-            async with self._watch.over(request, own, _MEMORY) as watched:
+            async with self._watch.over(request, own, MEMORY_BACKED) as watched:
                 watched.runs(replica.running)
                 outcome = await self._replicas.outcome(replica, request)
             return watched.outcome or await self._taken_over(request, outcome)
@@ -173,22 +193,32 @@ class LocalLauncher:
         env: Mapping[str, str],
         secrets: Secrets,
         worker: Worker | None,
+        posed: Posed | None,
     ) -> Outcome:
         above = self.folder.scratch if worker is None else worker.scratch
         scratch = above / f"{request.action}-{request.attempt}"
         group = None
         try:
             mounts = await self._furnish(image, scratch)
+            box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
+            files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
+            berth = Berth(request.task, box, request.args, env, workdir(image), request.log, files, request.resources)
+            ground = self._ground(request)
+            made = Furnished(berth)
+            if posed is not None:
+                made = await asyncio.to_thread(posed.furnished, berth, ground, scratch)
             group = self._limits(request)
-            self._settlements[request.action] = self._settlement(request, image, mounts)
-            async with self._watch.over(request, _own(mounts, scratch), _MEMORY) as watched:
-                box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
-                outcome = await self._run(request, box, workdir(image), env, secrets, group, watched, worker)
+            self._settlements[request.action] = self._settlement(request, image, made.task.box.mounts)
+            async with (
+                self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
+                made.up(ground, request) as no,
+            ):
+                outcome = no or await self._run(request, made.task, group, watched, worker)
             return watched.outcome or await self._taken_over(request, outcome)
         finally:
             self._settlements.pop(request.action, None)
             # Shielded: also a cancelled attempt leaves nothing behind.
-            await asyncio.shield(asyncio.to_thread(_clean, scratch, group))
+            await asyncio.shield(asyncio.to_thread(clean, scratch, group))
 
     async def _taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
         """Take over the attempt's outputs; what may not be taken over is the task's failure."""
@@ -211,7 +241,7 @@ class LocalLauncher:
         message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
         settlement = self._settlements.get(action)
         if settlement is None:
-            await asyncio.to_thread(_copy, self.folder.path, below, target, limit)
+            await asyncio.to_thread(copy, self.folder.path, below, target, limit)
         else:
             await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message, limit)
 
@@ -226,25 +256,19 @@ class LocalLauncher:
     async def _run(
         self,
         request: LaunchRequest,
-        box: Sandbox,
-        cwd: str,
-        env: Mapping[str, str],
-        secrets: Secrets,
+        berth: Berth,
         group: Group | None,
         watched: Watched,
         worker: Worker | None,
     ) -> Outcome:
         running: process.Process | Forked | None = None
-        files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
-        join = group.join if group is not None else ()
         if worker is not None:
             running = await self._pool.start(
-                worker, box, request.args, env, cwd, output=request.log, forward=True, files=files, join=join
-            )
+                worker, berth.box, berth.argv, berth.env, berth.cwd, output=berth.log, forward=True, files=berth.files,
+                join=group.join if group is not None else (),
+            )  # fmt: skip
         if running is None:
-            running = await process.start(
-                self.engine, box, request.args, env, cwd, output=request.log, forward=True, files=files, join=join
-            )
+            running = await launched(self.engine, berth, group, forward=True)
         watched.runs(running)
         try:
             async with asyncio.timeout(request.timeout):
@@ -267,19 +291,14 @@ class LocalLauncher:
         asked = request.resources
         if asked.accelerator is not None:
             self._say(f"tasks run without the accelerators they ask for ({asked.accelerator}) on this machine")
-        for what, wanted, there in (
-            ("memory", asked.memory, self.cgroups.memory),
-            ("cpu", asked.cpu, self.cgroups.cpu),
-        ):
-            if wanted is not None and there is None:
-                self._say(f"{what} limits are not enforced here: this user may make no control group for {what}")
-        try:
-            name = f"{self.folder.name}-{request.action}-{request.attempt}"
-            group = self.cgroups.create(name, memory=asked.memory, cpu=asked.cpu, pids=MOST_PIDS)
-            return group if group.folders else None
-        except OSError as e:
-            self._say(f"memory, cpu and process limits are not enforced here: {e}")
-            return None
+        return self._groups.of(f"{request.action}-{request.attempt}", asked)
+
+    def _ground(self, request: LaunchRequest) -> Ground:
+        def group(name: str, asked: Resources) -> Group | None:
+            return self._groups.of(f"{request.action}-{request.attempt}-{name}", asked)
+
+        filtered = request.environment not in self.unfiltered
+        return Ground(self.engine, self.network, self.nameserver, filtered, self.pods.image, group, self._say)
 
     def _note(self, message: str) -> None:
         self.folder.workers.mkdir(exist_ok=True)
@@ -292,22 +311,5 @@ class LocalLauncher:
             self.observer.warn(message)
 
 
-def _own(mounts: tuple[Mount, ...], scratch: Path) -> list[Place]:
-    """The folders that end with the attempt."""
-    return [Place(m.source, "", m.target) for m in mounts if m.writable and m.source.parent == scratch]
-
-
-def _copy(source: Path, below: str, target: Path, limit: int) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with door.folder(source) as top, door.folder(target.parent) as kept:
-        door.take(top, below, kept, target.name, limit)
-
-
-def _clean(scratch: Path, group: Group | None) -> None:
-    if group is not None:
-        group.remove()
-    remove_left(scratch)
-
-
 async def _clean_replica(replica: Replica) -> None:
-    await asyncio.to_thread(_clean, replica.scratch, replica.group)
+    await asyncio.to_thread(clean, replica.scratch, replica.group)

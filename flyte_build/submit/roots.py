@@ -75,19 +75,26 @@ class Roots:
         self._handles: list[int] = []
         weakref.finalize(self, _close, self._handles)
 
-    def get(self, digest: str) -> ImageRoot:
+    def get(self, digest: str, *, anything: bool = False) -> ImageRoot:
         """The root of the image whose manifest is ``digest`` (``sha256:<hex>``), unpacked first where needed.
 
         Looked at the first time it is asked for: once a run, and not once an action. Blocks; safe in several threads
         and processes. Raises :class:`ArtifactError` for blobs that are not what they should be and :class:`StoreError`
         for a disk that refuses, or a root that is not as it was sealed while somebody else uses it.
+        ``anything``: it need have no Python, for no task runs in it.
         """
         with self._guard:
             guard = self._guards.setdefault(digest, threading.Lock())
         with guard:
             if digest not in self._got:
                 self._got[digest] = self._get(digest)
-            return self._got[digest]
+            found = self._got[digest]
+        if not found.python and not anything:
+            raise ArtifactError(
+                f"image {digest} has no Python in its PATH, so it cannot run a task",
+                hint="use a base image with Python, or flyte.Image.from_debian_base()",
+            )
+        return found
 
     def there(self, digest: str) -> bool:
         """Whether the root lies there already, whatever it is like: to look at it costs little."""
@@ -122,13 +129,10 @@ class Roots:
         config = read_config(self._blob(manifest.config, digest), digest, manifest)
         root = self._roots / digest.removeprefix("sha256:")
         self._enter(root, digest, manifest, config)
-        python = find_python(root, config.env)
-        if python is None:
-            raise ArtifactError(
-                f"image {digest} has no Python in its PATH, so it cannot run a task",
-                hint="use a base image with Python, or flyte.Image.from_debian_base()",
-            )
-        return ImageRoot(digest, root, python, config.env, config.workdir)
+        python = find_python(root, config.env) or ""
+        return ImageRoot(
+            digest, root, python, config.env, config.workdir, entrypoint=config.entrypoint, command=config.command
+        )
 
     def _blob(self, digest: str, image: str) -> bytes:
         path = self._blobs / digest.removeprefix("sha256:")

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..kernel.paths import runs_dir
+from ..kernel.paths import runs_dir, tasks_dir
 from ..kernel.reporting import Hushed, Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
 from ..submit.action import RootAction
+from ..submit.control.application import Control
+from ..submit.deployed import Deployments
 from ..submit.imports import imported_by_bundle
 from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
@@ -24,7 +26,9 @@ from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
+from .by_name import own_tasks
 from .opened import OpenProject
+from .pod_images import pods_of, refuse_own_images
 from .readiness import Ready, get_ready
 from .runs import Run
 from .signatures import require_signed
@@ -97,6 +101,9 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
     making ready and unpacking raise; a task's failure is a result.
     """
+    reached = bench.workspace.environments([task.environment])
+    names = {environment.name for environment in reached}
+    refuse_own_images(t for t in bench.workspace.project.tasks if t.environment in names)
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
     )
@@ -115,9 +122,11 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
+        own = own_tasks(bench, ready.images, bundles / "own")
         imports = imported_by_bundle(call.bundle)
         hushed = Hushed(reporter)
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)
+        pods = pods_of(bench, bench.workspace.environments([task.environment]), roots)
         name = options.name or new_name()
         # What the task itself needs, and what is unpacked already and only looked at, before any timeout runs; the
         # others while it runs, as it takes a while until it calls them.
@@ -137,11 +146,13 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
             warm=settings.warm,
+            pods=pods,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
             engine=engine,
             invocation=options.invocation or invocation_of(bench, task),
+            control=Control(Deployments(tasks_dir()), own),
         )
         observer = options.observer(name) if options.observer is not None else Reported(reporter)
         hushed.quiet = True  # the run is shown now

@@ -6,15 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..kernel.errors import LockError, ResolutionError
 from ..locks.sidecars import SIDECARS, read_sidecars, write_sidecars
 from ..planning.workspace import Workspace
-from ..project.nouns import Environment
-from ..project.sidecars import sidecars
+from ..project.nouns import Environment, Task
+from ..project.sidecars import companions, sidecars, template_name
 from ..settings import read_settings
 
-__all__ = ["Resolved", "pinned", "resolved"]
+if TYPE_CHECKING:
+    from ..registry import Reference
+    from ..submit.pods.given import Shelf
+
+__all__ = ["Resolved", "here", "pinned", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ def resolved(workspace: Workspace, environments: Sequence[Environment], *, anew:
     Raises :class:`RegistryError`, and :class:`ResolutionError` for an image that its registry has not.
     """
     wanted = _wanted(workspace, environments)
-    others = set(sidecars(workspace.project.tasks)) - wanted.keys()
+    others = {**sidecars(workspace.project.tasks), **_named(workspace, workspace.project.tasks)}.keys() - wanted.keys()
     have = read_sidecars(workspace.lockfiles)
     kept = {image: digest for image, digest in have.items() if image in others or (image in wanted and not anew)}
     ask = [image for image in wanted if image not in kept]
@@ -75,6 +80,53 @@ def pinned(workspace: Workspace, environments: Sequence[Environment]) -> dict[st
     return {VARIABLE: json.dumps(by_digest, sort_keys=True)}
 
 
+def here(workspace: Workspace, environments: Sequence[Environment], shelf: Shelf) -> dict[str, Reference]:
+    """All that templates of ``environments`` take besides, those on ``shelf`` too, as they write it, by digest.
+
+    Raises :class:`LockError` for what is not locked.
+    """
+    from ..registry import Reference
+
+    tasks = _tasks(workspace, environments)
+    locked, found = read_sidecars(workspace.lockfiles), {}
+    for image, whose in {**companions(tasks), **_on(shelf, tasks)}.items():
+        reference = Reference.parse(image)
+        if reference.digest is None and image not in locked:
+            raise LockError(
+                f"{SIDECARS} lacks an image of a pod template:\n  {whose}: {image}", hint="run `flyte-build lock` again"
+            )
+        found[image] = reference if reference.digest is not None else reference.with_digest(locked[image])
+    return found
+
+
 def _wanted(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:
+    tasks = _tasks(workspace, environments)
+    return sidecars(tasks) | _named(workspace, tasks)
+
+
+def _tasks(workspace: Workspace, environments: Sequence[Environment]) -> list[Task]:
     names = {environment.name for environment in environments}
-    return sidecars(task for task in workspace.project.tasks if task.environment in names)
+    return [task for task in workspace.project.tasks if task.environment in names]
+
+
+def _named(workspace: Workspace, tasks: Sequence[Task]) -> dict[str, str]:
+    """Images by no digest in the templates of the project's folder that ``tasks`` name."""
+    folder = read_settings(workspace.project.root).pod_templates
+    if folder is None or not any(template_name(task) for task in tasks):
+        return {}
+    from ..submit.pods.given import read_shelf
+
+    return {image: whose for image, whose in _on(read_shelf(folder), tasks).items() if "@" not in image}
+
+
+def _on(shelf: Shelf, tasks: Sequence[Task]) -> dict[str, str]:
+    """Images of templates on ``shelf`` that ``tasks`` name, and who takes them."""
+    found: dict[str, str] = {}
+    for task in tasks:
+        spec = (shelf.templates.get(template_name(task) or "") or {}).get("spec") or {}
+        for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+            image = container.get("image")
+            # What these two say is for containers that a task has itself (Flyte's rule for named templates).
+            if isinstance(image, str) and container.get("name") not in ("default", "primary"):
+                found.setdefault(image, f"{task.full_name}: container {container.get('name')}")
+    return found

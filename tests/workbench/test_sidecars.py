@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.kernel.errors import LockError, ResolutionError, StoreError
+from flyte_build.kernel.errors import LockError, RefusedError, ResolutionError, StoreError
+from flyte_build.kernel.reporting import Silent
 from flyte_build.locks.sidecars import read_sidecars, write_sidecars
 from flyte_build.planning.workspace import Workspace
 from flyte_build.project.loading import load
-from flyte_build.registry import Registry
+from flyte_build.registry import Reference, Registry
+from flyte_build.settings import Settings
+from flyte_build.store import Store
 from flyte_build.submit.kubernetes.pod import SIDECARS
+from flyte_build.submit.pods.given import read_shelf
+from flyte_build.workbench.pod_images import bring, refuse_own_images
 from flyte_build.workbench.probe_image import push_probe_image
-from flyte_build.workbench.sidecars import pinned, resolved
+from flyte_build.workbench.sidecars import here, pinned, resolved
 from tests.support.registry import RegistryServer
 
 MAIN = """
@@ -108,3 +113,48 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "sidecars.lock").write_text(text)
     with pytest.raises(LockError, match=r"sidecars\.lock: "):
         read_sidecars(tmp_path)
+
+
+def test_templates_of_the_projects_folder_are_locked_too(tmp_path: Path, server: RegistryServer) -> None:
+    digest = push(server)
+    image = f"{server.host}/team/flyte-build-check:v1"
+    (tmp_path / "pyproject.toml").write_text('[tool.flyte-build]\npod-templates = "k8s"\n')
+    (tmp_path / "k8s").mkdir()
+    (tmp_path / "k8s" / "team.yaml").write_text(
+        "kind: PodTemplate\nmetadata: {name: team}\ntemplate: {spec: {containers: "
+        f"[{{name: primary, image: ignored}}, {{name: proxy, image: {image}}}]}}}}\n"
+    )
+    (tmp_path / "main.py").write_text(
+        "import flyte\nenv = flyte.TaskEnvironment(name='env', pod_template='team')\n\n"
+        "@env.task\ndef main() -> int:\n    return 1\n"
+    )
+    workspace = Workspace(load(tmp_path / "main.py", tmp_path), tmp_path / "lockfiles")
+    environments = list(workspace.project.environments.values())
+    shelf = read_shelf(tmp_path / "k8s")
+    with pytest.raises(LockError, match=r"env\.main: container proxy: .*flyte-build-check:v1"):
+        here(workspace, environments, shelf)
+    resolved(workspace, environments, anew=False).written(workspace.lockfiles)
+    assert {name: str(found) for name, found in here(workspace, environments, shelf).items()} == {
+        image: f"{image}@{digest}"
+    }
+
+
+def test_an_image_is_brought_once(tmp_path: Path, server: RegistryServer) -> None:
+    digest = push(server)
+    reference = Reference.parse(f"{server.host}/team/flyte-build-check:v1").with_digest(digest)
+    store = Store(tmp_path / "store")
+    found = bring(store, {"proxy:1": reference}, Settings(), Silent())
+    manifest = json.loads(store.document(found["proxy:1"]) or b"{}")
+    assert all(store.blob(x["digest"], x["size"]) for x in (manifest["config"], *manifest["layers"]))
+    asked = len(server.requests)
+    assert bring(store, {"proxy:1": reference}, Settings(), Silent()) == found
+    assert len(server.requests) == asked
+
+
+def test_an_image_of_its_own_for_the_primary_container_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        MAIN.replace('name="primary")', 'name="primary", image="own/image:latest")').replace("{zeros}", "0" * 64)
+    )
+    project = load(tmp_path / "main.py", tmp_path)
+    with pytest.raises(RefusedError, match=r"env\.main: its pod template runs `own/image:latest` instead of"):
+        refuse_own_images(project.tasks)

@@ -83,9 +83,9 @@ def job(
     if not _DIGEST.fullmatch(image):
         raise Unplaceable(f"expected the image of {request.task} by digest, found {image}")
     refuse(task)
-    metadata, pod, name = _pod_of(task)
+    metadata, pod, name = pod_of(task)
     if template is not None:
-        metadata, pod = _upon(template, metadata, pod, name)
+        metadata, pod = upon(template, metadata, pod, name)
     _only_digests(pod, name, request)
     main = next(c for c in pod["containers"] if c["name"] == name)
     main |= {"image": image, "args": list(request.args), "terminationMessagePolicy": "FallbackToLogsOnError"}
@@ -144,7 +144,7 @@ def _queued(request: LaunchRequest, place: Place) -> dict[str, str]:
     return {QUEUE: queue} if queue else {}
 
 
-def _pod_of(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], dict[str, Any], str]:
+def pod_of(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Metadata, pod spec and the primary container's name of a template of either kind."""
     if not task.HasField("k8s_pod"):
         asked = asked_of(task.container.resources)
@@ -174,7 +174,7 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _upon(
+def upon(
     template: Mapping[str, Any], metadata: dict[str, Any], pod: dict[str, Any], name: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The task's pod upon a named template's: the task's word wins, lists are joined.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .spec import GID, INIT, MASKED, READ_ONLY, UID, Sandbox
+from .spec import MASKED, READ_ONLY, Sandbox, Tmpfs
 
 __all__ = ["Bubblewrap"]
 
@@ -24,7 +24,7 @@ class Bubblewrap:
         if box.network == "none":
             out.append("--unshare-net")
         # --as-pid-1: our own process 1 reaps, and the namespace dies with it.
-        out += ["--uid", str(UID), "--gid", str(GID), "--die-with-parent", "--as-pid-1"]
+        out += ["--uid", str(box.uid), "--gid", str(box.gid), "--die-with-parent", "--as-pid-1"]
         out += ["--ro-bind", str(box.root), "/", "--proc", "/proc", "--dev", "/dev"]
         # bwrap leaves writable what it has no right to change itself; but /proc/sys asks only who is root outside.
         for name in () if box.nests else READ_ONLY:
@@ -37,13 +37,17 @@ class Bubblewrap:
             elif os.path.exists(here):
                 out += ["--dev-bind", "/dev/null", here]
         for tmpfs in box.tmpfs:
-            if self.version >= (0, 7):
-                out += ["--size", str(tmpfs.size)]
-            out += ["--tmpfs", tmpfs.target]
+            out += self._tmpfs(tmpfs)
         for mount in box.mounts:
             out += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+        for tmpfs in box.late:
+            out += self._tmpfs(tmpfs)
         # bwrap's own /dev has no size; what is mounted in it stays as writable as it is.
         out += ["--remount-ro", "/dev"]
         if seccomp is not None:
             out += ["--seccomp", str(seccomp)]
-        return [*out, "--chdir", "/", "--", box.python, "-I", "-S", INIT]
+        return [*out, "--chdir", "/", "--", *box.first]
+
+    def _tmpfs(self, tmpfs: Tmpfs) -> list[str]:
+        sized = ["--size", str(tmpfs.size)] if self.version >= (0, 7) else []
+        return [*sized, "--tmpfs", tmpfs.target]

@@ -2,10 +2,10 @@
 
 Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshare(1) has just made, with the
 capabilities it kept there. Takes one argument, JSON: ``root``, ``masked`` and ``read_only`` of /proc, ``tmpfs``
-[[target, size, inodes]], ``mounts`` [[source, target, writable]], ``loopback`` (bring it up), ``seccomp`` (an inherited
-file with the filter of system calls, or null), ``command``. Uses mount(2) and pivot_root(2) directly because mount(8)
-is not told apart by its messages and is absent on some hosts. A fork of a warm worker calls ``enter``, with the Python
-of its image (3.8 or later).
+[[target, size, inodes]], ``mounts`` [[source, target, writable]], ``late`` (tmpfs upon them), ``loopback`` (bring it
+up), ``seccomp`` (an inherited file with the filter of system calls, or null), ``command``. Uses mount(2) and
+pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts. A fork of a warm
+worker calls ``enter``, with the Python of its image (3.8 or later).
 """
 
 from __future__ import annotations
@@ -70,6 +70,12 @@ def place(target: str, *, folder: bool) -> None:
     else:
         os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+
+
+def in_memory(root: str, target: str, size: int, inodes: int) -> None:
+    place(root + target, folder=True)
+    options = f"mode=755,size={size},nr_inodes={inodes}"
+    mount("tmpfs", root + target, "tmpfs", MS_NOSUID | MS_NODEV, options)
 
 
 def cover(proc: str, masked: list[str], read_only: list[str]) -> None:
@@ -152,13 +158,13 @@ def enter(spec: Any) -> None:
     mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     cover(f"{root}/proc", spec["masked"], spec["read_only"])
     devices(f"{root}/dev")
-    for target, size, inodes in spec["tmpfs"]:
-        place(root + target, folder=True)
-        options = f"mode=755,size={size},nr_inodes={inodes}"
-        mount("tmpfs", root + target, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for tmpfs in spec["tmpfs"]:
+        in_memory(root, *tmpfs)
     for source, target, writable in spec["mounts"]:
         place(root + target, folder=os.path.isdir(source))
         bind(source, root + target, writable=writable)
+    for tmpfs in spec["late"]:
+        in_memory(root, *tmpfs)
     if spec["loopback"]:
         loopback_up()
     pivot(root)

@@ -1,13 +1,16 @@
 """Process 1 of a sandbox: starts the task, forwards the service's socket, reaps, and dies with its launcher.
 
 It runs with the *image's* Python (3.8 or later), isolated (``-I -S``), so it uses the standard library
-only and imports nothing of ours. It talks to the launcher through standard input: one line of JSON
-(``argv``, ``env``, ``cwd``, ``socket``, ``files``), then single bytes: ``t`` asks every process to terminate. When
-standard input ends, the launcher is gone or has lost patience, and this process exits at once; the
+only and imports nothing of ours. It talks to the launcher through standard input: one line of JSON (``argv``,
+``env``, ``cwd``, ``socket``, ``files``, ``serves``, ``reaches``), then single bytes: ``t`` asks every process to
+terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits at once; the
 kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
 
 The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
-socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port. It keeps nothing on a disk.
+socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port, and the action's name put behind it.
+Ports of other sandboxes are reached the same way: ``serves`` are listening sockets that it inherited, each with the
+port in here that answers on it, ``reaches`` ports that are opened in here, each with the Unix socket it leads to. It
+keeps nothing on a disk.
 """
 
 from __future__ import annotations
@@ -53,9 +56,9 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
             end.shutdown(how)
 
 
-def relay(client: socket.socket, path: str) -> None:
+def relay(client: socket.socket, path: str | tuple[str, int]) -> None:
     with client:
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server = socket.socket(socket.AF_UNIX if isinstance(path, str) else socket.AF_INET, socket.SOCK_STREAM)
         with server:
             try:
                 server.connect(path)
@@ -67,7 +70,7 @@ def relay(client: socket.socket, path: str) -> None:
             back.join()
 
 
-def forward(listener: socket.socket, path: str) -> None:
+def forward(listener: socket.socket, path: str | tuple[str, int]) -> None:
     while True:
         try:
             client, _ = listener.accept()
@@ -75,7 +78,8 @@ def forward(listener: socket.socket, path: str) -> None:
             if e.errno in (errno.ECONNABORTED, errno.EMFILE, errno.EINTR):
                 continue
             return
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if isinstance(path, str):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=relay, args=(client, path), daemon=True).start()
 
 
@@ -138,17 +142,38 @@ def write_files(files: dict[str, str]) -> None:
             f.write(text)
 
 
+def reached(ports: list[tuple[int, str]]) -> list[tuple[socket.socket, str]]:
+    """A listener for each port that leads out."""
+    found = []
+    for port, path in ports:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as e:
+            sys.stderr.write(f"port {port} of this machine is taken: {e.strerror}\n")
+            sys.stderr.flush()
+            os._exit(126)
+        listener.listen(64)
+        found.append((listener, path))
+    return found
+
+
 def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
     """Be process 1 of the task that ``start`` begins, which gives its process."""
     os.umask(0o022)
     write_files(spec.get("files") or {})
     listener = None
+    leads = reached(spec.get("reaches") or [])
     if spec.get("socket"):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         endpoint = spec["env"].get("_U_EP_OVERRIDE", "")
-        spec["env"]["_U_EP_OVERRIDE"] = endpoint.replace(":0/", f":{listener.getsockname()[1]}/", 1)
+        # Who asks: a process that several actions share has no action's name.
+        action = spec["env"].get("ACTION_NAME")
+        endpoint = endpoint.replace(":0/", f":{listener.getsockname()[1]}/", 1)
+        spec["env"]["_U_EP_OVERRIDE"] = f"{endpoint}/as/{action}" if action else endpoint
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
@@ -160,6 +185,11 @@ def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
     # After it: where the task is a fork, a thread would not be in it.
     if listener is not None:
         threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
+    for lead in leads:
+        threading.Thread(target=forward, args=lead, daemon=True).start()
+    for file, port in spec.get("serves") or ():
+        own = socket.socket(fileno=file)
+        threading.Thread(target=forward, args=(own, ("127.0.0.1", port)), daemon=True).start()
     if b"t" in orders:
         terminate()
     while True:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .spec import GID, INIT, MASKED, READ_ONLY, UID, Sandbox
+from .spec import MASKED, READ_ONLY, Sandbox
 
 __all__ = ["Unshare", "description"]
 
@@ -21,6 +21,7 @@ def description(box: Sandbox) -> dict[str, Any]:
         "read_only": () if box.nests else READ_ONLY,
         "tmpfs": [[t.target, t.size, t.inodes] for t in box.tmpfs],
         "mounts": [[str(m.source), m.target, m.writable] for m in box.mounts],
+        "late": [[t.target, t.size, t.inodes] for t in box.late],
         "loopback": box.network == "none",
     }
 
@@ -38,9 +39,9 @@ class Unshare:
     script: Path = field(default=Path(__file__).with_name("enter.py"))
 
     def command(self, box: Sandbox, seccomp: int | None = None) -> list[str]:
-        out = [self.program, "--user", f"--map-user={UID}", f"--map-group={GID}", "--keep-caps"]
+        out = [self.program, "--user", f"--map-user={box.uid}", f"--map-group={box.gid}", "--keep-caps"]
         out += ["--mount", "--pid", "--fork", "--ipc", "--uts", "--kill-child=KILL"]
         if box.network == "none":
             out.append("--net")
-        spec = description(box) | {"seccomp": seccomp, "command": [box.python, "-I", "-S", INIT]}
+        spec = description(box) | {"seccomp": seccomp, "command": list(box.first)}
         return [*out, "--", self.python, "-I", "-S", str(self.script), json.dumps(spec)]

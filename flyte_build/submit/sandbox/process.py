@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .seccomp import descriptor
 from .spec import SOCKET, Engine, Sandbox
@@ -71,13 +72,16 @@ async def start(
     join: Sequence[Path] = (),
     files: Mapping[str, str] | None = None,
     inherit: Sequence[int] = (),
+    serves: Sequence[tuple[int, int]] = (),
+    reaches: Sequence[tuple[int, str]] = (),
 ) -> Process:
     """Run ``argv`` with exactly ``env`` in ``cwd`` inside ``box``.
 
     ``output`` (created, appended to) takes both standard streams. With ``forward`` a loopback port leads to the
     Unix socket mounted at ``SOCKET``. ``files`` (path inside → text) are written there, on a tmpfs, for nobody else
     and never on a disk. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists, ``inherit`` open files
-    that the command has, too.
+    that the command has, too. ``serves``: (listening socket, port inside that answers on it); ``reaches``: (port
+    inside, Unix socket as it is inside).
     """
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -95,12 +99,19 @@ async def start(
                 env={},
                 cwd="/",
                 start_new_session=True,
-                pass_fds=(*inherit, *(() if seccomp is None else (seccomp,))),
+                pass_fds=(*inherit, *(file for file, _ in serves), *(() if seccomp is None else (seccomp,))),
             )
     finally:
         os.close(log)
     process = Process(child)
-    header = {"argv": list(argv), "env": dict(env), "cwd": cwd, "socket": SOCKET if forward else None, "files": files}
+    header: dict[str, Any] = {
+        "argv": list(argv),
+        "env": dict(env),
+        "cwd": cwd,
+        "socket": SOCKET if forward else None,
+        "files": files,
+    }
+    header |= {"serves": list(serves), "reaches": list(reaches)}
     assert child.stdin is not None
     try:
         child.stdin.write(json.dumps(header).encode() + b"\n")

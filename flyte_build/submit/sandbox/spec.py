@@ -55,7 +55,9 @@ class Sandbox:
     after the tmpfs. The root is read-only, for whoever runs in it. ``filtered``: system calls are (see ``seccomp``).
     A way out to the ``internet`` is not the engine's to make (see ``entrance``). ``nests``: more sandboxes are made
     inside, so that /proc is shown whole and the calls that make them are allowed; ``offers``: the inherited socket
-    over which these get networks of their own that lead into this one (see ``outside.outlet``).
+    over which these get networks of their own that lead into this one (see ``outside.outlet``). ``late`` are tmpfs that
+    lie upon mounts; ``uid`` and ``gid`` are who runs inside; ``loader`` is what starts ``python``, where it does not
+    start by itself (see ``pods.borrowed``).
     """
 
     root: Path
@@ -66,6 +68,15 @@ class Sandbox:
     filtered: bool = True
     nests: bool = False
     offers: int | None = None
+    late: tuple[Tmpfs, ...] = ()
+    uid: int = UID
+    gid: int = GID
+    loader: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The command of process 1, inside."""
+        return *self.loader, self.python, "-I", "-S", INIT
 
 
 class Engine(Protocol):
