@@ -22,6 +22,7 @@ from flyteidl2.task import common_pb2
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
+from .apps import ServedApp, apps_of_run
 from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
 from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
@@ -62,8 +63,9 @@ class RunRequest:
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
     sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
-    that say so, by full name. ``pods`` is what tasks with pod templates need. ``warm``: actions are forks where that
-    can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat it.
+    that say so, by full name. ``pods`` is what tasks with pod templates need, ``apps`` are served meanwhile. ``warm``:
+    actions are forks where that can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat
+    it.
     """
 
     name: str
@@ -85,6 +87,7 @@ class RunRequest:
     invocation: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = True
     pods: Pods = field(default_factory=Pods)
+    apps: tuple[ServedApp, ...] = ()
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:
@@ -141,6 +144,11 @@ def _execute(
     seen.prepare()
     seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
     token = secrets.token_urlsafe(24)
+    cgroups = Cgroups.detect()
+    apps = apps_of_run(
+        request.apps, engine, folder, request.image_roots, folder.bundles / f"{hexadecimal}.tgz", cgroups,
+        request.environment, request.unfiltered, observer.warn,
+    )  # fmt: skip
     cores, memory = machine()
     scheduler = Scheduler(request.cpu or cores, request.memory or memory)
     launcher = LocalLauncher(
@@ -153,11 +161,12 @@ def _execute(
         nameserver=engine.nameserver,
         unfiltered=request.unfiltered,
         limits=request.limits,
-        cgroups=Cgroups.detect(),
+        cgroups=cgroups,
         environment=request.environment,
         warm=request.warm,
         waits=scheduler.waits,
         pods=request.pods,
+        apps=apps,
     )
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
     drive = Drive(

@@ -11,7 +11,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -22,7 +22,7 @@ from google.protobuf.json_format import MessageToDict
 
 from .action import Resources, ReusePolicy, SecretRef
 
-__all__ = ["Backoff", "Task", "Unsupported", "pin_root", "quantity", "read_task"]
+__all__ = ["Backoff", "Task", "Unsupported", "fill", "pin_root", "quantity", "read_task"]
 
 RUNTIME = "a0"
 _PRIMARY = "primary_container_name"
@@ -89,7 +89,12 @@ class Task:
 
     def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """The arguments with every placeholder filled in from ``values``; unknown ones stay as they are."""
-        return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in self.args)
+        return fill(self.args, values)
+
+
+def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """``args`` with every ``{{.name}}`` filled in from ``values``; unknown ones stay as they are."""
+    return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in args)
 
 
 def read_task(spec: task_definition_pb2.TaskSpec) -> Task:

@@ -23,6 +23,7 @@ from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
+from .apps import apps_of
 from .opened import OpenProject
 from .pod_images import pods_of, refuse_own_images
 from .readiness import Ready, get_ready
@@ -119,7 +120,8 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
         roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
-        pods = pods_of(bench, bench.workspace.environments([task.environment]), roots)
+        reached = bench.workspace.environments([task.environment])
+        pods, apps = pods_of(bench, reached, roots), apps_of(bench, reached, ready.images)
         name = options.name or new_name()
         # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
         with reporter.work("check unpacked images", len(ready.images)) as progress:
@@ -137,6 +139,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             limits=TaskLimits(settings.task_disk, settings.task_files),
             warm=settings.warm,
             pods=pods,
+            apps=apps,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
