@@ -87,6 +87,7 @@ class LazyGroup(click.Group):
         ("unbundle", "bundle", "Take in a bundle, so that its images build without network."),
         ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
+        ("serve", "serve", "Serve an app environment in its image, until Ctrl-C."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
         ("signal", "asking", "Give a condition of a run its value."),

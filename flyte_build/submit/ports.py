@@ -10,14 +10,14 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from .berth import Berth
 from .sandbox.spec import Mount
 
-__all__ = ["carry", "listening", "reach"]
+__all__ = ["carry", "listening", "reach", "serve_port"]
 
 _PLACE = "/run/flyte-build/ports"
 
@@ -44,6 +44,27 @@ def listening(path: Path) -> socket.socket:
     finally:
         os.close(folder)
     return listener
+
+
+async def serve_port(listener: socket.socket, to: Callable[[], int | Path | None]) -> asyncio.Server:
+    """Let every connection to ``listener`` lead to where ``to`` says then: a port of the loopback, or a Unix socket."""
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await carry(reader, writer, _connected(to()))
+
+    return await asyncio.start_server(lead, sock=listener)
+
+
+async def _connected(to: int | Path | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(to, int):
+        return await asyncio.open_connection("127.0.0.1", to)
+    if to is None:
+        raise ConnectionRefusedError
+    folder = os.open(to.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{to.name}")
+    finally:
+        os.close(folder)
 
 
 async def carry(

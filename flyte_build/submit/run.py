@@ -22,7 +22,7 @@ from flyteidl2.task import common_pb2
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
-from .apps import ServedApp, apps_of_run
+from .apps import apps_of_run
 from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
 from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
@@ -45,6 +45,7 @@ from .sandbox.spec import Engine as SandboxEngine
 from .sandbox.spec import Network
 from .scheduler import Scheduler, machine
 from .seen import Seen
+from .served import ServedApp
 from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
 

@@ -8,7 +8,7 @@ from ..kernel.errors import LoadError
 from ..project.apps import App, read_app
 from ..project.nouns import Environment
 from ..submit.action import Resources, SecretRef
-from ..submit.apps import ServedApp
+from ..submit.served import ServedApp
 from ..submit.template import quantity
 from .opened import OpenProject
 

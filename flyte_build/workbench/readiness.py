@@ -10,7 +10,7 @@ from ..building.images import build_plan
 from ..kernel.paths import runs_dir
 from ..planning.checks import find, refuse
 from ..planning.images import plan_images
-from ..project.nouns import Task
+from ..project.nouns import Environment, Task
 from ..remote.connecting import connected
 from ..store import Store
 from .following import Follower, Nobody
@@ -20,7 +20,7 @@ from .pipeline import ensure_locked
 if TYPE_CHECKING:
     from ..submit.sandbox.spec import Network
 
-__all__ = ["Ready", "get_ready"]
+__all__ = ["Ready", "get_ready", "ready_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,24 @@ def get_ready(
     follower: Follower | None = None,
 ) -> Ready:
     """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run."""
-    workspace, store, reporter = bench.workspace, bench.store, bench.reporter
-    follower = follower or Nobody()
     environments = bench.select(task.full_name)
+    return ready_for(
+        bench, environments, caches, check=check, locked=locked, network=network, follower=follower or Nobody()
+    )
+
+
+def ready_for(
+    bench: OpenProject,
+    environments: list[Environment],
+    caches: Sequence[str],
+    *,
+    check: bool,
+    locked: bool,
+    network: Network | None,
+    follower: Follower,
+) -> Ready:
+    """As :func:`get_ready`, for ``environments``, dependencies first."""
+    workspace, store, reporter = bench.workspace, bench.store, bench.reporter
     ensure_locked(workspace, environments, reporter, write=not locked, store=store)
     with connected(bench.settings(caches=caches), reporter) as shared:
         plan = plan_images(workspace, environments, store, shared=shared)

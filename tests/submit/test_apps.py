@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from flyte_build.submit.action import Phase
-from flyte_build.submit.apps import ServedApp
 from flyte_build.submit.run import RunResult
 from flyte_build.submit.sandbox.entrance import choose
 from flyte_build.submit.sandbox.spec import Network
+from flyte_build.submit.served import ServedApp
 from tests.support.sandboxes import free_ports
 
 from .conftest import Runs
