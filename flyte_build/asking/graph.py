@@ -92,9 +92,10 @@ def graph_of(lock: Lock, platform: str, stated: StatedBy) -> Graph:
 
 
 def _target(lock: Lock, platform: str, locked: LockedPlatform) -> dict[str, str]:
-    """The environment that markers are judged in. Which patch release Python has, its .deb says where there is one."""
+    """The environment that markers are judged in. Which patch release Python has, its .deb or archive says."""
     minor = lock.python or "3.11"
     own = [d.version for d in locked.debs if d.name == f"python{minor}" or d.name == f"python{minor}-minimal"]
+    own = [locked.python.version] if locked.python is not None else own
     full = re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)", own[0]) if own else None
     return Target(cast("Any", platform), minor, full[1] if full else f"{minor}.0", (2, 0)).markers
 

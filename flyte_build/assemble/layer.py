@@ -34,7 +34,7 @@ def layer_artifacts(spec: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 (hex) → file name of everything that the layer is made of; of a base's or a sealed one, the layer."""
     if spec["kind"] in ("base", "sealed"):
         return {spec["digest"].removeprefix("sha256:"): spec["title"]}
-    rows = [*spec.get("debs", ()), *spec.get("wheels", ())]
+    rows = [*spec.get("debs", ()), *spec.get("wheels", ()), *spec.get("archives", ())]
     named = {row["sha256"]: row["file"] for row in rows}
     return named | {row["sha256"]: row["path"] for row in spec.get("files", ()) if "sha256" in row}
 
@@ -107,6 +107,10 @@ def _entries(
         from .system import system_entries
 
         return [(title, entry) for entry in system_entries(spec, resolve, scratch)]
+    if kind == "python":
+        from .relocatable import python_entries
+
+        return [(title, entry) for entry in python_entries(spec, resolve, scratch)]
     raise AssembleError(f"expected a layer of a known kind, found `{kind}`")
 
 

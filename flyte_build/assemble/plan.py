@@ -42,6 +42,7 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "debian": {},
     "overlay": {},
     "packages": {},
+    "python": {"python": _text(_PYTHON), "prefix": _text(_FOLDER)},
     "system": {"suite": _text(), "python": _text(_PYTHON), "venv": _text(_FOLDER)},
     "wheels": {"python": _text(_PYTHON), "venv": _text(_FOLDER)},
     "files": {},
@@ -51,6 +52,7 @@ _ROWS = {
     "files": "files",
     "overlay": "entries",
     "packages": "debs",
+    "python": "archives",
     "system": "debs",
     "wheels": "wheels",
 }

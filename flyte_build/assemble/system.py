@@ -88,7 +88,7 @@ def system_entries(spec: Mapping[str, object], resolve: Resolve, scratch: str | 
     _defaults(layer)
     _certificates(layer)
     _user(layer, user)
-    _venv(layer, debs, str(spec["python"]), str(spec["venv"]).strip("/"))
+    _venv(layer, _interpreter(layer, debs, spec), str(spec["python"]), str(spec["venv"]).strip("/"))
     layer.take(alternatives((deb.control for deb in debs), layer.tree))
     layer.take(dpkg_database(debs, layer.tree))
     cache, links = ld_so_cache(layer.whole(), _architecture(debs))
@@ -227,8 +227,11 @@ def _user(layer: _Layer, user: User) -> None:
             layer.entries[path] = replace(entry, uid=user.uid, gid=user.gid)
 
 
-def _venv(layer: _Layer, debs: Sequence[Deb], python: str, venv: str) -> None:
-    """PEP 405: an empty environment of the image's Python, without the system's site-packages."""
+def _interpreter(layer: _Layer, debs: Sequence[Deb], spec: Mapping[str, object]) -> tuple[str, str]:
+    """The path of the image's Python and its version: of a layer of its own, else of the packages."""
+    if "interpreter" in spec:
+        return str(spec["interpreter"]).strip("/"), str(spec["version"])
+    python = spec["python"]
     program = f"usr/bin/python{python}"
     if layer.tree.file(program) is None:
         raise AssembleError(f"expected /{program} in one of the image's packages, found none")
@@ -238,6 +241,12 @@ def _venv(layer: _Layer, debs: Sequence[Deb], python: str, venv: str) -> None:
     if version is None:
         raise AssembleError(f"expected a version of Python, found {package.control.version}", owner)
     layer.folder(f"usr/local/lib/python{python}/dist-packages")
+    return program, version[1].replace("~", "")
+
+
+def _venv(layer: _Layer, interpreter: tuple[str, str], python: str, venv: str) -> None:
+    """PEP 405: an empty environment of the image's Python, without the system's site-packages."""
+    program, version = interpreter
     for folder in ("bin", "include", f"lib/python{python}/site-packages"):
         layer.folder(f"{venv}/{folder}")
     layer.link(f"{venv}/lib64", "lib")
@@ -245,9 +254,9 @@ def _venv(layer: _Layer, debs: Sequence[Deb], python: str, venv: str) -> None:
     for name in ("python3", f"python{python}"):
         layer.link(f"{venv}/bin/{name}", "python")
     settings = {
-        "home": "/usr/bin",
+        "home": "/" + posixpath.dirname(program),
         "include-system-site-packages": "false",
-        "version": version[1].replace("~", ""),
+        "version": version,
         "executable": f"/{program}",
     }
     layer.file(f"{venv}/pyvenv.cfg", "".join(f"{k} = {v}\n" for k, v in settings.items()).encode())

@@ -23,6 +23,7 @@ from ..assemble.blob import Inflate
 from ..assemble.errors import AssembleError
 from ..assemble.layer import LayerResult, write_layer
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.reporting import Progress, Reporter
 from ..sources.places import Locator
@@ -84,6 +85,7 @@ class Assembly:
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
             stack.callback(self._stop.set)
             fetcher: Fetcher | None = None
+            tracing.tell("store", f"{len(todo)} layers to assemble; artifacts to fetch: {len(missing)}")
             if missing:
                 from ..sources.fetching import Fetcher
 

@@ -7,6 +7,7 @@ import importlib
 import click
 
 from ..kernel.version import __version__
+from .verbose import with_verbose
 
 __all__ = ["cli"]
 
@@ -88,6 +89,9 @@ class LazyGroup(click.Group):
         ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
         ("serve", "serve", "Serve an app environment in its image, until Ctrl-C."),
+        ("deploy", "deploy", "Keep tasks with their images, for runs here to call by name."),
+        ("shell", "shell", "Open a shell in the image of an environment, sandboxed as its tasks are."),
+        ("exec", "shell", "Run one command in the image of an environment."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
         ("signal", "asking", "Give a condition of a run its value."),
@@ -108,7 +112,7 @@ class LazyGroup(click.Group):
             if name == cmd_name:
                 command = getattr(importlib.import_module(f"{self.package}.{module}"), name)
                 assert isinstance(command, click.Command)
-                return command
+                return with_verbose(command)
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -106,6 +106,8 @@ def _label(record: ActionRecord, line: str = "") -> str:
 
 def _facts(record: ActionRecord) -> list[str]:
     facts = []
+    if record.run:
+        facts.append(f"[dim]run[/] {escape(record.run)}")
     if record.kind != "task":
         facts.append(f"[dim]{record.kind}[/]")
     if record.source:

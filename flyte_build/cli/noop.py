@@ -10,9 +10,10 @@ from ..workbench import recorded
 
 __all__ = ["answered", "question"]
 
-# What is asked for with these is done anew each time: a file is written, or the network is asked.
+# What is asked for with these is done anew each time: a file is written, the network is asked, or
+# somebody wants to see what is done.
 _COMMANDS = ("plan", "build")
-_ALWAYS = ("--graph", "--check")
+_ALWAYS = ("--graph", "--check", "-v", "--verbose")
 
 
 def question(arguments: list[str]) -> str:

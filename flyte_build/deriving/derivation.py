@@ -11,6 +11,8 @@ and ``"title"``, which is shown in the image's history):
 ``debian``   ``{"debs": [{"file", "sha256"}]}``: the files of these packages, merged
 ``system``   ``{"suite", "debs": [all of the image's], "python", "venv", "user": {"name", "uid", "gid", "home"}}``:
              what maintainer scripts would have made, the user, and the venv's skeleton
+             On a ``python`` layer: its ``interpreter`` and ``version`` besides
+``python``   ``{"python", "prefix", "archives": [{"file", "sha256"}]}``: a relocatable CPython, at ``prefix``
 ``wheels``   ``{"python", "venv", "wheels": [{"file", "sha256"}]}``: these wheels, installed
 ``files``    ``{"files": [{"path", "mode", "uid", "gid", and "sha256"+"size" | "link" | "dir": true}]}``
 ``base``     ``{"digest", "size", "diff_id", "media_type"}``: a layer of a registry base, which nobody makes
@@ -51,6 +53,7 @@ from .overlay import (
     venv_of,
     verbatim,
 )
+from .pythons import python_layers, system_fields
 from .sealed import sealed_layer
 
 __all__ = [
@@ -97,7 +100,8 @@ def derive(
     if locked.base is not None:
         return _on_base(asked, locked.base)
     layers = _debian_layers(locked, recipe)
-    _steps(asked, layers, _Venv(str(recipe.python), VENV), 3, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
+    venv, under = _Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
+    _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
     return _image(lock.environment, platform, layers, debian_config(recipe), {})
 
 
@@ -197,6 +201,7 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
     if asked:
         names = " ".join(sorted(recipe.apt_packages))
         layers.append(_layer("debian", f"apt {names}", asked, debs=_named(asked)))
+    layers += python_layers(locked)
     everything = _debs(locked.debs)
     layers.append(
         _layer(
@@ -208,6 +213,7 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
             python=recipe.python,
             venv=VENV,
             user=cast(Json, USER),
+            **system_fields(locked),
         )
     )
     return layers

@@ -62,7 +62,7 @@ def recorded_recipe(lock: Lock) -> Recipe:
 
 def _base(raw: Mapping[str, Any]) -> Base:
     if raw["kind"] == "debian":
-        return DebianBase(raw["suite"])
+        return DebianBase(raw["suite"], raw.get("standalone", False))
     if raw["kind"] == "registry":
         return RegistryBase(raw["reference"], raw.get("official", False))
     raise KeyError(raw["kind"])

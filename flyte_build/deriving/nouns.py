@@ -11,19 +11,19 @@ from typing import cast
 
 from ..kernel.canonical import Json, digest
 from ..locks.builds import LockedSource
-from ..locks.nouns import LockedDeb, LockedSeal, LockedWheel
+from ..locks.nouns import LockedDeb, LockedPython, LockedSeal, LockedWheel
 
 __all__ = ["Artifact", "FileEntry", "ImageDerivation", "LayerDerivation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Bytes an image needs: a locked wheel or .deb, a sealed layer, or a local file. ``size`` in bytes."""
+    """Bytes an image needs: a locked wheel, .deb or Python, a sealed layer, or a local file. ``size`` in bytes."""
 
     sha256: str
     size: int
     file: str
-    source: LockedWheel | LockedDeb | LockedSeal | LockedSource | None = None
+    source: LockedWheel | LockedDeb | LockedPython | LockedSeal | LockedSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def recipe_of(canonical: Json) -> Recipe | None:
     return Recipe(
         base=RegistryBase(str(base["reference"]), bool(base.get("official")))
         if base["kind"] == "registry"
-        else DebianBase(str(base["suite"])),
+        else DebianBase(str(base["suite"]), bool(base.get("standalone"))),
         platforms=tuple(cast("list[Platform]", raw["platforms"])),
         python=cast("str | None", raw["python"]),
         flyte=cast("str | None", raw["flyte"]),

@@ -95,7 +95,7 @@ def target_of(lock: Lock, platform: str) -> Target:
                 hint="a PEX is for a Python: export an environment whose image has one",
             )
         return Target(cast(Platform, platform), lock.python, facts.python_full, (int(parts[0]), int(parts[1])))
-    full = f"{lock.python}.0"
+    full = locked.python.version if locked.python is not None else f"{lock.python}.0"
     for name in (f"python{lock.python}-minimal", f"python{lock.python}", f"libpython{lock.python}-stdlib"):
         if found := re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)", versions.get(name, "")):
             full = found[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_dir", "runs_dir", "state_dir", "targets_dir"]
+__all__ = ["cache_dir", "runs_dir", "state_dir", "targets_dir", "tasks_dir"]
 
 
 def _from(variable: str, otherwise: str) -> Path:
@@ -25,13 +25,18 @@ def cache_dir() -> Path:
 
 
 def state_dir() -> Path:
-    """The folder of what must outlive a cache clean: runs."""
+    """The folder of what must outlive a cache clean: runs, and deployed tasks."""
     return _from("FLYTE_BUILD_STATE", platformdirs.user_state_dir("flyte-build"))
 
 
 def targets_dir() -> Path:
     """What this machine holds of runs elsewhere: a folder for each storage."""
     return state_dir() / "targets"
+
+
+def tasks_dir() -> Path:
+    """The folder of the tasks that were deployed to this machine."""
+    return state_dir() / "tasks"
 
 
 def runs_dir() -> Path:

@@ -16,14 +16,23 @@ from packaging.utils import canonicalize_name
 from ..kernel.errors import LockError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.base import BaseFacts, LockedBase
-from ..locks.nouns import LockedPlatform
+from ..locks.nouns import LockedPlatform, LockedPython
 from ..recipe import DebianBase, Platform, Recipe, RegistryBase
 from ..recipe.conventions import USER
 from .apt import DebianResolution
 from .registry_bases import Bases
 from .wheels import Target, glibc_of
 
-__all__ = ["BasesFactory", "DebianFactory", "DebianLocker", "Systems", "base_pins", "check_base", "target"]
+__all__ = [
+    "BasesFactory",
+    "DebianFactory",
+    "DebianLocker",
+    "PythonFinder",
+    "Systems",
+    "base_pins",
+    "check_base",
+    "target",
+]
 
 _ARCHITECTURE: dict[Platform, str] = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
 # Engines stop at 127 layers (Docker) and about 125 (podman); ours need some.
@@ -33,11 +42,17 @@ _MOST_LAYERS = 115
 class DebianLocker(Protocol):
     """What locks the Debian part: :class:`flyte_build.locking.apt.Debian`, or a test's stand-in."""
 
-    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution: ...
+    def lock(self, suite: str, architecture: str, python: str | None, packages: Sequence[str]) -> DebianResolution: ...
 
     def add(
         self, suite: str, architecture: str, status: Sequence[str], packages: Sequence[str]
     ) -> DebianResolution: ...
+
+
+class PythonFinder(Protocol):
+    """What finds a relocatable Python: :func:`flyte_build.locking.pythons.find_python`, or a test's stand-in."""
+
+    def __call__(self, minor: str, platform: Platform, at: str | None) -> LockedPython: ...
 
 
 DebianFactory = Callable[[str | None, Reporter], AbstractContextManager[DebianLocker]]
@@ -47,8 +62,11 @@ BasesFactory = Callable[[Reporter], AbstractContextManager[Bases]]
 class Systems:
     """Finds the parts one by one; opens what it asks when it first asks it. A context manager."""
 
-    def __init__(self, debian: DebianFactory, bases: BasesFactory, reporter: Reporter) -> None:
-        self._debian, self._bases, self._reporter = debian, bases, reporter
+    def __init__(
+        self, debian: DebianFactory, bases: BasesFactory, reporter: Reporter, python: PythonFinder | None = None
+    ) -> None:
+        self._debian, self._bases, self._reporter, self._python = debian, bases, reporter, python
+        self._pythons: dict[tuple[str, Platform, str | None], LockedPython] = {}
         self._stack = ExitStack()
         self._lockers: dict[str | None, DebianLocker] = {}
         self._opened: Bases | None = None
@@ -66,11 +84,21 @@ class Systems:
         """The packages of an image on our own Debian, as of the instant ``at``."""
         assert isinstance(recipe.base, DebianBase)
         suite, architecture = recipe.base.suite, _ARCHITECTURE[platform]
-        key = (at, suite, architecture, recipe.python, recipe.apt_packages)
+        python = None if recipe.base.standalone else str(recipe.python)
+        key = (at, suite, architecture, python, recipe.apt_packages)
+        relocatable = self._relocatable(str(recipe.python), platform, at) if python is None else None
         if key not in self._solved:
-            self._solved[key] = self._locker(at).lock(suite, architecture, str(recipe.python), recipe.apt_packages)
+            self._solved[key] = self._locker(at).lock(suite, architecture, python, recipe.apt_packages)
         found = self._told(self._solved[key])
-        return LockedPlatform(found.suite, found.snapshot, found.debs, ())
+        return LockedPlatform(found.suite, found.snapshot, found.debs, (), python=relocatable)
+
+    def _relocatable(self, minor: str, platform: Platform, at: str | None) -> LockedPython:
+        key = minor, platform, at
+        if key not in self._pythons:
+            if self._python is None:
+                raise LockError(f"Python {minor} on our own Debian is a relocatable one, and nothing here finds one")
+            self._pythons[key] = self._python(minor, platform, at)
+        return self._pythons[key]
 
     def base(self, name: str, recipe: Recipe, platform: Platform, kept: LockedBase | None) -> LockedBase:
         """The registry base of environment ``name``; ``kept`` is what its lock has."""
@@ -202,6 +230,8 @@ def target(recipe: Recipe, platform: Platform, part: LockedPlatform) -> Target:
         major, minor = (int(number) for number in str(facts.glibc).split("."))
         return Target(platform, str(facts.minor), facts.python_full, (major, minor))
     assert isinstance(recipe.base, DebianBase)
+    if part.python is not None:
+        return Target(platform, part.python.minor, part.python.version, glibc_of(recipe.base.suite))
     versions = {deb.name: deb.version for deb in part.debs}
     python = str(recipe.python)
     full = f"{python}.0"

@@ -50,7 +50,9 @@ class Existing:
                 found = other.platforms[platform]
                 if found.base is not None:
                     return LockedPlatform("", "", (), (), found.base)
-                return LockedPlatform(found.suite, found.snapshot, tuple(d for d in found.debs if d.base), ())
+                return LockedPlatform(
+                    found.suite, found.snapshot, tuple(d for d in found.debs if d.base), (), python=found.python
+                )
         return None
 
     def base(self, name: str, recipe: Recipe, platform: str) -> LockedBase | None:

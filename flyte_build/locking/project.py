@@ -26,7 +26,7 @@ from ..registry import Registry
 from ..settings import read_settings
 from ..sources.indexes import IndexSettings, configured
 from .apt import Debian
-from .bases import BasesFactory, DebianFactory, DebianLocker, Systems, base_pins, check_base, target
+from .bases import BasesFactory, DebianFactory, DebianLocker, PythonFinder, Systems, base_pins, check_base, target
 from .cutoff import rfc3339
 from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
@@ -64,6 +64,7 @@ def lock_project(
     settings: IndexSettings | None = None,
     debian: DebianFactory | None = None,
     bases: BasesFactory | None = None,
+    python: PythonFinder | None = None,
     complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
     build: BuildOver | None = None,
     others: Collection[str] = (),
@@ -84,7 +85,10 @@ def lock_project(
     cooled = rfc3339(cooldown) if cooldown is not None else None
     plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade, cooled)
     if plan.anew or plan.debian_anew or plan.rewritten:
-        locks = _solve(plan, resolver, reporter, root, settings, debian or _debian, bases or _bases(root), build)
+        from .pythons import find_python
+
+        ways = debian or _debian, bases or _bases(root), python or find_python(root, reporter)
+        locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
     locks = {name: _unsealed(locks[name]) for name in recipes}
@@ -191,12 +195,12 @@ def _solve(
     reporter: Reporter,
     root: Path,
     settings: IndexSettings | None,
-    debian: DebianFactory,
-    bases: BasesFactory,
+    ways: tuple[DebianFactory, BasesFactory, PythonFinder],
     build: BuildOver | None,
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
-    parts = _systems(plan, reporter, debian, bases)
+    debian, bases, _ = ways
+    parts = _systems(plan, reporter, ways)
     universe = Universe()
     if plan.anew:
         wanted = [
@@ -256,11 +260,12 @@ def _lock(
 
 
 def _systems(
-    plan: _Plan, reporter: Reporter, debian: DebianFactory, bases: BasesFactory
+    plan: _Plan, reporter: Reporter, ways: tuple[DebianFactory, BasesFactory, PythonFinder]
 ) -> dict[tuple[str, str], LockedPlatform]:
     """What lies under the Python packages on every platform of every environment, kept where it can be."""
     out: dict[tuple[str, str], LockedPlatform] = {}
-    with Systems(debian, bases, reporter) as systems:
+    debian, bases, python = ways
+    with Systems(debian, bases, reporter, python) as systems:
         for name, recipe in plan.recipes.items():
             for platform in recipe.platforms:
                 kept = plan.existing.debian(name, recipe, platform)

@@ -27,15 +27,19 @@ def build_tools(
     bases: BasesFactory,
     reporter: Reporter,
 ) -> tuple[LockedDeb, ...]:
-    """build-essential, on our own Debian with its Python's headers, less what ``part`` has: as of the same state.
+    """build-essential, on our own Debian with its Python's headers (a relocatable one has them), less what ``part``
+    has: as of the same state.
 
     Nothing on a base without packages. Raises what locking Debian packages raises.
     """
     at = instant(part.snapshot) if part.snapshot else None
     asked = [step for step in recipe.steps if isinstance(step, AptInstall)]
-    with Systems(debian, bases, reporter) as systems:
+    relocatable = part.python
+    own = (lambda *_: relocatable) if relocatable is not None else None
+    with Systems(debian, bases, reporter, own) as systems:
         if isinstance(recipe.base, DebianBase):
-            wanted = AptInstall(("build-essential", f"python{recipe.python}-dev"))
+            headers = () if recipe.base.standalone else (f"python{recipe.python}-dev",)
+            wanted = AptInstall(("build-essential", *headers))
             found = systems.debian(replace(recipe, steps=(*asked, wanted)), platform, at)
         elif part.base is not None and part.base.facts is not None and part.base.facts.debs:
             wanted = AptInstall(("build-essential",))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .base import LockedBase
     from .lockfile import lock_path, parse, read, write_all
     from .nouns import Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
+    from .pythons import LockedPython
     from .seals import LockedSeal
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LockedBase",
     "LockedDeb",
     "LockedPlatform",
+    "LockedPython",
     "LockedSeal",
     "LockedWheel",
     "Pin",
@@ -31,6 +33,7 @@ __getattr__ = offering(
     {
         "nouns": "Lock LockedDeb LockedPlatform LockedWheel Pin",
         "base": "LockedBase",
+        "pythons": "LockedPython",
         "seals": "LockedSeal",
         "lockfile": "lock_path parse read write_all",
     },

@@ -21,6 +21,7 @@ from ..kernel.errors import LockError, StoreError
 from .base import parse_base
 from .builds import parse_builds
 from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
+from .pythons import parse_python
 from .reading import DIGEST, SHA256, Reader
 from .seals import parse_seals
 
@@ -45,6 +46,7 @@ _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
 # -- reading ---------------------------------------------------------------------------------------
 
 _DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools"}
+_OWN = {*_DEBIAN, "python"}
 _TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
 
 
@@ -93,6 +95,10 @@ def parse(text: str, path: Path) -> Lock:
         name: _platform(r, value, f"$.platforms.{name}", registry)
         for name, value in r.get(raw, "platforms", dict, "$").items()
     }
+    own = not registry and bool(cast("dict[str, Any]", recipe.get("base") or {}).get("standalone"))
+    for name, found in platforms.items():
+        if own != (found.python is not None):
+            raise r.fail(f"$.platforms.{name}.python", "an archive" if own else "nothing: Debian has it", found.python)
     wanted = recipe.get("platforms") or []
     if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
         raise r.fail("$.recipe.platforms", "a list of strings", wanted)
@@ -133,7 +139,7 @@ def _pins(r: Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatf
 def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatform:
     if not isinstance(raw, dict):
         raise r.fail(where, "an object", raw)
-    r.known(raw, {"base", *_DEBIAN} if registry else _DEBIAN, where)
+    r.known(raw, {"base", *_DEBIAN} if registry else _OWN, where)
     wheels: list[LockedWheel] = []
     for i, w in enumerate(r.get(raw, "wheels", list, where)):
         at = f"{where}.wheels[{i}]"
@@ -164,6 +170,7 @@ def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatf
         seals=parse_seals(r, raw, where),
         builds=parse_builds(r, raw, where),
         tools=_debs(r, raw, "tools", where) if "tools" in raw else (),
+        python=parse_python(r, raw["python"], f"{where}.python") if "python" in raw else None,
     )
 
 

@@ -15,9 +15,20 @@ from ..kernel.canonical import Json, digest
 from ..recipe import Recipe, differences
 from .base import LockedBase, base_json
 from .builds import LockedBuild, build_json
+from .pythons import LockedPython, python_json
 from .seals import LockedSeal, seal_json
 
-__all__ = ["SCHEMA", "Lock", "LockedBase", "LockedDeb", "LockedPlatform", "LockedSeal", "LockedWheel", "Pin"]
+__all__ = [
+    "SCHEMA",
+    "Lock",
+    "LockedBase",
+    "LockedDeb",
+    "LockedPlatform",
+    "LockedPython",
+    "LockedSeal",
+    "LockedWheel",
+    "Pin",
+]
 
 SCHEMA = 1
 
@@ -70,7 +81,8 @@ class LockedPlatform:
 
     With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it. ``seals`` are
     those of the steps that run programs, in their order; ``builds``: how wheels were made that no index has, and
-    ``tools``: the Debian packages that some of these took, and that are in no image.
+    ``tools``: the Debian packages that some of these took, and that are in no image. ``python``: the image's own, where
+    it is none of Debian's packages.
     """
 
     suite: str
@@ -81,6 +93,7 @@ class LockedPlatform:
     seals: tuple[LockedSeal, ...] = ()
     builds: tuple[LockedBuild, ...] = ()
     tools: tuple[LockedDeb, ...] = ()
+    python: LockedPython | None = None
 
     def seal(self, step: int) -> LockedSeal | None:
         """The seal of the recipe's step at this place; ``None`` where it was never sealed for this platform."""
@@ -138,11 +151,13 @@ class Lock:
         platforms: dict[str, Json] = {}
         for name, platform in sorted(self.platforms.items()):
             base: dict[str, Json] = {"base": base_json(platform.base)} if platform.base is not None else {}
+            python: dict[str, Json] = {"python": python_json(platform.python)} if platform.python is not None else {}
             seals: dict[str, Json] = {"seals": [seal_json(s) for s in platform.seals]} if platform.seals else {}
             tools: dict[str, Json] = {"tools": [_deb_json(d) for d in platform.tools]} if platform.tools else {}
             builds: dict[str, Json] = {"builds": [build_json(b) for b in platform.builds]} if platform.builds else {}
             platforms[name] = {
                 **base,
+                **python,
                 "suite": platform.suite,
                 "snapshot": platform.snapshot,
                 "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],

@@ -80,6 +80,7 @@ class Recording:
         self._listed: set[str] = set()
         self._variables: dict[str, str | None] = {}
         self._iterated: set[bool] = set()
+        self._folders: dict[str, str] = {}
 
     def about(self, root: Path) -> None:
         """The project's root, once the settings that say it were read: what is below it is the user's own."""
@@ -162,10 +163,19 @@ class Recording:
         return name is not None and name.endswith((".py", ".pyc")) and self._users(name)
 
     def _users(self, filename: str) -> bool:
-        return os.path.realpath(filename).startswith(self.root) and not self._is_installed(filename)
+        return self._real(filename).startswith(self.root) and not self._is_installed(filename)
+
+    def _real(self, path: str) -> str:
+        """What ``os.path.realpath`` says, a folder looked at once: thousands of modules lie in a few."""
+        folder, name = os.path.split(path)
+        if name in ("", ".", "..") or not os.path.isabs(path) or os.path.islink(path):
+            return os.path.realpath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
 
     def _is_installed(self, path: str) -> bool:
-        real = os.path.realpath(path)
+        real = self._real(path)
         return real.startswith(self._installed) and not (real.startswith(self.root) and not _in_environment(real))
 
     # -- writing it down -------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 | the SDK says | ours |
 |---|---|
-| ``from_debian_base()``, ``from_uv_script()``, Python 3.11 or 3.13 | Debian assembled from locked .debs |
+| ``from_debian_base()``, ``from_uv_script()``, Python 3.11, 3.13 or 3.14 | Debian assembled from locked .debs |
+| the same, Python 3.10 or 3.12, or the setting ``base = "standalone"`` | Debian, and the CPython that uv installs |
 | the same, another Python, or the setting ``base = "registry"`` | the official slim image, locked by digest |
 | ``from_base(reference)``, a string | that image, locked by digest |
 
@@ -24,10 +25,13 @@ from ..recipe import Base, DebianBase, RegistryBase
 
 __all__ = ["OFFICIAL", "SUITES", "ImageBase", "Prefer", "read_base"]
 
-Prefer: TypeAlias = Literal["debian", "registry"]
+Prefer: TypeAlias = Literal["debian", "standalone", "registry"]
 
 # The Debian release whose `python3` this is: packages.debian.org, package python3.
-SUITES: Mapping[str, str] = {"3.11": "bookworm", "3.13": "trixie"}
+SUITES: Mapping[str, str] = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
+# The Pythons that uv's relocatable builds stand for, on the suite of the SDK's own base.
+RELOCATABLE = ("3.10", "3.11", "3.12", "3.13", "3.14")
+_UNDER = "bookworm"
 OFFICIAL = "docker.io/library/python:{python}-slim-bookworm"
 """The image that the SDK's own builder starts from, written out in full."""
 
@@ -78,6 +82,8 @@ def read_base(image: flyte.Image, owner: str, prefer: Prefer) -> ImageBase:
             hint="give the version where the base is made: `from_debian_base(python_version=(3, 13))`",
         )
     suite = SUITES.get(python)
+    if prefer != "registry" and python in RELOCATABLE and (suite is None or prefer == "standalone"):
+        return ImageBase(DebianBase(_UNDER, standalone=True), python, version, layers)
     if suite is None or prefer == "registry":
         return ImageBase(RegistryBase(OFFICIAL.format(python=python), official=True), python, version, layers)
     return ImageBase(DebianBase(suite), python, version, layers)

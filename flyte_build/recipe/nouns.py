@@ -40,13 +40,15 @@ class DebianBase:
     """``Image.from_debian_base()``: Debian assembled from locked .debs.
 
     ``suite`` is the Debian release whose ``python3`` is the image's Python (3.11 is bookworm's, 3.13
-    trixie's).
+    trixie's, 3.14 forky's). ``standalone``: the Python is the relocatable build that uv installs, on that suite.
     """
 
     suite: str
+    standalone: bool = False
 
     def to_json(self) -> Json:
-        return {"kind": "debian", "suite": self.suite}
+        out: dict[str, Json] = {"kind": "debian", "suite": self.suite}
+        return out | {"standalone": True} if self.standalone else out
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Settings:
     platforms: tuple[str, ...] = DEFAULTS["platforms"]
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
-    base: Literal["debian", "registry"] = DEFAULTS["base"]
+    base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
     sign_key: str | None = DEFAULTS["sign-key"]
     verify_key: str | None = DEFAULTS["verify-key"]
     root: Path | None = DEFAULTS["root"]

@@ -152,11 +152,12 @@ _ROWS = (
     Setting(
         "base",
         "choice",
-        "What `from_debian_base()` stands on: Debian, assembled from locked packages, or the official slim images of a "
-        "registry. Pythons that Debian has not take the slim images either way.",
+        "What `from_debian_base()` stands on: Debian, assembled from locked packages (with its own Python where it has "
+        "that version, else the relocatable one that uv installs), the same always with uv's (`standalone`), or the "
+        "official slim images of a registry.",
         '"registry"',
         default="debian",
-        choices=("debian", "registry"),
+        choices=("debian", "standalone", "registry"),
         see="bases.md",
     ),
     Setting(

@@ -60,7 +60,9 @@ def project_locator(
     :class:`WheelLocator` has it. ``store``: where sealed layers may be, for whoever needs any.
     """
     from ..deriving.from_lock import recorded_recipe
+    from ..kernel.paths import cache_dir
     from .project_files import LocalFiles
+    from .pythons import PythonLocator
     from .uv_wheels import UvWheels
 
     # A lock by itself says which of its steps are a uv project's, too.
@@ -76,6 +78,7 @@ def project_locator(
         *projects,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values()),
+        PythonLocator(root, cache_dir() / "pythons"),
     )
 
 

@@ -39,17 +39,24 @@ class RunFacts:
     ``images`` maps each pinned reference to its manifest's digest, ``bundle`` is the code's digest, ``started`` the
     run's start as the runtime reads it (ISO 8601; a resumed run keeps the first one's), ``env`` holds for every task.
     ``inline`` maps the names of tasks to their ``max_inline_io_bytes``, which is not in their specification.
+    ``bundles`` are the digests of code by the URI that tasks have it from. What the run learns of tasks that it calls
+    by name is added to ``images``, ``inline`` and ``bundles``.
     """
 
     folder: RunFolder
-    images: Mapping[str, str]
+    images: dict[str, str]
     bundle: str
     started: str
     org: str
     project: str
     domain: str
     env: Mapping[str, str] = field(default_factory=dict)
-    inline: Mapping[str, int] = field(default_factory=dict)
+    inline: dict[str, int] = field(default_factory=dict)
+    bundles: dict[str, str] = field(default_factory=dict)
+
+    def code(self, uri: str) -> str:
+        """The digest of the code at ``uri``, by default the run's own; empty for code that the run does not know."""
+        return self.bundles.get(uri, "") if uri else self.bundle
 
     def most_inline(self, task: str) -> int:
         """The most bytes that the inputs, or outputs, of ``task`` may have."""

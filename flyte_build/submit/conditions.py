@@ -1,10 +1,17 @@
-"""What a condition waits for: values of the four kinds that Flyte's conditions have, as people type them. Pure."""
+"""Conditions: what they wait for, values of the four kinds that Flyte's have, as people type them, and the wait."""
 
 from __future__ import annotations
 
-from flyteidl2.core import literals_pb2, types_pb2
+import asyncio
+import time
 
-__all__ = ["kind_of", "literal_of"]
+from flyteidl2.core import literals_pb2, types_pb2
+from flyteidl2.workflow import run_definition_pb2
+
+from .action import ErrorInfo, Phase
+from .journal import ActionRecord
+
+__all__ = ["answered", "kind_of", "literal_of", "paused"]
 
 _KINDS = {
     types_pb2.SimpleType.BOOLEAN: "bool",
@@ -36,3 +43,23 @@ def literal_of(kind: str, text: str) -> literals_pb2.Literal:
         expected = {"bool": "true or false", "int": "a whole number of at most 64 bits", "float": "a number"}[kind]
         raise ValueError(f"expected {expected}, found {text!r:.80}") from None
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=primitive))
+
+
+def paused(record: ActionRecord, condition: run_definition_pb2.ConditionAction) -> ActionRecord:
+    """The record of a condition that waits."""
+    asks = kind_of(condition.type)
+    return record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, started=time.time())
+
+
+async def answered(
+    waiting: ActionRecord, condition: run_definition_pb2.ConditionAction, signal: asyncio.Future[bytes]
+) -> ActionRecord:
+    """The record that ``waiting`` becomes once ``signal`` has its value, or its time is over."""
+    timeout = condition.timeout
+    limit = timeout.seconds + timeout.nanos / 1e9 if condition.HasField("timeout") else None
+    try:
+        value = await asyncio.wait_for(signal, limit)
+    except TimeoutError:
+        error = ErrorInfo("DEADLINE_EXCEEDED", f"{waiting.task} got no signal within {limit:g} s")
+        return waiting.replace(phase=Phase.TIMED_OUT, error=error)
+    return waiting.replace(phase=Phase.SUCCEEDED, value=value.hex())

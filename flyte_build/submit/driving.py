@@ -19,11 +19,14 @@ from typing import Any
 
 from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
+from flyteidl2.task import common_pb2
 from flyteidl2.workflow import run_definition_pb2
 
 from ..kernel.errors import RunError
 from .action import ROOT_ACTION, Launcher, Phase, RootAction
 from .attempt import Attempts, RunFacts
+from .cache_keys import cache_key
+from .control.application import Control
 from .engine import Engine
 from .journal import ActionRecord, Journal
 from .observer import Observer
@@ -96,7 +99,8 @@ def start_of(
         project=task.project or PROJECT,
         domain=task.domain or DOMAIN,
         env=root.env,
-        inline=inline,
+        inline=dict(inline),
+        bundles={bundle[1]: bundle[0]},
     )
     action = actions_service_pb2.Action(
         action_id=identifier_pb2.ActionIdentifier(run=run.identifier, name=ROOT_ACTION),
@@ -104,6 +108,8 @@ def start_of(
         run_output_base=folder.storage.uri(folder.meta),
         task=run_definition_pb2.TaskAction(spec=spec),
     )
+    if key := cache_key(spec, common_pb2.Inputs.FromString(root.inputs)):
+        action.task.cache_key.value = key
     if root.queue:  # which older SDKs cannot say, and their messages have no field for
         action.task.queue = root.queue
     return run, action
@@ -137,7 +143,7 @@ def write_facts(path: Path, facts: Mapping[str, Any]) -> None:
 @dataclass(frozen=True, slots=True)
 class Drive:
     """One run's engine, ready to go. ``serving`` has the service reached by tasks for the time of its block; what
-    people ask of the run meanwhile comes by ``inbox``."""
+    people ask of the run meanwhile comes by ``inbox``; ``control`` has what tasks ask of a backend besides calls."""
 
     run: RunFacts
     launcher: Launcher
@@ -147,6 +153,7 @@ class Drive:
     observer: Observer
     serving: Callable[[Service], AbstractAsyncContextManager[None]]
     inbox: Inbox
+    control: Control | None = None
 
     async def go(
         self, root: actions_service_pb2.Action, before: Sequence[Restored] = ()
@@ -157,12 +164,15 @@ class Drive:
         try:
             try:
                 await engine.restore(before)
-                async with self.serving(Service(engine, self.run.identifier)), obey(self.inbox, engine, self.observer):
+                others = self.control.routes(engine, self.run, self.observer) if self.control is not None else None
+                service = Service(engine, self.run.identifier, others)
+                async with self.serving(service), obey(self.inbox, engine, self.observer):
                     try:
                         if not before:
                             await engine.enqueue(root)
                         record = await engine.wait(ROOT_ACTION)
                         phase = record.phase
+                        await engine.rest()
                     finally:
                         await engine.close()
             finally:

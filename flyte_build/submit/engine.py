@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -24,39 +24,16 @@ from google.protobuf.message import DecodeError
 from . import door
 from .action import ROOT_ACTION, ErrorInfo, Phase
 from .attempt import Attempts
-from .conditions import kind_of
+from .conditions import answered, paused
 from .journal import ActionRecord, Journal
+from .live import AlreadyExists, ChildRun, Live, NotFound
 from .observer import Observer
 from .restored import Restored
 from .reuse import Reuse
-from .template import Task, read_task
+from .template import not_pinned, read_task
 from .traces import recorded
 
-__all__ = ["AlreadyExists", "Engine", "NotFound"]
-
-
-class AlreadyExists(Exception):
-    """The action is there already, alive or with an outcome that stands."""
-
-
-class NotFound(Exception):
-    """No such action, or none that still runs."""
-
-
-@dataclass(slots=True)
-class _Action:
-    """What the engine holds of an action; ``record`` is replaced as it goes on."""
-
-    record: ActionRecord
-    depth: int
-    job: asyncio.Task[ActionRecord] | None = None
-    keeper: asyncio.Task[None] | None = None
-    signal: asyncio.Future[bytes] | None = None
-    children: set[str] = field(default_factory=set)
-    alive: int = 0  # how many of them
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    # False once the parent has begun a new attempt: its runtime shall call anew, not be told of an old failure.
-    announced: bool = True
+__all__ = ["AlreadyExists", "ChildRun", "Engine", "NotFound"]
 
 
 class Engine:
@@ -69,15 +46,19 @@ class Engine:
         self._reuse = reuse
         self._journal = journal
         self._observer = observer
-        self._actions: dict[str, _Action] = {}
+        self._actions: dict[str, Live] = {}
         self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._watchers: dict[str, set[asyncio.Queue[ActionRecord | None]]] = {}
+        self._followers: dict[str, set[asyncio.Queue[ActionRecord]]] = {}
         self._closing = False
 
     # -- what the service asks --------------------------------------------------------------------------------
 
-    async def enqueue(self, action: actions_service_pb2.Action) -> None:
-        """Take an action on. Raises :class:`AlreadyExists` unless it is new, or ended without success before."""
+    async def enqueue(self, action: actions_service_pb2.Action, child: ChildRun | None = None) -> None:
+        """Take an action on, the root of a run of its own where there is a ``child``, which its parent does not end.
+
+        Raises :class:`AlreadyExists` unless it is new, or ended without success before.
+        """
         name = action.action_id.name
         # A caller that got no answer in time asks again, while the first is still being written down.
         async with self._arriving.setdefault(name, asyncio.Lock()):
@@ -92,17 +73,19 @@ class Engine:
                 group=action.group,
                 bundle=self._facts.bundle,
                 queued=time.time(),
+                run=name if child is not None else "",
             )
             if record.kind != "trace":
                 await self._journal.enqueued(action, record, again=known is not None)
                 parent = self._parent(action)
-            state = self._actions[name] = _Action(record, parent.depth + 1 if parent else 0)
+            within = child or (parent.within if parent else None)
+            state = self._actions[name] = Live(record, parent.depth + 1 if parent else 0, within)
             if record.kind == "trace":
                 await self._trace(state, action)
             else:
                 self._take_on(state, action)
 
-    def _parent(self, action: actions_service_pb2.Action) -> _Action | None:
+    def _parent(self, action: actions_service_pb2.Action) -> Live | None:
         """The living parent of an action, none of the root's; raises :class:`NotFound` where there is none."""
         parent = self._actions.get(action.parent_action_name)
         alive = parent is not None and not parent.record.phase.terminal
@@ -110,7 +93,7 @@ class Engine:
             raise NotFound(f"{action.parent_action_name or 'the run'} does not run")
         return parent
 
-    def _take_on(self, state: _Action, action: actions_service_pb2.Action) -> None:
+    def _take_on(self, state: Live, action: actions_service_pb2.Action) -> None:
         parent = self._actions.get(state.record.parent)
         if parent is not None:
             parent.children.add(state.record.name)
@@ -126,7 +109,7 @@ class Engine:
         for found in before:
             record = found.record
             parent = self._actions.get(record.parent)
-            state = self._actions[record.name] = _Action(record, parent.depth + 1 if parent else 0)
+            state = self._actions[record.name] = Live(record, parent.depth + 1 if parent else 0)
             state.announced = found.announced
             if record.phase.terminal or found.action is None:
                 state.ended.set()
@@ -146,7 +129,8 @@ class Engine:
         self._watchers.setdefault(parent, set()).add(queue)
         try:
             await self._adopt_traces(parent)
-            for state in [s for s in self._actions.values() if s.record.parent == parent and s.announced]:
+            calls = [s for s in self._actions.values() if s.record.parent == parent and not s.record.run]
+            for state in [s for s in calls if s.announced]:
                 yield state.record
             yield None
             watcher = self._actions.get(parent)
@@ -157,7 +141,7 @@ class Engine:
         finally:
             self._watchers[parent].discard(queue)
 
-    async def abort(self, name: str, reason: str = "") -> None:
+    async def abort(self, name: str) -> None:
         """End an action and everything below it. Raises :class:`NotFound` where there is nothing to end."""
         state = self._actions.get(name)
         if state is None or state.record.phase.terminal:
@@ -177,9 +161,34 @@ class Engine:
 
     async def wait(self, name: str) -> ActionRecord:
         """The action's last record, once it and everything below it have ended."""
-        state = self._actions[name]
-        await state.ended.wait()
+        await (state := self._actions[name]).ended.wait()
         return state.record
+
+    async def follow(self, name: str) -> AsyncGenerator[ActionRecord, None]:
+        """The action's record, and each that takes its place, to the last."""
+        queue: asyncio.Queue[ActionRecord] = asyncio.Queue()
+        self._followers.setdefault(name, set()).add(queue)
+        try:
+            record = self._actions[name].record
+            yield record
+            while not record.phase.terminal:
+                yield (record := await queue.get())
+        finally:
+            self._followers[name].discard(queue)
+
+    async def rest(self) -> None:
+        """Return when no child run goes on."""
+        while going := [s for s in self._actions.values() if s.record.run and not s.ended.is_set()]:
+            await going[0].ended.wait()
+
+    def abort_all(self) -> None:
+        """End the root, and every child run."""
+        for state in list(self._actions.values()):
+            if state.record.run or state.record.name == ROOT_ACTION:
+                self._stop(state)
+
+    def record(self, name: str) -> ActionRecord | None:
+        return self._actions[name].record if name in self._actions else None
 
     def records(self) -> list[ActionRecord]:
         return [state.record for state in self._actions.values()]
@@ -193,12 +202,12 @@ class Engine:
 
     # -- one action -----------------------------------------------------------------------------------------------
 
-    def _begin(self, state: _Action, work: Coroutine[Any, Any, ActionRecord]) -> None:
+    def _begin(self, state: Live, work: Coroutine[Any, Any, ActionRecord]) -> None:
         state.job = asyncio.create_task(work)
         # Two tasks, because one that is cancelled before its first step never gets to say that it ended.
         state.keeper = asyncio.create_task(self._keep(state, state.job))
 
-    async def _keep(self, state: _Action, job: asyncio.Task[ActionRecord]) -> None:
+    async def _keep(self, state: Live, job: asyncio.Task[ActionRecord]) -> None:
         """See the action to its end, whatever that is; then end its children, and tell."""
         await asyncio.wait([job])
         if job.cancelled():
@@ -209,7 +218,8 @@ class Engine:
             record = state.record.replace(phase=Phase.FAILED, error=error)
         else:
             record = job.result()
-        living = [self._actions[n] for n in state.children if not self._actions[n].record.phase.terminal]
+        below = [self._actions[n] for n in state.children]
+        living = [child for child in below if not child.record.phase.terminal and not child.record.run]
         for child in living:
             self._stop(child)
         for child in living:
@@ -224,21 +234,24 @@ class Engine:
             if parent.alive == 0:
                 self._scheduler.unblock(record.parent)
 
-    def _stop(self, state: _Action) -> None:
+    def _stop(self, state: Live) -> None:
         if state.job is not None:
             state.job.cancel()
 
-    async def _publish(self, state: _Action, record: ActionRecord) -> None:
+    async def _publish(self, state: Live, record: ActionRecord) -> None:
         state.record = record
         try:
             await self._journal.action(record)
         except OSError as e:
             self._observer.warn(f"the run's journal cannot be written: {e}")
-        for queue in self._watchers.get(record.parent, ()):
+        # A child run is none of the calls that the runtime waits for.
+        for queue in self._watchers.get(record.parent if not record.run else "", ()):
             queue.put_nowait(record)
+        for follower in self._followers.get(record.name, ()):
+            follower.put_nowait(record)
         self._observer.on_action(record)
 
-    async def _trace(self, state: _Action, action: actions_service_pb2.Action) -> None:
+    async def _trace(self, state: Live, action: actions_service_pb2.Action) -> None:
         """A trace has happened already when it is told of; it is only recorded."""
         parent = self._actions[state.record.parent].record
         folder, launcher = self._facts.folder, self._attempts.launcher
@@ -250,26 +263,17 @@ class Engine:
         watcher = self._actions.get(parent)
         for record in await self._reuse.traces(watcher.record, self._actions) if watcher else ():
             await self._reuse.show(record.output_uri)
-            state = self._actions[record.name] = _Action(record, 0)
+            state = self._actions[record.name] = Live(record, 0)
             await self._publish(state, record.replace(source="resume"))
             state.ended.set()
 
-    async def _condition(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
-        condition = action.condition
-        asks = kind_of(condition.type)
-        waiting = state.record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, started=time.time())
-        await self._publish(state, waiting)
-        timeout = condition.timeout
-        limit = timeout.seconds + timeout.nanos / 1e9 if condition.HasField("timeout") else None
+    async def _condition(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         assert state.signal is not None
-        try:
-            value = await asyncio.wait_for(state.signal, limit)
-        except TimeoutError:
-            error = ErrorInfo("DEADLINE_EXCEEDED", f"{condition.name} got no signal within {limit:g} s")
-            return waiting.replace(phase=Phase.TIMED_OUT, error=error)
-        return waiting.replace(phase=Phase.SUCCEEDED, value=value.hex())
+        waiting = paused(state.record, action.condition)
+        await self._publish(state, waiting)
+        return await answered(waiting, action.condition, state.signal)
 
-    async def _task(self, state: _Action, action: actions_service_pb2.Action) -> ActionRecord:
+    async def _task(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         try:
             task = read_task(action.task.spec)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as e:
@@ -278,11 +282,14 @@ class Engine:
             return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
         image = self._facts.images.get(task.image, "")
         begun = state.record.phase is Phase.RUNNING  # by an earlier driver of this run
-        record = state.record.replace(task=task.name, environment=task.environment, image=image)
+        code = self._facts.code(task.bundle)
+        record = state.record.replace(task=task.name, environment=task.environment, image=image, bundle=code)
+        within = state.within or ChildRun()
+        task = replace(task, env={**within.env, **task.env})
         if not begun:
             await self._publish(state, record)
         if not image:
-            return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", _not_pinned(task)))
+            return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", not_pinned(task)))
         if record.parent and not begun:  # the root's inputs are ours
             target, limit = self._facts.folder.inputs(record.name), self._facts.most_inline(task.name)
             try:
@@ -292,9 +299,9 @@ class Engine:
                 return record.replace(phase=Phase.FAILED, error=error)
         if not begun and (found := await self._reuse.resumed(record, task)) is not None:
             return found
-        entry = self._reuse.entry(record, action.task.cache_key.value) if action.task.HasField("cache_key") else ""
+        entry = self._reuse.entry(record, task, action.task.cache_key.value)
         async with self._reuse.alone(task, entry):
-            if not begun and (found := await self._reuse.cached(record, task, entry)) is not None:
+            if not begun and (found := await self._reuse.cached(record, task, entry, within.refresh)) is not None:
                 return found
 
             async def changed(new: ActionRecord) -> None:
@@ -305,16 +312,9 @@ class Engine:
             await self._reuse.remember(record, entry)
             return record
 
-    def _forget_failures(self, state: _Action) -> None:
+    def _forget_failures(self, state: Live) -> None:
         """A new attempt of a parent calls its children anew; those that did not succeed are to run again."""
         for name in state.children:
             child = self._actions[name]
             if child.record.phase.terminal and child.record.phase is not Phase.SUCCEEDED:
                 child.announced = False
-
-
-def _not_pinned(task: Task) -> str:
-    return (
-        f"environment {task.environment} of task {task.name} has no image in this run (its task asks for "
-        f"{task.image or 'none'}); expected it in the `depends_on` of the environment that the run began in"
-    )

@@ -33,6 +33,7 @@ class ActionRecord:
     condition's serialized literal in hex, ``asks`` what kind of value it waits for, ``report`` a path on this machine.
     ``source`` tells an outcome that was not computed here: ``cache`` or ``resume``. ``retry`` counts the attempts
     before this one that its retry policy allowed for. ``bundle`` is the code's digest, ``image`` the manifest's.
+    ``run`` is the name of the run that its parent started with it, if it is the root of one.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ActionRecord:
     report: str = ""
     log: str = ""
     error: ErrorInfo | None = None
+    run: str = ""
 
     def replace(self, **changes: Any) -> ActionRecord:
         return dataclasses.replace(self, **changes)

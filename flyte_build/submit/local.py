@@ -45,9 +45,9 @@ from .warm.pool import Pool, Worker, command, key_of, programs, whole
 from .warm.replicas import Replica, Replicas, ready
 from .watch import Watch, Watched
 
-__all__ = ["LocalLauncher"]
+__all__ = ["MEMORY_BACKED", "LocalLauncher"]
 
-_MEMORY = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
+MEMORY_BACKED = ("/dev/shm", "/run", "/mnt/flyte", SECRETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class LocalLauncher:
         own = own_places(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
         self._settlements[request.action] = self._settlement(request, image, replica.mounts)
         try:
-            async with self._watch.over(request, own, _MEMORY) as watched:
+            async with self._watch.over(request, own, MEMORY_BACKED) as watched:
                 watched.runs(replica.running)
                 outcome = await self._replicas.outcome(replica, request)
             return watched.outcome or await self._taken_over(request, outcome)
@@ -215,7 +215,7 @@ class LocalLauncher:
             group = self._limits(request)
             self._settlements[request.action] = self._settlement(request, image, made.task.box.mounts)
             async with (
-                self._watch.over(request, made.places(scratch), _MEMORY) as watched,
+                self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
                 made.up(ground, request) as no,
             ):
                 outcome = no or await self._run(request, made.task, group, watched, worker)

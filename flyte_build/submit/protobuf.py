@@ -9,7 +9,7 @@ from flyteidl2.workflow import state_service_pb2
 from .action import Phase
 from .journal import ActionRecord
 
-__all__ = ["action_update", "phase_of"]
+__all__ = ["action_update", "phase_number", "phase_of"]
 
 _PHASES = {
     Phase.QUEUED: phase_pb2.ACTION_PHASE_QUEUED,
@@ -26,6 +26,11 @@ _PHASES = {
 def phase_of(phase: int) -> Phase:
     """The phase a trace reports of itself; anything but a failure is a success."""
     return Phase.FAILED if phase == phase_pb2.ACTION_PHASE_FAILED else Phase.SUCCEEDED
+
+
+def phase_number(phase: Phase) -> phase_pb2.ActionPhase:
+    """The phase as it is sent."""
+    return _PHASES[phase]
 
 
 def action_update(record: ActionRecord, run: identifier_pb2.RunIdentifier) -> state_service_pb2.ActionUpdate:

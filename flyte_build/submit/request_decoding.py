@@ -14,9 +14,8 @@ from connectrpc.code import Code
 from connectrpc.codec import proto_binary_codec, proto_json_codec
 from connectrpc.errors import ConnectError
 from connectrpc.server import ConnectASGIApplication
-from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
 
-__all__ = ["LARGEST", "Application", "bounded"]
+__all__ = ["LARGEST", "bounded", "careful"]
 
 LARGEST = 64 << 20
 """Bytes that a request may have, inflated or not: many times what flyte passes beside its storage."""
@@ -74,8 +73,13 @@ class _Careful(ConnectASGIApplication[Any]):
         super().__init__(**{**given, "codecs": codecs, "compressions": [_Gzip()], "read_max_bytes": LARGEST})
 
 
-class Application(ActionsServiceASGIApplication, _Careful):  # type: ignore[misc]  # it has no types
-    """The application that the library makes, with codecs and a compression that are ours."""
+def careful(kind: Any, service: object) -> Any:
+    """The application that the library makes (``kind``) for ``service``, with our codecs and compression."""
+    return type("Application", (_Given, kind, _Careful), {})(service)
+
+
+class _Given:
+    """Takes a service alone: what else the library's applications may be given is ours to say."""
 
     def __init__(self, service: object) -> None:
         given: Any = {"service": service}

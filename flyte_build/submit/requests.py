@@ -22,7 +22,6 @@ from google.protobuf.message import DecodeError
 
 from ..kernel.documents import parse_object
 from ..kernel.errors import FlyteBuildError
-from .action import ROOT_ACTION
 from .engine import Engine, NotFound
 from .observer import Observer
 from .storage import RunFolder
@@ -107,8 +106,7 @@ async def _look(inbox: Inbox, engine: Engine, observer: Observer) -> None:
 async def _do(request: Mapping[str, Any], engine: Engine, done: Callable[[], Awaitable[None]]) -> None:
     if "abort" in request:
         await done()  # before: it shall not end whoever resumes this run
-        with contextlib.suppress(NotFound):
-            await engine.abort(ROOT_ACTION)
+        engine.abort_all()
         return
     value = literals_pb2.Literal.FromString(bytes.fromhex(request["value"]))
     name = str(request["signal"])

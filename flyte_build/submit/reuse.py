@@ -14,6 +14,7 @@ from time import time
 from ..kernel.errors import FlyteBuildError
 from .action import OUTPUTS, Phase
 from .cache import key
+from .cache_keys import of_code
 from .journal import ActionRecord
 from .observer import Observer
 from .results import Results
@@ -31,9 +32,16 @@ class Reuse:
     previous: Mapping[str, ActionRecord]
     refresh: bool = False
 
-    def entry(self, record: ActionRecord, cache_key: str) -> str:
-        """The task cache's name for this invocation."""
-        return key(cache_key, record.image, record.bundle)
+    def entry(self, record: ActionRecord, task: Task, cache_key: str) -> str:
+        """The task cache's name for this invocation; empty where it is not cached.
+
+        A version that a person gave says itself when the code is another, and holds over edits; one that the SDK made
+        of a function's body knows nothing of what that calls. Code that this run does not know counts for none.
+        """
+        by_hand = not of_code(task.cache_version)
+        if not cache_key or not (by_hand or record.bundle):
+            return ""
+        return key(cache_key, record.image, "" if by_hand else record.bundle)
 
     def alone(self, task: Task, entry: str) -> AbstractAsyncContextManager[None]:
         """Where the task asks for it, only one computation of an entry at a time."""
@@ -48,9 +56,9 @@ class Reuse:
             return None
         return await self._reused(record, before.output_uri, "resume")
 
-    async def cached(self, record: ActionRecord, task: Task, entry: str) -> ActionRecord | None:
-        """The outcome of an equal call in any run."""
-        if not entry or self.refresh:
+    async def cached(self, record: ActionRecord, task: Task, entry: str, refresh: bool = False) -> ActionRecord | None:
+        """The outcome of an equal call in any run, unless it is to be computed anew (``refresh``)."""
+        if not entry or refresh or self.refresh:
             return None
         uri = await self.results.find(entry, has_outputs=task.has_outputs, max_age=task.cache_max_age)
         return None if uri is None else await self._reused(record, uri, "cache")
@@ -87,4 +95,5 @@ class Reuse:
 
 
 def _same(before: ActionRecord, now: ActionRecord) -> bool:
-    return before.phase is Phase.SUCCEEDED and (before.image, before.bundle) == (now.image, now.bundle)
+    same = (before.image, before.bundle) == (now.image, now.bundle)
+    return before.phase is Phase.SUCCEEDED and same and bool(now.bundle)

@@ -7,6 +7,7 @@ draws nothing (see ``observer``) and builds nothing.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import secrets
@@ -25,6 +26,7 @@ from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
 from .apps import apps_of_run
 from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
+from .control.application import Control
 from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
 from .ended import RunResult
 from .history import outcomes, read_chain
@@ -49,7 +51,7 @@ from .served import ServedApp
 from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
 
-__all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name"]
+__all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name", "references_of"]
 
 _Ran = TypeVar("_Ran")
 
@@ -66,7 +68,7 @@ class RunRequest:
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
     that say so, by full name. ``pods`` is what tasks with pod templates need, ``apps`` are served meanwhile. ``warm``:
     actions are forks where that can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat
-    it.
+    it. ``control`` knows the tasks that are called by name.
     """
 
     name: str
@@ -87,6 +89,7 @@ class RunRequest:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     invocation: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = True
+    control: Control = field(default_factory=Control)
     pods: Pods = field(default_factory=Pods)
     apps: tuple[ServedApp, ...] = ()
 
@@ -131,7 +134,7 @@ def _execute(
         folder,
         request.root,
         request.images,
-        {env: f"flyte-build.local/{env}@{digest}" for env, digest in request.images.items()},
+        references_of(request.images),
         bundle=(code, f"{BUNDLES}/{hexadecimal}.tgz"),
         started=facts.get("run_start_time"),
         inline=request.inline,
@@ -179,16 +182,18 @@ def _execute(
         observer,
         lambda service: serve(service, folder.socket, token),
         FolderInbox(folder),
+        request.control,
     )
     return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
 
 
 async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:
-    """What ``run`` gives; then nothing of the launcher's is left."""
+    """What ``run`` gives; then nothing of the launcher's is left, nor of one that was killed."""
     try:
         return await run
     finally:
         await launcher.close()
+        await asyncio.to_thread(launcher.cgroups.sweep)
 
 
 def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tuple[ActionRecord, ...]) -> RunResult:
@@ -205,6 +210,11 @@ def _result(request: RunRequest, run: RunFacts, root: ActionRecord, actions: tup
         outputs_path=path if outputs is not None else None,
         error=root.error,
     )
+
+
+def references_of(images: Mapping[str, str]) -> dict[str, str]:
+    """What tasks here are told of images: environment → a reference by digest, of no registry there is."""
+    return {environment: f"flyte-build.local/{environment}@{digest}" for environment, digest in images.items()}
 
 
 def _before(

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import hmac
 import os
-import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -23,27 +22,40 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 from flyteidl2.actions import actions_service_pb2 as pb
+from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
 from flyteidl2.common import identifier_pb2
 from flyteidl2.workflow import state_service_pb2
 
+from .control.addressing import ACTION_NAME, split, told
+from .control.application import Routes
 from .engine import AlreadyExists, Engine, NotFound
 from .protobuf import action_update
-from .request_decoding import Application, bounded
+from .request_decoding import bounded, careful
 
 __all__ = ["Service", "serve", "serve_on"]
 
-# An action's name is a folder's: the runtime's own are letters and digits.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _Scope = MutableMapping[str, Any]
 _App = Callable[[_Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
 class Service:
-    """The five calls. ``run`` is the only run it answers for."""
+    """The five calls. ``run`` is the only run it answers for; ``others`` have what else its tasks ask."""
 
-    def __init__(self, engine: Engine, run: identifier_pb2.RunIdentifier) -> None:
+    def __init__(self, engine: Engine, run: identifier_pb2.RunIdentifier, others: Routes | None = None) -> None:
         self._engine = engine
         self._run = run
+        self._others = others or Routes({})
+
+    def application(self) -> _App:
+        """Its calls, and all others."""
+        calls = careful(ActionsServiceASGIApplication, self)
+        others = self._others
+
+        async def route(scope: _Scope, receive: Any, send: Any) -> None:
+            chosen = calls if scope["path"].startswith(f"{calls.path}/") else others
+            await chosen(scope, receive, send)
+
+        return route
 
     def _check(self, run: identifier_pb2.RunIdentifier) -> None:
         if run.name != self._run.name:
@@ -52,7 +64,7 @@ class Service:
     async def enqueue(self, request: pb.EnqueueRequest, ctx: RequestContext[Any, Any]) -> pb.EnqueueResponse:
         action = request.action
         self._check(action.action_id.run)
-        if not _NAME.fullmatch(action.action_id.name) or action.WhichOneof("spec") is None:
+        if not ACTION_NAME.fullmatch(action.action_id.name) or action.WhichOneof("spec") is None:
             raise ConnectError(Code.INVALID_ARGUMENT, "expected an action with a name and a task, trace or condition")
         try:
             await self._engine.enqueue(action)
@@ -105,7 +117,10 @@ def guarded(app: _App, token: str) -> _App:
             await send({"type": "http.response.start", "status": 401, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
-        await app({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, bounded(receive), send)
+        action, path = split(rest)
+        headers = told(scope["headers"], action, token)
+        given = {**scope, "path": f"/{path}", "raw_path": f"/{path}".encode(), "headers": headers}
+        await app(given, bounded(receive), send)
 
     return guard
 
@@ -142,7 +157,7 @@ async def serve(service: Service, path: Path, token: str) -> AsyncIterator[None]
 async def serve_on(service: Service, listener: socket.socket, token: str) -> AsyncIterator[None]:
     """Serve on a bound socket, which is then closed, for the time of the block; raises OSError."""
     config = uvicorn.Config(
-        guarded(Application(service), token),
+        guarded(service.application(), token),
         log_config=None,
         log_level="critical",
         access_log=False,

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import gzip
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any
 
 from flyteidl2.core import security_pb2, tasks_pb2
@@ -22,9 +24,13 @@ from google.protobuf.json_format import MessageToDict
 
 from .action import Resources, ReusePolicy, SecretRef
 
-__all__ = ["Backoff", "Task", "Unsupported", "fill", "pin_root", "quantity", "read_task"]
+__all__ = [
+    "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task", "registered",
+    "version_of", "with_code",
+]  # fmt: skip
 
 RUNTIME = "a0"
+_CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _LONG = 86_400.0 * 30
 _SUFFIXES: Mapping[str, int | Decimal] = {
@@ -56,7 +62,9 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What running a task needs to know of its spec. Times in seconds; ``retries`` besides the first attempt."""
+    """What running a task needs to know of its spec. Times in seconds; ``retries`` besides the first attempt;
+    ``bundle`` is the URI of its code, empty where it has none besides its image's.
+    """
 
     name: str
     environment: str
@@ -73,6 +81,8 @@ class Task:
     queue_timeout: float | None = None
     cache_serializable: bool = False
     cache_max_age: float | None = None
+    cache_version: str = ""
+    bundle: str = ""
     org: str = ""
     project: str = ""
     domain: str = ""
@@ -141,10 +151,20 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
         queue_timeout=_seconds(md.timeouts, "queued_timeout") if md.HasField("timeouts") else None,
         cache_serializable=md.cache_serializable,
         cache_max_age=_seconds(md, "cache_max_age"),
+        cache_version=md.discovery_version,
+        bundle=next((after for option, after in itertools.pairwise(args) if option == _CODE), ""),
         org=template.id.org,
         project=template.id.project,
         domain=template.id.domain,
         reuse=_reuse(template),
+    )
+
+
+def not_pinned(task: Task) -> str:
+    """What is said of a task whose image is none of the run's."""
+    return (
+        f"environment {task.environment} of task {task.name} has no image in this run (its task asks for "
+        f"{task.image or 'none'}); expected it in the `depends_on` of the environment that the run began in"
     )
 
 
@@ -159,19 +179,51 @@ def pin_root(
     template = spec.task_template
     lookup = json.dumps({"image_lookup": dict(images), "build_run_ids": {}}, sort_keys=True)
     cache = base64.b64encode(gzip.compress(lookup.encode(), mtime=0)).decode()
+    template.metadata.code_bundle_uri = bundle
+    return _changed(spec, {"--image-cache": cache, _CODE: bundle}, images[environment])
+
+
+def version_of(spec: task_definition_pb2.TaskSpec) -> str:
+    """The version that its runtime is told, which is that of its code."""
+    _, args, _, _ = _container(spec.task_template)
+    return _option(args, _VERSION)
+
+
+def registered(
+    spec: task_definition_pb2.TaskSpec, project: str, domain: str, version: str
+) -> task_definition_pb2.TaskSpec:
+    """``spec``, changed: a task of that name and version, which it knows itself to be."""
+    identifier = spec.task_template.id
+    identifier.project, identifier.domain, identifier.version = project, domain, version
+    return _changed(spec, {_VERSION: version})
+
+
+def with_code(spec: task_definition_pb2.TaskSpec, uri: str) -> task_definition_pb2.TaskSpec:
+    """``spec``, changed: its code is at ``uri``."""
+    spec.task_template.metadata.code_bundle_uri = uri
+    return _changed(spec, {_CODE: uri})
+
+
+def _changed(
+    spec: task_definition_pb2.TaskSpec, options: Mapping[str, str], image: str = ""
+) -> task_definition_pb2.TaskSpec:
+    """``spec`` with other options of its runtime, and another image if there is one."""
+    template = spec.task_template
     if template.HasField("k8s_pod"):
         for container in template.k8s_pod.pod_spec["containers"]:
             if container["name"] == _primary_name(template):
-                container["image"] = images[environment]
-                container["args"] = _with_options(list(container["args"]), {"--image-cache": cache, "--tgz": bundle})
+                container["image"] = image or container["image"]
+                container["args"] = _with_options(list(container["args"]), options)
     else:
-        container = template.container
-        args = _with_options(list(container.args), {"--image-cache": cache, "--tgz": bundle})
-        container.image = images[environment]
-        container.ClearField("args")
-        container.args.extend(args)
-    template.metadata.code_bundle_uri = bundle
+        args = _with_options(list(template.container.args), options)
+        template.container.image = image or template.container.image
+        template.container.ClearField("args")
+        template.container.args.extend(args)
     return spec
+
+
+def _option(args: list[str], name: str) -> str:
+    return next((after for option, after in pairwise(args) if option == name), "")
 
 
 def _with_options(args: list[str], options: Mapping[str, str]) -> list[str]:

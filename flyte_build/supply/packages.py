@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 from packageurl import PackageURL
 
 from ..kernel.errors import LockError
-from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
+from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedPython, LockedWheel
 from .licenses import UNKNOWN, Facts, License
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ FactsOf: TypeAlias = Callable[[LockedWheel | LockedDeb], Facts]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One Python distribution or Debian package.
+    """One Python distribution or Debian package, or the Python itself where it is none.
 
     ``file``, ``size`` (bytes) and ``sha256`` are ``None`` for what a base brings: it was found installed, not locked.
     ``source``: the .deb's source package; ``local``: a wheel file of the project's own.
     """
 
-    kind: Literal["wheel", "deb"]
+    kind: Literal["wheel", "deb", "python"]
     name: str
     version: str
     file: str | None
@@ -147,6 +147,7 @@ def inventory(lock: Lock, platform: str, *, digest: str | None = None, facts: Fa
         # What lies below a locked wheel of the same name is uninstalled.
         gone = {w.name for w in locked.wheels}
         wheels += [_distribution(d.name, d.version) for d in found.distributions if d.name not in gone]
+    own_python = [_python(locked.python)] if locked.python is not None else []
     copied = any(step.get("kind") == "copy" for step in steps)
     return Inventory(
         lock.environment,
@@ -154,7 +155,7 @@ def inventory(lock: Lock, platform: str, *, digest: str | None = None, facts: Fa
         digest,
         distro,
         suite,
-        (*sorted(debs, key=_order), *sorted(wheels, key=_order)),
+        (*sorted(debs, key=_order), *own_python, *sorted(wheels, key=_order)),
         base,
         complete=base is None and not copied,
     )
@@ -182,6 +183,21 @@ def _deb(locked: LockedDeb, suite: str, facts: Facts) -> Package:
         locked.source,
         facts.source_version,
         source.to_string(),
+    )
+
+
+def _python(locked: LockedPython) -> Package:
+    """purl-spec, type generic. The licence is CPython's own, of which every build of it is (SPDX: Python-2.0)."""
+    purl = PackageURL("generic", None, locked.name, locked.version, {"file_name": locked.file})
+    return Package(
+        "python",
+        locked.name,
+        locked.version,
+        locked.file,
+        locked.size,
+        locked.sha256,
+        purl.to_string(),
+        License("Python-2.0"),
     )
 
 

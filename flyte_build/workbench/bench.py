@@ -23,7 +23,7 @@ from ..project.loading import load
 from ..project.modules import Modules
 from ..settings import default_file
 from ..store import Store
-from .inquiring import Inquiring
+from .registering import Registering
 
 if TYPE_CHECKING:
     from ..delivery.bundle import Bundled
@@ -71,7 +71,7 @@ def open_project(
     return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
 
 
-class Workbench(Inquiring):
+class Workbench(Registering):
     """An open project. Made by :func:`flyte_build.open`; everything it shows is read-only.
 
     In every verb, ``task`` is a task's name (its environment and all that one depends on is meant), ``env`` are names

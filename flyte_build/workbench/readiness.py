@@ -13,6 +13,7 @@ from ..planning.images import plan_images
 from ..project.nouns import Environment, Task
 from ..remote.connecting import connected
 from ..store import Store
+from .by_name import called_by_name
 from .following import Follower, Nobody
 from .opened import OpenProject
 from .pipeline import ensure_locked
@@ -20,7 +21,7 @@ from .pipeline import ensure_locked
 if TYPE_CHECKING:
     from ..submit.sandbox.spec import Network
 
-__all__ = ["Ready", "get_ready", "ready_for"]
+__all__ = ["Ready", "get_ready", "make_ready", "reached"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +52,39 @@ def get_ready(
     follower: Follower | None = None,
 ) -> Ready:
     """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run."""
-    environments = bench.select(task.full_name)
-    return ready_for(
-        bench, environments, caches, check=check, locked=locked, network=network, follower=follower or Nobody()
-    )
+    environments = reached(bench, task)
+    return make_ready(bench, environments, caches, check=check, locked=locked, network=network, follower=follower)
 
 
-def ready_for(
+def reached(bench: OpenProject, task: Task) -> list[Environment]:
+    """The environments whose images a run of ``task`` may need: those that it reaches, and those of tasks of the file
+    that are called by name."""
+    found = {environment.name: environment for environment in bench.select(task.full_name)}
+    for called in called_by_name(bench):
+        found.update({environment.name: environment for environment in bench.select(called.full_name)})
+    return list(found.values())
+
+
+def make_ready(
     bench: OpenProject,
-    environments: list[Environment],
-    caches: Sequence[str],
+    environments: Sequence[Environment],
+    caches: Sequence[str] = (),
     *,
-    check: bool,
-    locked: bool,
-    network: Network | None,
-    follower: Follower,
+    check: bool = True,
+    locked: bool = False,
+    network: Network | None = None,
+    follower: Follower | None = None,
+    entered: bool = True,
 ) -> Ready:
-    """As :func:`get_ready`, for ``environments``, dependencies first."""
+    """The same for ``environments``; where nothing is to be ``entered`` here, it does not matter whether it could."""
     workspace, store, reporter = bench.workspace, bench.store, bench.reporter
+    follower = follower or Nobody()
     ensure_locked(workspace, environments, reporter, write=not locked, store=store)
     with connected(bench.settings(caches=caches), reporter) as shared:
         plan = plan_images(workspace, environments, store, shared=shared)
         follower.planned(plan)
         # What this machine refuses, it refuses before images were downloaded for it.
-        if not plan.cached:
+        if entered and not plan.cached:
             from ..submit.sandbox.entrance import choose
 
             choose(network=bench.settings(network=network).network, folders=[runs_dir(), store.root])

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..kernel.paths import runs_dir
+from ..kernel.paths import runs_dir, tasks_dir
 from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
 from ..submit.action import RootAction
+from ..submit.control.application import Control
+from ..submit.deployed import Deployments
 from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
@@ -24,9 +26,10 @@ from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
 from .apps import apps_of
+from .by_name import own_tasks
 from .opened import OpenProject
 from .pod_images import pods_of, refuse_own_images
-from .readiness import Ready, get_ready
+from .readiness import Ready, get_ready, reached
 from .runs import Run
 from .signatures import require_signed
 
@@ -98,8 +101,7 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
     making ready and unpacking raise; a task's failure is a result.
     """
-    reached = bench.workspace.environments([task.environment])
-    names = {environment.name for environment in reached}
+    names = {environment.name for environment in reached(bench, task)}
     refuse_own_images(t for t in bench.workspace.project.tasks if t.environment in names)
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
@@ -119,9 +121,10 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
+        own = own_tasks(bench, ready.images, bundles / "own")
         roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
-        reached = bench.workspace.environments([task.environment])
-        pods, apps = pods_of(bench, reached, roots), apps_of(bench, reached, ready.images)
+        environments = reached(bench, task)
+        pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
         name = options.name or new_name()
         # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
         with reporter.work("check unpacked images", len(ready.images)) as progress:
@@ -145,6 +148,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             overwrite_cache=options.overwrite_cache,
             engine=engine,
             invocation=options.invocation or invocation_of(bench, task),
+            control=Control(Deployments(tasks_dir()), own),
         )
         observer = options.observer(name) if options.observer is not None else Reported(reporter)
         return Run.of(execute(request, observer))

@@ -29,9 +29,8 @@ from ..submit.sandbox.entrance import Entrance, entrance
 from ..submit.sandbox.spec import Network
 from ..submit.served import ServedApp, ground_for
 from .apps import served
-from .following import Nobody
 from .opened import OpenProject
-from .readiness import ready_for
+from .readiness import make_ready
 from .signatures import require_signed
 from .snapshots import snapshot
 
@@ -270,10 +269,9 @@ class _Serving:
             lay = snapshot(bench.root)
         environment = app_named(bench.environments, self._name)
         reached = bench.workspace.environments([environment.name])
-        ready = ready_for(
-            bench, reached, options.caches, check=options.check, locked=options.locked, network=options.network,
-            follower=Nobody(),
-        )  # fmt: skip
+        ready = make_ready(
+            bench, reached, options.caches, check=options.check, locked=options.locked, network=options.network
+        )
         settings = bench.settings(network=options.network)
         require_signed(settings, ready.images, bench.reporter)
         engine = entrance(None, settings.network, [self._folder, bench.store.root])

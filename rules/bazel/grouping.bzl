@@ -42,6 +42,13 @@ def _debian(locked, recipe, layout):
         for i, group in enumerate(groups)
         if group or i == 0
     ]
+    python = locked.get("python")
+    interpreter = {}
+    if python:
+        minor = python["version"].rpartition(".")[0]
+        spec = _spec("python", layout, python = minor, prefix = layout["prefix"], archives = _rows([python]))
+        found.append(struct(spec = spec, artifacts = [python]))
+        interpreter = {"interpreter": "%s/bin/python%s" % (layout["prefix"], minor), "version": python["version"]}
     system = _spec(
         "system",
         layout,
@@ -50,13 +57,14 @@ def _debian(locked, recipe, layout):
         python = recipe["python"],
         venv = layout["venv"],
         user = layout["user"],
+        **interpreter
     )
     return found + [struct(spec = system, artifacts = debs)]
 
 def _wheels(locked, recipe, layout):
     steps = sorted({w["step"]: None for w in locked["wheels"]}.keys())
     copied = len([s for s in recipe["steps"] if s["kind"] in ("copy", "commands")])
-    room = max(layout["max_layers"] - 3 - len(steps) - copied, 0)
+    room = max(layout["max_layers"] - (4 if locked.get("python") else 3) - len(steps) - copied, 0)
     large = sorted(
         [w for w in locked["wheels"] if w["step"] > 0 and w["size"] >= layout["large_wheel"]],
         key = lambda w: (-w["size"], w["name"]),

@@ -74,12 +74,12 @@ in
       impureEnvVars = proxies;
     });
 
-  # What a sealed step changed. No index has it: it is in the store already, or nobody here can bring it.
-  sealed = run: layer:
+  # What no index has (what a sealed step changed, a Python of uv's): it is in the store already, or nobody here brings it.
+  held = what: run: layer:
     derivation (fixed layer // run [
       "-c"
       "import sys; sys.exit(sys.argv[1])"
-      "${layer.file}: the layer of a sealed step is not in the Nix store; `flyte-build nix prefetch` puts it there (docs/nix.md)"
+      "${layer.file}: ${what} is not in the Nix store; `flyte-build nix prefetch` puts it there (docs/nix.md)"
     ]);
 
   # A locked wheel, by the locked pip, as the caller has configured pip: `run` runs the locked interpreter.

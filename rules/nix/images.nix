@@ -22,7 +22,8 @@ let
 
   artifact = locked: row:
     if builtins.match ".*\\.deb" row.file != null then fetch.deb locked.snapshot row
-    else if builtins.match "sealed-.*" row.file != null then fetch.sealed run row
+    else if builtins.match "sealed-.*" row.file != null then fetch.held "the layer of a sealed step" run row
+    else if builtins.match ".*\\.tar\\.gz" row.file != null then fetch.held "the archive of Python" run row
     else if own ? ${row.file} then
       builtins.path { path = src + "/${own.${row.file}}"; name = fetch.storeName row.file; recursive = false; }
     else fetch.wheel run recipe.python row;

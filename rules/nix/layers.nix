@@ -25,17 +25,26 @@ let
       every = byName locked.debs;
       group = artifacts: { inherit artifacts; spec = spec "debian" { debs = named artifacts; }; };
       asked = filter (d: !d.base) every;
+      python = locked.python or null;
+      minor = builtins.head (builtins.match "([0-9]+\\.[0-9]+)\\..*" python.version);
     in
     [ (group (filter (d: d.base) every)) ]
     ++ (if asked == [ ] then [ ] else [ (group asked) ])
+    ++ (if python == null then [ ] else [{
+      artifacts = [ python ];
+      spec = spec "python" { python = minor; inherit (layout) prefix; archives = named [ python ]; };
+    }])
     ++ [{
       artifacts = every;
-      spec = spec "system" {
+      spec = spec "system" ({
         inherit (locked) suite;
         inherit (lock.recipe) python;
         inherit (layout) venv user;
         debs = named every;
-      };
+      } // (if python == null then { } else {
+        interpreter = "${layout.prefix}/bin/python${minor}";
+        inherit (python) version;
+      }));
     }];
 
   wheels = lock: locked:
@@ -43,7 +52,7 @@ let
       steps = sort (a: b: a < b)
         (map (group: (head group).step) (attrValues (groupBy (w: toString w.step) locked.wheels)));
       copies = length (filter (s: s.kind == "copy" || s.kind == "commands") lock.recipe.steps);
-      room = layout.max_layers - 3 - length steps - copies;
+      room = layout.max_layers - (if locked ? python then 4 else 3) - length steps - copies;
       large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
         (filter (w: w.step > 0 && w.size >= layout.large_wheel) locked.wheels);
       alone = listToAttrs (map (w: { inherit (w) name; value = true; }) (take (if room > 0 then room else 0) large));

@@ -16,7 +16,7 @@ __all__ = ["built", "offline", "published", "registry", "signer"]
 
 @pytest.fixture
 def built(offline: Offline) -> Built:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     images = offline.ok("build", "flow.py", "--json").json()["images"]
     digests = {i["environment"]: i["digest"] for i in images}
     for name, digest in digests.items():

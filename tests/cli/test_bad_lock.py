@@ -14,7 +14,7 @@ from ..support.offline import Offline, snapshot, workflow
 @pytest.fixture
 def low(offline: Offline) -> Path:
     """The lock of environment ``low``."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
     return offline.lockfiles / "low.json"
 
 

@@ -24,7 +24,7 @@ _ISOLATED = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
 
 
 def test_no_program_to_isolate_with(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.patch.setattr("flyte_build.submit.sandbox.engines.which", lambda name: None)
     said = offline.refused(11, *RUN)
     assert "error: no way to isolate a task: neither `bwrap` nor `unshare` is installed\n" in said
@@ -42,7 +42,7 @@ def refusing(folder: Path, name: str, words: str) -> str:
 
 
 def test_a_kernel_that_refuses_is_quoted(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     programs = {
         "bwrap": refusing(offline.home, "bwrap", "bwrap: setting up uid map: Permission denied"),
         "unshare": refusing(offline.home, "unshare", "unshare: unshare failed: Operation not permitted"),
@@ -59,7 +59,7 @@ def test_a_kernel_that_refuses_is_quoted(offline: Offline) -> None:
 def test_user_namespaces_switched_off(offline: Offline) -> None:
     """A namespace in which there may be no further one: the real kernel, the real refusal."""
     need("bwrap", "bubblewrap")
-    offline.ok("lock", "flow.py")
+    offline.locked()
     command = [need("unshare", "util-linux"), "--user", "--map-root-user", "sh", "-c", _ISOLATED, "sh"]
     done = subprocess.run(
         [*command, sys.executable, "-m", "flyte_build", *RUN], capture_output=True, text=True, check=False, timeout=120
@@ -100,7 +100,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.mark.integration
 def test_no_space_for_the_store(offline: Offline, small_disk: Path) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.patch.setenv("FLYTE_BUILD_CACHE", str(small_disk))
     for _ in range(2):
         said = offline.refused(9, "build", "flow.py", "-q")
@@ -131,7 +131,7 @@ def test_no_space_for_the_locks(offline: Offline, small_disk: Path) -> None:
 
 @pytest.mark.integration
 def test_no_space_for_the_output(offline: Offline, small_disk: Path) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     out = small_disk / "out"
     offline.ok("build", "flow.py", "-e", "low", "-o", f"oci:{out}")
     before = snapshot(out)
@@ -148,7 +148,7 @@ def test_no_space_for_the_output(offline: Offline, small_disk: Path) -> None:
 
 def test_a_file_that_may_not_grow(offline: Offline) -> None:
     """The same without root: a limit on the size of files stands for a disk that is full."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
 
     def limited() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -170,7 +170,7 @@ def test_a_file_that_may_not_grow(offline: Offline) -> None:
 
 
 def test_an_output_that_holds_something_else(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     mine = offline.project / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
@@ -181,7 +181,7 @@ def test_an_output_that_holds_something_else(offline: Offline) -> None:
 
 
 def test_damage_in_the_store_is_found_and_made_good(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     before = offline.ok("build", "flow.py", "--json").json()
     blob = max((offline.store / "oci" / "blobs" / "sha256").iterdir(), key=lambda p: p.stat().st_size)
     blob.chmod(0o644)

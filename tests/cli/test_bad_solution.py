@@ -28,7 +28,7 @@ RESOLVERS = (
 
 @pytest.fixture(autouse=True)
 def _locks_are_as_they_were(offline: Offline) -> Iterator[None]:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     before = snapshot(offline.lockfiles)
     yield
     assert snapshot(offline.lockfiles) == before

@@ -18,7 +18,7 @@ from ..support.offline import Offline, snapshot, workflow
 @pytest.fixture
 def made(offline: Offline) -> list[dict[str, Any]]:
     """The project is locked and built; gives its images."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
     images: list[dict[str, Any]] = offline.ok("build", "flow.py", "--json").json()["images"]
     return images
 
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_said(offline: Offline, made: list[dict[str, Any]], mon
 
 
 def test_a_project_that_was_not_pinned_is_warned_of(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     done = offline.ok("bundle", "flow.py", "-o", offline.home / "x", "--no-images")
     assert "low on linux/amd64 is not pinned" in done.err
     other_site(offline, monkeypatch)
@@ -166,7 +166,7 @@ def test_copied_files_are_in_it_and_the_project_still_has_its_own(
     )
     offline.write("from pathlib import Path\n" + text)
     offline.write("weights", "model.txt")
-    offline.ok("lock", "flow.py")
+    offline.locked()
     digest = offline.ok("build", "flow.py", "--json").json()["images"][0]["digest"]
     offline.ok("bundle", "flow.py", "-o", offline.home / "x", "--no-images")
     there = other_site(offline, monkeypatch)

@@ -36,7 +36,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_project_that_was_locked(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     before = snapshot(offline.home)
     found = lines(offline, "flow.py")
     assert snapshot(offline.home) == before, "nothing is written"
@@ -54,7 +54,7 @@ def test_a_project_that_was_locked(offline: Offline) -> None:
 
 def test_a_lock_that_is_stale_or_missing(offline: Offline) -> None:
     assert lines(offline, "flow.py")["lock of low"]["state"] == "note"
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.write(workflow("low: alpha beta", "top(low): alpha beta"))
     found = lines(offline, "flow.py", code=4)["lock of low"]
     assert found["said"] == "stale: step 1 (pip), requirements: +beta"
@@ -70,7 +70,7 @@ def test_a_file_that_does_not_load(offline: Offline) -> None:
 def test_locks_that_git_ignores(offline: Offline) -> None:
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
-    offline.ok("lock", "flow.py")
+    offline.locked()
     subprocess.run(["git", "init", "-q", offline.project], check=True)
     offline.write("lockfiles/\n", ".gitignore")
     assert "is ignored: a clone of this project has no locks" in lines(offline, "flow.py", code=4)["git"]["said"]

@@ -16,7 +16,7 @@ from ..support.wheels import build_wheel
 
 @pytest.fixture
 def locked(offline: Offline) -> Offline:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     return offline
 
 
@@ -99,7 +99,7 @@ def test_a_lock_says_it_all_and_nothing_is_imported(locked: Offline) -> None:
 
 def test_the_only_environment_needs_no_name(offline: Offline) -> None:
     offline.write(workflow("main_env: alpha"))
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert "alpha==1.0" in offline.ok("export", "requirements", "flow.py").out
 
 

@@ -38,7 +38,7 @@ def test_a_replaced_image_is_hidden_and_counted(built: Built) -> None:
     offline = built.offline
     offline.publish("extra")
     offline.write(workflow("low: alpha extra", "top(low): alpha beta"))
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     out = offline.ok("images").out
     assert built.digests["low"][:19] not in out
@@ -58,7 +58,7 @@ def test_the_last_use_is_shown(built: Built) -> None:
 
 def test_one_image_of_two_environments_is_listed_as_both(offline: Offline) -> None:
     offline.write(workflow("one: alpha", "two: alpha"))
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     said = offline.ok("images", "--json").json()["images"]
     assert sorted(i["environment"] for i in said) == ["one", "two"]

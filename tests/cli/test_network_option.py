@@ -59,7 +59,7 @@ def test_the_modes_are_the_settings_own_and_are_completed() -> None:
 
 
 def test_a_variable_and_a_table_with_no_mode_are_named(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.patch.setenv("FLYTE_BUILD_NETWORK", "some")
     said = offline.refused(2, "run", "flow.py", "main", "--x", "1")
     assert "error: $FLYTE_BUILD_NETWORK: network: expected internet or host or none, found 'some'\n" in said

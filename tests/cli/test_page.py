@@ -60,7 +60,7 @@ def test_ui_prints_its_address_and_ends_on_ctrl_c(offline: Offline, run: Path) -
 
 def test_a_run_writes_its_page_however_it_ended(offline: Offline) -> None:
     """The image's interpreter is a text here, so that no run succeeds."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
     done = offline("run", "--page", "run.html", "flow.py", "main", "--x", "1")
     if done.code == 11:
         lacking("this machine cannot isolate a task")

@@ -32,13 +32,13 @@ def lock_of(offline: Offline, environment: str) -> Lock:
 @pytest.fixture
 def built(offline: Offline) -> dict[str, str]:
     """The digests of ``flow.py``'s images, which are built."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
     images = offline.ok("build", "flow.py", "--json").json()["images"]
     return {i["environment"]: i["digest"] for i in images}
 
 
 def test_a_build_pins_what_it_made_and_changes_nothing_else(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     before = {name: lock_of(offline, name) for name in ("low", "top")}
     images = offline.ok("build", "flow.py", "--json").json()["images"]
     for image in images:
@@ -48,17 +48,17 @@ def test_a_build_pins_what_it_made_and_changes_nothing_else(offline: Offline) ->
     offline.ok("build", "flow.py", "--locked")
     assert offline.ok("lock", "flow.py", "--check").code == 0
     pinned_locks = snapshot(offline.lockfiles)
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     assert snapshot(offline.lockfiles) == pinned_locks
 
 
 def test_written_pins_are_said_once(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert "pins written to lockfiles (2): commit them\n" in offline.ok("build", "flow.py").err
     assert "pins written" not in offline.ok("build", "flow.py").err
     offline.write(workflow("low: alpha beta", "top(low): alpha beta"))
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert "pins written to lockfiles (1): commit them\n" in offline.ok("build", "flow.py").err
 
 
@@ -94,7 +94,7 @@ def test_what_changed_since_the_pin_is_said(offline: Offline, built: dict[str, s
     text = workflow("low: alpha").replace("'alpha')", "'alpha').with_source_file('data.txt')", 1)
     offline.write("import os\nos.chdir(os.path.dirname(os.path.abspath(__file__)))\n" + text)
     (offline.project / "data.txt").write_text("one\n")
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     offline.ok("build", "flow.py", "--locked")
     (offline.project / "data.txt").write_text("two\n")
@@ -123,7 +123,7 @@ def test_a_folder_of_locks_that_may_not_be_written_to_is_a_warning(
     import errno
     import os
 
-    offline.ok("lock", "flow.py")
+    offline.locked()
 
     real = tempfile.mkstemp
 
@@ -153,7 +153,7 @@ def entry(offline: Offline, *arguments: str) -> tuple[str, bool]:
 
 @pytest.mark.slow
 def test_the_second_build_after_the_pins_is_recorded(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert entry(offline, "build", "flow.py")[1], "the first builds, and writes pins"
     time.sleep(2.1)
     first, imported = entry(offline, "build", "flow.py")

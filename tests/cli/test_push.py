@@ -22,7 +22,7 @@ def project(offline: Offline, registry: RegistryServer) -> Offline:
     (offline.project / "pyproject.toml").write_text(
         f'[tool.flyte-build]\nregistry = "{registry.host}/team"\ncache = ["{registry.host}/team/cache"]\n'
     )
-    offline.ok("lock", "flow.py")
+    offline.locked()
     return offline
 
 
@@ -110,7 +110,7 @@ def test_a_build_takes_layers_from_the_cache_and_what_they_are_made_of_is_never_
 
 
 def test_nowhere_to_push_names_the_setting(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     for command in (["build", "flow.py", "--push"], ["push", "flow.py"]):
         error = offline.refused(2, *command)
         assert "no registry to push to" in error

@@ -25,7 +25,7 @@ def asked(offline: Offline) -> Offline:
     offline.publish("deep", metadata=metadata("deep"))
     offline.publish("other", metadata=metadata("other"))
     offline.write(workflow("low: top-thing", "high(low): other"))
-    offline.ok("lock", "flow.py")
+    offline.locked()
     return offline
 
 
@@ -105,7 +105,7 @@ def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
     assert "alpha" in said, "what this project's index has was all published just now"
     assert not offline.lockfiles.exists()
     offline.write("[tool.flyte-build]\n", "pyproject.toml")
-    offline.ok("lock", "flow.py")
+    offline.locked()
     before = snapshot(offline.lockfiles)
     offline.write('[tool.flyte-build]\nexclude-newer = "7 days"\n', "pyproject.toml")
     assert offline.ok("lock", "flow.py").out.startswith("nothing changed")

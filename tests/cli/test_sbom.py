@@ -10,7 +10,7 @@ from ..support.offline import FLYTE, Offline, snapshot
 
 
 def built(offline: Offline) -> dict[str, str]:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     images = offline.ok("build", "flow.py", "--json").json()["images"]
     return {image["environment"]: image["digest"] for image in images}
 
@@ -20,7 +20,7 @@ def names(document: dict[str, Any]) -> set[str]:
 
 
 def test_a_table_before_anything_is_built(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     before = snapshot(offline.home)
     done = offline.ok("sbom", "flow.py", "--env", "top")
     assert snapshot(offline.home) == before, "nothing is built, fetched or written"
@@ -33,7 +33,7 @@ def test_a_table_before_anything_is_built(offline: Offline) -> None:
 
 
 def test_a_task_means_its_own_image_alone(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert offline.ok("sbom", "flow.py", "main").out.count("linux/amd64") == 1
     assert offline.ok("sbom", "flow.py", "--env", "top").out.startswith("top ")
     every = offline.ok("sbom", "flow.py").out
@@ -105,7 +105,7 @@ def test_copied_files_are_materials_and_no_packages(offline: Offline) -> None:
 def test_what_is_refused(offline: Offline) -> None:
     said = offline.refused(4, "sbom", "flow.py")
     assert "flyte-build lock flow.py" in said
-    offline.ok("lock", "flow.py")
+    offline.locked()
     said = offline.refused(2, "sbom", "flow.py", "--format", "spdx")
     assert "a document is about one image, and these are 2: low on linux/amd64, top on linux/amd64" in said
     assert "not known yet" in offline.refused(2, "sbom", "flow.py", "--env", "low", "--format", "provenance")

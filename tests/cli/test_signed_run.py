@@ -25,7 +25,7 @@ def project(offline: Offline, registry: RegistryServer) -> Offline:
     """Locked and built, with the keys ``team`` and ``other`` beside ``pyproject.toml``."""
     for name in ("team", "other"):
         written(offline.project, name, ec.generate_private_key(ec.SECP256R1()))
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     return offline
 

@@ -22,7 +22,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 @pytest.fixture
 def terminal(offline: Offline) -> Offline:
     """A locked project, seen on a terminal; ``COLUMNS`` says how wide."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.patch.setenv("FORCE_COLOR", "1")
     offline.patch.setenv("TERM", "xterm-256color")
     return offline
@@ -60,7 +60,7 @@ def test_at_80_columns_an_image_is_one_line(terminal: Offline) -> None:
 
 
 def test_piped_tables_are_whole(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.patch.setenv("COLUMNS", "20")
     for command in (["plan", "flow.py"], ["build", "flow.py"]):
         out = offline.ok(*command).out

@@ -22,7 +22,7 @@ pytestmark = [
 def locked(offline: Offline) -> Offline:
     offline.write(workflow("low: alpha", "top(low): alpha beta"))
     offline.write("VALUE = 7\n", "own_module.py")
-    offline.ok("lock", "flow.py")
+    offline.locked()
     return offline
 
 

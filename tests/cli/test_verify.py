@@ -123,7 +123,7 @@ def test_a_pin_of_another_derivation(built: Built) -> None:
 
 
 def test_without_pin_and_build_nothing_is_claimed(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     done = offline.ok("verify", "flow.py", "--env", "low")
     assert "nothing is recorded to compare low with" in done.out
     assert "verified" not in done.out

@@ -29,7 +29,7 @@ def test_lock_writes_one_file_an_environment(offline: Offline) -> None:
 
 
 def test_a_later_version_is_taken_when_asked_for(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.publish("alpha", "2.0")
     assert offline.ok("lock", "flow.py", "--json").json()["written"] == []
     done = offline.ok("lock", "flow.py", "--json", "--upgrade-package", "alpha").json()
@@ -44,7 +44,7 @@ def test_a_later_version_is_taken_when_asked_for(offline: Offline) -> None:
 
 
 def test_a_lock_shows_what_moved_and_is_one_line_where_nothing_did(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert offline.ok("lock", "flow.py").out == "nothing changed: 2 locks answer their recipes\n"
     offline.publish("alpha", "2.0")
     rows = [line.split() for line in offline.ok("lock", "flow.py", "--upgrade").out.splitlines()]
@@ -52,7 +52,7 @@ def test_a_lock_shows_what_moved_and_is_one_line_where_nothing_did(offline: Offl
 
 
 def test_plan_build_and_again(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     plan = offline.ok("plan", "flow.py")
     assert plan.err == ""
     assert re.search(
@@ -75,7 +75,7 @@ def test_plan_build_and_again(offline: Offline) -> None:
 
 
 def test_the_plan_says_why(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     offline.publish("alpha", "1.1")
     offline.ok("lock", "flow.py", "-P", "alpha")
@@ -87,7 +87,7 @@ def test_the_plan_says_why(offline: Offline) -> None:
 
 
 def test_a_task_plans_only_what_it_reaches(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     names = [i["environment"] for i in offline.ok("plan", "flow.py", "do_low", "--json").json()["images"]]
     assert names == ["low"]
     assert [i["environment"] for i in offline.ok("plan", "flow.py", "main", "--json").json()["images"]] == [
@@ -119,7 +119,7 @@ def test_the_json_of_plan_is_as_documented(offline: Offline) -> None:
     aside = "aside = flyte.TaskEnvironment('aside', image=base)\n"
     aside += "@aside.task\ndef aside_task(x: int) -> int:\n    return x\n"
     offline.write(workflow("low: alpha", "top(low): alpha beta") + aside + call)
-    offline.ok("lock", "flow.py")
+    offline.locked()
     headings = ("# The JSON", "An object of `images`", "An object of `layers`", "An object of `findings`")
     document, image, layer, finding = map(_documented, headings)
     assert min(map(len, (document, image, layer, finding))) > 5
@@ -144,7 +144,7 @@ def test_the_json_of_plan_is_as_documented(offline: Offline) -> None:
 
 
 def test_what_a_file_prints_is_no_result(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.write(workflow("low: alpha", "top(low): alpha beta", body="print('imported')"))
     done = offline.ok("plan", "flow.py", "--json")
     assert done.json()["schema"] == 1
@@ -152,7 +152,7 @@ def test_what_a_file_prints_is_no_result(offline: Offline) -> None:
 
 
 def test_output_as_an_oci_layout(offline: Offline) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     done = offline.ok("build", "flow.py", "--output", "oci:out")
     assert "written to out (OCI image layout)\n" in done.out
     out = offline.project / "out"
@@ -168,7 +168,7 @@ def test_output_as_an_oci_layout(offline: Offline) -> None:
 def test_every_platform(offline: Offline) -> None:
     text = workflow("low: alpha").replace('platform=("linux/amd64",)', 'platform=("linux/amd64", "linux/arm64")')
     offline.write(text)
-    offline.ok("lock", "flow.py")
+    offline.locked()
     images = offline.ok("build", "flow.py", "--platform", "all", "--json").json()["images"]
     assert [i["platform"] for i in images] == ["linux/amd64", "linux/arm64"]
     assert len({i["digest"] for i in images}) == 2
@@ -191,7 +191,7 @@ def test_locks_lie_where_they_are_wanted(offline: Offline, monkeypatch: pytest.M
 
 def test_the_store_is_looked_after(offline: Offline) -> None:
     assert offline.ok("store", "path").out == f"{offline.store}\n"
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     assert re.fullmatch(r"\d+ files, \S+ kB: every one is what its name says\n", offline.ok("store", "verify").out)
     assert offline.ok("store", "verify", "--json").json()["findings"] == []

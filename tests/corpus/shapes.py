@@ -119,5 +119,5 @@ SHAPES: tuple[Shape, ...] = (
     ),
     _one("code in the image", 10, _env(f"{DEBIAN}.with_code_bundle()") + TASK),
     _one("a base by name", 10, _env('flyte.Image.from_base("nowhere.invalid/base:1")') + TASK, expected="unreachable"),
-    _one("another Python", 10, _env("flyte.Image.from_debian_base(python_version=(3, 12))") + TASK, needs="registry"),
+    _one("another Python", 10, _env("flyte.Image.from_debian_base(python_version=(3, 12))") + TASK, needs="pythons"),
 )

@@ -44,14 +44,14 @@ def killed(project: Offline, ready: Callable[[], bool], *arguments: str) -> None
 def test_a_killed_lock(offline: Offline, temporary: Path) -> None:
     killed(offline, lambda: any(p.name.startswith(PREFIX) for p in temporary.iterdir()), "lock", "flow.py")
     assert any(temporary.iterdir())
-    offline.ok("lock", "flow.py")
+    offline.locked()
     assert list(temporary.iterdir()) == []
     assert [p.name for p in offline.lockfiles.iterdir() if p.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_a_killed_build(offline: Offline, temporary: Path, after: int) -> None:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     tmp = offline.store / "tmp"
 
     def ready() -> bool:
@@ -69,7 +69,7 @@ def test_a_killed_build(offline: Offline, temporary: Path, after: int) -> None:
 def test_a_killed_archive(offline: Offline, temporary: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     # As a killed process leaves it: whole bytes would take no time here.
     left = out / f".images.tar{PREFIX}abcdefgh"

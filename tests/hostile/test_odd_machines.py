@@ -71,7 +71,7 @@ class Machine:
 
 @pytest.fixture
 def machine(offline: Offline, registry: RegistryServer) -> Machine:
-    offline.ok("lock", "flow.py")
+    offline.locked()
     return Machine(offline.project, registry)
 
 

@@ -28,7 +28,7 @@ def swap(path: Path) -> None:
 @pytest.fixture
 def project(offline: Offline) -> Offline:
     """Locked, and built once."""
-    offline.ok("lock", "flow.py")
+    offline.locked()
     offline.ok("build", "flow.py")
     return offline
 

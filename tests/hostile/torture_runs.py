@@ -175,15 +175,20 @@ class Runs:
             self.seconds[kind] = time.monotonic() - began
 
     def kill(self, kind: str, name: str, resume: str | None) -> bool:
-        """Start a launcher and kill it: anywhere, or somewhere after its first action; whether it still ran."""
+        """Start a launcher and kill it: anywhere, somewhere after its first action, or after its last; whether it
+        still ran."""
         launcher = self.start(kind, name, resume)
-        usual = self.seconds[kind]
-        if self.chance.random() < 0.7:
+        usual, where = self.seconds[kind], self.chance.random()
+        if where < 0.7:
             journal = self.runs / name / "journal.jsonl"
             before = _size(journal)
             while launcher.is_alive() and _size(journal) == before:
                 time.sleep(0.002)
-        launcher.join(self.chance.uniform(0, usual))
+        if where < 0.15:
+            while launcher.is_alive() and "a0" not in self._succeeded(name, 0):
+                time.sleep(0.002)
+        else:
+            launcher.join(self.chance.uniform(0, usual))
         alive = launcher.is_alive()
         launcher.kill()
         launcher.join()

@@ -28,6 +28,7 @@ PROGRAMS = {
     "submit/sandbox/init.py",
     "submit/sandbox/outside/main.py",
     "submit/warm/replica.py",
+    "submit/shell/inside.py",
     "submit/warm/worker.py",
 }
 _STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

@@ -103,7 +103,7 @@ debs = st.lists(
 @st.composite
 def locks(draw: st.DrawFn) -> Lock:
     copies = [CopyFiles(f"s{i}", "/srv/", True) for i in range(draw(st.integers(0, 3)))]
-    python = draw(st.sampled_from(["3.11", "3.13"]))
+    python = draw(st.sampled_from(["3.11", "3.12", "3.13"]))
     recipe = recipe_of(AptInstall(("git",)), *copies, PipInstall(("a", "ü")), python=python)
     return lock_of(recipe, draw(wheels), draw(debs))
 

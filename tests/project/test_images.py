@@ -12,6 +12,7 @@ from flyte_build.kernel.errors import LoadError
 from flyte_build.project.images import read_image
 from flyte_build.recipe import (
     AptInstall,
+    Base,
     CopyFiles,
     DebianBase,
     EnvVars,
@@ -115,21 +116,39 @@ def test_what_is_wrong_in_the_users_files_says_where(image: flyte.Image, said: s
         read(image)
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.12", "3.14"])
-def test_a_python_that_no_debian_has_stands_on_the_official_image(python: str) -> None:
+@pytest.mark.parametrize(
+    ("python", "base"),
+    [
+        ("3.9", RegistryBase("docker.io/library/python:3.9-slim-bookworm", official=True)),
+        ("3.10", DebianBase("bookworm", standalone=True)),
+        ("3.11", DebianBase("bookworm")),
+        ("3.12", DebianBase("bookworm", standalone=True)),
+        ("3.13", DebianBase("trixie")),
+        ("3.14", DebianBase("forky")),
+        ("3.15", RegistryBase("docker.io/library/python:3.15-slim-bookworm", official=True)),
+    ],
+)
+def test_what_every_python_stands_on(python: str, base: Base) -> None:
     version = tuple(int(part) for part in python.split("."))
-    official = RegistryBase(f"docker.io/library/python:{python}-slim-bookworm", official=True)
     plain = flyte.Image.from_debian_base(python_version=version)  # type: ignore[arg-type]
-    assert read(plain) == Recipe(official, ("linux/amd64", "linux/arm64"), python, flyte.__version__)
+    assert read(plain) == Recipe(base, ("linux/amd64", "linux/arm64"), python, flyte.__version__)
     bare = flyte.Image.from_debian_base(python_version=version, install_flyte=False)  # type: ignore[arg-type]
     recipe = read(bare.with_pip_packages("a"))
-    assert (recipe.base, recipe.flyte, recipe.steps) == (official, None, (PipInstall(("a",)),))
+    assert (recipe.base, recipe.flyte, recipe.steps) == (base, None, (PipInstall(("a",)),))
 
 
 def test_the_setting_puts_any_python_on_the_official_image() -> None:
     recipe = read_image(BASE, "environment env", Path("/project"), "registry")
     assert recipe.base == RegistryBase("docker.io/library/python:3.11-slim-bookworm", official=True)
     assert (recipe.python, recipe.flyte) == ("3.11", flyte.__version__)
+
+
+def test_the_setting_gives_any_python_of_uv() -> None:
+    recipe = read_image(BASE, "environment env", Path("/project"), "standalone")
+    assert recipe.base == DebianBase("bookworm", standalone=True)
+    assert recipe.to_json()["base"] == {"kind": "debian", "suite": "bookworm", "standalone": True}
+    three = read_image(flyte.Image.from_debian_base(python_version=(3, 9)), "e", Path("/project"), "standalone")
+    assert isinstance(three.base, RegistryBase)
 
 
 def test_an_image_of_a_registry_is_itself_until_something_is_added(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ('cache-write = "no"', "cache-write: expected true or false, found 'no'"),
         ("cache = [1]", "cache: expected a list of strings, found [1]"),
         ('policy = "allow"', "policy: expected refuse or delegate, found 'allow'"),
-        ('base = "alpine"', "base: expected debian or registry, found 'alpine'"),
+        ('base = "alpine"', "base: expected debian or standalone or registry, found 'alpine'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, table: str, says: str) -> None:

@@ -44,6 +44,21 @@ def test_package_urls(store: Store) -> None:
     assert (image.distro, image.suite, image.distro_version) == ("debian", "bookworm", "12")
 
 
+def test_a_python_of_its_own() -> None:
+    image = inventory(lock_of(recipe_of("a", python="3.12"), [wheel("a")], []), AMD64)
+    (python, _) = image.packages
+    assert (python.kind, python.name, python.version, python.license) == (
+        "python",
+        "cpython",
+        "3.12.4",
+        License("Python-2.0"),
+    )
+    assert python.purl is not None
+    assert python.purl.startswith("pkg:generic/cpython@3.12.4?file_name=cpython-3.12.4%2B20260102-x86_64-")
+    assert python.ref == f"python:{python.sha256}"
+    assert image.complete
+
+
 def test_what_the_artifacts_say(store: Store) -> None:
     image = inventory(everything(store), AMD64, facts=StoredFacts(store))
     said = {p.name: (p.license, p.source_version) for p in image.packages}

@@ -71,6 +71,7 @@ class World:
         self.cache = TaskCache(folder / "cache", self.storage)
         reuse = Reuse(LocalResults(self.storage, self.cache), self.observer, previous or {})
         attempts = Attempts(facts, self.launcher, Scheduler(cpu, 1 << 40))
+        self.facts = facts
         self.engine = Engine(attempts, reuse, self.journal, self.observer)
         self.run = facts.identifier
 

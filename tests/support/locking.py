@@ -62,7 +62,7 @@ class FakeDebian:
 
     def __init__(self, today: str = "20260101T000000Z") -> None:
         self.today = today
-        self.calls: list[tuple[str | None, str, str, str, tuple[str, ...]]] = []
+        self.calls: list[tuple[str | None, str, str, str | None, tuple[str, ...]]] = []
 
     @contextmanager
     def __call__(self, cutoff: str | None, reporter: Reporter) -> Iterator[_Locker]:
@@ -73,12 +73,14 @@ class _Locker:
     def __init__(self, debian: FakeDebian, cutoff: str | None) -> None:
         self._debian, self._cutoff = debian, cutoff
 
-    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution:
+    def lock(self, suite: str, architecture: str, python: str | None, packages: Sequence[str]) -> DebianResolution:
         self._debian.calls.append((self._cutoff, suite, architecture, python, tuple(packages)))
         asked = self._cutoff.replace("-", "").replace(":", "") if self._cutoff else None
         snapshot = asked if asked and asked < self._debian.today else self._debian.today
-        patch = {"3.11": "3.11.2-6", "3.13": "3.13.5-2"}.get(python, f"{python}.1-1")
-        versions = {f"python{python}-minimal": patch, "libc6": {"bookworm": "2.36-9", "trixie": "2.41-12"}[suite]}
+        versions = {"libc6": {"bookworm": "2.36-9", "trixie": "2.41-12"}[suite]}
+        if python is not None:
+            patch = {"3.11": "3.11.2-6", "3.13": "3.13.5-2"}.get(python, f"{python}.1-1")
+            versions = {f"python{python}-minimal": patch, **versions}
         debs = [_deb(n, v, architecture, snapshot, base=True) for n, v in versions.items()]
         debs += [_deb(name, "1.0-1", architecture, snapshot, base=False) for name in packages]
         return DebianResolution(suite, snapshot, tuple(sorted(debs, key=lambda d: d.name)), (), ())

@@ -34,6 +34,7 @@ __all__ = ["FLYTE", "Offline", "Ran", "publish_base", "snapshot", "workflow"]
 
 FLYTE = importlib.metadata.version("flyte")
 _PYTHON = "#!/bin/sh\n# stands where an interpreter would\n"
+_locked: dict[str, dict[str, bytes]] = {}
 _STRANGERS = ("PIP_", "UV_", "FLYTE_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 
 
@@ -188,6 +189,21 @@ class Offline:
         done = self(*arguments)
         assert done.code == 0, done.err
         return done
+
+    def locked(self) -> None:
+        """``lock flow.py``, of which only the lock files are wanted.
+
+        A lock says nothing of where it was made: what was locked before in this process, of the same files and from
+        the same archive and index, is copied.
+        """
+        published = snapshot(self.home / "www") | snapshot(self.index.folder)
+        facts = json.dumps([snapshot(self.project), published], sort_keys=True)
+        if facts not in _locked:
+            self.ok("lock", "flow.py")
+            _locked[facts] = {p.name: p.read_bytes() for p in self.lockfiles.iterdir()}
+        self.lockfiles.mkdir(exist_ok=True)
+        for name, data in _locked[facts].items():
+            (self.lockfiles / name).write_bytes(data)
 
     def refused(self, code: int, *arguments: str | Path) -> str:
         """The error message of a command that has to end with ``code``, and without a traceback of ours."""

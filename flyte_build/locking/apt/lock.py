@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from ...kernel import tracing
 from ...kernel.errors import FetchError, InputError, ResolutionError
 from ...kernel.paths import cache_dir
 from ...kernel.reporting import Reporter
@@ -31,6 +32,8 @@ BASE = (
     *("libc-bin", "libgcc-s1", "libstdc++6", "netbase", "sed", "tar", "tzdata"),
 )
 """The base besides its Python: what a shell, a TLS client and compiled wheels expect of any Debian."""
+BESIDE = ("libcrypt1", "libexpat1", "zlib1g")
+"""What Debian's Python brings along, and wheels (PEP 600) or a relocatable Python itself take from the system."""
 
 _REQUEST = re.compile(r"([a-z0-9][a-z0-9+.-]+)(?::([a-z0-9-]+))?(?:=([0-9A-Za-z.+:~-]+))?")
 _HINT = "Debian packages are asked for as `name` or `name=version`"
@@ -89,8 +92,9 @@ class Debian:
         if self._owned:
             self._http.close()
 
-    def lock(self, suite: str, architecture: str, python: str, packages: Sequence[str]) -> DebianResolution:
-        """The base with Python ``python`` (``"3.11"``) and ``packages`` for ``architecture`` (``amd64``, ``arm64``).
+    def lock(self, suite: str, architecture: str, python: str | None, packages: Sequence[str]) -> DebianResolution:
+        """The base with Python ``python`` (``"3.11"``; ``None``: one that is no package of Debian's) and ``packages``
+        for ``architecture`` (``amd64``, ``arm64``).
 
         Raises :class:`InputError` for a request that is no package name, :class:`ResolutionError` where there is
         no such package or no solution, :class:`FetchError` for all that cannot be fetched or verified, and
@@ -100,9 +104,10 @@ class Debian:
         state = self._state(suite)
         universe = self._universe(suite, architecture, state)
         wanted = _base(universe, python)
-        base = solve(universe, wanted)
-        asked = [_definite(universe, r, base.chosen) for r in requests]
-        more = solve(universe, asked, given=base.chosen)
+        with tracing.timed("solver", f"Debian: {len(wanted) + len(requests)} packages asked for"):
+            base = solve(universe, wanted)
+            asked = [_definite(universe, r, base.chosen) for r in requests]
+            more = solve(universe, asked, given=base.chosen)
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
         debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
@@ -185,7 +190,9 @@ def _request(text: str, architecture: str) -> Relation:
     return Relation(m[1], "=" if m[3] else None, m[3])
 
 
-def _base(universe: Universe, python: str) -> list[Relation]:
+def _base(universe: Universe, python: str | None) -> list[Relation]:
+    if python is None:
+        return [Relation(name) for name in (*BASE, *BESIDE)]
     if not re.fullmatch(r"3\.\d+", python):
         raise InputError(f"Python: expected a version such as 3.11, found `{python}`")
     interpreter = f"python{python}"
@@ -193,7 +200,7 @@ def _base(universe: Universe, python: str) -> list[Relation]:
         found = [n for n in universe.names_like("python3.") if re.fullmatch(r"python3\.\d+", n)]
         raise ResolutionError(
             f"{universe.title}: expected {interpreter} for the image's Python, found {' '.join(found) or 'none'}",
-            hint="Python 3.11 is in bookworm, 3.13 in trixie; another version needs another base",
+            hint="Python 3.11 is in bookworm, 3.13 in trixie, 3.14 in forky; others are relocatable builds on them",
         )
     return [Relation(name) for name in (*BASE, interpreter, f"lib{interpreter}-stdlib")]
 

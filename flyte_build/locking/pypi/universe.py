@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ...kernel import tracing
 from ...kernel.reporting import Reporter
 from ...kernel.scratch import scratch
 from ...locks.builds import LockedBuild
@@ -260,7 +261,8 @@ class _Group:
                 title = f"resolving {_called(names)} for {self._target}"
                 with self._reporter.work(title):
                     try:
-                        self._known[key] = self._resolver.resolve(question)
+                        with tracing.timed("solver", f"{self._resolver.name}: {len(question.lines)} requirements"):
+                            self._known[key] = self._resolver.resolve(question)
                     except NoSolution as e:
                         self._known[key] = e
                 answer = self._known[key]

@@ -56,9 +56,11 @@ class Submission:
     overwrite_cache: bool = False
 
     def facts(self, folder: RunFolder) -> RunFacts:
+        code = f"{folder.storage.base}/{BUNDLES}/{self.bundle.removeprefix('sha256:')}.tgz"
         return RunFacts(
-            folder, self.images, self.bundle, self.started, self.org, self.project, self.domain, self.env, self.inline
-        )
+            folder, dict(self.images), self.bundle, self.started, self.org, self.project, self.domain, self.env,
+            dict(self.inline), {code: self.bundle},
+        )  # fmt: skip
 
 
 async def store_submission(

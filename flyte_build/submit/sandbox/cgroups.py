@@ -3,13 +3,15 @@
 Both hierarchies are known: version 2 (a delegated subtree, or root) and version 1 (root). Which one carries a
 controller is read from the kernel, never guessed. Limits are for one attempt's whole process tree, and the
 out-of-memory killer's count and the refused forks say whether it died of them. Groups of dead launchers are removed
-on the next use.
+by the next one, whether or not it makes any of its own.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,18 +57,7 @@ class Group:
 
     def remove(self) -> None:
         """Remove the folders; the kernel takes a moment to let go of the last process."""
-        deadline = time.monotonic() + REMOVE_SECONDS
-        for folder in self.folders:
-            while True:
-                try:
-                    folder.rmdir()
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    if time.monotonic() < deadline:
-                        time.sleep(0.02)
-                        continue
-                break
+        _remove(self.folders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +86,7 @@ class Cgroups:
 
         A limit whose controller is not there is left out: ask ``memory``, ``cpu`` and ``pids`` first. Raises OSError.
         """
-        label = f"{PREFIX}{os.getpid()}-{name}"
+        label = f"{PREFIX}{os.getpid()}-{_born(os.getpid())}-{name}"
         folders: dict[Path, None] = {}
         if memory is not None and self.memory is not None:
             folders[self.memory / label] = None
@@ -106,7 +97,6 @@ class Cgroups:
         group = Group(tuple(folders))
         try:
             for folder in group.folders:
-                _sweep(folder.parent)
                 folder.mkdir()
             if memory is not None and self.memory is not None:
                 self._limit_memory(self.memory / label, memory)
@@ -118,6 +108,11 @@ class Cgroups:
             group.remove()
             raise
         return group
+
+    def sweep(self) -> None:
+        """Remove the groups of launchers that are no more, as far as nothing lives in them."""
+        parents = {parent for parent in (self.memory, self.cpu, self.pids) if parent is not None}
+        _remove([folder for parent in parents for folder in parent.glob(f"{PREFIX}*") if _orphan(folder.name)])
 
     def _limit_memory(self, folder: Path, size: int) -> None:
         if self.unified:
@@ -207,11 +202,33 @@ def _version1(mounts: dict[str, Path], own: dict[str, str], controller: str) -> 
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _sweep(parent: Path) -> None:
-    for folder in parent.glob(f"{PREFIX}*"):
-        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+def _remove(folders: Sequence[Path]) -> None:
+    deadline = time.monotonic() + REMOVE_SECONDS
+    for folder in folders:
+        while True:
             try:
                 folder.rmdir()
-            except OSError:
-                continue
+            except OSError as e:
+                if e.errno == errno.EBUSY and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+            break
+
+
+def _orphan(name: str) -> bool:
+    """Whether the launcher that made the group is no more: its number alone may be another process's by now."""
+    pid, _, rest = name.removeprefix(PREFIX).partition("-")
+    return pid.isdigit() and _born(int(pid)) not in ("", rest.partition("-")[0])
+
+
+def _born(pid: int) -> str:
+    """When the process ``pid`` began, in clock ticks since the boot (field 22 of proc_pid_stat(5)); ``-1`` for none.
+
+    Empty where this may not be known.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return "-1"
+    except (OSError, IndexError):
+        return ""

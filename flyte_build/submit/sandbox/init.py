@@ -7,10 +7,11 @@ process to terminate. When standard input ends, the launcher is gone or has lost
 once; the kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
 
 The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
-socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port. Ports of other sandboxes are reached the
-same way: ``serves`` are listening sockets that it inherited, each with the port in here that answers on it, ``reaches``
-addresses and ports that are opened in here, each with the Unix socket it leads to. ``awaits`` is a port and an open
-file that gets a byte once something listens on the port; only then connections are taken. It keeps nothing on a disk.
+socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port, and the action's name put behind it.
+Ports of other sandboxes are reached the same way: ``serves`` are listening sockets that it inherited, each with the
+port in here that answers on it, ``reaches`` addresses and ports that are opened in here, each with the Unix socket it
+leads to. ``awaits`` is a port and an open file that gets a byte once something listens on the port; only then
+connections are taken. It keeps nothing on a disk.
 """
 
 from __future__ import annotations
@@ -187,7 +188,10 @@ def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         endpoint = spec["env"].get("_U_EP_OVERRIDE", "")
-        spec["env"]["_U_EP_OVERRIDE"] = endpoint.replace(":0/", f":{listener.getsockname()[1]}/", 1)
+        # Who asks: a process that several actions share has no action's name.
+        action = spec["env"].get("ACTION_NAME")
+        endpoint = endpoint.replace(":0/", f":{listener.getsockname()[1]}/", 1)
+        spec["env"]["_U_EP_OVERRIDE"] = f"{endpoint}/as/{action}" if action else endpoint
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)

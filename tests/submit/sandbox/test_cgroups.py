@@ -81,7 +81,7 @@ def test_limits_are_written_in_the_kernels_units(tmp_path: Path, monkeypatch: py
     groups = Cgroups(tmp_path, tmp_path, unified=True, pids=tmp_path)
     group = groups.create("run-a0-1", memory=1 << 30, cpu=1.5, pids=4096)
     (folder,) = group.folders
-    assert folder.name == f"flyte-build-{os.getpid()}-run-a0-1"
+    assert folder.name == f"flyte-build-{os.getpid()}-{born()}-run-a0-1"
     assert (folder / "memory.max").read_text() == f"{1 << 30}\n"
     assert (folder / "memory.swap.max").read_text() == "0\n"
     assert (folder / "cpu.max").read_text() == f"{int(1.5 * CPU_PERIOD)} {CPU_PERIOD}\n"
@@ -108,12 +108,23 @@ def test_refused_forks_are_counted(tmp_path: Path) -> None:
     assert Group((tmp_path / "absent",)).refused_forks() == 0
 
 
-def test_groups_of_dead_launchers_are_swept(tmp_path: Path) -> None:
-    dead = tmp_path / "flyte-build-999999999-run-a0-1"
-    alive = tmp_path / f"flyte-build-{os.getpid()}-run-a0-7"
-    for folder in (dead, alive):
-        folder.mkdir()
+def test_groups_of_dead_launchers_are_swept_by_one_that_makes_none(tmp_path: Path) -> None:
+    dead = tmp_path / "memory" / "flyte-build-999999999-12-warm4"
+    other = tmp_path / "pids" / f"flyte-build-{os.getpid()}-7-warm4"  # another process had this number
+    alive = tmp_path / "pids" / f"flyte-build-{os.getpid()}-{born()}-run-a0-7"
+    strange = tmp_path / "pids" / "flyte-build-of-somebody"
+    for folder in (dead, other, alive, strange):
+        folder.mkdir(parents=True)
+    Cgroups(tmp_path / "memory", None, unified=False, pids=tmp_path / "pids").sweep()
+    assert sorted(tmp_path.glob("*/*")) == sorted([alive, strange])
+
+
+def test_a_group_that_could_not_be_limited_is_removed(tmp_path: Path) -> None:
     with pytest.raises(OSError):
-        # Plain folders have no limits to write to, and the failed group is removed.
+        # Plain folders have no limits to write to.
         Cgroups(tmp_path, None, unified=False).create("x", memory=1, cpu=None)
-    assert [p.name for p in tmp_path.iterdir()] == [alive.name]
+    assert list(tmp_path.iterdir()) == []
+
+
+def born() -> str:
+    return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]

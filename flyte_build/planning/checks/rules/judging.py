@@ -50,7 +50,7 @@ class _Base:
         held = lock.platforms[platform]
         base, added = held.base, [module for seal in held.seals for module in seal.modules]
         if base is None:
-            return cls(frozenset(added), known=ANY_MODULE not in added)
+            return cls(frozenset(added), known=ANY_MODULE not in added, debians_python=held.python is None)
         if base.facts is None:
             return cls(known=False, debians_python=False)
         facts = base.facts

@@ -1,0 +1,89 @@
+"""``flyteidl2.dataproxy.DataProxyService`` and ``flyteidl2.cluster.ClusterService``, for tasks: what they hand in, and
+what came of the runs that they started. There is one cluster, and it is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from flyteidl2.cluster import payload_pb2
+from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
+from flyteidl2.task import common_pb2
+
+from ..action import OUTPUTS, Phase
+from ..attempt import RunFacts
+from ..cache import stored_outputs
+from ..engine import Engine
+from ..journal import ActionRecord
+from .addressing import address
+from .child_runs import ChildRuns
+from .intake import Uploads
+from .refusing import Served
+
+__all__ = ["UPLOADS", "Clusters", "Data"]
+
+UPLOADS = "uploads"
+"""The path below which uploads are put, with the key that :meth:`Data.create_upload_location` gave."""
+
+
+class Clusters(Served):
+    service = "ClusterService"
+
+    async def select_cluster(self, request: payload_pb2.SelectClusterRequest, ctx: Any) -> Any:
+        return payload_pb2.SelectClusterResponse()
+
+
+class Data(Served):
+    service = "DataProxyService"
+
+    def __init__(self, engine: Engine, facts: RunFacts, uploads: Uploads, runs: ChildRuns) -> None:
+        self._engine = engine
+        self._facts = facts
+        self._uploads = uploads
+        self._runs = runs
+
+    async def create_upload_location(self, request: pb.CreateUploadLocationRequest, ctx: Any) -> Any:
+        try:
+            key, uri = self._uploads.place(request)
+        except ValueError as e:
+            raise ConnectError(Code.INVALID_ARGUMENT, str(e)) from None
+        return pb.CreateUploadLocationResponse(signed_url=f"{address(ctx)}/{UPLOADS}/{key}", native_url=uri)
+
+    async def upload_inputs(self, request: pb.UploadInputsRequest, ctx: Any) -> Any:
+        data = request.inputs.SerializeToString(deterministic=True)
+        try:
+            uri, found = await asyncio.to_thread(self._uploads.inputs, data)
+        except (ValueError, OSError) as e:
+            raise ConnectError(Code.INVALID_ARGUMENT, f"the inputs cannot be kept: {e}") from None
+        response = pb.UploadInputsResponse()
+        response.offloaded_input_data.uri = uri
+        response.offloaded_input_data.inputs_hash = found
+        return response
+
+    async def get_action_data(self, request: pb.GetActionDataRequest, ctx: Any) -> Any:
+        """Inputs and outputs. Who asks before the end gets them at the end, or hears why there are none."""
+        record = self._runs.named(request.action_id)
+        early = not record.phase.terminal
+        if early:
+            record = await self._engine.wait(record.name)
+        if early and record.phase is not Phase.SUCCEEDED:
+            error = record.error
+            words = f": {error.code}: {error.message.strip()}" if error is not None else ""
+            raise ConnectError(Code.FAILED_PRECONDITION, f"{record.run or record.name} {record.phase.value}{words}")
+        inputs, outputs = await asyncio.to_thread(self._read, record)
+        response = pb.GetActionDataResponse()
+        response.inputs.CopyFrom(inputs)
+        response.outputs.CopyFrom(outputs)
+        return response
+
+    def _read(self, record: ActionRecord) -> tuple[common_pb2.Inputs, common_pb2.Outputs]:
+        folder = self._facts.folder
+        try:
+            inputs = common_pb2.Inputs.FromString(folder.inputs(record.name).read_bytes())
+        except OSError:
+            inputs = common_pb2.Inputs()
+        found = stored_outputs(f"{record.output_uri}/{OUTPUTS}", folder.storage) if record.output_uri else None
+        return inputs, found or common_pb2.Outputs()

@@ -1,0 +1,114 @@
+"""What tasks hand in over the protocol: the inputs and the code of runs that they start, and files.
+
+A task asks for a place, is told where to put the bytes and by which URI tasks have them, and puts them. Code lies with
+the run's other bundles, files in its ``kept``: sandboxes see both and write to neither. What arrives is written under a
+name made here, whole or not at all, and once: what has a URI does not change.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass, field
+
+from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
+
+from .. import door
+from ..attempt import RunFacts
+from ..request_decoding import LARGEST
+from ..storage import BUNDLES
+
+__all__ = ["Place", "Uploads"]
+
+_CODE = (".tar.gz", ".tgz", ".pkl.gz")
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._ -]{0,199}")
+_MOST_CODE = 1 << 30  # bytes of a bundle's tar that are read to know what it is
+_MOST_PLACES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an upload goes: ``folder`` of the run's ``root``, ``name`` in it, its ``uri`` for tasks, and its MD5."""
+
+    root: str
+    folder: str
+    name: str
+    uri: str
+    md5: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Those of one run, whose code is noted in ``facts``."""
+
+    facts: RunFacts
+    _places: dict[str, Place] = field(default_factory=dict)
+
+    def place(self, request: pb.CreateUploadLocationRequest) -> tuple[str, str]:
+        """A key to upload with, and the URI that the upload will have. Raises ValueError for names that are none."""
+        md5, name, prefix = request.content_md5, request.filename, request.filename_root
+        if len(md5) != 16:
+            raise ValueError("expected the MD5 of what is uploaded, 16 bytes")
+        if not _PART.fullmatch(name) or (prefix and not _PART.fullmatch(prefix)):
+            raise ValueError(f"expected a file's plain name, found {name!r:.80} in {prefix!r:.80}")
+        if len(self._places) >= _MOST_PLACES:
+            raise ValueError(f"expected at most {_MOST_PLACES:,} uploads of a run")
+        folder = self.facts.folder
+        if name.endswith(_CODE) and not prefix:
+            # By its content alone: its name is in every child's arguments, and those are in their ids.
+            suffix = next(s for s in _CODE if name.endswith(s))
+            place = Place(str(folder.bundles), "", f"{md5.hex()}{suffix}", f"{BUNDLES}/{md5.hex()}{suffix}", md5)
+        else:
+            below = f"uploads/{prefix or md5.hex()}"
+            uri = folder.storage.uri(folder.kept / below / name)
+            place = Place(str(folder.kept), below, name, uri, md5)
+        key = hashlib.sha256(place.uri.encode()).hexdigest()
+        self._places[key] = place
+        return key, place.uri
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep an upload. Raises KeyError for a key that nobody was given, ValueError for other bytes, OSError."""
+        place = self._places[key]
+        if hashlib.md5(data, usedforsecurity=False).digest() != place.md5:
+            raise ValueError("expected the bytes with the MD5 that was announced, found others")
+        with door.folder(place.root) as top:
+            door.make_folders(top, place.folder)
+            with door.folder_at(top, place.folder) as into:
+                if not door.has_file(into, place.name):
+                    door.write(into, place.name, data)
+        if not place.folder:
+            self.facts.bundles.setdefault(place.uri, _code(data))
+
+    def inputs(self, data: bytes) -> tuple[str, str]:
+        """Leave inputs where a task of the run could have: their URI, and a hash of them."""
+        found = hashlib.sha256(data).hexdigest()
+        folder = self.facts.folder
+        if len(data) > LARGEST:
+            raise ValueError(f"expected at most {LARGEST} bytes of inputs, found {len(data)}")
+        with door.folder(folder.path) as top:
+            below = f"meta/inputs-{found[:40]}"
+            door.make_folders(top, below)
+            with door.folder_at(top, below) as into:
+                door.write(into, "inputs.pb", data)
+        return folder.storage.uri(folder.path / below / "inputs.pb"), found
+
+
+def _code(data: bytes) -> str:
+    """The digest of what is in a bundle, as of the run's own; of its bytes where that cannot be read."""
+    try:
+        inflater, plain = zlib.decompressobj(31), hashlib.sha256()
+        size, rest = 0, data
+        while rest and not inflater.eof:
+            block = inflater.decompress(rest, 1 << 20)
+            size += len(block)
+            if size > _MOST_CODE:
+                raise gzip.BadGzipFile("more than is read")
+            plain.update(block)
+            rest = inflater.unconsumed_tail
+        if not inflater.eof or inflater.unused_data:
+            raise gzip.BadGzipFile("no end")
+    except (zlib.error, OSError):
+        return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return f"sha256:{plain.hexdigest()}"

@@ -1,0 +1,44 @@
+"""What the engine holds of one action while its run goes on, and how it refuses. Nothing here acts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .journal import ActionRecord
+
+__all__ = ["AlreadyExists", "ChildRun", "Live", "NotFound"]
+
+
+class AlreadyExists(Exception):
+    """The action is there already, alive or with an outcome that stands."""
+
+
+class NotFound(Exception):
+    """No such action, or none that still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """What a run that a task started has of its own: variables of all its actions, and whether it reads the cache."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    refresh: bool = False
+
+
+@dataclass(slots=True)
+class Live:
+    """An action; ``record`` is replaced as it goes on. ``within``: the child run that it is of, as its parent is."""
+
+    record: ActionRecord
+    depth: int
+    within: ChildRun | None = None
+    job: asyncio.Task[ActionRecord] | None = None
+    keeper: asyncio.Task[None] | None = None
+    signal: asyncio.Future[bytes] | None = None
+    children: set[str] = field(default_factory=set)
+    alive: int = 0  # how many of them
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    # False once the parent has begun a new attempt: its runtime shall call anew, not be told of an old failure.
+    announced: bool = True
