@@ -104,7 +104,7 @@ class LocalLauncher:
         try:
             image = await asyncio.to_thread(self.images, request.image)
             secrets = resolve(request.secrets, self.environment)
-            posed = pose(self.pods, request, image, self.environment, self._say)
+            posed = pose(self.pods, request, image, self.environment, self.folder, self._say)
             if posed is not None:
                 request, image = posed.request, posed.image
             if (failed := await self.apps.ready()) is not None:
@@ -218,7 +218,7 @@ class LocalLauncher:
                 self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
                 made.up(ground, request) as no,
             ):
-                outcome = no or await self._run(request, made.task, group, watched, worker)
+                outcome = no or await made.end(await self._run(request, made.task, group, watched, worker), scratch)
             return watched.outcome or await self._taken_over(request, outcome)
         finally:
             self._settlements.pop(request.action, None)

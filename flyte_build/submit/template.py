@@ -112,10 +112,10 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
     template = spec.task_template
     image, args, env, asked = _container(template)
     name = template.id.name
-    if not args or args[0] != RUNTIME:
+    if not template.container.data_config.enabled and (not args or args[0] != RUNTIME):
         raise Unsupported(
             f"task {name} of type {template.type!r} runs `{' '.join(args[:3])}`, expected flyte's own `{RUNTIME}`: "
-            "container tasks and clustered tasks need a Flyte backend"
+            "container tasks with a pod template, and clustered tasks, need a Flyte backend"
         )
     md = template.metadata
     backoff = None
@@ -215,7 +215,9 @@ def _changed(
                 container["image"] = image or container["image"]
                 container["args"] = _with_options(list(container["args"]), options)
     else:
-        args = _with_options(list(template.container.args), options)
+        args = list(template.container.args)
+        if not template.container.data_config.enabled:  # else they are its container's own
+            args = _with_options(args, options)
         template.container.image = image or template.container.image
         template.container.ClearField("args")
         template.container.args.extend(args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,14 +130,15 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
         with reporter.work("check unpacked images", len(ready.images)) as progress:
             for digest in ready.images.values():
-                roots.get(digest)
+                roots.get(digest, anything=True)
                 progress.advance()
         request = RunRequest(
             name=name,
             runs_dir=storage.runs,
             root=root_of(call, task),
             images=ready.images,
-            image_roots=roots.get,
+            # What a container task runs in need have no Python; every other task is told.
+            image_roots=partial(roots.get, anything=True),
             cache=store.root / "tasks",
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),

@@ -50,6 +50,7 @@ ARGUED = {
     "given.py": {"read_shelf": HOST},
     "volumes.py": {"*": OURS},
     "places.py": {"*": ROOT},
+    "raw.py": {"placed": OURS, "_write": OURS},
     "ports.py": {"listening": OURS, "_connected": OURS},
     "apps.py": {"_start": OURS},
     "served.py": {"_berth": OURS, "last_lines": OURS},
