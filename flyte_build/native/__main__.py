@@ -15,11 +15,11 @@ from pathlib import Path
 
 from .naming import HERE, library, sources
 
-__all__ = ["build", "main"]
+__all__ = ["MACHINES", "build", "main"]
 
 # Runs with every glibc since 2012 (PEP 600: manylinux_2_17), on every processor of its kind: faster instructions are
 # chosen when it is loaded.
-_TARGETS = {"x86_64": "x86_64-linux-gnu.2.17"}
+MACHINES = {"x86_64": "x86_64-linux-gnu.2.17"}
 _FLAGS = (
     "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread", "-s", "-fvisibility=hidden",
     "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro", "-Wl,-z,now",
@@ -31,16 +31,14 @@ class _Failed(Exception):
 
 
 def build(out: Path, machine: str, *flags: str) -> None:
-    """Compile the core for ``machine`` to ``out``, whole or not at all; ``flags`` are added to the compiler's."""
-    if machine not in _TARGETS:
-        raise _Failed(f"the core is for {' and '.join(_TARGETS)}, this is {machine}")
+    """Compile the core for ``machine``, of :data:`MACHINES`, to ``out``, whole or not at all, with more ``flags``."""
     if importlib.util.find_spec("ziglang") is None:
         raise _Failed("expected the package ziglang in this environment, found none: pip install ziglang")
     # Its debugging checks are left out by an optimising flag, and the file's bytes depend on no path.
     names = [path.name for path in sources() if path.suffix == ".c"]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".core-") as folder:
         made = Path(folder, "core.so")
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", _TARGETS[machine], *_FLAGS, *flags]
+        command = [sys.executable, "-m", "ziglang", "cc", "-target", MACHINES[machine], *_FLAGS, *flags]
         done = subprocess.run(
             [*command, "-o", os.fspath(made), *names], cwd=HERE / "c", capture_output=True, text=True, check=False
         )
@@ -55,15 +53,17 @@ def main(words: list[str]) -> int:
     if words not in ([], ["build"]):
         print("usage: python -m flyte_build.native [build]", file=sys.stderr)
         return 2
-    if words:
+    machine = os.uname().machine
+    # Elsewhere there is nothing to build, and nothing is missing.
+    if words and sys.platform == "linux" and machine in MACHINES:
         wanted = library()
         try:
             if not wanted.is_file():
-                build(wanted, os.uname().machine)
+                build(wanted, machine)
         except (_Failed, OSError) as e:
             print(f"error: the native core: {e}", file=sys.stderr)
             return 1
-        for other in HERE.glob(f"core-{os.uname().machine}-*.so"):
+        for other in HERE.glob(f"core-{machine}-*.so"):
             if other != wanted:
                 other.unlink(missing_ok=True)
     from .library import core

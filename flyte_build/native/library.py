@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ def core() -> Core:
 def _found() -> Core:
     if sys.platform != "linux":
         return Core(None, f"the core is for Linux, this is {sys.platform}")
+    if platform.machine() != "x86_64":
+        return Core(None, f"the core is for x86-64, this is {platform.machine()}")
     try:
         path = library_path()
     except OSError as e:

@@ -84,7 +84,7 @@ def test_it_continues_where_the_file_is(only_native: ctypes.CDLL, tmp_path: Path
 
 
 def test_progress_adds_up_and_stops_it(only_native: ctypes.CDLL, tmp_path: Path) -> None:
-    entries = draw(random.Random("progress"), tmp_path, 2_000_000)
+    entries = draw(random.Random("progress"), tmp_path, 300_000)
     entries += [Entry(f"zz{i}", "file", 0o644, (bytes(300_000),)) for i in range(9)]
     told: list[int] = []
     with (tmp_path / "out").open("wb") as out:

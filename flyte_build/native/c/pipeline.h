@@ -11,9 +11,9 @@
 /* A stream up to WHOLE bytes, either way, is done in one piece; a longer one is parts of CHUNK bytes of content, which has
    no less than WINDOW, or of so many stored blocks. */
 #define WHOLE ((uint64_t)1 << 20)
-#define CHUNK ((size_t)1 << 20)
-#define PLAIN_BLOCKS 16
-#define INPUT ((size_t)256 << 10)
+#define CHUNK ((size_t)512 << 10)
+#define PLAIN_BLOCKS 8
+#define INPUT ((size_t)128 << 10)
 /* Content of a part that is made of many entries, about. */
 #define PART ((uint64_t)256 << 10)
 #else /* for tests: what takes megabytes otherwise */
