@@ -90,6 +90,7 @@ class LazyGroup(click.Group):
         ("unbundle", "bundle", "Take in a bundle, so that its images build without network."),
         ("nix", "nix", "Help Nix build the same images: fill its store from the configured places."),
         ("run", "run", "Run a task, and every task it calls, each in its own image."),
+        ("serve", "serve", "Serve an app environment in its image, until Ctrl-C."),
         ("deploy", "deploy", "Keep tasks with their images, for runs here to call by name."),
         ("shell", "shell", "Open a shell in the image of an environment, sandboxed as its tasks are."),
         ("exec", "shell", "Run one command in the image of an environment."),
