@@ -32,6 +32,7 @@ READ_LIMIT = 64 << 20
 """Bytes that a member may have which is read whole."""
 # A wheel that says it unpacks to more than this, or 64 times its size, is a bomb.
 _LEAST = 4 << 30
+_ZSTANDARD = ", Zstandard, which no specification of wheels allows so far: ask for a version with another wheel"
 
 
 class Member(NamedTuple):
@@ -189,7 +190,8 @@ class Archive:
         if flags & _ENCRYPTED:
             raise self.fail("the member is encrypted", name)
         if method not in (STORED, DEFLATED) or flags & _PATCH:
-            raise self.fail(f"expected compression stored or deflated, found method {method}", name)
+            more = _ZSTANDARD if method == 93 else ""
+            raise self.fail(f"expected compression stored or deflated, found method {method}{more}", name)
         if method == STORED and csize != size:
             raise self.fail(f"stored, but its sizes differ: {csize} and {size}", name)
         if name.endswith("/") and size:

@@ -43,6 +43,7 @@ from tests.support.wheels import MUTATIONS, build_wheel
         ("wheel-version", "expected Wheel-Version 1.x, found 2.0"),
         ("whiteout", r"`evil/\.wh\.passwd`: the path has a component `\.wh\.passwd`, which would be a whiteout"),
         ("wrong-size", r"expected \d+ bytes"),
+        ("zstandard", "found method 93, Zstandard, which no specification of wheels allows so far: ask for a version"),
         ("zip-slip", r"`\.\./\.\./evil.py`: the path has a component `\.\.`"),
     ],
 )

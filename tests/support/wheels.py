@@ -220,6 +220,7 @@ MUTATIONS: dict[str, Mutation] = {
     "bad-stream": _bad_stream,
     "bad-utf8-metadata": lambda m: [replace(x, data=b"\xff\xfe") if x.name.endswith("/WHEEL") else x for x in m],
     "bzip2": _first(method=12),
+    "zstandard": _first(method=93),
     "dot-component": _recorded("evil/./evil.py"),
     "duplicate": lambda members: [members[0], *members],
     "empty-component": _recorded("evil//evil.py"),

@@ -17,7 +17,7 @@ from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedDeb
 from ...sources.mirrors import Mirrors, configured
 from .index import fetch_index, index_paths
-from .omissions import ESSENTIAL_REASON
+from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
 from .package import Package, Relation, installed_packages
 from .signature import keyrings
 from .solve import Omitted, solve
@@ -107,7 +107,9 @@ class Debian:
         with tracing.timed("solver", f"Debian: {len(wanted) + len(requests)} packages asked for"):
             base = solve(universe, wanted)
             asked = [_definite(universe, r, base.chosen) for r in requests]
-            more = solve(universe, asked, given=base.chosen)
+            # Debian's policy (3.8) lets every package take the Essential ones for granted.
+        granted = [Relation(name) for name in universe.essential if name not in UNUSED_ESSENTIAL]
+        more = solve(universe, [*asked, *granted] if asked else [], given=base.chosen)
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
         debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ESSENTIAL_REASON", "OMISSIONS", "Omission"]
+__all__ = ["ESSENTIAL_REASON", "OMISSIONS", "UNUSED_ESSENTIAL", "Omission"]
 
 ESSENTIAL_REASON = "Essential on an installed Debian, but nothing in the image depends on it"
 
@@ -65,3 +65,7 @@ OMISSIONS: Mapping[str, Omission] = {
     "ucf": Omission("merges changed configuration files in maintainer scripts"),
 }
 """``perl-base`` is not here although Essential: whoever depends on it (``perl``, for ``git``) runs it."""
+
+UNUSED_ESSENTIAL = frozenset({*OMISSIONS, "login"})
+"""The Essential packages that are not there by themselves once a package is asked for: the others are, as packages may
+take them for granted (Debian Policy, 3.8). Nobody logs in to an image, and PAM is what its scripts make of it."""
