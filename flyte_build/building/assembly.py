@@ -23,8 +23,10 @@ from ..assemble.blob import Inflate
 from ..assemble.errors import AssembleError
 from ..assemble.layer import LayerResult, write_layer
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
+from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.reporting import Progress, Reporter
+from ..native.blob import write_blob as native_blob
 from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
@@ -84,6 +86,7 @@ class Assembly:
             stack.callback(pool.shutdown, wait=True, cancel_futures=True)
             stack.callback(self._stop.set)
             fetcher: Fetcher | None = None
+            tracing.tell("store", f"{len(todo)} layers to assemble; artifacts to fetch: {len(missing)}")
             if missing:
                 from ..sources.fetching import Fetcher
 
@@ -182,6 +185,7 @@ class Assembly:
                         scratch=str(self._scratch),
                         inflate=cast(Inflate, isal_zlib),
                         progress=self._check,
+                        write=native_blob,
                     )
             except AssembleError as e:
                 raise artifact_error(e, layer.title) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -10,9 +9,10 @@ from ..workbench import recorded
 
 __all__ = ["answered", "question"]
 
-# What is asked for with these is done anew each time: a file is written, or the network is asked.
+# What is asked for with these is done anew each time: a file is written, the network is asked, or
+# somebody wants to see what is done.
 _COMMANDS = ("plan", "build")
-_ALWAYS = ("--graph", "--check")
+_ALWAYS = ("--graph", "--check", "-v", "--verbose")
 
 
 def question(arguments: list[str]) -> str:
@@ -28,8 +28,10 @@ def answered(arguments: list[str]) -> bool:
     if answer is None:
         return False
     for path in answer.get("used", ()):  # images that are asked for are kept by `store gc`
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105 - `contextlib` takes longer to import than all of this
             os.utime(path)
+        except OSError:
+            pass
     sys.stdout.write(answer["stdout"])
     sys.stdout.flush()
     return True

@@ -198,10 +198,11 @@ def opened(
 
     The tasks' dependencies need not be installed here: they are in the images, and stood in for until then.
     """
+    from ..kernel import tracing
     from ..workbench import open_project
     from .progress import make_reporter
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with tracing.timed("work", f"load {file or 'the file of the settings'}"), contextlib.redirect_stdout(sys.stderr):
         bench = open_project(file, root=root, lockfiles=lockfiles, reporter=reporter or make_reporter(quiet))
     bench.modules.stay()
     if bench.stand_ins:

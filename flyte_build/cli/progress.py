@@ -24,6 +24,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from ..kernel import tracing
 from ..kernel.reporting import Progress, Reporter
 from .console import duration, interactive, room, size, stderr, wrapped
 from .errors import say
@@ -172,8 +173,20 @@ class PlainReporter(_Said):
             stderr().print(f"{title}{amount} in {duration(took)}", markup=False, soft_wrap=True)
 
 
+class _Told(_Said):
+    """Where everything is told as it happens, and bars would be drawn over it: when each piece of work begins, too."""
+
+    @contextmanager
+    def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
+        count = _Count()
+        with tracing.timed("work", title):
+            yield count
+
+
 def make_reporter(quiet: bool = False) -> Reporter:
     """Bars where standard error can be drawn over, lines elsewhere; ``quiet`` keeps warnings only."""
+    if tracing.active():
+        return _Told(quiet)
     if interactive(stderr()) and not quiet:
         return TerminalReporter(quiet)
     return PlainReporter(quiet)

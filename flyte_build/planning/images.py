@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from ..kernel import tracing
 from ..kernel.canonical import Json
 from ..kernel.errors import InputError
 from ..locks.nouns import Lock
@@ -74,7 +75,10 @@ def plan_images(
     if shared is not None:
         pins = [(d.hash, locks[d.environment].pins.get(d.platform)) for d in derivations]
         shared.expect({derivation: pin.digest for derivation, pin in pins if pin and pin.derivation == derivation})
-    return make_plan(derivations, StoreCache(store), _notes(locks), shared)
+    plan = make_plan(derivations, StoreCache(store), _notes(locks), shared)
+    for image in plan.images:
+        tracing.tell("plan", f"{image.environment} {image.platform}: {image.state}, {image.why}")
+    return plan
 
 
 def pushed_platforms(environments: Sequence[Environment], asked: str | None, allowed: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ def layout_of(file: Path, root: Path | None = None) -> Layout:
     read, or is not there, is one by itself."""
     file = file.absolute()
     folder = file.parent
-    top = root if root is not None else _project(folder)
+    top = root if root is not None else project_of(folder)
     if not folder.is_relative_to(top):
         return Layout(top)
     first = root if root is not None else folder
@@ -71,7 +71,7 @@ def imported_files(files: Iterable[Path], root: Path) -> list[Path]:
     return list(dict.fromkeys(other for file in files for other in found.follow(file)))
 
 
-def _project(folder: Path) -> Path:
+def project_of(folder: Path) -> Path:
     """The nearest folder upwards that is a project's; else the current one, if ``folder`` is below it, else itself."""
     for above in (folder, *folder.parents):
         if any((above / mark).exists() for mark in _MARKS):

@@ -20,7 +20,7 @@ from ..kernel.errors import FlyteBuildError, LoadError
 from . import session
 from .nouns import Project, Task
 
-__all__ = ["SerializedTask", "quiet_sdk", "root_action", "stored"]
+__all__ = ["SerializedTask", "quiet_sdk", "root_action", "search_path", "stored"]
 
 
 def stored(uri: str, *, folder: bool) -> Any:
@@ -129,12 +129,12 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
         task_spec=result.task_spec.SerializeToString(deterministic=True),
         inputs=result.inputs.proto_inputs.SerializeToString(deterministic=True),
         bundle=Path(bundle.tgz),
-        paths=_search_path(project.root),
+        paths=search_path(project.root),
         queue=getattr(task.template, "queue", None) or "",
     )
 
 
-def _search_path(root: Path) -> tuple[str, ...]:
+def search_path(root: Path) -> tuple[str, ...]:
     """The entries of ``sys.path`` below ``root``, without installed packages, which are the image's affair."""
     top = root.resolve()
     found = [Path(entry).resolve() for entry in sys.path if entry]

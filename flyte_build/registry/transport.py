@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
+from ..kernel import tracing
 from ..kernel.errors import RegistryError
 from .auth import Authorizer
 from .certificates import common_context, context_for, folders, nobody, speaks_tls
@@ -289,6 +290,7 @@ class Transport:
             timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 20.0), pool=None),
             limits=httpx.Limits(max_connections=self._connections, max_keepalive_connections=self._connections),
             headers={"User-Agent": "flyte-build"},
+            event_hooks=tracing.hooks(),
         )
         client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         return client

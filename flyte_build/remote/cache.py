@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ..deriving.derivation import ImageDerivation, LayerDerivation
+from ..kernel import tracing
 from ..kernel.errors import RegistryError
 from ..kernel.reporting import Reporter
 from .cache_entries import (
@@ -151,7 +152,11 @@ class RemoteCache:
                 memory[derivation] = found
 
         each(one, [(d, w) for d, w in every.items() if d not in memory])
-        return {d: found for d in every if (found := memory.get(d)) is not None}
+        known = {d: found for d in every if (found := memory.get(d)) is not None}
+        tracing.tell(
+            "cache", f"{len(known)} of {len(every)} derivations known to {', '.join(map(str, self.repositories))}"
+        )
+        return known
 
     def _believed(
         self, derivation: str, wanted: W, repository: Reference, ask: Callable[[W, Reference], K | None]

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..deriving.derivation import Artifact
+from ..kernel import tracing
 from ..kernel.errors import FetchError
 from ..kernel.reporting import Reporter
 from ..kernel.waiting import wait_for
@@ -49,6 +50,7 @@ def fetch(
     wanted = {a.sha256: a for a in artifacts}
     found = {sha: path for sha, a in wanted.items() if (path := store.sound(sha, a.size, a.file))}
     missing = [a for sha, a in wanted.items() if sha not in found]
+    tracing.tell("store", f"{len(found)} of {len(wanted)} artifacts are there; to fetch: {len(missing)}")
     if not missing:
         return found
     stop = threading.Event()

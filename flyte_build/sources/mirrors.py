@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from ..kernel import tracing
 from ..kernel.errors import InputError, LockError
 from ..locks.lockfile import LockedDeb
 from .apt_sources import Archive, HostApt, Skipped, read_host_apt
@@ -118,7 +119,7 @@ class Mirrors:
 
     def client(self) -> httpx.Client:
         """A client for these places: redirects, apt's or the environment's proxies, bounded waiting. Close it."""
-        return httpx.Client(timeout=_TIMEOUT, follow_redirects=True, mounts=self.mounts())
+        return httpx.Client(timeout=_TIMEOUT, follow_redirects=True, mounts=self.mounts(), event_hooks=tracing.hooks())
 
 
 def configured(environ: Mapping[str, str] | None = None, apt: HostApt | None = None) -> Mirrors:

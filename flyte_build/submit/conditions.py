@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 from flyteidl2.core import literals_pb2, types_pb2
 from flyteidl2.workflow import run_definition_pb2
@@ -13,7 +11,7 @@ from flyteidl2.workflow import run_definition_pb2
 from .action import ErrorInfo, Phase
 from .journal import ActionRecord
 
-__all__ = ["awaited", "kind_of", "literal_of"]
+__all__ = ["answered", "kind_of", "literal_of", "paused"]
 
 _KINDS = {
     types_pb2.SimpleType.BOOLEAN: "bool",
@@ -47,18 +45,18 @@ def literal_of(kind: str, text: str) -> literals_pb2.Literal:
     return literals_pb2.Literal(scalar=literals_pb2.Scalar(primitive=primitive))
 
 
-def awaited(
-    record: ActionRecord, condition: run_definition_pb2.ConditionAction, signal: asyncio.Future[bytes]
-) -> tuple[ActionRecord, Coroutine[Any, Any, ActionRecord]]:
-    """The record of a condition that waits, and the one it has once ``signal`` has its value, or its time is over."""
+def paused(record: ActionRecord, condition: run_definition_pb2.ConditionAction) -> ActionRecord:
+    """The record of a condition that waits."""
     asks = kind_of(condition.type)
-    waiting = record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, started=time.time())
+    return record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, started=time.time())
+
+
+async def answered(
+    waiting: ActionRecord, condition: run_definition_pb2.ConditionAction, signal: asyncio.Future[bytes]
+) -> ActionRecord:
+    """The record that ``waiting`` becomes once ``signal`` has its value, or its time is over."""
     timeout = condition.timeout
     limit = timeout.seconds + timeout.nanos / 1e9 if condition.HasField("timeout") else None
-    return waiting, _ended(waiting, signal, limit)
-
-
-async def _ended(waiting: ActionRecord, signal: asyncio.Future[bytes], limit: float | None) -> ActionRecord:
     try:
         value = await asyncio.wait_for(signal, limit)
     except TimeoutError:

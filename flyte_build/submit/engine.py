@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 from . import door
 from .action import ROOT_ACTION, ErrorInfo, Phase
 from .attempt import Attempts
-from .conditions import awaited
+from .conditions import answered, paused
 from .journal import ActionRecord, Journal
 from .live import AlreadyExists, ChildRun, Live, NotFound
 from .observer import Observer
@@ -269,9 +269,9 @@ class Engine:
 
     async def _condition(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         assert state.signal is not None
-        waiting, ended = awaited(state.record, action.condition, state.signal)
+        waiting = paused(state.record, action.condition)
         await self._publish(state, waiting)
-        return await ended
+        return await answered(waiting, action.condition, state.signal)
 
     async def _task(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         try:

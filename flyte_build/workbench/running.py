@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ..kernel.paths import runs_dir, tasks_dir
-from ..kernel.reporting import Reporter
+from ..kernel.reporting import Hushed, Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
 from ..submit.action import RootAction
 from ..submit.control.application import Control
 from ..submit.deployed import Deployments
+from ..submit.imports import imported_by_bundle
 from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
@@ -25,10 +27,11 @@ from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
+from .apps import apps_of
 from .by_name import own_tasks
 from .opened import OpenProject
 from .pod_images import pods_of, refuse_own_images
-from .readiness import Ready, get_ready
+from .readiness import Ready, get_ready, reached
 from .runs import Run
 from .signatures import require_signed
 
@@ -100,8 +103,7 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
     making ready and unpacking raise; a task's failure is a result.
     """
-    reached = bench.workspace.environments([task.environment])
-    names = {environment.name for environment in reached}
+    names = {environment.name for environment in reached(bench, task)}
     refuse_own_images(t for t in bench.workspace.project.tasks if t.environment in names)
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
@@ -122,25 +124,33 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
         own = own_tasks(bench, ready.images, bundles / "own")
-        roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
-        pods = pods_of(bench, bench.workspace.environments([task.environment]), roots)
+        imports = imported_by_bundle(call.bundle)
+        hushed = Hushed(reporter)
+        roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)
+        environments = reached(bench, task)
+        pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
         name = options.name or new_name()
-        # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
-        with reporter.work("check unpacked images", len(ready.images)) as progress:
-            for digest in ready.images.values():
-                roots.get(digest)
+        # What the task itself needs, and what is unpacked already and only looked at, before any timeout runs; the
+        # others while it runs, as it takes a while until it calls them.
+        needed = [d for name, d in ready.images.items() if name == task.environment or roots.there(d)]
+        wanted = dict.fromkeys(needed)
+        with reporter.work("check unpacked images", len(wanted)) as progress:
+            for digest in wanted:
+                roots.get(digest, anything=True)
                 progress.advance()
         request = RunRequest(
             name=name,
             runs_dir=storage.runs,
             root=root_of(call, task),
             images=ready.images,
-            image_roots=roots.get,
+            # What a container task runs in need have no Python; every other task is told.
+            image_roots=partial(roots.get, anything=True),
             cache=store.root / "tasks",
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
             warm=settings.warm,
             pods=pods,
+            apps=apps,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,
@@ -149,7 +159,9 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             control=Control(Deployments(tasks_dir()), own),
         )
         observer = options.observer(name) if options.observer is not None else Reported(reporter)
-        return Run.of(execute(request, observer))
+        hushed.quiet = True  # the run is shown now
+        with roots.ahead([d for d in dict.fromkeys(ready.images.values()) if d not in wanted]):
+            return Run.of(execute(request, observer))
 
 
 def strange_names(key: str, names: Sequence[str], bench: OpenProject) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from ..kernel.errors import RunError
 from ..kernel.paths import runs_dir
 from ..kernel.quantities import duration
+from ..project.layout import project_of
 from ..submit.action import ROOT_ACTION, Phase
 from ..submit.history import Run as Kept
 from ..submit.history import find_logs, list_runs, read_run
@@ -113,9 +114,20 @@ def _error(ended: RunResult) -> RunError | None:
     )
 
 
-def kept_runs(limit: int | None = None) -> list[Kept]:
-    """The runs of this machine, the newest first."""
-    return list_runs(runs_dir())[:limit]
+def kept_runs(limit: int | None = None, *, project: Path | None = None) -> list[Kept]:
+    """The runs of this machine, the newest first; with ``project``, a folder, of the project that it is in."""
+    found = list_runs(runs_dir())
+    if project is not None:
+        top = project_of(project.absolute())
+        found = [r for r in found if (file := _file_of(r)) is not None and file.is_relative_to(top)]
+    return found[:limit]
+
+
+def _file_of(run: Kept) -> Path | None:
+    """The file that the run was started of, where it says so."""
+    said = run.facts.get("invocation")
+    file = said.get("file") if isinstance(said, dict) else None
+    return Path(file) if isinstance(file, str) else None
 
 
 def kept_run(name: str) -> Kept:

@@ -16,7 +16,7 @@ from ..planning.checks import find, refuse
 from ..project.nouns import Task
 from ..project.serializing import root_action
 from ..settings import Settings
-from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
+from ..submit.action import RootAction
 from ..submit.driving import new_name
 from ..submit.kubernetes import away, reading
 from ..submit.kubernetes.api import Cluster, connect
@@ -24,15 +24,14 @@ from ..submit.kubernetes.driver_job import driver_job
 from ..submit.kubernetes.here import run_here
 from ..submit.kubernetes.mirror import Mirror, mirror_of
 from ..submit.kubernetes.nodes import platforms
-from ..submit.kubernetes.preflight import hopeless
 from ..submit.kubernetes.submission import Submission, store_submission
 from ..submit.kubernetes.target import Target
 from ..submit.kubernetes.watching import JOBS
 from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
-from ..submit.template import Unsupported, read_task
 from .driver_image import driver_reference
+from .foreseeing import doubtful, refuse_hopeless
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
@@ -138,7 +137,11 @@ def _handed_over(
             call = root_action(bench.workspace.project, task, given, bundles)
         root = root_of(call, task)
         root = replace(root, env={**root.env, **pinned(bench.workspace, environments)})
-        _refuse_hopeless(cluster, target, root, references[task.environment])
+        refuse_hopeless(cluster, target, root, references[task.environment])
+        with bench.modules.entered():
+            doubts = doubtful(bench, cluster, target, environments, task, root, references, bundles)
+        for line in doubts:
+            observer.warn(line)
         image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
         submission = run_apart(_store(mirror, name, stated.table, target, root, references, bench, task, options))
     if image:
@@ -150,28 +153,6 @@ def _for_cluster(settings: Settings, target: Target, cluster: Cluster) -> Settin
     """What is pushed, and where to: for the platforms of the nodes there are, unless the settings say for which."""
     settings = replace(settings, registry=target.registry or settings.registry)
     return settings if settings.platforms else replace(settings, platforms=platforms(cluster))
-
-
-def _refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: str) -> None:
-    """Raises :class:`RunError` where the root's pod would never run."""
-    from flyteidl2.task import task_definition_pb2
-
-    try:
-        secrets = read_task(task_definition_pb2.TaskSpec.FromString(root.task_spec)).secrets
-    except Unsupported as e:
-        raise RunError(str(e), hint="`flyte run` submits it to a Flyte backend") from None
-    request = LaunchRequest(
-        "check", ROOT_ACTION, 1, root.task, image, (), root.env, targets_dir(), secrets=secrets,
-        task_spec=root.task_spec, environment=root.environment, queue=root.queue,
-    )  # fmt: skip
-    problems = hopeless(cluster, request, image, target.place)
-    if problems:
-        lines = [f"{p.job}: {p.message}" for p in problems]
-        hints = list(dict.fromkeys(p.hint for p in problems if p.hint))
-        raise RunError(
-            lines[0] if len(lines) == 1 else "nothing of it would ever run:\n" + "\n".join(f"  {x}" for x in lines),
-            hint="\n".join(hints) or None,
-        )
 
 
 async def _store(

@@ -11,7 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flyte_build.submit.request_decoding import Application
+from flyteidl2.actions.actions_service_connect import ActionsServiceASGIApplication
+
+from flyte_build.submit.request_decoding import careful
 from flyte_build.submit.service import Service, guarded
 
 from ..support.engine import World
@@ -90,7 +92,7 @@ async def _post(world: World, method: str, kind: str, body: bytes) -> tuple[int,
     async def send(message: Any) -> None:
         said.append(message)
 
-    application = guarded(Application(Service(world.engine, world.run)), "token")
+    application = guarded(careful(ActionsServiceASGIApplication, Service(world.engine, world.run)), "token")
     call = asyncio.ensure_future(application(scope, receive, send))
     if streams:
         for _ in range(30):

@@ -20,6 +20,7 @@ PROGRAMS = {
     "__main__.py",
     "assemble/__main__.py",
     "assemble/command.py",
+    "native/__main__.py",
     "settings/__main__.py",
     "stepwise/__main__.py",
     "stepwise/command.py",
@@ -28,6 +29,7 @@ PROGRAMS = {
     "submit/sandbox/init.py",
     "submit/sandbox/outside/main.py",
     "submit/warm/replica.py",
+    "submit/shell/inside.py",
     "submit/warm/worker.py",
 }
 _STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

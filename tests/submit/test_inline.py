@@ -13,7 +13,7 @@ from flyteidl2.task import common_pb2
 from flyte_build.submit import cache, door, outputs
 from flyte_build.submit.action import INLINE, LaunchRequest, Outcome, Phase
 from flyte_build.submit.outputs import Settlement, View
-from flyte_build.submit.scratch import copy as _copy
+from flyte_build.submit.scratch import copy
 from flyte_build.submit.storage import Storage
 from tests.support.engine import World
 
@@ -68,10 +68,10 @@ def test_what_need_not_be_read_is_copied_in_pieces(
     data = os.urandom(3 << 20)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/report.html").write_bytes(data)
-    _copy(tmp_path, "raw/report.html", tmp_path / "kept/report.html", len(data))
+    copy(tmp_path, "raw/report.html", tmp_path / "kept/report.html", len(data))
     assert (tmp_path / "kept/report.html").read_bytes() == data
     with pytest.raises(door.Refused, match="expected at most 1000 bytes, found more"):
-        _copy(tmp_path, "raw/report.html", tmp_path / "kept/2", 1000)
+        copy(tmp_path, "raw/report.html", tmp_path / "kept/2", 1000)
     assert os.listdir(tmp_path / "kept") == ["report.html"]
 
 
@@ -81,7 +81,7 @@ def test_one_that_is_endless_is_not_copied_to_its_end(tmp_path: Path) -> None:
     with (tmp_path / "raw/outputs.pb").open("wb") as f:
         f.truncate(1 << 42)
     with pytest.raises(door.Refused):
-        _copy(tmp_path, "raw/outputs.pb", tmp_path / "kept/outputs.pb", INLINE)
+        copy(tmp_path, "raw/outputs.pb", tmp_path / "kept/outputs.pb", INLINE)
     assert os.listdir(tmp_path / "kept") == []
 
 

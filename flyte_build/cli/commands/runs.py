@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ...kernel.visible import visible
 from ..completion import complete_action, complete_run
-from ..console import echo, show_log
+from ..console import counted, echo, show_log
 from ..options import json_option, on_option
 
 if TYPE_CHECKING:
@@ -24,28 +25,33 @@ _WHOLE = 100_000
 
 @click.command()
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+@click.option("--all", "everywhere", is_flag=True, help="Of every project, not only of the one that this folder is in.")
 @on_option
 @json_option
-def runs(limit: int, on: str | None, as_json: bool) -> None:
-    """List runs, the newest first: those of this machine, or, with --on, those of a target, from its storage alone.
+def runs(limit: int, everywhere: bool, on: str | None, as_json: bool) -> None:
+    """List runs of this project, the newest first: those on this machine, or, with --on, all those of a target, from
+    its storage alone. The project is the nearest folder upwards with a pyproject.toml, setup.py or .git.
 
     A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
     """
     from ...kernel.paths import runs_dir
+    from ...workbench import kept_runs
 
     if on is None:
-        from ...workbench import kept_runs
-
-        found = kept_runs(limit)
+        found = kept_runs(limit, project=None if everywhere else Path.cwd())
     else:
-        from ...workbench.asking import target_runs
+        from ...workbench.reaching import target_runs
 
         found = target_runs(on, limit)
     if as_json:
         echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
         return
     if not found:
-        echo(f"no runs in {runs_dir()}" if on is None else f"no runs on {on}")
+        others = len(kept_runs()) if on is None and not everywhere else 0
+        if others:
+            echo(f"no runs of this project; `flyte-build runs --all` lists {counted(others, 'run')} of others")
+        else:
+            echo(f"no runs in {runs_dir()}" if on is None else f"no runs on {on}")
         return
     from rich.markup import escape
 
@@ -115,7 +121,7 @@ def logs(run: str, action: str | None, on: str | None, follow: bool, tree: bool)
     if on is None:
         found = kept_run(run)
     else:
-        from ...workbench.asking import target_run
+        from ...workbench.reaching import target_run
 
         found = target_run(on, run, logs=not tree)
     if tree:

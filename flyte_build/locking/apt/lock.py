@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from ...kernel import tracing
 from ...kernel.errors import FetchError, InputError, ResolutionError
 from ...kernel.paths import cache_dir
 from ...kernel.reporting import Reporter
@@ -103,9 +104,10 @@ class Debian:
         state = self._state(suite)
         universe = self._universe(suite, architecture, state)
         wanted = _base(universe, python)
-        base = solve(universe, wanted)
-        asked = [_definite(universe, r, base.chosen) for r in requests]
-        more = solve(universe, asked, given=base.chosen)
+        with tracing.timed("solver", f"Debian: {len(wanted) + len(requests)} packages asked for"):
+            base = solve(universe, wanted)
+            asked = [_definite(universe, r, base.chosen) for r in requests]
+            more = solve(universe, asked, given=base.chosen)
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
         debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 
+from ...kernel import tracing
 from ...kernel.errors import FetchError, InputError
 from .settings import Index, IndexSettings
 
@@ -125,6 +126,7 @@ class Transport:
             timeout=httpx.Timeout(60.0, connect=20.0) if given_up is None else httpx.Timeout(_ANSWER, connect=_CONNECT),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=16),
             headers={"User-Agent": "flyte-build"},
+            event_hooks=tracing.hooks(),
         )
         self._attempts, self._pause = (attempts, pause) if given_up is None else (_ATTEMPTS, _PAUSE)
         self._longest_wait = _LONGEST_WAIT if given_up is None else _PAUSE

@@ -8,7 +8,8 @@ pushed them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -39,17 +40,34 @@ class Problem:
     hint: str | None = None
 
 
-def hopeless(cluster: Cluster, request: LaunchRequest, image: str, place: Place) -> list[Problem]:
-    """Why ``request`` would never run on ``image``: it can be no pod, or the cluster would never run that pod.
+def hopeless(cluster: Cluster, requests: Sequence[LaunchRequest], place: Place) -> list[Problem]:
+    """Why some of ``requests`` would never run: they can be no pod, or the cluster would never run that pod.
 
-    Raises :class:`ApiError` where the cluster cannot be asked.
+    Their ``image`` is the reference that nodes pull. Of those whose pods are alike, the first is asked about. Raises
+    :class:`ApiError` where the cluster cannot be asked.
     """
-    try:
-        template = named_template(cluster, request.task, request.task_spec)
-        manifest = job(request, image, place, template=template)
-    except Unplaceable as e:
-        return [Problem(request.task, str(e), e.hint)]
-    return preflight(cluster, {request.task: manifest})
+    found: list[Problem] = []
+    jobs: dict[str, Object] = {}
+    known: set[str] = set()
+    for request in requests:
+        try:
+            template = named_template(cluster, request.task, request.task_spec)
+            manifest = job(request, request.image, place, template=template)
+        except Unplaceable as e:
+            found.append(Problem(request.task, str(e), e.hint))
+            continue
+        if (shape := _shape(manifest)) not in known:
+            known.add(shape)
+            jobs[request.task] = manifest
+    return found + (preflight(cluster, jobs) if jobs else [])
+
+
+def _shape(manifest: Object) -> str:
+    """What a pod is asked about: all of it but what it is called, and what it runs."""
+    metadata, spec = manifest["metadata"], manifest["spec"]["template"]["spec"]
+    containers = [{k: v for k, v in c.items() if k not in ("args", "command")} for c in spec["containers"]]
+    queue = (metadata.get("labels") or {}).get(QUEUE)
+    return json.dumps([queue, {**spec, "containers": containers}], sort_keys=True)
 
 
 def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:

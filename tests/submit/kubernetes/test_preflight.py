@@ -125,9 +125,9 @@ def test_a_queue_that_admits_nothing(api: ApiServer) -> None:
 def test_what_can_be_no_pod_is_a_problem_like_any_other(api: ApiServer) -> None:
     def found(**more: Any) -> list[Problem]:
         request = LaunchRequest(
-            "r1", "a0", 1, "gpu.train", DIGEST, ("a0",), {}, Path("/dev/null"), task_spec=spec_of(**more)
+            "r1", "a0", 1, "gpu.train", IMAGE, ("a0",), {}, Path("/dev/null"), task_spec=spec_of(**more)
         )
-        return hopeless(api.cluster(), request, IMAGE, Place(NAMESPACE))
+        return hopeless(api.cluster(), [request], Place(NAMESPACE))
 
     assert found() == []
     (missing,) = found(pod_template="big")

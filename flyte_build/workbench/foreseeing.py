@@ -1,0 +1,93 @@
+"""Before a run goes to a cluster: which of its pods would never run there.
+
+The root's is refused. The other tasks of its environments may be called or not, and with other resources than they
+declare: what would keep those pods from ever running is said. Makes nothing in the cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from ..kernel.errors import FlyteBuildError, RunError
+from ..kernel.paths import targets_dir
+from ..project.declaring import declare
+from ..project.nouns import Environment, Task
+from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
+from ..submit.kubernetes.api import ApiError, Cluster
+from ..submit.kubernetes.preflight import Problem, hopeless
+from ..submit.kubernetes.target import Target
+from ..submit.template import Unsupported, read_task
+from .opened import OpenProject
+
+__all__ = ["doubtful", "refuse_hopeless"]
+
+
+def refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: str) -> None:
+    """Raises :class:`RunError` where the root's pod would never run; ``image`` is the reference that nodes pull."""
+    try:
+        request = _request(root.task, root.environment, root.task_spec, root.queue, image, root.env)
+    except Unsupported as e:
+        raise RunError(str(e), hint="`flyte run` submits it to a Flyte backend") from None
+    problems = hopeless(cluster, [request], target.place)
+    if problems:
+        lines = [f"{p.job}: {p.message}" for p in problems]
+        hints = list(dict.fromkeys(p.hint for p in problems if p.hint))
+        raise RunError(
+            lines[0] if len(lines) == 1 else "nothing of it would ever run:\n" + "\n".join(f"  {x}" for x in lines),
+            hint="\n".join(hints) or None,
+        )
+
+
+def doubtful(
+    bench: OpenProject,
+    cluster: Cluster,
+    target: Target,
+    environments: Iterable[Environment],
+    root: Task,
+    action: RootAction,
+    references: Mapping[str, str],
+    bundles: Path,
+) -> list[str]:
+    """A line for every other task of ``environments`` whose pod would never run if it is called as it is declared.
+
+    Enter the project's modules before. A cluster that does not answer is no matter here: the run itself asks it again.
+    """
+    names = {environment.name for environment in environments}
+    tasks = [t for t in bench.tasks if t.environment in names and t.full_name != root.full_name]
+    lines, requests = [], []
+    for task in tasks:
+        try:
+            (declared,) = declare(bench.workspace.project, [task], bundles)
+            request = _request(
+                task.full_name, task.environment, declared.spec, declared.serialized.queue,
+                references[task.environment], action.env,
+            )  # fmt: skip
+        except Unsupported as e:
+            lines.append(f"{task.full_name}, if it is called: {e}")
+        except FlyteBuildError:
+            continue  # a type that is known only in its image
+        else:
+            requests.append(request)
+    try:
+        problems = hopeless(cluster, requests, target.place)
+    except ApiError:
+        problems = []
+    return lines + list(_lines(problems))
+
+
+def _lines(problems: Iterable[Problem]) -> Iterator[str]:
+    for problem in problems:
+        way = f" ({problem.hint})" if problem.hint else ""
+        yield f"{problem.job}, if it is called, would never run: {problem.message}{way}"
+
+
+def _request(task: str, environment: str, spec: bytes, queue: str, image: str, env: Mapping[str, str]) -> LaunchRequest:
+    """Raises :class:`Unsupported`."""
+    from flyteidl2.task import task_definition_pb2
+
+    secrets = read_task(task_definition_pb2.TaskSpec.FromString(spec)).secrets
+    return LaunchRequest(
+        "check", ROOT_ACTION, 1, task, image, (), env, targets_dir(), secrets=secrets, task_spec=spec,
+        environment=environment, queue=queue,
+    )  # fmt: skip

@@ -1,0 +1,39 @@
+"""``runs`` lists those of the project that one stands in, and says where the others are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.offline import Offline
+from tests.support.runs import Call, make_run
+
+
+def names(offline: Offline, *options: str) -> list[str]:
+    return sorted(r["name"] for r in offline.ok("runs", "--json", *options).json()["runs"])
+
+
+def test_of_this_project_by_default(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    (offline.project / "pyproject.toml").touch()
+    other = offline.home / "other"
+    other.mkdir()
+    (other / "setup.py").touch()
+    runs = offline.home / "state" / "runs"
+    for name, file in (("r1", offline.project / "src" / "flow.py"), ("r2", other / "flow.py"), ("r3", None)):
+        said = {} if file is None else {"invocation": {"file": str(file)}}
+        make_run(runs, [Call("a0", "low.main")], name=name, **said)
+    below = offline.project / "src" / "deep"
+    below.mkdir(parents=True)
+    for folder in (offline.project, below):
+        monkeypatch.chdir(folder)
+        assert names(offline) == ["r1"]
+    assert names(offline, "--all") == ["r1", "r2", "r3"]
+    monkeypatch.chdir(other)
+    assert names(offline) == ["r2"]
+    empty = Path(offline.home, "empty")
+    empty.mkdir()
+    (empty / ".git").mkdir()
+    monkeypatch.chdir(empty)
+    assert names(offline) == []
+    assert offline.ok("runs").out == "no runs of this project; `flyte-build runs --all` lists 3 runs of others\n"
