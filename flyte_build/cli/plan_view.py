@@ -78,11 +78,16 @@ def answer(asked: Asked) -> FlyteBuildError | None:
 
 
 def _print(asked: Asked, planned: Planned, root: Path) -> None:
+    from rich.markup import escape
+
     from .findings import show_findings
     from .plan_table import show
 
     out = stdout()
     show(planned.plan, every_layer=asked.layers)
+    for name, asks in planned.asks.items():
+        if str(asks):
+            out.print(f"[dim]{escape(name)} asks for {escape(str(asks))}[/]", soft_wrap=not out.is_terminal)
     if asked.explain is not None:
         from .differences import show_explanation
 

@@ -19,6 +19,7 @@ from ..kernel.errors import FlyteBuildError, LoadError
 from ..recipe import Recipe
 from ..settings import read_settings
 from .app_stubs import chosen_by
+from .asks import asks_of, task_asks
 from .bases import Prefer
 from .code_bundle import Code
 from .distributions import distribution_of
@@ -75,6 +76,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
             wish=_wish(e, root, prefer, code_root or root),
             secrets=_secret_keys(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
+            asks=asks_of(e),
             app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
             variables=dict(e.env_vars or {}),
         )
@@ -138,6 +140,7 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
             inputs=dict(template.native_interface.inputs),
             template=template,
             inline=getattr(template, "max_inline_io_bytes", 0) or 0,
+            asks=task_asks(template, asks_of(environment)),
         )
 
 

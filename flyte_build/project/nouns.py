@@ -15,14 +15,49 @@ from typing import Any
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..recipe import Recipe
 
-__all__ = ["Environment", "Project", "Task", "shown"]
+__all__ = ["Asks", "Environment", "Project", "Task", "shown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What tasks ask of a machine, in the SDK's own words; empty where nothing is said.
+
+    ``resources`` are amounts by name (``cpu``, ``memory``, ``disk``, ``shm``), ``accelerator`` a device and a count,
+    ``replicas`` the fewest and the most of a reusable environment.
+    """
+
+    resources: Mapping[str, str] = field(default_factory=dict)
+    accelerator: str = ""
+    replicas: tuple[int, int] | None = None
+    concurrency: int = 1
+    queue: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        reuse = None
+        if self.replicas is not None:
+            reuse = {"replicas": list(self.replicas), "concurrency": self.concurrency}
+        return {
+            "resources": dict(self.resources),
+            "accelerator": self.accelerator or None,
+            "reuse": reuse,
+            "queue": self.queue or None,
+        }
+
+    def __str__(self) -> str:
+        """``cpu 1, memory 300Mi · A100:2 · reused 2–5 × 10 · queue slow``; empty where nothing is said."""
+        words = [", ".join(f"{name} {amount}" for name, amount in self.resources.items()), self.accelerator]
+        if self.replicas is not None:
+            words.append(f"reused {'–'.join(map(str, dict.fromkeys(self.replicas)))} × {self.concurrency}")
+        words.append(f"queue {self.queue}" if self.queue else "")
+        return " · ".join(word for word in words if word)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task as a person calls it: ``name`` is the function's, ``full_name`` ``<environment>.<name>``.
 
-    ``inline`` is its ``max_inline_io_bytes``: the most bytes that its inputs, or its outputs, may have.
+    ``inline`` is its ``max_inline_io_bytes``: the most bytes that its inputs, or its outputs, may have. ``asks`` is
+    what it asks of a machine, where that is not what its environment says.
     """
 
     name: str
@@ -33,6 +68,7 @@ class Task:
     inputs: Mapping[str, tuple[Any, Any]] = field(repr=False, compare=False)
     template: Any = field(repr=False, compare=False)
     inline: int = 0
+    asks: Asks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +86,7 @@ class Environment:
     wish: Recipe | FlyteBuildError
     secrets: tuple[str, ...] = ()
     plain: bool = False
+    asks: Asks = field(default_factory=Asks)
     variables: Mapping[str, str] = field(default_factory=dict)
     app: Any = field(default=None, repr=False, compare=False)
 

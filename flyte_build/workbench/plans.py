@@ -15,7 +15,7 @@ from ..planning.checks import Finding, find
 from ..planning.images import plan_images
 from ..planning.plan import Plan
 from ..project.layout import project_of
-from ..project.nouns import Environment
+from ..project.nouns import Asks, Environment
 from ..remote.connecting import connected
 from ..store import Store
 from .opened import OpenProject
@@ -33,7 +33,8 @@ _COLUMNS = ("environment", "platform", "state", "size", "why")
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What would be built, and why. ``findings`` are what is wrong with the calls, errors first; ``depends_on`` is by
-    environment. Prints as a table; in a notebook, as a table and the picture of what images share."""
+    environment; ``asks`` are what environments ask of a machine, and tasks of theirs that say otherwise. Prints as a
+    table; in a notebook, as a table and the picture of what images share."""
 
     plan: Plan
     findings: tuple[Finding, ...]
@@ -41,6 +42,7 @@ class Planned:
     title: str
     lockfiles: Path = field(repr=False)
     store: Store = field(repr=False, compare=False)
+    asks: Mapping[str, Asks] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -93,7 +95,8 @@ class Planned:
 
     def to_json(self) -> dict[str, Json]:
         """The document of ``plan --json`` (docs/plan-json.md)."""
-        return self.plan.to_json() | {"findings": [f.to_json() for f in self.findings]}
+        asks: list[Json] = [{"name": name, **asked.to_json()} for name, asked in self.asks.items()]
+        return self.plan.to_json() | {"findings": [f.to_json() for f in self.findings], "asks": asks}
 
     def __str__(self) -> str:
         lines = [text_table(_COLUMNS, self._rows()), self._summary()]
@@ -131,7 +134,10 @@ def plan(
         with bench.modules.entered():
             findings = find(workspace, environments, store, platform=platform, online=online, shared=shared)
     edges = {e.name: e.depends_on for e in environments}
-    return Planned(made, tuple(findings), edges, _title(bench, task), bench.lockfiles, store, _groups(environments))
+    asks = {e.name: e.asks for e in environments}
+    asks |= {t.full_name: t.asks for t in bench.tasks if t.environment in edges and t.asks is not None}
+    title, groups = _title(bench, task), _groups(environments)
+    return Planned(made, tuple(findings), edges, title, bench.lockfiles, store, asks, groups)
 
 
 def _title(bench: OpenProject, task: str | None) -> str:

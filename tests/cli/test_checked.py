@@ -98,6 +98,25 @@ def test_findings_are_in_the_json(calls: Offline) -> None:
     assert [(f["code"], f["line"]) for f in findings if f["severity"] == "error"] == [("depends-on-missing", 9)]
 
 
+def test_what_environments_and_tasks_ask_for_is_told(calls: Offline) -> None:
+    asks = 'resources=flyte.Resources(cpu=1, gpu="A100:2"), reusable=flyte.ReusePolicy(replicas=(2, 5)), queue="slow"'
+    calls.write(CALLEE.replace('"alpha"))', f'"alpha"), {asks})'), "callee.py")
+    calls.write(CALLER.replace("@top.task", "@top.task(queue='fast')"), "caller.py")
+    found = {a["name"]: a for a in calls.ok("plan", "caller.py", "main", "--json").json()["asks"]}
+    assert found["low"] == {
+        "name": "low",
+        "resources": {"cpu": "1"},
+        "accelerator": "A100:2",
+        "reuse": {"replicas": [2, 5], "concurrency": 1},
+        "queue": "slow",
+    }
+    assert (found["top"]["resources"], found["top"]["reuse"], found["top.main"]["queue"]) == ({}, None, "fast")
+    shown = calls.ok("plan", "caller.py", "main").out
+    assert "low asks for cpu 1 · A100:2 · reused 2–5 × 1 · queue slow\n" in shown
+    assert "top.main asks for queue fast\n" in shown
+    assert "top asks" not in shown
+
+
 def test_a_stale_lock_fails_the_check_with_its_own_code(calls: Offline) -> None:
     calls.write(CALLEE.replace('"alpha"', '"alpha<9"'), "callee.py")
     assert "stale" in calls.refused(4, "plan", "caller.py", "--check")
