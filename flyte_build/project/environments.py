@@ -75,6 +75,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
             wish=_wish(e, root, prefer, code_root or root),
             secrets=_secret_keys(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
+            app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
             variables=dict(e.env_vars or {}),
         )
         for name, e in found.items()

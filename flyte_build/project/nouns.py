@@ -40,7 +40,8 @@ class Environment:
     """One ``flyte.Environment``: what its image asks for, or the reason why that cannot be answered.
 
     ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
-    layer on its image, so that Flyte finds it without a run's table of images. ``variables`` are its ``env_vars``.
+    layer on its image, so that Flyte finds it without a run's table of images. ``variables`` are its ``env_vars``;
+    ``app`` is the SDK's object of an application environment, else ``None``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Environment:
     secrets: tuple[str, ...] = ()
     plain: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
+    app: Any = field(default=None, repr=False, compare=False)
 
     @property
     def recipe(self) -> Recipe:

@@ -172,6 +172,17 @@ _ROWS = (
         see="flyte.md",
     ),
     Setting(
+        "checks",
+        "choice",
+        "What flyte's own commands, `pin` and `pinned` do about calls that would fail for want of a `depends_on` or a "
+        "package (docs/checks.md): they are refused, told as warnings, or not looked for.",
+        '"warn"',
+        default="refuse",
+        variable="FLYTE_BUILD_CHECKS",
+        choices=("refuse", "warn", "off"),
+        see="flyte.md",
+    ),
+    Setting(
         "overlaps",
         "choice",
         "What happens to an image of which two distributions install different files at one path: it is locked with a "
@@ -181,6 +192,16 @@ _ROWS = (
         variable="FLYTE_BUILD_OVERLAPS",
         choices=("allow", "refuse"),
         see="layers.md",
+    ),
+    Setting(
+        "pin",
+        "choice",
+        "When the digests of images are written into their locks: by every build, by those that leave this machine "
+        "(`push`, `bundle`, runs on a target), or by none. Pins that are there are held against every build.",
+        '"on-push"',
+        default="always",
+        choices=("always", "on-push", "never"),
+        see="pins.md",
     ),
     Setting(
         "sign-key",

@@ -22,8 +22,8 @@ __all__ = ["Berth", "launched"]
 class Berth:
     """``argv`` with exactly ``env`` in ``cwd`` inside of ``box``; ``log`` takes its output, ``files`` are secrets.
 
-    ``asked`` is what it may use. ``ports`` are those that it says it listens on; ``serves`` and ``reaches`` are as
-    :func:`~.sandbox.process.start` has them.
+    ``asked`` is what it may use. ``ports`` are those that it says it listens on; ``serves``, ``reaches`` and
+    ``awaits`` are as :func:`~.sandbox.process.start` has them.
     """
 
     name: str
@@ -36,7 +36,8 @@ class Berth:
     asked: Resources = field(default_factory=Resources)
     ports: Sequence[int] = ()
     serves: list[tuple[socket.socket, int]] = field(default_factory=list)
-    reaches: list[tuple[int, str]] = field(default_factory=list)
+    reaches: list[tuple[str, int, str]] = field(default_factory=list)
+    awaits: tuple[int, int] | None = None
 
     def close(self) -> None:
         """Nobody reaches its ports any more."""
@@ -58,4 +59,5 @@ async def launched(engine: Engine, berth: Berth, group: Group | None, *, forward
         join=group.join if group is not None else (),
         serves=[(listener.fileno(), port) for listener, port in berth.serves],
         reaches=berth.reaches,
+        awaits=berth.awaits,
     )

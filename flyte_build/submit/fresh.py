@@ -8,9 +8,12 @@ from __future__ import annotations
 import posixpath
 import shutil
 import socket
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from .action import ImageRoot, LaunchRequest
+from .action import ImageRoot, LaunchRequest, Resources
 from .limits import MOST_FILES, shared_memory
 from .removal import remove_left
 from .sandbox.engines import init_mount
@@ -22,12 +25,16 @@ from .storage import BUNDLES, MOUNT, RunFolder
 from .unpack import scoped
 from .warm.pool import PLACE
 
+if TYPE_CHECKING:
+    pass
+
 __all__ = [
-    "HOME", "environment", "folders_of", "memory_backed", "mounts_of", "names", "resolver", "seed", "shared", "workdir",
-    "writable",
+    "HOME", "environment", "folders_of", "memory_backed", "mounts_of", "names", "resolver", "seed", "shared", "shm_of",
+    "workdir", "writable",
 ]  # fmt: skip
 
 HOME = "/home/flyte"
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FRESH = (HOME, "/root", "/tmp", "/var/tmp")
 
@@ -63,8 +70,11 @@ def seed(root: Path, target: str, own: Path) -> None:
     own.chmod(0o1777 if target.endswith("tmp") else 0o755)
 
 
-def names(scratch: Path, network: Network, nameserver: str | None) -> list[Mount]:
-    """How names are resolved: as on the host where there is a network, else only the sandbox's own."""
+def names(scratch: Path, network: Network, nameserver: str | None, more: Mapping[str, str] = _NOBODY) -> list[Mount]:
+    """How names are resolved: as on the host where there is a network, else only the sandbox's own; ``more`` besides.
+
+    ``more``: name → address.
+    """
     hosts = scratch / "hosts"
     mounts = []
     try:
@@ -76,11 +86,23 @@ def names(scratch: Path, network: Network, nameserver: str | None) -> list[Mount
         mounts.append(Mount(own, "/etc/resolv.conf"))
     except OSError:
         hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n::1 localhost\n")
+    with open(hosts, "a", encoding="utf-8") as f:
+        f.writelines(f"{address} {name}\n" for name, address in more.items())
     return [*mounts, Mount(hosts, "/etc/hosts")]
 
 
-def environment(image: ImageRoot, request: LaunchRequest, secrets: Secrets, token: str) -> dict[str, str]:
-    """The image's own variables, then the task's and the contract's: nothing of the host's."""
+def environment(
+    image: ImageRoot,
+    request: LaunchRequest,
+    secrets: Secrets,
+    token: str,
+    told: Mapping[str, str] = _NOBODY,
+    hosts: Iterable[str] = (),
+) -> dict[str, str]:
+    """The image's own variables, then the task's, ``told`` and the contract's: nothing of the host's.
+
+    ``hosts`` are more names that no proxy stands before.
+    """
     env = {
         "HOME": HOME,
         "USER": "flyte",
@@ -90,20 +112,25 @@ def environment(image: ImageRoot, request: LaunchRequest, secrets: Secrets, toke
         **dict(item.partition("=")[::2] for item in image.env),
         **request.env,
         **secrets.env,
+        **told,
         "_U_EP_OVERRIDE": f"http://127.0.0.1:0/{token}",
     }
     for name in ("NO_PROXY", "no_proxy"):
         # A proxy that the user gives the task must not come between it and its own service.
-        env[name] = ",".join([*filter(None, [env.get(name)]), *_LOOPBACK])
+        env[name] = ",".join([*filter(None, [env.get(name)]), *_LOOPBACK, *hosts])
     return env
 
 
 def memory_backed(request: LaunchRequest, secrets: Secrets) -> tuple[Tmpfs, ...]:
     """The folders that lie in memory, and how large they are."""
-    asked = request.resources
-    shm = Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
     held = sum(len(value.encode()) for value in secrets.files.values())
-    return Tmpfs("/run"), Tmpfs("/mnt/flyte"), Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held), shm
+    own = Tmpfs(SECRETS, Tmpfs(SECRETS).size + 2 * held)
+    return Tmpfs("/run"), Tmpfs("/mnt/flyte"), own, shm_of(request.resources)
+
+
+def shm_of(asked: Resources) -> Tmpfs:
+    """Shared memory, for who asks for this."""
+    return Tmpfs("/dev/shm", shared_memory(asked.shm, asked.memory, machine()[1]), inodes=MOST_FILES)
 
 
 def folders_of(image: ImageRoot, scratch: Path) -> list[Mount]:
@@ -117,14 +144,19 @@ def folders_of(image: ImageRoot, scratch: Path) -> list[Mount]:
 
 
 def mounts_of(
-    image: ImageRoot, scratch: Path, folder: RunFolder, network: Network, nameserver: str | None
+    image: ImageRoot,
+    scratch: Path,
+    folder: RunFolder,
+    network: Network,
+    nameserver: str | None,
+    hosts: Mapping[str, str] = _NOBODY,
 ) -> tuple[Mount, ...]:
-    """All that a sandbox has, its own in ``scratch``, which is made anew."""
+    """All that a sandbox has, its own in ``scratch``, which is made anew. ``hosts`` are names that it knows besides."""
     remove_left(scratch)
     scratch.mkdir(parents=True)
     found = [init_mount(), Mount(folder.socket, SOCKET, writable=True)]
     found += folders_of(image, scratch)
-    found += names(scratch, network, nameserver)
+    found += names(scratch, network, nameserver, hosts)
     found += [
         Mount(folder.seen, MOUNT),
         Mount(folder.kept, f"{MOUNT}/{folder.name}/kept"),

@@ -23,8 +23,9 @@ from google.protobuf.message import DecodeError
 from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome, Resources
+from .apps import Apps
 from .berth import Berth, launched
-from .fresh import environment, memory_backed, mounts_of, shared, workdir
+from .fresh import environment, memory_backed, mounts_of, shared, workdir, writable
 from .groups import MOST_PIDS, Groups
 from .kubernetes.errors import Unplaceable
 from .limits import TaskLimits
@@ -57,8 +58,8 @@ class LocalLauncher:
     where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
-    can be (see ``warm``); why one was not is in the run's ``workers/cold.log``.
-    ``waits`` says whether an action only waits for its children (see ``replicas``). ``pods`` is what tasks' pods need.
+    can be (see ``warm``); why one was not is in the run's ``workers/cold.log``. ``waits`` says whether an action only
+    waits for its children (see ``replicas``). ``pods`` is what tasks' pods need, ``apps`` are served while it lasts.
     """
 
     folder: RunFolder
@@ -75,6 +76,7 @@ class LocalLauncher:
     warm: bool = True
     waits: Callable[[str], bool] = lambda _: False
     pods: Pods = field(default_factory=Pods)
+    apps: Apps = field(default_factory=Apps)
     _groups: Groups = field(init=False)
     _pool: Pool = field(init=False)
     _replicas: Replicas = field(init=False)
@@ -95,15 +97,18 @@ class LocalLauncher:
         """End what outlives an attempt. Nothing is launched after it."""
         await self._replicas.close()
         await self._pool.close()
+        await self.apps.close()
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
         try:
             image = await asyncio.to_thread(self.images, request.image)
             secrets = resolve(request.secrets, self.environment)
-            posed = pose(self.pods, request, image, self.environment, self._say)
+            posed = pose(self.pods, request, image, self.environment, self.folder, self._say)
             if posed is not None:
                 request, image = posed.request, posed.image
+            if (failed := await self.apps.ready()) is not None:
+                return failed
             return await self._launch(request, image, secrets, posed)
         except MissingSecret as e:
             return Outcome(1, "error", str(e), "MissingSecret")
@@ -113,15 +118,13 @@ class LocalLauncher:
             return Outcome(1, "error", e.message if e.hint is None else f"{e.message}; {e.hint}", "ImageUnusable")
 
     async def _launch(self, request: LaunchRequest, image: ImageRoot, secrets: Secrets, posed: Posed | None) -> Outcome:
-        env = environment(image, request, secrets, self.token)
+        env = environment(image, request, secrets, self.token, self.apps.env, self.apps.hosts)
         binds = tuple(Mount(source, target) for source, target in image.binds)
         filtered = request.environment not in self.unfiltered
         bare = Sandbox(image.root, image.python, binds, network=self.network, filtered=filtered)
-        alone = posed is not None and not posed.pod.plain
+        alone = self.apps.parted or (posed is not None and not posed.pod.plain)
         if alone and request.reuse is not None:
-            self._say(
-                "a task with a pod template of more than variables is no replica here: each action is a new process"
-            )
+            self._say("tasks with apps, or pod templates of more than variables, are no replicas here")
         if request.reuse is not None and self.warm and not alone:
             key = f"{key_of(image.digest, bare, env)} {request.environment} {request.reuse}"
             start = partial(self._replica, request, image, bare, env, secrets)
@@ -171,7 +174,8 @@ class LocalLauncher:
         return replica
 
     async def _furnish(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
-        return await asyncio.to_thread(mounts_of, image, scratch, self.folder, self.network, self.nameserver)
+        parts = image, scratch, self.folder, self.network, self.nameserver, self.apps.hosts
+        return await asyncio.to_thread(mounts_of, *parts)
 
     async def _reused(self, request: LaunchRequest, image: ImageRoot, replica: Replica) -> Outcome:
         """An attempt in a replica. What several have in their folders is nobody's alone, and counts for none."""
@@ -203,6 +207,7 @@ class LocalLauncher:
             box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
             files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
             berth = Berth(request.task, box, request.args, env, workdir(image), request.log, files, request.resources)
+            self.apps.join(berth)
             ground = self._ground(request)
             made = Furnished(berth)
             if posed is not None:
@@ -213,7 +218,7 @@ class LocalLauncher:
                 self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
                 made.up(ground, request) as no,
             ):
-                outcome = no or await self._run(request, made.task, group, watched, worker)
+                outcome = no or await made.end(await self._run(request, made.task, group, watched, worker), scratch)
             return watched.outcome or await self._taken_over(request, outcome)
         finally:
             self._settlements.pop(request.action, None)
@@ -251,7 +256,7 @@ class LocalLauncher:
     def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
         seen = {"/": image.root} | {m.target: m.source for m in mounts}
         files = self.folder.outcome(request.action, request.attempt) / "files"
-        return Settlement(View(seen), files, self.folder.storage.uri(files))
+        return Settlement(View(seen), files, self.folder.storage.uri(files), tuple(writable(image)))
 
     async def _run(
         self,

@@ -23,6 +23,7 @@ from flyteidl2.task import common_pb2
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
+from .apps import apps_of_run
 from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
 from .control.application import Control
@@ -46,6 +47,7 @@ from .sandbox.spec import Engine as SandboxEngine
 from .sandbox.spec import Network
 from .scheduler import Scheduler, machine
 from .seen import Seen
+from .served import ServedApp
 from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
 
@@ -64,9 +66,9 @@ class RunRequest:
     and ``memory`` (bytes) bound what runs at once, by default this machine's. ``network`` and ``engine`` are for
     sandboxes, by default what works here (see ``entrance``). ``unfiltered`` are the environments whose tasks may make
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
-    that say so, by full name. ``pods`` is what tasks with pod templates need. ``warm``: actions are forks where that
-    can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat it. ``control`` knows the
-    tasks that are called by name.
+    that say so, by full name. ``pods`` is what tasks with pod templates need, ``apps`` are served meanwhile. ``warm``:
+    actions are forks where that can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat
+    it. ``control`` knows the tasks that are called by name.
     """
 
     name: str
@@ -89,6 +91,7 @@ class RunRequest:
     warm: bool = True
     control: Control = field(default_factory=Control)
     pods: Pods = field(default_factory=Pods)
+    apps: tuple[ServedApp, ...] = ()
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:
@@ -145,6 +148,11 @@ def _execute(
     seen.prepare()
     seen.show_message(common_pb2.Inputs.FromString(request.root.inputs))
     token = secrets.token_urlsafe(24)
+    cgroups = Cgroups.detect()
+    apps = apps_of_run(
+        request.apps, engine, folder, request.image_roots, folder.bundles / f"{hexadecimal}.tgz", cgroups,
+        request.environment, request.unfiltered, observer.warn,
+    )  # fmt: skip
     cores, memory = machine()
     scheduler = Scheduler(request.cpu or cores, request.memory or memory)
     launcher = LocalLauncher(
@@ -157,11 +165,12 @@ def _execute(
         nameserver=engine.nameserver,
         unfiltered=request.unfiltered,
         limits=request.limits,
-        cgroups=Cgroups.detect(),
+        cgroups=cgroups,
         environment=request.environment,
         warm=request.warm,
         waits=scheduler.waits,
         pods=request.pods,
+        apps=apps,
     )
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
     drive = Drive(

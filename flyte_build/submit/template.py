@@ -12,7 +12,7 @@ import gzip
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -25,17 +25,9 @@ from google.protobuf.json_format import MessageToDict
 from .action import Resources, ReusePolicy, SecretRef
 
 __all__ = [
-    "Backoff",
-    "Task",
-    "Unsupported",
-    "not_pinned",
-    "pin_root",
-    "quantity",
-    "read_task",
-    "registered",
-    "version_of",
-    "with_code",
-]
+    "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task", "registered",
+    "version_of", "with_code",
+]  # fmt: skip
 
 RUNTIME = "a0"
 _CODE, _VERSION = "--tgz", "--version"
@@ -107,7 +99,12 @@ class Task:
 
     def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """The arguments with every placeholder filled in from ``values``; unknown ones stay as they are."""
-        return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in self.args)
+        return fill(self.args, values)
+
+
+def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
+    """``args`` with every ``{{.name}}`` filled in from ``values``; unknown ones stay as they are."""
+    return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in args)
 
 
 def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
@@ -115,10 +112,10 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
     template = spec.task_template
     image, args, env, asked = _container(template)
     name = template.id.name
-    if not args or args[0] != RUNTIME:
+    if not template.container.data_config.enabled and (not args or args[0] != RUNTIME):
         raise Unsupported(
             f"task {name} of type {template.type!r} runs `{' '.join(args[:3])}`, expected flyte's own `{RUNTIME}`: "
-            "container tasks and clustered tasks need a Flyte backend"
+            "container tasks with a pod template, and clustered tasks, need a Flyte backend"
         )
     md = template.metadata
     backoff = None
@@ -218,7 +215,9 @@ def _changed(
                 container["image"] = image or container["image"]
                 container["args"] = _with_options(list(container["args"]), options)
     else:
-        args = _with_options(list(template.container.args), options)
+        args = list(template.container.args)
+        if not template.container.data_config.enabled:  # else they are its container's own
+            args = _with_options(args, options)
         template.container.image = image or template.container.image
         template.container.ClearField("args")
         template.container.args.extend(args)

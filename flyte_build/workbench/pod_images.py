@@ -46,7 +46,7 @@ def pods_of(bench: OpenProject, environments: Sequence[Environment], roots: Root
     names = {environment.name for environment in environments}
     tasks = [task for task in bench.workspace.project.tasks if task.environment in names]
     if not any(getattr(task.template, "pod_template", None) is not None for task in tasks):
-        return Pods()
+        return Pods(roots=partial(roots.get, anything=True))
     shelf = read_shelf(settings.pod_templates)
     images = bring(bench.store, here(bench.workspace, environments, shelf), settings, bench.reporter)
     return Pods(shelf, images, partial(roots.get, anything=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +27,11 @@ from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
+from .apps import apps_of
 from .by_name import own_tasks
 from .opened import OpenProject
 from .pod_images import pods_of, refuse_own_images
-from .readiness import Ready, get_ready
+from .readiness import Ready, get_ready, reached
 from .runs import Run
 from .signatures import require_signed
 
@@ -101,8 +103,7 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
     making ready and unpacking raise; a task's failure is a result.
     """
-    reached = bench.workspace.environments([task.environment])
-    names = {environment.name for environment in reached}
+    names = {environment.name for environment in reached(bench, task)}
     refuse_own_images(t for t in bench.workspace.project.tasks if t.environment in names)
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
@@ -126,7 +127,8 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         imports = imported_by_bundle(call.bundle)
         hushed = Hushed(reporter)
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)
-        pods = pods_of(bench, bench.workspace.environments([task.environment]), roots)
+        environments = reached(bench, task)
+        pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
         name = options.name or new_name()
         # What the task itself needs, and what is unpacked already and only looked at, before any timeout runs; the
         # others while it runs, as it takes a while until it calls them.
@@ -134,19 +136,21 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         wanted = dict.fromkeys(needed)
         with reporter.work("check unpacked images", len(wanted)) as progress:
             for digest in wanted:
-                roots.get(digest)
+                roots.get(digest, anything=True)
                 progress.advance()
         request = RunRequest(
             name=name,
             runs_dir=storage.runs,
             root=root_of(call, task),
             images=ready.images,
-            image_roots=roots.get,
+            # What a container task runs in need have no Python; every other task is told.
+            image_roots=partial(roots.get, anything=True),
             cache=store.root / "tasks",
             unfiltered=frozenset(settings.unfiltered),
             limits=TaskLimits(settings.task_disk, settings.task_files),
             warm=settings.warm,
             pods=pods,
+            apps=apps,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks},
             resume=options.resume,
             overwrite_cache=options.overwrite_cache,

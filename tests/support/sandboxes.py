@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -91,3 +93,10 @@ async def worker(
             yield pool, warm, dataclasses.replace(bare, mounts=(engines.init_mount(), *bare.mounts))
     finally:
         await pool.close()
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of the loopback that nothing has now; for tests that share the machine's with what they start."""
+    with contextlib.ExitStack() as held:
+        found = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(s.getsockname()[1]) for s in found]

@@ -26,16 +26,27 @@ from ..wheels import Target
 from .choice import choose
 from .question import NoSolution, Question, Resolver
 
-__all__ = ["Build", "Built", "Sources", "ToBuild", "without_wheels"]
+__all__ = ["Build", "Built", "Origin", "Sources", "ToBuild", "without_wheels"]
 
 # What uv says at the end of an answer, once for each package.
 _NO_WHEELS = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
+# What pip says of a package of which it may take no file; of one that does not exist, too.
+_NO_FILES = re.compile(r"find a version that satisfies the requirement ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 _DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Of a source that no index has: the digest of what was ``asked``, and the ``commit`` where it is a repository."""
+
+    asked: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToBuild:
-    """``file`` of ``name`` in ``version``, to be had from ``client``; ``resolve`` gives the wheels of requirements."""
+    """``file`` of ``name`` in ``version``, to be had from ``client``; ``resolve`` gives the wheels of requirements.
+    ``origin``: where it is from, if no index has it; ``version`` then only names it."""
 
     environment: str
     target: Target
@@ -44,6 +55,7 @@ class ToBuild:
     file: IndexFile
     client: IndexClient
     resolve: Callable[[Sequence[str]], tuple[LockedWheel, ...]]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +75,27 @@ def without_wheels(error: NoSolution) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(canonicalize_name(name)) for name in _NO_WHEELS.findall(error.detail or "")))
 
 
+def _sources_only(error: NoSolution, client: IndexClient) -> tuple[str, ...]:
+    """Those of which pip found nothing, and an index has source distributions and no wheel."""
+    names = dict.fromkeys(str(canonicalize_name(name)) for name in _NO_FILES.findall(error.detail or ""))
+
+    def kinds(name: str) -> set[bool]:
+        return {file.name.endswith(".whl") for file in client.files(name)}
+
+    return tuple(name for name in names if kinds(name) == {False})
+
+
 class Sources:
     """Builds each source once. ``build`` ``None``: none is built."""
 
     def __init__(self, build: Build | None, resolver: Resolver, cutoff: str | None, reporter: Reporter) -> None:
         self._build, self._resolver, self._cutoff, self._reporter = build, resolver, cutoff, reporter
         self._built: dict[tuple[str, str, Target], Built] = {}
+
+    @property
+    def builds(self) -> bool:
+        """Whether anything can be built."""
+        return self._build is not None
 
     def wheels(
         self,
@@ -83,7 +110,7 @@ class Sources:
         if self._build is None or depth > _DEPTH:
             return {}
         found = {}
-        for name in without_wheels(error):
+        for name in without_wheels(error) or _sources_only(error, client):
             version, file = _newest(name, texts, client, self._cutoff, target)
             key = (name, version, target)
             if key not in self._built:
@@ -95,6 +122,28 @@ class Sources:
                 self._built[key] = self._build(asked)
             found[name] = self._built[key]
         return found
+
+    def of_tree(
+        self,
+        name: str,
+        version: str,
+        file: IndexFile,
+        origin: Origin | None,
+        target: Target,
+        environment: str,
+        client: IndexClient,
+    ) -> Built | None:
+        """The wheel of the archive ``file``, which is on this machine; ``None`` where nothing is built."""
+        if self._build is None:
+            return None
+        key = (name, f"{version} {file.sha256}", target)
+        if key not in self._built:
+
+            def resolve(requirements: Sequence[str]) -> tuple[LockedWheel, ...]:
+                return self._required(requirements, target, environment, client, 1)
+
+            self._built[key] = self._build(ToBuild(environment, target, name, version, file, client, resolve, origin))
+        return self._built[key]
 
     def _required(
         self, requirements: Sequence[str], target: Target, environment: str, client: IndexClient, depth: int

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +19,11 @@ from ..action import ImageRoot, LaunchRequest, Outcome, Resources
 from ..berth import Berth, launched
 from ..fresh import HOME, folders_of, names
 from ..kubernetes.errors import Unplaceable
+from ..ports import listening, reach
 from ..sandbox.cgroups import Group
 from ..sandbox.engines import init_mount
 from ..sandbox.process import Process
-from ..sandbox.spec import Engine, Mount, Network, Sandbox, Tmpfs
+from ..sandbox.spec import Engine, Network, Sandbox, Tmpfs
 from ..template import quantity
 from .borrowed import with_python
 from .facts import expand
@@ -32,9 +32,7 @@ from .podspec import Container, Pod
 from .variables import variables
 from .volumes import Volumes
 
-__all__ = ["Ground", "berths", "beside", "command_of", "join", "listening", "reach"]
-
-_PORTS = "/run/flyte-build/ports"
+__all__ = ["Ground", "berths", "beside", "command_of", "join"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,30 +125,6 @@ def join(all_of_them: Sequence[Berth], folder: Path) -> None:
             for other in all_of_them:
                 if other is not berth:
                     reach(other, port, path)
-
-
-def reach(berth: Berth, port: int, path: Path) -> None:
-    """Let ``berth`` find at ``port`` what listens on the Unix socket ``path``."""
-    inside = f"{_PORTS}/{port}.sock"
-    berth.reaches.append((port, inside))
-    berth.box = replace(berth.box, mounts=(*berth.box.mounts, Mount(path, inside, writable=True)))
-
-
-def listening(path: Path) -> socket.socket:
-    """A Unix socket at ``path`` that listens."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        # Through the descriptor, because a socket's address has room for 107 bytes and a folder's path has not.
-        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-        os.chmod(path, 0o600)
-        listener.listen(64)
-    except BaseException:
-        listener.close()
-        raise
-    finally:
-        os.close(folder)
-    return listener
 
 
 @contextlib.asynccontextmanager

@@ -6,20 +6,23 @@ template says of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...kernel.errors import StoreError
+from ...kernel.errors import ArtifactError, StoreError
 from ..action import ImageRoot, LaunchRequest, Outcome
 from ..berth import Berth
+from ..storage import RunFolder
 from ..usage import Place
 from .beside import Ground, berths, beside, join
 from .facts import expand
 from .given import Given, Shelf
 from .places import with_places
 from .podspec import Pod, read_pod
+from .raw import Raw, read_raw
 from .variables import variables
 from .volumes import Volumes
 
@@ -61,6 +64,7 @@ class Furnished:
     sidecars: Sequence[Berth] = ()
 
     stays: Sequence[str] = ()
+    raw: Raw | None = None
 
     @asynccontextmanager
     async def up(self, ground: Ground, request: LaunchRequest) -> AsyncIterator[Outcome | None]:
@@ -75,6 +79,10 @@ class Furnished:
             for berth in (self.task, *self.before, *self.sidecars):
                 berth.close()
 
+    async def end(self, outcome: Outcome, scratch: Path) -> Outcome:
+        """What the attempt came to, once its container's outputs were read, where it is a container task's."""
+        return outcome if self.raw is None else await asyncio.to_thread(self.raw.end, outcome, scratch)
+
     def places(self, scratch: Path) -> list[Place]:
         """The folders that end with the attempt."""
         boxes = [b.box for b in (self.task, *self.before, *self.sidecars)]
@@ -86,7 +94,7 @@ class Furnished:
 class Posed:
     """``request`` and ``image`` with what the primary container says of its command, variables and working folder."""
 
-    pod: Pod
+    pod: Pod | Raw
     request: LaunchRequest
     image: ImageRoot
     given: Given
@@ -97,6 +105,8 @@ class Posed:
 
         Raises :class:`MissingSecret`, :class:`Unplaceable` and what the images' roots raise.
         """
+        if isinstance(self.pod, Raw):
+            return Furnished(self.pod.placed(task, ground, scratch), raw=self.pod)
         volumes = Volumes(self.pod.spec, scratch, self.pod.facts, self.given, ground.say)
         own = self.pod.primary
         seen = volumes.seen_by(own.spec, self.known)
@@ -118,13 +128,23 @@ def pose(
     request: LaunchRequest,
     image: ImageRoot,
     environment: Mapping[str, str],
+    folder: RunFolder,
     say: Callable[[str], object],
 ) -> Posed | None:
-    """The pod of ``request``; ``None`` where its task has no template.
+    """The pod of ``request``, or its container; ``None`` where its task has no template and is none of these.
 
-    Raises :class:`MissingSecret`, and :class:`Unplaceable` for what no pod has.
+    Raises :class:`MissingSecret`, :class:`Unplaceable` for what no pod has, and :class:`ArtifactError` for an image
+    without a Python, of a task that needs one.
     """
     given = Given(pods.shelf, environment)
+    raw = read_raw(request, image, folder)
+    if raw is not None:
+        return Posed(raw, request, image, given, {})
+    if not image.python:
+        raise ArtifactError(
+            f"image {request.image} has no Python in its PATH, so it cannot run a task",
+            hint="use a base image with Python, or flyte.Image.from_debian_base()",
+        )
     pod = read_pod(request, given, say)
     if pod is None:
         return None

@@ -2,15 +2,16 @@
 
 It runs with the *image's* Python (3.8 or later), isolated (``-I -S``), so it uses the standard library
 only and imports nothing of ours. It talks to the launcher through standard input: one line of JSON (``argv``,
-``env``, ``cwd``, ``socket``, ``files``, ``serves``, ``reaches``), then single bytes: ``t`` asks every process to
-terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits at once; the
-kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
+``env``, ``cwd``, ``socket``, ``files``, ``serves``, ``reaches``, ``awaits``), then single bytes: ``t`` asks every
+process to terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits at
+once; the kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
 
 The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
 socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port, and the action's name put behind it.
 Ports of other sandboxes are reached the same way: ``serves`` are listening sockets that it inherited, each with the
-port in here that answers on it, ``reaches`` ports that are opened in here, each with the Unix socket it leads to. It
-keeps nothing on a disk.
+port in here that answers on it, ``reaches`` addresses and ports that are opened in here, each with the Unix socket it
+leads to. ``awaits`` is a port and an open file that gets a byte once something listens on the port; only then
+connections are taken. It keeps nothing on a disk.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -142,21 +144,37 @@ def write_files(files: dict[str, str]) -> None:
             f.write(text)
 
 
-def reached(ports: list[tuple[int, str]]) -> list[tuple[socket.socket, str]]:
+def reached(ports: list[tuple[str, int, str]]) -> list[tuple[socket.socket, str]]:
     """A listener for each port that leads out."""
     found = []
-    for port, path in ports:
+    for host, port, path in ports:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
+            listener.bind((host, port))
         except OSError as e:
-            sys.stderr.write(f"port {port} of this machine is taken: {e.strerror}\n")
+            sys.stderr.write(f"{host}:{port} is taken: {e.strerror}\n")
             sys.stderr.flush()
             os._exit(126)
         listener.listen(64)
         found.append((listener, path))
     return found
+
+
+def lead_in(serves: list[tuple[int, int]], awaits: tuple[int, int] | None) -> None:
+    """Take the connections of other sandboxes, from when the port that is awaited answers."""
+    if awaits is not None:
+        port, ready = awaits
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+                break
+            time.sleep(0.05)
+        with contextlib.suppress(OSError):
+            os.write(ready, b"1")
+        os.close(ready)
+    for file, port in serves:
+        own = socket.socket(fileno=file)
+        threading.Thread(target=forward, args=(own, ("127.0.0.1", port)), daemon=True).start()
 
 
 def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
@@ -187,9 +205,9 @@ def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
         threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
     for lead in leads:
         threading.Thread(target=forward, args=lead, daemon=True).start()
-    for file, port in spec.get("serves") or ():
-        own = socket.socket(fileno=file)
-        threading.Thread(target=forward, args=(own, ("127.0.0.1", port)), daemon=True).start()
+    if spec.get("serves") or spec.get("awaits"):
+        arguments = (spec.get("serves") or [], spec.get("awaits"))
+        threading.Thread(target=lead_in, args=arguments, daemon=True).start()
     if b"t" in orders:
         terminate()
     while True:

@@ -73,15 +73,17 @@ async def start(
     files: Mapping[str, str] | None = None,
     inherit: Sequence[int] = (),
     serves: Sequence[tuple[int, int]] = (),
-    reaches: Sequence[tuple[int, str]] = (),
+    reaches: Sequence[tuple[str, int, str]] = (),
+    awaits: tuple[int, int] | None = None,
 ) -> Process:
     """Run ``argv`` with exactly ``env`` in ``cwd`` inside ``box``.
 
     ``output`` (created, appended to) takes both standard streams. With ``forward`` a loopback port leads to the
     Unix socket mounted at ``SOCKET``. ``files`` (path inside → text) are written there, on a tmpfs, for nobody else
     and never on a disk. ``join`` are ``cgroup.procs`` files the sandbox enters before it exists, ``inherit`` open files
-    that the command has, too. ``serves``: (listening socket, port inside that answers on it); ``reaches``: (port
-    inside, Unix socket as it is inside).
+    that the command has, too. ``serves``: (listening socket, port inside that answers on it); ``reaches``:
+    (address and port inside, Unix socket as it is inside). ``awaits``: (port, open file that gets a byte once something
+    listens on it, and until when no connection is taken).
     """
     log = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -99,7 +101,12 @@ async def start(
                 env={},
                 cwd="/",
                 start_new_session=True,
-                pass_fds=(*inherit, *(file for file, _ in serves), *(() if seccomp is None else (seccomp,))),
+                pass_fds=(
+                    *inherit,
+                    *(file for file, _ in serves),
+                    *(awaits or ())[1:],
+                    *(() if seccomp is None else (seccomp,)),
+                ),
             )
     finally:
         os.close(log)
@@ -111,7 +118,7 @@ async def start(
         "socket": SOCKET if forward else None,
         "files": files,
     }
-    header |= {"serves": list(serves), "reaches": list(reaches)}
+    header |= {"serves": list(serves), "reaches": list(reaches), "awaits": awaits}
     assert child.stdin is not None
     try:
         child.stdin.write(json.dumps(header).encode() + b"\n")

@@ -1,0 +1,145 @@
+"""An application environment as what serves it: its command, port, variables and secrets. Part of the SDK's edge.
+
+The command is the SDK's own: ``fserve`` with the code bundle and the app's arguments, or what the app says instead. The
+bundle's place is filled in by who serves it. Nothing is deployed, and no image is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flyte
+
+from ..kernel.errors import LoadError
+from . import session
+from .nouns import Environment, Project
+from .serializing import quiet_sdk
+
+__all__ = ["App", "AppSecret", "bundle_of", "read_app"]
+
+BUNDLE = "{{.codeBundle}}"
+
+
+@dataclass(frozen=True, slots=True)
+class AppSecret:
+    """``env`` is the variable that it becomes; ``None``: a file."""
+
+    key: str
+    group: str
+    env: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """``argv`` names the code bundle as ``{{.codeBundle}}``; ``resources`` are quantities by name (cpu, memory, shm).
+
+    ``without`` are the things it asks for that only a cluster has.
+    """
+
+    name: str
+    port: int
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    secrets: tuple[AppSecret, ...] = ()
+    resources: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+
+def read_app(project: Project, environment: Environment, version: str) -> App:
+    """``environment``, which is an app's. Raises :class:`LoadError` for one that the SDK cannot make a command of."""
+    from flyte.models import CodeBundle, SerializationContext
+
+    app: Any = environment.app
+    context = SerializationContext(
+        version=version,
+        org="local",
+        project="flyte-build",
+        domain="local",
+        code_bundle=CodeBundle(tgz=BUNDLE, destination=".", computed_version=version),
+        root_dir=project.root,
+    )
+    try:
+        with session.kept(), quiet_sdk():
+            flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
+            argv = (*app.container_cmd(context), *app.container_args(context))
+            port = int(app.get_port().port)
+    except Exception as e:
+        raise LoadError(
+            f"{environment.location}: app {environment.name} cannot be served: {type(e).__name__}: {e}"
+        ) from e
+    without = ["a pod template"] if getattr(app, "pod_template", None) is not None else []
+    without += [f"{key} in its resources" for key in ("gpu",) if getattr(app.resources, key, None)]
+    return App(
+        name=environment.name,
+        port=port,
+        argv=tuple(str(word) for word in argv),
+        env={str(k): str(v) for k, v in (app.env_vars or {}).items()},
+        secrets=tuple(_secret(s) for s in _listed(app.secrets)),
+        resources=_resources(app.resources),
+        without=tuple(without),
+    )
+
+
+def bundle_of(project: Project, environment: Environment, folder: Path) -> Path:
+    """The code that the app's module and the modules it imports are, as the SDK bundles it, in ``folder``.
+
+    The module has to be loaded. Raises :class:`LoadError`.
+    """
+    found: list[Any] = []
+
+    def make() -> None:
+        try:
+            from flyte._code_bundle import build_code_bundle
+
+            more: dict[str, Any] = (
+                {"additional_files": _included(project, environment)} if environment.app.include else {}
+            )
+            coroutine = build_code_bundle(
+                from_dir=project.root, dryrun=True, copy_bundle_to=folder, copy_style="loaded_modules", **more
+            )
+            found.append(asyncio.run(coroutine))
+        except Exception as e:  # told below
+            found.append(e)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with session.kept(), quiet_sdk():
+        flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
+        # In a thread, for whoever calls may have a running loop.
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+    if isinstance(found[0], Exception):
+        raise LoadError(f"{environment.location}: the code of app {environment.name} cannot be bundled: {found[0]}")
+    return Path(str(found[0].tgz).removeprefix("file://"))
+
+
+def _included(project: Project, environment: Environment) -> tuple[str, ...]:
+    """The files of ``include``, which start from the file that declares the app."""
+    above = (project.root / environment.location).parent
+    return tuple(str(path) for pattern in environment.app.include for path in sorted(above.glob(pattern)))
+
+
+def _listed(secrets: Any) -> list[Any]:
+    return [] if not secrets else list(secrets) if isinstance(secrets, (list, tuple)) else [secrets]
+
+
+def _secret(secret: Any) -> AppSecret:
+    if isinstance(secret, str):
+        return AppSecret(secret, "", secret.replace("-", "_").upper())
+    mounted = getattr(secret, "mount", None) is not None
+    return AppSecret(secret.key, secret.group or "", None if mounted else secret.as_env_var)
+
+
+def _resources(resources: Any) -> dict[str, str]:
+    found = {}
+    for key in ("cpu", "memory", "shm"):
+        value = getattr(resources, key, None)
+        value = value[-1] if isinstance(value, (tuple, list)) else value
+        if value is not None and value != "auto":
+            found[key] = str(value)
+    return found
