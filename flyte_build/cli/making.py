@@ -76,8 +76,9 @@ def made(
     text = text_of(shown, images)
     sys.stdout.write(text)
     sys.stdout.flush()
-    if recorded and images.plan is not None and images.plan.cached:
-        record.save(question(sys.argv[1:]), {"stdout": text, "used": images.used})
+    if recorded and images.plan is not None and images.plan.cached and (not shown.pushed or images.again is not None):
+        asked = {"again": dict(images.again)} if images.again is not None else {}
+        record.save(question(sys.argv[1:]), {"stdout": text, "used": images.used, **asked})
 
 
 def made_or_taken(
@@ -89,7 +90,7 @@ def made_or_taken(
     verb: Callable[[Workbench, Watched], Images],
     take: Callable[[], Images],
 ) -> None:
-    """:func:`made`, or ``take`` where FILE is a layout that something else made (``oci:DIR``)."""
+    """:func:`made`, a push on record, or ``take`` where FILE is a layout that something else made (``oci:DIR``)."""
     from ..workbench.layouts import is_layout
 
     if file is not None and is_layout(file):
@@ -97,7 +98,7 @@ def made_or_taken(
     elif name is not None:
         raise InputError("--name is for a layout (oci:DIR): a file's environments have names")
     else:
-        made(shown, file, root, lockfiles, verb)
+        made(shown, file, root, lockfiles, verb, recorded=shown.pushed)
 
 
 def text_of(shown: Shown, images: Images) -> str:

@@ -1,4 +1,7 @@
-"""``plan`` and ``build`` when nothing changed: the recorded answer, before click, rich or flyte are imported."""
+"""``plan``, ``build`` and ``push`` when nothing changed: the recorded answer, before click, rich or flyte are imported.
+
+Of a push the registry is asked first, whether it still has all that was pushed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ __all__ = ["answered", "question"]
 
 # What is asked for with these is done anew each time: a file is written, the network is asked, or
 # somebody wants to see what is done.
-_COMMANDS = ("plan", "build")
+_COMMANDS = ("plan", "build", "push")
 _ALWAYS = ("--graph", "--check", "-v", "--verbose")
 
 
@@ -25,7 +28,7 @@ def answered(arguments: list[str]) -> bool:
     if not arguments or arguments[0] not in _COMMANDS or any(a.startswith(_ALWAYS) for a in arguments):
         return False
     answer = recorded.load(question(arguments))
-    if answer is None:
+    if answer is None or not _confirmed(answer.get("again")):
         return False
     for path in answer.get("used", ()):  # images that are asked for are kept by `store gc`
         try:  # noqa: SIM105 - `contextlib` takes longer to import than all of this
@@ -35,3 +38,12 @@ def answered(arguments: list[str]) -> bool:
     sys.stdout.write(answer["stdout"])
     sys.stdout.flush()
     return True
+
+
+def _confirmed(asked: dict[str, object] | None) -> bool:
+    """Whether registries, where any have to be asked, have what they had."""
+    if asked is None:
+        return True
+    from ..workbench.pushed_before import still_there
+
+    return still_there(asked)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..kernel.quantities import counted, duration, size
 from ..planning.checks import find, refuse
@@ -48,7 +48,8 @@ class Images:
     """What came of it: every image that was meant, in the plan's order, and where it went.
 
     ``plan`` is ``None`` for images that something else built; ``seconds`` is the time that all took; ``used`` are the
-    files whose dates keep the images from ``store gc``.
+    files whose dates keep the images from ``store gc``; ``again`` is what a registry has to be asked before the same
+    push may be said to have nothing to do.
     """
 
     built: tuple[BuiltImage, ...]
@@ -58,6 +59,7 @@ class Images:
     seconds: float = 0.0
     plan: Plan | None = None
     used: tuple[str, ...] = field(default=(), repr=False)
+    again: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -125,14 +127,17 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
         follower.making()
         pushed: list[PushedImage] = []
         loaded: list[LoadedImage] = []
+        again: dict[str, Any] | None = None
         if pushing:
             from .pipeline import push_plan
+            from .pushed_before import questions
 
             local = destination is not None or asked.into is not None
-            built, pushed = push_plan(
+            built, pushed, attached = push_plan(
                 workspace, plan, store, settings, reporter, shared,
                 tags=asked.tags, jobs=asked.jobs, local=local, locked=asked.locked, attest=asked.attest,
             )  # fmt: skip
+            again = questions(pushed, attached, settings)
         else:
             from .pipeline import build_pinned
 
@@ -150,4 +155,4 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
             loaded = load(store, built, asked.into, reporter)
     took = time.monotonic() - started
     used = tuple(str(store.used_path(image.derivation)) for image in built)
-    return Images(tuple(built), tuple(pushed), tuple(loaded), destination, took, plan, used)
+    return Images(tuple(built), tuple(pushed), tuple(loaded), destination, took, plan, used, again)

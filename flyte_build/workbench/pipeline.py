@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..remote.cache import RemoteCache
     from ..remote.publishing import PushedImage
     from ..settings import Settings
+    from ..supply.attaching import Attached
 
 __all__ = ["build_pinned", "ensure_locked", "publish_images", "push_plan"]
 
@@ -66,12 +67,13 @@ def push_plan(
     local: bool = False,
     locked: bool = False,
     attest: bool = True,
-) -> tuple[list[BuiltImage], list[PushedImage]]:
+) -> tuple[list[BuiltImage], list[PushedImage], list[Attached] | None]:
     """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
 
     Layers that a registry has are not downloaded, unless they are wanted here (``local``). What was pushed is pinned in
     the locks, unless the settings pin nothing, or they are ``locked``: then nothing is sent that is not what they pin.
-    SBOMs and provenance are attached (``attest``), and all is signed where the settings have a key. Raises
+    SBOMs and provenance are attached (``attest``), and all is signed where the settings have a key. The last that it
+    gives is what lies beside the images then, ``None`` where a registry refused it. Raises
     :class:`InputError` where they name no registry, :class:`PinError`, and what building and pushing raise.
     """
     from ..building.pins import check_pins, check_planned, record_pins
@@ -102,14 +104,16 @@ def push_plan(
     )
     if not locked and settings.pin != "never":
         record_pins(workspace, built, reporter)
+    attached: list[Attached] | None = []
     if attest:
         from ..supply.attaching import attach
 
         named = dict.fromkeys(image.environment for image in pushed)
         locks = workspace.locks([workspace.project.environments[name] for name in named])
         try:
-            attach(pushed, locks, store, writing, reporter)
+            attached = attach(pushed, locks, store, writing, reporter)
         except RegistryError as e:
+            attached = None
             # The images are there, and what was asked for is done; some registries take no such documents.
             reporter.warn(
                 f"the images are pushed, but their SBOMs and provenance could not be attached: {e.message}; where the "
@@ -120,7 +124,7 @@ def push_plan(
         from ..supply.signing import sign_pushed
 
         sign_pushed(pushed, settings.sign_key, writing)
-    return built, pushed
+    return built, pushed, attached
 
 
 def publish_images(

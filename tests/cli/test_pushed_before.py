@@ -1,0 +1,105 @@
+"""A push that would send nothing: answered from the record where the registry says that all of it is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from flyte_build.remote.publishing import PushedImage
+from flyte_build.settings import Settings
+from flyte_build.supply.attaching import Attached
+from flyte_build.workbench.pushed_before import questions, still_there
+from tests.support.offline import Offline
+from tests.support.registry import RegistryServer
+
+ONE, TWO, THREE = ("sha256:" + digit * 64 for digit in "123")
+IMAGE = PushedImage("low", f"r.example/low@{ONE}", ONE, {"linux/amd64": TWO, "linux/arm64": ONE}, ("v1",), 0, 0, 7)
+SBOM = Attached("low", "linux/amd64", "spdx", TWO, f"r.example/low@{THREE}", False)
+
+
+def test_what_the_registry_is_asked() -> None:
+    assert questions([IMAGE], [SBOM], Settings(registry="r.example/team")) == {
+        "documents": {
+            "r.example/low:v1": ONE,
+            f"r.example/low@{TWO}": TWO,
+            f"r.example/low@{THREE}": THREE,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "attached", "settings"),
+    [
+        ({"uploaded": 1}, {}, {}),
+        ({"mounted": 1}, {}, {}),
+        ({}, {"new": True}, {}),
+        ({}, None, {}),
+        ({}, {}, {"cache": ("r.example/cache",)}),
+        ({}, {}, {"sign_key": "key"}),
+        ({}, {}, {"insecure_registries": ("r.example",)}),
+    ],
+)
+def test_a_push_that_did_something_is_not_given_again(
+    image: dict[str, int], attached: dict[str, bool] | None, settings: dict[str, object]
+) -> None:
+    beside = None if attached is None else [replace(SBOM, **attached)]  # type: ignore[arg-type]
+    assert questions([replace(IMAGE, **image)], beside, Settings(**settings)) is None  # type: ignore[arg-type]
+
+
+def test_what_is_no_question_is_no_answer() -> None:
+    assert not still_there({})
+    assert not still_there({"documents": {"": ONE}})
+    assert not still_there({"documents": []})
+
+
+def test_no_record_says_who_is_given_a_password(registry: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record lies where others may write."""
+    monkeypatch.setenv("FLYTE_BUILD_REGISTRY", "r.example/team")
+    monkeypatch.setenv("FLYTE_BUILD_REGISTRY_USER", "me")
+    monkeypatch.setenv("FLYTE_BUILD_REGISTRY_PASSWORD", "secret")
+    registry.auth = "basic"
+    assert not still_there({"documents": {f"{registry.host}/team/low:v1": ONE}, "home": registry.host})
+
+    def authorized() -> list[bool]:
+        return ["authorization" in {name.lower() for name in seen.headers} for seen in registry.requests]
+
+    assert authorized() == [False]
+    monkeypatch.setenv("FLYTE_BUILD_REGISTRY", f"{registry.host}/team")
+    assert not still_there({"documents": {f"{registry.host}/team/low:v1": ONE}})
+    assert True in authorized()
+
+
+@pytest.mark.slow
+def test_nothing_changed_asks_the_registry_and_imports_no_sdk(offline: Offline, registry: RegistryServer) -> None:
+    (offline.project / "pyproject.toml").write_text(f'[tool.flyte-build]\nregistry = "{registry.host}/team"\n')
+    offline.locked()
+    script = "import sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\nentry()\n"
+
+    def push() -> tuple[str, bool]:
+        """What it says, and whether the SDK was imported."""
+        registry.forget_requests()
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", script, "push", "flow.py"],
+            cwd=offline.project, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout, "flyte._image" in done.stderr
+
+    offline.ok("push", "flow.py")
+    time.sleep(2.1)  # what is younger is not trusted by its times
+    said, _ = push()
+    assert "nothing to push: the registry has all 2" in said
+    assert push() == (said, False)
+    assert {(s.method, s.kind) for s in registry.requests} == {("HEAD", "manifest")}
+    where = registry.repositories["team/low"]
+    tag = next(iter(where.tags))
+    digest = where.tags.pop(tag)
+    again, imported = push()
+    assert imported
+    assert where.tags[tag] == digest
+    assert again != ""
+    registry.fail("HEAD", "manifest", status=500, times=1)
+    assert push()[1], "who does not answer is asked by the whole command"
