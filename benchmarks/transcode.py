@@ -33,6 +33,7 @@ from isal import isal_zlib
 
 from flyte_build.assemble.layer import LayerResult, write_layer
 from flyte_build.assemble.version import ASSEMBLER
+from flyte_build.native import core, write_blob
 
 if TYPE_CHECKING:
     from flyte_build.assemble.blob import Inflate
@@ -112,7 +113,9 @@ def layer(hashes: dict[str, str], out: Path, *, verify: bool = True) -> LayerRes
     }
     with out.open("wb") as f:
         inflate = cast("Inflate", isal_zlib)
-        return write_layer(spec, hashes.__getitem__, f, scratch=str(out.parent), inflate=inflate, verify=verify)
+        return write_layer(
+            spec, hashes.__getitem__, f, scratch=str(out.parent), inflate=inflate, verify=verify, write=write_blob
+        )
 
 
 def best(runs: int, *tasks: Callable[[], object]) -> list[float]:
@@ -144,7 +147,7 @@ def machine() -> str:
     sha = "with" if " sha_ni" in flags or " sha2" in flags else "without"
     return (
         f"{model}, {os.cpu_count()} CPUs, {sha} SHA instructions, load {os.getloadavg()[0]:.1f}, "
-        f"Python {platform.python_version()}, zlib {zlib.ZLIB_RUNTIME_VERSION}, Linux {platform.release()}"
+        f"Python {platform.python_version()}, zlib {zlib.ZLIB_RUNTIME_VERSION}, Linux {platform.release()}, {core()}"
     )
 
 

@@ -46,6 +46,7 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
 
     from flyte_build.assemble.layer import write_layer
     from flyte_build.locks import lockfile
+    from flyte_build.native.blob import write_blob
 
     from .sets import derivation
 
@@ -55,7 +56,12 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
     where = {a.sha256: os.path.join(wheels, a.file) for layer in image.layers for a in layer.artifacts}
     layers = [layer for layer in image.layers if layer.kind == "wheels"]
     inflate = cast("Inflate", isal_zlib)
-    options: dict[str, Any] = {"scratch": scratch, "inflate": inflate, "verify": verify == "verify"}
+    options: dict[str, Any] = {
+        "scratch": scratch,
+        "inflate": inflate,
+        "verify": verify == "verify",
+        "write": write_blob,
+    }
     started = _start()
     made = []
     for number, layer in enumerate(layers):

@@ -35,6 +35,7 @@ SLOW = (
     "tests/cli/test_sealed.py",
     "tests/cli/test_signed_run.py",
     "tests/cli/test_source_builds.py",
+    "tests/cli/test_source_trees.py",
     "tests/cli/test_verify_registry.py",
     "tests/hostile/test_fuzz.py",
     "tests/hostile/test_nothing_left.py",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import layers, push
+from benchmarks import layers, push, sharing
 from benchmarks.__main__ import main
 from benchmarks.context import Context
 from benchmarks.measure import Sample, Series, command, in_turns
@@ -232,3 +232,17 @@ def test_without_the_cache_is_compared_with_having_it(report: dict[str, Any]) ->
         by_label["no cache"] / by_label["warm cache"], rel=0.05
     )
     assert len(values) == 2
+
+
+def test_what_images_share_is_arithmetic_on_their_locks(tmp_path: Path) -> None:
+    """The README's table; it changes when an example's lock does."""
+    found = {case.title: case for case in sharing.cases(Context(tmp_path, tmp_path, 1, True, False))}
+    monorepo, example = found["examples/monorepo: 40 images"], found["examples/af2: 3 images"]
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    for case in (monorepo, example):
+        assert f"`{case.title.split(':')[0]}`, {case.title.split(': ')[1]}" in text
+        ours, wheels, together, whole = (ratio.value for ratio in case.ratios)
+        assert wheels <= ours <= together <= whole <= 1
+    words = str(monorepo.facts["as flyte-build groups"])
+    assert re.fullmatch(r"\d+ of \d+ MB; \d+ layers, at most \d+ an image", words)
+    assert f"({words.split()[0]} MB)" in text

@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..kernel.errors import LockError
+from ..locking.targets import full_python
 from ..locking.wheels import Target
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from .needs import Stated
@@ -86,18 +87,16 @@ def graph_of(lock: Lock, platform: str, stated: StatedBy) -> Graph:
         graph.versions[Key("deb", deb.name)] = deb.version
     recipe = cast("Mapping[str, Any]", lock.recipe)
     steps = [step for step in recipe.get("steps") or [] if isinstance(step, dict)]
-    _Wheels(graph, locked, _target(lock, platform, locked), stated).walk(recipe, steps)
+    _Wheels(graph, locked, _markers(lock, platform), stated).walk(recipe, steps)
     _debs(graph, locked, steps, stated)
     return graph
 
 
-def _target(lock: Lock, platform: str, locked: LockedPlatform) -> dict[str, str]:
-    """The environment that markers are judged in. Which patch release Python has, its .deb or archive says."""
+def _markers(lock: Lock, platform: str) -> dict[str, str]:
+    """The environment that markers are judged in."""
     minor = lock.python or "3.11"
-    own = [d.version for d in locked.debs if d.name == f"python{minor}" or d.name == f"python{minor}-minimal"]
-    own = [locked.python.version] if locked.python is not None else own
-    full = re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)", own[0]) if own else None
-    return Target(cast("Any", platform), minor, full[1] if full else f"{minor}.0", (2, 0)).markers
+    full = full_python(lock, platform) if lock.python else None
+    return Target(cast("Any", platform), minor, full or f"{minor}.0", (2, 0)).markers
 
 
 class _Wheels:

@@ -25,14 +25,14 @@ from .streams import Expected, Stream, Verifier
 from .tar import BLOCK as TAR_BLOCK
 from .tar import END, header, padding
 
-__all__ = ["BlobResult", "Inflate", "write_blob"]
+__all__ = ["FRESH", "BlobResult", "Inflate", "identity", "write_blob"]
 
 # RFC 1952, 2.3: deflate, no flags, no mtime, no extra flags, unknown operating system.
 _MEMBER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _trailer = struct.Struct("<II").pack
 _32_BITS = 0xFFFFFFFF
-# Fresh bytes beyond this are a member of their own at the next entry: what is much longer would not be encoded.
-_FRESH = 32 << 10
+FRESH = 32 << 10
+"""Fresh bytes beyond this are a member of their own at the next entry: what is much longer would not be encoded."""
 _STORED_CHUNK = 4 * BLOCK
 # Telling another thread takes longer than hashing this many bytes.
 _HASHED_HERE = 64 << 10
@@ -79,9 +79,9 @@ class _Writer:
             size, crc = self._content(entry)
         if size % TAR_BLOCK:
             self._fresh.append(padding(size))
-        if self._fresh_size >= _FRESH:
+        if self._fresh_size >= FRESH:
             self._flush()
-        return _identity(entry, size, crc)
+        return identity(entry, size, crc)
 
     def end(self) -> None:
         """Write the end of the archive."""
@@ -195,7 +195,8 @@ class _Writer:
         return AssembleError(f"`{path}`: {error}", self._artifact(s))
 
 
-def _identity(entry: Entry, size: int, crc: int) -> str:
+def identity(entry: Entry, size: int, crc: int) -> str:
+    """What a listing says of ``entry``: see :class:`BlobResult`."""
     if entry.kind == "file":
         identity = f"f {entry.mode:04o} {size} {crc:08x}"
     elif entry.kind == "dir":

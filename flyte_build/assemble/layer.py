@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from .blob import BlobResult, Inflate, write_blob
 from .entries import Deflated, Entry, Segment
@@ -21,10 +21,25 @@ from .results import LayerResult
 from .version import ASSEMBLER
 from .wheel import install_wheel
 
-__all__ = ["LayerResult", "Resolve", "arrange", "layer_artifacts", "write_layer"]
+__all__ = ["LayerResult", "Resolve", "WriteBlob", "arrange", "layer_artifacts", "write_layer"]
 
 Resolve = Callable[[str], str]
 """SHA-256 in hex → path of a file with exactly these bytes, verified."""
+
+
+class WriteBlob(Protocol):
+    """What :func:`~.blob.write_blob` is, and the native core's is too."""
+
+    def __call__(
+        self,
+        entries: Iterable[Entry],
+        out: BinaryIO,
+        *,
+        inflate: Inflate = ...,
+        names: Mapping[str, str] | None = ...,
+        progress: Callable[[int], object] | None = ...,
+    ) -> BlobResult: ...
+
 
 Sourced = tuple[str, Entry]
 """An entry and what it comes from: an artifact's file name, or the layer's title."""
@@ -48,13 +63,15 @@ def write_layer(
     inflate: Inflate = zlib,  # type: ignore[assignment]
     progress: Callable[[int], object] | None = None,
     verify: bool = True,
+    write: WriteBlob = write_blob,
 ) -> LayerResult:
     """Write the layer that ``spec`` describes (``flyte_build.deriving.derivation`` documents the kinds) to ``out``.
 
     ``resolve`` maps an artifact's SHA-256 to a verified local file; ``scratch`` is a folder for temporary files;
     ``inflate`` does what ``zlib`` does, and cannot change the result; ``progress`` is told bytes of the tar
     stream; ``verify=False`` leaves out the hashes of wheels' RECORDs, for artifacts that passed before (sizes and
-    CRC-32 are always checked). Raises :class:`AssembleError` for an input that cannot become a layer.
+    CRC-32 are always checked); ``write`` does what :func:`~.blob.write_blob` does, and cannot change the result either.
+    Raises :class:`AssembleError` for an input that cannot become a layer.
     """
     if spec["assembler"] != ASSEMBLER:
         raise AssembleError(
@@ -73,7 +90,7 @@ def write_layer(
     ordered = arrange(entries, complete=complete, removed=_removed(spec), kept=kept, overlaps=overlaps)
     # A store's file is called by its hash; messages call it by the artifact's name.
     names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
-    blob: BlobResult = write_blob(ordered, out, inflate=inflate, names=names, progress=progress)
+    blob = write(ordered, out, inflate=inflate, names=names, progress=progress)
     return LayerResult(blob.digest, blob.size, blob.diff_id, blob.diff_size, blob.listing, tuple(warnings))
 
 

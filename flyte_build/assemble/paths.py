@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 __all__ = ["check_name", "check_path", "parents", "printable"]
 
@@ -54,13 +55,10 @@ def check_name(name: str) -> None:
         raise ValueError(f"the name holds the control character U+{ord(found[0]):04X}")
 
 
-def parents(path: str) -> list[str]:
+def parents(path: str) -> Iterator[str]:
     """The folders above ``path``, nearest first."""
-    found = []
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        found.append(path)
-    return found
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,7 @@ format, "The .dist-info directory"), which is what makes a smuggled file visible
 from __future__ import annotations
 
 import base64
+import binascii
 import csv
 import hashlib
 import io
@@ -23,6 +24,7 @@ __all__ = ["UNRECORDED", "Row", "check", "expected", "hash_of", "parse", "text"]
 UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 """Files of ``.dist-info`` that RECORD does not vouch for: itself and its signatures."""
 
+_STANDARD = str.maketrans("-_", "+/")
 # sha256 "or better" is what the specification allows.
 _HASH = re.compile(r"sha256=[\w-]{43}|sha384=[\w-]{64}|sha512=[\w-]{86}", re.ASCII)
 
@@ -99,7 +101,7 @@ def expected(row: Row) -> Hash | None:
     if not row.hash:
         return None
     algorithm, _, digest = row.hash.partition("=")
-    return algorithm, base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4))
+    return algorithm, binascii.a2b_base64(digest.translate(_STANDARD) + "=" * (-len(digest) % 4))
 
 
 def text(rows: Iterable[Row]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .entries import Entry
 
-__all__ = ["BLOCK", "END", "MTIME", "header", "padding"]
+__all__ = ["BLOCK", "END", "MTIME", "SMALL_ID", "SMALL_SIZE", "header", "padding"]
 
 BLOCK = 512
 MTIME = 315532800
@@ -25,8 +25,8 @@ _MTIME_FIELD = b"%011o\0" % MTIME
 # magic, version, uname, gname, devmajor, devminor
 _IDENTITY = b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0"
 _ZEROS = tuple(bytes(n) for n in range(BLOCK))
-_SMALL = 0o7777777
-_LARGE = 0o77777777777
+SMALL_ID, SMALL_SIZE = 0o7777777, 0o77777777777
+"""The largest owner and size that ustar's own fields hold."""
 
 
 def padding(size: int) -> bytes:
@@ -54,13 +54,13 @@ def header(entry: Entry) -> tuple[bytes, ...]:
         records.append((b"linkpath", link))
         link = _shown(link)
     size, uid, gid = entry.size, entry.uid, entry.gid
-    if size > _LARGE:
+    if size > SMALL_SIZE:
         records.append((b"size", b"%d" % size))
         size = 0
-    if uid > _SMALL:
+    if uid > SMALL_ID:
         records.append((b"uid", b"%d" % uid))
         uid = 0
-    if gid > _SMALL:
+    if gid > SMALL_ID:
         records.append((b"gid", b"%d" % gid))
         gid = 0
     fields = _fields(name, entry.mode, uid, gid, size, _TYPE[entry.kind], link, prefix)

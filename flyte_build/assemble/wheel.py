@@ -37,41 +37,35 @@ class InstalledWheel:
     warnings: list[str]
 
 
-@dataclass(frozen=True, slots=True)
 class _Venv:
-    """Where things go below the root; paths without a leading slash."""
+    """Where things go below the root; paths without a leading slash.
 
-    root: str
-    python: str
+    ``own`` is what makes it an environment (PEP 405): no wheel has a file there.
+    """
 
-    @property
-    def site(self) -> str:
-        return f"{self.root}/lib/python{self.python}/site-packages"
-
-    @property
-    def interpreter(self) -> str:
-        return f"/{self.root}/bin/python"
-
-    @property
-    def own(self) -> tuple[str, ...]:
-        """What makes it an environment (PEP 405): no wheel has a file there."""
-        above = self.site.rpartition("/")[0]
-        return (self.site, above, *(f"{self.root}/{n}" for n in ("pyvenv.cfg", "bin", "lib", "lib64", "include")))
+    def __init__(self, root: str, python: str) -> None:
+        self.root, self.python = root, python
+        self.bin, above = f"{root}/bin", f"{root}/lib/python{python}"
+        self.site = f"{above}/site-packages"
+        self.interpreter = f"/{self.bin}/python"
+        shared = (f"{root}/{name}" for name in ("pyvenv.cfg", "lib", "lib64", "include"))
+        self.own = frozenset((self.site, above, self.bin, *shared))
+        self._below = self.site + "/"
 
     def schemes(self, distribution: str) -> dict[str, str]:
         """Purelib and platlib are one folder in a venv, so that Root-Is-Purelib makes no difference."""
         return {
             "purelib": self.site,
             "platlib": self.site,
-            "scripts": f"{self.root}/bin",
+            "scripts": self.bin,
             "headers": f"{self.root}/include/site/python{self.python}/{distribution}",
             "data": self.root,
         }
 
     def recorded(self, path: str) -> str:
         """``path`` as RECORD has it: relative to site-packages."""
-        if path.startswith(self.site + "/"):
-            return path[len(self.site) + 1 :]
+        if path.startswith(self._below):
+            return path[len(self._below) :]
         return "../../../" + path[len(self.root) + 1 :]
 
 
@@ -218,10 +212,10 @@ class _Installation:
 
     def _own(self, path: str, member: Member) -> None:
         """Raises where the file at ``path`` would be the environment's own."""
-        folder, _, name = path.rpartition("/")
         if path in self.venv.own:
             raise self.archive.fail(f"would stand in the place of the environment's own `/{path}`", member.name)
-        if folder == f"{self.venv.root}/bin":
+        folder, _, name = path.rpartition("/")
+        if folder == self.venv.bin:
             try:
                 launchers.check_script(name, self.distribution)
             except ValueError as e:

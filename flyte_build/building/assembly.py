@@ -26,6 +26,7 @@ from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.reporting import Progress, Reporter
+from ..native.blob import write_blob as native_blob
 from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
@@ -184,6 +185,7 @@ class Assembly:
                         scratch=str(self._scratch),
                         inflate=cast(Inflate, isal_zlib),
                         progress=self._check,
+                        write=native_blob,
                     )
             except AssembleError as e:
                 raise artifact_error(e, layer.title) from None

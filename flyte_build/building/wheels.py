@@ -246,7 +246,9 @@ def _pyproject(archive: Path) -> str | None:
                 with held.open(names[0]) as content:
                     return content.read(_TEXT).decode()
         raw.seek(0)
-        tar = LayerTar(raw, compressed=True, limit=most_inflated(archive.stat().st_size))
+        compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        tar = LayerTar(raw, compressed=compressed, limit=most_inflated(archive.stat().st_size))
         for _, path, found in tar.members():
             if found is not None and path.count("/") == 1 and path.endswith("/pyproject.toml"):
                 return found.read(_TEXT).decode()
@@ -278,13 +280,13 @@ def _again(
     image: ImageDerivation, file: str, build: LockedBuild, recipe: Recipe, part: LockedPlatform, sealer: Sealer
 ) -> None:
     from ..sources.fetching import fetch
-    from ..sources.source_archives import SourceArchives
+    from ..sources.source_archives import SourceArchives, TreeArchives
 
     source = build.source
     sealer.reporter.note(f"{image.environment}: {file} is not here, and is built again of {source.file}")
-    places = SourceArchives.of([recipe], sealer.root)
+    asked = (SourceArchives if source.asked is None else TreeArchives).of([recipe], sealer.root)
     artifact = Artifact(source.sha256, source.size, source.file, source)
-    fetch([artifact], sealer.store, locator=places, reporter=sealer.reporter)
+    fetch([artifact], sealer.store, locator=asked, reporter=sealer.reporter)
     requires = tuple(LockedWheel(w.name, w.version, w.file, w.size, w.sha256, 1) for w in build.requires)
     platform = cast(Platform, image.platform)
     tools = part.tools if build.native else ()

@@ -51,6 +51,8 @@ Environment:
                          credentials for that registry (docs/registries.md)
   FLYTE_BUILD_LOCKED, FLYTE_BUILD_PIN, FLYTE_BUILD_DELEGATE
                          how flyte's own commands pin (docs/flyte.md)
+  FLYTE_BUILD_CORE       pure: layers are made by Python alone; native: never
+                         (docs/core.md)
   LOG_LEVEL              what flyte's runtime logs in a run (default: ERROR)
   NO_COLOR               no colours
 
@@ -94,8 +96,8 @@ class LazyGroup(click.Group):
         ("exec", "shell", "Run one command in the image of an environment."),
         ("runs", "runs", "List runs."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
-        ("signal", "asking", "Give a condition of a run its value."),
-        ("abort", "asking", "End a run that runs."),
+        ("signal", "reaching", "Give a condition of a run its value."),
+        ("abort", "reaching", "End a run that runs."),
         ("target", "target", "Look after the clusters that tasks run on: list, check, manifests."),
         ("page", "page", "Write a run as one HTML page: timeline, calls, logs, reports."),
         ("ui", "page", "Show runs in a browser while they go on."),
@@ -131,8 +133,20 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """The version, and which assembler works here: the native core or Python's."""
+    if not wanted or context.resilient_parsing:
+        return
+    from ..workbench.assembler import assembler
+
+    click.echo(f"flyte-build, version {__version__} ({assembler()})")
+    context.exit()
+
+
 @click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="flyte-build")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def cli() -> None:
     """Hermetic, content-addressed images for Flyte, without Docker, and runs on them.
 

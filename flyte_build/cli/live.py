@@ -122,14 +122,13 @@ def _facts(record: ActionRecord) -> list[str]:
 
 
 def _error(record: ActionRecord) -> str:
-    """``ValueError: no such thing``: the last line, where Python puts what happened."""
+    """``ValueError: no such thing``."""
     if record.error is None:
         return ""
     if record.phase is Phase.ABORTED:
         return "[yellow]aborted[/]"
-    last = (record.error.message.strip().splitlines() or [""])[-1]
-    last = last.removeprefix(f"{record.error.code}: ")
-    return f"[red]{escape(record.error.code)}[/]{': ' + escape(last) if last else ''}"
+    code, colon, line = record.error.headline.partition(": ")
+    return f"[red]{escape(code)}[/]{colon}{escape(line)}"
 
 
 class RunView:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..kernel.errors import CheckError, FlyteBuildError, InputError
-from ..kernel.files import write_whole
-from .console import counted, stderr, stdout
+from ..kernel.errors import CheckError, FlyteBuildError
+from .console import counted, stdout
 
 if TYPE_CHECKING:
     from ..workbench import Planned
@@ -41,8 +40,10 @@ def answer(asked: Asked) -> FlyteBuildError | None:
     from .options import opened
     from .progress import make_reporter
 
-    if asked.graph is not None and asked.graph.suffix not in (".svg", ".html"):
-        raise InputError(f"--graph: expected a name that ends in .svg or .html, found `{asked.graph}`")
+    if asked.graph is not None:
+        from .pictures import check_target
+
+        check_target(asked.graph)
     bench = opened(asked.file, asked.root, asked.lockfiles, reporter=make_reporter(quiet=True))
     planned = bench.plan(
         asked.task, env=asked.env, platform=asked.platform, caches=asked.caches, online=asked.check
@@ -53,6 +54,8 @@ def answer(asked: Asked) -> FlyteBuildError | None:
         if asked.explain is not None:
             document["explanations"] = [e.to_json() for e in planned.explain(asked.explain)]
         out.print(json.dumps(document, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+    elif asked.graph == Path("-"):
+        out.print(planned.svg(), markup=False, soft_wrap=True, end="")
     elif asked.check and asked.form == "github":
         from ..kernel.visible import visible
         from .findings import github_annotations
@@ -62,8 +65,10 @@ def answer(asked: Asked) -> FlyteBuildError | None:
             command(visible(line))
     else:
         _print(asked, planned, bench.root)
-    if asked.graph is not None:
-        _draw(asked.graph, planned)
+    if asked.graph not in (None, Path("-")):
+        from .pictures import draw
+
+        draw(asked.graph, planned)
     if asked.check:
         try:
             planned.refuse()
@@ -89,13 +94,3 @@ def _print(asked: Asked, planned: Planned, root: Path) -> None:
     show_findings(planned.findings, out, root, notes=asked.check)
     if asked.check and not planned.errors:
         out.print(f"[green]checked[/]: every call of {counted(len(planned.plan.images), 'image')} is provided for")
-
-
-def _draw(target: Path, planned: Planned) -> None:
-    """Write the picture whole or not at all."""
-    text = planned.html() if target.suffix == ".html" else planned.svg()
-    try:
-        write_whole(target, text)
-    except OSError as e:
-        raise InputError(f"--graph: {target} cannot be written: {e.strerror or e}") from e
-    stderr().print(f"drawn to {target}", markup=False, soft_wrap=True)

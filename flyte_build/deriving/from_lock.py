@@ -24,6 +24,7 @@ from ..recipe import (
     RegistryBase,
     RunCommands,
     SecretMount,
+    SourceTree,
     Step,
     UvProject,
     WorkDir,
@@ -78,7 +79,12 @@ def _pip(raw: Mapping[str, Any]) -> Step:
         wheels=tuple(raw.get("wheels", ())),
         hashes=tuple((name, tuple(allowed)) for name, allowed in raw.get("hashes", ())),
         uv=_uv(raw["uv"]) if "uv" in raw else None,
+        sources=tuple(_source(row) for row in raw.get("sources", ())),
     )
+
+
+def _source(raw: Mapping[str, Any]) -> SourceTree:
+    return SourceTree(**{**raw, "extras": tuple(raw.get("extras", ()))})
 
 
 def _uv(raw: Mapping[str, Any]) -> UvProject:

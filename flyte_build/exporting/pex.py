@@ -30,11 +30,11 @@ from typing import cast
 from zipfile import ZipFile
 
 from ..kernel.canonical import Json
-from ..kernel.errors import ArtifactError, InputError, RefusedError
+from ..kernel.errors import ArtifactError, InputError
 from ..kernel.reporting import Reporter
-from ..locking.wheels import Target, glibc_of
+from ..locking.targets import target_of
+from ..locking.wheels import Target
 from ..locks.nouns import Lock, LockedWheel
-from ..recipe import Platform
 from ..store.files import fsync_directory, storing
 from .rows import rows
 from .wheels import put_wheels
@@ -77,30 +77,6 @@ def need_pex() -> None:
             "`export pex` needs the pex tool, which is not installed beside flyte-build",
             hint="install it with `pip install 'flyte-build[pex]'`",
         )
-
-
-def target_of(lock: Lock, platform: str) -> Target:
-    """The Python and the C library that the locked wheels of ``platform`` were chosen for.
-
-    Raises :class:`RefusedError` where the lock does not say: a base without Python, or of another C library.
-    """
-    locked = lock.platforms[platform]
-    versions = {deb.name: deb.version for deb in locked.debs}
-    if locked.base is not None:
-        facts = locked.base.facts
-        parts = (facts.glibc or "").split(".") if facts is not None else []
-        if facts is None or facts.python_full is None or len(parts) < 2:
-            raise RefusedError(
-                f"{lock.environment} on {platform}: the base image's Python and C library are not known",
-                hint="a PEX is for a Python: export an environment whose image has one",
-            )
-        return Target(cast(Platform, platform), lock.python, facts.python_full, (int(parts[0]), int(parts[1])))
-    full = locked.python.version if locked.python is not None else f"{lock.python}.0"
-    for name in (f"python{lock.python}-minimal", f"python{lock.python}", f"libpython{lock.python}-stdlib"):
-        if found := re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)", versions.get(name, "")):
-            full = found[1]
-            break
-    return Target(cast(Platform, platform), lock.python, full, glibc_of(locked.suite, versions.get("libc6")))
 
 
 def left_out(lock: Lock, platform: str) -> list[str]:

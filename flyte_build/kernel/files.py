@@ -9,13 +9,13 @@ from pathlib import Path
 __all__ = ["write_whole"]
 
 
-def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write ``text`` (UTF-8) to ``path``. Raises :class:`OSError`; then ``path`` is as it was."""
+def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
+    """Write ``content`` (text as UTF-8) to ``path``. Raises :class:`OSError`; then ``path`` is as it was."""
     folder = path.absolute().parent
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as f:
-            f.write(text)
+        with os.fdopen(handle, "wb") as f:
+            f.write(content if isinstance(content, bytes) else content.encode())
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except OSError:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Logged", "Progress", "Recorder", "Reporter", "Silent"]
+__all__ = ["Hushed", "Logged", "Progress", "Recorder", "Reporter", "Silent"]
 
 
 class Progress(Protocol):
@@ -56,6 +56,23 @@ class Silent:
 
     def warn(self, message: str) -> None:
         return None
+
+
+class Hushed:
+    """Another reporter's words, of which only notes and warnings are passed on once it is ``quiet``."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.quiet = False
+
+    def work(self, title: str, total: int | None = None, *, unit: str = "items") -> AbstractContextManager[Progress]:
+        return (Silent() if self.quiet else self._reporter).work(title, total, unit=unit)
+
+    def note(self, message: str) -> None:
+        self._reporter.note(message)
+
+    def warn(self, message: str) -> None:
+        self._reporter.warn(message)
 
 
 class Recorder(Silent):

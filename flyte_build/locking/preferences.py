@@ -97,6 +97,17 @@ class Existing:
                         pins.setdefault(wheel.name, wheel.version)
         return out
 
+    def commits(self, without: Iterable[str]) -> dict[str, str]:
+        """The commits of repositories, by the digest of what was asked; without those of the packages named."""
+        gone = {canonicalize_name(name) for name in without}
+        return {
+            build.source.asked: build.source.commit
+            for lock in self.locks.values()
+            for platform in lock.platforms.values()
+            for build in platform.builds
+            if build.source.asked and build.source.commit and canonicalize_name(build.source.name) not in gone
+        }
+
     def holding(self, package: str) -> set[str]:
         """The environments whose lock holds the Python package."""
         name = canonicalize_name(package)

@@ -6,27 +6,35 @@ it is held against. Values and their JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..kernel.canonical import Json
-from .reading import SHA256, Reader
+from .reading import DIGEST, SHA256, Reader
 
 __all__ = ["LockedBuild", "LockedSource", "Required", "build_json", "parse_builds"]
 
 _HEX = "64 hexadecimal digits"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class LockedSource:
-    """The source distribution of ``name`` (PEP 503) in ``version``: file name, ``size`` in bytes, SHA-256 in hex."""
+    """The source distribution of ``name`` (PEP 503) in ``version``: file name, ``size`` in bytes, SHA-256 in hex.
+
+    ``asked``: of one that is a repository or a folder, the digest of what the recipe says of it, and of a repository
+    the ``commit``, 40 hex digits. ``version`` then only tells one from another.
+    """
 
     name: str
     version: str
     file: str
     size: int
     sha256: str
+    asked: str | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +65,16 @@ def build_json(build: LockedBuild) -> dict[str, Json]:
     """The JSON object of a lock, one line there."""
     return {
         "wheel": build.wheel,
-        "source": _file(build.source),
+        "source": _file(build.source) | _origin(build.source),
         "native": build.native,
         "reproducible": build.reproducible,
         "requires": [_file(one) for one in build.requires],
     }
+
+
+def _origin(source: LockedSource) -> dict[str, Json]:
+    found: dict[str, Json] = {"asked": source.asked, "commit": source.commit}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _file(one: LockedSource | Required) -> dict[str, Json]:
@@ -80,13 +93,22 @@ def parse_builds(r: Reader, raw: Mapping[str, Any], where: str) -> tuple[LockedB
         found.append(
             LockedBuild(
                 wheel=r.matching(row, "wheel", SHA256, _HEX, at),
-                source=LockedSource(**_fields(r, row.get("source"), f"{at}.source")),
+                source=_source(r, row.get("source"), f"{at}.source"),
                 requires=tuple(Required(**_fields(r, one, f"{at}.requires[{n}]")) for n, one in requires),
                 reproducible=r.get(row, "reproducible", bool, at),
                 native=r.get(row, "native", bool, at),
             )
         )
     return tuple(found)
+
+
+def _source(r: Reader, raw: object, at: str) -> LockedSource:
+    if not isinstance(raw, dict):
+        raise r.fail(at, "an object", raw)
+    kinds = {"asked": (DIGEST, "sha256: and 64 hexadecimal digits"), "commit": (_COMMIT, "40 hexadecimal digits")}
+    more = {key: r.matching(raw, key, *kind, at) for key, kind in kinds.items() if key in raw}
+    held = _fields(r, {k: v for k, v in raw.items() if k not in more}, at)
+    return LockedSource(**held, asked=more.get("asked"), commit=more.get("commit"))
 
 
 def _fields(r: Reader, raw: object, at: str) -> dict[str, Any]:

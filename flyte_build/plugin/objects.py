@@ -115,6 +115,7 @@ def pin_objects(
         registries={name: own_registry(every[name].image) for name in project.environments},
         locked=locked_only() if locked is None else locked,
         push=push,
+        check=True,
     )
     found = {name: reference for name in every if (reference := (known | dict(published.references)).get(name))}
     return Pins(found, _replace(every, found))

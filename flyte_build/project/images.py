@@ -30,7 +30,7 @@ from ..recipe import (
     Step,
     WorkDir,
 )
-from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements_file
+from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements, parse_requirements_file
 from .bases import Prefer, read_base
 from .code_bundle import Code, code_step
 from .dockerfile import read_dockerfile
@@ -178,6 +178,7 @@ def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[
         constraints=tuple(dict.fromkeys(parsed.constraints)),
         wheels=wheels,
         hashes=tuple(sorted(parsed.hashes.items())),
+        sources=tuple(dict.fromkeys(parsed.sources)),
     )
 
 
@@ -186,12 +187,12 @@ def _pip_packages(at: _Place, layer: Any) -> PipInstall | None:
     where = f"{at.owner}: with_pip_packages"
     if not layer.packages:
         return None
-    return _pip_step(at, layer, ParsedRequirements([normalise(p, where) for p in layer.packages]))
+    return _pip_step(at, layer, parse_requirements(layer.packages, where, at.root, at.relative))
 
 
 def _requirements(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "packages", "file"})
-    return _pip_step(at, layer, parse_requirements_file(_absolute(layer.file)))
+    return _pip_step(at, layer, parse_requirements_file(_absolute(layer.file), at.relative))
 
 
 def _uv_project(at: _Place, layer: Any) -> PipInstall:

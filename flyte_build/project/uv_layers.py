@@ -48,8 +48,8 @@ def read_script(step: PipInstall, layer: Any, relative: Callable[[Path], str]) -
     files = read_uv_files(Path(layer.script).absolute())
     if files.main.uv or files.lock is not None:
         return _step(step, files, (), relative)
-    parsed = parse_script(files.main.file, files.main.document)
-    return replace(step, requirements=tuple(dict.fromkeys(parsed.requirements)))
+    parsed = parse_script(files.main.file, files.main.document, relative)
+    return replace(step, requirements=tuple(dict.fromkeys(parsed.requirements)), sources=tuple(parsed.sources))
 
 
 def check_python(layers: Iterable[Any], python: str | None, owner: str) -> None:

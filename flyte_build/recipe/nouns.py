@@ -10,12 +10,12 @@ noticed, the host is not written down), a local file by its path relative to the
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
+from .located import SourceTree, hidden
 
 __all__ = [
     "AptInstall",
@@ -29,6 +29,7 @@ __all__ = [
     "RegistryBase",
     "RunCommands",
     "SecretMount",
+    "SourceTree",
     "Step",
     "UvProject",
     "WorkDir",
@@ -106,6 +107,7 @@ class PipInstall:
     hold for this and every later step (exact pins of a uv.lock, say). ``wheels`` are local wheel
     files, as paths relative to the project, installed by their own hash. ``hashes`` are the SHA-256 that
     a hashed requirements file allows for a distribution (pip's ``--hash``); what is locked must be among them.
+    ``sources`` are built (:mod:`flyte_build.recipe.located`).
     With ``uv`` uv answers the step, and ``requirements`` and ``constraints`` are empty.
     """
 
@@ -117,13 +119,14 @@ class PipInstall:
     wheels: tuple[str, ...] = ()
     hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     uv: UvProject | None = None
+    sources: tuple[SourceTree, ...] = ()
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {"kind": "pip", "requirements": list(self.requirements)}
         if self.index is not None:
-            out["index"] = _location(self.index)
+            out["index"] = hidden(self.index)
         if self.extra_indexes:
-            out["extra_indexes"] = [_location(url) for url in self.extra_indexes]
+            out["extra_indexes"] = [hidden(url) for url in self.extra_indexes]
         if self.pre:
             out["pre"] = True
         if self.constraints:
@@ -134,6 +137,8 @@ class PipInstall:
             out["hashes"] = [[name, list(allowed)] for name, allowed in self.hashes]
         if self.uv is not None:
             out["uv"] = self.uv.to_json()
+        if self.sources:
+            out["sources"] = [source.to_json() for source in self.sources]
         return out
 
 
@@ -273,7 +278,9 @@ class Recipe:
     @property
     def installs(self) -> bool:
         """Whether Python packages are installed."""
-        return bool(self.runtime_requirements) or any(s.requirements or s.wheels or s.uv for s in self.pip_steps)
+        return bool(self.runtime_requirements) or any(
+            s.requirements or s.wheels or s.uv or s.sources for s in self.pip_steps
+        )
 
     @property
     def pip_steps(self) -> tuple[PipInstall, ...]:
@@ -295,8 +302,3 @@ class Recipe:
     def runtime_requirements(self) -> tuple[str, ...]:
         """Step 0: what ``install_flyte=True`` asks for."""
         return (f"flyte=={self.flyte}",) if self.flyte is not None else ()
-
-
-def _location(url: str) -> str:
-    # One read back from a lock is such a digest already (`recorded`); no address begins like it.
-    return url if url.startswith("sha256:") else "sha256:" + hashlib.sha256(url.encode()).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,19 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..kernel.errors import LoadError, RefusedError
+from .located import SourceTree
+from .source_trees import source_tree
 
-__all__ = ["ParsedRequirements", "normalise", "parse_requirements_file", "parse_script", "script_document"]
+__all__ = [
+    "ParsedRequirements",
+    "normalise",
+    "parse_requirements",
+    "parse_requirements_file",
+    "parse_script",
+    "script_document",
+]
+
+Relative = Callable[[Path], str]
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 # What pip takes in place of a name: an address, that of a repository, a file or a folder.
@@ -38,6 +49,7 @@ class ParsedRequirements:
     extra_indexes: list[str] = field(default_factory=list)
     pre: bool = False
     hashes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: list[SourceTree] = field(default_factory=list)
 
 
 def normalise(text: str, where: str) -> str:
@@ -63,7 +75,8 @@ def _from_location(text: str, where: str) -> RefusedError:
     shown = re.sub(r"(://)[^/\s@]+@", r"\1***@", text.strip())
     return RefusedError(
         f"{where}: `{shown}` installs from a location, which a lock cannot name (law 1)",
-        hint="publish it as a wheel to an index, or build the wheel and add it with a local wheel folder",
+        hint="publish it as a wheel to an index, or add its wheel with a local wheel folder; `git+https://…@rev` and "
+        "`./folder` are built when the project is locked",
     )
 
 
@@ -85,8 +98,19 @@ def _logical_lines(path: Path) -> list[tuple[int, str]]:
     return lines
 
 
-def parse_requirements_file(path: Path, _seen: frozenset[Path] = frozenset()) -> ParsedRequirements:
-    """Read ``path`` with the files it includes (``-r``, ``-c``)."""
+def parse_requirements(texts: Iterable[str], where: str, base: Path, relative: Relative) -> ParsedRequirements:
+    """Requirements one by one; ``base`` is where their relative paths start, ``relative`` gives one as recipes do."""
+    out = ParsedRequirements()
+    for text in texts:
+        if (source := source_tree(text, where, base, relative)) is not None:
+            out.sources.append(source)
+        else:
+            out.requirements.append(normalise(text, where))
+    return out
+
+
+def parse_requirements_file(path: Path, relative: Relative, _seen: frozenset[Path] = frozenset()) -> ParsedRequirements:
+    """Read ``path`` with the files it includes (``-r``, ``-c``); ``relative`` gives a path as recipes write it."""
     if path.resolve() in _seen:
         raise LoadError(f"{path}: includes itself")
     out = ParsedRequirements()
@@ -97,9 +121,12 @@ def parse_requirements_file(path: Path, _seen: frozenset[Path] = frozenset()) ->
     for number, line in lines:
         where = f"{path}:{number}"
         if line.startswith("-"):
-            _option(shlex.split(line), path, where, out, _seen | {path.resolve()})
+            _option(shlex.split(line), path, where, out, relative, _seen | {path.resolve()})
             continue
         words = re.split(r"\s(?=--)", line)
+        if (source := source_tree(words[0], where, path.parent, relative)) is not None and not words[1:]:
+            out.sources.append(source)
+            continue
         requirement = normalise(words[0], where)
         out.requirements.append(requirement)
         for option in words[1:]:
@@ -111,16 +138,21 @@ def parse_requirements_file(path: Path, _seen: frozenset[Path] = frozenset()) ->
     return out
 
 
-def _option(words: list[str], path: Path, where: str, out: ParsedRequirements, seen: frozenset[Path]) -> None:
+def _option(
+    words: list[str], path: Path, where: str, out: ParsedRequirements, relative: Relative, seen: frozenset[Path]
+) -> None:
     name, _, value = words[0].partition("=")
     if not value and len(words) == 2:
         value = words[1]
     if name in ("-r", "--requirement", "-c", "--constraint") and value:
-        inner = parse_requirements_file(path.parent / value, seen)
+        inner = parse_requirements_file(path.parent / value, relative, seen)
         if name in ("-c", "--constraint"):
+            if inner.sources:
+                raise _from_location(f"{inner.sources[0].title} in {value}", where)
             out.constraints += inner.requirements
         else:
             out.requirements += inner.requirements
+            out.sources += inner.sources
         out.constraints += inner.constraints
         out.extra_indexes += inner.extra_indexes
         out.index = inner.index or out.index
@@ -141,10 +173,10 @@ def _option(words: list[str], path: Path, where: str, out: ParsedRequirements, s
         )
 
 
-def _dependencies(values: Any, where: str) -> list[str]:
+def _dependencies(values: Any, where: str, base: Path, relative: Relative) -> ParsedRequirements:
     if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
         raise LoadError(f"{where}: expected an array of requirement strings, found {values!r}")
-    return [normalise(v, where) for v in values]
+    return parse_requirements(values, where, base, relative)
 
 
 def _script_block(text: str, script: Path) -> str:
@@ -177,6 +209,6 @@ def script_document(script: Path) -> dict[str, Any]:
         raise LoadError(f"{script}: the script block is not TOML: {e}") from None
 
 
-def parse_script(script: Path, document: Mapping[str, Any]) -> ParsedRequirements:
+def parse_script(script: Path, document: Mapping[str, Any], relative: Relative) -> ParsedRequirements:
     """The dependencies of a script's PEP 723 block, which says nothing else that uv would have to judge."""
-    return ParsedRequirements(_dependencies(document.get("dependencies", []), f"{script}: dependencies"))
+    return _dependencies(document.get("dependencies", []), f"{script}: dependencies", script.parent, relative)

@@ -48,6 +48,7 @@ class Settings:
     insecure_registries: tuple[str, ...] = DEFAULTS["insecure-registries"]
     platforms: tuple[str, ...] = DEFAULTS["platforms"]
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
+    checks: Literal["refuse", "warn", "off"] = DEFAULTS["checks"]
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
     base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
     sign_key: str | None = DEFAULTS["sign-key"]

@@ -172,6 +172,17 @@ _ROWS = (
         see="flyte.md",
     ),
     Setting(
+        "checks",
+        "choice",
+        "What flyte's own commands, `pin` and `pinned` do about calls that would fail for want of a `depends_on` or a "
+        "package (docs/checks.md): they are refused, told as warnings, or not looked for.",
+        '"warn"',
+        default="refuse",
+        variable="FLYTE_BUILD_CHECKS",
+        choices=("refuse", "warn", "off"),
+        see="flyte.md",
+    ),
+    Setting(
         "overlaps",
         "choice",
         "What happens to an image of which two distributions install different files at one path: it is locked with a "

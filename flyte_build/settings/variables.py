@@ -37,6 +37,12 @@ VARIABLES = (
         "locks are written",
         "flyte.md",
     ),
+    Variable(
+        ("FLYTE_BUILD_CORE",),
+        "`pure`: layers are made by Python alone; `native`: that the native core is missing is an error.",
+        "`auto`: the native core where it is there",
+        "core.md",
+    ),
     Variable(("FLYTE_BUILD_PIN",), "`off`: Flyte's own commands pin nothing.", "they pin", "flyte.md"),
     Variable(
         ("FLYTE_BUILD_DELEGATE",),

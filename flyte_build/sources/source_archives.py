@@ -1,15 +1,23 @@
-"""Source distributions by their hash: files of the indexes that are configured, or that a recipe names."""
+"""Sources of wheels by their hash: source distributions of the indexes that are configured, or that a recipe names; and
+repositories and folders that it names, made into the archives that they were when they were locked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 from ..deriving.derivation import Artifact
+from ..kernel.canonical import digest
+from ..kernel.errors import FetchError
+from ..kernel.scratch import scratch
 from ..locks.builds import LockedSource
+from ..recipe import Recipe, SourceTree
 from .locators import WheelLocator
 from .places import Place
+from .source_trees import archived
 
-__all__ = ["SourceArchives"]
+__all__ = ["SourceArchives", "TreeArchives"]
 
 
 class SourceArchives(WheelLocator):
@@ -26,3 +34,32 @@ class SourceArchives(WheelLocator):
                 if file.name == source.file and file.sha256 in (None, source.sha256) and file.url not in seen:
                     seen.add(file.url)
                     yield Place(file.url, None if file.url.startswith("file:") else client.stream)
+
+
+class TreeArchives:
+    """Repositories at the locked commit, and folders as they are."""
+
+    def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
+        every = (tree for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
+        self._trees: dict[str, SourceTree] = {digest(tree.to_json()): tree for tree in every}
+        self._root, self._opened = root, ExitStack()
+
+    @classmethod
+    def of(cls, recipes: Iterable[Recipe], root: Path) -> TreeArchives:
+        return cls(recipes, root)
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        source = artifact.source
+        if not isinstance(source, LockedSource) or source.asked is None:
+            return
+        tree = self._trees.get(source.asked)
+        if tree is None or (tree.git or "").startswith("sha256:"):
+            raise FetchError(
+                f"{source.file}: the lock alone does not say where it is from",
+                hint="name the file that defines the environment, or get the wheel from a cache or a bundle",
+            )
+        path, _ = archived(tree, self._root, source.commit, self._opened.enter_context(scratch()))
+        yield Place(path.as_uri())
+
+    def close(self) -> None:
+        self._opened.close()

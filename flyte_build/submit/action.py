@@ -71,6 +71,17 @@ class ErrorInfo:
     message: str
     kind: Literal["user", "system"] = "user"
 
+    @property
+    def headline(self) -> str:
+        """``ValueError: no such thing``: its type, and the first line of what it says.
+
+        A message that is the end of a log, or a whole traceback, says in its last line what happened.
+        """
+        lines = [line.strip() for line in self.message.strip().splitlines() if line.strip()]
+        told = bool(lines) and (lines[0].startswith("Traceback (most recent") or lines[0].endswith("end of its log:"))
+        line = lines[-1 if told else 0].removeprefix(f"{self.code}: ") if lines else ""
+        return f"{self.code}: {line}" if line else self.code
+
 
 @dataclass(frozen=True, slots=True)
 class RootAction:

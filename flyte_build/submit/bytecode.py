@@ -20,9 +20,9 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..kernel.errors import FlyteBuildError
@@ -31,6 +31,7 @@ from ..store.locks import held
 from ..store.seal_files import remove_seal
 from ..store.sealed import Examiner, records, seal
 from . import door
+from .imports import CACHE, modules_below, names_of, reached
 from .sandbox.engines import init_mount, popen
 from .sandbox.spec import Engine, Mount, Sandbox, Tmpfs
 from .unpack import place, remove, remove_tree, scoped
@@ -38,7 +39,6 @@ from .unpack import place, remove, remove_tree, scoped
 __all__ = ["Compiler", "sound_bytecode"]
 
 TIMEOUT_SECONDS = 900
-CACHE = "__pycache__"
 _SOURCES = "/mnt/flyte"
 _TAG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # Of the standard library, what starting and compiling takes: they may lie in another layer than the interpreter.
@@ -74,7 +74,9 @@ class Compiler:
     """For the image whose layers' folders are ``layers``, the lowest first, merged into ``root``.
 
     ``python`` is its interpreter, a path inside. ``lowest`` holds a function that gives a root of the image's lowest
-    layers, as many as it is asked for, more each time. ``locks`` is the folder of locks.
+    layers, as many as it is asked for, more each time. ``locks`` is the folder of locks. ``imports`` are modules that
+    are about to be imported: they and what they import are compiled; ``None``: all that there is. ``read`` keeps what
+    files import, for the next one.
     """
 
     engine: Engine
@@ -84,6 +86,8 @@ class Compiler:
     lowest: Callable[[], AbstractContextManager[Callable[[int], Path]]]
     locks: Path
     reporter: Reporter
+    imports: Collection[str] | None = None
+    read: dict[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
 
     def fill(self) -> Mapping[str, str]:
         """Put into ``root`` the bytecode that its layers' modules lack; how the files lie → their SHA-256 in hex.
@@ -105,7 +109,7 @@ class Compiler:
         for layer in self.layers:
             for count in range(least, len(self.layers) + 1):
                 out |= self._linked(layer, self._chain(count))
-        wanted = sorted({module for path in paths for module in self._modules(path, tag)})
+        wanted = self._wanted(paths, tag)
         mine = [(layer, [m for m in wanted if _same(layer / m[1:], self.root / m[1:])]) for layer in self.layers]
         python = self._at(self.python)
         if python is not None and any(modules for _, modules in mine):
@@ -155,24 +159,29 @@ class Compiler:
                 return number
         return None
 
-    def _modules(self, path: str, tag: str) -> list[str]:
-        """Modules below one entry of the image's ``sys.path`` without bytecode, as paths inside."""
-        out = []
-        with suppress(FlyteBuildError, ValueError):
-            top = scoped(self.root, path, follow=True)
-            if top == self.root or not top.is_dir():
-                return []
-            for folder, names, files in os.walk(top):
-                names[:] = [n for n in names if n != CACHE]
-                cache = os.path.join(folder, CACHE)
-                have = set(os.listdir(cache)) if os.path.isdir(cache) and not os.path.islink(cache) else set()
-                inside = "/" + os.path.relpath(folder, self.root)
-                out += [
-                    f"{inside}/{f}"
-                    for f in files
-                    if f.endswith(".py") and f"{f[:-3]}.{tag}.pyc" not in have and "\n" not in f
-                ]
-        return out
+    def _wanted(self, paths: Sequence[str], tag: str) -> list[str]:
+        """The modules without bytecode that are to get it, as paths inside."""
+        found = [module for path in paths for module in modules_below(self.root, path, tag)]
+        lacking = {path for _, path, compiled in found if not compiled}
+        if self.imports is not None:
+            # The first of a name is the one that is imported.
+            first = {name: path for name, path, _ in reversed(found)}
+            lacking &= reached(self.imports, first, self._names)
+        return sorted(lacking)
+
+    def _names(self, path: str, package: str) -> tuple[str, ...]:
+        """What the module at ``path`` imports; images share files, and a file is read once."""
+        try:
+            handle = os.open(self.root / path[1:], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return ()
+        try:
+            key = (os.fstat(handle).st_ino, package)
+            if key not in self.read:
+                self.read[key] = names_of(handle, package)
+            return self.read[key]
+        finally:
+            os.close(handle)
 
     def _compile(self, small: Path, python: str, layer: Path, modules: Sequence[str], tag: str, chain: str) -> None:
         """Fill the folder of bytecode beside ``layer`` with that of its ``modules``, by ``python`` in ``small``."""

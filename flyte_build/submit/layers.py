@@ -8,8 +8,10 @@ A layer that is not as it was sealed is unpacked again from its blob. Never fetc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from .image_documents import LayerOf
 from .unpack import remove, remove_tree, unpack
 
 __all__ = ["Layers", "Unpacked", "partial", "said"]
+
+# Most of it is Python, one thread at a time; inflating, hashing and the file system's part go on beside it.
+_AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class Layers:
         ``full``: every file is hashed. Raises :class:`ArtifactError` for a blob that is not what it should be, and
         :class:`StoreError` where it is not there.
         """
-        folder = self.folder / diff_id.removeprefix("sha256:")
+        folder = self._at(diff_id)
         with held(self._locks / f"layer-{folder.name}"):
             if folder.is_symlink() or folder.exists():
                 wrong = Examiner().look(folder, diff_id, full=full)
@@ -66,6 +71,29 @@ class Layers:
             listing = find_listing(folder)
             assert listing is not None
             yield Unpacked(folder, listing.seal, records(folder))
+
+    def make_all(self, layers: Sequence[tuple[LayerOf, str]]) -> None:
+        """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does."""
+        missing = {diff_id: layer for layer, diff_id in layers if not os.path.lexists(self._at(diff_id))}
+
+        def make(diff_id: str) -> None:
+            with held(self._locks / f"layer-{self._at(diff_id).name}"):
+                if not os.path.lexists(self._at(diff_id)):
+                    self._make(self._at(diff_id), missing[diff_id], diff_id)
+
+        # The largest first: they take longest.
+        ordered = sorted(missing, key=lambda d: self._size(missing[d]), reverse=True)
+        with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
+            for _ in pool.map(make, ordered):
+                pass
+
+    def _at(self, diff_id: str) -> Path:
+        return self.folder / diff_id.removeprefix("sha256:")
+
+    def _size(self, layer: LayerOf) -> int:
+        with suppress(OSError):
+            return (self._blobs / layer.digest.removeprefix("sha256:")).stat().st_size
+        return 0
 
     def _make(self, folder: Path, layer: LayerOf, diff_id: str) -> None:
         blob = self._blobs / layer.digest.removeprefix("sha256:")

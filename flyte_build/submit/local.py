@@ -25,7 +25,7 @@ from . import door
 from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome, Resources
 from .apps import Apps
 from .berth import Berth, launched
-from .fresh import environment, memory_backed, mounts_of, shared, workdir
+from .fresh import environment, memory_backed, mounts_of, shared, workdir, writable
 from .groups import MOST_PIDS, Groups
 from .kubernetes.errors import Unplaceable
 from .limits import TaskLimits
@@ -256,7 +256,7 @@ class LocalLauncher:
     def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
         seen = {"/": image.root} | {m.target: m.source for m in mounts}
         files = self.folder.outcome(request.action, request.attempt) / "files"
-        return Settlement(View(seen), files, self.folder.storage.uri(files))
+        return Settlement(View(seen), files, self.folder.storage.uri(files), tuple(writable(image)))
 
     async def _run(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.layer_tar import NOTES, OPAQUE, WHITEOUT, BadLayer, whiteout
@@ -30,38 +31,113 @@ def merge(layer: Path, root: Path) -> None:
     ``lib/…`` works on a base whose ``/lib`` is a link (merged /usr).
     """
     with named(f"layer {layer.name}"):
-        for folder, _, files in _walk(layer):
-            _hide(scoped(root, folder, follow=True), files)
-        for folder, names, files in _walk(layer):
-            here = layer / folder
-            into = _folder(root, folder)
-            if folder:
-                into.chmod(stat.S_IMODE(here.lstat().st_mode))
-            links = [n for n in names if (here / n).is_symlink()]
-            for name in [*files, *links]:
-                if not name.startswith(WHITEOUT):
-                    remove(into / name)
-                    place(here / name, into / name)
+        folders = list(_walk(str(layer)))
+        for folder in folders:
+            if folder.hidden:
+                _hide(scoped(root, folder.path, follow=True), folder.hidden)
+        places = _Places(root)
+        for folder in folders:
+            into = places.folder(folder.path, folder.mode)
+            here = f"{layer}/{folder.path}" if folder.path else str(layer)
+            for name in folder.names:
+                places.put(f"{here}/{name}", f"{into}/{name}")
         _settle(root)
 
 
-def _walk(layer: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each folder of an unpacked layer, relative, with what is in it; notes of others left out."""
-    for folder, names, files in os.walk(layer):
-        for name in [n for n in names if n.startswith(WHITEOUT)]:
-            whiteout(name, folder=True)
-            names.remove(name)
-        relative = os.path.relpath(folder, layer)
-        yield "" if relative == "." else relative, names, [n for n in files if not n.startswith(NOTES) or n == OPAQUE]
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder of a layer: its path below that, its mode, what its whiteouts hide, and its files and links."""
+
+    path: str
+    mode: int
+    hidden: list[str]
+    names: list[str]
 
 
-def _hide(folder: Path, files: list[str]) -> None:
-    """Obey the whiteouts among ``files`` in a folder of lower layers, which may not be there."""
-    hidden = [name for file in files if (name := whiteout(file)) is not None]
-    if not hidden or not is_folder(folder):
-        return
-    for name in list(os.listdir(folder)) if "" in hidden else hidden:
-        remove(folder / name)
+def _walk(layer: str) -> Iterator[_Folder]:
+    """Each folder of an unpacked layer, those above first; notes of others left out."""
+    below = [("", stat.S_IMODE(os.lstat(layer).st_mode))]
+    while below:
+        path, mode = below.pop()
+        folder, inside = _Folder(path, mode, [], []), []
+        with os.scandir(f"{layer}/{path}" if path else layer) as entries:
+            for entry in entries:
+                name, marked = entry.name, entry.name.startswith(WHITEOUT)
+                if entry.is_dir(follow_symlinks=False):
+                    if marked:
+                        whiteout(name, folder=True)
+                    else:
+                        inner = f"{path}/{name}" if path else name
+                        inside.append((inner, stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)))
+                elif not marked:
+                    folder.names.append(name)
+                elif (hides := whiteout(name)) is not None and (not name.startswith(NOTES) or name == OPAQUE):
+                    folder.hidden.append(hides)
+        below += reversed(inside)
+        yield folder
+
+
+class _Places:
+    """Where a layer's entries go in ``root``, which nobody else touches meanwhile."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # Folders of the layer that were seen to be folders of the root, with every link followed: path → where.
+        self._known: dict[str, str] = {"": str(root)}
+
+    def folder(self, path: str, mode: int) -> str:
+        """The root's folder for the layer's at ``path``, made where there is none."""
+        if not path:
+            return str(self._root)
+        above, _, name = path.rpartition("/")
+        parent = self._known.get(above)
+        place = f"{parent}/{name}"
+        try:
+            found = os.lstat(place).st_mode if parent is not None else 0
+        except FileNotFoundError:
+            os.mkdir(place, 0o755)
+            found = os.lstat(place).st_mode
+        if not stat.S_ISDIR(found):
+            place = str(self._led(path))
+            found = os.lstat(place).st_mode
+        if stat.S_IMODE(found) != mode:
+            os.chmod(place, mode)
+        self._known[path] = place
+        return place
+
+    def _led(self, path: str) -> Path:
+        """The same where there are links on the way, or what is there is no folder: that gives way."""
+        current = self._root
+        for part in scoped(self._root, path, follow=True).relative_to(self._root).parts:
+            current = current / part
+            if not is_folder(current):
+                self._free(current)
+                current.mkdir(0o755)
+        return current
+
+    def put(self, source: str, target: str) -> None:
+        """``source`` once more at ``target``; what is there gives way."""
+        try:
+            if os.path.islink(source):
+                os.symlink(os.readlink(source), target)
+            else:
+                os.link(source, target, follow_symlinks=False)
+        except OSError:
+            self._free(Path(target))
+            place(Path(source), Path(target))
+
+    def _free(self, target: Path) -> None:
+        if os.path.lexists(target):
+            remove(target)
+            # What was a folder, or led to one, is known no more.
+            self._known = {"": str(self._root)}
+
+
+def _hide(folder: Path, hidden: list[str]) -> None:
+    """Obey whiteouts in a folder of lower layers, which may not be there; ``""`` hides all that is in it."""
+    if is_folder(folder):
+        for name in os.listdir(folder) if "" in hidden else hidden:
+            remove(folder / name)
 
 
 def _settle(root: Path) -> None:
@@ -100,14 +176,3 @@ def _own_text(root: Path, path: str) -> None:
         current.unlink()
         if real.is_file() and not real.is_symlink():
             place(real, current)
-
-
-def _folder(root: Path, relative: str) -> Path:
-    target = scoped(root, relative, follow=True)
-    current = root
-    for part in target.relative_to(root).parts:
-        current = current / part
-        if not is_folder(current):
-            remove(current)
-            current.mkdir(0o755)
-    return target

@@ -9,6 +9,7 @@ could see: a link to ``/etc/passwd`` is the image's, not the host's. All of it g
 
 from __future__ import annotations
 
+import errno
 import posixpath
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -85,6 +86,7 @@ class Settlement:
     view: View
     into: Path
     uri: str
+    own: tuple[str, ...] = ()
     taken: dict[str, str] = field(default_factory=dict)
 
     def settle(
@@ -111,6 +113,7 @@ class Settlement:
         if path not in self.taken:
             place = self.view.locate(path)
             if place is None:
+                self._refuse_gone(path)
                 return None
             number = str(len(self.taken))
             name = posixpath.basename(posixpath.normpath(path)) or "root"
@@ -118,12 +121,24 @@ class Settlement:
             name = name if name.isprintable() else "file"
             with door.folder(place.top) as top:
                 if not door.is_there(top, place.below):
+                    self._refuse_gone(path)
                     return None
                 (self.into / number).mkdir(parents=True, exist_ok=True)
                 with door.folder(self.into / number) as into:
                     self._copy(top, place.below, path, into, name, 0)
             self.taken[path] = f"{self.uri}/{number}/{name}"
         return self.taken[path]
+
+    def _refuse_gone(self, path: str) -> None:
+        """What is not there may be another image's. Below a folder of this sandbox alone, it can be nobody's: raises
+        :class:`~.door.Refused`."""
+        if any(posixpath.normpath(path).startswith(f"{folder}/") for folder in self.own):
+            raise door.Refused(
+                errno.ENOENT,
+                "it is not there any more, and a local path is handed on as it is: keep it until the task has ended, "
+                "or write to `File.new_remote()`",
+                path,
+            )
 
     def _copy(self, top: int, below: str, inside: str, into: int, name: str, depth: int) -> None:
         """Copy the file or folder ``below`` the open folder ``top`` to ``name`` in ``into``."""

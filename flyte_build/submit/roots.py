@@ -16,34 +16,28 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from ..kernel.errors import ArtifactError, StoreError
+from ..kernel.errors import ArtifactError, FlyteBuildError, StoreError
 from ..kernel.reporting import Reporter, Silent
 from ..store import locks
 from ..store.checked import sound_blob
 from ..store.files import storing
 from ..store.seal_files import find_listing, remove_seal
-from ..store.sealed import Difference, Examiner, seal
+from ..store.sealed import Difference, Examiner, records, seal
 from .action import ImageRoot
-from .bytecode import Compiler
+from .filling import Filling
+from .furnish import find_python, prepare
 from .image_documents import Config, Manifest, read_config, read_manifest
 from .layers import Layers, partial, said
 from .merge import merge
-from .sandbox.spec import GID, UID, Engine
-from .unpack import remove, remove_tree, scoped
+from .sandbox.spec import Engine
+from .unpack import remove
 
 __all__ = ["Roots", "prepare"]
 
-PYTHONS = ("python3", "python")
-# Where the sandbox mounts something: these exist in every root, and are no links.
-_FOLDERS = (
-    "proc", "dev", "run", "tmp", "var/tmp", "root", "home/flyte", "mnt/flyte", "etc/flyte/secrets",
-)  # fmt: skip
-_FILES = ("etc/resolv.conf", "etc/hosts")
-USER = "flyte"
 # Seconds: others who look at a root hold it as if they used it.
 _PATIENCE = 5.0
 
@@ -52,7 +46,8 @@ class Roots:
     """Root file systems under ``cache``, from the blobs of an OCI image layout (``blobs/sha256/<hex>``).
 
     Roots that were got stay as they are until this object goes. ``full``: every file of a root is hashed before it is
-    given, instead of looked at.
+    given, instead of looked at. ``imports`` are the modules that are about to be imported, besides the runtime's: they
+    are compiled, by an interpreter in a sandbox of ``engine``; ``None``: all are.
     """
 
     def __init__(
@@ -63,15 +58,16 @@ class Roots:
         reporter: Reporter | None = None,
         *,
         full: bool = False,
+        imports: Collection[str] | None = None,
     ) -> None:
         self._cache = cache
         self._roots = cache / "roots"
         self._locks = cache / "locks"
         self._blobs = blobs
-        self._engine = engine
         self._reporter = reporter or Silent()
         self._full = full
         self._layers = Layers(cache, blobs, self._locks, self._reporter)
+        self._filling = Filling(engine, self._layers, self._locks, self._reporter, imports)
         self._examiner = Examiner()
         self._got: dict[str, ImageRoot] = {}
         self._guard = threading.Lock()
@@ -100,6 +96,34 @@ class Roots:
             )
         return found
 
+    def there(self, digest: str) -> bool:
+        """Whether the root lies there already, whatever it is like: to look at it costs little."""
+        return os.path.lexists(self._roots / digest.removeprefix("sha256:"))
+
+    @contextmanager
+    def ahead(self, digests: Collection[str]) -> Iterator[None]:
+        """Get these beside what the block does, in this order, so that they are there when they are asked for.
+
+        What hinders one is said to whoever asks for it. At the block's end the one that is being made is waited for,
+        and no other is begun.
+        """
+        left = threading.Event()
+
+        def make() -> None:
+            for digest in digests:
+                if left.is_set():
+                    return
+                with suppress(FlyteBuildError):
+                    self.get(digest)
+
+        maker = threading.Thread(target=make, name="roots", daemon=True)
+        maker.start()
+        try:
+            yield
+        finally:
+            left.set()
+            maker.join()
+
     def _get(self, digest: str) -> ImageRoot:
         manifest = read_manifest(self._blob(digest, digest), digest)
         config = read_config(self._blob(manifest.config, digest), digest, manifest)
@@ -127,7 +151,8 @@ class Roots:
     def _enter(self, root: Path, digest: str, manifest: Manifest, config: Config) -> None:
         """The root is there, as it was sealed, and stays so: this process has its share in it."""
         use = self._share(root)
-        if os.path.lexists(root) and not self._wrong(root, digest, config, self._examiner):
+        there = os.path.lexists(root) and not self._wrong(root, digest, config, self._examiner)
+        if there and not self._filling.lacks(root):
             self._keep(use)
             return
         _close([use] if use is not None else [])
@@ -145,8 +170,10 @@ class Roots:
                     )
                 if wrong or not there:
                     self._make(root, digest, manifest, config, full=self._full or there)
-                    # What it knows of inodes may be of files that are gone.
-                    self._examiner = Examiner()
+                elif self._filling.lacks(root):
+                    self._fill(root, digest, manifest, config)
+                # What it knows of inodes may be of files that are gone.
+                self._examiner = Examiner()
                 alone.close()
                 self._keep(self._share(root))
 
@@ -186,6 +213,7 @@ class Roots:
         with work as progress, partial(root) as tree:
             known: dict[str, str] = {}
             seals = []
+            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)))
             for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
                 with self._layers.held(layer, diff_id, full=full) as unpacked:
                     merge(unpacked.folder, tree)
@@ -193,41 +221,27 @@ class Roots:
                     seals.append((diff_id, unpacked.seal))
                 progress.advance()
             prepare(tree)
-            known |= self._compiled(tree, manifest, config)
+            known |= self._filling.fill(tree, manifest, config)
             progress.advance()
             seal(tree, root, digest, seals, known.get)
+        self._filling.note(root)
         self._sweep()
 
-    def _compiled(self, tree: Path, manifest: Manifest, config: Config) -> Mapping[str, str]:
-        """Put bytecode into ``tree``; how its files lie → their SHA-256."""
-        python = find_python(tree, config.env)
-        if self._engine is None or python is None:
-            return {}
-        layers = list(zip(manifest.layers, config.diff_ids, strict=True))
-
-        @contextmanager
-        def lowest() -> Iterator[Callable[[int], Path]]:
-            small = tree.with_name(f"{tree.name.removesuffix('.partial')}.below.partial")
-            left = list(layers)
-
-            def grown(count: int) -> Path:
-                while len(layers) - len(left) < count:
-                    layer, diff_id = left.pop(0)
-                    with self._layers.held(layer, diff_id) as unpacked:
-                        merge(unpacked.folder, small)
-                prepare(small)
-                return small
-
-            remove_tree(small)
-            small.mkdir()
-            try:
-                yield grown
-            finally:
-                remove_tree(small)
-
-        folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in config.diff_ids]
-        compiler = Compiler(self._engine, tree, python, folders, lowest, self._locks, self._reporter)
-        return compiler.fill()
+    def _fill(self, root: Path, digest: str, manifest: Manifest, config: Config) -> None:
+        """Put more bytecode into a root that is as it was sealed; not while somebody runs in it."""
+        use = locks.try_acquire(self._locks / f"use-{root.name}")
+        if use is None:
+            return
+        try:
+            seals = []
+            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+                with self._layers.held(layer, diff_id) as unpacked:
+                    seals.append((diff_id, unpacked.seal))
+            known = {**records(root), **self._filling.fill(root, manifest, config)}
+            seal(root, root, digest, seals, known.get)
+            self._filling.note(root)
+        finally:
+            os.close(use)
 
     def _sweep(self) -> None:
         """Remove what crashed unpackings left, and layers of no root (their files live on in the roots)."""
@@ -256,44 +270,3 @@ class Roots:
 def _close(handles: list[int]) -> None:
     while handles:
         os.close(handles.pop())
-
-
-def prepare(root: Path) -> None:
-    """Make the places where the sandbox mounts, and the user it runs as, in an image that lacks them."""
-    for name in _FOLDERS:
-        path = scoped(root, name)
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            path.unlink()
-        path.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        path = scoped(root, name)
-        if path.is_symlink() or not path.is_file():
-            path.unlink(missing_ok=True)
-            path.touch()
-            os.utime(path, (0, 0))
-    _add_line(root, "etc/passwd", UID, f"{USER}:x:{UID}:{GID}:{USER}:/home/{USER}:/bin/sh")
-    _add_line(root, "etc/group", GID, f"{USER}:x:{GID}:")
-
-
-def _add_line(root: Path, name: str, number: int, line: str) -> None:
-    path = scoped(root, name)
-    text = path.read_text(errors="surrogateescape") if path.is_file() else ""
-    if any(row.split(":")[2:3] == [str(number)] for row in text.splitlines()):
-        return
-    # A new file: the old one is a hard link to a layer that other images share.
-    path.unlink(missing_ok=True)
-    if text and not text.endswith("\n"):
-        text += "\n"
-    path.write_text(text + line + "\n", errors="surrogateescape")
-    # Of a date that no later change has.
-    os.utime(path, (0, 0))
-
-
-def find_python(root: Path, env: tuple[str, ...]) -> str | None:
-    """The first interpreter in the image's PATH, as a path inside."""
-    variables = dict(item.partition("=")[::2] for item in env)
-    for folder in (variables.get("PATH") or os.defpath).split(":"):
-        for name in PYTHONS:
-            if folder.startswith("/") and scoped(root, f"{folder}/{name}", follow=True).is_file():
-                return f"{folder}/{name}"
-    return None

@@ -7,12 +7,10 @@ cannot be written is read again. Artifacts that are not in the store are not fet
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
+from ..kernel.files import write_whole
 from ..locks.nouns import LockedDeb, LockedWheel
 from ..store import Store
 from .licenses import Facts, License, read_deb, read_wheel
@@ -69,10 +67,4 @@ class StoredFacts:
         }
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                    json.dump(body, stream)
-                os.replace(temporary, self._folder / sha256)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            write_whole(self._folder / sha256, json.dumps(body))

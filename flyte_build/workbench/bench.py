@@ -305,7 +305,7 @@ class Workbench(Registering):
 
     def submit(self, task: str, options: RunOptions, /, **arguments: Any) -> Submitted:
         """Hand a run of ``task`` over to the cluster of the target ``options.on``, and go: it runs on without this
-        machine. ``submitted.name`` is the run's; :func:`flyte_build.workbench.asking.follow_run` waits for it.
+        machine. ``submitted.name`` is the run's; :func:`flyte_build.workbench.reaching.follow_run` waits for it.
 
         Raises what building, pushing and looking before raise, and :class:`InputError` where no target is named.
         """

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ..kernel.canonical import Json
@@ -13,6 +14,7 @@ from ..kernel.quantities import counted, size
 from ..planning.checks import Finding, find
 from ..planning.images import plan_images
 from ..planning.plan import Plan
+from ..project.layout import project_of
 from ..project.nouns import Environment
 from ..remote.connecting import connected
 from ..store import Store
@@ -39,6 +41,7 @@ class Planned:
     title: str
     lockfiles: Path = field(repr=False)
     store: Store = field(repr=False, compare=False)
+    groups: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def cached(self) -> bool:
@@ -68,13 +71,19 @@ class Planned:
 
         if len({i.platform for i in self.plan.images}) > 1:
             raise InputError("--graph draws one platform: name it with --platform")
-        return make_graph(self.plan, self.depends_on, {f.environment for f in self.errors}, self.title)
+        return make_graph(self.plan, self.depends_on, {f.environment for f in self.errors}, self.title, self.groups)
 
     def svg(self) -> str:
         """The picture as SVG."""
         from ..planning.graph import render_svg
 
         return render_svg(self.graph())
+
+    def dot(self) -> str:
+        """The picture in Graphviz's language."""
+        from ..planning.graph import render_dot
+
+        return render_dot(self.graph())
 
     def html(self) -> str:
         """The picture as a page of its own, with search."""
@@ -122,4 +131,24 @@ def plan(
         with bench.modules.entered():
             findings = find(workspace, environments, store, platform=platform, online=online, shared=shared)
     edges = {e.name: e.depends_on for e in environments}
-    return Planned(made, tuple(findings), edges, f"{bench.file.name} {task or ''}".strip(), bench.lockfiles, store)
+    return Planned(made, tuple(findings), edges, _title(bench, task), bench.lockfiles, store, _groups(environments))
+
+
+def _title(bench: OpenProject, task: str | None) -> str:
+    """The project, by the name it gives itself, else by its folder's; then the file, and what is run of it."""
+    top = project_of(bench.root)
+    try:
+        stated = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8")).get("project", {}).get("name")
+    except (OSError, ValueError, AttributeError):
+        stated = None
+    name = stated if isinstance(stated, str) and stated else top.name
+    return " · ".join([name, f"{bench.file.name} {task or ''}".strip()])
+
+
+def _groups(environments: Sequence[Environment]) -> dict[str, str]:
+    """The file that makes each environment, or its folder where most have a file of their own; none where that is one
+    and the same."""
+    found = {e.name: e.location for e in environments}
+    if 2 * len(set(found.values())) > len(found):
+        found = {name: str(PurePosixPath(location).parent) for name, location in found.items()}
+    return found if len(set(found.values())) > 1 else {}

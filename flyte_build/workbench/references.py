@@ -70,12 +70,14 @@ def publish(
     only: Collection[str] | None = None,
     force: bool = False,
     push: bool = True,
+    check: bool = False,
 ) -> Published:
     """Push the images of ``project`` (of the environments ``only``) and say where they are.
 
     ``registries``: environment → the registry it would have without ``settings.registry``. A project without any lock
     is locked first, all of it together, unless ``locked``; ``force`` believes no shared cache. Without ``push``, what
-    the images would be called if they were pushed: they are built, and no registry is written to. Raises
+    the images would be called if they were pushed: they are built, and no registry is written to. ``check``:
+    calls that would fail are refused first, or told, as the setting ``checks`` says. Raises :class:`CheckError`,
     :class:`RefusedError` for an image that cannot be made hermetic (under the policy ``refuse``), :class:`InputError`
     without a registry, :class:`LockError` for stale locks, and what building and pushing raise.
     """
@@ -88,6 +90,8 @@ def publish(
     if any(not lock_path(workspace.lockfiles, e.name).exists() for e in ours):
         readable = [e for e in project.environments.values() if isinstance(e.wish, Recipe)]
         ensure_locked(workspace, readable, reporter, write=not locked, store=Store())
+    if check and settings.checks != "off":
+        _check(workspace, ours, settings, reporter)
     references = _as_they_are(workspace, ours)
     groups: dict[str | None, list[Environment]] = {}
     for environment in ours:
@@ -102,6 +106,19 @@ def publish(
         else:
             references |= _unpushed(workspace, environments, store, home, reporter, locked)
     return Published(references, delegated)
+
+
+def _check(workspace: Workspace, environments: Sequence[Environment], settings: Settings, reporter: Reporter) -> None:
+    from ..planning.checks import find, refuse
+
+    findings = find(workspace, environments, Store(), reporter=reporter)
+    if settings.checks == "refuse":
+        refuse(findings)
+        return
+    for finding in findings:
+        if finding.severity == "error":
+            way = f"; {finding.hint}" if finding.hint else ""
+            reporter.warn(f"{finding.file}:{finding.line}: {finding.message}{way}")
 
 
 def _unpushed(

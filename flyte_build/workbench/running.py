@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..kernel.paths import runs_dir, tasks_dir
-from ..kernel.reporting import Reporter
+from ..kernel.reporting import Hushed, Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
 from ..submit.action import RootAction
 from ..submit.control.application import Control
 from ..submit.deployed import Deployments
+from ..submit.imports import imported_by_bundle
 from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
@@ -123,13 +124,18 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
         own = own_tasks(bench, ready.images, bundles / "own")
-        roots = Roots(store.root, store.blobs, engine, reporter, full=options.verify_images)
+        imports = imported_by_bundle(call.bundle)
+        hushed = Hushed(reporter)
+        roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
         name = options.name or new_name()
-        # Wanted at once, or as soon as they are called: unpacked and looked at once a run, before any timeout runs.
-        with reporter.work("check unpacked images", len(ready.images)) as progress:
-            for digest in ready.images.values():
+        # What the task itself needs, and what is unpacked already and only looked at, before any timeout runs; the
+        # others while it runs, as it takes a while until it calls them.
+        needed = [d for name, d in ready.images.items() if name == task.environment or roots.there(d)]
+        wanted = dict.fromkeys(needed)
+        with reporter.work("check unpacked images", len(wanted)) as progress:
+            for digest in wanted:
                 roots.get(digest, anything=True)
                 progress.advance()
         request = RunRequest(
@@ -153,7 +159,9 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             control=Control(Deployments(tasks_dir()), own),
         )
         observer = options.observer(name) if options.observer is not None else Reported(reporter)
-        return Run.of(execute(request, observer))
+        hushed.quiet = True  # the run is shown now
+        with roots.ahead([d for d in dict.fromkeys(ready.images.values()) if d not in wanted]):
+            return Run.of(execute(request, observer))
 
 
 def strange_names(key: str, names: Sequence[str], bench: OpenProject) -> list[str]:

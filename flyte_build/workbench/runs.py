@@ -97,7 +97,7 @@ def _error(ended: RunResult) -> RunError | None:
     if ended.phase is Phase.SUCCEEDED:
         return None
     error = ended.error
-    summary = (error.message.strip().splitlines() or [""])[-1] if error else "no reason was given"
+    summary = error.headline if error else "no reason was given"
     # The root's error is its own, or came up to it from the action that has the same: the one that was called last.
     same = [a for a in ended.actions if a.error and error and a.error.message == error.message]
     begun = same[-1] if same else None
@@ -107,7 +107,7 @@ def _error(ended: RunResult) -> RunError | None:
     whose = "the task that failed" if named else "it"
     on = f"--on {ended.target} " if ended.target else ""
     return RunError(
-        f"run {ended.name} {ended.phase.value}: {error.code + ': ' if error else ''}{summary}",
+        f"run {ended.name} {ended.phase.value}: {summary}",
         detail=told or message,
         hint=f"`flyte-build logs {on}{ended.name}{named}` shows what {whose} printed\n"
         f"`flyte-build run {on}--resume {ended.name}` reuses what succeeded",

@@ -123,9 +123,8 @@ class SourceBuilds:
                 f"machine ({here}) runs no programs for it, to build one",
                 hint="lock on such a machine, or leave the platform out",
             )
-        self._reporter.note(
-            f"{asked.environment}: no index has a wheel of {asked.name}: {source.file} is built, without a network"
-        )
+        why = f"no index has a wheel of {asked.name}: " if asked.origin is None else ""
+        self._reporter.note(f"{asked.environment}: {why}{source.file} is built, without a network")
         with connected(self._settings, self._reporter) as shared:
             sealer = Sealer(self._store, self._root, _none, self._reporter, shared, {}, "none")
             maker, name, held = WheelMaker(sealer), asked.environment, tuple[LockedDeb, ...]()
@@ -144,7 +143,7 @@ class SourceBuilds:
         file = asked.file
         held = self._store.sound(file.sha256, file.size, file.name) if file.sha256 is not None else None
         if held is not None and file.sha256 is not None:
-            return LockedSource(asked.name, asked.version, file.name, os.stat(held).st_size, file.sha256)
+            return self._named(asked, os.stat(held).st_size, file.sha256)
         with (
             self._store.session() as session,
             self._reporter.work(f"fetch {file.name}", file.size, unit="bytes") as bar,
@@ -160,7 +159,13 @@ class SourceBuilds:
             if file.sha256 not in (None, found):
                 raise FetchError(f"{file.name}: the index states sha256 {file.sha256}, the file has {found}")
             _keep(session, temporary, found)
-        return LockedSource(asked.name, asked.version, file.name, length, found)
+        return self._named(asked, length, found)
+
+    @staticmethod
+    def _named(asked: ToBuild, size: int, sha256: str) -> LockedSource:
+        origin = asked.origin
+        more = (origin.asked, origin.commit) if origin is not None else (None, None)
+        return LockedSource(asked.name, asked.version, asked.file.name, size, sha256, *more)
 
 
 def _keep(session: Session, temporary: Path, sha256: str) -> None:

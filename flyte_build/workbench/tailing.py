@@ -15,7 +15,7 @@ from ..submit.journal import ActionRecord
 from ..submit.kubernetes.api import ApiError, Cluster
 from ..submit.kubernetes.names import job_name
 from ..submit.kubernetes.watching import PODS
-from .asking import target_run
+from .reaching import target_run
 from .runs import kept_run
 from .submitting import connected_to
 from .targeting import target as target_named

@@ -112,7 +112,7 @@ def test_a_picture(calls: Offline, name: str) -> None:
 
 
 def test_a_picture_of_another_kind_is_refused(calls: Offline) -> None:
-    assert "expected a name that ends in .svg or .html, found `plan.pdf`" in calls.refused(
+    assert "expected a name that ends in .svg, .html, .dot or .png, or `-`, found `plan.pdf`" in calls.refused(
         2, "plan", "caller.py", "--graph", "plan.pdf"
     )
     assert "cannot be written" in calls.refused(2, "plan", "caller.py", "--graph", "no/such/folder/plan.svg")

@@ -16,12 +16,12 @@ from ..support.offline import Offline, workflow
 from ..support.wheels import build_wheel
 
 
-def python_is(offline: Offline, signer: Signer, script: str, tool: str = "") -> None:
+def python_is(offline: Offline, signer: Signer, script: str, tool: str = "", programs: tuple[str, ...] = ()) -> None:
     """Publish a base whose Python is ``script``, and with ``tool`` build-essential that brings another."""
     from flyte_build.locking.apt.lock import BASE
 
     debs = [Deb(name, "1.0") for name in BASE]
-    debs.append(Deb("python3.11", "3.11.2-6", {"Depends": "libc6"}, files=python_files(script)))
+    debs.append(Deb("python3.11", "3.11.2-6", {"Depends": "libc6"}, files=python_files(script, *programs)))
     debs.append(Deb("libpython3.11-stdlib", "3.11.2-6", source="python3.11"))
     debs.append(Deb("libc6", "2.36-9", source="glibc"))
     if tool:

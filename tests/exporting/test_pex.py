@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.exporting.pex import Entry, left_out, target_of, write_pex
+from flyte_build.exporting.pex import Entry, left_out, write_pex
 from flyte_build.kernel.errors import ArtifactError, InputError, RefusedError
 from flyte_build.kernel.reporting import Silent
+from flyte_build.locking.targets import target_of
 from flyte_build.locks.base import BaseFacts, LockedBase, LockedBlob
 from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel
 from flyte_build.recipe import AptInstall, CopyFiles, EnvVars

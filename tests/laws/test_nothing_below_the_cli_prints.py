@@ -20,6 +20,7 @@ PROGRAMS = {
     "__main__.py",
     "assemble/__main__.py",
     "assemble/command.py",
+    "native/__main__.py",
     "settings/__main__.py",
     "stepwise/__main__.py",
     "stepwise/command.py",

@@ -224,11 +224,11 @@ def test_a_python_that_fits_in_some_release(tmp_path: Path, python: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "git+https://me:secret@git.example/our/tool.git@v1",
-        "tool @ git+https://me:secret@git.example/our/tool.git@v1",
+        "hg+https://me:secret@hg.example/our/tool@v1",
+        "tool @ https://me:secret@files.example/tool-1.tar.gz",
         "https://me:secret@files.example/tool-1-py3-none-any.whl",
         "./tool-1-py3-none-any.whl",
-        "../tool",
+        "tool @ file:///tool-1-py3-none-any.whl",
     ],
 )
 def test_a_location_is_refused_by_what_it_is(tmp_path: Path, text: str) -> None:

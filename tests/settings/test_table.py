@@ -83,6 +83,8 @@ def test_the_command_line_wins_over_the_variable_and_that_over_the_file(
         in_file, on_line, means = '"registry"', "debian", ["registry", "", "debian"]
     if setting.key in ("network", "seal-network"):
         in_file, in_variable, on_line, means = '"none"', "host", "internet", ["none", "host", "internet"]
+    if setting.key == "checks":
+        in_variable, means = "off", ["refuse", "off", "refuse"]
     if setting.key == "overlaps":
         in_variable, means = "allow", ["refuse", "allow", "refuse"]
     if setting.kind in ("folder", "file"):

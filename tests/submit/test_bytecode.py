@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from flyte_build.kernel.reporting import Recorder, Silent
+from flyte_build.store.sealed import Examiner, seal
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.bytecode import sound_bytecode
+from flyte_build.submit.filling import Filling
+from flyte_build.submit.imports import RUNTIME
+from flyte_build.submit.layers import Layers
 from flyte_build.submit.roots import Roots
-from flyte_build.submit.sandbox.spec import Engine
+from flyte_build.submit.sandbox.spec import Engine, Sandbox
 
 from .oci import Made, image
 
@@ -107,10 +114,10 @@ def test_a_hostile_interpreter_gives_nothing_to_other_images(tmp_path: Path, eng
     python, wheel = _debian_python([Made(f"{SITE}/good.py", b"'good'\n")])
     standard = Path("/usr/lib") / Path("/usr/bin/python3").resolve().name
     evil = [Made(f"{standard}/{module}", HOSTILE)]
-    hostile = Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel, evil], env=env))
+    hostile = Roots(tmp_path, blobs, engine, imports=["good"]).get(image(blobs, [python, wheel, evil], env=env))
     if module == "py_compile.py":
         assert b"planted" in _bytecode(hostile, "good")  # it lies to itself
-    honest = Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel], env=env))
+    honest = Roots(tmp_path, blobs, engine, imports=["good"]).get(image(blobs, [python, wheel], env=env))
     assert b"planted" not in _bytecode(honest, "good")
     assert b"good" in _bytecode(honest, "good")
     for made in honest.root.rglob("*.pyc"):
@@ -121,11 +128,84 @@ def test_a_hostile_interpreter_gives_nothing_to_other_images(tmp_path: Path, eng
 def test_bytecode_that_was_changed_is_made_again(tmp_path: Path, engine: Engine) -> None:
     blobs, env = tmp_path / "blobs", ("PATH=/usr/bin",)
     python, wheel = _debian_python([Made(f"{SITE}/good.py", b"'good'\n")])
-    Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel], env=env))
+    Roots(tmp_path, blobs, engine, imports=["good"]).get(image(blobs, [python, wheel], env=env))
     (kept,) = (tmp_path / "layers").glob(f"*.*/{SITE}/__pycache__/good.*.pyc")
     data = kept.read_bytes()
     times = kept.stat()
     kept.write_bytes(data.replace(b"good", b"evil"))
     os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))  # a look would not show it
-    other = Roots(tmp_path, blobs, engine).get(image(blobs, [python, wheel, [Made("more", b"")]], env=env))
+    another = image(blobs, [python, wheel, [Made("more", b"")]], env=env)
+    other = Roots(tmp_path, blobs, engine, imports=["good"]).get(another)
     assert _bytecode(other, "good") == data
+
+
+def _compiled(root: ImageRoot) -> set[str]:
+    return {path.name.partition(".")[0] for path in (root.root / SITE).glob("__pycache__/*.pyc")}
+
+
+@pytest.mark.integration
+def test_only_what_is_about_to_be_imported_is_compiled(tmp_path: Path, engine: Engine) -> None:
+    """And more of it when another run imports more, in the same root, unless somebody runs in it."""
+    blobs, said = tmp_path / "blobs", Recorder()
+    site = {"one.py": b"import two\n", "two.py": b"", "three.py": b"", "four.py": b""}
+    digest = image(blobs, _debian_python([Made(f"{SITE}/{n}", d) for n, d in site.items()]), env=("PATH=/usr/bin",))
+
+    def roots(*imports: str) -> Roots:
+        return Roots(tmp_path, blobs, engine, said, imports=imports)
+
+    first = roots("one")
+    root = first.get(digest)
+    assert _compiled(root) == {"one", "two"}
+    roots("three").get(digest)
+    assert _compiled(root) == {"one", "two"}  # `first` is there
+    del first
+    before = (root.root / SITE / "one.py").stat().st_ino
+    roots("three", "one").get(digest)
+    assert _compiled(root) == {"one", "two", "three"}
+    assert (root.root / SITE / "one.py").stat().st_ino == before  # it was not unpacked again
+    said.titles.clear()
+    assert not Examiner().look(root.root, digest, full=True)
+    roots("two", "three").get(digest)
+    assert said.titles == []
+    assert said.warnings == []
+
+
+class Entered:
+    """An engine by name: nothing is run by it."""
+
+    name = "none"
+
+    def command(self, box: Sandbox, seccomp: int | None = None) -> Sequence[str]:
+        raise AssertionError("nothing runs")
+
+
+@pytest.mark.parametrize(
+    ("note", "lacking"),
+    [
+        ({}, set()),
+        ({"imports": None}, set()),
+        ({"imports": [*RUNTIME, "a"]}, {"b", "everything"}),
+        ({"imports": list(RUNTIME)}, {"a", "b", "everything"}),
+        ({"imports": 1}, {"a", "b", "everything"}),
+        ({"imports": None, "seal": "sha256:0"}, {"a", "b", "everything"}),
+        ({"imports": None, "schema": 2}, {"a", "b", "everything"}),
+        (None, {"a", "b", "everything"}),
+    ],
+)
+def test_what_a_root_lacks_is_told_by_its_note(
+    tmp_path: Path, note: dict[str, object] | None, lacking: set[str]
+) -> None:
+    """A note that is none, or of another seal, tells nothing: what is there then is compiled for."""
+    root = tmp_path / "roots" / ("a" * 64)
+    root.mkdir(parents=True)
+    sealed = seal(root, root, "sha256:" + root.name, (), lambda _: None)
+    layers = Layers(tmp_path, tmp_path / "blobs", tmp_path / "locks", Silent())
+    asked = {"a": ["a"], "b": ["b"], "everything": None}
+    fillings = {name: Filling(Entered(), layers, tmp_path / "locks", Silent(), i) for name, i in asked.items()}
+    if note == {}:
+        for filling in fillings.values():
+            filling.note(root)
+    elif note is not None:
+        document = json.dumps({"schema": 1, "seal": sealed, **note})
+        root.with_name(f"{root.name}.compiled").write_text(document)
+    assert {name for name, filling in fillings.items() if filling.lacks(root)} == lacking

@@ -65,6 +65,17 @@ def test_what_is_not_local_stays(sandbox: Sandbox) -> None:
     assert not (sandbox.folder / "kept" / "files").exists()
 
 
+def test_what_a_task_removed_before_it_handed_it_on_is_told(sandbox: Sandbox) -> None:
+    """On object storage it would have been copied at the call; nobody shall be given an empty folder instead."""
+    settlement = Settlement(sandbox.view, sandbox.folder / "kept", KEPT, own=("/tmp", "/home/flyte"))
+    sandbox.settlement = settlement
+    for path in ("/tmp/gone", "file:///home/flyte/gone/x", "/tmp/../tmp/gone"):
+        with pytest.raises(OSError, match="it is not there any more, and a local path is handed on as it is"):
+            sandbox.settle(path)
+    # These may be another image's.
+    assert sandbox.settle("/opt/model", "/tmpx") == ["/opt/model", "/tmpx"]
+
+
 def test_files_are_copied_never_linked(sandbox: Sandbox) -> None:
     source = sandbox.folder / "tmp" / "x"
     source.write_bytes(b"before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,3 +110,21 @@ def test_missing_blobs_and_images_without_python_are_named(tmp_path: Path) -> No
     digest = image(blobs, [[Made("bin/sh", b"", 0o755)]], env=ENV)
     with pytest.raises(ArtifactError, match="has no Python in its PATH"):
         Roots(tmp_path, blobs).get(digest)
+
+
+def test_roots_are_made_beside_what_a_block_does(tmp_path: Path) -> None:
+    """What hinders one is said to whoever asks for it; nothing of it goes on after the block."""
+    blobs = tmp_path / "blobs"
+    good = [image(blobs, [PYTHON, [Made(f"f{i}", b"x")]], env=ENV) for i in range(2)]
+    roots, missing = Roots(tmp_path, blobs), "sha256:" + "a" * 64
+    assert not roots.there(good[0])
+    with roots.ahead([missing, *good]):
+        for thread in threading.enumerate():
+            if thread.name == "roots":
+                thread.join()
+        assert all(map(roots.there, good))
+        with pytest.raises(StoreError, match="has no blob"):
+            roots.get(missing)
+    with pytest.raises(ZeroDivisionError), Roots(tmp_path, blobs).ahead(good):
+        _ = 1 / 0
+    assert not any(thread.name == "roots" for thread in threading.enumerate())

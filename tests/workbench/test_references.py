@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flyte_build.kernel.errors import InputError, LoadError, LockError, RefusedError
+from flyte_build.kernel.errors import CheckError, InputError, LoadError, LockError, RefusedError
 from flyte_build.kernel.reporting import Recorder
+from flyte_build.planning.checks import Finding
 from flyte_build.project.nouns import Environment, Project
 from flyte_build.recipe import Recipe, RegistryBase
 from flyte_build.settings import Settings
@@ -125,3 +126,26 @@ def test_locked_by_the_environment(value: str, locked: bool, monkeypatch: pytest
     assert locked_only() is locked
     monkeypatch.delenv("FLYTE_BUILD_LOCKED")
     assert not locked_only()
+
+
+@pytest.mark.parametrize(("checks", "warned"), [("refuse", None), ("warn", 1), ("off", 0)])
+def test_calls_that_would_fail_are_refused_told_or_left(
+    said: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: Any, warned: int | None
+) -> None:
+    findings = [
+        Finding("error", "depends-on-missing", "top calls work", "main.py", 7, "top", "add it"),
+        Finding("warning", "maybe", "top may call work", "main.py", 8, "top"),
+    ]
+    monkeypatch.setattr("flyte_build.planning.checks.workspace.find", lambda *_, **__: findings)
+    made, reporter = project(tmp_path, low=recipe_of()), Recorder()
+    settings = Settings(registry="r.example/t", checks=checks)
+    if warned is None:
+        with pytest.raises(CheckError, match=r"^main\.py:7: top calls work$"):
+            publish(made, settings, reporter, registries=HERE, locked=False, check=True)
+        assert [push for push in said if push[0] is not None] == []
+    else:
+        publish(made, settings, reporter, registries=HERE, locked=False, check=True)
+        assert reporter.warnings == ["main.py:7: top calls work; add it"][:warned]
+        assert [push[0] for push in said if push[0] is not None] == ["r.example/t"]
+    # Who did not ask is not told: `submit` has looked already.
+    publish(made, Settings(registry="r.example/t"), Recorder(), registries=HERE, locked=False)

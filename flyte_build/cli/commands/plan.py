@@ -47,7 +47,7 @@ __all__ = ["plan"]
     "--graph",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw the plan: FILE.svg, or FILE.html with search.",
+    help="Draw the plan: FILE.html (search, zoom), FILE.svg, FILE.dot, FILE.png, or - for SVG instead of the table.",
 )
 @cache_option
 @click.option("--locked", is_flag=True, help="Never write a lock (plan never does; accepted for scripts).")

@@ -212,7 +212,7 @@ def _repeated(resume: str, on: str | None) -> tuple[Path, Path, Path, str, tuple
 
         earlier = kept_run(resume)
     else:
-        from ...workbench.asking import target_run
+        from ...workbench.reaching import target_run
 
         earlier = target_run(on, resume)
     said = earlier.facts.get("invocation") or {}

@@ -40,7 +40,7 @@ def runs(limit: int, everywhere: bool, on: str | None, as_json: bool) -> None:
     if on is None:
         found = kept_runs(limit, project=None if everywhere else Path.cwd())
     else:
-        from ...workbench.asking import target_runs
+        from ...workbench.reaching import target_runs
 
         found = target_runs(on, limit)
     if as_json:
@@ -121,7 +121,7 @@ def logs(run: str, action: str | None, on: str | None, follow: bool, tree: bool)
     if on is None:
         found = kept_run(run)
     else:
-        from ...workbench.asking import target_run
+        from ...workbench.reaching import target_run
 
         found = target_run(on, run, logs=not tree)
     if tree:

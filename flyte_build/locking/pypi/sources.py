@@ -26,7 +26,7 @@ from ..wheels import Target
 from .choice import choose
 from .question import NoSolution, Question, Resolver
 
-__all__ = ["Build", "Built", "Sources", "ToBuild", "without_wheels"]
+__all__ = ["Build", "Built", "Origin", "Sources", "ToBuild", "without_wheels"]
 
 # What uv says at the end of an answer, once for each package.
 _NO_WHEELS = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
@@ -34,8 +34,17 @@ _DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Of a source that no index has: the digest of what was ``asked``, and the ``commit`` where it is a repository."""
+
+    asked: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToBuild:
-    """``file`` of ``name`` in ``version``, to be had from ``client``; ``resolve`` gives the wheels of requirements."""
+    """``file`` of ``name`` in ``version``, to be had from ``client``; ``resolve`` gives the wheels of requirements.
+    ``origin``: where it is from, if no index has it; ``version`` then only names it."""
 
     environment: str
     target: Target
@@ -44,6 +53,7 @@ class ToBuild:
     file: IndexFile
     client: IndexClient
     resolve: Callable[[Sequence[str]], tuple[LockedWheel, ...]]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,28 @@ class Sources:
                 self._built[key] = self._build(asked)
             found[name] = self._built[key]
         return found
+
+    def of_tree(
+        self,
+        name: str,
+        version: str,
+        file: IndexFile,
+        origin: Origin,
+        target: Target,
+        environment: str,
+        client: IndexClient,
+    ) -> Built | None:
+        """The wheel of the archive ``file``, which is on this machine; ``None`` where nothing is built."""
+        if self._build is None:
+            return None
+        key = (name, f"{version} {file.sha256}", target)
+        if key not in self._built:
+
+            def resolve(requirements: Sequence[str]) -> tuple[LockedWheel, ...]:
+                return self._required(requirements, target, environment, client, 1)
+
+            self._built[key] = self._build(ToBuild(environment, target, name, version, file, client, resolve, origin))
+        return self._built[key]
 
     def _required(
         self, requirements: Sequence[str], target: Target, environment: str, client: IndexClient, depth: int

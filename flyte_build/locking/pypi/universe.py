@@ -29,6 +29,7 @@ from .choice import choose
 from .closure import closure
 from .held import Projects
 from .question import Answer, NoSolution, Question, Resolver, requirement
+from .source_trees import Trees
 from .sources import Build, Built, Sources
 from .terms import Terms, Wanted, order_of, terms_of
 
@@ -57,11 +58,13 @@ def solve_universe(
     reporter: Reporter,
     client: Callable[[IndexSettings], IndexClient] = IndexClient,
     build: Build | None = None,
+    commits: Mapping[str, str] | None = None,
 ) -> Universe:
     """Solve everything ``wanted``; ``preferences`` are pins by environment, kept where they can be.
 
     What uv says of projects is asked first, and the others are solved around it. ``build`` makes the wheels of packages
-    that have none (``None``: they are refused). Raises :class:`ResolutionError` for
+    that have none (``None``: they are refused); ``commits`` are those of repositories that locks have, by the digest of
+    what was asked. Raises :class:`ResolutionError` for
     the first environment that has no solution by itself, and what resolvers and clients raise.
     """
     groups: dict[tuple[Terms, Target], list[Wanted]] = defaultdict(list)
@@ -69,21 +72,30 @@ def solve_universe(
     solved: list[tuple[frozenset[str], dict[str, str]]] = []
     clients: dict[IndexSettings, IndexClient] = {}
     ours: dict[tuple[str, str], Terms] = {}
+    trees: dict[tuple[str, str], dict[str, Built]] = {}
     with ExitStack() as opened:
         sources = Sources(build, resolver, cutoff, reporter)
         projects = Projects(root, settings, cutoff, refresh, opened.enter_context(scratch()), reporter)
+        located = Trees(root, opened.enter_context(scratch()), sources, commits or {}, reporter)
+
+        def client_of(at: IndexSettings) -> IndexClient:
+            if at not in clients:
+                clients[at] = client(at)
+                opened.callback(clients[at].close)
+            return clients[at]
+
         for one in wanted:
             held = projects.held(one.environment, one.recipe, one.target)
             one = replace(one, held=held, recipe=held.rest(one.recipe))
+            if any(step.sources for step in one.recipe.pip_steps):
+                at = client_of(terms_of(one, settings, root).settings)
+                one, trees[one.environment, one.target.platform] = located.built(one, at)
             groups[terms_of(one, settings, root), one.target].append(one)
         for (terms, target), members in sorted(
             groups.items(), key=lambda g: order_of(g[0][0], g[0][1], g[1], settings)
         ):
             kept = _preferred([w.environment for w in members], preferences, solved)
-            if terms.settings not in clients:
-                clients[terms.settings] = client(terms.settings)
-                opened.callback(clients[terms.settings].close)
-            at = clients[terms.settings]
+            at = client_of(terms.settings)
             group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter, sources, at)
             parts = group.partition()
             first = ours.setdefault((target.python, target.platform), terms)
@@ -105,7 +117,8 @@ def solve_universe(
                     universe.wheels[name, target.platform] = tuple(
                         sorted((*wheels, *one.held.locked()), key=lambda w: w.name)
                     )
-                    made = [built for package, built in sorted(group.built.items()) if package in steps]
+                    every = group.built | trees.get((name, target.platform), {})
+                    made = [built for package, built in sorted(every.items()) if package in steps]
                     universe.builds[name, target.platform] = tuple(built.record for built in made)
                     tools = {tool.name: tool for built in made for tool in built.tools}
                     universe.tools[name, target.platform] = tuple(tools.values())

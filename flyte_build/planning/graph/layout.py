@@ -1,4 +1,7 @@
-"""Everything gets a place: cards in rows by depth, and layers as a squarified treemap. Pure geometry, in pixels."""
+"""Everything gets a place: cards in rows by depth, many in blocks (``grouped``); layers as a squarified treemap.
+
+Pure geometry, in pixels.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +9,37 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .geometry import CARD, Box
+from .grouped import GUTTER, Block, blocks
 from .model import Graph, Layer, Node
 
-__all__ = ["CARD", "Box", "Layout", "place", "treemap"]
+__all__ = ["CARD", "FEW", "Box", "Layout", "place", "treemap"]
 
-CARD = (248, 104)
 _GAP = (20, 20)
 _LEVEL = 64
 _MARGIN = 32
 _HEADER = 78
 _MAP_TITLE = 52
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle: left, top, width, height."""
-
-    x: float
-    y: float
-    w: float
-    h: float
+FEW = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Places of the cards by environment, of the treemap's tiles by layer, and the size of the whole."""
+    """Places of the cards by environment, of the treemap's tiles by layer, and the size of the whole. ``blocks`` are
+    there for many cards only."""
 
     width: float
     height: float
     cards: dict[str, Box]
     tiles: dict[str, Box]
     map_top: float
+    blocks: tuple[Block, ...] = ()
 
 
 def place(graph: Graph) -> Layout:
     """Rows by depth, the environment that is run on top; a level with many wraps into several rows."""
+    if len(graph.nodes) > FEW:
+        return _in_blocks(graph)
     columns = _columns(len(graph.nodes))
     width = 2 * _MARGIN + columns * CARD[0] + (columns - 1) * _GAP[0]
     cards: dict[str, Box] = {}
@@ -57,10 +56,23 @@ def place(graph: Graph) -> Layout:
                 x += CARD[0] + _GAP[0]
             y += CARD[1] + _GAP[1]
         y += _LEVEL - _GAP[1]
-    map_top = y - _LEVEL + 2 * _GAP[1]
+    return _with_map(graph, width, cards, y - _LEVEL + 2 * _GAP[1])
+
+
+def _in_blocks(graph: Graph) -> Layout:
+    columns = max(4, min(8, math.ceil(math.sqrt(1.6 * len(graph.nodes)))))
+    left = _MARGIN + GUTTER / 2
+    width = 2 * left + columns * CARD[0] + (columns - 1) * GUTTER
+    found, cards, end = blocks(graph, columns, left, float(_HEADER + _MARGIN))
+    return _with_map(graph, width, cards, end, tuple(found))
+
+
+def _with_map(
+    graph: Graph, width: float, cards: dict[str, Box], map_top: float, found: tuple[Block, ...] = ()
+) -> Layout:
     area = Box(_MARGIN, map_top + _MAP_TITLE, width - 2 * _MARGIN, max(220.0, min(420.0, width * 0.3)))
     tiles = treemap(sorted(graph.layers.values(), key=lambda x: (-x.size, x.key)), area)
-    return Layout(width, area.y + area.h + _MARGIN, cards, tiles, map_top)
+    return Layout(width, area.y + area.h + _MARGIN, cards, tiles, map_top, found)
 
 
 def _columns(count: int) -> int:

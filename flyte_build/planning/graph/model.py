@@ -35,7 +35,8 @@ class Layer:
 class Node:
     """An environment with its image. ``extends`` is the environment whose image this one has all layers of, and more.
 
-    ``depth`` is the longest way to it from an environment that nothing depends on.
+    ``depth`` is the longest way to it from an environment that nothing depends on, ``group`` what it is shown with: the
+    module that makes it, where the picture knows of several.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Node:
     depends_on: tuple[str, ...]
     depth: int
     extends: str | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,14 @@ class Graph:
 
 
 def make_graph(
-    plan: Plan, depends_on: Mapping[str, Sequence[str]], failing: Collection[str] = (), title: str = ""
+    plan: Plan,
+    depends_on: Mapping[str, Sequence[str]],
+    failing: Collection[str] = (),
+    title: str = "",
+    groups: Mapping[str, str] | None = None,
 ) -> Graph:
-    """The picture of one platform's images. ``failing`` are environments that a check complains about."""
+    """The picture of one platform's images. ``failing`` are environments that a check complains about; ``groups`` says
+    of environments what they belong to."""
     holders: dict[str, list[str]] = {}
     for image in plan.images:
         for layer in image.layers:
@@ -107,6 +114,7 @@ def make_graph(
             depends_on=edges[image.environment],
             depth=depth[image.environment],
             extends=_extends(image, plan.images),
+            group=(groups or {}).get(image.environment, ""),
         )
         for image in plan.images
     )

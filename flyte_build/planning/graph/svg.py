@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
-from .layout import CARD, Box, Layout, place
+from .geometry import CARD, Box
+from .grouped import Block, route
+from .layout import FEW, Layout, place
 from .model import Graph, Layer, Node
 
-__all__ = ["amount", "colour", "render_svg"]
+__all__ = ["STATES", "amount", "colour", "render_svg"]
 
 # Twelve hues that neighbours tell apart, for the shared layers from the largest on; the rest are greys.
 _HUES = (211, 28, 145, 330, 48, 265, 178, 0, 95, 300, 235, 70)
-_STATES = {
+STATES = {
     "cached": ("#15803d", "#dcfce7", "cached"),
     "build": ("#b45309", "#fef3c7", "to build"),
     "failing": ("#b91c1c", "#fee2e2", "check fails"),
 }
 _INSET = 14.0
-_FEW = 16
 
 _STYLE = """
 text { font-family: ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", Arial, sans-serif; fill: #0f172a; }
@@ -28,6 +29,7 @@ text { font-family: ui-sans-serif, system-ui, "Segoe UI", "DejaVu Sans", Arial, 
 .card { fill: #ffffff; stroke: #cbd5e1; } .edge { fill: none; stroke: #94a3b8; stroke-width: 1.5; }
 .extends { fill: none; stroke: #7c3aed; stroke-width: 1.5; stroke-dasharray: 4 3; }
 .tile { stroke: #ffffff; stroke-width: 1.5; } .label { font-size: 12px; font-weight: 600; } .small { font-size: 11px; }
+.block { fill: #eef2f7; } .group { font-size: 13px; font-weight: 600; fill: #334155; }
 .section { font-size: 15px; font-weight: 700; }
 """
 
@@ -56,6 +58,7 @@ def render_svg(graph: Graph) -> str:
     layout = place(graph)
     body = [
         *_header(graph, layout),
+        *(_block(block) for block in layout.blocks),
         *(_edge(node, dependency, layout) for node in graph.nodes for dependency in node.depends_on),
         *(_extension(node, layout) for node in graph.nodes if node.extends),
         *(_card(node, graph, layout.cards[node.name]) for node in graph.nodes),
@@ -100,7 +103,7 @@ def _header(graph: Graph, layout: Layout) -> list[str]:
     ]  # fmt: skip
     x = layout.width - 32
     for state in ("failing", "build", "cached"):
-        ink, fill, words = _STATES[state]
+        ink, fill, words = STATES[state]
         x -= len(words) * 6.4 + 30
         out.append(f'<rect x="{x:.1f}" y="28" width="12" height="12" rx="3" fill="{fill}" stroke="{ink}"/>')
         out.append(_text(x + 17, 38, words, "legend"))
@@ -109,12 +112,15 @@ def _header(graph: Graph, layout: Layout) -> list[str]:
 
 def _edge(node: Node, dependency: str, layout: Layout) -> str:
     a, b = layout.cards[node.name], layout.cards[dependency]
+    names = f"data-from={quoteattr(node.name)} data-to={quoteattr(dependency)}"
+    if layout.blocks:
+        bundle = list(layout.cards).index(dependency)
+        ink = f"hsl({_HUES[bundle % len(_HUES)]}, 45%, 52%)"
+        return f'<path class="edge" {names} style="stroke:{ink}" d="{route(a, b, bundle)}"/>'
     x1, y1, x2, y2 = a.x + a.w / 2, a.y + a.h, b.x + b.w / 2, b.y
     bend = max(24.0, (y2 - y1) / 2)
-    names = f"data-from={quoteattr(node.name)} data-to={quoteattr(dependency)}"
-    faint = ' opacity="0.45"' if len(layout.cards) > _FEW else ""
     return (
-        f'<path class="edge" {names}{faint} d="M{x1:.1f},{y1:.1f} C{x1:.1f},{y1 + bend:.1f} '
+        f'<path class="edge" {names} d="M{x1:.1f},{y1:.1f} C{x1:.1f},{y1 + bend:.1f} '
         f'{x2:.1f},{y2 - bend:.1f} {x2:.1f},{y2:.1f}"/>'
     )
 
@@ -128,7 +134,7 @@ def _extension(node: Node, layout: Layout) -> str:
         y1, y2 = a.y, b.y + b.h
     middle = (y1 + y2) / 2
     # Among many the cards say it in words, and the page draws the line of the card that is pointed at.
-    hidden = ' opacity="0"' if len(layout.cards) > _FEW else ""
+    hidden = ' opacity="0"' if len(layout.cards) > FEW else ""
     return (
         f'<path class="extends"{hidden} data-from={quoteattr(node.name)} data-to={quoteattr(node.extends)} '
         f'd="M{x1:.1f},{y1:.1f} C{x1:.1f},{middle:.1f} {x2:.1f},{middle:.1f} {x2:.1f},{y2:.1f}"/>'
@@ -136,7 +142,7 @@ def _extension(node: Node, layout: Layout) -> str:
 
 
 def _card(node: Node, graph: Graph, box: Box) -> str:
-    ink, fill, words = _STATES[node.state]
+    ink, fill, words = STATES[node.state]
     pill = len(words) * 6.2 + 14
     x, y = box.x + _INSET, box.y
     count = f"{len(node.layers)} layers · {amount(node.size)}"
@@ -145,17 +151,43 @@ def _card(node: Node, graph: Graph, box: Box) -> str:
         f"<title>{escape(f'{node.name}: {words} – {node.why}')}</title>",
         f'<rect class="card" x="{box.x:.1f}" y="{y:.1f}" width="{CARD[0]}" height="{CARD[1]}" rx="10" '
         f'style="stroke:{ink}"/>',
-        _text(x, y + 25, _cut(node.name, CARD[0] - pill - 3 * _INSET, 8.2), "name"),
-        f'<rect x="{box.x + CARD[0] - pill - 10:.1f}" y="{y + 11:.1f}" width="{pill:.1f}" height="19" rx="9.5" '
+        *_name(node.name, x, y),
+        f'<rect x="{box.x + CARD[0] - pill - 10:.1f}" y="{y + 34:.1f}" width="{pill:.1f}" height="18" rx="9" '
         f'fill="{fill}"/>',
-        _text(box.x + CARD[0] - 10 - pill / 2, y + 24.5, words, "pill", f' text-anchor="middle" style="fill:{ink}"'),
-        _text(x, y + 46, _cut(count, CARD[0] - 2 * _INSET, 6.3), "why"),
+        _text(box.x + CARD[0] - 10 - pill / 2, y + 47, words, "pill", f' text-anchor="middle" style="fill:{ink}"'),
+        _text(x, y + 47, _cut(count, CARD[0] - pill - 3 * _INSET, 6.3), "why"),
         *_bar(node, graph, x, y + 56),
     ]
     if node.extends:
         parts.append(_text(x, y + 93, _cut(f"extends {node.extends}", CARD[0] - 2 * _INSET, 6.3), "more"))
     parts.append("</g>")
     return "\n".join(parts)
+
+
+def _name(name: str, x: float, y: float) -> list[str]:
+    """An environment's whole name: on one line, smaller on one, or on two; of one that is longer still, both ends."""
+    room = CARD[0] - 2 * _INSET
+    for points in (14.0, 12.5, 11.0):
+        if _cut(name, room, points * 0.59) == name:
+            return [_text(x, y + 23, name, "name", f' style="font-size:{points}px"')]
+    per = 11.0 * 0.59
+    fits = next(n for n in range(len(name), 0, -1) if _cut(name[:n], room, per) == name[:n])
+    at = max((i + 1 for i, c in enumerate(name[:fits]) if c in "-_. /"), default=fits)
+    rest = name[at:]
+    if _cut(rest, room, per) != rest:
+        kept = next(n for n in range(len(rest), -1, -1) if _cut(f"…{rest[len(rest) - n :]}", room, per)[-1:] != "…")
+        rest = f"…{rest[len(rest) - kept :]}"
+    small = ' style="font-size:11px"'
+    return [_text(x, y + 16, name[:at], "name", small), _text(x, y + 29, rest, "name", small)]
+
+
+def _block(block: Block) -> str:
+    b = block.box
+    if not block.name:
+        return ""
+    return f'<rect class="block" x="{b.x:.1f}" y="{b.y:.1f}" width="{b.w:.1f}" height="{b.h:.1f}" rx="12"/>' + _text(
+        b.x + 12, b.y + 20, _cut(block.name, b.w - 24, 7.6), "group"
+    )
 
 
 def _bar(node: Node, graph: Graph, x: float, y: float) -> list[str]:

@@ -12,14 +12,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...kernel.errors import SandboxError
+from ...kernel.errors import FlyteBuildError, SandboxError
 from ...kernel.paths import cache_dir, state_dir
 from ...kernel.quantities import size
 from ...kernel.version import __version__
+from ...native import core
 from ...sources.indexes.settings import uv_binary
 from ...submit.sandbox.cgroups import Cgroups
 from ...submit.sandbox.entrance import choose
-from .lines import Line, bad, good, note
+from .lines import Line, bad, good, note, of_error
 
 __all__ = ["of_machine"]
 
@@ -31,6 +32,7 @@ _ROOM = 5 * 10**9
 def of_machine() -> Iterator[Line]:
     """The lines about this machine; nothing leaves it."""
     yield good(AREA, "flyte-build", f"{__version__} on Python {platform.python_version()}, {_system()}")
+    yield _core()
     yield _sdk()
     yield _program("uv", uv_binary(), "resolves Python packages", "pip install uv")
     verifier = shutil.which("gpgv") or shutil.which("sqv")
@@ -42,6 +44,16 @@ def of_machine() -> Iterator[Line]:
 
 def _system() -> str:
     return f"{platform.system()} {platform.release()} {platform.machine()}"
+
+
+def _core() -> Line:
+    try:
+        found = core()
+    except FlyteBuildError as e:
+        return of_error(AREA, "assembler", e)
+    if found.library is not None:
+        return good(AREA, "assembler", "the native core")
+    return note(AREA, "assembler", f"{found}: the same layers, more slowly", "docs/core.md")
 
 
 def _linux() -> bool:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flyte_build.deriving.derivation import derive
-from flyte_build.planning.graph import Graph, make_graph, render_html, render_svg
+from flyte_build.planning.graph import Graph, make_graph, render_dot, render_html, render_svg
+from flyte_build.planning.graph.grouped import route
 from flyte_build.planning.graph.layout import Box, place, treemap
 from flyte_build.planning.graph.model import Layer
 from flyte_build.planning.graph.svg import amount
@@ -47,6 +49,13 @@ def many(count: int) -> Graph:
     names = [d.environment for d in derivations]
     depends = {names[-1]: names[:-1], names[-2]: names[: count // 3]}
     return make_graph(make_plan(derivations, FakeCache()), depends, names[:2], "monorepo nightly")
+
+
+def grouped(count: int) -> Graph:
+    """The same, made by nine modules."""
+    graph = many(count)
+    nodes = (replace(n, group=f"flows/domain_{i * 7 % 9}/main.py") for i, n in enumerate(graph.nodes))
+    return replace(graph, nodes=tuple(nodes))
 
 
 def test_environments_states_and_inheritance() -> None:
@@ -111,6 +120,49 @@ def test_the_svg_is_well_formed_and_shows_everything(graph: Graph) -> None:
     assert edges == {(n.name, d) for n in graph.nodes for d in n.depends_on}
 
 
+def test_groups_have_blocks_and_lines_cross_no_card() -> None:
+    graph = grouped(40)
+    layout = place(graph)
+    assert sorted(b.name for b in layout.blocks) == sorted({n.group for n in graph.nodes})
+    boxes = {b.name: b.box for b in layout.blocks}
+    for a, b in itertools.combinations(boxes.values(), 2):
+        assert a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y
+    for node in graph.nodes:
+        card, box = layout.cards[node.name], boxes[node.group]
+        assert box.x < card.x
+        assert card.x + card.w < box.x + box.w <= layout.width
+        assert box.y < card.y < card.y + card.h < box.y + box.h < layout.map_top
+        for dependency in node.depends_on:
+            path = route(card, layout.cards[dependency], 3)
+            # Corner to corner; a curve's end counts as the corner that it rounds off.
+            points = [tuple(map(float, p.split(","))) for p in re.findall(r"(?<=[MLQ ])[-0-9.]+,[-0-9.]+", path)]
+            for (x1, y1), (x2, y2) in itertools.pairwise(points):
+                for other in layout.cards.values():
+                    inside = min(x1, x2) < other.x + other.w - 0.1 and max(x1, x2) > other.x + 0.1
+                    assert not (inside and min(y1, y2) < other.y + other.h - 0.1 and max(y1, y2) > other.y + 0.1)
+    assert layout.width < 2400
+    assert layout.width / layout.height > 1.2, "as wide as a screen, so that it is legible when all of it is in sight"
+
+
+def test_names_are_whole() -> None:
+    picture = ET.fromstring(render_svg(grouped(40)))
+    for card in picture.iter("{http://www.w3.org/2000/svg}g"):
+        if card.get("class") == "env":
+            words = [t.text or "" for t in card.iter("{http://www.w3.org/2000/svg}text") if t.get("class") == "name"]
+            assert "".join(words) == card.get("data-name")
+
+
+def test_dot() -> None:
+    said = render_dot(three(("fold_env",), ("msa_env",)))
+    assert said.startswith('digraph "af2 main" {\n')
+    assert '  "multi_env" -> "fold_env";\n' in said
+    assert '"multi_env" -> "fold_env" [style=dashed' in said
+    assert '  "msa_env" [label="msa_env\\n4 layers, 1.1 MB", color="#b91c1c"' in said
+    assert render_dot(grouped(40)).count("subgraph cluster_") == 9
+    odd = make_graph(make_plan([FOLD], FakeCache()), {}, (), 'a "b" \\')
+    assert render_dot(odd).startswith('digraph "a \\"b\\" \\\\" {\n')
+
+
 def test_names_are_escaped() -> None:
     graph = make_graph(make_plan([FOLD], FakeCache()), {}, (), '<script>alert("1")</script>')
     assert "<script>alert" not in render_svg(graph)
@@ -150,7 +202,20 @@ document.querySelectorAll(".env")[0].dispatchEvent(new MouseEvent("mouseleave"))
 const field = document.querySelector("input");
 field.value = "common"; field.dispatchEvent(new Event("input"));
 const found = document.querySelectorAll(".env.on").length;
-document.title = JSON.stringify({wrong, cards, lit, found});
+const boxed = () => svg.getAttribute("viewBox").split(" ").map(Number);
+const key = k => stage.dispatchEvent(new KeyboardEvent("keydown", {key: k, bubbles: true}));
+const whole0 = boxed(), frame = stage.getBoundingClientRect(), shown = svg.getBoundingClientRect();
+const moves = [];
+key("+"); moves.push(boxed()[2] < whole0[2]);
+const before = boxed(); key("ArrowRight"); moves.push(boxed()[0] > before[0]);
+const corner = {deltaY: -200, clientX: frame.left + 5, clientY: frame.top + 5, cancelable: true};
+stage.dispatchEvent(new WheelEvent("wheel", corner));
+moves.push(boxed()[2] < before[2]);
+key("0"); moves.push(String(boxed()) === String(whole0));
+const fits = document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight
+  && shown.right <= innerWidth + 1 && shown.bottom <= innerHeight + 1;
+const box = document.querySelector("#legend").getBoundingClientRect(), legend = box.top >= 0 && box.right <= innerWidth;
+document.title = JSON.stringify({wrong, cards, lit, found, moves, fits, legend});
 </script>
 """
 
@@ -165,19 +230,24 @@ def _chromium(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("count", [3, 60])
-def test_a_browser_renders_it_legibly(count: int, tmp_path: Path) -> None:
-    graph = many(count) if count > 3 else three()
+@pytest.mark.parametrize(
+    ("count", "window"), [(3, "900,700"), (3, "420,800"), (60, "1800,1600"), (40, "1600,1000"), (40, "420,800")]
+)
+def test_a_browser_renders_it_legibly(count: int, window: str, tmp_path: Path) -> None:
+    graph = {3: three, 40: lambda: grouped(40), 60: lambda: many(60)}[count]()
     page = tmp_path / "plan.html"
     page.write_text(render_html(graph).replace("</body>", _PROBE + "</body>"))
-    dom = _chromium(tmp_path, "--window-size=1800,1600", "--dump-dom", page.as_uri())
+    dom = _chromium(tmp_path, f"--window-size={window}", "--dump-dom", page.as_uri())
     title = re.search(r"<title>(\{.*?\})</title>", dom)
     assert title is not None
     said = json.loads(title[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
     assert said["wrong"] == [], "text outside of its box, or too small to read"
     assert said["cards"] == count
     assert said["lit"] == 1, "the card that is pointed at"
-    assert said["found"] == (60 if count == 60 else 0), "environments with the package that is searched for"
+    assert said["moves"] == [True, True, True, True], "larger, to the right, larger again, and all of it"
+    assert said["fits"], "all of it is in sight, and nothing sticks out"
+    assert said["legend"], "the legend stays in view"
+    assert said["found"] == (count if count > 3 else 0), "environments with the package that is searched for"
 
 
 @pytest.mark.integration

@@ -9,8 +9,6 @@ bytes are installed.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from ....deriving.derivation import Artifact
 from ....kernel.errors import FlyteBuildError
+from ....kernel.files import write_whole
 from ....kernel.reporting import Reporter, Silent
 from ....locks.nouns import LockedWheel
 from .modules import FOLDER, ModulesOf, modules_among
@@ -100,15 +99,12 @@ class Contents:
             return None
 
     def _keep(self, sha256: str, members: Iterable[str]) -> frozenset[str]:
-        """Written under another name first, so that nobody reads half of it; a cache that cannot be written is none."""
+        """Kept whole or not at all; a cache that cannot be written is none."""
         found = modules_among(members)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as f:
-                os.fchmod(handle, 0o644)  # a store is read by others than the one who writes it
-                json.dump({"schema": SCHEMA, "modules": sorted(found)}, f)
-            os.replace(temporary, self._folder / f"{sha256}.json")
+            body = {"schema": SCHEMA, "modules": sorted(found)}
+            write_whole(self._folder / f"{sha256}.json", json.dumps(body))
         except OSError:
             pass
         return found

@@ -25,7 +25,7 @@ def abort(run: str, on: str | None) -> None:
     flyte-build abort r20261120-101500-ab12
     flyte-build abort --on prod r20261120-101500-ab12
     """
-    from ...workbench.asking import abort_run
+    from ...workbench.reaching import abort_run
     from ..live import RunView
 
     ended = abort_run(run, RunView(run, quiet=True), on=on)
@@ -48,6 +48,6 @@ def signal(run: str, name: str, value: str, on: str | None) -> None:
     flyte-build signal r20261120-101500-ab12 approve true
     flyte-build signal --on prod r20261120-101500-ab12 threshold 0.5
     """
-    from ...workbench.asking import signal_run
+    from ...workbench.reaching import signal_run
 
     echo(signal_run(run, name, value, on=on))

@@ -18,8 +18,8 @@ from flyte_build.submit.action import Phase
 from flyte_build.submit.journal import ActionRecord
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.storage import RunFolder, Storage
-from flyte_build.workbench.asking import abort_run, signal_run
 from flyte_build.workbench.own_wheel import own_wheel
+from flyte_build.workbench.reaching import abort_run, signal_run
 from flyte_build.workbench.tailing import tail
 
 

@@ -1,0 +1,227 @@
+"""Sorted entries → blob, by the core: what is written here are the operations that it is fed.
+
+An entry is a header and its content; ``c/pipeline.h`` has the operations. Whatever goes wrong, and whatever is too
+rare for the core, ends in the same place: what was written is taken back, and Python's assembler does the layer from
+the start. So errors are its errors, and there is no case in which the two could say different things.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import BinaryIO
+
+from ..assemble.blob import FRESH, BlobResult, Inflate, identity
+from ..assemble.blob import write_blob as write_purely
+from ..assemble.entries import Deflated, Entry, Plain
+from ..assemble.tar import BLOCK, END, SMALL_ID, SMALL_SIZE, header
+from .library import core
+
+__all__ = ["write_blob"]
+
+_HEADER = struct.Struct("<BBHIIQBB").pack
+_PIECE = struct.Struct("<BI").pack
+_ZEROS = [b"\x03" + struct.pack("<H", n) for n in range(BLOCK)]
+_FLUSH = b"\x04"
+_DEFLATED = struct.Struct("<BBIQQQI").pack
+_PLAIN = struct.Struct("<BBIQQII").pack
+_HAS_HASH, _HAS_CRC, _TELL_CRC = 1, 2, 4
+_TYPE = {"file": ord("0"), "hardlink": ord("1"), "symlink": ord("2"), "dir": ord("5")}
+# Of a thread's work, that is enough for the next to begin.
+_FED = 512 << 10
+_FILES = 64
+_THREADS = 4
+
+
+class _Unfit(Exception):
+    """The core failed, or has no operation for what there is: Python's turn."""
+
+
+class _Result(ctypes.Structure):
+    _fields_ = (
+        ("blob", ctypes.c_ubyte * 32),
+        ("tar", ctypes.c_ubyte * 32),
+        ("blob_size", ctypes.c_uint64),
+        ("tar_size", ctypes.c_uint64),
+    )
+
+
+def write_blob(
+    entries: Iterable[Entry],
+    out: BinaryIO,
+    *,
+    inflate: Inflate = zlib,  # type: ignore[assignment]
+    names: Mapping[str, str] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> BlobResult:
+    """As :func:`flyte_build.assemble.blob.write_blob`, by the core where it is there and ``out`` is a file.
+
+    Where the core gives up, ``progress`` hears of the bytes of the tar stream from the start again.
+    """
+    library, there = core().library, _position(out)
+    if library is None or there is None:
+        return write_purely(entries, out, inflate=inflate, names=names, progress=progress)
+    ordered = list(entries)
+    try:
+        made = _Making(library, out, progress).run(ordered)
+    except _Unfit:
+        out.seek(there)
+        out.truncate()
+        return write_purely(ordered, out, inflate=inflate, names=names, progress=progress)
+    out.seek(there + made.size)
+    return made
+
+
+def _position(out: BinaryIO) -> int | None:
+    """Where ``out`` is to be written, if it is a file that can be written again from there."""
+    try:
+        out.flush()
+        return out.tell() if stat.S_ISREG(os.fstat(out.fileno()).st_mode) else None
+    except (OSError, AttributeError, io.UnsupportedOperation):
+        return None
+
+
+class _Making:
+    """One layer on its way through the core."""
+
+    def __init__(self, library: ctypes.CDLL, out: BinaryIO, progress: Callable[[int], object] | None) -> None:
+        self._library, self._progress = library, progress
+        self._core = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), _THREADS))
+        if not self._core:
+            raise _Unfit
+        self._files: dict[str, int] = {}
+        self._ops: list[bytes] = []
+        # Up to here operations can be fed: what comes after belongs to the next content's member of fresh bytes.
+        self._cut = 0
+
+    def run(self, entries: list[Entry]) -> BlobResult:
+        """Feed all entries, and what came of it."""
+        try:
+            listing, late = self._entries(entries)
+            return self._result(listing, late)
+        except (struct.error, OSError):
+            raise _Unfit from None
+        finally:
+            self._library.core_close(self._core)
+            for descriptor in self._files.values():
+                os.close(descriptor)
+
+    def _entries(self, entries: list[Entry]) -> tuple[dict[str, str], list[tuple[Entry, int]]]:
+        """The listing, and the files in it (with their sizes) whose CRC-32 the core will tell, in this order."""
+        listing: dict[str, str] = {}
+        late: list[tuple[Entry, int]] = []
+        ops, fresh, tar = self._ops, 0, 0
+        for entry in entries:
+            content = entry.content
+            size = entry.size if content else 0
+            op, grown = _header(entry, size)
+            ops.append(op)
+            fresh += BLOCK
+            crc, known = 0, True
+            for number, segment in enumerate(content):
+                if isinstance(segment, bytes):
+                    ops += (_PIECE(2, len(segment)), segment)
+                    fresh += len(segment)
+                    crc = zlib.crc32(segment, crc)
+                elif number:
+                    raise _Unfit
+                else:
+                    known = segment.crc32 is not None
+                    if not known and len(content) > 1:
+                        raise _Unfit
+                    self._content(segment, len(late))
+                    crc, fresh = segment.crc32 or 0, 0
+            if known:
+                listing[entry.path] = identity(entry, size, crc)
+            else:
+                listing[entry.path] = ""
+                late.append((entry, size))
+            if size % BLOCK:
+                ops.append(_ZEROS[-size % BLOCK])
+            if fresh >= FRESH:
+                ops.append(_FLUSH)
+                self._cut, fresh = len(ops), 0
+            tar += grown + size + -size % BLOCK
+            if tar >= _FED and self._cut:
+                self._feed(tar)
+                tar = 0
+        ops += (_PIECE(2, len(END)), END)
+        self._cut = len(ops)
+        self._feed(tar + len(END))
+        return listing, late
+
+    def _content(self, s: Deflated | Plain, place: int) -> None:
+        """The operation that ``s`` is; ``place`` is for its CRC-32, where that is not known."""
+        flags, hashed = 0, b""
+        if s.hash is not None:
+            algorithm, hashed = s.hash
+            if algorithm != "sha256":
+                raise _Unfit
+            flags = _HAS_HASH
+        descriptor = self._files.get(s.path)
+        if descriptor is None:
+            descriptor = self._open(s.path)
+        if isinstance(s, Deflated):
+            op = _DEFLATED(5, flags, descriptor, s.offset, s.csize, s.size, s.crc32)
+        else:
+            flags |= _TELL_CRC if s.crc32 is None else _HAS_CRC
+            op = _PLAIN(6, flags, descriptor, s.offset, s.size, s.crc32 or 0, place)
+        self._ops.append(op + hashed)
+        self._cut = len(self._ops)
+
+    def _open(self, path: str) -> int:
+        if len(self._files) >= _FILES:
+            # Nothing that is not fed yet has content of a file.
+            self._feed(0)
+            if self._library.core_wait(self._core):
+                raise _Unfit
+            for descriptor in self._files.values():
+                os.close(descriptor)
+            self._files.clear()
+        return self._files.setdefault(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def _feed(self, tar: int) -> None:
+        """Hand over what can be; ``tar`` bytes of the tar stream are new since the last time."""
+        ops = b"".join(self._ops[: self._cut])
+        del self._ops[: self._cut]
+        self._cut = 0
+        if self._library.core_feed(self._core, ops, len(ops)):
+            raise _Unfit
+        if tar and self._progress is not None:
+            self._progress(tar)
+
+    def _result(self, listing: dict[str, str], late: list[tuple[Entry, int]]) -> BlobResult:
+        result, told = _Result(), (ctypes.c_uint32 * len(late))()
+        if self._library.core_wait(self._core):
+            raise _Unfit
+        if self._library.core_results(self._core, ctypes.byref(result), told, len(late)):
+            raise _Unfit
+        for (entry, size), crc in zip(late, told, strict=True):
+            listing[entry.path] = identity(entry, size, crc)
+        blob, tar = bytes(result.blob).hex(), bytes(result.tar).hex()
+        return BlobResult(f"sha256:{blob}", result.blob_size, f"sha256:{tar}", result.tar_size, listing)
+
+
+def _header(entry: Entry, size: int) -> tuple[bytes, int]:
+    """The operations of what precedes the content, and its bytes in the tar stream."""
+    name, link = entry.path.encode(), entry.link.encode()
+    if entry.kind == "dir":
+        name += b"/"
+    if (
+        len(name) <= 100
+        and len(link) <= 100
+        and size <= SMALL_SIZE
+        and max(entry.uid, entry.gid, entry.mode) <= SMALL_ID
+        and name.isascii()
+        and link.isascii()
+        and not entry.xattrs
+    ):
+        op = _HEADER(1, _TYPE[entry.kind], entry.mode, entry.uid, entry.gid, size, len(name), len(link))
+        return op + name + link, BLOCK
+    pieces = header(entry)
+    return b"".join([_PIECE(2, len(piece)) + piece for piece in pieces]), sum(map(len, pieces))

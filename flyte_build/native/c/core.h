@@ -1,0 +1,126 @@
+/* The native core: what flyte_build/assemble/blob.py does, in C11 and POSIX threads. docs/core.md says why it exists.
+
+   Python's assembler is the law: the same entries give the same bytes, and whatever the core finds wrong it reports as
+   no more than "failed", whereupon Python's does the layer again from its start and finds the words. */
+
+#ifndef CORE_H
+#define CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define CORE_ABI 1
+
+/* For tests: SMALL makes every limit small (pipeline.h), PORTABLE leaves out what only some processors have. */
+
+#define API __attribute__((visibility("default")))
+
+/* Makes all tables and chooses instructions, once; everything else here needs it. */
+void core_setup(void);
+
+/* Bytes that may be read past the end of what is inflated, and written past the end of what it becomes. */
+#define SLACK_IN 64
+#define SLACK_OUT 384
+
+static inline uint64_t load64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
+static inline uint16_t get16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static inline uint32_t get32(const uint8_t *p) { return (uint32_t)get16(p) | (uint32_t)get16(p + 2) << 16; }
+static inline uint64_t get64(const uint8_t *p) { return (uint64_t)get32(p) | (uint64_t)get32(p + 4) << 32; }
+
+static inline uint8_t *put32(uint8_t *p, uint32_t v) {
+    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> 8 * i);
+    return p + 4;
+}
+
+/* -- sha256.c: FIPS 180-4 -------------------------------------------------------------------------- */
+
+typedef struct {
+    uint32_t h[8];
+    uint64_t size;
+    uint8_t part[64];
+} sha256;
+
+void sha256_setup(void);
+void sha256_init(sha256 *s);
+void sha256_update(sha256 *s, const uint8_t *data, size_t size);
+/* The same bytes into two hashes, for little more than the price of one. */
+void sha256_update_both(sha256 *a, sha256 *b, const uint8_t *data, size_t size);
+void sha256_final(sha256 *s, uint8_t out[32]);
+
+/* -- crc32.c: the CRC of gzip and zip -------------------------------------------------------------- */
+
+void crc32_setup(void);
+uint32_t crc32_of(uint32_t crc, const uint8_t *data, size_t size);
+
+/* -- inflate.c: RFC 1951 --------------------------------------------------------------------------- */
+
+#define LITERALS_BITS 11
+#define DISTANCES_BITS 8
+
+typedef struct {
+    uint64_t bits;
+    unsigned count; /* of bits, below 8 between calls */
+    int inside;     /* of a block: 0 none, 1 stored, 2 compressed */
+    int final;      /* that block is the last */
+    int fixed;      /* its codes are the fixed ones */
+    uint32_t stored;
+    unsigned literals_bits, distances_bits;
+    uint32_t literals[2400], distances[512];
+} inflater;
+
+enum { INFLATE_ROOM, INFLATE_INPUT, INFLATE_END, INFLATE_BAD };
+
+void inflate_setup(void);
+void inflate_init(inflater *d);
+/* Inflate from *in to *out, both moved on; history begins at `base`. Where `all_in` is false, INFLATE_INPUT asks for more
+   while up to 1 KiB is left. Where `exact`, `end` is where the content must end; else INFLATE_ROOM says that it was
+   reached or passed, by less than SLACK_OUT. Both buffers have their slack. */
+int inflate_run(inflater *d, const uint8_t **in, const uint8_t *in_end, int all_in, const uint8_t *base, uint8_t **out,
+                uint8_t *end, int exact);
+
+/* -- fixed.c: the encoder of fresh bytes, as in assemble/deflate.py, and tar's headers, as in assemble/tar.py ---------- */
+
+#define FIXED_LIMIT 65536u
+#define STORED_BLOCK 65535u
+#define TAR_BLOCK 512u
+/* Bytes that `size` fresh ones take at most as a member. */
+#define FRESH_MEMBER(size) ((size) + (size) / 8 + 5 * ((size) / STORED_BLOCK + 1) + 64)
+
+typedef struct {
+    uint8_t *out, *start; /* of the member being made; start is NULL where nothing is fresh */
+    const uint8_t *data;  /* the fresh bytes themselves, one after the other */
+    size_t size;
+    uint64_t bits;
+    unsigned count;
+} fresh;
+
+void fixed_setup(void);
+/* One more piece, which follows those before in memory. `out` is where a member begins if this is its first. */
+void fresh_piece(fresh *f, uint8_t *out, const uint8_t *data, size_t size);
+/* Ends the member; where it ends, or `out` where nothing was fresh. */
+uint8_t *fresh_flush(fresh *f, uint8_t *out);
+uint8_t *member_begin(uint8_t *out);
+uint8_t *stored_begin(uint8_t *out, uint32_t size, int final);
+
+typedef struct {
+    uint8_t kind; /* of tar: '0', '1', '2', '5' */
+    uint32_t mode, uid, gid;
+    uint64_t size;
+    const uint8_t *name, *link;
+    unsigned name_size, link_size; /* at most 100 */
+} tar_entry;
+
+/* The header block of an entry into `block`, and the sizes of its pieces. */
+#define TAR_PIECES 11
+void tar_header(const tar_entry *e, uint8_t block[TAR_BLOCK], unsigned pieces[TAR_PIECES]);
+
+#endif

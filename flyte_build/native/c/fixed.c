@@ -1,0 +1,141 @@
+/* What is fresh in a layer: tar's headers (assemble/tar.py) and the encoder of fresh bytes (assemble/deflate.py).
+
+   Both are defined there; here they are only faster. One block of fixed codes, in which runs of four or more equal bytes
+   within a piece become matches at distance 1; stored blocks where that is longer, or there are more than 64 KiB. */
+
+#include "core.h"
+
+#define LONGEST 258u
+#define SHORTEST 3u
+
+static uint16_t literal_code[256], match_code[LONGEST + 1];
+static uint8_t literal_bits[256], match_bits[LONGEST + 1];
+
+static uint32_t reversed(uint32_t code, unsigned bits) {
+    uint32_t out = 0;
+    while (bits--) out = out << 1 | (code & 1), code >>= 1;
+    return out;
+}
+
+void fixed_setup(void) {
+    for (uint32_t b = 0; b < 256; b++) {
+        literal_bits[b] = b < 144 ? 8 : 9;
+        literal_code[b] = (uint16_t)reversed(b < 144 ? 0x30 + b : 0x190 + b - 144, literal_bits[b]);
+    }
+    for (uint32_t symbol = 257, length = SHORTEST; symbol < 286; symbol++) {
+        unsigned bits = symbol < 280 ? 7 : 8;
+        uint32_t code = reversed(symbol < 280 ? symbol - 256 : 0xC0 + symbol - 280, bits);
+        unsigned extra = symbol < 265 || symbol == 285 ? 0 : (symbol - 261) / 4;
+        if (symbol == 285) length = LONGEST;
+        for (uint32_t value = 0; value < 1u << extra; value++, length++) {
+            match_code[length] = (uint16_t)(code | value << bits); /* the distance's code is five zeros */
+            match_bits[length] = (uint8_t)(bits + extra + 5);
+            if (length == LONGEST) break;
+        }
+    }
+}
+
+/* -- members ------------------------------------------------------------------------------------------ */
+
+uint8_t *member_begin(uint8_t *out) {
+    static const uint8_t header[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff};
+    memcpy(out, header, sizeof header);
+    return out + sizeof header;
+}
+
+uint8_t *stored_begin(uint8_t *out, uint32_t size, int final) {
+    out[0] = final ? 1 : 0;
+    return put32(out + 1, size | (size ^ 0xFFFF) << 16);
+}
+
+static inline void emit(fresh *f, uint32_t code, unsigned bits) {
+    f->bits |= (uint64_t)code << f->count;
+    f->count += bits;
+    if (f->count >= 32) {
+        f->out = put32(f->out, (uint32_t)f->bits);
+        f->bits >>= 32, f->count -= 32;
+    }
+}
+
+void fresh_piece(fresh *f, uint8_t *out, const uint8_t *data, size_t size) {
+    if (!f->start) {
+        f->start = out;
+        f->out = member_begin(out);
+        f->data = data, f->size = 0;
+        f->bits = 3, f->count = 3; /* the last block, of fixed codes */
+    }
+    f->size += size;
+    if (f->size > FIXED_LIMIT) return; /* it will be stored */
+    for (size_t at = 0; at < size;) {
+        uint8_t byte = data[at];
+        size_t run = 1;
+        while (at + run < size && data[at + run] == byte) run++;
+        at += run;
+        if (run < 4) {
+            while (run--) emit(f, literal_code[byte], literal_bits[byte]);
+            continue;
+        }
+        emit(f, literal_code[byte], literal_bits[byte]);
+        for (run--; run > LONGEST;) {
+            size_t take = run - LONGEST >= SHORTEST ? LONGEST : run - SHORTEST;
+            emit(f, match_code[take], match_bits[take]);
+            run -= take;
+        }
+        emit(f, match_code[run], match_bits[run]);
+    }
+}
+
+uint8_t *fresh_flush(fresh *f, uint8_t *out) {
+    if (!f->start) return out;
+    size_t blocks = f->size ? (f->size + STORED_BLOCK - 1) / STORED_BLOCK : 1;
+    int stored = f->size > FIXED_LIMIT;
+    if (!stored) {
+        emit(f, 0, 7); /* the block's end */
+        uint8_t *end = f->out;
+        for (unsigned held = 0; held < f->count; held += 8) *end++ = (uint8_t)(f->bits >> held);
+        stored = (size_t)(end - (f->start + 10)) >= f->size + 5 * blocks;
+        f->out = end;
+    }
+    if (stored) {
+        uint8_t *to = f->start + 10;
+        for (size_t i = 0; i < blocks; i++) {
+            size_t left = f->size - i * STORED_BLOCK, take = left < STORED_BLOCK ? left : STORED_BLOCK;
+            to = stored_begin(to, (uint32_t)take, i + 1 == blocks);
+            memcpy(to, f->data + i * STORED_BLOCK, take);
+            to += take;
+        }
+        f->out = to;
+    }
+    f->start = NULL;
+    return put32(put32(f->out, crc32_of(0, f->data, f->size)), (uint32_t)f->size);
+}
+
+/* -- tar ---------------------------------------------------------------------------------------------- */
+
+static void octal(uint8_t *to, unsigned digits, uint64_t value) {
+    while (digits--) to[digits] = (uint8_t)('0' + (value & 7)), value >>= 3;
+}
+
+void tar_header(const tar_entry *e, uint8_t block[TAR_BLOCK], unsigned pieces[TAR_PIECES]) {
+    memset(block, 0, TAR_BLOCK);
+    memcpy(block, e->name, e->name_size);
+    octal(block + 100, 7, e->mode);
+    octal(block + 108, 7, e->uid);
+    octal(block + 116, 7, e->gid);
+    octal(block + 124, 11, e->size);
+    octal(block + 136, 11, 315532800); /* 1980-01-01 */
+    block[156] = e->kind;
+    memcpy(block + 157, e->link, e->link_size);
+    memcpy(block + 257, "ustar\0" "00", 8);
+    memcpy(block + 329, "0000000", 7);
+    memcpy(block + 337, "0000000", 7);
+    uint32_t sum = 256; /* its own field counts as eight blanks */
+    for (unsigned i = 0; i < TAR_BLOCK; i++) sum += block[i];
+    octal(block + 148, 6, sum);
+    block[155] = ' ';
+    /* The last slash but of a folder's own. */
+    unsigned base = e->name_size ? e->name_size - 1 : 0;
+    while (base && e->name[base - 1] != '/') base--;
+    const unsigned sizes[TAR_PIECES] = {base, e->name_size - base, 100 - e->name_size, 24, 6, 3, 3, 12, 3, 5, 356};
+    memcpy(pieces, sizes, sizeof sizes);
+}

@@ -1,0 +1,111 @@
+/* What blob.c (feeding and threads) and work.c (what is done with one part of a layer) share. */
+
+#ifndef PIPELINE_H
+#define PIPELINE_H
+
+#include <pthread.h>
+#include "core.h"
+
+#define WINDOW ((size_t)32768)
+#ifndef SMALL
+/* A stream up to WHOLE bytes, either way, is done in one piece; a longer one is parts of CHUNK bytes of content, which has
+   no less than WINDOW, or of so many stored blocks. */
+#define WHOLE ((uint64_t)1 << 20)
+#define CHUNK ((size_t)1 << 20)
+#define PLAIN_BLOCKS 16
+#define INPUT ((size_t)256 << 10)
+/* Content of a part that is made of many entries, about. */
+#define PART ((uint64_t)256 << 10)
+#else /* for tests: what takes megabytes otherwise */
+#define WHOLE ((uint64_t)4 << 10)
+#define CHUNK WINDOW
+#define PLAIN_BLOCKS 1
+#define INPUT ((size_t)3 << 10)
+#define PART ((uint64_t)2 << 10)
+#endif
+#define PLAIN_CHUNK ((size_t)PLAIN_BLOCKS * STORED_BLOCK)
+/* One part of a stream that takes more input than this is left to Python. */
+#define MOST_INPUT (4 * CHUNK)
+
+enum { OP_HEADER = 1, OP_PIECE, OP_ZEROS, OP_FLUSH, OP_DEFLATED, OP_PLAIN };
+enum { HAS_HASH = 1, HAS_CRC = 2, TELL_CRC = 4 };
+
+typedef struct {
+    uint8_t op, flags, kind;
+    uint32_t mode, uid, gid;                  /* header */
+    const uint8_t *name, *link, *data, *hash; /* header; piece; content */
+    unsigned name_size, link_size;
+    int file; /* content: a descriptor, and where in it */
+    uint64_t offset, csize, size;
+    uint32_t crc, place; /* expected; where to tell the one found */
+} operation;
+
+/* The operation at *at, which moves on; false where that is none. */
+int next_operation(const uint8_t **at, const uint8_t *end, operation *o);
+
+typedef struct {
+    uint8_t *data;
+    size_t size, room;
+} buffer;
+
+int make_room(buffer *b, size_t room);
+
+typedef struct {
+    operation o;
+    uint8_t hash[32];
+    uint64_t parts, done; /* `done` have been made */
+    uint64_t owners;      /* its parts that are queued, and whoever queues them */
+    int busy;
+    /* for DEFLATE */
+    inflater inflating;
+    uint64_t read;
+    uint8_t input[INPUT + SLACK_IN];
+    const uint8_t *in, *in_end;
+    uint8_t carried[WINDOW + SLACK_OUT];
+    size_t beyond;
+    /* of those that have been hashed */
+    sha256 hashed;
+    uint32_t crc;
+    uint64_t seen;
+} stream;
+
+typedef struct {
+    size_t at, size;
+    uint8_t hash[32];
+} check;
+
+typedef struct {
+    uint32_t place, crc;
+} told;
+
+enum { FREE, QUEUED, RUNNING, MADE };
+
+typedef struct {
+    int state;
+    uint8_t *ops; /* a part of many entries, where `of` is NULL */
+    size_t ops_size;
+    stream *of;
+    uint64_t number; /* of the part of the stream */
+    buffer tar, blob;
+    size_t tar_at; /* where the content begins in `tar`, which ends at tar.size */
+    check *checks;
+    size_t checks_count, checks_room;
+    told *told;
+    size_t told_count, told_room;
+} part;
+
+/* What is made: both streams so far, and the CRCs that are to be told. */
+typedef struct {
+    int out;
+    sha256 tar, blob;
+    uint64_t tar_size, blob_size;
+    uint32_t *crcs;
+} layer;
+
+/* Make what the part is, in any thread; then hash its content, and write it, part after part, one thread at a time each.
+   False: something is not as it should be. */
+int make_part(part *p);
+int hash_part(layer *l, part *p);
+int write_part(layer *l, part *p);
+
+#endif

@@ -1,0 +1,166 @@
+/* SHA-256 (FIPS 180-4), with the processor's own instructions where it has them. */
+
+#include "core.h"
+
+static const uint32_t K[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+};
+
+/* `blocks` of 64 bytes into `a`, and into `b` as well where it is not NULL. */
+typedef void compressor(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks);
+
+static inline uint32_t turned(uint32_t x, int n) { return x >> n | x << (32 - n); }
+
+static void rounds(uint32_t *h, const uint32_t w[64]) {
+    uint32_t s[8];
+    memcpy(s, h, sizeof s);
+    for (int i = 0; i < 64; i++) {
+        uint32_t e = s[4], a = s[0];
+        uint32_t t1 = s[7] + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + ((e & s[5]) ^ (~e & s[6])) + w[i];
+        uint32_t t2 = (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+        s[7] = s[6], s[6] = s[5], s[5] = s[4], s[4] = s[3] + t1;
+        s[3] = s[2], s[2] = s[1], s[1] = s[0], s[0] = t1 + t2;
+    }
+    for (int i = 0; i < 8; i++) h[i] += s[i];
+}
+
+static void portable(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks) {
+    for (; blocks; blocks--, data += 64) {
+        uint32_t w[64];
+        for (int i = 0; i < 16; i++) {
+            const uint8_t *p = data + 4 * i;
+            w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+        }
+        for (int i = 16; i < 64; i++) {
+            uint32_t x = w[i - 15], y = w[i - 2];
+            w[i] = w[i - 16] + w[i - 7] + (turned(x, 7) ^ turned(x, 18) ^ x >> 3) + (turned(y, 17) ^ turned(y, 19) ^ y >> 10);
+        }
+        for (int i = 0; i < 64; i++) w[i] += K[i];
+        rounds(a, w);
+        if (b) rounds(b, w);
+    }
+}
+
+static compressor *compress = portable;
+
+#if defined(__x86_64__) && !defined(PORTABLE)
+#include <cpuid.h>
+#include <immintrin.h>
+
+#define SHA __attribute__((target("sha,sse4.1,ssse3")))
+
+typedef struct {
+    __m128i abef, cdgh;
+} lane;
+
+SHA static inline __attribute__((always_inline)) lane lane_of(const uint32_t *h) {
+    __m128i low = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)h), 0xB1);
+    __m128i high = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(h + 4)), 0x1B);
+    return (lane){_mm_alignr_epi8(low, high, 8), _mm_blend_epi16(high, low, 0xF0)};
+}
+
+SHA static inline __attribute__((always_inline)) void lane_out(lane l, uint32_t *h) {
+    __m128i feba = _mm_shuffle_epi32(l.abef, 0x1B), dchg = _mm_shuffle_epi32(l.cdgh, 0xB1);
+    _mm_storeu_si128((__m128i *)h, _mm_blend_epi16(feba, dchg, 0xF0));
+    _mm_storeu_si128((__m128i *)(h + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+/* The message schedule is the same for both lanes, and two chains of rounds fill a pipeline that one leaves half empty. */
+SHA static inline __attribute__((always_inline)) void both(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks) {
+    const __m128i big = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    lane x = lane_of(a), y = b ? lane_of(b) : x;
+    for (; blocks; blocks--, data += 64) {
+        lane x0 = x, y0 = y;
+        __m128i m[4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            if (i < 4) {
+                m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), big);
+            } else {
+                __m128i t = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
+                t = _mm_add_epi32(t, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
+                m[i & 3] = _mm_sha256msg2_epu32(t, m[(i + 3) & 3]);
+            }
+            __m128i w = _mm_add_epi32(m[i & 3], _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+            __m128i next = _mm_shuffle_epi32(w, 0x0E);
+            x.cdgh = _mm_sha256rnds2_epu32(x.cdgh, x.abef, w);
+            if (b) y.cdgh = _mm_sha256rnds2_epu32(y.cdgh, y.abef, w);
+            x.abef = _mm_sha256rnds2_epu32(x.abef, x.cdgh, next);
+            if (b) y.abef = _mm_sha256rnds2_epu32(y.abef, y.cdgh, next);
+        }
+        x = (lane){_mm_add_epi32(x.abef, x0.abef), _mm_add_epi32(x.cdgh, x0.cdgh)};
+        if (b) y = (lane){_mm_add_epi32(y.abef, y0.abef), _mm_add_epi32(y.cdgh, y0.cdgh)};
+    }
+    lane_out(x, a);
+    if (b) lane_out(y, b);
+}
+
+SHA static void with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks) {
+    if (b)
+        both(a, b, data, blocks);
+    else
+        both(a, NULL, data, blocks);
+}
+#endif
+
+void sha256_setup(void) {
+#if defined(__x86_64__) && !defined(PORTABLE)
+    unsigned a, b, c, d, sse = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d)) sse = c;
+    if ((sse & (1u << 19)) && (sse & (1u << 9)) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29)))
+        compress = with_sha;
+#endif
+}
+
+void sha256_init(sha256 *s) {
+    static const uint32_t first[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(s->h, first, sizeof first);
+    s->size = 0;
+}
+
+static void update(sha256 *a, sha256 *b, const uint8_t *data, size_t size) {
+    unsigned held = (unsigned)(a->size % 64);
+    a->size += size;
+    if (b) b->size += size;
+    if (!size) return;
+    if (held) {
+        size_t take = size < 64 - held ? size : 64 - held;
+        memcpy(a->part + held, data, take);
+        if (b) memcpy(b->part + held, data, take);
+        data += take, size -= take;
+        if (held + take < 64) return;
+        compress(a->h, NULL, a->part, 1);
+        if (b) compress(b->h, NULL, b->part, 1);
+    }
+    if (size >= 64) compress(a->h, b ? b->h : NULL, data, size / 64);
+    memcpy(a->part, data + (size & ~(size_t)63), size % 64);
+    if (b) memcpy(b->part, data + (size & ~(size_t)63), size % 64);
+}
+
+void sha256_update(sha256 *s, const uint8_t *data, size_t size) { update(s, NULL, data, size); }
+
+void sha256_update_both(sha256 *a, sha256 *b, const uint8_t *data, size_t size) {
+    if (a->size % 64 == b->size % 64) {
+        update(a, b, data, size);
+    } else {
+        update(a, NULL, data, size);
+        update(b, NULL, data, size);
+    }
+}
+
+void sha256_final(sha256 *s, uint8_t out[32]) {
+    uint8_t tail[128] = {0x80};
+    uint64_t bits = s->size * 8;
+    size_t pad = 64 - (s->size + 8) % 64;
+    for (int i = 0; i < 8; i++) tail[pad + i] = (uint8_t)(bits >> (56 - 8 * i));
+    sha256_update(s, tail, pad + 8);
+    for (int i = 0; i < 32; i++) out[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
+}

@@ -1,0 +1,304 @@
+/* One part of a layer: the bytes of its tar stream and of its blob, from what the operations say; then hashed, and written. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pipeline.h"
+
+int next_operation(const uint8_t **at, const uint8_t *end, operation *o) {
+    const uint8_t *p = *at;
+    size_t left = (size_t)(end - p), more = 0;
+    if (!left) return 0;
+    memset(o, 0, sizeof *o);
+    o->op = p[0];
+    switch (o->op) {
+    case OP_HEADER:
+        if (left < 22) return 0;
+        o->kind = p[1], o->mode = get16(p + 2), o->uid = get32(p + 4), o->gid = get32(p + 8), o->size = get64(p + 12);
+        o->name_size = p[20], o->link_size = p[21], o->name = p + 22, o->link = o->name + o->name_size;
+        if (o->name_size > 100 || o->link_size > 100) return 0;
+        p += 22, more = o->name_size + o->link_size;
+        break;
+    case OP_PIECE:
+        if (left < 5) return 0;
+        more = get32(p + 1), p += 5, o->data = p, o->size = more;
+        break;
+    case OP_ZEROS:
+        if (left < 3) return 0;
+        o->size = get16(p + 1), p += 3;
+        break;
+    case OP_FLUSH:
+        p += 1;
+        break;
+    case OP_DEFLATED:
+        if (left < 34) return 0;
+        o->flags = p[1], o->file = (int)get32(p + 2), o->offset = get64(p + 6), o->csize = get64(p + 14);
+        o->size = get64(p + 22), o->crc = get32(p + 30), p += 34, o->hash = p;
+        more = o->flags & HAS_HASH ? 32 : 0;
+        break;
+    case OP_PLAIN:
+        if (left < 30) return 0;
+        o->flags = p[1], o->file = (int)get32(p + 2), o->offset = get64(p + 6), o->size = get64(p + 14);
+        o->crc = get32(p + 22), o->place = get32(p + 26), p += 30, o->hash = p;
+        more = o->flags & HAS_HASH ? 32 : 0;
+        break;
+    default:
+        return 0;
+    }
+    if (more > (size_t)(end - p)) return 0;
+    *at = p + more;
+    return 1;
+}
+
+int make_room(buffer *b, size_t room) {
+    if (b->room >= room) return 1;
+    uint8_t *data = realloc(b->data, room);
+    if (!data) return 0;
+    b->data = data, b->room = room;
+    return 1;
+}
+
+static int read_all(int file, uint8_t *to, uint64_t size, uint64_t offset) {
+    while (size) {
+        ssize_t got = pread(file, to, size, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return 0;
+        to += got, offset += (uint64_t)got, size -= (uint64_t)got;
+    }
+    return 1;
+}
+
+static int add_check(part *p, size_t at, size_t size, const uint8_t *hash) {
+    if (p->checks_count == p->checks_room) {
+        size_t room = p->checks_room ? 2 * p->checks_room : 64;
+        check *more = realloc(p->checks, room * sizeof *more);
+        if (!more) return 0;
+        p->checks = more, p->checks_room = room;
+    }
+    check *c = &p->checks[p->checks_count++];
+    c->at = at, c->size = size;
+    memcpy(c->hash, hash, 32);
+    return 1;
+}
+
+static int tell(part *p, uint32_t place, uint32_t crc) {
+    if (p->told_count == p->told_room) {
+        size_t room = p->told_room ? 2 * p->told_room : 64;
+        told *more = realloc(p->told, room * sizeof *more);
+        if (!more) return 0;
+        p->told = more, p->told_room = room;
+    }
+    p->told[p->told_count++] = (told){place, crc};
+    return 1;
+}
+
+/* Stored blocks of `size` bytes of a stream; `last`: it ends with them. */
+static uint8_t *store(uint8_t *to, const uint8_t *data, size_t size, int last) {
+    do {
+        size_t take = size < STORED_BLOCK ? size : STORED_BLOCK;
+        to = stored_begin(to, (uint32_t)take, last && take == size);
+        memcpy(to, data, take);
+        to += take, data += take, size -= take;
+    } while (size);
+    return to;
+}
+
+/* Content that is whole: written to `tar` and, as a member, to `blob`. */
+static int content(part *p, const operation *o, uint8_t *tar, uint8_t **blob, inflater *d) {
+    uint8_t *to = member_begin(*blob);
+    uint32_t crc;
+    if (o->op == OP_PLAIN) {
+        if (!read_all(o->file, tar, o->size, o->offset)) return 0;
+        crc = crc32_of(0, tar, o->size);
+        if ((o->flags & HAS_CRC) && crc != o->crc) return 0;
+        if ((o->flags & TELL_CRC) && !tell(p, o->place, crc)) return 0;
+        to = store(to, tar, o->size, 1);
+    } else {
+        if (!read_all(o->file, to, o->csize, o->offset)) return 0;
+        const uint8_t *in = to, *in_end = to + o->csize;
+        uint8_t *out = tar;
+        memset(to + o->csize, 0, SLACK_IN);
+        inflate_init(d);
+        if (inflate_run(d, &in, in_end, 1, tar, &out, tar + o->size, 1) != INFLATE_END) return 0;
+        if (in != in_end || out != tar + o->size) return 0;
+        crc = crc32_of(0, tar, o->size);
+        if (crc != o->crc) return 0;
+        to += o->csize;
+    }
+    *blob = put32(put32(to, crc), (uint32_t)o->size);
+    return 1;
+}
+
+/* The most that the operations take, in both forms; content is known to be no more than WHOLE. */
+static int measure(const uint8_t *at, const uint8_t *end, size_t *tar, size_t *blob) {
+    operation o;
+    *tar = SLACK_OUT, *blob = SLACK_IN;
+    while (at < end) {
+        if (!next_operation(&at, end, &o)) return 0;
+        size_t size = o.op == OP_HEADER ? TAR_BLOCK : o.op == OP_FLUSH ? 0 : o.size;
+        *tar += size;
+        *blob += o.op == OP_DEFLATED ? o.csize + 32 : FRESH_MEMBER(size);
+    }
+    return 1;
+}
+
+static int make_entries(part *p) {
+    const uint8_t *at = p->ops, *end = at + p->ops_size;
+    size_t tar_room, blob_room;
+    operation o;
+    fresh f = {0};
+    inflater d;
+    if (!measure(at, end, &tar_room, &blob_room) || !make_room(&p->tar, tar_room) || !make_room(&p->blob, blob_room)) return 0;
+    uint8_t *tar = p->tar.data, *blob = p->blob.data;
+    while (at < end) {
+        if (!next_operation(&at, end, &o)) return 0;
+        if (o.op == OP_HEADER) {
+            unsigned pieces[TAR_PIECES];
+            tar_header(&(tar_entry){o.kind, o.mode, o.uid, o.gid, o.size, o.name, o.link, o.name_size, o.link_size}, tar, pieces);
+            for (int i = 0; i < TAR_PIECES; tar += pieces[i++]) fresh_piece(&f, blob, tar, pieces[i]);
+        } else if (o.op == OP_PIECE || o.op == OP_ZEROS) {
+            if (o.op == OP_PIECE)
+                memcpy(tar, o.data, o.size);
+            else
+                memset(tar, 0, o.size);
+            fresh_piece(&f, blob, tar, o.size);
+            tar += o.size;
+        } else {
+            blob = fresh_flush(&f, blob);
+            if (o.op == OP_FLUSH) continue;
+            if (!content(p, &o, tar, &blob, &d)) return 0;
+            if ((o.flags & HAS_HASH) && !add_check(p, (size_t)(tar - p->tar.data), o.size, o.hash)) return 0;
+            tar += o.size;
+        }
+    }
+    blob = fresh_flush(&f, blob);
+    p->tar_at = 0, p->tar.size = (size_t)(tar - p->tar.data), p->blob.size = (size_t)(blob - p->blob.data);
+    return 1;
+}
+
+static int more_input(stream *s, buffer *blob) {
+    size_t left = (size_t)(s->in_end - s->in), take = INPUT - left;
+    if (take > s->o.csize - s->read) take = (size_t)(s->o.csize - s->read);
+    memmove(s->input, s->in, left);
+    if (blob->size + take > MOST_INPUT || !make_room(blob, blob->size + take + 8)) return 0;
+    if (!read_all(s->o.file, s->input + left, take, s->o.offset + s->read)) return 0;
+    memcpy(blob->data + blob->size, s->input + left, take);
+    blob->size += take, s->read += take;
+    s->in = s->input, s->in_end = s->input + left + take;
+    memset(s->input + left + take, 0, SLACK_IN);
+    return 1;
+}
+
+static int make_deflated(part *p, stream *s) {
+    int last = p->number + 1 == s->parts;
+    size_t size = last ? (size_t)(s->o.size - p->number * CHUNK) : CHUNK;
+    if (!make_room(&p->tar, WINDOW + CHUNK + SLACK_OUT) || !make_room(&p->blob, 2 * INPUT + 10)) return 0;
+    uint8_t *start = p->tar.data + WINDOW, *out = start + s->beyond;
+    const uint8_t *base = start;
+    p->blob.size = 0;
+    if (p->number == 0) {
+        inflate_init(&s->inflating);
+        s->in = s->in_end = s->input;
+        p->blob.size = (size_t)(member_begin(p->blob.data) - p->blob.data);
+    } else {
+        memcpy(p->tar.data, s->carried, WINDOW + s->beyond);
+        base = p->tar.data;
+    }
+    int outcome = INFLATE_INPUT;
+    while (outcome == INFLATE_INPUT) {
+        /* It asks for more with up to 1 KiB left, and 7 bytes that it gave back. */
+        if (s->read < s->o.csize && s->in_end - s->in < 2048 && !more_input(s, &p->blob)) return 0;
+        outcome = inflate_run(&s->inflating, &s->in, s->in_end, s->read == s->o.csize, base, &out, start + size, last);
+    }
+    if (outcome != (last ? INFLATE_END : INFLATE_ROOM)) return 0;
+    if (last) {
+        if (s->in != s->in_end || s->read != s->o.csize || out != start + size) return 0;
+        if (!make_room(&p->blob, p->blob.size + 8)) return 0;
+        put32(put32(p->blob.data + p->blob.size, s->o.crc), (uint32_t)s->o.size);
+        p->blob.size += 8;
+    } else {
+        s->beyond = (size_t)(out - (start + size));
+        memcpy(s->carried, start + size - WINDOW, WINDOW + s->beyond);
+    }
+    p->tar_at = WINDOW, p->tar.size = WINDOW + size;
+    return 1;
+}
+
+/* The trailer is added where the CRC is known. */
+static int make_plain(part *p, const stream *s) {
+    int last = p->number + 1 == s->parts;
+    size_t size = last ? (size_t)(s->o.size - p->number * PLAIN_CHUNK) : PLAIN_CHUNK;
+    if (!make_room(&p->tar, PLAIN_CHUNK) || !make_room(&p->blob, PLAIN_CHUNK + 5 * PLAIN_BLOCKS + 18)) return 0;
+    if (!read_all(s->o.file, p->tar.data, size, s->o.offset + p->number * PLAIN_CHUNK)) return 0;
+    uint8_t *to = p->number == 0 ? member_begin(p->blob.data) : p->blob.data;
+    to = store(to, p->tar.data, size, last);
+    p->tar_at = 0, p->tar.size = size, p->blob.size = (size_t)(to - p->blob.data);
+    return 1;
+}
+
+int make_part(part *p) {
+    p->checks_count = p->told_count = 0;
+    if (!p->of) return make_entries(p);
+    return p->of->o.op == OP_DEFLATED ? make_deflated(p, p->of) : make_plain(p, p->of);
+}
+
+/* -- in order ------------------------------------------------------------------------------------------- */
+
+static int is(sha256 *s, const uint8_t hash[32]) {
+    uint8_t found[32];
+    sha256_final(s, found);
+    return memcmp(found, hash, 32) == 0;
+}
+
+static int hash_stream(layer *l, part *p, stream *s) {
+    const uint8_t *data = p->tar.data + p->tar_at;
+    size_t size = p->tar.size - p->tar_at;
+    if (s->o.flags & HAS_HASH)
+        sha256_update_both(&l->tar, &s->hashed, data, size);
+    else
+        sha256_update(&l->tar, data, size);
+    s->crc = crc32_of(s->crc, data, size);
+    s->seen++;
+    if (s->seen < s->parts) return 1;
+    if ((s->o.op == OP_DEFLATED || (s->o.flags & HAS_CRC)) && s->crc != s->o.crc) return 0;
+    if ((s->o.flags & HAS_HASH) && !is(&s->hashed, s->hash)) return 0;
+    if (s->o.op == OP_PLAIN) {
+        put32(put32(p->blob.data + p->blob.size, s->crc), (uint32_t)s->o.size);
+        p->blob.size += 8;
+    }
+    if (s->o.flags & TELL_CRC) l->crcs[s->o.place] = s->crc;
+    return 1;
+}
+
+int hash_part(layer *l, part *p) {
+    l->tar_size += p->tar.size - p->tar_at;
+    if (p->of) return hash_stream(l, p, p->of);
+    size_t at = 0;
+    for (size_t i = 0; i < p->checks_count; i++) {
+        const check *k = &p->checks[i];
+        sha256 own;
+        sha256_init(&own);
+        sha256_update(&l->tar, p->tar.data + at, k->at - at);
+        sha256_update_both(&l->tar, &own, p->tar.data + k->at, k->size);
+        at = k->at + k->size;
+        if (!is(&own, k->hash)) return 0;
+    }
+    sha256_update(&l->tar, p->tar.data + at, p->tar.size - at);
+    for (size_t i = 0; i < p->told_count; i++) l->crcs[p->told[i].place] = p->told[i].crc;
+    return 1;
+}
+
+int write_part(layer *l, part *p) {
+    const uint8_t *data = p->blob.data;
+    size_t left = p->blob.size;
+    sha256_update(&l->blob, data, left);
+    l->blob_size += left;
+    while (left) {
+        ssize_t took = write(l->out, data, left);
+        if (took < 0 && errno == EINTR) continue;
+        if (took <= 0) return 0;
+        data += took, left -= (size_t)took;
+    }
+    return 1;
+}

@@ -1,0 +1,29 @@
+"""What the core's library is called: by its machine and the hash of its sources, so that a stale one is never loaded.
+
+Standard library only and no imports of ours: the build of the wheel (``hatch_build.py``) runs it by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+
+__all__ = ["HERE", "library", "sources"]
+
+HERE = Path(__file__).parent
+
+
+def sources(folder: Path = HERE / "c") -> list[Path]:
+    """What the library is built from, in the order of its hash."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h"))
+
+
+def library(machine: str | None = None) -> Path:
+    """Where the library for a machine (``x86_64``; this one by default) and the sources that are here has to be."""
+    hashed = hashlib.sha256()
+    for path in sources():
+        data = path.read_bytes()
+        hashed.update(b"%s %d\n" % (path.name.encode(), len(data)))
+        hashed.update(data)
+    return HERE / f"core-{machine or platform.machine()}-{hashed.hexdigest()[:16]}.so"

@@ -1,0 +1,83 @@
+"""No image of ours has an empty layer, or one twice: nodes that stream images take neither.
+
+A registry base's own layers are as its maker left them; every node pulls them so. A copy that a user asks for twice, or
+a sealed step that changed nothing, makes such a layer still: `docs/lazy.md` says so.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from flyte_build.deriving import FileEntry, ImageDerivation, LayerDerivation, derive, recorded_recipe
+from flyte_build.deriving.derivation import LARGE_WHEEL
+from flyte_build.locks.lockfile import read
+from flyte_build.recipe import CopyFiles, EnvVars, PipInstall, Recipe, Step, WorkDir
+
+from ..support.recipes import deb, lock_of, recipe_of, wheel
+
+REPOSITORY = Path(__file__).parents[2]
+LOCKS = sorted(p for p in (*REPOSITORY.glob("lockfiles/*.json"), *REPOSITORY.glob("examples/*/lockfiles/*.json")))
+
+
+def content(layer: LayerDerivation) -> object:
+    """What is in the layer: entries, packages, wheels; of a sealed one, how it is known."""
+    spec = layer.spec
+    return next(spec[key] for key in ("wheels", "debs", "files", "entries", "diff_id") if key in spec)
+
+
+def check(image: ImageDerivation) -> None:
+    ours = [layer for layer in image.layers if layer.kind != "base"]
+    assert ours or image.spec.get("verbatim")
+    assert all(map(content, ours)), [layer.title for layer in ours if not content(layer)]
+    twice = {hash: count for hash, count in Counter(layer.hash for layer in ours).items() if count > 1}
+    assert not twice, [layer.title for layer in ours if layer.hash in twice]
+
+
+def files_of(recipe: Recipe) -> dict[int, list[FileEntry]]:
+    """For each copy a file or two; of the same source the same."""
+    found = {}
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, CopyFiles):
+            named = f"{step.destination.strip('/')}/{step.source}"
+            found[index] = [FileEntry(named, 0o644, step.source[0] * 64, 3)]
+    return found
+
+
+def test_there_are_examples() -> None:
+    assert len(LOCKS) > 40
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda p: f"{p.parts[-3]}/{p.stem}")
+def test_of_every_example(path: Path) -> None:
+    lock = read(path.parent, path.stem)
+    assert lock is not None
+    recipe = recorded_recipe(lock)
+    for platform in lock.platforms:
+        check(derive(lock, recipe, platform, files_of(recipe)))
+
+
+def steps_of(chance: random.Random) -> list[Step | str]:
+    """Wheels, copies, variables and folders, in any order; of the same copy one."""
+    kinds: list[Step | str] = [
+        "one", "two", EnvVars((("A", "1"),)), WorkDir("/work"), WorkDir("/work/deeper"), WorkDir("/"),
+        CopyFiles("a", "/srv", False), CopyFiles("b", "/srv", False), CopyFiles("a", "/other", False),
+    ]  # fmt: skip
+    steps = [chance.choice(kinds) for _ in range(chance.randint(0, 9))]
+    return [s for i, s in enumerate(steps) if not (isinstance(s, CopyFiles) and s in steps[:i])]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_of_generated_plans(seed: int) -> None:
+    chance = random.Random(seed)
+    recipe = recipe_of(*steps_of(chance), flyte=chance.choice([None, "2.12.1"]))
+    pips = sum(isinstance(step, PipInstall) for step in recipe.steps)
+    wheels = [
+        wheel(f"w{number}", step=chance.randint(0, pips), size=chance.choice([1000, LARGE_WHEEL, LARGE_WHEEL + 1]))
+        for number in range(chance.randint(0, 130))
+    ]
+    debs = [deb("base-files"), *(deb(f"d{n}", base=chance.random() < 0.5) for n in range(chance.randint(0, 3)))]
+    check(derive(lock_of(recipe, wheels, debs), recipe, recipe.platforms[0], files_of(recipe)))
