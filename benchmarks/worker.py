@@ -46,6 +46,7 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
 
     from flyte_build.assemble.layer import write_layer
     from flyte_build.locks import lockfile
+    from flyte_build.native import core
     from flyte_build.native.blob import write_blob
 
     from .sets import derivation
@@ -68,7 +69,12 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
         with open(os.path.join(scratch, f"{number}.blob"), "wb", buffering=0) as out:
             made.append(write_layer(layer.spec, where.__getitem__, out, **options))
     took = _since(started)
-    facts = {"layers": len(made), "blob": sum(r.size for r in made), "tar": sum(r.diff_size for r in made)}
+    facts = {
+        "assembler": str(core()),
+        "layers": len(made),
+        "blob": sum(r.size for r in made),
+        "tar": sum(r.diff_size for r in made),
+    }
     return {**took, **facts, "files": sum(len(r.listing) for r in made)}
 
 

@@ -50,6 +50,8 @@ _UNUSED = re.compile(r"usr/share/(man|info|locale|lintian|linda|bug|doc-base)(/|
 _DOC = re.compile(r"usr/share/doc(/|$)")
 _LICENCE = re.compile(r"usr/share/doc/.*/(copyright|notice|licen[cs]e|copying)[^/]*", re.IGNORECASE)
 _PLAIN_DIR = (0o755, 0, 0)
+# That unpack packages at one time. Each takes the memory that its stream asks for (see xz.py), some 10 MiB in Debian's.
+_THREADS = 2
 
 
 @dataclass
@@ -97,13 +99,39 @@ def debian_entries(spec: Mapping[str, object], resolve: Resolve, scratch: str | 
 def open_debs(spec: Mapping[str, object], resolve: Resolve, scratch: str | os.PathLike[str]) -> list[Deb]:
     """The packages named in ``spec["debs"]``, by name and architecture; each may be there once."""
     rows = cast("Sequence[Mapping[str, str]]", spec["debs"])
-    debs = [open_deb(resolve(row["sha256"]), scratch, row["file"], row["sha256"]) for row in rows]
+    debs = _opened(rows, resolve, scratch)
     debs.sort(key=lambda d: (d.name, d.control.architecture))
     for one, two in itertools.pairwise(debs):
         if one.name == two.name:
             versions = f"{one.control.version} and {two.control.version}"
             raise AssembleError(f"{one.name} is there twice: {versions}", two.control.artifact)
     return debs
+
+
+def _opened(rows: Sequence[Mapping[str, str]], resolve: Resolve, scratch: str | os.PathLike[str]) -> list[Deb]:
+    """Each row's package, in this order, unpacked side by side: ``lzma`` lets go of the interpreter lock.
+
+    Of several that are bad the first row's error is raised, whichever was met first.
+    """
+    paths = [resolve(row["sha256"]) for row in rows]
+
+    def opened(number: int) -> Deb:
+        return open_deb(paths[number], scratch, rows[number]["file"], rows[number]["sha256"])
+
+    threads = min(_THREADS, os.cpu_count() or 1, len(rows))
+    if threads < 2:
+        return [opened(number) for number in range(len(rows))]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads) as pool:
+        # The largest first, so that none of them is what all others wait for.
+        largest = sorted(range(len(rows)), key=lambda number: os.path.getsize(paths[number]), reverse=True)
+        started = {number: pool.submit(opened, number) for number in largest}
+        try:
+            return [started[number].result() for number in range(len(rows))]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def merge(debs: Sequence[Deb]) -> Tree:

@@ -92,5 +92,10 @@ def _print(asked: Asked, planned: Planned, root: Path) -> None:
     if planned.findings:
         out.print()
     show_findings(planned.findings, out, root, notes=asked.check)
+    if planned.errors and not asked.check:
+        number = counted(len(planned.errors), "error")
+        out.print(
+            f"[dim]{number}: `build` and `run` refuse, `plan --check` exits 10, and this plan 0[/]", soft_wrap=True
+        )
     if asked.check and not planned.errors:
         out.print(f"[green]checked[/]: every call of {counted(len(planned.plan.images), 'image')} is provided for")

@@ -54,8 +54,10 @@ def bundle_plan(
     artifacts: bool = True,
     jobs: int | None = None,
     shared: RemoteCache | None = None,
+    pin: bool = True,
 ) -> Bundled:
-    """Write everything that ``plan``'s images are made of to ``path``, and the ``images``, which are built if need be.
+    """Write everything that ``plan``'s images are made of to ``path``, and the ``images``, which are built if need be
+    (and, with ``pin``, pinned).
 
     Without ``artifacts`` the other site can use the images and not make them; without ``images`` it makes them. Layers
     of registry bases, which nobody can make, are always there; those, and what a cache knows, are pulled by ``shared``
@@ -76,7 +78,8 @@ def bundle_plan(
     built: list[BuiltImage] | None = None
     if images or any(store.blob(digest) is None for d in derivations for digest in _base_blobs(d)):
         built = build_plan(workspace, plan, store, reporter, jobs, shared)
-        record_pins(workspace, built, reporter)
+        if pin:
+            record_pins(workspace, built, reporter)
     locks = workspace.locks(environments)
     if artifacts:
         recipes, root = workspace.recipes(environments), workspace.project.root

@@ -95,6 +95,8 @@ def _uv(raw: Mapping[str, Any]) -> UvProject:
         lock=raw.get("lock"),
         options=tuple(raw.get("options", ())),
         indexes=tuple((name, tuple(names)) for name, names in raw.get("indexes", ())),
+        installs=raw.get("installs", False),
+        trees=raw.get("trees"),
     )
 
 

@@ -1,17 +1,17 @@
 """Tasks → their specifications without a call, as ``flyte deploy`` registers them. Part of the SDK's edge.
 
-The SDK's public dry run wants a call, and so values for every parameter. It is given a copy of the task that takes
-none; parameters and their defaults are then put into the specification by the SDK's own type engine.
+The SDK's public dry run wants a call, and so values for every parameter. So the task takes none for the time of it;
+parameters and their defaults are then put into the specification by the SDK's own type engine.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,10 @@ def declare(project: Project, tasks: Sequence[Task], bundles: Path) -> list[Decl
 
 
 def _declared(project: Project, task: Task, bundles: Path) -> Declared:
-    template = copy.copy(task.template)
     interface = task.template.native_interface
     try:
-        template.interface = dataclasses.replace(interface, inputs={})
-        found = root_action(project, dataclasses.replace(task, template=template), {}, bundles)
+        with _without_parameters(task.template):
+            found = root_action(project, task, {}, bundles)
         spec = task_definition_pb2.TaskSpec.FromString(found.task_spec)
         with ThreadPoolExecutor(1) as apart:  # a notebook's own loop may be running
             apart.submit(asyncio.run, _parameters(interface, spec)).result()
@@ -60,6 +59,17 @@ def _declared(project: Project, task: Task, bundles: Path) -> Declared:
         spec.documentation.short_description = first.strip()[:255]
         spec.documentation.long_description = rest.strip()[:2048]
     return Declared(task, spec.SerializeToString(deterministic=True), found)
+
+
+@contextmanager
+def _without_parameters(template: Any) -> Iterator[None]:
+    """No copy of the task: the SDK looks for the very object in its module."""
+    interface = template.interface
+    template.interface = dataclasses.replace(interface, inputs={})
+    try:
+        yield
+    finally:
+        template.interface = interface
 
 
 async def _parameters(interface: Any, spec: task_definition_pb2.TaskSpec) -> None:

@@ -19,6 +19,7 @@ from types import ModuleType
 from ..kernel.errors import LoadError
 from .distributions import distribution_of
 from .environments import read_environments
+from .former_names import todays_name
 from .nouns import Environment, Project, Task, shown
 from .source_loader import import_from_source
 
@@ -101,6 +102,10 @@ def _import(file: Path, root: Path, search: Sequence[Path] = ()) -> ModuleType:
     return module
 
 
+# Of an error's first line; the whole stands below it.
+_LONGEST = 300
+
+
 def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     """The user's own frames, innermost last, without ours, importlib's or the SDK's."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(root)]
@@ -112,6 +117,7 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
         where = f"{shown(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else shown(file)
         detail = "".join(traceback.format_list(frames[-5:])) + "".join(traceback.format_exception_only(error))
     summary = str(error).splitlines()[0] if str(error) else ""
+    summary = summary if len(summary) <= _LONGEST else f"{summary[:_LONGEST]}…"
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = (
@@ -127,6 +133,7 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
         )
     kind = type(error).__name__
     message = f"{where}: {shown(file)} does not import: {kind}{': ' + summary if summary else ''}"
+    hint = todays_name(error) or hint
     return LoadError(message, hint=hint, detail=detail.rstrip())
 
 

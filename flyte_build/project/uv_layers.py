@@ -36,10 +36,12 @@ def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[P
     if layer.project_install_mode == "dependencies_only":
         options = (*(o for o in options if o != "--no-emit-project"), "--no-emit-project")
     elif _packaged(files):
-        raise RefusedError(
-            f"{where}(project_install_mode={layer.project_install_mode!r}) builds the project",
-            hint='use "dependencies_only" and bring the code with with_source_folder or the code bundle',
-        )
+        if files.lock is None:
+            raise RefusedError(
+                f"{where}(project_install_mode={layer.project_install_mode!r}) builds the project: it has no uv.lock",
+                hint=f"run `uv lock` in {files.root}, and commit the uv.lock",
+            )
+        return _step(step, files, options, relative, installs=True)
     return _step(step, files, options, relative)
 
 
@@ -77,6 +79,13 @@ def _packaged(files: UvFiles) -> bool:
     return bool(package) if package is not None else "build-system" in files.main.document
 
 
-def _step(step: PipInstall, files: UvFiles, options: tuple[str, ...], relative: Callable[[Path], str]) -> PipInstall:
+def _step(
+    step: PipInstall,
+    files: UvFiles,
+    options: tuple[str, ...],
+    relative: Callable[[Path], str],
+    *,
+    installs: bool = False,
+) -> PipInstall:
     wheels = tuple(relative(wheel) for wheel in files.wheels if os.path.isfile(wheel))
-    return replace(step, uv=uv_project(files, options, relative), wheels=wheels)
+    return replace(step, uv=uv_project(files, options, relative, installs=installs), wheels=wheels)

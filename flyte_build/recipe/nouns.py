@@ -78,7 +78,8 @@ class UvProject:
     ``file`` is its ``pyproject.toml`` or script and ``lock`` a ``uv.lock`` that is not uv's own, relative to the
     project's root. ``asked`` is the digest of what its files ask, ``locked`` that of the ``uv.lock`` (``None``: there
     is none). ``options`` are ``uv export``'s. ``indexes``: the names of the indexes that a package may be asked of,
-    where ``[tool.uv.sources]`` names any; what those are, only the project says.
+    where ``[tool.uv.sources]`` names any; what those are, only the project says. ``installs``: the project's own code
+    is installed, and not only what it requires; ``trees``: the digest of the source trees that are built for it.
     """
 
     file: str
@@ -87,6 +88,8 @@ class UvProject:
     lock: str | None = None
     options: tuple[str, ...] = ()
     indexes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    installs: bool = False
+    trees: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         out: dict[str, Json] = {"file": self.file, "asked": self.asked, "locked": self.locked}
@@ -96,6 +99,10 @@ class UvProject:
             out["options"] = list(self.options)
         if self.indexes:
             out["indexes"] = [[name, list(names)] for name, names in self.indexes]
+        if self.installs:
+            out["installs"] = True
+        if self.trees is not None:
+            out["trees"] = self.trees
         return out
 
 

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from ..kernel.errors import LoadError
 from .located import SourceTree
 
-__all__ = ["source_tree", "tree_files"]
+__all__ = ["source_tree", "tree_digest", "tree_files"]
 
 _PROJECT = ("pyproject.toml", "setup.py", "setup.cfg")
 # What tools make beside the sources, and what is no part of them.
@@ -71,7 +71,7 @@ def source_tree(text: str, where: str, base: Path, relative: Callable[[Path], st
             f"{where}: `{text}`: {folder_path} is no Python project",
             hint=f"a folder that is installed has one of {', '.join(_PROJECT)}",
         )
-    return SourceTree(name, extras, marker, path=relative(folder_path), tree=_digest(folder_path))
+    return SourceTree(name, extras, marker, path=relative(folder_path), tree=tree_digest(folder_path))
 
 
 def _egg(text: str, where: str) -> tuple[str, tuple[str, ...]]:
@@ -101,8 +101,8 @@ def tree_files(folder: Path) -> Iterator[tuple[str, Path]]:
     return iter(sorted(found))
 
 
-def _digest(folder: Path) -> str:
-    """Of paths, whether they can be run, and contents."""
+def tree_digest(folder: Path) -> str:
+    """Of a source tree's paths, whether they can be run, and contents. Raises :class:`LoadError`."""
     whole = hashlib.sha256()
     try:
         for path, file in tree_files(folder):

@@ -24,6 +24,7 @@ from ..kernel.canonical import Json, digest
 from ..kernel.errors import LoadError, RefusedError
 from .nouns import UvProject
 from .requirements import script_document
+from .source_trees import tree_digest
 
 __all__ = ["LocalPackage", "UvFiles", "read_uv_files", "uv_options", "uv_project"]
 
@@ -201,8 +202,13 @@ def read_uv_files(file: Path, lock: Path | None = None) -> UvFiles:
     return files
 
 
-def uv_project(files: UvFiles, options: tuple[str, ...], relative: Callable[[Path], str]) -> UvProject:
-    """What a recipe says of a uv project; ``relative`` gives a path as recipes write it. Raises :class:`LoadError`."""
+def uv_project(
+    files: UvFiles, options: tuple[str, ...], relative: Callable[[Path], str], *, installs: bool = False
+) -> UvProject:
+    """What a recipe says of a uv project; ``relative`` gives a path as recipes write it. Raises :class:`LoadError`.
+
+    ``installs``: local packages are installed with their code.
+    """
     asked: dict[str, Json] = {}
     for package in files.packages:
         asked[os.path.relpath(package.file, files.folder)] = package.asked()
@@ -221,8 +227,26 @@ def uv_project(files: UvFiles, options: tuple[str, ...], relative: Callable[[Pat
         locked=_content(files.lock) if files.lock is not None else None,
         lock=relative(files.lock) if elsewhere and files.lock is not None else None,
         options=options,
+        installs=installs,
+        trees=_trees(files, installs),
         indexes=tuple((name, tuple(dict.fromkeys(names))) for name, names in sorted(indexes.items())),
     )
+
+
+def _trees(files: UvFiles, installs: bool) -> str | None:
+    """The digest of the source trees whose code is in the image: those that no editable install leaves in place."""
+    built = {
+        os.path.normpath(package.file.parent / source["path"])
+        for package in files.packages
+        for _, source in package.sources()
+        if isinstance(source.get("path"), str) and source.get("editable") is not True
+    }
+    trees = {
+        os.path.relpath(p.file.parent, files.folder): tree_digest(p.file.parent)
+        for p in files.packages
+        if p.file.suffix != ".py" and p.file.is_file() and (installs or os.path.normpath(p.file.parent) in built)
+    }
+    return digest(dict(sorted(trees.items()))) if trees else None
 
 
 def _content(path: Path) -> str:

@@ -50,6 +50,7 @@ class Settings:
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
     checks: Literal["refuse", "warn", "off"] = DEFAULTS["checks"]
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
+    pin: Literal["always", "on-push", "never"] = DEFAULTS["pin"]
     base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
     sign_key: str | None = DEFAULTS["sign-key"]
     verify_key: str | None = DEFAULTS["verify-key"]

@@ -194,6 +194,16 @@ _ROWS = (
         see="layers.md",
     ),
     Setting(
+        "pin",
+        "choice",
+        "When the digests of images are written into their locks: by every build, by those that leave this machine "
+        "(`push`, `bundle`, runs on a target), or by none. Pins that are there are held against every build.",
+        '"on-push"',
+        default="always",
+        choices=("always", "on-push", "never"),
+        see="pins.md",
+    ),
+    Setting(
         "sign-key",
         "key",
         "What pushed images are signed with: a private key's file, or a reference as cosign takes it (`awskms://…`).",

@@ -13,9 +13,11 @@ from ..kernel.errors import FetchError
 from ..kernel.scratch import scratch
 from ..locks.builds import LockedSource
 from ..recipe import Recipe, SourceTree
+from ..recipe.uv_projects import read_uv_files
 from .locators import WheelLocator
 from .places import Place
 from .source_trees import archived
+from .uv_trees import trees_of
 
 __all__ = ["SourceArchives", "TreeArchives"]
 
@@ -40,7 +42,8 @@ class TreeArchives:
     """Repositories at the locked commit, and folders as they are."""
 
     def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
-        every = (tree for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
+        self._steps = [step for recipe in recipes for step in recipe.pip_steps]
+        every = (tree for step in self._steps for tree in step.sources)
         self._trees: dict[str, SourceTree] = {digest(tree.to_json()): tree for tree in every}
         self._root, self._opened = root, ExitStack()
 
@@ -52,7 +55,7 @@ class TreeArchives:
         source = artifact.source
         if not isinstance(source, LockedSource) or source.asked is None:
             return
-        tree = self._trees.get(source.asked)
+        tree = self._trees.get(source.asked) or self._of_projects().get(source.asked)
         if tree is None or (tree.git or "").startswith("sha256:"):
             raise FetchError(
                 f"{source.file}: the lock alone does not say where it is from",
@@ -60,6 +63,15 @@ class TreeArchives:
             )
         path, _ = archived(tree, self._root, source.commit, self._opened.enter_context(scratch()))
         yield Place(path.as_uri())
+
+    def _of_projects(self) -> dict[str, SourceTree]:
+        """What the uv.locks of the recipes' projects name."""
+        found: dict[str, SourceTree] = {}
+        for step in self._steps:
+            if step.uv is not None:
+                lock = self._root / step.uv.lock if step.uv.lock is not None else None
+                found |= trees_of(read_uv_files(self._root / step.uv.file, lock))
+        return found
 
     def close(self) -> None:
         self._opened.close()

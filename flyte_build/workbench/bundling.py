@@ -34,14 +34,16 @@ def bundle(
 ) -> Bundled:
     """See :meth:`Workbench.bundle`."""
     workspace, store, reporter = bench.workspace, bench.store, bench.reporter
-    with connected(bench.settings(caches=caches), reporter) as shared:
+    settings = bench.settings(caches=caches)
+    with connected(settings, reporter) as shared:
         plan = plan_images(workspace, environments, store, platform, shared)
         if check:
             with bench.modules.entered():
                 refuse(find(workspace, environments, store, platform=platform, reporter=reporter, shared=shared))
         return bundle_plan(
-            workspace, plan, store, target, reporter, images=images, artifacts=artifacts, jobs=jobs, shared=shared
-        )
+            workspace, plan, store, target, reporter,
+            images=images, artifacts=artifacts, jobs=jobs, shared=shared, pin=settings.pin != "never",
+        )  # fmt: skip
 
 
 def unbundle(

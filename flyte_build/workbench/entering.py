@@ -94,7 +94,7 @@ def enter(
         reporter.warn(line)
     digest = ready.images[environment.name]
     with store.reading():
-        roots = Roots(store.root, store.blobs, found, reporter, full=asked.verify_images)
+        roots = Roots(store.root, store.blobs, found, reporter, full=asked.verify_images, imports=())
         with reporter.work("check unpacked images", 1):
             image = roots.get(digest)
         command = tuple(asked.command) or (shell_of(image),)

@@ -136,7 +136,10 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
         else:
             from .pipeline import build_pinned
 
-            built = build_pinned(workspace, plan, store, reporter, shared, jobs=asked.jobs, locked=asked.locked)
+            built = build_pinned(
+                workspace, plan, store, reporter, shared,
+                jobs=asked.jobs, locked=asked.locked, pin=settings.pin == "always",
+            )  # fmt: skip
         if destination is not None:
             from ..delivery import deliver
 

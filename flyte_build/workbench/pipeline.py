@@ -36,8 +36,9 @@ def build_pinned(
     *,
     jobs: int | None = None,
     locked: bool = False,
+    pin: bool = True,
 ) -> list[BuiltImage]:
-    """Build what the plan lacks and pin what came of it; ``locked``: write no pin, and accept only what is pinned.
+    """Build what the plan lacks and, with ``pin``, pin what came of it; ``locked``: accept only what is pinned.
 
     Raises :class:`PinError`, and what building raises.
     """
@@ -47,7 +48,7 @@ def build_pinned(
         check_planned(workspace, [image.derivation for image in plan.images], store)
     built = build_plan(workspace, plan, store, reporter, jobs, shared)
     check_pins(workspace, built, strict=locked, store=store)
-    if not locked:
+    if pin and not locked:
         record_pins(workspace, built, reporter)
     return built
 
@@ -69,9 +70,9 @@ def push_plan(
     """Build what the plan lacks, and push it all to the registry of ``settings``; written to its cache, too.
 
     Layers that a registry has are not downloaded, unless they are wanted here (``local``). What was pushed is pinned in
-    the locks, unless they are ``locked``: then nothing is sent that is not what they pin. SBOMs and provenance are
-    attached (``attest``), and all is signed where the settings have a key. Raises :class:`InputError` where they name
-    no registry, :class:`PinError`, and what building and pushing raise.
+    the locks, unless the settings pin nothing, or they are ``locked``: then nothing is sent that is not what they pin.
+    SBOMs and provenance are attached (``attest``), and all is signed where the settings have a key. Raises
+    :class:`InputError` where they name no registry, :class:`PinError`, and what building and pushing raise.
     """
     from ..building.pins import check_pins, check_planned, record_pins
     from ..remote.pushing import push_built
@@ -99,7 +100,7 @@ def push_plan(
         reporter,
         check,
     )
-    if not locked:
+    if not locked and settings.pin != "never":
         record_pins(workspace, built, reporter)
     if attest:
         from ..supply.attaching import attach

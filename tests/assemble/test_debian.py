@@ -187,6 +187,21 @@ def test_the_order_of_the_packages_does_not_matter(tmp_path: Path) -> None:
     assert shown[0] == shown[1]
 
 
+def test_of_several_bad_packages_the_first_is_named(tmp_path: Path) -> None:
+    """They are opened side by side, the largest first: which is met first is chance, what is said is not."""
+    paths = []
+    for name, size in (("good", 1), ("bad", 10), ("worse", 200_000)):
+        path = build_deb(tmp_path, name, "1", {"usr/x": bytes(size)})
+        if name != "good":
+            path.write_bytes(path.read_bytes()[:-30])
+        paths.append(path)
+    spec, where = spec_of(paths)
+    for _ in range(20):
+        with pytest.raises(AssembleError) as caught:
+            open_debs(spec, where.__getitem__, tmp_path)
+        assert caught.value.artifact == paths[1].name
+
+
 def test_one_package_in_two_versions(tmp_path: Path) -> None:
     debs = [build_deb(tmp_path, "a", version, {}) for version in ("1", "2")]
     with pytest.raises(AssembleError, match=r"a_2_amd64\.deb: a is there twice: 1 and 2"):

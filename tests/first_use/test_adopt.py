@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flyte_build.native import naming
 from tests.support.machine import Machine, bare_machine
 
 from .projects import SHAPES
@@ -47,6 +49,11 @@ def machine(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[M
 def test_the_wheel_is_the_same_each_time(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([ROOT / "dev", "wheel", tmp_path], capture_output=True, check=True)
     assert (tmp_path / WHEEL).read_bytes() == wheel.read_bytes()
+
+
+def test_the_wheel_has_the_native_core(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert f"flyte_build/native/{naming.library().name}" in archive.namelist()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -12,8 +12,11 @@ from typing import Any
 
 from flyteidl2.task import common_pb2
 
+from flyte_build import native
 from flyte_build.assemble.archive import Archive
+from flyte_build.assemble.blob import write_blob
 from flyte_build.assemble.deb import open_deb, read_control
+from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.layer import write_layer
 from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.delivery.adopting import adopt
@@ -34,7 +37,7 @@ from flyte_build.supply.licenses import read_deb, read_wheel
 
 from ..support.layers import wheel_layer
 
-__all__ = ["bundle", "deb", "journal", "layer", "layout", "outputs", "settings", "wheel", "zip_archive"]
+__all__ = ["bundle", "core", "deb", "journal", "layer", "layout", "outputs", "settings", "wheel", "zip_archive"]
 
 
 def _write(data: bytes, folder: Path, name: str) -> Path:
@@ -47,6 +50,26 @@ def wheel(data: bytes, folder: Path) -> None:
     path = _write(data, folder, "alpha-1.0-py3-none-any.whl")
     read_wheel(path)
     write_layer(wheel_layer([path]), lambda _: str(path), io.BytesIO(), scratch=str(folder))
+
+
+def core(data: bytes, folder: Path) -> None:
+    """A wheel's layer by the native core and by Python: the same bytes, or the same refusal."""
+    path = _write(data, folder, "alpha-1.0-py3-none-any.whl")
+    assert native.core().library is not None or not os.environ.get("CI"), "expected the native core: run ./dev setup"
+    found: list[object] = []
+    for number, write in enumerate((native.write_blob, write_blob)):
+        out = folder / f"layer{number}"
+        try:
+            with out.open("wb") as f:
+                result = write_layer(wheel_layer([path]), lambda _: str(path), f, scratch=str(folder), write=write)
+            found.append((result, out.read_bytes()))
+        except AssembleError as e:
+            found.append(e)
+    one, other = found
+    if isinstance(one, AssembleError) and isinstance(other, AssembleError):
+        assert str(one) == str(other)
+        raise one
+    assert one == other
 
 
 def zip_archive(data: bytes, folder: Path) -> None:

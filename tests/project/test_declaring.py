@@ -45,8 +45,9 @@ async def shape(s: Shape = Shape()) -> Shape: ...
 '''
 
 
-@pytest.fixture
-def declared(tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def declared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    tmp_path = tmp_path_factory.mktemp("declared")
     (tmp_path / "flow.py").write_text(FILE)
     modules = Modules(tmp_path)
     with modules.entered():

@@ -87,6 +87,8 @@ def test_the_command_line_wins_over_the_variable_and_that_over_the_file(
         in_variable, means = "off", ["refuse", "off", "refuse"]
     if setting.key == "overlaps":
         in_variable, means = "allow", ["refuse", "allow", "refuse"]
+    if setting.key == "pin":
+        in_file, on_line, means = '"never"', "on-push", ["never", "", "on-push"]
     if setting.kind in ("folder", "file"):
         means = [project / means[0], cwd / means[1], cwd / means[2]]
     (project / "pyproject.toml").write_text(f"[tool.flyte-build]\n{setting.key} = {in_file}\n")

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -253,3 +254,28 @@ def test_the_facts_of_a_run_are_written_down(runs: Runs) -> None:
     assert (facts["schema"], facts["task"], facts["environment"]) == (1, "middle.nested", "middle")
     assert facts["images"]["leaf"] == runs.images["leaf"].digest
     assert (runs.runs_dir / "one").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_root_is_cached_as_any_task_is(runs: Runs, outputs: Read) -> None:
+    """By the key that a call of it has; a version that a person gave holds over an edit, and the cache can be passed
+    over."""
+    sources = []
+    for number, options in enumerate(({}, {}, {"overwrite_cache": True}, {})):
+        root = runs.action("pipeline", "slow_square", x=5)
+        # Other code, whose cache version is the same.
+        if number == 1:
+            root = dataclasses.replace(root, bundle=edited(root.bundle))
+        result = runs.run(root, f"r{number}", **options)
+        assert outputs(result) == 25
+        sources.append(result.actions[0].source)
+    assert sources == ["", "cache", "", "cache"]
+
+
+def edited(bundle: Path) -> Path:
+    """The same code with a file more."""
+    made = bundle.with_name("edited.tgz")
+    with tarfile.open(bundle) as before, tarfile.open(made, "w:gz") as after:
+        for member in before.getmembers():
+            after.addfile(member, before.extractfile(member))
+        after.addfile(tarfile.TarInfo("more.py"))
+    return made

@@ -25,7 +25,9 @@ from ..wheels import Target
 from .choice import choose
 from .closure import Distribution
 from .question import Answer
+from .sources import Built, Sources
 from .uv_answers import spoken
+from .uv_builds import UvBuilds
 from .uv_projects import Exported, export
 
 __all__ = ["Held", "Projects"]
@@ -44,10 +46,12 @@ class _Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The packages of an image that uv names, by name; ``stand_ins`` are files that resolvers are shown for them."""
+    """The packages of an image that uv names, by name; ``stand_ins`` are files that resolvers are shown for them,
+    ``builds`` how those of them were made that have no wheel."""
 
     wheels: Mapping[str, _Wheel] = field(default_factory=dict)
     stand_ins: tuple[Path, ...] = ()
+    builds: Mapping[str, Built] = field(default_factory=dict)
 
     def rest(self, recipe: Recipe) -> Recipe:
         """What else the image asks for. A flyte that uv names is the image's; the client's is not asked for then."""
@@ -77,7 +81,10 @@ class Projects:
         refresh: bool | tuple[str, ...],
         folder: Path,
         reporter: Reporter,
+        sources: Sources,
     ) -> None:
+        self._made = UvBuilds(root, folder, sources, reporter)
+        self._builds = sources.builds
         self._root, self._settings, self._cutoff, self._refresh = root, settings, cutoff, refresh
         self._folder, self._reporter = folder, reporter
         self._exported: dict[PipInstall, Exported] = {}
@@ -96,7 +103,8 @@ class Projects:
         # Without a uv.lock only its step says whose a wheel is, and so where it may be had.
         if recipe.flyte is not None and all(s.uv is None or s.uv.locked is not None for s in recipe.pip_steps):
             found |= _runtime(found, target)
-        return Held(found, tuple(self._stand_in(found[name]) for name in sorted(found)))
+        made = {name: built for name in found if (built := self._made.of(found[name].wheel.sha256)) is not None}
+        return Held(found, tuple(self._stand_in(found[name]) for name in sorted(found)), made)
 
     def _step(self, step: PipInstall, target: Target, where: str) -> dict[str, _Wheel]:
         if (step, target) not in self._held:
@@ -110,16 +118,18 @@ class Projects:
                 self._exported[step] = export(step, self._root, self._settings, self._cutoff, self._refresh)
             for warning in self._exported[step].warnings:
                 self._reporter.warn(warning)
-        said = spoken(self._exported[step], target, where)
+        said = spoken(self._exported[step], target, where, builds=self._builds, installs=step.uv.installs)
         if said.editable and (step.uv.file, said.editable) not in self._told:
             self._told.add((step.uv.file, said.editable))
             self._reporter.note(
                 f"{step.uv.file}: the code of {', '.join(said.editable)} is not in the image, as an editable install "
                 "leaves it where it is; the code bundle or with_source_folder brings it"
             )
-        client = ProjectClient(UvSources(step, self._root, self._settings), said.registries)
+        sources = UvSources(step, self._root, self._settings)
+        client = ProjectClient(sources, said.registries)
         try:
-            chosen = choose(said.answer, target, client, (), self._reporter)
+            made = self._made.build(said, sources, target, where.removeprefix("environment "), client)
+            chosen = choose(said.answer, target, client, made, self._reporter)
         finally:
             client.close()
         for found in chosen.distributions.values():

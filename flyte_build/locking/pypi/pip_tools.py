@@ -15,12 +15,12 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
@@ -101,7 +101,7 @@ class PipTools:
 
 
 def _options(question: Question, folder: Path) -> list[str]:
-    (folder / "requirements.in").write_text("\n".join(question.lines) + "\n", encoding="utf-8")
+    (folder / "requirements.in").write_text("\n".join(_lines(question)) + "\n", encoding="utf-8")
     (folder / "constraints.txt").write_text("\n".join(question.constraints) + "\n", encoding="utf-8")
     if question.preferences:
         kept = "".join(f"{name}=={question.preferences[name]}\n" for name in sorted(question.preferences))
@@ -119,6 +119,28 @@ def _options(question: Question, folder: Path) -> list[str]:
     if question.cutoff is not None:
         pip += ["--uploaded-prior-to", question.cutoff]
     return [*options, "--pip-args", " ".join(pip)]
+
+
+def _lines(question: Question) -> list[str]:
+    """The question's lines, without requirements that a wheel beside them answers: pip-compile looks each up on an
+    index, where a package that was built has no wheel. The extras of such a one are asked of the wheel."""
+    answers = {canonicalize_name(n): v for n, v, *_ in (parse_wheel_filename(w.name) for w in question.wheels)}
+    extras: dict[str, set[str]] = {}
+    kept = []
+    for line in question.lines:
+        parsed = Requirement(line)
+        name = canonicalize_name(parsed.name)
+        if parsed.url is None and name in answers and parsed.specifier.contains(answers[name], prereleases=True):
+            extras.setdefault(name, set()).update(parsed.extras)
+        else:
+            kept.append(line)
+    return [_with(line, extras) for line in kept]
+
+
+def _with(line: str, extras: Mapping[str, set[str]]) -> str:
+    parsed = Requirement(line)
+    more = extras.get(canonicalize_name(parsed.name)) if parsed.url is not None else None
+    return f"{parsed.name}[{','.join(sorted({*parsed.extras, *more}))}] @ {parsed.url}" if more else line
 
 
 def _environment(settings: IndexSettings) -> dict[str, str]:

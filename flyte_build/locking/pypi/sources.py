@@ -30,6 +30,8 @@ __all__ = ["Build", "Built", "Origin", "Sources", "ToBuild", "without_wheels"]
 
 # What uv says at the end of an answer, once for each package.
 _NO_WHEELS = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
+# What pip says of a package of which it may take no file; of one that does not exist, too.
+_NO_FILES = re.compile(r"find a version that satisfies the requirement ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 _DEPTH = 5
 
 
@@ -73,12 +75,27 @@ def without_wheels(error: NoSolution) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(canonicalize_name(name)) for name in _NO_WHEELS.findall(error.detail or "")))
 
 
+def _sources_only(error: NoSolution, client: IndexClient) -> tuple[str, ...]:
+    """Those of which pip found nothing, and an index has source distributions and no wheel."""
+    names = dict.fromkeys(str(canonicalize_name(name)) for name in _NO_FILES.findall(error.detail or ""))
+
+    def kinds(name: str) -> set[bool]:
+        return {file.name.endswith(".whl") for file in client.files(name)}
+
+    return tuple(name for name in names if kinds(name) == {False})
+
+
 class Sources:
     """Builds each source once. ``build`` ``None``: none is built."""
 
     def __init__(self, build: Build | None, resolver: Resolver, cutoff: str | None, reporter: Reporter) -> None:
         self._build, self._resolver, self._cutoff, self._reporter = build, resolver, cutoff, reporter
         self._built: dict[tuple[str, str, Target], Built] = {}
+
+    @property
+    def builds(self) -> bool:
+        """Whether anything can be built."""
+        return self._build is not None
 
     def wheels(
         self,
@@ -93,7 +110,7 @@ class Sources:
         if self._build is None or depth > _DEPTH:
             return {}
         found = {}
-        for name in without_wheels(error):
+        for name in without_wheels(error) or _sources_only(error, client):
             version, file = _newest(name, texts, client, self._cutoff, target)
             key = (name, version, target)
             if key not in self._built:
@@ -111,7 +128,7 @@ class Sources:
         name: str,
         version: str,
         file: IndexFile,
-        origin: Origin,
+        origin: Origin | None,
         target: Target,
         environment: str,
         client: IndexClient,

@@ -75,7 +75,7 @@ def solve_universe(
     trees: dict[tuple[str, str], dict[str, Built]] = {}
     with ExitStack() as opened:
         sources = Sources(build, resolver, cutoff, reporter)
-        projects = Projects(root, settings, cutoff, refresh, opened.enter_context(scratch()), reporter)
+        projects = Projects(root, settings, cutoff, refresh, opened.enter_context(scratch()), reporter, sources)
         located = Trees(root, opened.enter_context(scratch()), sources, commits or {}, reporter)
 
         def client_of(at: IndexSettings) -> IndexClient:
@@ -118,7 +118,8 @@ def solve_universe(
                         sorted((*wheels, *one.held.locked()), key=lambda w: w.name)
                     )
                     every = group.built | trees.get((name, target.platform), {})
-                    made = [built for package, built in sorted(every.items()) if package in steps]
+                    mine = {p: built for p, built in every.items() if p in steps} | {**one.held.builds}
+                    made = [built for _, built in sorted(mine.items())]
                     universe.builds[name, target.platform] = tuple(built.record for built in made)
                     tools = {tool.name: tool for built in made for tool in built.tools}
                     universe.tools[name, target.platform] = tuple(tools.values())

@@ -15,10 +15,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
-from packaging.pylock import Package, PackageArchive, PackageWheel, Pylock, PylockValidationError
+from packaging.pylock import Package, PackageArchive, PackageSdist, PackageWheel, Pylock, PylockValidationError
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from ...kernel.errors import FlyteBuildError, RefusedError, ResolutionError
+from ...recipe import SourceTree
 from ...sources.indexes import IndexFile
 from ..wheels import Target
 from .question import Answer, Pin
@@ -30,18 +31,23 @@ __all__ = ["Spoken", "spoken"]
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """The pins of one target. ``registries``: the name and the index (``None``: none) that uv saw each file's URL on.
-    ``editable``: the local packages that are installed in place, of which the image gets what they require."""
+    ``editable``: the local packages that are installed in place, of which the image gets what they require. ``trees``:
+    repositories and folders by the name of what is built of them; ``archives``: source distributions, with the version.
+    Both have no pins."""
 
     answer: Answer
     registries: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     editable: tuple[str, ...] = ()
+    trees: Mapping[str, SourceTree] = field(default_factory=dict)
+    archives: Mapping[str, tuple[str, IndexFile]] = field(default_factory=dict)
 
 
-def spoken(exported: Exported, target: Target, where: str) -> Spoken:
-    """uv's answer for ``target``; ``where`` names the environment in errors.
+def spoken(exported: Exported, target: Target, where: str, *, builds: bool = False, installs: bool = False) -> Spoken:
+    """uv's answer for ``target``; ``where`` names the environment in errors. ``installs``: with the code of packages
+    that would be left in place.
 
-    Raises :class:`RefusedError` for what has no wheel because it would have to be built, and :class:`ResolutionError`
-    for a Python that the project excludes.
+    Raises :class:`RefusedError` for what has no wheel and would have to be built, where nothing ``builds``, and
+    :class:`ResolutionError` for a Python that the project excludes.
     """
     asked = exported.files.main.file
     try:
@@ -62,19 +68,28 @@ def spoken(exported: Exported, target: Target, where: str) -> Spoken:
     pins: dict[str, Pin] = {}
     registries: dict[str, tuple[str, str | None]] = {}
     editable: list[str] = []
+    trees: dict[str, SourceTree] = {}
+    archives: dict[str, tuple[str, IndexFile]] = {}
     reader = _Reader(exported, where)
     for package in lock.packages:
         if package.marker is not None and not _holds(package.marker, target):
             continue
         name = canonicalize_name(package.name)
-        if package.directory is not None and package.directory.editable:
+        if package.directory is not None and package.directory.editable and not installs:
             editable.append(name)
+            continue
+        if builds and (tree := reader.tree(name, package)) is not None:
+            trees[name] = tree
+            continue
+        if builds and (archive := reader.source(name, package)) is not None:
+            archives[name] = archive
+            registries |= {archive[1].url: (name, package.index)}
             continue
         if name in pins:
             raise ResolutionError(f"{where}: {asked}: uv names {name} twice for {target}")
         pins[name] = reader.pin(name, package)
         registries |= {file.url: (name, package.index) for file in pins[name].files or ()}
-    return Spoken(Answer(pins, exported.warnings), registries, tuple(sorted(editable)))
+    return Spoken(Answer(pins, exported.warnings), registries, tuple(sorted(editable)), trees, archives)
 
 
 def _holds(marker: Marker, target: Target) -> bool:
@@ -107,7 +122,27 @@ class _Reader:
             raise self._built(name, f"a source distribution: {name} {package.version} has no wheel")
         return Pin(name, str(package.version), files)
 
-    def _file(self, found: PackageWheel | PackageArchive) -> IndexFile:
+    def tree(self, name: str, package: Package) -> SourceTree | None:
+        """The repository or folder that is built, whose path is absolute."""
+        if package.vcs is not None and package.vcs.type == "git":
+            url = package.vcs.url or self._local(package.vcs.path or "").as_uri()
+            return SourceTree(name, git=url, rev=package.vcs.commit_id, subdirectory=package.vcs.subdirectory)
+        if package.directory is not None:
+            at = self._local(package.directory.path)
+            return SourceTree(name, path=str(at / (package.directory.subdirectory or "")))
+        return None
+
+    def source(self, name: str, package: Package) -> tuple[str, IndexFile] | None:
+        """The source distribution of a package that has no wheel."""
+        found: PackageSdist | PackageArchive | None = package.archive
+        if found is None and not package.wheels:
+            found = package.sdist
+        if found is None:
+            return None
+        file = self._file(found)
+        return None if file.name.endswith(".whl") else (str(package.version or "0"), file)
+
+    def _file(self, found: PackageWheel | PackageArchive | PackageSdist) -> IndexFile:
         url = found.url if found.url is not None else self._local(found.path or "").as_uri()
         if url.startswith("file:"):
             url = self._local(unquote(urlsplit(url).path)).as_uri()

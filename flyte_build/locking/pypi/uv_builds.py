@@ -1,0 +1,105 @@
+"""Packages of uv's projects that have no wheel: repositories, folders and source distributions, built as others are.
+
+What is built is what uv named: a commit of the ``uv.lock``, its source distribution by its hash, a folder of the
+project. Build requirements are asked of the project's ordinary indexes. Chooses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ...kernel.errors import FetchError
+from ...kernel.reporting import Reporter
+from ...sources.indexes import IndexClient, IndexFile
+from ...sources.source_trees import archived
+from ...sources.uv_projects import ProjectClient, UvSources
+from ...sources.uv_trees import asked_of
+from ..wheels import Target
+from .sources import Built, Origin, Sources
+from .uv_answers import Spoken
+
+__all__ = ["UvBuilds"]
+
+_BLOCK = 1 << 20
+
+
+class UvBuilds:
+    """``folder`` is for archives; what was built is remembered by the SHA-256 of its wheel."""
+
+    def __init__(self, root: Path, folder: Path, sources: Sources, reporter: Reporter) -> None:
+        self._root, self._folder, self._sources, self._reporter = root, folder, sources, reporter
+        self._built: dict[str, Built] = {}
+
+    def of(self, wheel: str) -> Built | None:
+        return self._built.get(wheel)
+
+    def build(
+        self, said: Spoken, project: UvSources, target: Target, environment: str, client: ProjectClient
+    ) -> tuple[Path, ...]:
+        """The wheels of all that ``said`` has no wheel of, as files. Raises what fetching and building raise."""
+        out: list[Path] = []
+        if not said.trees and not said.archives:
+            return ()
+        ordinary = IndexClient(project.ordinary)
+        try:
+            for name, tree in sorted(said.trees.items()):
+                folder = self._new(name, tree.rev or tree.path or "", target)
+                with self._reporter.work(f"fetch {name}"):
+                    path, commit = archived(tree, Path("/"), tree.rev, folder)
+                file = _local(path)
+                origin = Origin(asked_of(name), commit)
+                version = (commit or str(file.sha256))[:12]
+                out.append(self._one(name, version, file, origin, target, environment, ordinary))
+            for name, (version, stated) in sorted(said.archives.items()):
+                file = self._fetched(stated, client, self._new(name, version, target))
+                out.append(self._one(name, version, file, None, target, environment, ordinary))
+        finally:
+            ordinary.close()
+        return tuple(out)
+
+    def _one(
+        self,
+        name: str,
+        version: str,
+        file: IndexFile,
+        origin: Origin | None,
+        target: Target,
+        environment: str,
+        client: IndexClient,
+    ) -> Path:
+        built = self._sources.of_tree(name, version, file, origin, target, environment, client)
+        assert built is not None, "asked only where something builds"
+        self._built[built.record.wheel] = built
+        return built.path
+
+    def _new(self, *words: object) -> Path:
+        folder = self._folder / hashlib.sha256("\0".join(map(str, words)).encode()).hexdigest()[:24]
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _fetched(self, file: IndexFile, client: ProjectClient, folder: Path) -> IndexFile:
+        """``file`` on this machine, by the hash that the ``uv.lock`` has."""
+        if file.url.startswith("file:"):
+            path = Path(unquote(urlsplit(file.url).path))
+        else:
+            path = folder / file.name
+            with client.stream(file.url) as response, open(path, "wb") as out:
+                if response.status_code != 200:
+                    raise FetchError(f"{file.name}: {response.status_code} {response.reason_phrase}")
+                for block in response.iter_bytes(_BLOCK):
+                    out.write(block)
+        at = _local(path)
+        if file.sha256 not in (None, at.sha256):
+            raise FetchError(
+                f"{file.name}: expected SHA-256 {file.sha256}, found {at.sha256}",
+                hint="its index has another file under this name than the uv.lock",
+            )
+        return at
+
+
+def _local(path: Path) -> IndexFile:
+    with open(path, "rb") as f:
+        found = hashlib.file_digest(f, "sha256").hexdigest()
+    return IndexFile(path.name, path.as_uri(), sha256=found, size=path.stat().st_size)
