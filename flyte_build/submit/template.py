@@ -127,7 +127,8 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
         # An empty limit means "as much as the node gives", which is the default of /dev/shm.
         asked["shm"] = extended.shared_memory.size_limit
     if extended.HasField("gpu_accelerator") and extended.gpu_accelerator.device:
-        asked["accelerator"] = extended.gpu_accelerator.device
+        _, _, count = asked.get("accelerator", "").rpartition(": ")
+        asked["accelerator"] = f"{extended.gpu_accelerator.device}: {count or 1}"
     return Task(
         name=name,
         environment=spec.environment.name or name.rpartition(".")[0],

@@ -120,6 +120,11 @@ def _handed_over(
     settings = _for_cluster(settings, target, cluster)
     environments = bench.workspace.environments([task.environment])
     ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked, store=bench.store)
+    for environment in environments:
+        if environment.app is not None:
+            bench.reporter.warn(
+                f"app {environment.name} is not served on a cluster: its `endpoint` leads nowhere there"
+            )
     if options.check:
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))

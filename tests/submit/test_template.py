@@ -186,3 +186,15 @@ def test_what_is_no_policy_is_no_task(spec: Any) -> None:
     """A task can enqueue anything; the engine takes these errors for what they are."""
     with pytest.raises((ValueError, TypeError, AttributeError)):
         read_task(spec_of(type="actor", custom={"spec": spec}))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "device", "said"), [("2", "nvidia-tesla-a100", "nvidia-tesla-a100: 2"), ("1", "", "gpu: 1"), ("", "", None)]
+)
+def test_an_accelerator_is_named_with_its_count(gpu: str, device: str, said: str | None) -> None:
+    asked = spec_of()
+    if gpu:
+        asked.task_template.container.resources.requests.add(name=tasks_pb2.Resources.GPU, value=gpu)
+    if device:
+        asked.task_template.extended_resources.gpu_accelerator.device = device
+    assert read_task(asked).resources.accelerator == said
