@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from ..kernel.errors import FlyteBuildError
@@ -108,9 +108,17 @@ class _Command:
             place = place_of(live_environments(found).values(), self._root(), self._code_root())
             # Of a dry run nothing is left anywhere but here.
             push = not _option(self._ctx, "dry_run")
-            self._made.append(pin_objects(found, place, _reporter(), push=push, references=self._references()))
+            # `flyte build` alone needs no registry: without one, it does what it did before there were pins.
+            homeless: Literal["refuse", "leave"] = "leave" if self._verb() == "build" else "refuse"
+            names = self._references()
+            self._made.append(pin_objects(found, place, _reporter(), push=push, references=names, homeless=homeless))
         except FlyteBuildError as e:
             _end(self._ctx, e)
+
+    def _verb(self) -> str | None:
+        """The SDK's command: the second word that was typed."""
+        words = [ctx.info_name for ctx in _chain(self._ctx)]
+        return words[-2] if len(words) > 1 else None
 
     def _root(self) -> Path | None:
         """``--root-dir``, else the root of the file that was named as ``flyte-build`` has it, or the folder itself."""

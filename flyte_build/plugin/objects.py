@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flyte
 
@@ -88,8 +88,10 @@ def pin_objects(
     push: bool = True,
     locked: bool | None = None,
     references: Mapping[str, str],
+    homeless: Literal["refuse", "leave"] = "refuse",
 ) -> Pins:
-    """Pin what ``objects`` reach. ``references`` are the SDK's image names with what stands for them.
+    """Pin what ``objects`` reach. ``references`` are the SDK's image names with what stands for them; ``homeless``:
+    what becomes of images that have no registry to go to.
 
     An environment without an image (``image=None``) has none to pin, and one that is pinned stays as it is.
     """
@@ -116,6 +118,7 @@ def pin_objects(
         locked=locked_only() if locked is None else locked,
         push=push,
         check=True,
+        homeless=homeless,
     )
     found = {name: reference for name in every if (reference := (known | dict(published.references)).get(name))}
     return Pins(found, _replace(every, found))

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ..building.images import build_plan
 from ..kernel.errors import InputError, RefusedError
@@ -71,22 +72,33 @@ def publish(
     force: bool = False,
     push: bool = True,
     check: bool = False,
+    homeless: Literal["refuse", "leave"] = "refuse",
 ) -> Published:
     """Push the images of ``project`` (of the environments ``only``) and say where they are.
 
     ``registries``: environment → the registry it would have without ``settings.registry``. A project without any lock
     is locked first, all of it together, unless ``locked``; ``force`` believes no shared cache. Without ``push``, what
     the images would be called if they were pushed: they are built, and no registry is written to. ``check``:
-    calls that would fail are refused first, or told, as the setting ``checks`` says. Raises :class:`CheckError`,
-    :class:`RefusedError` for an image that cannot be made hermetic (under the policy ``refuse``), :class:`InputError`
-    without a registry, :class:`LockError` for stale locks, and what building and pushing raise.
+    calls that would fail are refused first, or told, as the setting ``checks`` says. ``homeless``: what becomes of
+    images that nothing says a registry for; those that are left are told about, and have no reference.
+
+    Raises :class:`CheckError`, :class:`RefusedError` for an image that cannot be made hermetic (under the policy
+    ``refuse``), :class:`InputError` without a registry, :class:`LockError` for stale locks, and what building and
+    pushing raise.
     """
     workspace = Workspace(project, find_lockfiles(project.root))
     every = workspace.environments(project.environments) if only is None else [project.environments[n] for n in only]
     delegated = _delegated(every, settings, reporter)
     ours = [e for e in every if e.name not in delegated]
     homes = {e.name: settings.registry or registries.get(e.name) for e in ours}
-    _refuse_homeless([e for e in ours if homes[e.name] is None and not e.recipe.as_is])
+    nowhere = [e for e in ours if homes[e.name] is None and not e.recipe.as_is]
+    if homeless == "refuse":
+        _refuse_homeless(nowhere)
+    elif nowhere:
+        reporter.warn(
+            f"{_names(nowhere)}: left to flyte's own builder, unlocked: no registry to push to; {NO_REGISTRY}"
+        )
+        ours = [e for e in ours if e not in nowhere]
     if any(not lock_path(workspace.lockfiles, e.name).exists() for e in ours):
         readable = [e for e in project.environments.values() if isinstance(e.wish, Recipe)]
         ensure_locked(workspace, readable, reporter, write=not locked, store=Store())
@@ -178,5 +190,8 @@ def way_out(error: RefusedError) -> str:
 
 def _refuse_homeless(environments: Sequence[Environment]) -> None:
     if environments:
-        names = ", ".join(e.name for e in environments)
-        raise InputError(f"no registry to push to, for the image of {names}", hint=NO_REGISTRY)
+        raise InputError(f"no registry to push to, for the image of {_names(environments)}", hint=NO_REGISTRY)
+
+
+def _names(environments: Sequence[Environment]) -> str:
+    return ", ".join(e.name for e in environments)

@@ -66,6 +66,14 @@ def test_images_are_pinned_while_the_command_acts(pins: list[dict[str, Any]]) ->
     assert environment.image == "registry.example/x:1"
 
 
+@pytest.mark.parametrize(("verb", "homeless"), [("build", "leave"), ("deploy", "refuse"), ("run", "refuse")])
+def test_only_building_needs_no_registry(pins: list[dict[str, Any]], verb: str, homeless: str) -> None:
+    """Also where the file or the object is called `build`."""
+    program = click.Group("flyte", commands={verb: Files(flyte.TaskEnvironment("build"), lambda: None)})
+    assert run(program, verb, "one").exit_code == 0
+    assert [seen["homeless"] for seen in pins] == [homeless]
+
+
 def test_hooked_twice_pins_once(pins: list[dict[str, Any]]) -> None:
     group = Files(flyte.TaskEnvironment("e"), lambda: None)
     pin_images(group)

@@ -76,6 +76,16 @@ def test_without_a_registry_nothing_is_locked_or_built(said: list[Any], tmp_path
     assert said == []
 
 
+def test_what_has_no_registry_can_be_left(said: list[Any], tmp_path: Path) -> None:
+    both = project(tmp_path, low=recipe_of(), top=recipe_of())
+    reporter = Recorder()
+    homes = HERE | {"top": "registry.example/x"}
+    made = publish(both, Settings(), reporter, registries=homes, locked=False, homeless="leave")
+    assert made.references == {"top": "registry.example/x/top@x"}
+    (warning,) = reporter.warnings
+    assert warning.startswith("low: left to flyte's own builder, unlocked: no registry to push to; say where to: ")
+
+
 def test_a_refusal_names_the_policy_too(said: list[Any], tmp_path: Path) -> None:
     refused = RefusedError("environment bad: no", hint="do otherwise")
     with pytest.raises(RefusedError, match="environment bad: no") as caught:
