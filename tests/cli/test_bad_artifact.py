@@ -25,7 +25,7 @@ FAULTY = "hint: the bytes are those that were locked, so the fault is in them: l
 @pytest.fixture(autouse=True)
 def _locked(offline: Offline) -> Iterator[None]:
     offline.write(workflow("low: alpha"))
-    offline.locked()
+    offline.ok("lock", "flow.py")
     locks = {p: p.read_bytes() for p in offline.lockfiles.iterdir()}
     yield
     offline.verified()

@@ -10,6 +10,7 @@ from pathlib import Path
 import flyte_build
 from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
+from flyte_build.deriving.pythons import PREFIX
 from flyte_build.locks.nouns import SCHEMA
 from flyte_build.recipe.conventions import USER, VENV
 from flyte_build.toolchain import builder
@@ -23,6 +24,7 @@ def test_the_numbers() -> None:
         "lock_schema": SCHEMA,
         "assembler": ASSEMBLER,
         "venv": VENV,
+        "prefix": PREFIX,
         "user": USER,
         "large_wheel": LARGE_WHEEL,
         "max_layers": MAX_LAYERS,

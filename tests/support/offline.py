@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -194,13 +195,16 @@ class Offline:
         """``lock flow.py``, of which only the lock files are wanted.
 
         A lock says nothing of where it was made: what was locked before in this process, of the same files and from
-        the same archive and index, is copied.
+        the same archive and index, is copied. Nothing else is left of the locking either way.
         """
         published = snapshot(self.home / "www") | snapshot(self.index.folder)
         facts = json.dumps([snapshot(self.project), published], sort_keys=True)
         if facts not in _locked:
+            others = set(self.home.iterdir())
             self.ok("lock", "flow.py")
             _locked[facts] = {p.name: p.read_bytes() for p in self.lockfiles.iterdir()}
+            for made in set(self.home.iterdir()) - others:
+                shutil.rmtree(made)
         self.lockfiles.mkdir(exist_ok=True)
         for name, data in _locked[facts].items():
             (self.lockfiles / name).write_bytes(data)

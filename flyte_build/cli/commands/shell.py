@@ -107,7 +107,7 @@ def exec(ctx: click.Context, as_json: bool, **given: Any) -> None:
 
     \b
     flyte-build exec examples/af2/main.py fold_env -- python -m pytest tests
-    flyte-build exec --network none fold_env -- python -c "import torch; print(torch.__version__)"
+    flyte-build exec --network none fold_env -- python -c "import torch"
     """
     if not ctx.obj["command"]:
         raise click.UsageError("expected a command after `--`; `flyte-build shell` opens a shell.", ctx)
