@@ -15,7 +15,8 @@ _SECTION = "1"
 
 def manual(group: click.Group, name: str, version: str) -> str:
     """The page of ``group`` and of every command below it, in roff."""
-    context = click.Context(group, info_name=name)
+    # A command keeps the help option that it was first asked about with: so as the command line asks.
+    context = click.Context(group, info_name=name, **group.context_settings)
     out = [
         f'.TH "{name.upper()}" "{_SECTION}" "" "{name} {_text(version)}" "User commands"',
         ".SH NAME",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from flyte_build.cli.app import cli
@@ -22,6 +23,17 @@ def test_every_command_and_option_is_in_it() -> None:
     assert ".SH ENVIRONMENT" in page
 
 
+def test_commands_are_as_they_were_once_it_is_made() -> None:
+    """Each keeps the help option that it was first asked about with."""
+    code = (
+        "import sys\nfrom flyte_build.cli import main\nfrom flyte_build.cli.app import cli\n"
+        "from flyte_build.cli.manual import manual\nmanual(cli, 'flyte-build', '1')\nsys.exit(main(['why', '-h']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: flyte-build why ")
+
+
 def test_no_line_of_text_is_a_request() -> None:
     known = (".TH", ".SH", ".SS", ".PP", ".TP", ".nf", ".fi", ".B ", ".I ")
     odd = [line for line in manual(cli, "flyte-build", "1").splitlines() if line.startswith((".", "'"))]
@@ -31,7 +43,7 @@ def test_no_line_of_text_is_a_request() -> None:
 def test_groff_reads_it_without_a_word(tmp_path: Path) -> None:
     (tmp_path / "page.1").write_text(manual(cli, "flyte-build", "1"))
     done = subprocess.run(
-        [need("groff"), "-man", "-ww", "-Kutf8", "-Tutf8", "-z", str(tmp_path / "page.1")],
+        [need("groff", "groff-base"), "-man", "-ww", "-Kutf8", "-Tutf8", "-z", str(tmp_path / "page.1")],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert [line for line in done.stderr.splitlines() if "can't break line" not in line] == []
