@@ -77,7 +77,8 @@ def parse(text: str, path: Path) -> Lock:
         raise r.fail("$.schema", str(SCHEMA), schema)
     r.known(raw, _TOP, "$")
     recipe = r.get(raw, "recipe", dict, "$")
-    registry = isinstance(recipe.get("base"), dict) and recipe["base"].get("kind") == "registry"
+    base = {} if recipe.get("base") is None else r.get(recipe, "base", dict, "$.recipe")
+    registry = base.get("kind") == "registry"
     if not isinstance(recipe.get("python"), str) and not (registry and recipe.get("python", "") is None):
         raise r.fail("$.recipe.python", "a string such as 3.11", recipe.get("python"))
     stated = r.get(raw, "fingerprint", str, "$")
@@ -95,7 +96,7 @@ def parse(text: str, path: Path) -> Lock:
         name: _platform(r, value, f"$.platforms.{name}", registry)
         for name, value in r.get(raw, "platforms", dict, "$").items()
     }
-    own = not registry and bool(cast("dict[str, Any]", recipe.get("base") or {}).get("standalone"))
+    own = not registry and bool(base.get("standalone"))
     for name, found in platforms.items():
         if own != (found.python is not None):
             raise r.fail(f"$.platforms.{name}.python", "an archive" if own else "nothing: Debian has it", found.python)

@@ -70,6 +70,7 @@ def amd(raw: dict[str, Any]) -> dict[str, Any]:
         (lambda r: r.update(surprise=1), "$.surprise: expected one of"),
         (lambda r: r.pop("environment"), "$.environment: expected str, found null"),
         (lambda r: r["recipe"].update(flyte="9"), "does not have the fingerprint stated"),
+        (lambda r: r["recipe"].update(base=True), "$.recipe.base: expected dict, found true"),
         (lambda r: r.update(platforms={}), "$.platforms: expected the recipe's platforms ['linux/amd64'], found []"),
         (lambda r: amd(r)["wheels"][0].update(sha256="abc"), "wheels[0].sha256: expected 64 hexadecimal digits"),
         (lambda r: amd(r)["wheels"][0].update(size="big"), 'wheels[0].size: expected int, found "big"'),
