@@ -63,7 +63,7 @@ def test_of_every_example(path: Path) -> None:
 def steps_of(chance: random.Random) -> list[Step | str]:
     """Wheels, copies, variables and folders, in any order; of the same copy one."""
     kinds: list[Step | str] = [
-        "one", "two", EnvVars((("A", "1"),)), WorkDir("/work"), WorkDir("/work/deeper"), WorkDir("/"),
+        "one", "two", EnvVars((("A", "1"),)), WorkDir("/srv"), WorkDir("/srv/deeper"), WorkDir("/"),
         CopyFiles("a", "/srv", False), CopyFiles("b", "/srv", False), CopyFiles("a", "/other", False),
     ]  # fmt: skip
     steps = [chance.choice(kinds) for _ in range(chance.randint(0, 9))]

@@ -86,7 +86,7 @@ def test_a_pod_is_what_its_template_says(
         "part": "seeded\n",
         "mode": "fast",
         "key": "k3y",
-        "cwd": "/work/here",
+        "cwd": "/srv/here",
         "uid": 1234,
         "memory": 1 << 20,
         "passwd": True,

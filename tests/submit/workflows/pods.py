@@ -25,7 +25,7 @@ shown = _environment(
         "containers": [
             {
                 "name": "primary",
-                "workingDir": "/work/here",
+                "workingDir": "/srv/here",
                 "env": [
                     {"name": "A", "value": "1"},
                     {"name": "B", "value": "$(A)2 $(LATER) $$(A)"},
@@ -93,7 +93,7 @@ def show() -> str:
     found["key"] = Path("/home/flyte/.keys/own.key").read_text()
     found["cwd"] = os.getcwd()
     found["uid"] = os.getuid()
-    Path("/work/here/own").write_text("x")
+    Path("/srv/here/own").write_text("x")
     Path("/scratch/own").write_text("x")
     found["memory"] = os.statvfs("/scratch").f_blocks * os.statvfs("/scratch").f_frsize
     found["passwd"] = Path("/etc/passwd").exists() and os.access("/usr/bin/env", os.X_OK)
