@@ -196,7 +196,9 @@ def ground_for(
     environment: Mapping[str, str],
 ) -> Ground:
     """What apps without a run stand on, all of it in ``folder``."""
-    groups = Groups(Cgroups.detect(), f"serve-{os.getpid()}", say)
+    cgroups = Cgroups.detect()
+    cgroups.sweep()
+    groups = Groups(cgroups, f"serve-{os.getpid()}", say)
     return Ground(
         engine, engine.network, engine.nameserver, images, groups.of, environment, bundle, folder / "apps",
         folder / "logs", lambda name: name not in unfiltered, say,

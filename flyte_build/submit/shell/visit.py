@@ -99,7 +99,8 @@ async def _visited(
         place.name, "visit", 1, "visit", image.digest, tuple(asked.argv), {}, log, Resources(), environment=""
     )
     own = [Place(m.source, "", m.target) for m in mounts if m.writable]
-    group = Cgroups.detect().create(place.name, memory=None, cpu=None, pids=MOST_PIDS)
+    cgroups = Cgroups.detect()
+    group = cgroups.create(place.name, memory=None, cpu=None, pids=MOST_PIDS)
     box = Sandbox(image.root, image.python, mounts, memory_backed(request, Secrets()), entrance.network, asked.filtered)
     if entrance.owner is not None:
         streams.own(entrance.owner)
@@ -124,6 +125,7 @@ async def _visited(
             )
     finally:
         group.remove()
+        cgroups.sweep()
     if said := log.read_bytes():
         streams.tell(said)
     return code

@@ -14,6 +14,7 @@ import pytest
 from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.limits import TaskLimits
+from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.shell.streams import Streams
 from flyte_build.submit.shell.visit import Visit, shell_of, visit
@@ -204,8 +205,13 @@ def test_what_a_killed_visit_left_is_removed(engine: Entrance, image: ImageRoot,
     left = tmp_path / "visits" / "visit-0000"
     (left / "scratch" / "0").mkdir(parents=True)
     (left / "lock").touch()
+    limits = Cgroups.detect().pids
+    group = tmp_path / "no" if limits is None else limits / "flyte-build-999999999-1-visit-0000"
+    if limits is not None:
+        group.mkdir(exist_ok=True)
     code, _ = go(engine, Visit(image, ["true"]), tmp_path / "visits")
     assert code == 0
+    assert not group.exists()
 
 
 def test_the_shell_is_the_images_own(image: ImageRoot, tmp_path: Path) -> None:
