@@ -211,6 +211,7 @@ def test_what_a_killed_visit_left_is_removed(engine: Entrance, image: ImageRoot,
         group.mkdir(exist_ok=True)
     code, _ = go(engine, Visit(image, ["true"]), tmp_path / "visits")
     assert code == 0
+    assert not left.exists()
     assert not group.exists()
 
 
