@@ -69,6 +69,7 @@ def lock_project(
     build: BuildOver | None = None,
     others: Collection[str] = (),
     look: Callable[[Mapping[str, Lock]], None] | None = None,
+    solving: Callable[[], object] | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
@@ -76,7 +77,8 @@ def lock_project(
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
     may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
-    sources. ``others``: environments of the same file, which are not asked for now. Raises
+    sources. ``others``: environments of the same file, which are not asked for now. ``solving`` is called before
+    anything is asked of anybody, and not at all where the locks that are there answer. Raises
     :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
@@ -87,6 +89,8 @@ def lock_project(
     if plan.anew or plan.debian_anew or plan.rewritten:
         from .pythons import find_python
 
+        if solving is not None:
+            solving()
         ways = debian or _debian, bases or _bases(root), python or find_python(root, reporter)
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
