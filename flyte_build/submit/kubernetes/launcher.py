@@ -7,7 +7,6 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster, used_up
+from .api import JITTER, ApiError, Cluster, used_up
 from .errors import Unplaceable
 from .kueue import why_queued
 from .mirror import Mirror
@@ -162,7 +161,7 @@ class KubernetesLauncher:
                     raise
                 else:
                     self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
-            await asyncio.sleep(pause * (0.5 + random.random()))
+            await asyncio.sleep(pause * (0.5 + JITTER.random()))
             pause = min(pause * 2, _MOST_PAUSE)
 
     def _reference(self, request: LaunchRequest) -> str:

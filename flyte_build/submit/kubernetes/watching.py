@@ -8,14 +8,13 @@ asks for their attempt, so that memory is a matter of what runs and not of what 
 from __future__ import annotations
 
 import json
-import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...kernel.errors import FlyteBuildError
-from .api import ApiError, Cluster
+from .api import JITTER, ApiError, Cluster
 from .kueue import job_of
 
 __all__ = ["JOBS", "PODS", "Attempt", "Watcher", "trimmed"]
@@ -153,7 +152,7 @@ class Watcher:
     def _failed(self, kind: str, failures: int, message: str) -> int:
         if failures == 3:
             self._lost(f"{kind} cannot be watched, and are tried again: {message}")
-        self._closed.wait(min(0.1 * 2.0**failures, 15.0) * (0.5 + random.random()))
+        self._closed.wait(min(0.1 * 2.0**failures, 15.0) * (0.5 + JITTER.random()))
         return failures + 1
 
     def _query(self, kind: str) -> dict[str, str]:
