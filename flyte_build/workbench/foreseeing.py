@@ -15,6 +15,7 @@ from ..project.declaring import declare
 from ..project.nouns import Environment, Task
 from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
 from ..submit.kubernetes.api import ApiError, Cluster
+from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.preflight import Problem, hopeless
 from ..submit.kubernetes.target import Target
 from ..submit.template import Unsupported, read_task
@@ -23,13 +24,16 @@ from .opened import OpenProject
 __all__ = ["doubtful", "refuse_hopeless"]
 
 
-def refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: str) -> None:
-    """Raises :class:`RunError` where the root's pod would never run; ``image`` is the reference that nodes pull."""
+def refuse_hopeless(
+    cluster: Cluster, target: Target, root: RootAction, image: str, needs: Mapping[str, Needs] | None = None
+) -> None:
+    """Raises :class:`RunError` where the root's pod would never run; ``image`` is the reference that nodes pull, and
+    ``needs`` what images need of nodes, by digest."""
     try:
         request = _request(root.task, root.environment, root.task_spec, root.queue, image, root.env)
     except Unsupported as e:
         raise RunError(str(e), hint="`flyte run` submits it to a Flyte backend") from None
-    problems = hopeless(cluster, [request], target.place)
+    problems = hopeless(cluster, [request], target.place, needs)
     if problems:
         lines = [f"{p.job}: {p.message}" for p in problems]
         hints = list(dict.fromkeys(p.hint for p in problems if p.hint))
@@ -48,6 +52,7 @@ def doubtful(
     action: RootAction,
     references: Mapping[str, str],
     bundles: Path,
+    needs: Mapping[str, Needs] | None = None,
 ) -> list[str]:
     """A line for every other task of ``environments`` whose pod would never run if it is called as it is declared.
 
@@ -70,7 +75,7 @@ def doubtful(
         else:
             requests.append(request)
     try:
-        problems = hopeless(cluster, requests, target.place)
+        problems = hopeless(cluster, requests, target.place, needs)
     except ApiError:
         problems = []
     return lines + list(_lines(problems))

@@ -23,6 +23,7 @@ from ..submit.kubernetes.api import Cluster, connect
 from ..submit.kubernetes.driver_job import driver_job
 from ..submit.kubernetes.here import run_here
 from ..submit.kubernetes.mirror import Mirror, mirror_of
+from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.nodes import platforms
 from ..submit.kubernetes.submission import Submission, store_submission
 from ..submit.kubernetes.target import Target
@@ -30,8 +31,9 @@ from ..submit.kubernetes.watching import JOBS
 from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
-from .driver_image import driver_reference
+from .driver_image import driver_platforms, driver_reference
 from .foreseeing import doubtful, refuse_hopeless
+from .image_needs import needs_of
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
@@ -134,6 +136,7 @@ def _handed_over(
     )  # fmt: skip
     references = dict(published.references)
     require_signed(settings, {e: r.rpartition("@")[2] for e, r in references.items()}, bench.reporter)
+    needs = needs_of(bench.workspace, environments, references, settings)
     name = options.name or new_name()
     observer = options.observer(name) if options.observer is not None else Reported(bench.reporter)
     given = uploaded(Storage(mirror.runs, mirror.url), task, arguments)
@@ -142,15 +145,18 @@ def _handed_over(
             call = root_action(bench.workspace.project, task, given, bundles)
         root = root_of(call, task)
         root = replace(root, env={**root.env, **pinned(bench.workspace, environments)})
-        refuse_hopeless(cluster, target, root, references[task.environment])
+        refuse_hopeless(cluster, target, root, references[task.environment], needs)
         with bench.modules.entered():
-            doubts = doubtful(bench, cluster, target, environments, task, root, references, bundles)
+            doubts = doubtful(bench, cluster, target, environments, task, root, references, bundles, needs)
         for line in doubts:
             observer.warn(line)
         image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
-        submission = run_apart(_store(mirror, name, stated.table, target, root, references, bench, task, options))
+        submission = run_apart(
+            _store(mirror, name, stated.table, target, root, references, bench, task, options, needs)
+        )
     if image:
-        cluster.create(JOBS, driver_job(name, image, target))
+        of = Needs(driver_platforms(settings.platforms))
+        cluster.create(JOBS, driver_job(name, image, target, of))
     return _Handed(target, cluster, mirror, submission), observer
 
 
@@ -170,6 +176,7 @@ async def _store(
     bench: OpenProject,
     task: Task,
     options: RunOptions,
+    needs: Mapping[str, Needs],
 ) -> Submission:
     resumed = None
     if options.resume is not None:
@@ -181,6 +188,7 @@ async def _store(
         await store_submission(
             mirror, name, (target.name, table), root, references,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks}, resumed=resumed,
-            overwrite_cache=options.overwrite_cache, invocation=options.invocation or invocation_of(bench, task),
+            overwrite_cache=options.overwrite_cache, needs=needs,
+            invocation=options.invocation or invocation_of(bench, task),
         )
     )[0]  # fmt: skip

@@ -30,6 +30,7 @@ from .api import Cluster
 from .launcher import KubernetesLauncher
 from .mirror import Mirror
 from .names import label_value
+from .needs import Needs
 from .reading import ALIVE, BEAT_SECONDS, read_chain
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
@@ -101,6 +102,7 @@ async def drive(
         secret=run.secret,
         env=storage_env(run.target),
         unscheduled=run.target.unscheduled,
+        needs={digest: Needs.from_json(told) for digest, told in submission.needs.items()},
         said=heard.on_line,
         begun=frozenset((r.record.name, r.record.attempt) for r in before if r.record.phase is Phase.RUNNING),
     )

@@ -22,6 +22,7 @@ from .errors import Unplaceable
 from .kueue import why_queued
 from .mirror import Mirror
 from .names import job_name
+from .needs import NOTHING, Needs
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template
@@ -47,8 +48,8 @@ class KubernetesLauncher:
 
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
-    ``begun`` are the actions' attempts that an earlier driver of the run began.
-    ``said`` hears one line about an attempt whenever it is another.
+    ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
+    run began. ``said`` hears one line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -60,6 +61,7 @@ class KubernetesLauncher:
     secret: str
     env: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
+    needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
@@ -131,7 +133,8 @@ class KubernetesLauncher:
 
     async def _create(self, request: LaunchRequest) -> None:
         template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
-        manifest = job(self._with_env(request), self._reference(request), self.place, template=template)
+        needs = self.needs.get(request.image, NOTHING)
+        manifest = job(self._with_env(request), self._reference(request), self.place, template=template, needs=needs)
         main = _main(manifest, self._reference(request))
         endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
         main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})

@@ -23,6 +23,7 @@ from ..action import LaunchRequest
 from .asks import refuse
 from .errors import Unplaceable
 from .names import DNS_LABEL, job_name, label_value
+from .needs import NOTHING, Needs, require
 from .profiles import Profile, Toleration
 from .resources import Asked, accelerator, asked_of, balanced, within
 from .secrets import mount_secrets
@@ -71,12 +72,17 @@ class Place:
 
 
 def job(
-    request: LaunchRequest, image: str, place: Place, *, template: Mapping[str, Any] | None = None
+    request: LaunchRequest,
+    image: str,
+    place: Place,
+    *,
+    template: Mapping[str, Any] | None = None,
+    needs: Needs = NOTHING,
 ) -> dict[str, Any]:
     """The ``batch/v1`` Job of ``request`` on ``image`` (a reference by digest).
 
     The task's own queue wins over the target's. ``template`` is the ``spec.template`` that a named PodTemplate of the
-    cluster holds. Raises :class:`Unplaceable` for what no pod here can be.
+    cluster holds, ``needs`` is what the image needs of a node. Raises :class:`Unplaceable` for what no pod here can be.
     """
     spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
     task = spec.task_template
@@ -97,6 +103,7 @@ def job(
     _shared_memory(task.extended_resources, main, pod)
     mount_secrets(request.secrets, main, pod, place.secrets)
     _scheduling(task, pod, place)
+    require(needs, pod, place.profile)
     pod |= {"restartPolicy": "Never", "enableServiceLinks": False}
     pod.setdefault("automountServiceAccountToken", place.api_access)
     if request.timeout is not None:

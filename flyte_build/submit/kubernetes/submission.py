@@ -28,6 +28,7 @@ from ..driving import check_name, described, require_image, start_of
 from ..references import references
 from ..storage import INPUTS_FOLDER, RunFolder, Storage
 from .mirror import Mirror
+from .needs import Needs
 from .stored_results import TASKS
 
 __all__ = ["BUNDLES", "REQUEST", "Submission", "read_submission", "store_submission"]
@@ -39,7 +40,8 @@ _SHARED = (BUNDLES, TASKS, INPUTS_FOLDER)
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What a driver needs of a run. ``target`` is as the project states it; ``images`` maps references by digest to
-    digests. The rest is as in :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
+    digests, ``needs`` digests to what such an image needs of a node (:class:`~.needs.Needs`). The rest is as in
+    :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
 
     run: str
     target_name: str
@@ -54,6 +56,7 @@ class Submission:
     inline: Mapping[str, int] = field(default_factory=dict)
     resume: str | None = None
     overwrite_cache: bool = False
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def facts(self, folder: RunFolder) -> RunFacts:
         code = f"{folder.storage.base}/{BUNDLES}/{self.bundle.removeprefix('sha256:')}.tgz"
@@ -73,10 +76,11 @@ async def store_submission(
     inline: Mapping[str, int],
     resumed: Mapping[str, Any] | None = None,
     overwrite_cache: bool = False,
+    needs: Mapping[str, Needs] | None = None,
     invocation: Mapping[str, Any],
 ) -> tuple[Submission, actions_service_pb2.Action]:
     """Put a new run into the storage. ``references_of``: environment → ``repository@sha256:…``; ``resumed`` are the
-    facts of the run that is resumed.
+    facts of the run that is resumed; ``needs`` is what images need of nodes, by digest.
 
     Raises :class:`RunError` for a name that is taken, or for an environment without an image. ``request.json`` is
     stored last, so a run that has it has everything.
@@ -104,6 +108,7 @@ async def store_submission(
     submission = Submission(
         name, target[0], target[1], run.images, code, run.started, run.org, run.project, run.domain, root.env,
         dict(inline), before.get("name"), overwrite_cache,
+        {digest: one.to_json() for digest, one in (needs or {}).items()},
     )  # fmt: skip
     await mirror.put(f"{name}/kept/{ROOT_ACTION}/inputs.pb", root.inputs)
     await _upload_inputs(mirror, root.inputs)

@@ -102,7 +102,11 @@ shared = { "ours/shared" = "yes" }
         ),
         (f'{LEAST}profile = {{ mig = "label" }}', "profile: expected a text", None),
         (f'{LEAST}profile = {{ base = "eks", mig = "no" }}', "expected `mig` to be label, resource or product", None),
-        (f'{LEAST}profile = {{ base = "eks", x = 1 }}', "mig, tolerations, spot or shared in it, and no `x`", None),
+        (
+            f'{LEAST}profile = {{ base = "eks", x = 1 }}',
+            "mig, cuda-labels, tolerations, spot or shared in it, and no `x`",
+            None,
+        ),
         (f'{LEAST}profile = {{ base = "eks", resources = {{ gpu = "x" }} }}', "`resources` of nvidia, tpu, ", None),
         (f'{LEAST}profile = {{ base = "eks", spot = ["a:Never"] }}', "expected taints as KEY[=VALUE][:EFFECT]", None),
     ],
