@@ -7,19 +7,19 @@ registry that this machine may not ask leaves them unknown. Nothing is built or 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..kernel.errors import RegistryError, RunError
 from ..locks.cuda import cuda_of
 from ..planning.images import pushed_platforms
 from ..planning.workspace import Workspace
-from ..project.nouns import Environment
+from ..project.nouns import Environment, Task
 from ..registry import Reference, Registry
 from ..settings import Settings
 from ..sources.registry_mirrors import located
 from ..submit.kubernetes.needs import Needs
 
-__all__ = ["needs_of", "platforms_of"]
+__all__ = ["has_containers", "needs_of", "platforms_of"]
 
 
 def needs_of(
@@ -43,6 +43,11 @@ def needs_of(
         cuda = min(cudas, key=_version) if cudas and "" not in cudas else ""
         found[references[name].rpartition("@")[2]] = Needs(platforms, cuda)
     return found
+
+
+def has_containers(tasks: Iterable[Task], environment: str) -> bool:
+    """Whether ``environment`` has container tasks, whose inputs another image brings."""
+    return any(task.environment == environment and task.template.task_type == "raw-container" for task in tasks)
 
 
 def _version(cuda: str) -> tuple[int, ...]:

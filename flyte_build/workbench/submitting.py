@@ -33,7 +33,7 @@ from ..submit.observer import Observer
 from ..submit.storage import Storage
 from .driver_image import driver_platforms, driver_reference
 from .foreseeing import doubtful, refuse_hopeless
-from .image_needs import needs_of
+from .image_needs import has_containers, needs_of
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
@@ -150,11 +150,12 @@ def _handed_over(
             doubts = doubtful(bench, cluster, target, environments, task, root, references, bundles, needs)
         for line in doubts:
             observer.warn(line)
-        image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
+        carries = any(has_containers(bench.tasks, environment.name) for environment in environments)
+        image = driver_reference(settings, bench.reporter) if options.driver == "cluster" or carries else ""
         submission = run_apart(
-            _store(mirror, name, stated.table, target, root, references, bench, task, options, needs)
+            _store(mirror, name, stated.table, target, root, references, bench, task, options, needs, image)
         )
-    if image:
+    if options.driver == "cluster":
         of = Needs(driver_platforms(settings.platforms))
         cluster.create(JOBS, driver_job(name, image, target, of))
     return _Handed(target, cluster, mirror, submission), observer
@@ -177,6 +178,7 @@ async def _store(
     task: Task,
     options: RunOptions,
     needs: Mapping[str, Needs],
+    carrier: str,
 ) -> Submission:
     resumed = None
     if options.resume is not None:
@@ -188,7 +190,7 @@ async def _store(
         await store_submission(
             mirror, name, (target.name, table), root, references,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks}, resumed=resumed,
-            overwrite_cache=options.overwrite_cache, needs=needs,
+            overwrite_cache=options.overwrite_cache, needs=needs, carrier=carrier,
             invocation=options.invocation or invocation_of(bench, task),
         )
     )[0]  # fmt: skip

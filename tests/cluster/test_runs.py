@@ -100,6 +100,13 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
     }  # fmt: skip
 
 
+def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
+    (project.folder / "words.txt").write_text("some words")
+    done = json.loads(project.ok("run", "--on", "test", "--json", "raw.py", "main", "--text", "words.txt"))
+    assert done["outputs"] == {"o0": ["SOME WORDS", "10"]}
+    assert "this is printed" in project.ok("logs", "--on", "test", project.newest()["name"], "loud")
+
+
 def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:
     running = project.start("run", "--on", "test", *MAIN)
     project.until(lambda: [a for a in project.newest()["actions"] if a["phase"] == "running"], 300)

@@ -27,6 +27,7 @@ from ..scheduler import Scheduler
 from ..service import Service
 from ..storage import RunFolder, Storage
 from .api import Cluster
+from .container_task import Carrier
 from .launcher import KubernetesLauncher
 from .mirror import Mirror
 from .names import label_value
@@ -104,6 +105,15 @@ async def drive(
         unscheduled=run.target.unscheduled,
         needs={digest: Needs.from_json(told) for digest, told in submission.needs.items()},
         said=heard.on_line,
+        carrier=Carrier(
+            submission.carrier,
+            run.target.storage,
+            run.target.options,
+            storage_env(run.target),
+            run.target.storage_secret,
+        )
+        if submission.carrier
+        else None,
         begun=frozenset((r.record.name, r.record.attempt) for r in before if r.record.phase is Phase.RUNNING),
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))

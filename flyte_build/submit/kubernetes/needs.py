@@ -102,7 +102,9 @@ def _driver(needs: Needs, profile: Profile) -> list[dict[str, Any]]:
 
 def _has_gpu(pod: Object, profile: Profile) -> bool:
     """Whether any of its containers has a device of NVIDIA's."""
-    limits = [(c.get("resources") or {}).get("limits") or {} for c in pod["containers"]]
+    limits = [
+        (c.get("resources") or {}).get("limits") or {} for c in (*(pod.get("initContainers") or ()), *pod["containers"])
+    ]
     nvidia = profile.resources.get("nvidia")
     return any(name == nvidia or str(name).startswith(_PARTITION) for limit in limits for name in limit)
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..action import LaunchRequest
 from ..template import quantity
 from .api import ApiError, Cluster
+from .container_task import Carrier
 from .errors import Unplaceable
 from .fit import misfit, shown
 from .kueue import installed_groups, queue_trouble
@@ -59,7 +60,9 @@ def hopeless(
         need = (needs or {}).get(request.image.rpartition("@")[2], NOTHING)
         try:
             template = named_template(cluster, request.task, request.task_spec)
-            manifest = job(request, request.image, place, template=template, needs=need)
+            # Of a container task: whichever image it is that brings its inputs.
+            carrier = Carrier(request.image)
+            manifest = job(request, request.image, place, template=template, needs=need, carrier=carrier)
         except Unplaceable as e:
             found.append(Problem(request.task, str(e), e.hint))
             continue

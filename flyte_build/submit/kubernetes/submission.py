@@ -40,8 +40,9 @@ _SHARED = (BUNDLES, TASKS, INPUTS_FOLDER)
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What a driver needs of a run. ``target`` is as the project states it; ``images`` maps references by digest to
-    digests, ``needs`` digests to what such an image needs of a node (:class:`~.needs.Needs`). The rest is as in
-    :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
+    digests, ``needs`` digests to what such an image needs of a node (:class:`~.needs.Needs`); ``carrier`` is
+    the image that brings the inputs of container tasks. The rest is as in :class:`~..attempt.RunFacts` and
+    :class:`~..run.RunRequest`."""
 
     run: str
     target_name: str
@@ -57,6 +58,7 @@ class Submission:
     resume: str | None = None
     overwrite_cache: bool = False
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    carrier: str = ""
 
     def facts(self, folder: RunFolder) -> RunFacts:
         code = f"{folder.storage.base}/{BUNDLES}/{self.bundle.removeprefix('sha256:')}.tgz"
@@ -77,10 +79,12 @@ async def store_submission(
     resumed: Mapping[str, Any] | None = None,
     overwrite_cache: bool = False,
     needs: Mapping[str, Needs] | None = None,
+    carrier: str = "",
     invocation: Mapping[str, Any],
 ) -> tuple[Submission, actions_service_pb2.Action]:
     """Put a new run into the storage. ``references_of``: environment → ``repository@sha256:…``; ``resumed`` are the
-    facts of the run that is resumed; ``needs`` is what images need of nodes, by digest.
+    facts of the run that is resumed; ``needs`` is what images need of nodes, by digest, and ``carrier`` the image for
+    container tasks.
 
     Raises :class:`RunError` for a name that is taken, or for an environment without an image. ``request.json`` is
     stored last, so a run that has it has everything.
@@ -108,7 +112,7 @@ async def store_submission(
     submission = Submission(
         name, target[0], target[1], run.images, code, run.started, run.org, run.project, run.domain, root.env,
         dict(inline), before.get("name"), overwrite_cache,
-        {digest: one.to_json() for digest, one in (needs or {}).items()},
+        {digest: one.to_json() for digest, one in (needs or {}).items()}, carrier,
     )  # fmt: skip
     await mirror.put(f"{name}/kept/{ROOT_ACTION}/inputs.pb", root.inputs)
     await _upload_inputs(mirror, root.inputs)

@@ -53,8 +53,8 @@ def made(spec: bytes, place: Place = PLACE, **more: Any) -> dict[str, Any]:
 
 def request_of(spec: bytes, **more: Any) -> LaunchRequest:
     return LaunchRequest(
-        run="r1", action="a0", attempt=1, task="gpu.train", args=("a0", "--run-name", "r1"),
-        env={"RUN_NAME": "r1"}, log=Path("/dev/null"), task_spec=spec, **{"image": DIGEST, **more},
+        run="r1", action="a0", attempt=1, log=Path("/dev/null"), task_spec=spec,
+        **{"image": DIGEST, "task": "gpu.train", "args": ("a0", "--run-name", "r1"), "env": {"RUN_NAME": "r1"}} | more,
     )  # fmt: skip
 
 
