@@ -15,13 +15,15 @@ from ..project.declaring import declare
 from ..project.nouns import Environment, Task
 from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
 from ..submit.kubernetes.api import ApiError, Cluster
+from ..submit.kubernetes.cluster_apps import ClusterApp, app_object, app_request
+from ..submit.kubernetes.errors import Unplaceable
 from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.preflight import Problem, hopeless
 from ..submit.kubernetes.target import Target
 from ..submit.template import Unsupported, read_task
 from .opened import OpenProject
 
-__all__ = ["doubtful", "refuse_hopeless"]
+__all__ = ["doubtful", "refuse_apps", "refuse_hopeless"]
 
 
 def refuse_hopeless(
@@ -41,6 +43,26 @@ def refuse_hopeless(
             lines[0] if len(lines) == 1 else "nothing of it would ever run:\n" + "\n".join(f"  {x}" for x in lines),
             hint="\n".join(hints) or None,
         )
+
+
+def refuse_apps(
+    cluster: Cluster,
+    target: Target,
+    apps: Iterable[ClusterApp],
+    references: Mapping[str, str],
+    env: Mapping[str, str],
+    needs: Mapping[str, Needs],
+) -> None:
+    """Raises :class:`RunError` where an app of a run would never be served: its tasks would wait for it in vain."""
+    requests = []
+    try:
+        for app in apps:
+            app_object("check", app.name)
+            requests.append(app_request(app, "check", references[app.name], env))
+    except Unplaceable as e:
+        raise RunError(str(e), hint=e.hint) from None
+    for problem in hopeless(cluster, requests, target.place, needs):
+        raise RunError(f"app {problem.job} would never be served: {problem.message}", hint=problem.hint)
 
 
 def doubtful(

@@ -20,6 +20,7 @@ from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
 from .api import ApiError, Cluster, used_up
+from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .kueue import why_queued
@@ -52,7 +53,8 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks. ``said`` hears one line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``said`` hears one
+    line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -67,6 +69,7 @@ class KubernetesLauncher:
     needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
+    apps: ClusterApps | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -90,6 +93,8 @@ class KubernetesLauncher:
             try:
                 if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
                     return Outcome(0)
+                if self.apps is not None and (failed := await self.apps.ready()) is not None:
+                    return failed
                 await self._create(request)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
