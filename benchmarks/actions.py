@@ -50,17 +50,17 @@ async def main_reused(n: int) -> int:
 _RUN = """
 import pathlib, sys, tempfile
 from tests.submit import conftest
-folder, task, count, warm, network = sys.argv[1:]
+folder, module, task, count, warm, network = sys.argv[1:]
 conftest.WORKFLOWS = pathlib.Path(folder)
-with tempfile.TemporaryDirectory(dir=folder) as scratch:
-    runs = conftest.Runs(pathlib.Path(scratch))
-    root = runs.action("mapped", task, n=int(count))
-    result = runs.run(root, "one", warm=warm == "warm", network=network)
-    if result.phase.value != "succeeded" or len(result.actions) != int(count) + 1:
-        sys.exit(f"{result.phase}: {result.error}")
-    cold = pathlib.Path(result.folder, "workers", "cold.log")
-    if warm == "warm" and cold.exists():
-        sys.exit(cold.read_text())
+# It goes with the benchmark's folder: to remove thousands of files is no action's work.
+runs = conftest.Runs(pathlib.Path(tempfile.mkdtemp(dir=folder)))
+root = runs.action(module, task, n=int(count))
+result = runs.run(root, "one", warm=warm == "warm", network=network)
+if result.phase.value != "succeeded" or len(result.actions) != int(count) + 1:
+    sys.exit(f"{result.phase}: {result.error}")
+cold = pathlib.Path(result.folder, "workers", "cold.log")
+if warm == "warm" and cold.exists():
+    sys.exit(cold.read_text())
 """
 _LOCAL = """
 import sys
@@ -78,8 +78,8 @@ def cases(context: Context) -> Iterator[Case]:
     many = 6 if context.quick else 66
     wide = 30 if context.quick else 1000
 
-    def run(task: str, warm: str, network: str) -> tuple[str, ...]:
-        return (sys.executable, "-c", _RUN, str(folder), task, "{}", warm, network)
+    def run(task: str, warm: str, network: str, module: str = "mapped") -> tuple[str, ...]:
+        return (sys.executable, "-c", _RUN, str(folder), module, task, "{}", warm, network)
 
     for network in ("host", "internet"):
         yield _compared(
