@@ -23,7 +23,7 @@ from .secrets import MOUNT as SECRETS
 from .secrets import Secrets
 from .storage import BUNDLES, MOUNT, RunFolder
 from .unpack import scoped
-from .warm.pool import PLACE
+from .warm.told import PLACE
 
 if TYPE_CHECKING:
     pass
