@@ -15,6 +15,7 @@ from typing import Any
 
 import flyte
 
+from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..recipe import Recipe
 from ..settings import read_settings
@@ -89,7 +90,7 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
     """The user's file that made the environment, as the SDK noted it; where it did not, that of its first task."""
     declared = getattr(environment, "_declaring_file", None)
     if declared is None:
-        codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+        codes = (_code(t) for t in getattr(environment, "tasks", {}).values() if made_at(t) is None)
         declared = next((code.co_filename for code in codes if code is not None), None)
     return Path(declared).absolute() if declared else None
 
@@ -110,7 +111,7 @@ def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root:
 def _files(environment: flyte.Environment) -> list[Path]:
     """The files that make the environment and its tasks."""
     declared = declaring_file(environment)
-    codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+    codes = (_code(t) for t in getattr(environment, "tasks", {}).values() if made_at(t) is None)
     found = [*([declared] if declared else []), *(Path(c.co_filename).absolute() for c in codes if c is not None)]
     return list(dict.fromkeys(found))
 
@@ -129,7 +130,8 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
         if is_stand_in(template):
             continue
         function, code = getattr(template, "func", None), _code(template)
-        location = f"{_below(Path(code.co_filename), root)}:{code.co_firstlineno}" if code else environment.name
+        made = made_at(template) or ((code.co_filename, code.co_firstlineno) if code else None)
+        location = f"{_below(Path(made[0]), root)}:{made[1]}" if made else environment.name
         full_name = str(template.name)
         yield Task(
             name=full_name.removeprefix(f"{environment.name}."),

@@ -29,6 +29,7 @@ from .limits import TaskLimits
 from .observer import Observer
 from .pods.beside import Ground
 from .pods.posing import Furnished, Pods, Posed, pose
+from .resolving import resolving
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.spec import Engine, Mount, Network, Sandbox
@@ -101,6 +102,7 @@ class LocalLauncher:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
         try:
             image = await asyncio.to_thread(self.images, request.image)
+            request = resolving(request)
             secrets = resolve(request.secrets, self.environment)
             posed = pose(self.pods, request, image, self.environment, self.folder, self._say)
             if posed is not None:

@@ -39,6 +39,7 @@ from .observer import Observer
 from .pods.posing import Pods
 from .removal import remove_left
 from .requests import FolderInbox
+from .resolving import put_resolver
 from .results import LocalResults
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
@@ -130,6 +131,7 @@ def _execute(
     code = bundle_digest(request.root.bundle)
     hexadecimal = code.removeprefix("sha256:")
     shutil.copyfile(request.root.bundle, folder.bundles / f"{hexadecimal}.tgz")
+    put_resolver(folder)
     run, action = start_of(
         folder,
         request.root,

@@ -47,6 +47,8 @@ def limited(n: int) -> int:
 
 code = env.sandbox.orchestrator("x + y", inputs={"x": int, "y": int}, output=int, name="code")
 grouped = flyte.TaskEnvironment.from_task("grouped", code)
+bare = env.sandbox.orchestrator("small(x)", tasks=[small], inputs={"x": int}, output=int)
+unnamed = env.sandbox.orchestrator("x - 1", inputs={"x": int}, output=int)
 overridden = plain.override(
     resources=flyte.Resources(cpu=2), env_vars={"LEVEL": "call"}, retries=1, timeout=flyte.Timeout(deadline=9))
 """
@@ -102,5 +104,10 @@ def test_sandboxed_functions_and_code_in_an_environment_are_tasks_of_it(read: di
     assert {name: read[name][1].environment for name in ("small", "limited", "code")} == {
         "small": "env", "limited": "env", "code": "grouped"
     }  # fmt: skip
+    assert {name: read[name][1].environment for name in ("sandboxed-code", "sandboxed-code-2")} == {
+        "sandboxed-code": "env", "sandboxed-code-2": "env"
+    }  # fmt: skip
+    args = read["sandboxed-code-2"][0].task_template.container.args
+    assert list(args[-4:]) == ["mod", "flow", "instance", "unnamed"]
     inputs = [v.key for v in read["code"][0].task_template.interface.inputs.variables]
     assert inputs == ["x", "y"]
