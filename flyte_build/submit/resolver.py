@@ -15,7 +15,7 @@ import os
 import sys
 from typing import Any
 
-import flyte_build_code_strings as code_strings
+import flyte_build_code_strings as code_strings  # type: ignore[import-not-found]
 
 COPYING = {"flyte.io._file": "File", "flyte.io._dir": "Dir"}
 
@@ -105,7 +105,7 @@ def copying(original: Any, awaited: bool) -> Any:
 
 def place_for(local: str) -> Any:
     """Where the SDK would put it in the run's storage; ``None`` outside of a task, and where a URL is given."""
-    from flyte._context import internal_ctx  # type: ignore[import-not-found, unused-ignore]
+    from flyte._context import internal_ctx
 
     context = internal_ctx()
     if not context.has_raw_data or "://" in local or not os.path.exists(local):
