@@ -23,7 +23,7 @@ from google.protobuf.message import DecodeError
 
 from . import door
 from .action import ROOT_ACTION, ErrorInfo, Phase
-from .attempt import Attempts
+from .attempt import Attempts, left
 from .audience import Audience
 from .conditions import answered, paused
 from .journal import ActionRecord, Journal
@@ -31,7 +31,7 @@ from .live import AlreadyExists, ChildRun, Live, NotFound
 from .observer import Observer
 from .restored import Restored
 from .reuse import Reuse
-from .template import not_pinned, read_task
+from .template import Task, not_pinned, read_task
 from .traces import recorded
 
 __all__ = ["AlreadyExists", "ChildRun", "Engine", "NotFound"]
@@ -268,15 +268,28 @@ class Engine:
             state.record = state.record.replace(task=action.task.spec.task_template.id.name)
             return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
         image = self._facts.images.get(task.image, "")
-        begun = state.record.phase is Phase.RUNNING  # by an earlier driver of this run
         code = self._facts.code(task.bundle)
         record = state.record.replace(task=task.name, environment=task.environment, image=image, bundle=code)
-        within = state.within or ChildRun()
-        task = replace(task, env={**within.env, **task.env})
-        if not begun:
+        task = replace(task, env={**(state.within or ChildRun()).env, **task.env})
+        if record.phase is not Phase.RUNNING:
             await self._publish(state, record)
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", not_pinned(task)))
+        try:
+            async with asyncio.timeout(left(task.deadline, record.queued, time.time())) as limit:
+                return await self._outcome(state, action, record, task)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            error = ErrorInfo("DEADLINE_EXCEEDED", f"not done within its deadline of {task.deadline:g} s")
+            return state.record.replace(phase=Phase.TIMED_OUT, error=error)
+
+    async def _outcome(
+        self, state: Live, action: actions_service_pb2.Action, record: ActionRecord, task: Task
+    ) -> ActionRecord:
+        """How the task ends: as it did before, or by its attempts."""
+        begun = record.phase is Phase.RUNNING  # by an earlier driver of this run
+        refresh = (state.within or ChildRun()).refresh
         if record.parent and not begun:  # the root's inputs are ours
             target, limit = self._facts.folder.inputs(record.name), self._facts.most_inline(task.name)
             try:
@@ -288,7 +301,7 @@ class Engine:
             return found
         entry = self._reuse.entry(record, task, action.task.cache_key.value)
         async with self._reuse.alone(task, entry):
-            if not begun and (found := await self._reuse.cached(record, task, entry, within.refresh)) is not None:
+            if not begun and (found := await self._reuse.cached(record, task, entry, refresh)) is not None:
                 return found
 
             async def changed(new: ActionRecord) -> None:

@@ -21,6 +21,7 @@ from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import ImageRoot, LaunchRequest, Outcome, Resources
 from .apps import Apps
+from .beginning import Beginning, Beginnings
 from .berth import Berth, launched
 from .fresh import environment, memory_backed, mounts_of, shared, workdir
 from .groups import MOST_PIDS, Groups
@@ -81,10 +82,12 @@ class LocalLauncher:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _said: set[str] = field(default_factory=set)
     _settling: Settling = field(init=False)
+    _beginnings: Beginnings = field(init=False)
     _watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_groups", Groups(self.cgroups, self.folder.name, self._say))
+        object.__setattr__(self, "_beginnings", Beginnings(self.folder))
         object.__setattr__(self, "_settling", Settling(self.folder))
         object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
         scratch, logs = self.folder.scratch, self.folder.workers
@@ -97,6 +100,7 @@ class LocalLauncher:
         await self._replicas.close()
         await self._pool.close()
         await self.apps.close()
+        self._beginnings.close()
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
@@ -180,10 +184,10 @@ class LocalLauncher:
     async def _reused(self, request: LaunchRequest, image: ImageRoot, replica: Replica) -> Outcome:
         """An attempt in a replica. What several have in their folders is nobody's alone, and counts for none."""
         own = own_places(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
-        with self._settling.of(request, image, replica.mounts):
+        with self._settling.of(request, image, replica.mounts), self._beginnings.of(request) as begins:
             async with self._watch.over(request, own, MEMORY_BACKED) as watched:
                 watched.runs(replica.running)
-                outcome = await self._replicas.outcome(replica, request)
+                outcome = await self._replicas.outcome(replica, request, begins.within(request.timeout))
             return watched.outcome or await self._settling.taken_over(request, outcome)
 
     async def _attempt(
@@ -210,12 +214,13 @@ class LocalLauncher:
             if posed is not None:
                 made = await asyncio.to_thread(posed.furnished, berth, ground, scratch)
             group = self._limits(request)
-            with self._settling.of(request, image, made.task.box.mounts):
+            with self._settling.of(request, image, made.task.box.mounts), self._beginnings.of(request) as begins:
                 async with (
                     self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
                     made.up(ground, request) as no,
                 ):
-                    outcome = no or await made.end(await self._run(request, made.task, group, watched, worker), scratch)
+                    ran = no or await self._run(request, made.task, group, watched, worker, begins)
+                    outcome = no or await made.end(ran, scratch)
                 return watched.outcome or await self._settling.taken_over(request, outcome)
         finally:
             # Shielded: also a cancelled attempt leaves nothing behind.
@@ -237,6 +242,7 @@ class LocalLauncher:
         group: Group | None,
         watched: Watched,
         worker: Worker | None,
+        begins: Beginning,
     ) -> Outcome:
         running: process.Process | Forked | None = None
         if worker is not None:
@@ -248,7 +254,7 @@ class LocalLauncher:
             running = await launched(self.engine, berth, group, forward=True)
         watched.runs(running)
         try:
-            async with asyncio.timeout(request.timeout):
+            async with begins.within(request.timeout):
                 code = await running.wait()
         except TimeoutError:
             return Outcome(await running.stop(), "timeout")

@@ -25,8 +25,8 @@ from google.protobuf.json_format import MessageToDict
 from .action import Resources, ReusePolicy, SecretRef
 
 __all__ = [
-    "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task", "registered",
-    "version_of", "with_code",
+    "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task",
+    "registered", "version_of", "with_code",
 ]  # fmt: skip
 
 RUNTIME = "a0"
