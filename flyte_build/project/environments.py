@@ -129,7 +129,7 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
     for template in getattr(environment, "tasks", {}).values():
         if is_stand_in(template):
             continue
-        function, code = getattr(template, "func", None), _code(template)
+        code = _code(template)
         made = made_at(template) or ((code.co_filename, code.co_firstlineno) if code else None)
         location = f"{_below(Path(made[0]), root)}:{made[1]}" if made else environment.name
         full_name = str(template.name)
@@ -138,12 +138,21 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
             full_name=full_name,
             environment=environment.name,
             location=location,
-            doc=inspect.cleandoc(getattr(function, "__doc__", None) or ""),
+            doc=_doc(template),
             inputs=dict(template.native_interface.inputs),
             template=template,
             inline=getattr(template, "max_inline_io_bytes", 0) or 0,
             asks=task_asks(template, asks_of(environment)),
         )
+
+
+def _doc(template: Any) -> str:
+    """What it says of itself: its ``docs``, or its function's docstring, or, of code given as text, this."""
+    described = getattr(getattr(template, "docs", None), "description", None)
+    text = described or getattr(getattr(template, "func", None), "__doc__", None)
+    if not text and made_at(template):
+        text = getattr(template, "_user_source", None)
+    return inspect.cleandoc(str(text or ""))
 
 
 def _code(template: object) -> CodeType | None:

@@ -121,7 +121,9 @@ class Attempts:
             if verdict.phase is Phase.SUCCEEDED:
                 uri = folder.storage.uri(folder.outcome(record.name, attempt))
                 return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
-            record, begun, attempt = record.replace(error=verdict.error), False, attempt + 1
+            record = record.replace(error=verdict.error)
+            over = record.replace(phase=verdict.phase).attempted(time.time())
+            record, begun, attempt = record.replace(attempts=over.attempts), False, attempt + 1
             if verdict.uncounted and lost < MOST_LOST:
                 lost += 1
                 continue

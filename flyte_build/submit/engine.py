@@ -216,7 +216,7 @@ class Engine:
             self._stop(child)
         for child in living:
             await child.ended.wait()
-        await self._publish(state, record.replace(ended=time.time()))
+        await self._publish(state, record.replace(ended=time.time()).attempted(time.time()))
         state.ended.set()
         self._audience.no_more_calls(record.name)
         parent = self._actions.get(record.parent)
@@ -269,7 +269,7 @@ class Engine:
             return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
         image = self._facts.images.get(task.image, "")
         code = self._facts.code(task.bundle)
-        record = state.record.replace(task=task.name, environment=task.environment, image=image, bundle=code)
+        record = state.record.replace(image=image, bundle=code, **task.shown, queue=getattr(action.task, "queue", ""))
         task = replace(task, env={**(state.within or ChildRun()).env, **task.env})
         if record.phase is not Phase.RUNNING:
             await self._publish(state, record)

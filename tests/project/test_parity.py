@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,26 @@ overridden = plain.override(
 """
 
 
+DOCS = """
+import flyte
+env = flyte.TaskEnvironment("env")
+docs = flyte._doc.Documentation(description="Its docs.")
+@env.task(docs=docs)
+def own() -> None: ...
+@env.task(docs=docs)
+def both() -> None:
+    'Its string.'
+@env.task
+def string() -> None:
+    \'\'\'Its string.
+
+    More.\'\'\'
+@env.task
+def none() -> None: ...
+code = env.sandbox.orchestrator("x + y", inputs={"x": int, "y": int}, output=int, name="code")
+"""
+
+
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Task]]:
     folder = tmp_path_factory.mktemp("parity")
@@ -88,6 +109,15 @@ def test_the_decorator_wins_over_the_environment(read: dict[str, tuple[Any, Task
     assert not spec.task_template.metadata.discoverable
     assert not spec.task_template.metadata.interruptible
     assert spec.short_name == "short"
+
+
+def test_what_a_task_says_of_itself_is_its_docs_else_its_docstring(tmp_path: Path) -> None:
+    (tmp_path / "said.py").write_text(DOCS)
+    with Modules(tmp_path).entered():
+        project = load(tmp_path / "said.py", tmp_path)
+    assert {t.name: t.doc for t in project.tasks} == {
+        "own": "Its docs.", "both": "Its docs.", "string": "Its string.\n\nMore.", "none": "", "code": "x + y"
+    }  # fmt: skip
 
 
 def test_the_call_wins_over_both(read: dict[str, tuple[Any, Task]]) -> None:

@@ -207,10 +207,11 @@ def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions
     from ..live import RunView
 
     title = bench.task(task).full_name
+    docs = {t.full_name: t.doc for t in bench.tasks if t.doc}
     views: dict[str, RunView] = {}
 
     def observer(name: str) -> RunView:
-        views[name] = RunView(f"{name} {title}", quiet=quiet)
+        views[name] = RunView(f"{name} {title}", quiet=quiet, docs=docs)
         return views[name].started()
 
     try:
