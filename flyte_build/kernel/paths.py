@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_dir", "runs_dir", "state_dir", "targets_dir", "tasks_dir"]
+__all__ = ["cache_dir", "runs_dir", "shown", "state_dir", "targets_dir", "tasks_dir"]
 
 
 def _from(variable: str, otherwise: str) -> Path:
@@ -42,3 +42,11 @@ def tasks_dir() -> Path:
 def runs_dir() -> Path:
     """The one folder of all runs; a run is ``runs_dir()/<run name>``."""
     return state_dir() / "runs"
+
+
+def shown(path: Path) -> str:
+    """``path`` as one would type it here: what lies below the current folder is named from there."""
+    try:
+        return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
+    except OSError:
+        return str(path)
