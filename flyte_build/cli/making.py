@@ -48,7 +48,8 @@ class Watched:
         self._silent, self._watching = silent, watching
 
     def planned(self, plan: Plan) -> None:
-        if not self._silent:
+        # Where the store has all, the result says so, and nothing is said twice.
+        if not (self._silent or plan.cached):
             from .plan_table import show
 
             show(plan, to_stderr=True)
