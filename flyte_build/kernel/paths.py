@@ -45,8 +45,9 @@ def runs_dir() -> Path:
 
 
 def shown(path: Path) -> str:
-    """``path`` as one would type it here: what lies below the current folder is named from there."""
+    """``path`` as one would type it here: relative, unless it is more than one folder up."""
     try:
-        return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
-    except OSError:
+        here = os.path.relpath(path)
+    except OSError:  # the current folder is gone
         return str(path)
+    return str(path) if here.startswith("../..") else here
