@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from ...sources.mirrors import Mirrors, configured
 from .index import Index, fetch_index, index_paths
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
 from .package import Package, Relation, installed_packages
+from .release import Release
 from .signature import keyrings
 from .solve import Omitted, solve
 from .state import State, find_state
@@ -86,7 +88,7 @@ class Debian:
         self._cache = cache_dir() / "debian-indices" if cache is None else cache
         self._states: dict[str, State] = {}
         self._universes: dict[tuple[str, str], Universe] = {}
-        self._ahead, self._pool = ahead, ThreadPoolExecutor(_AT_ONCE)
+        self._ahead, self._stop, self._room = ahead, threading.Event(), threading.Semaphore(_AT_ONCE)
         self._begun: dict[tuple[str, str], list[Future[Index]]] = {}
 
     def __enter__(self) -> Debian:
@@ -96,8 +98,8 @@ class Debian:
         self.close()
 
     def close(self) -> None:
-        """End what is being fetched, and close the HTTP client, unless it was handed in."""
-        self._pool.shutdown(cancel_futures=True)
+        """Call off what is being fetched, and close the HTTP client, unless it was handed in."""
+        self._stop.set()
         if self._owned:
             self._http.close()
 
@@ -184,10 +186,22 @@ class Debian:
         """Have the indices of a suite and architecture fetched and read."""
         if key not in self._begun:
             todo = [(r, path) for r in state.releases for path in index_paths(r, COMPONENT, key[1])]
-            self._begun[key] = [
-                self._pool.submit(fetch_index, self._http, release, path, key[1], self._cache) for release, path in todo
-            ]
+            self._begun[key] = [self._fetched(release, path, key[1]) for release, path in todo]
         return self._begun[key]
+
+    def _fetched(self, release: Release, path: str, architecture: str) -> Future[Index]:
+        """An index, in a thread that keeps nobody from leaving: an interrupt does not wait for a mirror."""
+        found: Future[Index] = Future()
+
+        def fetch() -> None:
+            with self._room:
+                try:
+                    found.set_result(fetch_index(self._http, release, path, architecture, self._cache, self._stop))
+                except BaseException as e:
+                    found.set_exception(e)
+
+        threading.Thread(target=fetch, name="debian-index", daemon=True).start()
+        return found
 
 
 def lock_debian(
