@@ -222,7 +222,7 @@ def _solve(
             cutoff=plan.cutoff,
             refresh=plan.everything or plan.upgraded,
             reporter=reporter,
-            commits={} if plan.everything else plan.existing.commits(without=plan.upgraded),
+            kept={} if plan.everything else plan.existing.kept(without=plan.upgraded),
             build=over(build, plan.recipes, parts, (debian, bases, reporter)) if build is not None else None,
         )
     return {name: _lock(name, plan, parts, universe, chosen) for name in plan.recipes}

@@ -61,6 +61,7 @@ def project_locator(
     """
     from ..deriving.from_lock import recorded_recipe
     from ..kernel.paths import cache_dir
+    from .located_files import LocatedWheels
     from .project_files import LocalFiles
     from .pythons import PythonLocator
     from .uv_wheels import UvWheels
@@ -71,11 +72,13 @@ def project_locator(
     projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
     built = frozenset(b.wheel for lock in locks.values() for p in lock.platforms.values() for b in p.builds)
     sealed = [SealedLayers(store, built)] if store is not None else []
+    located = [LocatedWheels(every.values(), root)] if _has_located(every.values()) else []
     return Locators(
         *sealed,
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
         *projects,
+        *located,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values()),
         PythonLocator(root, cache_dir() / "pythons"),
@@ -84,7 +87,11 @@ def project_locator(
 
 def _of_project(lock: Lock) -> bool:
     steps = cast("dict[str, Any]", lock.recipe).get("steps", [])
-    return any("uv" in step for step in steps)
+    return any("uv" in step or "sources" in step for step in steps)
+
+
+def _has_located(recipes: Iterable[Recipe]) -> bool:
+    return any(tree.file is not None for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
 
 
 def _has_project(recipes: Iterable[Recipe]) -> bool:
