@@ -26,7 +26,17 @@ from ..registry import Registry
 from ..settings import read_settings
 from ..sources.indexes import IndexSettings, configured
 from .apt import Debian
-from .bases import BasesFactory, DebianFactory, DebianLocker, PythonFinder, Systems, base_pins, check_base, target
+from .bases import (
+    BasesFactory,
+    DebianFactory,
+    DebianLocker,
+    PythonFinder,
+    Scripts,
+    Systems,
+    base_pins,
+    check_base,
+    target,
+)
 from .cutoff import rfc3339
 from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
@@ -67,6 +77,7 @@ def lock_project(
     python: PythonFinder | None = None,
     complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
     build: BuildOver | None = None,
+    scripts: Scripts | None = None,
     others: Collection[str] = (),
     look: Callable[[Mapping[str, Lock]], None] | None = None,
 ) -> LockReport:
@@ -76,10 +87,10 @@ def lock_project(
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
     may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
-    sources. ``others``: environments of the same file, which are not asked for now. Raises
-    :class:`ResolutionError` where there is no solution,
-    :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
-    cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
+    sources; ``scripts`` says whether dpkg has to run the scripts of packages that were chosen: what it needs is chosen
+    then. ``others``: environments of the same file, which are not asked for now. Raises :class:`ResolutionError` where
+    there is no solution, :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a
+    resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
     given = rfc3339(cutoff) if cutoff is not None else None
     cooled = rfc3339(cooldown) if cooldown is not None else None
@@ -87,7 +98,7 @@ def lock_project(
     if plan.anew or plan.debian_anew or plan.rewritten:
         from .pythons import find_python
 
-        ways = debian or _debian, bases or _bases(root), python or find_python(root, reporter)
+        ways = debian or _debian, bases or _bases(root), python or find_python(root, reporter), scripts
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
@@ -135,6 +146,9 @@ def _unsealed(lock: Lock) -> Lock:
     if not any(platform.seals for platform in lock.platforms.values()):
         return lock
     return replace(lock, platforms={name: replace(p, seals=()) for name, p in lock.platforms.items()})
+
+
+_Ways = tuple[DebianFactory, BasesFactory, PythonFinder, "Scripts | None"]
 
 
 class _Plan:
@@ -195,11 +209,11 @@ def _solve(
     reporter: Reporter,
     root: Path,
     settings: IndexSettings | None,
-    ways: tuple[DebianFactory, BasesFactory, PythonFinder],
+    ways: _Ways,
     build: BuildOver | None,
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
-    debian, bases, _ = ways
+    debian, bases, _, _ = ways
     parts = _systems(plan, reporter, ways)
     universe = Universe()
     if plan.anew:
@@ -260,13 +274,11 @@ def _lock(
     )
 
 
-def _systems(
-    plan: _Plan, reporter: Reporter, ways: tuple[DebianFactory, BasesFactory, PythonFinder]
-) -> dict[tuple[str, str], LockedPlatform]:
+def _systems(plan: _Plan, reporter: Reporter, ways: _Ways) -> dict[tuple[str, str], LockedPlatform]:
     """What lies under the Python packages on every platform of every environment, kept where it can be."""
     out: dict[tuple[str, str], LockedPlatform] = {}
-    debian, bases, python = ways
-    with Systems(debian, bases, reporter, python) as systems:
+    debian, bases, python, scripts = ways
+    with Systems(debian, bases, reporter, python, scripts) as systems:
         for name, recipe in plan.recipes.items():
             for platform in recipe.platforms:
                 kept = plan.existing.debian(name, recipe, platform)

@@ -16,7 +16,7 @@ from ..recipe import Recipe, differences
 from .base import LockedBase, base_json
 from .builds import LockedBuild, build_json
 from .pythons import LockedPython, python_json
-from .seals import LockedSeal, seal_json
+from .seals import CONFIGURED, LockedSeal, seal_json
 
 __all__ = [
     "SCHEMA",
@@ -98,6 +98,10 @@ class LockedPlatform:
     def seal(self, step: int) -> LockedSeal | None:
         """The seal of the recipe's step at this place; ``None`` where it was never sealed for this platform."""
         return next((seal for seal in self.seals if seal.step == step), None)
+
+    def sealed_places(self, recipe: Recipe) -> tuple[int, ...]:
+        """The places of all sealed layers of ``recipe``'s image, lowest first."""
+        return ((CONFIGURED,) if self.seal(CONFIGURED) is not None else ()) + recipe.sealed_steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,9 +92,17 @@ class Debian:
         if self._owned:
             self._http.close()
 
-    def lock(self, suite: str, architecture: str, python: str | None, packages: Sequence[str]) -> DebianResolution:
+    def lock(
+        self,
+        suite: str,
+        architecture: str,
+        python: str | None,
+        packages: Sequence[str],
+        scripts: Callable[[Sequence[LockedDeb], str], bool] | None = None,
+    ) -> DebianResolution:
         """The base with Python ``python`` (``"3.11"``; ``None``: one that is no package of Debian's) and ``packages``
-        for ``architecture`` (``amd64``, ``arm64``).
+        for ``architecture`` (``amd64``, ``arm64``). Where ``scripts`` says of what was chosen (and the state's
+        snapshot) that dpkg has to run its scripts, nothing is omitted that these may call.
 
         Raises :class:`InputError` for a request that is no package name, :class:`ResolutionError` where there is
         no such package or no solution, :class:`FetchError` for all that cannot be fetched or verified, and
@@ -110,6 +118,8 @@ class Debian:
             # Debian's policy (3.8) lets every package take the Essential ones for granted.
         granted = [Relation(name) for name in universe.essential if name not in UNUSED_ESSENTIAL]
         more = solve(universe, [*asked, *granted] if asked else [], given=base.chosen)
+        if asked and scripts and scripts([_locked(p, base=False) for p in more.chosen], state.snapshot):
+            more = solve(universe, [*asked, *_for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
         debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
@@ -181,6 +191,14 @@ def lock_debian(
     """:meth:`Debian.lock` for one image."""
     with Debian(cutoff=cutoff, reporter=reporter, http=http) as debian:
         return debian.lock(suite, architecture, python, packages)
+
+
+def _for_dpkg(universe: Universe, omitted: Sequence[Omitted]) -> list[Relation]:
+    """What dpkg and maintainer scripts take for granted; ``omitted``: what the base was chosen without."""
+    # The first choice of init-system-helpers, usrmerge, moves files and brings all of perl along; ours are moved.
+    first = ["usr-is-merged"] if universe.versions("usr-is-merged") else []
+    names = [*first, *universe.essential, "dpkg", *(one.name for one in omitted)]
+    return [Relation(name) for name in dict.fromkeys(names) if universe.versions(name)]
 
 
 def _request(text: str, architecture: str) -> Relation:
