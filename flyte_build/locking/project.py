@@ -11,7 +11,6 @@ the project's, and says so; ``upgrade=True`` is what drops it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,14 +21,10 @@ from ..locks.lockfile import Lock, LockedPlatform, write_all
 from ..locks.runtimes import runtime_notes
 from ..locks.seals import SealRun
 from ..recipe import Platform, Recipe, RegistryBase
-from ..registry import Registry
-from ..settings import read_settings
 from ..sources.indexes import IndexSettings, configured
-from .apt import Debian
 from .bases import (
     BasesFactory,
     DebianFactory,
-    DebianLocker,
     PythonFinder,
     Scripts,
     Systems,
@@ -39,9 +34,9 @@ from .bases import (
 )
 from .cutoff import rfc3339
 from .hashed_requirements import check_allowed
+from .opening import bases_of, debian_of
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
-from .registry_bases import Bases
 from .remarks import disagreements, vanished
 from .tools import BuildOver, over
 
@@ -98,7 +93,7 @@ def lock_project(
     if plan.anew or plan.debian_anew or plan.rewritten:
         from .pythons import find_python
 
-        ways = debian or _debian, bases or _bases(root), python or find_python(root, reporter), scripts
+        ways = debian or debian_of(root), bases or bases_of(root), python or find_python(root, reporter), scripts
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
@@ -115,7 +110,7 @@ def lock_project(
         locks = {name: replace(lock, pins=kept_pins(directory, lock)) for name, lock in locks.items()}
         written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
-    hasty = bases or _bases(root, attempts=1, timeout=10.0)
+    hasty = bases or bases_of(root, attempts=1, timeout=10.0)
     notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *vanished(plan.existing.locks, (*recipes, *others)))
     return LockReport(written, unchanged, locks, (*notes, *disagreements(locks)), plan.existing.locks)
 
@@ -125,20 +120,6 @@ def _other(lock: Lock, before: Lock | None) -> bool:
     return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
         p: x.wheels for p, x in before.platforms.items()
     }
-
-
-def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
-    return Debian(cutoff=cutoff, reporter=reporter)
-
-
-def _bases(root: Path, *, attempts: int = 6, timeout: float = 60.0) -> BasesFactory:
-    """Bases from the registries themselves, as the project's settings have them."""
-
-    def make(reporter: Reporter) -> Bases:
-        insecure = read_settings(root).insecure_registries
-        return Bases(lambda: Registry(insecure=insecure, attempts=attempts, timeout=timeout), reporter)
-
-    return make
 
 
 def _unsealed(lock: Lock) -> Lock:
@@ -312,7 +293,7 @@ def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: Ba
                 kept[recipe.base, found.reference] = found
     if plan.everything or not kept:
         return []
-    with Systems(_debian, bases, reporter) as systems:
+    with Systems(debian_of(Path()), bases, reporter) as systems:
         return [
             f"{base.reference} leads to another image now; `--upgrade` takes it"
             for (base, _), locked in kept.items()

@@ -44,7 +44,7 @@ def schema_text() -> str:
 
 
 def _property(setting: Setting) -> dict[str, Any]:
-    if setting.kind == "texts":
+    if setting.kind in ("texts", "files"):
         form: dict[str, Any] = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
     elif setting.kind == "flag":
         form = {"type": "boolean"}

@@ -7,6 +7,7 @@ chosen only where one of the scripts does more than our rules stand for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ..kernel.reporting import Reporter
 from ..locks.nouns import LockedDeb, LockedPlatform
@@ -19,8 +20,8 @@ __all__ = ["Configuring"]
 class Configuring:
     """For one ``lock``; packages are looked into once."""
 
-    def __init__(self, store: Store, reporter: Reporter) -> None:
-        self._store, self._reporter = store, reporter
+    def __init__(self, root: Path, store: Store, reporter: Reporter) -> None:
+        self._root, self._store, self._reporter = root, store, reporter
         self._known: dict[frozenset[str], tuple[str, ...]] = {}
 
     def wanted(self, debs: Sequence[LockedDeb], snapshot: str) -> bool:
@@ -52,6 +53,6 @@ class Configuring:
         rows = list(debs)
         key = frozenset(deb.sha256 for deb in rows)
         if key not in self._known:
-            found = controls(rows, self._store, DebLocator([snapshot]), self._reporter)
+            found = controls(rows, self._store, DebLocator([snapshot], root=self._root), self._reporter)
             self._known[key] = wanting(found)
         return self._known[key]

@@ -42,7 +42,7 @@ def lock_environments(
     companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
     settings = read_settings(root)
-    debian = Configuring(store, reporter)
+    debian = Configuring(root, store, reporter)
     sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal), debian.configures)
     sealed = bool(reseal) or any(recipe.sealed_steps or recipe.apt_packages for recipe in recipes.values())
     with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:

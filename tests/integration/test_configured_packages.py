@@ -1,4 +1,4 @@
-"""Debian's own graphviz and ODBC drivers: their scripts are run by Debian's own dpkg when the project is locked."""
+"""Debian's own ODBC driver: its script, which registers it, is run by Debian's own dpkg when the project is locked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLOW = """\
 import flyte
 
 image = flyte.Image.from_debian_base(python_version=(3, 11), platform=("linux/amd64",)).with_apt_packages(
-    "graphviz", "tdsodbc"
+    "tdsodbc"
 )
 env = flyte.TaskEnvironment("env", image=image)
 
@@ -25,10 +25,9 @@ def main() -> str:
     import subprocess
     from pathlib import Path
 
-    drawn = subprocess.run(["dot", "-Tsvg"], input=b"digraph { a -> b }", capture_output=True, check=False)
     said = subprocess.run(["dpkg", "--audit"], capture_output=True, check=False)
     drivers = Path("/etc/odbcinst.ini").read_text().splitlines()
-    return f"{drawn.returncode} {b'<svg' in drawn.stdout} {said.stdout!r} {drivers[0]}"
+    return f"{said.returncode} {said.stdout!r} {drivers[0]}"
 """
 
 
@@ -43,4 +42,4 @@ def test_what_scripts_make_is_there(tmp_path: Path) -> None:
     assert (seal["step"], seal["reproducible"]) == (-1, True)
     ran = cli("run", flow, "main")
     assert ran.code == 0, ran.err
-    assert "0 True b'' [FreeTDS]" in ran.out
+    assert "0 b'' [FreeTDS]" in ran.out

@@ -87,5 +87,8 @@ def _missing(universe: Universe, relation: Relation) -> ResolutionError:
     near = universe.near(relation.name)
     return ResolutionError(
         f"{universe.title}: there is no package `{relation.name}`",
-        hint=f"did you mean {' or '.join(f'`{n}`' for n in near)}" if near else "see `apt-cache search`",
+        hint=f"did you mean {' or '.join(f'`{n}`' for n in near)}"
+        if near
+        else "see `apt-cache search`; contrib, "
+        "non-free and other people's sources are allowed by `apt-components` and `apt-sources` in [tool.flyte-build]",
     )

@@ -15,6 +15,7 @@ from ...kernel.errors import FetchError, InputError, ResolutionError
 from ...kernel.paths import cache_dir
 from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedDeb
+from ...sources.apt_third_parties import ThirdParty
 from ...sources.mirrors import Mirrors, configured
 from .index import fetch_index, index_paths
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
@@ -22,11 +23,13 @@ from .package import Package, Relation, installed_packages
 from .signature import keyrings
 from .solve import Omitted, solve
 from .state import State, find_state
-from .universe import Universe
+from .third_parties import Beside, other_listings
+from .universe import Listing, Universe
 
 __all__ = ["BASE", "Debian", "DebianResolution", "lock_debian"]
 
-COMPONENT = "main"
+COMPONENTS = ("contrib", "non-free", "non-free-firmware")
+"""Besides ``main``."""
 BASE = (
     *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip"),
     *("libc-bin", "libgcc-s1", "libstdc++6", "netbase", "sed", "tar", "tzdata"),
@@ -58,8 +61,8 @@ class Debian:
     """Locks several images from one state of each suite: a Release file is asked for once.
 
     ``mirrors``, ``http``, ``cache`` (the folder of verified indices), ``rings`` (keyring files) and ``now``
-    default to the host's; an ``http`` that is handed in is used with the proxies it has. Close it, or use it as a
-    context manager.
+    default to the host's; an ``http`` that is handed in is used with the proxies it has. ``components`` are those
+    that are allowed besides main, ``others`` other people's sources. Close it, or use it as a context manager.
     """
 
     def __init__(
@@ -72,7 +75,15 @@ class Debian:
         cache: Path | None = None,
         rings: Sequence[Path] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        components: Sequence[str] = (),
+        others: Sequence[ThirdParty] = (),
     ) -> None:
+        if unknown := [name for name in components if name not in COMPONENTS]:
+            raise InputError(
+                f"apt-components: expected some of {', '.join(COMPONENTS)}, found {', '.join(unknown)}",
+                hint="`main` is always there; other people's packages are `apt-sources`",
+            )
+        self._components, self._others = ("main", *dict.fromkeys(components)), tuple(others)
         self._cutoff, self._reporter, self._now, self._rings = cutoff, reporter, now, rings
         self._mirrors = configured() if mirrors is None else mirrors
         self._http = self._mirrors.client() if http is None else http
@@ -168,13 +179,27 @@ class Debian:
     def _universe(self, suite: str, architecture: str, state: State) -> Universe:
         key = (suite, architecture)
         if key not in self._universes:
-            todo = [(r, path) for r in state.releases for path in index_paths(r, COMPONENT, architecture)]
-            listings = []
+            todo = [
+                (r, path)
+                for r in state.releases
+                for component in self._components
+                if component == "main" or component in r.components
+                for path in index_paths(r, component, architecture)
+            ]
+            listings: list[Listing] = []
             with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(todo)) as progress:
                 for release, path in todo:
                     listings.append(fetch_index(self._http, release, path, architecture, self._cache))
                     progress.advance()
-            self._universes[key] = Universe(listings, f"{suite} ({COMPONENT}, {architecture})")
+            names = frozenset[str]().union(*(listing.names for listing in listings))
+            for other in self._others:
+                if other.serves(architecture):
+                    listings += [
+                        Beside(one, names)
+                        for one in other_listings(self._http, other, architecture, self._cache, self._now())
+                    ]
+            title = ", ".join(["+".join(self._components), *dict.fromkeys(one.name for one in self._others)])
+            self._universes[key] = Universe(listings, f"{suite} ({title}, {architecture})")
         return self._universes[key]
 
 
@@ -239,17 +264,20 @@ def _definite(universe: Universe, request: Relation, base: Sequence[Package]) ->
 
 
 def _locked(package: Package, *, base: bool) -> LockedDeb:
+    debian = package.archive in ("debian", "debian-security")
+    version = package.version.partition(":")[2] or package.version
     deb = LockedDeb(
         name=package.name,
         version=package.version,
         architecture=package.architecture,
-        file=package.path.rsplit("/", 1)[1],
+        file=package.path.rsplit("/", 1)[-1] if debian else f"{package.name}_{version}_{package.architecture}.deb",
         size=package.size,
         sha256=package.sha256,
         source=package.source,
         archive=package.archive,
         component=package.component,
         base=base,
+        path=None if debian else package.path,
     )
     if deb.pool_path != package.path:
         raise FetchError(

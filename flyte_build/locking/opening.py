@@ -1,0 +1,37 @@
+"""What locking asks when nobody hands in another: Debian's archive and the registries, as a project's settings say."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ..kernel.reporting import Reporter
+from ..registry import Registry
+from ..settings import read_settings
+from ..sources.apt_third_parties import third_parties
+from .apt import Debian
+from .bases import BasesFactory, DebianFactory, DebianLocker
+from .registry_bases import Bases
+
+__all__ = ["bases_of", "debian_of"]
+
+
+def debian_of(root: Path) -> DebianFactory:
+    """Debian's archive, and what else the settings allow packages to come from."""
+
+    def make(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
+        settings = read_settings(root)
+        others = third_parties(settings.apt_sources)
+        return Debian(cutoff=cutoff, reporter=reporter, components=settings.apt_components, others=others)
+
+    return make
+
+
+def bases_of(root: Path, *, attempts: int = 6, timeout: float = 60.0) -> BasesFactory:
+    """Bases from the registries themselves."""
+
+    def make(reporter: Reporter) -> Bases:
+        insecure = read_settings(root).insecure_registries
+        return Bases(lambda: Registry(insecure=insecure, attempts=attempts, timeout=timeout), reporter)
+
+    return make
