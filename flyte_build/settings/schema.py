@@ -61,7 +61,7 @@ def _property(setting: Setting) -> dict[str, Any]:
     described: dict[str, Any] = {"description": setting.says.replace("`", ""), **form}
     if setting.default is None or setting.kind == "targets":
         return described
-    return described | {"default": list(setting.default) if setting.kind == "texts" else setting.default}
+    return described | {"default": list(setting.default) if setting.kind in ("texts", "files") else setting.default}
 
 
 def _target() -> dict[str, Any]:
