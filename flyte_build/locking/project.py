@@ -20,9 +20,10 @@ from ..locks.directory import writing
 from ..locks.lockfile import Lock, LockedPlatform, write_all
 from ..locks.runtimes import runtime_notes
 from ..locks.seals import SealRun
-from ..recipe import Platform, Recipe, RegistryBase
+from ..recipe import DebianBase, Platform, Recipe, RegistryBase
 from ..sources.indexes import IndexSettings, configured
 from .bases import (
+    ARCHITECTURE,
     BasesFactory,
     DebianFactory,
     PythonFinder,
@@ -34,11 +35,11 @@ from .bases import (
 )
 from .cutoff import rfc3339
 from .hashed_requirements import check_allowed
-from .opening import bases_of, debian_of
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .remarks import disagreements, vanished
 from .tools import BuildOver, over
+from .ways import bases_of, debian_of
 
 __all__ = ["LockReport", "lock_project"]
 
@@ -75,6 +76,7 @@ def lock_project(
     scripts: Scripts | None = None,
     others: Collection[str] = (),
     look: Callable[[Mapping[str, Lock]], None] | None = None,
+    solving: Callable[[], object] | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
@@ -83,7 +85,8 @@ def lock_project(
     these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
     may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
     sources; ``scripts`` says whether dpkg has to run the scripts of packages that were chosen: what it needs is chosen
-    then. ``others``: environments of the same file, which are not asked for now. Raises :class:`ResolutionError` where
+    then. ``others``: environments of the same file, which are not asked for now. ``solving`` is called before anything
+    is asked of anybody, and not at all where the locks that are there answer. Raises :class:`ResolutionError` where
     there is no solution, :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a
     resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
@@ -93,7 +96,10 @@ def lock_project(
     if plan.anew or plan.debian_anew or plan.rewritten:
         from .pythons import find_python
 
-        ways = debian or debian_of(root), bases or bases_of(root), python or find_python(root, reporter), scripts
+        if solving is not None:
+            solving()
+        archive = debian or debian_of(root, plan.suites())
+        ways = archive, bases or bases_of(root), python or find_python(root, reporter), scripts
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
@@ -176,6 +182,11 @@ class _Plan:
                 self.notes.append(
                     f"kept the cut-off {kept}; another is given with --exclude-newer, none with --upgrade"
                 )
+
+    def suites(self) -> list[tuple[str, str]]:
+        """Suites and architectures of Debian, of which packages are chosen anew."""
+        wanted = ((self.recipes[name].base, platform) for name, platform in self.debian_anew)
+        return list(dict.fromkeys((b.suite, ARCHITECTURE[p]) for b, p in wanted if isinstance(b, DebianBase)))
 
     def debian_cutoff(self, name: str) -> str | None:
         """The instant for new Debian packages: the state that the base is in already, else the cut-off."""
@@ -293,7 +304,7 @@ def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: Ba
                 kept[recipe.base, found.reference] = found
     if plan.everything or not kept:
         return []
-    with Systems(debian_of(Path()), bases, reporter) as systems:
+    with Systems(debian_of(Path(), ()), bases, reporter) as systems:
         return [
             f"{base.reference} leads to another image now; `--upgrade` takes it"
             for (base, _), locked in kept.items()

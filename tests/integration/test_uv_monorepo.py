@@ -63,12 +63,12 @@ def uv_lock(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def said_by(cli: Cli, flow: Path, *options: str) -> str:
-    """What the run's task said, after a lock, a plan and a build of their own."""
-    for verb in ("lock", "plan", "build"):
-        done = cli(verb, *options, flow)
+def said_by(cli: Cli, flow: Path, *verbs: str) -> str:
+    """What the run's task said, after these commands; a run plans and builds by itself."""
+    for verb in verbs:
+        done = cli(verb, flow)
         assert done.code == 0, done.err
-    ran = cli("run", *options, flow, "main")
+    ran = cli("run", flow, "main")
     assert ran.code == 0, ran.err
     return str(ran.out)
 
@@ -86,7 +86,7 @@ def test_a_workspace_with_one_lock(tmp_path: Path) -> None:
     flow = shop / "flow.py"
     options = 'extra_args="--package shop", project_install_mode="install_project"'
     flow.write_text(FLOW.format(name="shop", package="goods", distribution="goods", arguments=options))
-    assert "goods costs 3 iniconfig 0.1.0" in said_by(Cli(tmp_path), flow)
+    assert "goods costs 3 iniconfig 0.1.0" in said_by(Cli(tmp_path), flow, "lock", "plan", "build")
     held = json.loads((root / "lockfiles/shop.json").read_text())["platforms"]["linux/amd64"]
     assert {b["source"]["name"] for b in held["builds"]} == {"goods", "shop"}
     # One lock is the workspace's: what it says of a sibling's dependency is what is in the image.
@@ -105,7 +105,7 @@ def test_projects_of_their_own_with_sources_by_path(tmp_path: Path) -> None:
     flow = shop / "flow.py"
     flow.write_text(FLOW.format(name="shop", package="goods", distribution="goods", arguments=""))
     cli = Cli(tmp_path)
-    assert "goods costs 3 iniconfig 0.1.0" in said_by(cli, flow)
+    assert "goods costs 3 iniconfig 0.1.0" in said_by(cli, flow, "lock")
     # A sibling that changes makes the lock stale.
     (root / "libs/goods/src/goods/__init__.py").write_text("def price():\n    return 'goods cost 4'\n")
     assert cli("lock", "--check", flow).code == 4

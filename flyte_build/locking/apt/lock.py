@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,8 @@ from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedDeb
 from ...sources.apt_third_parties import ThirdParty
 from ...sources.mirrors import Mirrors, configured
-from .index import fetch_index, index_paths
+from .index import Index, fetch_index, index_paths
+from .locked import locked_deb
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
 from .package import Package, Relation, installed_packages
 from .signature import keyrings
@@ -30,6 +33,8 @@ __all__ = ["BASE", "Debian", "DebianResolution", "lock_debian"]
 
 COMPONENTS = ("contrib", "non-free", "non-free-firmware")
 """Besides ``main``."""
+# Indices that are fetched and read at once; of two that are large, one is read while the other arrives.
+_AT_ONCE = 4
 BASE = (
     *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip"),
     *("libc-bin", "libgcc-s1", "libstdc++6", "netbase", "sed", "tar", "tzdata"),
@@ -61,7 +66,8 @@ class Debian:
     """Locks several images from one state of each suite: a Release file is asked for once.
 
     ``mirrors``, ``http``, ``cache`` (the folder of verified indices), ``rings`` (keyring files) and ``now``
-    default to the host's; an ``http`` that is handed in is used with the proxies it has. ``components`` are those
+    default to the host's; an ``http`` that is handed in is used with the proxies it has. ``ahead`` are suites and
+    architectures that will be asked for: their indices are fetched and read side by side. ``components`` are those
     that are allowed besides main, ``others`` other people's sources. Close it, or use it as a context manager.
     """
 
@@ -75,6 +81,7 @@ class Debian:
         cache: Path | None = None,
         rings: Sequence[Path] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ahead: Collection[tuple[str, str]] = (),
         components: Sequence[str] = (),
         others: Sequence[ThirdParty] = (),
     ) -> None:
@@ -91,6 +98,8 @@ class Debian:
         self._cache = cache_dir() / "debian-indices" if cache is None else cache
         self._states: dict[str, State] = {}
         self._universes: dict[tuple[str, str], Universe] = {}
+        self._ahead, self._pool = ahead, ThreadPoolExecutor(_AT_ONCE)
+        self._begun: dict[tuple[str, str], list[Future[Index]]] = {}
 
     def __enter__(self) -> Debian:
         return self
@@ -99,7 +108,8 @@ class Debian:
         self.close()
 
     def close(self) -> None:
-        """Close the HTTP client, unless it was handed in."""
+        """End what is being fetched, and close the HTTP client, unless it was handed in."""
+        self._pool.shutdown(cancel_futures=True)
         if self._owned:
             self._http.close()
 
@@ -129,10 +139,10 @@ class Debian:
             # Debian's policy (3.8) lets every package take the Essential ones for granted.
         granted = [Relation(name) for name in universe.essential if name not in UNUSED_ESSENTIAL]
         more = solve(universe, [*asked, *granted] if asked else [], given=base.chosen)
-        if asked and scripts and scripts([_locked(p, base=False) for p in more.chosen], state.snapshot):
+        if asked and scripts and scripts([locked_deb(p, base=False) for p in more.chosen], state.snapshot):
             more = solve(universe, [*asked, *_for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
-        debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
+        debs = [locked_deb(p, base=True) for p in base.chosen] + [locked_deb(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
         return DebianResolution(
             suite=suite,
@@ -162,7 +172,7 @@ class Debian:
                 hint="what the base has installed is never replaced: take a newer base, or install them in the base",
                 detail=e.detail,
             ) from None
-        debs = sorted((_locked(p, base=False) for p in more.chosen), key=lambda d: d.name)
+        debs = sorted((locked_deb(p, base=False) for p in more.chosen), key=lambda d: d.name)
         return DebianResolution(suite, state.snapshot, tuple(debs), (), tuple(_notes(state, requests, asked)))
 
     def _state(self, suite: str) -> State:
@@ -179,28 +189,39 @@ class Debian:
     def _universe(self, suite: str, architecture: str, state: State) -> Universe:
         key = (suite, architecture)
         if key not in self._universes:
+            begun = self._begin(key, state)
+            for other in self._ahead:
+                if other[0] == suite:
+                    with suppress(FetchError):  # who asks for it is told
+                        self._begin(other, state)
+            listings: list[Listing] = []
+            with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(begun)) as progress:
+                for one in begun:
+                    listings.append(one.result())
+                    progress.advance()
+            names = frozenset[str]().union(*(listing.names for listing in listings))
+            for source in self._others:
+                if source.serves(architecture):
+                    found = other_listings(self._http, source, architecture, self._cache, self._now())
+                    listings += [Beside(one, names) for one in found]
+            title = ", ".join(["+".join(self._components), *dict.fromkeys(one.name for one in self._others)])
+            self._universes[key] = Universe(listings, f"{suite} ({title}, {architecture})")
+        return self._universes[key]
+
+    def _begin(self, key: tuple[str, str], state: State) -> list[Future[Index]]:
+        """Have the indices of a suite and architecture fetched and read."""
+        if key not in self._begun:
             todo = [
                 (r, path)
                 for r in state.releases
                 for component in self._components
                 if component == "main" or component in r.components
-                for path in index_paths(r, component, architecture)
+                for path in index_paths(r, component, key[1])
             ]
-            listings: list[Listing] = []
-            with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(todo)) as progress:
-                for release, path in todo:
-                    listings.append(fetch_index(self._http, release, path, architecture, self._cache))
-                    progress.advance()
-            names = frozenset[str]().union(*(listing.names for listing in listings))
-            for other in self._others:
-                if other.serves(architecture):
-                    listings += [
-                        Beside(one, names)
-                        for one in other_listings(self._http, other, architecture, self._cache, self._now())
-                    ]
-            title = ", ".join(["+".join(self._components), *dict.fromkeys(one.name for one in self._others)])
-            self._universes[key] = Universe(listings, f"{suite} ({title}, {architecture})")
-        return self._universes[key]
+            self._begun[key] = [
+                self._pool.submit(fetch_index, self._http, release, path, key[1], self._cache) for release, path in todo
+            ]
+        return self._begun[key]
 
 
 def lock_debian(
@@ -261,30 +282,6 @@ def _definite(universe: Universe, request: Relation, base: Sequence[Package]) ->
             hint="ask for one of them by name",
         )
     return Relation(names[0]) if names else request
-
-
-def _locked(package: Package, *, base: bool) -> LockedDeb:
-    debian = package.archive in ("debian", "debian-security")
-    version = package.version.partition(":")[2] or package.version
-    deb = LockedDeb(
-        name=package.name,
-        version=package.version,
-        architecture=package.architecture,
-        file=package.path.rsplit("/", 1)[-1] if debian else f"{package.name}_{version}_{package.architecture}.deb",
-        size=package.size,
-        sha256=package.sha256,
-        source=package.source,
-        archive=package.archive,
-        component=package.component,
-        base=base,
-        path=None if debian else package.path,
-    )
-    if deb.pool_path != package.path:
-        raise FetchError(
-            f"{package}: expected the pool path {deb.pool_path}, found {package.path} in the index",
-            hint="a lock names packages by Debian's pool rule; use a mirror that keeps it",
-        )
-    return deb
 
 
 def _omitted(universe: Universe, present: Collection[str], cut: Sequence[Omitted]) -> tuple[Omitted, ...]:

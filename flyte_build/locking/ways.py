@@ -1,7 +1,11 @@
-"""What locking asks when nobody hands in another: Debian's archive and the registries, as a project's settings say."""
+"""Who is asked what lies under the Python packages, where nobody else is handed in: Debian's archive, and registries.
+
+Decides nothing: the project's settings and the machine's say where these are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -16,19 +20,20 @@ from .registry_bases import Bases
 __all__ = ["bases_of", "debian_of"]
 
 
-def debian_of(root: Path) -> DebianFactory:
-    """Debian's archive, and what else the settings allow packages to come from."""
+def debian_of(root: Path, ahead: Collection[tuple[str, str]]) -> DebianFactory:
+    """Debian's archive, which is told of the suites and architectures that will be wanted, and what else the project's
+    settings allow packages to come from."""
 
     def make(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
         settings = read_settings(root)
         others = third_parties(settings.apt_sources)
-        return Debian(cutoff=cutoff, reporter=reporter, components=settings.apt_components, others=others)
+        return Debian(cutoff=cutoff, reporter=reporter, ahead=ahead, components=settings.apt_components, others=others)
 
     return make
 
 
 def bases_of(root: Path, *, attempts: int = 6, timeout: float = 60.0) -> BasesFactory:
-    """Bases from the registries themselves."""
+    """Bases from the registries themselves, as the project's settings have them."""
 
     def make(reporter: Reporter) -> Bases:
         insecure = read_settings(root).insecure_registries
