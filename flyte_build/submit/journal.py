@@ -7,10 +7,12 @@ published can be found again after a crash. The last line may be torn by one; it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,11 +104,12 @@ class ActionRecord:
         return self.replace(attempts=(*self.attempts, Attempt(self.attempt, self.started or now, now, phase, error)))
 
     def to_json(self) -> dict[str, Any]:
-        optional = ("retry", "interruptible", "attempts")
-        found = dataclasses.asdict(self)
-        out = {k: v for k, v in found.items() if v not in ("", None) and (v or k not in optional)}
+        # Not `asdict`, which copies every text, three times for each action.
+        out = {k: v for k in _FIELDS if (v := getattr(self, k)) not in ("", None) and (v or k not in _OPTIONAL)}
+        if self.error is not None:
+            out["error"] = dataclasses.asdict(self.error)
         if self.attempts:
-            out["attempts"] = [{k: v for k, v in one.items() if v != ""} for one in found["attempts"]]
+            out["attempts"] = [{k: v for k, v in dataclasses.asdict(one).items() if v != ""} for one in self.attempts]
         return out | {"phase": self.phase.value}
 
     @classmethod
@@ -125,6 +128,10 @@ class ActionRecord:
                 f"the journal's record of an action is none: {e}",
                 hint="the run's journal was changed by hand; start the run anew",
             ) from None
+
+
+_FIELDS = tuple(f.name for f in dataclasses.fields(ActionRecord))
+_OPTIONAL = frozenset({"retry", "interruptible", "attempts"})
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -148,6 +155,8 @@ class Journal:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close())
         self._mend()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[bytes, bool, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def _mend(self) -> None:
         """End a line that a crash tore, so that the next one stands alone."""
@@ -161,7 +170,14 @@ class Journal:
     async def append(self, entry: dict[str, Any], *, durable: bool = False) -> None:
         """Write one line; with ``durable`` it is on the disk when this returns. Raises OSError."""
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._write, line, durable)
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+        with self._lock:
+            self._waiting.append((line, durable, loop, written))
+            begin = len(self._waiting) == 1
+        if begin:
+            self._writer.submit(self._write)
+        await written
 
     async def enqueued(self, action: actions_service_pb2.Action, record: ActionRecord, *, again: bool) -> None:
         """An action is about to be taken on, ``again`` where one of its name had ended. Here a run that was killed is
@@ -170,14 +186,36 @@ class Journal:
     async def action(self, record: ActionRecord) -> None:
         await self.append({"action": record.to_json()}, durable=record.phase.terminal)
 
-    def _write(self, line: bytes, durable: bool) -> None:
-        self._file.write(line)
-        if durable:
-            os.fsync(self._file.fileno())
+    def _write(self) -> None:
+        """Write all that waits at once: what came while the disk was waited for costs no wait of its own."""
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        failure: OSError | None = None
+        try:
+            lines = memoryview(b"".join(line for line, *_ in batch))
+            while lines:
+                lines = lines[self._file.write(lines) :]
+            if any(durable for _, durable, *_ in batch):
+                os.fsync(self._file.fileno())
+        except OSError as e:
+            failure = e
+        for loop in {loop for _, _, loop, _ in batch}:
+            with contextlib.suppress(RuntimeError):  # it has ended, and nobody waits
+                loop.call_soon_threadsafe(_tell, [w for _, _, its, w in batch if its is loop], failure)
 
     def close(self) -> None:
         self._writer.shutdown()
         self._file.close()
+
+
+def _tell(waiting: Iterable[asyncio.Future[None]], failure: OSError | None) -> None:
+    for written in waiting:
+        if written.done():  # who waited is gone
+            continue
+        if failure is None:
+            written.set_result(None)
+        else:
+            written.set_exception(failure)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

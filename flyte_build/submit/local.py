@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +29,7 @@ from .limits import TaskLimits
 from .observer import Observer
 from .pods.beside import Ground
 from .pods.posing import Furnished, Pods, Posed, pose
+from .reused import started
 from .resolving import resolving
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
@@ -40,8 +40,10 @@ from .secrets import MissingSecret, Secrets, resolve
 from .settling import Settling
 from .storage import RunFolder
 from .warm.forked import Forked
-from .warm.pool import Pool, Worker, command, key_of, programs, whole
-from .warm.replicas import Replica, Replicas, ready
+from .warm.libraries import Libraries
+from .warm.pool import Pool, Worker
+from .warm.replicas import Replica, Replicas
+from .warm.told import key_of
 from .watch import Watch, Watched
 
 __all__ = ["MEMORY_BACKED", "LocalLauncher"]
@@ -57,8 +59,9 @@ class LocalLauncher:
     where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
-    can be (see ``warm``); why one was not is in the run's ``workers/cold.log``. ``waits`` says whether an action only
-    waits for its children (see ``replicas``). ``pods`` is what tasks' pods need, ``apps`` are served while it lasts.
+    can be (see ``warm``), and ``libraries`` is what these import before it; why one was not is in the run's
+    ``workers/cold.log``. ``waits`` says whether an action only waits for its children (see ``replicas``). ``pods`` is
+    what tasks' pods need, ``apps`` are served while it lasts.
     """
 
     folder: RunFolder
@@ -73,6 +76,7 @@ class LocalLauncher:
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     warm: bool = True
+    libraries: Libraries = field(default_factory=lambda: Libraries({}))
     waits: Callable[[str], bool] = lambda _: False
     pods: Pods = field(default_factory=Pods)
     apps: Apps = field(default_factory=Apps)
@@ -80,6 +84,7 @@ class LocalLauncher:
     _pool: Pool = field(init=False)
     _replicas: Replicas = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _roots: dict[str, ImageRoot] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
     _settling: Settling = field(init=False)
     _beginnings: Beginnings = field(init=False)
@@ -91,7 +96,10 @@ class LocalLauncher:
         object.__setattr__(self, "_settling", Settling(self.folder))
         object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
         scratch, logs = self.folder.scratch, self.folder.workers
-        pool = Pool(self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm)
+        pool = Pool(
+            self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm,
+            libraries=self.libraries.wanted,
+        )  # fmt: skip
         object.__setattr__(self, "_pool", pool)
         object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, _clean_replica))
 
@@ -105,7 +113,9 @@ class LocalLauncher:
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
         try:
-            image = await asyncio.to_thread(self.images, request.image)
+            image = self._roots.get(request.image)
+            if image is None:
+                image = self._roots[request.image] = await asyncio.to_thread(self.images, request.image)
             request = resolving(request)
             secrets = resolve(request.secrets, self.environment)
             posed = pose(self.pods, request, image, self.environment, self.folder, self._say)
@@ -145,37 +155,9 @@ class LocalLauncher:
     ) -> Replica:
         """A replica of the environment of ``request``. Raises :class:`Lost`."""
         name = f"replica{next(self._numbers)}"
-        scratch, group = self.folder.scratch / name, None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self.folder.workers.mkdir(exist_ok=True)
-        try:
-            mounts = (*await self._furnish(image, scratch), *programs())
-            group = self._limits(request)
-            running = await process.start(
-                self.engine,
-                replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets)),
-                command(bare, {"program": "replica", "control": theirs.fileno()}),
-                whole(env),
-                workdir(image),
-                output=self.folder.workers / f"{name}.log",
-                forward=True,
-                files={f"{SECRETS}/{name}": value for name, value in secrets.files.items()},
-                join=group.join if group is not None else (),
-                inherit=[theirs.fileno()],
-            )
-            theirs.close()
-            assert request.reuse is not None
-            await ready(running, ours)
-        except BaseException:
-            ours.close()
-            await asyncio.shield(asyncio.to_thread(clean, scratch, group))
-            raise
-        finally:
-            theirs.close()
-        replica = Replica(running, ours, mounts, scratch, group, request.reuse)
-        replica.listen()
-        return replica
+        mounts = partial(self._furnish, image, self.folder.scratch / name)
+        limits = partial(self._limits, request)
+        return await started(name, self.folder, self.engine, bare, request, image, env, secrets, mounts, limits)
 
     async def _furnish(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
         parts = image, scratch, self.folder, self.network, self.nameserver, self.apps.hosts

@@ -51,6 +51,7 @@ from .seen import Seen
 from .served import ServedApp
 from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
+from .warm.libraries import Libraries
 
 __all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name", "references_of"]
 
@@ -171,6 +172,7 @@ def _execute(
         cgroups=cgroups,
         environment=request.environment,
         warm=request.warm,
+        libraries=Libraries.of(request.root.bundle) if request.warm else Libraries({}),
         waits=scheduler.waits,
         pods=request.pods,
         apps=apps,

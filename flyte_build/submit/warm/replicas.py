@@ -166,11 +166,12 @@ class Replicas:
             yield replica
         finally:
             replica.actions.discard(request.action)
-            if replica.ended or (replica.drained and not replica.actions):
+            gone = replica.ended or (replica.drained and not replica.actions)
+            if gone:
                 self._remove(there, replica)
             elif not replica.actions:
                 self._rest(there, replica)
-            await self._tell(there)
+            await self._tell(there, there.policy.concurrency if gone else 1)
 
     async def outcome(
         self, replica: Replica, request: LaunchRequest, within: AbstractAsyncContextManager[None]
@@ -233,7 +234,7 @@ class Replicas:
                 finally:
                     there.starting -= 1
                 there.replicas.append(found)
-                self._soon(self._tell(there))
+                self._soon(self._tell(there, found.policy.concurrency))
                 return found
             there.waiting += 1
             try:
@@ -268,9 +269,11 @@ class Replicas:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _tell(self, there: _Environment) -> None:
-        async with there.changed:
-            there.changed.notify_all()
+    async def _tell(self, there: _Environment, places: int) -> None:
+        """Wake as many as find a place; whom this misses looks for itself."""
+        if there.waiting:
+            async with there.changed:
+                there.changed.notify(places)
 
     async def _end(self, replica: Replica) -> None:
         await replica.stop()
