@@ -29,8 +29,8 @@ from .limits import TaskLimits
 from .observer import Observer
 from .pods.beside import Ground
 from .pods.posing import Furnished, Pods, Posed, pose
-from .reused import started
 from .resolving import resolving
+from .reused import started
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.spec import Engine, Mount, Network, Sandbox
