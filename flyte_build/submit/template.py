@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +22,7 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from .action import Resources, ReusePolicy, SecretRef
+from .asked import quantity, resources_of
 
 __all__ = [
     "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task", "registered",
@@ -33,11 +33,6 @@ RUNTIME = "a0"
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _LONG = 86_400.0 * 30
-_SUFFIXES: Mapping[str, int | Decimal] = {
-    "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
-}  # fmt: skip
-_QUANTITY = re.compile(r"([0-9.]{1,40}(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]*)")
 
 
 class Unsupported(ValueError):
@@ -95,7 +90,8 @@ class Task:
         if self.reuse is None:
             return asked
         memory = asked.memory // self.reuse.concurrency if asked.memory is not None else None
-        return replace(asked, cpu=(asked.cpu or 1.0) / self.reuse.concurrency, memory=memory)
+        # Devices are the process's, whoever runs in it.
+        return replace(asked, cpu=(asked.cpu or 1.0) / self.reuse.concurrency, memory=memory, gpus=0)
 
     def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """The arguments with every placeholder filled in from ``values``; unknown ones stay as they are."""
@@ -122,27 +118,13 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
     if md.retries.HasField("backoff"):
         b = md.retries.backoff
         backoff = Backoff(_seconds(b, "base") or 0.0, b.factor or 1.0, _seconds(b, "cap"))
-    extended = template.extended_resources
-    if extended.HasField("shared_memory"):
-        # An empty limit means "as much as the node gives", which is the default of /dev/shm.
-        asked["shm"] = extended.shared_memory.size_limit
-    if extended.HasField("gpu_accelerator") and extended.gpu_accelerator.device:
-        _, _, count = asked.get("accelerator", "").rpartition(": ")
-        asked["accelerator"] = f"{extended.gpu_accelerator.device}: {count or 1}"
     return Task(
         name=name,
         environment=spec.environment.name or name.rpartition(".")[0],
         image=image,
         args=tuple(args),
         env=env,
-        resources=Resources(
-            cpu=_number(asked.get("cpu")),
-            memory=_bytes(asked.get("memory")),
-            shm=_bytes(asked.get("shm")),
-            accelerator=asked.get("accelerator"),
-            # A container's name of it, and a pod's.
-            disk=_bytes(asked.get("ephemeral_storage") or asked.get("ephemeral-storage")),
-        ),
+        resources=resources_of(asked, template.extended_resources),
         secrets=tuple(_secret(s) for s in template.security_context.secrets),
         has_outputs=bool(template.interface.outputs.variables),
         retries=md.retries.retries,
@@ -297,22 +279,3 @@ def _seconds(message: Any, name: str) -> float | None:
     found = getattr(message, name)
     seconds: float = found.seconds + found.nanos / 1e9  # more than a timedelta holds, where it says so
     return seconds or None
-
-
-def quantity(text: str) -> Decimal:
-    """A Kubernetes quantity (``500m``, ``1Gi``, ``2e3``); raises ``ValueError``."""
-    found = _QUANTITY.fullmatch(text.strip())
-    try:
-        if found is None:
-            raise KeyError(text)
-        return Decimal(found[1]) * _SUFFIXES[found[2]]
-    except (KeyError, InvalidOperation):
-        raise ValueError(f"expected a quantity such as `500m` or `2Gi`, found {text!r}") from None
-
-
-def _number(text: str | None) -> float | None:
-    return float(quantity(text)) if text else None
-
-
-def _bytes(text: str | None) -> int | None:
-    return int(quantity(text)) if text else None
