@@ -22,11 +22,12 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from .action import Resources, ReusePolicy, SecretRef
-from .asked import quantity, resources_of
+from .amounts import quantity
+from .asked import resources_of
 
 __all__ = [
-    "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task", "registered",
-    "version_of", "with_code",
+    "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task",
+    "registered", "version_of", "with_code",
 ]  # fmt: skip
 
 RUNTIME = "a0"
@@ -82,6 +83,15 @@ class Task:
     project: str = ""
     domain: str = ""
     reuse: ReusePolicy | None = None
+    short_name: str = ""
+    interruptible: bool = False
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What people see of it, as a record of an action has it; its name for people where that is another one."""
+        short = self.short_name if self.short_name not in (self.name, self.name.rpartition(".")[2]) else ""
+        own = {"short_name": short, "interruptible": self.interruptible}
+        return {"task": self.name, "environment": self.environment, **own}
 
     @property
     def share(self) -> Resources:
@@ -140,6 +150,8 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
         project=template.id.project,
         domain=template.id.domain,
         reuse=_reuse(template),
+        short_name=spec.short_name,
+        interruptible=md.interruptible,
     )
 
 
