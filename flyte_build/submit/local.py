@@ -105,6 +105,7 @@ class LocalLauncher:
         )  # fmt: skip
         object.__setattr__(self, "_pool", pool)
         object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, self._clean_replica))
+        self.bank.lacked = lambda: self._replicas.relieve(lambda scratch: bool(self.bank.of(scratch.name)))
 
     async def close(self) -> None:
         """End what outlives an attempt. Nothing is launched after it."""

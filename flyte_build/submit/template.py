@@ -34,6 +34,7 @@ RUNTIME = "a0"
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _LONG = 86_400.0 * 30
+_HOLE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
 class Unsupported(ValueError):
@@ -110,7 +111,7 @@ class Task:
 
 def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
     """``args`` with every ``{{.name}}`` filled in from ``values``; unknown ones stay as they are."""
-    return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in args)
+    return tuple(_HOLE.sub(lambda m: values.get(m[1], m[0]), arg) if "{{" in arg else arg for arg in args)
 
 
 def read_task(spec: task_definition_pb2.TaskSpec) -> Task:

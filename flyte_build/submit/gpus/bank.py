@@ -17,11 +17,13 @@ __all__ = ["Bank"]
 
 
 class Bank:
-    """``gpus`` are all that there are. ``freed`` is called where some may have become free."""
+    """``gpus`` are all that there are. ``freed`` is called where some may have become free, ``lacked`` where somebody
+    has to wait for one."""
 
     def __init__(self, gpus: Gpus | None = None) -> None:
         self.gpus = gpus or Gpus()
         self.freed: Callable[[], object] = lambda: None
+        self.lacked: Callable[[], object] = lambda: None
         self._holders: dict[str, tuple[tuple[Gpu, ...], Callable[[], bool]]] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -33,7 +35,10 @@ class Bank:
         """Whether as many can be taken now."""
         if not count or count <= len(self.gpus.devices) - len(self._held()):
             return True
-        return all(waits() for _, waits in self._holders.values())
+        shared = all(waits() for _, waits in self._holders.values())
+        if not shared:
+            self.lacked()
+        return shared
 
     def _held(self) -> set[str]:
         return {device.name for devices, _ in self._holders.values() for device in devices}

@@ -152,3 +152,16 @@ def test_who_asks_the_bank_itself_waits_too() -> None:
         return found
 
     assert asyncio.run(go()) == ["0"]
+
+
+def test_who_has_to_wait_is_told_of() -> None:
+    had, told = bank("0"), []
+    had.lacked = lambda: told.append("lacked")
+    assert had.fits(1)
+    had.take("a", ONE, waiting)
+    assert had.fits(1)
+    assert told == []
+    had.give("a")
+    had.take("replica1", ONE, running)
+    assert not had.fits(1)
+    assert told == ["lacked"]

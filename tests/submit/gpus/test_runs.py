@@ -54,14 +54,14 @@ def test_who_asks_has_it_and_who_does_not_sees_none(runs: Runs, outputs: Any, on
     assert runs.observer.warnings == []
 
 
-def test_a_replica_keeps_its_device_between_actions(runs: Runs, outputs: Any, one: Gpus) -> None:
+def test_a_replica_keeps_its_device_until_another_action_waits_for_it(runs: Runs, outputs: Any, one: Gpus) -> None:
     result = runs.run(runs.action("devices", "main_held"), "held", gpus=one)
-    assert rows(result, outputs) == [[*NODES, "sees GPU-0", "libcuda", "ours"]] * 3
+    assert rows(result, outputs) == [[*NODES, "sees GPU-0", "libcuda", "ours"]] * 4
     assert [p.name for p in (result.folder / "workers").glob("replica*.log")] == ["replica1.log"]
 
 
 def test_a_machine_without_says_so_and_runs(runs: Runs, outputs: Any) -> None:
-    result = runs.run(runs.action("devices", "main_held"), "none", gpus=Gpus())
+    result = runs.run(runs.action("devices", "main_without"), "none", gpus=Gpus())
     assert rows(result, outputs) == [["sees None"]] * 3
     assert runs.observer.warnings == ["tasks run without the accelerators they ask for (gpu: 1) on this machine"]
 

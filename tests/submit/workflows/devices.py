@@ -10,7 +10,9 @@ import flyte
 
 gpu = flyte.TaskEnvironment(name="leaf", resources=flyte.Resources(cpu=1, gpu="H200:1"))
 kept = flyte.TaskEnvironment(
-    name="middle", resources=flyte.Resources(gpu=1), reusable=flyte.ReusePolicy(replicas=1, concurrency=2)
+    name="middle",
+    resources=flyte.Resources(gpu=1),
+    reusable=flyte.ReusePolicy(replicas=1, concurrency=2, idle_ttl=3600),
 )
 top = flyte.TaskEnvironment(name="top", depends_on=[gpu, kept])
 
@@ -54,4 +56,10 @@ async def main() -> list[list[str]]:
 
 @top.task
 async def main_held() -> list[list[str]]:
+    """The last one waits for the device that the idle replica has, and would keep."""
+    return [*[x async for x in flyte.map.aio(held, range(3))], await one(0)]
+
+
+@top.task
+async def main_without() -> list[list[str]]:
     return [x async for x in flyte.map.aio(held, range(3))]

@@ -55,8 +55,7 @@ def stage(uid: int, gid: int, place: str, sources: list[str]) -> None:
     userns = _mapping(uid, gid)
     trees: list[int | os.stat_result] = []
     for source in sources:
-        found = os.stat(source)
-        if stat.S_ISCHR(found.st_mode):
+        if os.path.exists(source) and stat.S_ISCHR((found := os.stat(source)).st_mode):
             trees.append(found)  # no file system of devices shows them under another owner
             continue
         mounted = calls.clone_mount(source)
