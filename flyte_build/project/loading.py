@@ -18,10 +18,11 @@ from types import ModuleType
 
 from ..kernel.code_strings import adopting
 from ..kernel.errors import LoadError
+from ..kernel.paths import shown
 from .distributions import distribution_of
 from .environments import read_environments
 from .former_names import todays_name
-from .nouns import Environment, Project, Task, shown
+from .nouns import Environment, Project, Task
 from .source_loader import import_from_source
 
 __all__ = ["Environment", "Project", "Task", "load", "load_module"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from ...kernel.paths import shown
 from ..console import stdout
 from ..noop import question
 from ..options import env_option, file_argument, json_option, opened, project_options, quiet_option
@@ -178,7 +179,7 @@ def show(report: LockReport, lockfiles: Path) -> None:
     for note in report.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
     if report.written:
-        out.print(f"written to {escape(str(lockfiles))}; commit it", soft_wrap=True)
+        out.print(f"written to {escape(shown(lockfiles))}; commit it", soft_wrap=True)
 
 
 def _to_json(report: LockReport) -> dict[str, object]:
