@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flyte_build.submit.kubernetes import launcher
 from tests.support.apiserver import ApiServer, serving
 
 
@@ -13,3 +14,9 @@ from tests.support.apiserver import ApiServer, serving
 def api() -> Iterator[ApiServer]:
     with serving() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests move a clock of their own on, which wakes nobody."""
+    monkeypatch.setattr(launcher, "_LOOK", 0.05)
