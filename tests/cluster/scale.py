@@ -37,14 +37,13 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 from flyte_build.submit.action import LaunchRequest, Phase, RootAction
 from flyte_build.submit.kubernetes.api import Cluster, connect
 from flyte_build.submit.kubernetes.drive import ClusterRun, drive
-from flyte_build.submit.kubernetes.driven import settle_memory
+from flyte_build.submit.kubernetes.driven import Said, settle_memory
 from flyte_build.submit.kubernetes.endpoint import make_endpoint, owner_of
 from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.submission import store_submission
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
-from flyte_build.submit.observer import Collector
 from flyte_build.submit.service import Service, serve_on
 
 RUN, TOKEN = "many", "token"
@@ -113,6 +112,7 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
         words = [sys.executable, "-m", "tests.cluster.scale", "caller", url, mirror.url, image, str(actions)]
         while (record := service._engine.record("a0")) is None or record.phase is not Phase.RUNNING:
             await asyncio.sleep(0.05)
+        took["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         before, begun = _cpu(), time.monotonic()
         calling = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
         out, _ = await calling.communicate()
@@ -126,11 +126,11 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
             yield
             await playing
 
-    await drive(run, Collector(), serving)
+    await drive(run, Said(lambda line: None), serving)
     asked = sum(counted.asked.values())
     return {
         "actions": actions, "succeeded": took["succeeded"], "seconds": round(took["seconds"], 1),
-        "cpu_ms": round(1e3 * took["cpu"] / actions, 2), "requests": round(asked / actions, 3),
+        "before_mib": took["mib"], "cpu_ms": round(1e3 * took["cpu"] / actions, 2), "requests": round(asked / actions, 3),
         "asked": dict(counted.asked), "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }  # fmt: skip
 
