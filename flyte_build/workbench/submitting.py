@@ -190,6 +190,7 @@ async def _store(
         await store_submission(
             mirror, name, (target.name, table), root, references,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks}, resumed=resumed,
+            docs={t.full_name: t.doc for t in bench.workspace.project.tasks},
             overwrite_cache=options.overwrite_cache, needs=needs, carrier=carrier, apps=apps,
             invocation=options.invocation or invocation_of(bench, task),
         )

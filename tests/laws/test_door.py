@@ -66,6 +66,7 @@ ARGUED = {
     "stillness.py": {"*": INSIDE},
     "worker.py": {"*": INSIDE},
     "leftovers.py": {"sweep": OURS, "_tidy": OURS},
+    "resolving.py": {"put_resolver": OURS},
     "outputs.py": {"settle": OURS, "_take": OURS},
     "driving.py": {"write_facts": OURS},
     "requests.py": {"_look": OURS, "done": OURS, "put": OURS},

@@ -7,7 +7,6 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster, used_up
+from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
@@ -191,7 +190,7 @@ class KubernetesLauncher:
                     raise
                 else:
                     self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
-            await asyncio.sleep(pause * (0.5 + random.random()))
+            await asyncio.sleep(pause * (0.5 + JITTER.random()))
             pause = min(pause * 2, _MOST_PAUSE)
 
     def _reference(self, request: LaunchRequest) -> str:
@@ -274,9 +273,7 @@ class KubernetesLauncher:
         kept = self.folder.outcome(request.action, request.attempt)
         checkpoints = self.folder.checkpoints(request.action, request.attempt)
         limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
-        there = {attempt / key.rpartition("/")[2] for key in await self.mirror.keys(self.mirror.key(attempt))}
-        wanted = {attempt / name: limit for name, limit in limits.items() if attempt / name in there}
-        await asyncio.gather(*(self._down(path, limit) for path, limit in wanted.items()))
+        await asyncio.gather(*(self._down(attempt / name, limit) for name, limit in limits.items()))
         if (attempt / OUTPUTS).is_file():
             await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
             await self.mirror.down(kept / OUTPUTS, request.inline)

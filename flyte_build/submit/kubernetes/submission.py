@@ -82,6 +82,7 @@ async def store_submission(
     references_of: Mapping[str, str],
     *,
     inline: Mapping[str, int],
+    docs: Mapping[str, str] | None = None,
     resumed: Mapping[str, Any] | None = None,
     overwrite_cache: bool = False,
     needs: Mapping[str, Needs] | None = None,
@@ -109,7 +110,7 @@ async def store_submission(
         folder, root, images, references_of, bundle=(code, f"{mirror.url}/{bundle_key}"),
         started=before.get("run_start_time"), inline=inline,
     )  # fmt: skip
-    facts = {**described(run, root, images, before.get("name"), invocation), "target": target[0]}
+    facts = {**described(run, root, images, before.get("name"), invocation, docs or {}), "target": target[0]}
     try:
         await mirror.put(f"{name}/run.json", json.dumps(facts, indent=1).encode() + b"\n", new=True)
     except FileExistsError:

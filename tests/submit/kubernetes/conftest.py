@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from flyte_build.submit.kubernetes import launcher
 from tests.support.apiserver import ApiServer, serving
 
 
@@ -18,5 +17,5 @@ def api() -> Iterator[ApiServer]:
 
 @pytest.fixture(autouse=True)
 def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests move a clock of their own on, which wakes nobody."""
-    monkeypatch.setattr(launcher, "_LOOK", 0.05)
+    """A clock that a test moves wakes nobody up."""
+    monkeypatch.setattr("flyte_build.submit.kubernetes.launcher._LOOK", 0.05)
