@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from benchmarks import layers, locking, push, sharing
+from benchmarks import layers, locking, push, service, sharing
 from benchmarks.__main__ import main
 from benchmarks.context import Context
 from benchmarks.measure import Sample, Series, command, in_turns
@@ -256,6 +256,16 @@ def test_what_locking_is_compared_with() -> None:
     assert {"pytest", "ruff"} <= {Requirement(text).name for text in others}
     told = "   3.452 s  http    GET http://a/b\n   3.471 s  http    200 GET http://a/b 20 ms\nGET http://c\n"
     assert locking._requests(Sample(1, 1, output=told)) == 1
+
+
+def test_a_service_is_pushed_where_there_is_a_registry_and_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [quick] = service.cases(Context(tmp_path, tmp_path, 1, quick=True))
+    assert quick.skipped == "not measured: --quick, and its packages come from the network"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [case] = service.cases(Context(tmp_path, tmp_path, 1, quick=False))
+    assert (case.title, case.skipped) == (quick.title, "not measured: no `docker-registry` on PATH")
 
 
 def test_what_images_share_is_arithmetic_on_their_locks(tmp_path: Path) -> None:
