@@ -35,12 +35,12 @@ def target_page_run(on: str, name: str | None) -> tuple[Run, str]:
     return run_apart(fetch_page(mirror, found[0])), mirror.url
 
 
-def page_of(run: Run, base: str = MOUNT) -> str:
-    """The page of ``run`` as one HTML file; ``base`` as :func:`target_page_run` gives it."""
-    return render_page(document_of(run, layers_of=_layers, base=base))
+def page_of(run: Run, base: str | None = None) -> str:
+    """The page of ``run`` as one HTML file; ``base``: what :func:`target_page_run` gave with it."""
+    return render_page(document_of(run, layers_of=_layers, base=base or MOUNT))
 
 
-def write_page(run: Run, file: Path, base: str = MOUNT) -> None:
+def write_page(run: Run, file: Path, base: str | None = None) -> None:
     """Write the page to ``file``, whole or not at all. Raises :class:`StoreError`."""
     try:
         file.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -40,11 +40,10 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
     flyte-build page --on prod
     """
     from ...kernel.errors import RunError
-    from ...submit.storage import MOUNT
     from ...workbench import kept_run, kept_runs
     from ...workbench.run_pages import page_of, target_page_run, write_page
 
-    base = MOUNT
+    base = None
     if on is not None:
         found, base = target_page_run(on, run)
     else:
