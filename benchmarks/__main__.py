@@ -22,7 +22,7 @@ from .report import Case, as_json, as_text
 
 NAMES = ("layers", "images", "noop", "closure", "memory", "push")
 # Measured where they are named only.
-ALSO = ("actions", "sharing")
+ALSO = ("actions", "locking", "service", "sharing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which ones (default: all): {', '.join(NAMES)}; and actions, sharing"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which ones (default: all): {', '.join(NAMES)}; and actions, locking, service, sharing",
     )
     parser.add_argument("--quick", action="store_true", help="small synthetic wheels, one round: to see that it works")
     parser.add_argument("--no-peers", action="store_true", help="our side alone; with --quick needs no network")

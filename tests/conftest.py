@@ -7,6 +7,7 @@ ones, and ``-m`` chooses for itself. Tests run beside each other, one process a 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import shutil
@@ -80,6 +81,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _only_fast(config, items)
     if config.option.shuffle is not None:
         _shuffle(items, random.Random(config.option.shuffle))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not read it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _named(config: pytest.Config) -> set[Path]:

@@ -7,13 +7,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
-from benchmarks import layers, push, sharing
+from benchmarks import layers, locking, push, service, sharing
 from benchmarks.__main__ import main
 from benchmarks.context import Context
 from benchmarks.measure import Sample, Series, command, in_turns
@@ -232,6 +234,38 @@ def test_without_the_cache_is_compared_with_having_it(report: dict[str, Any]) ->
         by_label["no cache"] / by_label["warm cache"], rel=0.05
     )
     assert len(values) == 2
+
+
+def test_locking_again_is_measured_without_a_network(tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    done = run(tmp_path / "cache", "locking", "--quick", "--no-peers", "--json", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    [case] = json.loads(out.read_text())["benchmarks"]["locking"]
+    assert case["title"] == "three environments, two platforms: nothing changed"
+    ours = ["flyte-build lock", "flyte-build lock --check"]
+    assert [series["label"] for series in case["series"]] == ["python -c pass", *ours]
+    assert [(ratio["name"], ratio["goal"], ratio["unit"]) for ratio in case["ratios"]] == [(n, 100, "ms") for n in ours]
+
+
+def test_what_locking_is_compared_with() -> None:
+    """All that the example's images ask for, once; and requests as `--verbose` tells them, not their answers."""
+    project = tomllib.loads(locking._union(ROOT / "lockfiles"))["project"]
+    flyte, *others = project["dependencies"]
+    assert flyte.startswith("flyte==")
+    assert len(others) == len(set(others))
+    assert {"pytest", "ruff"} <= {Requirement(text).name for text in others}
+    told = "   3.452 s  http    GET http://a/b\n   3.471 s  http    200 GET http://a/b 20 ms\nGET http://c\n"
+    assert locking._requests(Sample(1, 1, output=told)) == 1
+
+
+def test_a_service_is_pushed_where_there_is_a_registry_and_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [quick] = service.cases(Context(tmp_path, tmp_path, 1, quick=True))
+    assert quick.skipped == "not measured: --quick, and its packages come from the network"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [case] = service.cases(Context(tmp_path, tmp_path, 1, quick=False))
+    assert (case.title, case.skipped) == (quick.title, "not measured: no `docker-registry` on PATH")
 
 
 def test_what_images_share_is_arithmetic_on_their_locks(tmp_path: Path) -> None:

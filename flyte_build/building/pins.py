@@ -19,13 +19,13 @@ Never builds, never compares bytes (``verifying`` does), never prints.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ..kernel.errors import PinError, StoreError
+from ..kernel.paths import shown
 from ..kernel.reporting import Reporter, Silent
 from ..locks.directory import writing
 from ..locks.lockfile import lock_path, read, write_all
@@ -110,9 +110,7 @@ def record_pins(workspace: Locked, built: Sequence[Made], reporter: Reporter | N
             )
             return []
     if written:
-        folder = os.path.relpath(workspace.lockfiles)
-        shown = workspace.lockfiles if folder.startswith("../..") else folder
-        (reporter or Silent()).note(f"pins written to {shown} ({len(written)}): commit them")
+        (reporter or Silent()).note(f"pins written to {shown(workspace.lockfiles)} ({len(written)}): commit them")
     return written
 
 

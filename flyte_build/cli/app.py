@@ -94,7 +94,7 @@ class LazyGroup(click.Group):
         ("deploy", "deploy", "Keep tasks with their images, for runs here to call by name."),
         ("shell", "shell", "Open a shell in the image of an environment, sandboxed as its tasks are."),
         ("exec", "shell", "Run one command in the image of an environment."),
-        ("runs", "runs", "List runs."),
+        ("runs", "runs", "List runs; `runs show RUN`: one with its attempts."),
         ("logs", "runs", "Show what a run, or one of its actions, printed."),
         ("signal", "reaching", "Give a condition of a run its value."),
         ("abort", "reaching", "End a run that runs."),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import InputError
+from ..kernel.paths import shown as named
 from .completion import OUTPUT_FORMS
 from .noop import question
 from .options import opened
@@ -47,7 +48,8 @@ class Watched:
         self._silent, self._watching = silent, watching
 
     def planned(self, plan: Plan) -> None:
-        if not self._silent:
+        # Where the store has all, the result says so, and nothing is said twice.
+        if not (self._silent or plan.cached):
             from .plan_table import show
 
             show(plan, to_stderr=True)
@@ -120,7 +122,7 @@ def text_of(shown: Shown, images: Images) -> str:
                 show_built(images.built, images.seconds)
             if images.written is not None:
                 form = OUTPUT_FORMS[images.written.kind]
-                stdout().print(f"written to {images.written.path} ({form})", markup=False, soft_wrap=True)
+                stdout().print(f"written to {named(images.written.path)} ({form})", markup=False, soft_wrap=True)
             show_loaded(images.loaded)
             show_pushed(images.pushed, images.seconds)
     return printed.get()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-__all__ = ["manual"]
+__all__ = ["leaves", "manual"]
 
 _SECTION = "1"
 
@@ -29,21 +29,22 @@ def manual(group: click.Group, name: str, version: str) -> str:
         *_prose(group.help or ""),
         ".SH COMMANDS",
     ]
-    for path, command in _commands(group, context):
+    for path, command in leaves(group, context):
         out += _command(path, command, context)
     for title, body in _sections(group.epilog or ""):
         out += [f".SH {_text(title.upper())}", *_verbatim(body)]
     return "\n".join(out) + "\n"
 
 
-def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+def leaves(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, and the words that call it."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         if command is None or command.hidden:
             continue
         if isinstance(command, click.Group):
             below = click.Context(command, info_name=name, parent=context)
-            yield from ((f"{name} {path}", leaf) for path, leaf in _commands(command, below))
+            yield from ((f"{name} {path}", leaf) for path, leaf in leaves(command, below))
         else:
             yield name, command
 

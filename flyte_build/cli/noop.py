@@ -1,4 +1,5 @@
-"""``plan``, ``build`` and ``push`` when nothing changed: the recorded answer, before click, rich or flyte are imported.
+"""``lock``, ``plan``, ``build`` and ``push`` when nothing changed: the recorded answer, before click, rich or flyte are
+imported.
 
 Of a push the registry is asked first, whether it still has all that was pushed.
 """
@@ -14,8 +15,8 @@ __all__ = ["answered", "question"]
 
 # What is asked for with these is done anew each time: a file is written, the network is asked, or
 # somebody wants to see what is done.
-_COMMANDS = ("plan", "build", "push")
-_ALWAYS = ("--graph", "--check", "-v", "--verbose")
+_COMMANDS = ("lock", "plan", "build", "push")
+_ALWAYS = ("--graph", "-v", "--verbose")
 
 
 def question(arguments: list[str]) -> str:
@@ -26,6 +27,8 @@ def question(arguments: list[str]) -> str:
 def answered(arguments: list[str]) -> bool:
     """Whether ``arguments`` ask for what is on record and still true; then it has been printed."""
     if not arguments or arguments[0] not in _COMMANDS or any(a.startswith(_ALWAYS) for a in arguments):
+        return False
+    if arguments[0] == "plan" and "--check" in arguments:
         return False
     answer = recorded.load(question(arguments))
     if answer is None or not _confirmed(answer.get("again")):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_dir", "runs_dir", "state_dir", "targets_dir", "tasks_dir"]
+__all__ = ["cache_dir", "runs_dir", "shown", "state_dir", "targets_dir", "tasks_dir"]
 
 
 def _from(variable: str, otherwise: str) -> Path:
@@ -42,3 +42,12 @@ def tasks_dir() -> Path:
 def runs_dir() -> Path:
     """The one folder of all runs; a run is ``runs_dir()/<run name>``."""
     return state_dir() / "runs"
+
+
+def shown(path: Path) -> str:
+    """``path`` as one would type it here: relative, unless it is more than one folder up."""
+    try:
+        here = os.path.relpath(path)
+    except OSError:  # the current folder is gone
+        return str(path)
+    return str(path) if here.startswith("../..") else here

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Hushed", "Logged", "Progress", "Recorder", "Reporter", "Silent"]
+__all__ = ["Counted", "Hushed", "Logged", "Progress", "Recorder", "Reporter", "Silent"]
 
 
 class Progress(Protocol):
@@ -73,6 +73,22 @@ class Hushed:
 
     def warn(self, message: str) -> None:
         self._reporter.warn(message)
+
+
+class Counted(Hushed):
+    """Another reporter's words, all of them; ``number`` is how many notes and warnings there were."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(reporter)
+        self.number = 0
+
+    def note(self, message: str) -> None:
+        self.number += 1
+        super().note(message)
+
+    def warn(self, message: str) -> None:
+        self.number += 1
+        super().warn(message)
 
 
 class Recorder(Silent):

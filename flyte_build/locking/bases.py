@@ -24,6 +24,7 @@ from .registry_bases import Bases
 from .wheels import Target, glibc_of
 
 __all__ = [
+    "ARCHITECTURE",
     "BasesFactory",
     "DebianFactory",
     "DebianLocker",
@@ -34,7 +35,7 @@ __all__ = [
     "target",
 ]
 
-_ARCHITECTURE: dict[Platform, str] = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
+ARCHITECTURE: dict[Platform, str] = {"linux/amd64": "amd64", "linux/arm64": "arm64"}
 # Engines stop at 127 layers (Docker) and about 125 (podman); ours need some.
 _MOST_LAYERS = 115
 
@@ -83,7 +84,7 @@ class Systems:
     def debian(self, recipe: Recipe, platform: Platform, at: str | None) -> LockedPlatform:
         """The packages of an image on our own Debian, as of the instant ``at``."""
         assert isinstance(recipe.base, DebianBase)
-        suite, architecture = recipe.base.suite, _ARCHITECTURE[platform]
+        suite, architecture = recipe.base.suite, ARCHITECTURE[platform]
         python = None if recipe.base.standalone else str(recipe.python)
         key = (at, suite, architecture, python, recipe.apt_packages)
         relocatable = self._relocatable(str(recipe.python), platform, at) if python is None else None
@@ -121,7 +122,7 @@ class Systems:
         key = (at, base.manifest.digest, recipe.apt_packages)
         if key not in self._solved:
             status = self._open().found(base, platform).status
-            self._solved[key] = self._locker(at).add(suite, _ARCHITECTURE[platform], status or (), recipe.apt_packages)
+            self._solved[key] = self._locker(at).add(suite, ARCHITECTURE[platform], status or (), recipe.apt_packages)
         found = self._told(self._solved[key])
         return LockedPlatform(found.suite, found.snapshot, found.debs, (), base)
 

@@ -11,7 +11,6 @@ the project's, and says so; ``upgrade=True`` is what drops it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,19 +20,25 @@ from ..locks.directory import writing
 from ..locks.lockfile import Lock, LockedPlatform, write_all
 from ..locks.runtimes import runtime_notes
 from ..locks.seals import SealRun
-from ..recipe import Platform, Recipe, RegistryBase
-from ..registry import Registry
-from ..settings import read_settings
+from ..recipe import DebianBase, Platform, Recipe, RegistryBase
 from ..sources.indexes import IndexSettings, configured
-from .apt import Debian
-from .bases import BasesFactory, DebianFactory, DebianLocker, PythonFinder, Systems, base_pins, check_base, target
+from .bases import (
+    ARCHITECTURE,
+    BasesFactory,
+    DebianFactory,
+    PythonFinder,
+    Systems,
+    base_pins,
+    check_base,
+    target,
+)
 from .cutoff import rfc3339
 from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
-from .registry_bases import Bases
 from .remarks import disagreements, vanished
 from .tools import BuildOver, over
+from .ways import bases_of, debian_of
 
 __all__ = ["LockReport", "lock_project"]
 
@@ -69,6 +74,7 @@ def lock_project(
     build: BuildOver | None = None,
     others: Collection[str] = (),
     look: Callable[[Mapping[str, Lock]], None] | None = None,
+    solving: Callable[[], object] | None = None,
 ) -> LockReport:
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
@@ -76,7 +82,8 @@ def lock_project(
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
     may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
-    sources. ``others``: environments of the same file, which are not asked for now. Raises
+    sources. ``others``: environments of the same file, which are not asked for now. ``solving`` is called before
+    anything is asked of anybody, and not at all where the locks that are there answer. Raises
     :class:`ResolutionError` where there is no solution,
     :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
     cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
@@ -87,7 +94,9 @@ def lock_project(
     if plan.anew or plan.debian_anew or plan.rewritten:
         from .pythons import find_python
 
-        ways = debian or _debian, bases or _bases(root), python or find_python(root, reporter)
+        if solving is not None:
+            solving()
+        ways = debian or debian_of(plan.suites()), bases or bases_of(root), python or find_python(root, reporter)
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
@@ -104,7 +113,7 @@ def lock_project(
         locks = {name: replace(lock, pins=kept_pins(directory, lock)) for name, lock in locks.items()}
         written = tuple(write_all(directory, locks.values()))
     unchanged = tuple(name for name in recipes if name not in written)
-    hasty = bases or _bases(root, attempts=1, timeout=10.0)
+    hasty = bases or bases_of(root, attempts=1, timeout=10.0)
     notes = (*plan.notes, *_moved(plan, locks, reporter, hasty), *vanished(plan.existing.locks, (*recipes, *others)))
     return LockReport(written, unchanged, locks, (*notes, *disagreements(locks)), plan.existing.locks)
 
@@ -114,20 +123,6 @@ def _other(lock: Lock, before: Lock | None) -> bool:
     return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
         p: x.wheels for p, x in before.platforms.items()
     }
-
-
-def _debian(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
-    return Debian(cutoff=cutoff, reporter=reporter)
-
-
-def _bases(root: Path, *, attempts: int = 6, timeout: float = 60.0) -> BasesFactory:
-    """Bases from the registries themselves, as the project's settings have them."""
-
-    def make(reporter: Reporter) -> Bases:
-        insecure = read_settings(root).insecure_registries
-        return Bases(lambda: Registry(insecure=insecure, attempts=attempts, timeout=timeout), reporter)
-
-    return make
 
 
 def _unsealed(lock: Lock) -> Lock:
@@ -181,6 +176,11 @@ class _Plan:
                 self.notes.append(
                     f"kept the cut-off {kept}; another is given with --exclude-newer, none with --upgrade"
                 )
+
+    def suites(self) -> list[tuple[str, str]]:
+        """Suites and architectures of Debian, of which packages are chosen anew."""
+        wanted = ((self.recipes[name].base, platform) for name, platform in self.debian_anew)
+        return list(dict.fromkeys((b.suite, ARCHITECTURE[p]) for b, p in wanted if isinstance(b, DebianBase)))
 
     def debian_cutoff(self, name: str) -> str | None:
         """The instant for new Debian packages: the state that the base is in already, else the cut-off."""
@@ -300,7 +300,7 @@ def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: Ba
                 kept[recipe.base, found.reference] = found
     if plan.everything or not kept:
         return []
-    with Systems(_debian, bases, reporter) as systems:
+    with Systems(debian_of(()), bases, reporter) as systems:
         return [
             f"{base.reference} leads to another image now; `--upgrade` takes it"
             for (base, _), locked in kept.items()

@@ -161,5 +161,16 @@ def _nothing_fits(
         there = "the index lists no file of this version"
     return ResolutionError(
         f"{name} {version}: no wheel for {target}; {there}",
-        hint="ask for another version or platform, or build the wheel and add it to the image as a local wheel",
+        hint=_way_out(wheels, target),
     )
+
+
+def _way_out(wheels: list[IndexFile], target: Target) -> str:
+    """What to do where none of these wheels fits."""
+    machines = {f"_{machine}.whl": platform for platform, machine in _MACHINE.items()}
+    others = sorted({p for f in wheels for end, p in machines.items() if f.name.endswith(end) and "linux" in f.name})
+    if others and target.platform not in others:
+        named = " ".join(f'"{p}",' for p in others)
+        only = " and ".join(others)
+        return f"where the image is to run on {only} only, say so: `platform=({named})`; else ask for another version"
+    return "ask for another version or platform, or build the wheel and add it to the image as a local wheel"

@@ -3,8 +3,9 @@
     {"schema": 1, "name", "task", "phase", "started", "ended", "images": {environment: digest}, "command",
      "layers": {digest: [{"title", "size", "digest"}]},
      "actions": [{"name", "parent", "kind", "task", "environment", "group", "phase", "source", "queued", "started",
-                  "ended", "image", "error", "attempts": [{"number", "started", "ended"}], "inputs", "outputs",
-                  "report", "logs": [{"number", "text", "size"}]}]}
+                  "ended", "image", "error", "short_name", "queue", "interruptible", "doc",
+                  "attempts": [{"number", "started", "ended", "phase", "error"}], "inputs", "outputs", "report",
+                  "logs": [{"number", "text", "size"}]}]}
 
 Times are seconds since the epoch. ``phase`` of a run that was killed is ``killed``. With ``light`` the parts that grow
 (logs, inputs, outputs, reports) are left out: a live page asks for those of one action by themselves.
@@ -23,6 +24,7 @@ from typing import Any
 from flyteidl2.task import common_pb2
 from google.protobuf.message import DecodeError
 
+from ..submit.action import Phase
 from ..submit.history import Run
 from ..submit.journal import ActionRecord, read_journal
 from ..submit.literals import plain_outputs
@@ -45,7 +47,7 @@ def document_of(run: Run, *, light: bool = False, layers_of: LayersOf = lambda d
     room = [_WHOLE]
     actions = []
     for record in run.actions:
-        action = _action(record, attempts.get(record.name, []))
+        action = _action(record, attempts.get(record.name, []), run.docs.get(record.task, ""))
         if not light:
             action |= details_of(run, record, room)
         actions.append(action)
@@ -97,7 +99,7 @@ def details_of(run: Run, record: ActionRecord, room: list[int] | None = None) ->
     return out
 
 
-def _action(record: ActionRecord, attempts: list[dict[str, Any]]) -> dict[str, Any]:
+def _action(record: ActionRecord, attempts: list[dict[str, Any]], doc: str) -> dict[str, Any]:
     error = record.error
     return {
         "name": record.name,
@@ -113,6 +115,10 @@ def _action(record: ActionRecord, attempts: list[dict[str, Any]]) -> dict[str, A
         "ended": record.ended,
         "image": record.image,
         "error": None if error is None else {"code": error.code, "message": error.message, "kind": error.kind},
+        "short_name": record.short_name,
+        "queue": record.queue,
+        "interruptible": record.interruptible,
+        "doc": doc,
         "attempts": attempts,
     }
 
@@ -129,10 +135,14 @@ def _attempts(run: Run) -> dict[str, list[dict[str, Any]]]:
         mine = found.setdefault(record.name, {})
         before = mine.get(record.attempt - 1)
         if before is not None and before["ended"] is None:
-            before["ended"] = record.started
-        one = mine.setdefault(record.attempt, {"number": record.attempt, "started": record.started, "ended": None})
+            before |= {"ended": record.started, "phase": Phase.FAILED.value}
+        now = {"number": record.attempt, "started": record.started, "ended": None, "phase": "running", "error": ""}
+        one = mine.setdefault(record.attempt, now)
         if record.ended is not None:
-            one["ended"] = record.ended
+            one |= {"ended": record.ended, "phase": (record.phase if record.phase.terminal else Phase.FAILED).value}
+        for over in record.attempts:
+            told = {"number": over.number, "started": over.started, "ended": over.ended, "error": over.error}
+            mine[over.number] = told | {"phase": over.phase.value}
     return {name: [mine[number] for number in sorted(mine)] for name, mine in found.items()}
 
 

@@ -2,7 +2,8 @@
 
 pip and uv let the one that is installed last win. Here the upper layer's file is in the image, and within a layer that
 of the wheel whose name sorts last (``assemble.layer``), so that the answer does not depend on who asks. What is read
-for it is each wheel's list of files, a few kilobytes at its end. Builds nothing, and decides nothing about bytes.
+for it is each wheel's list of files, a few kilobytes at its end, once: a hash has always the same. Builds nothing, and
+decides nothing about bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..kernel.errors import FlyteBuildError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedWheel
 from ..recipe import CopyFiles, Recipe
+from ..sources.indexes.index_cache import read_entries, write_entries
 from ..sources.indexes.metadata import entries
 from ..sources.locators import project_locator
 from ..sources.peeking import peek
@@ -109,13 +111,19 @@ def _lists(wheels: Sequence[LockedWheel], locator: Locator, reporter: Reporter) 
     with reporter.work("reading wheels' lists of files", len(wheels)) as progress:
 
         def read(wheel: LockedWheel) -> dict[str, str] | None:
+            if (known := read_entries(wheel.sha256)) is not None:
+                progress.advance()
+                return dict(_installed(known))
             try:
                 places = locator.places(Artifact(wheel.sha256, wheel.size, wheel.file, wheel))
                 found = next((f for p in places if isinstance(f := peek(p, wheel, entries), list)), None)
             except FlyteBuildError:
                 found = None
             progress.advance()
-            return dict(_installed(found)) if found is not None else None
+            if found is None:
+                return None
+            write_entries(wheel.sha256, found)
+            return dict(_installed(found))
 
         with ThreadPoolExecutor(max_workers=min(8, len(wheels))) as pool:
             read_all = list(pool.map(read, wheels))

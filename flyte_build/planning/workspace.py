@@ -6,13 +6,13 @@ Reads files; decides nothing about building.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..deriving.derivation import ImageDerivation, derive
 from ..kernel.errors import InputError, LoadError, LockError
+from ..kernel.paths import shown
 from ..kernel.platforms import host_platform
 from ..locks.lockfile import Lock, lock_path, read
 from ..project.layout import starting
@@ -72,13 +72,13 @@ class Workspace:
         for name in env:
             if name not in self.project.environments:
                 have = ", ".join(self.project.environments) or "none"
-                raise LoadError(f"{_show(self.project.file)}: no environment `{name}`; there are: {have}")
+                raise LoadError(f"{shown(self.project.file)}: no environment `{name}`; there are: {have}")
         names = list(env) or list(self.project.environments)
         if not names:
             hint = "an environment is a `flyte.TaskEnvironment(name=…)` at the top level of the file"
             if self.project.to_install:
                 hint += f"; those of a library that is not installed here show once {_those(self.project)} installed"
-            raise LoadError(f"{_show(self.project.file)}: no environment in this file", hint=hint)
+            raise LoadError(f"{shown(self.project.file)}: no environment in this file", hint=hint)
         return self.environments(names)
 
     def recipes(self, environments: Iterable[Environment]) -> dict[str, Recipe]:
@@ -92,7 +92,7 @@ class Workspace:
         for environment in environments:
             lock = read(self.lockfiles, environment.name)
             if lock is None:
-                complaints.append(f"{environment.name}: no lock ({_show(lock_path(self.lockfiles, environment.name))})")
+                complaints.append(f"{environment.name}: no lock ({shown(lock_path(self.lockfiles, environment.name))})")
                 continue
             changes = lock.staleness(environment.recipe)
             complaints.extend(f"{environment.name}: {change}" for change in changes)
@@ -101,7 +101,7 @@ class Workspace:
             what = "1 lock is" if len({c.split(":")[0] for c in complaints}) == 1 else "locks are"
             raise LockError(
                 f"{what} stale or missing:\n" + "\n".join(f"  {c}" for c in complaints),
-                hint=f"run `flyte-build lock {_show(self.project.file)}`",
+                hint=f"run `flyte-build lock {shown(self.project.file)}`",
             )
         return found
 
@@ -155,7 +155,3 @@ def open_workspace(
 
 def _those(project: Project) -> str:
     return f"{', '.join(project.to_install)} {'is' if len(project.to_install) == 1 else 'are'}"
-
-
-def _show(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)

@@ -38,7 +38,8 @@ class AppSecret:
 class App:
     """``argv`` names the code bundle as ``{{.codeBundle}}``; ``resources`` are quantities by name (cpu, memory, shm).
 
-    ``without`` are the things it asks for that only a cluster has.
+    ``without`` are the things it asks for that only a cluster has. ``spec`` is its container as the SDK describes one
+    of a task, serialized, without image and command; ``replicas`` is how many there are at least, one or more.
     """
 
     name: str
@@ -48,6 +49,8 @@ class App:
     secrets: tuple[AppSecret, ...] = ()
     resources: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    spec: bytes = b""
+    replicas: int = 1
 
 
 def read_app(project: Project, environment: Environment, version: str) -> App:
@@ -68,6 +71,7 @@ def read_app(project: Project, environment: Environment, version: str) -> App:
             flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             argv = (*app.container_cmd(context), *app.container_args(context))
             port = int(app.get_port().port)
+            spec = _described(app)
     except Exception as e:
         raise LoadError(
             f"{environment.location}: app {environment.name} cannot be served: {type(e).__name__}: {e}"
@@ -82,7 +86,39 @@ def read_app(project: Project, environment: Environment, version: str) -> App:
         secrets=tuple(_secret(s) for s in _listed(app.secrets)),
         resources=_resources(app.resources),
         without=tuple(without),
+        spec=spec,
+        replicas=_replicas(app.scaling),
     )
+
+
+def _described(app: Any) -> bytes:
+    """The SDK's own words for resources, accelerators, accounts and pod templates, as a task's description has them."""
+    from flyte._internal.runtime import resources_serde, task_serde
+    from flyteidl2.core import literals_pb2, tasks_pb2
+    from flyteidl2.task import task_definition_pb2
+
+    variables = [literals_pb2.KeyValuePair(key=str(k), value=str(v)) for k, v in (app.env_vars or {}).items()]
+    container = tasks_pb2.Container(resources=resources_serde.get_proto_resources(app.resources), env=variables)
+    template = tasks_pb2.TaskTemplate(
+        type="app",
+        security_context=task_serde.get_security_context(app.secrets, getattr(app, "service_account", None)),
+        extended_resources=resources_serde.get_proto_extended_resources(app.resources),
+    )
+    template.id.name = app.name
+    template.metadata.interruptible = bool(getattr(app, "interruptible", False))
+    given = getattr(app, "pod_template", None)
+    if given is None or isinstance(given, str):
+        template.container.CopyFrom(container)
+        template.metadata.pod_template_name = given or ""
+    else:
+        template.k8s_pod.CopyFrom(task_serde._get_k8s_pod(container, given))
+    serialized: bytes = task_definition_pb2.TaskSpec(task_template=template).SerializeToString(deterministic=True)
+    return serialized
+
+
+def _replicas(scaling: Any) -> int:
+    wanted = getattr(scaling, "replicas", 1)
+    return max(int(wanted[0] if isinstance(wanted, tuple) else wanted), 1)
 
 
 def bundle_of(project: Project, environment: Environment, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 
 import flyte
 
+from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..recipe import Recipe
 from ..settings import read_settings
@@ -89,7 +90,7 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
     """The user's file that made the environment, as the SDK noted it; where it did not, that of its first task."""
     declared = getattr(environment, "_declaring_file", None)
     if declared is None:
-        codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+        codes = (_code(t) for t in getattr(environment, "tasks", {}).values() if made_at(t) is None)
         declared = next((code.co_filename for code in codes if code is not None), None)
     return Path(declared).absolute() if declared else None
 
@@ -110,7 +111,7 @@ def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root:
 def _files(environment: flyte.Environment) -> list[Path]:
     """The files that make the environment and its tasks."""
     declared = declaring_file(environment)
-    codes = (_code(template) for template in getattr(environment, "tasks", {}).values())
+    codes = (_code(t) for t in getattr(environment, "tasks", {}).values() if made_at(t) is None)
     found = [*([declared] if declared else []), *(Path(c.co_filename).absolute() for c in codes if c is not None)]
     return list(dict.fromkeys(found))
 
@@ -128,20 +129,30 @@ def _tasks(environment: flyte.Environment, root: Path) -> Iterator[Task]:
     for template in getattr(environment, "tasks", {}).values():
         if is_stand_in(template):
             continue
-        function, code = getattr(template, "func", None), _code(template)
-        location = f"{_below(Path(code.co_filename), root)}:{code.co_firstlineno}" if code else environment.name
+        code = _code(template)
+        made = made_at(template) or ((code.co_filename, code.co_firstlineno) if code else None)
+        location = f"{_below(Path(made[0]), root)}:{made[1]}" if made else environment.name
         full_name = str(template.name)
         yield Task(
             name=full_name.removeprefix(f"{environment.name}."),
             full_name=full_name,
             environment=environment.name,
             location=location,
-            doc=inspect.cleandoc(getattr(function, "__doc__", None) or ""),
+            doc=_doc(template),
             inputs=dict(template.native_interface.inputs),
             template=template,
             inline=getattr(template, "max_inline_io_bytes", 0) or 0,
             asks=task_asks(template, asks_of(environment)),
         )
+
+
+def _doc(template: Any) -> str:
+    """What it says of itself: its ``docs``, or its function's docstring, or, of code given as text, this."""
+    described = getattr(getattr(template, "docs", None), "description", None)
+    text = described or getattr(getattr(template, "func", None), "__doc__", None)
+    if not text and made_at(template):
+        text = getattr(template, "_user_source", None)
+    return inspect.cleandoc(str(text or ""))
 
 
 def _code(template: object) -> CodeType | None:

@@ -16,11 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from ..kernel.code_strings import adopting
 from ..kernel.errors import LoadError
+from ..kernel.paths import shown
 from .distributions import distribution_of
 from .environments import read_environments
 from .former_names import todays_name
-from .nouns import Environment, Project, Task, shown
+from .nouns import Environment, Project, Task
 from .source_loader import import_from_source
 
 __all__ = ["Environment", "Project", "Task", "load", "load_module"]
@@ -43,7 +45,7 @@ def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), s
         raise LoadError(f"{shown(file)}: is not below the root {shown(root)}")
     if file.suffix != ".py":
         raise LoadError(f"{shown(file)}: expected a .py file")
-    with _standing_in([root, *search], stand_ins):
+    with _standing_in([root, *search], stand_ins), adopting():
         module = _import(file, root, search)
     return _read(module, file, root)
 
@@ -54,7 +56,7 @@ def load_module(project: Project, name: str) -> ModuleType:
     Modules that are not installed here are stood in for. Raises :class:`LoadError`.
     """
     try:
-        with _standing_in([project.root], True):
+        with _standing_in([project.root], True), adopting():
             return importlib.import_module(name)
     except KeyboardInterrupt:
         raise

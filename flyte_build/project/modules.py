@@ -21,6 +21,8 @@ __all__ = ["Modules"]
 _guard = threading.RLock()
 # Never a project's own, wherever they lie: a checkout of flyte-build may be the project.
 _OURS = frozenset({"__main__", "flyte", "flyte_build"})
+# By name, those that were once found to be no project's own: of some thousand modules a project has a few.
+_settled: dict[str, ModuleType] = {}
 
 
 class Modules:
@@ -70,7 +72,11 @@ class Modules:
 
     def _take(self) -> dict[str, ModuleType]:
         """Take out of ``sys.modules`` what lies in this folder, and what has a name that something in it has."""
-        found = {name: module for name, module in list(sys.modules.items()) if self._claims(name, module)}
+        found = {
+            name: module
+            for name, module in list(sys.modules.items())
+            if _settled.get(name) is not module and self._claims(name, module)
+        }
         for name in found:
             del sys.modules[name]
         return found
@@ -78,6 +84,7 @@ class Modules:
     def _claims(self, name: str, module: ModuleType) -> bool:
         top = name.partition(".")[0]
         if top in _OURS or top in sys.stdlib_module_names or _installed(module):
+            _settled[name] = module
             return False
         place = os.path.join(self._root, top)
         return self._below(module) or os.path.isfile(f"{place}.py") or os.path.isdir(place)

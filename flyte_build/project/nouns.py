@@ -6,16 +6,16 @@ How they are read off the SDK's objects is :mod:`flyte_build.project.environment
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import FlyteBuildError, LoadError
+from ..kernel.paths import shown
 from ..recipe import Recipe
 
-__all__ = ["Asks", "Environment", "Project", "Task", "shown"]
+__all__ = ["Asks", "Environment", "Project", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,3 @@ class Project:
 
         close = difflib.get_close_matches(name, [t.name for t in self.tasks], 1)
         return f"did you mean `{close[0]}`?" if close else None
-
-
-def shown(path: Path) -> str:
-    """``path`` as one would type it here."""
-    try:
-        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-    except OSError:
-        return str(path)

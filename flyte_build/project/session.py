@@ -18,6 +18,7 @@ __all__ = [
     "image_references",
     "kept",
     "loaded_environments",
+    "plain_tasks",
     "released_registry",
     "root_dir",
     "runs_here",
@@ -69,6 +70,21 @@ def loaded_environments() -> list[flyte.Environment]:
 
     listed = getattr(_environment, "list_loaded_environments", None)
     return list(listed()) if listed is not None else []
+
+
+def plain_tasks(configuration: type) -> None:
+    """Have tasks with such a plug-in's configuration read as plain ones.
+
+    The public name of the registry, ``flyte.extend``, is asked last: it leads to all of the SDK's runtime, which takes
+    longer to import than ``flyte`` itself, and nothing of it is needed to read a file.
+    """
+    try:
+        from flyte._task import AsyncFunctionTaskTemplate
+        from flyte._task_plugins import TaskPluginRegistry
+    except ImportError:
+        from flyte.extend import AsyncFunctionTaskTemplate, TaskPluginRegistry
+
+    TaskPluginRegistry.register(configuration, AsyncFunctionTaskTemplate)
 
 
 def root_dir() -> Path | None:

@@ -20,6 +20,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from .session import plain_tasks
 from .stubs import StandInModule, StandInType
 
 __all__ = ["Standing", "asked_for", "standing_in", "stood_in"]
@@ -144,7 +145,8 @@ def standing_in(rules: Standing) -> Iterator[None]:
     shadows = _Shadows(finder, rules)
     sys.meta_path.append(finder)
     sys.meta_path.insert(0, shadows)
-    _accept_configurations()
+    # A task whose plug-in's configuration is a stand-in is never submitted from here.
+    plain_tasks(StandInType)
     try:
         yield
     finally:
@@ -157,13 +159,6 @@ def standing_in(rules: Standing) -> Iterator[None]:
             # Importing `google.cloud` made it an attribute of the real `google`.
             if parent in sys.modules and isinstance(vars(sys.modules[parent]).get(last), StandInModule):
                 delattr(sys.modules[parent], last)
-
-
-def _accept_configurations() -> None:
-    """A task whose plug-in's configuration is a stand-in is read as a plain one; it is never submitted from here."""
-    from flyte.extend import AsyncFunctionTaskTemplate, TaskPluginRegistry
-
-    TaskPluginRegistry.register(StandInType, AsyncFunctionTaskTemplate)
 
 
 def stood_in(owns: Callable[[Path], bool]) -> tuple[str, ...]:

@@ -68,6 +68,12 @@ VARIABLES = (
         "those of `debian-archive-keyring`",
     ),
     Variable(
+        ("FLYTE_BUILD_OSV",),
+        "Where `outdated` has advisories from: a service that speaks OSV's API, or a folder of advisories.",
+        "nobody is asked",
+        "questions.md",
+    ),
+    Variable(
         ("FLYTE_BUILD_REGISTRY_MIRROR",),
         "Where base images come from instead: pairs `host=place`, separated by spaces.",
         "the registry in the image's name",

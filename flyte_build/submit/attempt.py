@@ -25,7 +25,7 @@ from .storage import RunFolder
 from .template import Task
 from .verdict import Verdict, judge
 
-__all__ = ["Attempts", "RunFacts"]
+__all__ = ["Attempts", "RunFacts", "left"]
 
 LOG_TAIL = 16 << 10
 # Attempts that an action may lose by no fault of its own before that counts.
@@ -89,21 +89,6 @@ class Attempts:
 
         ``changed`` is told when an attempt starts, before it does. ``depth`` levels lie above the action.
         """
-        try:
-            async with asyncio.timeout(_left(task.deadline, record)):
-                return await self._run(record, task, action, depth, changed)
-        except TimeoutError:
-            error = ErrorInfo("DEADLINE_EXCEEDED", f"not done within its deadline of {task.deadline:g} s")
-            return record.replace(phase=Phase.TIMED_OUT, error=error)
-
-    async def _run(
-        self,
-        record: ActionRecord,
-        task: Task,
-        action: actions_service_pb2.Action,
-        depth: int,
-        changed: Callable[[ActionRecord], Awaitable[None]],
-    ) -> ActionRecord:
         folder = self.facts.folder
         # An attempt that an earlier driver of the run began is gone on with.
         begun = record.phase is Phase.RUNNING
@@ -113,9 +98,11 @@ class Attempts:
             log = folder.log(record.name, attempt)
             async with AsyncExitStack() as stack:
                 try:
-                    async with asyncio.timeout(task.queue_timeout):
+                    async with asyncio.timeout(task.queue_timeout) as turn:
                         await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.share))
                 except TimeoutError:
+                    if not turn.expired():
+                        raise
                     error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
                     return record.replace(phase=Phase.TIMED_OUT, error=error)
                 if not begun:
@@ -134,7 +121,9 @@ class Attempts:
             if verdict.phase is Phase.SUCCEEDED:
                 uri = folder.storage.uri(folder.outcome(record.name, attempt))
                 return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
-            record, begun, attempt = record.replace(error=verdict.error), False, attempt + 1
+            record = record.replace(error=verdict.error)
+            over = record.replace(phase=verdict.phase).attempted(time.time())
+            record, begun, attempt = record.replace(attempts=over.attempts), False, attempt + 1
             if verdict.uncounted and lost < MOST_LOST:
                 lost += 1
                 continue
@@ -225,11 +214,9 @@ class Attempts:
         return verdict, folder.storage.shown(kept / REPORT) if has_report else ""
 
 
-def _left(deadline: float | None, record: ActionRecord) -> float | None:
-    """Of a deadline, for an action that an earlier driver of the run had begun."""
-    if deadline is None or record.phase is not Phase.RUNNING:
-        return deadline
-    return max(0.0, deadline - max(0.0, time.time() - record.queued))
+def left(deadline: float | None, queued: float, now: float) -> float | None:
+    """Seconds that are left of a deadline ``now``: it counts from when the action was queued, and over all attempts."""
+    return None if deadline is None else max(0.0, deadline - max(0.0, now - queued))
 
 
 def _tail(path: Path) -> str:

@@ -27,7 +27,7 @@ from .action import INLINE
 
 __all__ = [
     "INLINE", "LARGEST", "Refused", "copy_to", "entries", "exists", "folder", "folder_at", "has_file", "is_folder",
-    "is_there", "link_at", "link_to", "make_folders", "open_file", "read", "take", "write",
+    "is_there", "link_at", "link_to", "make_folders", "new_file", "open_file", "read", "take", "write",
 ]  # fmt: skip
 
 LARGEST = (1 << 31) - 1  # bytes: protobuf reads no larger message
@@ -231,7 +231,7 @@ def make_folders(at: int, path: str) -> None:
 
 def write(at: int, name: str, data: bytes) -> None:
     """Write ``data`` to ``name`` in the open folder ``at``, whole or not at all, in the place of whatever was there."""
-    with _new(at, name) as handle:
+    with new_file(at, name) as handle:
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]
@@ -240,7 +240,7 @@ def write(at: int, name: str, data: bytes) -> None:
 def copy_to(source: int, at: int, name: str, limit: int | None = None) -> None:
     """Copy the open regular file ``source`` to ``name`` in the open folder ``at``: cloned where the file system can,
     holes kept, up to the size that it has now; :class:`Refused` where that is more than ``limit``."""
-    with _new(at, name) as handle:
+    with new_file(at, name) as handle:
         try:
             fcntl.ioctl(handle, _FICLONE, source)
         except OSError:
@@ -292,7 +292,7 @@ def _copy(source: int, target: int, limit: int | None = None) -> None:
 
 
 @contextmanager
-def _new(at: int, name: str) -> Iterator[int]:
+def new_file(at: int, name: str) -> Iterator[int]:
     """A new file that becomes ``name`` at the end, or nothing."""
     if "/" in name or name in ("", ".", ".."):
         raise Refused(errno.EINVAL, "expected a plain name", name)

@@ -56,6 +56,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ORG, PROJECT, DOMAIN = "local", "flyte-build", "development"
 
 
+_LONGEST_DOC = 2000
+
+
 def new_name() -> str:
     """A fresh name for a run: sorts by time, and is short enough to type."""
     return f"r{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
@@ -116,9 +119,14 @@ def start_of(
 
 
 def described(
-    run: RunFacts, root: RootAction, images: Mapping[str, str], resumed: str | None, invocation: Mapping[str, Any]
+    run: RunFacts,
+    root: RootAction,
+    images: Mapping[str, str],
+    resumed: str | None,
+    invocation: Mapping[str, Any],
+    docs: Mapping[str, str],
 ) -> dict[str, Any]:
-    """``run.json``: what was asked for."""
+    """``run.json``: what was asked for. ``docs``: what tasks say of themselves, by their full names."""
     return {
         "schema": 1,
         "name": run.folder.name,
@@ -130,6 +138,7 @@ def described(
         "images": dict(images),
         "resume": resumed,
         "invocation": dict(invocation),
+        "docs": {name: text[:_LONGEST_DOC] for name, text in docs.items() if text},
     }
 
 

@@ -23,14 +23,15 @@ from google.protobuf.message import DecodeError
 
 from . import door
 from .action import ROOT_ACTION, ErrorInfo, Phase
-from .attempt import Attempts
+from .attempt import Attempts, left
+from .audience import Audience
 from .conditions import answered, paused
 from .journal import ActionRecord, Journal
 from .live import AlreadyExists, ChildRun, Live, NotFound
 from .observer import Observer
 from .restored import Restored
 from .reuse import Reuse
-from .template import not_pinned, read_task
+from .template import Task, not_pinned, read_task
 from .traces import recorded
 
 __all__ = ["AlreadyExists", "ChildRun", "Engine", "NotFound"]
@@ -48,8 +49,7 @@ class Engine:
         self._observer = observer
         self._actions: dict[str, Live] = {}
         self._arriving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._watchers: dict[str, set[asyncio.Queue[ActionRecord | None]]] = {}
-        self._followers: dict[str, set[asyncio.Queue[ActionRecord]]] = {}
+        self._audience = Audience()
         self._closing = False
 
     # -- what the service asks --------------------------------------------------------------------------------
@@ -125,9 +125,7 @@ class Engine:
         Failures before the parent's current attempt are not told: the runtime would take them for the outcome of
         its own calls instead of enqueuing them again.
         """
-        queue: asyncio.Queue[ActionRecord | None] = asyncio.Queue()
-        self._watchers.setdefault(parent, set()).add(queue)
-        try:
+        with self._audience.of_calls(parent) as updates:
             await self._adopt_traces(parent)
             calls = [s for s in self._actions.values() if s.record.parent == parent and not s.record.run]
             for state in [s for s in calls if s.announced]:
@@ -136,10 +134,8 @@ class Engine:
             watcher = self._actions.get(parent)
             if watcher is None or watcher.ended.is_set():
                 return
-            while (update := await queue.get()) is not None:
+            while (update := await updates.get()) is not None:
                 yield update
-        finally:
-            self._watchers[parent].discard(queue)
 
     async def abort(self, name: str) -> None:
         """End an action and everything below it. Raises :class:`NotFound` where there is nothing to end."""
@@ -166,15 +162,11 @@ class Engine:
 
     async def follow(self, name: str) -> AsyncGenerator[ActionRecord, None]:
         """The action's record, and each that takes its place, to the last."""
-        queue: asyncio.Queue[ActionRecord] = asyncio.Queue()
-        self._followers.setdefault(name, set()).add(queue)
-        try:
+        with self._audience.of_action(name) as updates:
             record = self._actions[name].record
             yield record
             while not record.phase.terminal:
-                yield (record := await queue.get())
-        finally:
-            self._followers[name].discard(queue)
+                yield (record := await updates.get())
 
     async def rest(self) -> None:
         """Return when no child run goes on."""
@@ -224,10 +216,9 @@ class Engine:
             self._stop(child)
         for child in living:
             await child.ended.wait()
-        await self._publish(state, record.replace(ended=time.time()))
+        await self._publish(state, record.replace(ended=time.time()).attempted(time.time()))
         state.ended.set()
-        for queue in self._watchers.get(record.name, ()):
-            queue.put_nowait(None)
+        self._audience.no_more_calls(record.name)
         parent = self._actions.get(record.parent)
         if parent is not None:
             parent.alive -= 1
@@ -244,11 +235,7 @@ class Engine:
             await self._journal.action(record)
         except OSError as e:
             self._observer.warn(f"the run's journal cannot be written: {e}")
-        # A child run is none of the calls that the runtime waits for.
-        for queue in self._watchers.get(record.parent if not record.run else "", ()):
-            queue.put_nowait(record)
-        for follower in self._followers.get(record.name, ()):
-            follower.put_nowait(record)
+        self._audience.tell(record)
         self._observer.on_action(record)
 
     async def _trace(self, state: Live, action: actions_service_pb2.Action) -> None:
@@ -281,15 +268,28 @@ class Engine:
             state.record = state.record.replace(task=action.task.spec.task_template.id.name)
             return state.record.replace(phase=Phase.FAILED, error=ErrorInfo("Unsupported", str(e)))
         image = self._facts.images.get(task.image, "")
-        begun = state.record.phase is Phase.RUNNING  # by an earlier driver of this run
         code = self._facts.code(task.bundle)
-        record = state.record.replace(task=task.name, environment=task.environment, image=image, bundle=code)
-        within = state.within or ChildRun()
-        task = replace(task, env={**within.env, **task.env})
-        if not begun:
+        record = state.record.replace(image=image, bundle=code, **task.shown, queue=getattr(action.task, "queue", ""))
+        task = replace(task, env={**(state.within or ChildRun()).env, **task.env})
+        if record.phase is not Phase.RUNNING:
             await self._publish(state, record)
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", not_pinned(task)))
+        try:
+            async with asyncio.timeout(left(task.deadline, record.queued, time.time())) as limit:
+                return await self._outcome(state, action, record, task)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            error = ErrorInfo("DEADLINE_EXCEEDED", f"not done within its deadline of {task.deadline:g} s")
+            return state.record.replace(phase=Phase.TIMED_OUT, error=error)
+
+    async def _outcome(
+        self, state: Live, action: actions_service_pb2.Action, record: ActionRecord, task: Task
+    ) -> ActionRecord:
+        """How the task ends: as it did before, or by its attempts."""
+        begun = record.phase is Phase.RUNNING  # by an earlier driver of this run
+        refresh = (state.within or ChildRun()).refresh
         if record.parent and not begun:  # the root's inputs are ours
             target, limit = self._facts.folder.inputs(record.name), self._facts.most_inline(task.name)
             try:
@@ -301,7 +301,7 @@ class Engine:
             return found
         entry = self._reuse.entry(record, task, action.task.cache_key.value)
         async with self._reuse.alone(task, entry):
-            if not begun and (found := await self._reuse.cached(record, task, entry, within.refresh)) is not None:
+            if not begun and (found := await self._reuse.cached(record, task, entry, refresh)) is not None:
                 return found
 
             async def changed(new: ActionRecord) -> None:

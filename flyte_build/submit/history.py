@@ -41,6 +41,12 @@ class Run:
         return str(self.facts.get("task", ""))
 
     @property
+    def docs(self) -> Mapping[str, str]:
+        """What its tasks say of themselves, by their full names."""
+        found = self.facts.get("docs")
+        return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
+
+    @property
     def started(self) -> float:
         return float(self.facts.get("started", 0.0))
 

@@ -7,10 +7,12 @@ published can be found again after a crash. The last line may be torn by one; it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,29 @@ from ..kernel.documents import parse_object
 from ..kernel.errors import RunError
 from .action import ErrorInfo, Kind, Phase
 
-__all__ = ["ActionRecord", "Journal", "read_journal"]
+__all__ = ["ActionRecord", "Attempt", "Journal", "read_journal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One that is over: its number, when it was begun and ended, how (a terminal phase), and the error's first line."""
+
+    number: int
+    started: float
+    ended: float
+    phase: Phase
+    error: str = ""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Attempt:
+        """What ``dataclasses.asdict`` gave; raises ``ValueError`` and ``TypeError`` for anything else."""
+        if not isinstance(data, dict):
+            raise ValueError(f"attempts: expected objects, found {type(data).__name__}")
+        fields = {name: data[name] for name in ("number", "started", "ended", "phase", "error") if name in data}
+        for name, kinds in (("number", int), ("started", int | float), ("ended", int | float), ("error", str)):
+            if name in fields and (not isinstance(fields[name], kinds) or isinstance(fields[name], bool)):
+                raise ValueError(f"attempts: {name}: found {type(fields[name]).__name__}")
+        return cls(**{**fields, "phase": Phase(str(fields.get("phase")))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +57,9 @@ class ActionRecord:
     condition's serialized literal in hex, ``asks`` what kind of value it waits for, ``report`` a path on this machine.
     ``source`` tells an outcome that was not computed here: ``cache`` or ``resume``. ``retry`` counts the attempts
     before this one that its retry policy allowed for. ``bundle`` is the code's digest, ``image`` the manifest's.
-    ``run`` is the name of the run that its parent started with it, if it is the root of one.
+    ``run`` is the name of the run that its parent started with it, if it is the root of one. ``short_name`` is what its
+    task is called where that is not its function's name, ``queue`` and ``interruptible`` are what it says; ``attempts``
+    are those that are over, the last one too once the action has ended.
     """
 
     name: str
@@ -58,12 +84,30 @@ class ActionRecord:
     log: str = ""
     error: ErrorInfo | None = None
     run: str = ""
+    short_name: str = ""
+    queue: str = ""
+    interruptible: bool = False
+    attempts: tuple[Attempt, ...] = ()
 
     def replace(self, **changes: Any) -> ActionRecord:
         return dataclasses.replace(self, **changes)
 
+    def attempted(self, now: float) -> ActionRecord:
+        """The record with its current attempt, if it has one that is not there yet, among those that are over."""
+        begun = self.attempt > 0 and self.started is not None and not self.source
+        if not begun or any(attempt.number == self.attempt for attempt in self.attempts):
+            return self
+        phase = self.phase if self.phase.terminal else Phase.FAILED
+        error = self.error.headline if self.error is not None else ""
+        return self.replace(attempts=(*self.attempts, Attempt(self.attempt, self.started or now, now, phase, error)))
+
     def to_json(self) -> dict[str, Any]:
-        out = {k: v for k, v in dataclasses.asdict(self).items() if v not in ("", None) and (v or k != "retry")}
+        # Not `asdict`, which copies every text, three times for each action.
+        out = {k: v for k in _FIELDS if (v := getattr(self, k)) not in ("", None) and (v or k not in _OPTIONAL)}
+        if self.error is not None:
+            out["error"] = dataclasses.asdict(self.error)
+        if self.attempts:
+            out["attempts"] = [{k: v for k, v in dataclasses.asdict(one).items() if v != ""} for one in self.attempts]
         return out | {"phase": self.phase.value}
 
     @classmethod
@@ -75,6 +119,7 @@ class ActionRecord:
             fields["phase"] = Phase(fields.get("phase", Phase.QUEUED))
             if fields.get("error") is not None:
                 fields["error"] = ErrorInfo(**fields["error"])
+            fields["attempts"] = tuple(map(Attempt.from_json, fields.get("attempts", ())))
             return cls(**fields)
         except (ValueError, TypeError, AttributeError) as e:
             raise RunError(
@@ -83,13 +128,19 @@ class ActionRecord:
             ) from None
 
 
+_FIELDS = tuple(f.name for f in dataclasses.fields(ActionRecord))
+_OPTIONAL = frozenset({"retry", "interruptible", "attempts"})
+
+
 def _typed(name: str, value: Any) -> Any:
     kinds: tuple[type, ...] = (str,)
     if name in ("queued", "started", "ended"):
         kinds = (int, float) if name == "queued" else (int, float, type(None))
     elif name in ("attempt", "retry", "error"):
         kinds = (dict, type(None)) if name == "error" else (int,)
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    elif name in ("interruptible", "attempts"):
+        kinds = (bool,) if name == "interruptible" else (list,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds != (bool,)):
         raise ValueError(f"{name}: expected {kinds[0].__name__}, found {type(value).__name__}")
     return value
 
@@ -102,6 +153,8 @@ class Journal:
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close())
         self._mend()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[bytes, bool, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
 
     def _mend(self) -> None:
         """End a line that a crash tore, so that the next one stands alone."""
@@ -115,7 +168,14 @@ class Journal:
     async def append(self, entry: dict[str, Any], *, durable: bool = False) -> None:
         """Write one line; with ``durable`` it is on the disk when this returns. Raises OSError."""
         line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._write, line, durable)
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+        with self._lock:
+            self._waiting.append((line, durable, loop, written))
+            begin = len(self._waiting) == 1
+        if begin:
+            self._writer.submit(self._write)
+        await written
 
     async def enqueued(self, action: actions_service_pb2.Action, record: ActionRecord, *, again: bool) -> None:
         """An action is about to be taken on, ``again`` where one of its name had ended. Here a run that was killed is
@@ -124,14 +184,36 @@ class Journal:
     async def action(self, record: ActionRecord) -> None:
         await self.append({"action": record.to_json()}, durable=record.phase.terminal)
 
-    def _write(self, line: bytes, durable: bool) -> None:
-        self._file.write(line)
-        if durable:
-            os.fsync(self._file.fileno())
+    def _write(self) -> None:
+        """Write all that waits at once: what came while the disk was waited for costs no wait of its own."""
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        failure: OSError | None = None
+        try:
+            lines = memoryview(b"".join(line for line, *_ in batch))
+            while lines:
+                lines = lines[self._file.write(lines) :]
+            if any(durable for _, durable, *_ in batch):
+                os.fsync(self._file.fileno())
+        except OSError as e:
+            failure = e
+        for loop in {loop for _, _, loop, _ in batch}:
+            with contextlib.suppress(RuntimeError):  # it has ended, and nobody waits
+                loop.call_soon_threadsafe(_tell, [w for _, _, its, w in batch if its is loop], failure)
 
     def close(self) -> None:
         self._writer.shutdown()
         self._file.close()
+
+
+def _tell(waiting: Iterable[asyncio.Future[None]], failure: OSError | None) -> None:
+    for written in waiting:
+        if written.done():  # who waited is gone
+            continue
+        if failure is None:
+            written.set_result(None)
+        else:
+            written.set_exception(failure)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

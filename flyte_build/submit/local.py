@@ -10,39 +10,40 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from flyteidl2.task import common_pb2
-from google.protobuf.message import DecodeError
-
 from ..kernel.errors import FlyteBuildError
 from . import door
-from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome, Resources
+from .action import ImageRoot, LaunchRequest, Outcome, Resources
 from .apps import Apps
+from .beginning import Beginning, Beginnings
 from .berth import Berth, launched
-from .fresh import environment, memory_backed, mounts_of, shared, workdir, writable
+from .fresh import environment, memory_backed, mounts_of, shared, workdir
 from .groups import MOST_PIDS, Groups
 from .kubernetes.errors import Unplaceable
 from .limits import TaskLimits
 from .observer import Observer
-from .outputs import Settlement, View
 from .pods.beside import Ground
 from .pods.posing import Furnished, Pods, Posed, pose
+from .resolving import resolving
+from .reused import started
 from .sandbox import process
 from .sandbox.cgroups import Cgroups, Group
 from .sandbox.spec import Engine, Mount, Network, Sandbox
-from .scratch import clean, copy, own_places
+from .scratch import clean, own_places
 from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
+from .settling import Settling
 from .storage import RunFolder
 from .warm.forked import Forked
-from .warm.pool import Pool, Worker, command, key_of, programs, whole
-from .warm.replicas import Replica, Replicas, ready
+from .warm.libraries import Libraries
+from .warm.pool import Pool, Worker
+from .warm.replicas import Replica, Replicas
+from .warm.told import key_of
 from .watch import Watch, Watched
 
 __all__ = ["MEMORY_BACKED", "LocalLauncher"]
@@ -58,8 +59,9 @@ class LocalLauncher:
     where secrets are looked up. Groups for limits are made in ``cgroups``. ``unfiltered`` environments' tasks may make
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
-    can be (see ``warm``); why one was not is in the run's ``workers/cold.log``. ``waits`` says whether an action only
-    waits for its children (see ``replicas``). ``pods`` is what tasks' pods need, ``apps`` are served while it lasts.
+    can be (see ``warm``), and ``libraries`` is what these import before it; why one was not is in the run's
+    ``workers/cold.log``. ``waits`` says whether an action only waits for its children (see ``replicas``). ``pods`` is
+    what tasks' pods need, ``apps`` are served while it lasts.
     """
 
     folder: RunFolder
@@ -74,6 +76,7 @@ class LocalLauncher:
     cgroups: Cgroups = field(default_factory=Cgroups.detect)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     warm: bool = True
+    libraries: Libraries = field(default_factory=lambda: Libraries({}))
     waits: Callable[[str], bool] = lambda _: False
     pods: Pods = field(default_factory=Pods)
     apps: Apps = field(default_factory=Apps)
@@ -81,15 +84,22 @@ class LocalLauncher:
     _pool: Pool = field(init=False)
     _replicas: Replicas = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _roots: dict[str, ImageRoot] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
-    _settlements: dict[str, Settlement] = field(default_factory=dict)
+    _settling: Settling = field(init=False)
+    _beginnings: Beginnings = field(init=False)
     _watch: Watch = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_groups", Groups(self.cgroups, self.folder.name, self._say))
+        object.__setattr__(self, "_beginnings", Beginnings(self.folder))
+        object.__setattr__(self, "_settling", Settling(self.folder))
         object.__setattr__(self, "_watch", Watch(self.folder, self.limits, self._say))
         scratch, logs = self.folder.scratch, self.folder.workers
-        pool = Pool(self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm)
+        pool = Pool(
+            self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm,
+            libraries=self.libraries.wanted,
+        )  # fmt: skip
         object.__setattr__(self, "_pool", pool)
         object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, _clean_replica))
 
@@ -98,11 +108,15 @@ class LocalLauncher:
         await self._replicas.close()
         await self._pool.close()
         await self.apps.close()
+        self._beginnings.close()
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~.action.Launcher`. A missing secret or image is an outcome, not an exception."""
         try:
-            image = await asyncio.to_thread(self.images, request.image)
+            image = self._roots.get(request.image)
+            if image is None:
+                image = self._roots[request.image] = await asyncio.to_thread(self.images, request.image)
+            request = resolving(request)
             secrets = resolve(request.secrets, self.environment)
             posed = pose(self.pods, request, image, self.environment, self.folder, self._say)
             if posed is not None:
@@ -141,37 +155,9 @@ class LocalLauncher:
     ) -> Replica:
         """A replica of the environment of ``request``. Raises :class:`Lost`."""
         name = f"replica{next(self._numbers)}"
-        scratch, group = self.folder.scratch / name, None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        self.folder.workers.mkdir(exist_ok=True)
-        try:
-            mounts = (*await self._furnish(image, scratch), *programs())
-            group = self._limits(request)
-            running = await process.start(
-                self.engine,
-                replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets)),
-                command(bare, {"program": "replica", "control": theirs.fileno()}),
-                whole(env),
-                workdir(image),
-                output=self.folder.workers / f"{name}.log",
-                forward=True,
-                files={f"{SECRETS}/{name}": value for name, value in secrets.files.items()},
-                join=group.join if group is not None else (),
-                inherit=[theirs.fileno()],
-            )
-            theirs.close()
-            assert request.reuse is not None
-            await ready(running, ours)
-        except BaseException:
-            ours.close()
-            await asyncio.shield(asyncio.to_thread(clean, scratch, group))
-            raise
-        finally:
-            theirs.close()
-        replica = Replica(running, ours, mounts, scratch, group, request.reuse)
-        replica.listen()
-        return replica
+        mounts = partial(self._furnish, image, self.folder.scratch / name)
+        limits = partial(self._limits, request)
+        return await started(name, self.folder, self.engine, bare, request, image, env, secrets, mounts, limits)
 
     async def _furnish(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
         parts = image, scratch, self.folder, self.network, self.nameserver, self.apps.hosts
@@ -180,14 +166,11 @@ class LocalLauncher:
     async def _reused(self, request: LaunchRequest, image: ImageRoot, replica: Replica) -> Outcome:
         """An attempt in a replica. What several have in their folders is nobody's alone, and counts for none."""
         own = own_places(replica.mounts, replica.scratch) if replica.policy.concurrency == 1 else []
-        self._settlements[request.action] = self._settlement(request, image, replica.mounts)
-        try:
+        with self._settling.of(request, image, replica.mounts), self._beginnings.of(request) as begins:
             async with self._watch.over(request, own, MEMORY_BACKED) as watched:
                 watched.runs(replica.running)
-                outcome = await self._replicas.outcome(replica, request)
-            return watched.outcome or await self._taken_over(request, outcome)
-        finally:
-            self._settlements.pop(request.action, None)
+                outcome = await self._replicas.outcome(replica, request, begins.within(request.timeout))
+            return watched.outcome or await self._settling.taken_over(request, outcome)
 
     async def _attempt(
         self,
@@ -213,50 +196,26 @@ class LocalLauncher:
             if posed is not None:
                 made = await asyncio.to_thread(posed.furnished, berth, ground, scratch)
             group = self._limits(request)
-            self._settlements[request.action] = self._settlement(request, image, made.task.box.mounts)
-            async with (
-                self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
-                made.up(ground, request) as no,
-            ):
-                outcome = no or await made.end(await self._run(request, made.task, group, watched, worker), scratch)
-            return watched.outcome or await self._taken_over(request, outcome)
+            with self._settling.of(request, image, made.task.box.mounts), self._beginnings.of(request) as begins:
+                async with (
+                    self._watch.over(request, made.places(scratch), MEMORY_BACKED) as watched,
+                    made.up(ground, request) as no,
+                ):
+                    ran = no or await self._run(request, made.task, group, watched, worker, begins)
+                    outcome = no or await made.end(ran, scratch)
+                return watched.outcome or await self._settling.taken_over(request, outcome)
         finally:
-            self._settlements.pop(request.action, None)
             # Shielded: also a cancelled attempt leaves nothing behind.
             await asyncio.shield(asyncio.to_thread(clean, scratch, group))
-
-    async def _taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
-        """Take over the attempt's outputs; what may not be taken over is the task's failure."""
-        folder = self.folder
-        document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
-        target = folder.outcome(request.action, request.attempt) / OUTPUTS
-        try:
-            await self.settle(request.action, document, target, "outputs", request.inline)
-        except FileNotFoundError:
-            pass
-        except (door.Refused, DecodeError, ValueError) as e:
-            return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
-        return outcome
 
     async def settle(
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
     ) -> None:
         """See :class:`~.action.Launcher`."""
-        below = self.folder.storage.below(document, self.folder.name)
-        message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
-        settlement = self._settlements.get(action)
-        if settlement is None:
-            await asyncio.to_thread(copy, self.folder.path, below, target, limit)
-        else:
-            await asyncio.to_thread(settlement.settle, self.folder.path, below, target, message, limit)
+        await self._settling.settle(action, document, target, kind, limit)
 
     async def fetch(self, document: Path) -> None:
         """See :class:`~.action.Launcher`. Sandboxes write where it is read."""
-
-    def _settlement(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Settlement:
-        seen = {"/": image.root} | {m.target: m.source for m in mounts}
-        files = self.folder.outcome(request.action, request.attempt) / "files"
-        return Settlement(View(seen), files, self.folder.storage.uri(files), tuple(writable(image)))
 
     async def _run(
         self,
@@ -265,6 +224,7 @@ class LocalLauncher:
         group: Group | None,
         watched: Watched,
         worker: Worker | None,
+        begins: Beginning,
     ) -> Outcome:
         running: process.Process | Forked | None = None
         if worker is not None:
@@ -276,7 +236,7 @@ class LocalLauncher:
             running = await launched(self.engine, berth, group, forward=True)
         watched.runs(running)
         try:
-            async with asyncio.timeout(request.timeout):
+            async with begins.within(request.timeout):
                 code = await running.wait()
         except TimeoutError:
             return Outcome(await running.stop(), "timeout")

@@ -39,6 +39,7 @@ from .observer import Observer
 from .pods.posing import Pods
 from .removal import remove_left
 from .requests import FolderInbox
+from .resolving import put_resolver
 from .results import LocalResults
 from .reuse import Reuse
 from .sandbox.cgroups import Cgroups
@@ -50,6 +51,7 @@ from .seen import Seen
 from .served import ServedApp
 from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
+from .warm.libraries import Libraries
 
 __all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name", "references_of"]
 
@@ -68,7 +70,7 @@ class RunRequest:
     every system call, ``limits`` what a task may use up of the disk, ``inline`` the most bytes of messages of tasks
     that say so, by full name. ``pods`` is what tasks with pod templates need, ``apps`` are served meanwhile. ``warm``:
     actions are forks where that can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat
-    it. ``control`` knows the tasks that are called by name.
+    it. ``control`` knows the tasks that are called by name. ``docs`` are what tasks say of themselves, by full name.
     """
 
     name: str
@@ -90,6 +92,7 @@ class RunRequest:
     invocation: Mapping[str, Any] = field(default_factory=dict)
     warm: bool = True
     control: Control = field(default_factory=Control)
+    docs: Mapping[str, str] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
     apps: tuple[ServedApp, ...] = ()
 
@@ -130,6 +133,7 @@ def _execute(
     code = bundle_digest(request.root.bundle)
     hexadecimal = code.removeprefix("sha256:")
     shutil.copyfile(request.root.bundle, folder.bundles / f"{hexadecimal}.tgz")
+    put_resolver(folder)
     run, action = start_of(
         folder,
         request.root,
@@ -140,7 +144,7 @@ def _execute(
         inline=request.inline,
     )
     if not folder.facts.exists():
-        found = described(run, request.root, request.images, facts.get("name"), request.invocation)
+        found = described(run, request.root, request.images, facts.get("name"), request.invocation, request.docs)
         write_facts(folder.facts, {**found, "network": engine.network})
     folder.inputs(ROOT_ACTION).parent.mkdir(exist_ok=True, parents=True)
     folder.inputs(ROOT_ACTION).write_bytes(request.root.inputs)
@@ -168,6 +172,7 @@ def _execute(
         cgroups=cgroups,
         environment=request.environment,
         warm=request.warm,
+        libraries=Libraries.of(request.root.bundle) if request.warm else Libraries({}),
         waits=scheduler.waits,
         pods=request.pods,
         apps=apps,

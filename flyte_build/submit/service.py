@@ -34,6 +34,8 @@ from .request_decoding import bounded, careful
 
 __all__ = ["Service", "serve", "serve_on"]
 
+# Answers are some hundred bytes, and do not leave this machine, or a cluster: deflating them costs more than sending.
+_ACCEPTED = (b"accept-encoding", b"connect-accept-encoding", b"grpc-accept-encoding")
 _Scope = MutableMapping[str, Any]
 _App = Callable[[_Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -118,7 +120,7 @@ def guarded(app: _App, token: str) -> _App:
             await send({"type": "http.response.body", "body": b""})
             return
         action, path = split(rest)
-        headers = told(scope["headers"], action, token)
+        headers = [h for h in told(scope["headers"], action, token) if h[0].lower() not in _ACCEPTED]
         given = {**scope, "path": f"/{path}", "raw_path": f"/{path}".encode(), "headers": headers}
         await app(given, bounded(receive), send)
 

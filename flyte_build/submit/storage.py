@@ -22,6 +22,7 @@ folders and stays good when another run reads it from a cache. Translation happe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from .action import CHECKPOINTS, INPUTS
@@ -48,8 +49,10 @@ class Storage:
 
     def uri(self, path: Path) -> str:
         """The name for tasks of a path below ``runs``; raises ``ValueError`` for any other."""
-        below = path.relative_to(self.runs).as_posix()
-        return self.base if below == "." else f"{self.base}/{below}"
+        here, top = str(path), str(self.runs)
+        if here != top and not here.startswith(f"{top}/"):
+            raise ValueError(f"{here!r} is not below {top!r}")
+        return self.base + here[len(top) :]
 
     @property
     def remote(self) -> bool:
@@ -99,14 +102,14 @@ class Storage:
         return RunFolder(self, name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunFolder:
     """One run's folder. Nothing is created by asking."""
 
     storage: Storage
     name: str
 
-    @property
+    @cached_property
     def path(self) -> Path:
         return self.storage.runs / self.name
 
@@ -127,15 +130,15 @@ class RunFolder:
     def socket(self) -> Path:
         return self.path / "actions.sock"
 
-    @property
+    @cached_property
     def meta(self) -> Path:
         return self.path / "meta"
 
-    @property
+    @cached_property
     def raw(self) -> Path:
         return self.path / "raw"
 
-    @property
+    @cached_property
     def kept(self) -> Path:
         """What left a sandbox: written by the launcher only, and seen by tasks read-only."""
         return self.path / "kept"

@@ -14,7 +14,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
 
@@ -23,21 +22,17 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from .action import Resources, ReusePolicy, SecretRef
+from .amounts import number, octets, quantity
 
 __all__ = [
-    "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task", "registered",
-    "version_of", "with_code",
+    "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task",
+    "registered", "version_of", "with_code",
 ]  # fmt: skip
 
 RUNTIME = "a0"
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _LONG = 86_400.0 * 30
-_SUFFIXES: Mapping[str, int | Decimal] = {
-    "": 1, "m": Decimal("0.001"), "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
-}  # fmt: skip
-_QUANTITY = re.compile(r"([0-9.]{1,40}(?:[eE][+-]?[0-9]{1,2})?)([a-zA-Z]*)")
 
 
 class Unsupported(ValueError):
@@ -87,6 +82,15 @@ class Task:
     project: str = ""
     domain: str = ""
     reuse: ReusePolicy | None = None
+    short_name: str = ""
+    interruptible: bool = False
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What people see of it, as a record of an action has it; its name for people where that is another one."""
+        short = self.short_name if self.short_name not in (self.name, self.name.rpartition(".")[2]) else ""
+        own = {"short_name": short, "interruptible": self.interruptible}
+        return {"task": self.name, "environment": self.environment, **own}
 
     @property
     def share(self) -> Resources:
@@ -136,12 +140,12 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
         args=tuple(args),
         env=env,
         resources=Resources(
-            cpu=_number(asked.get("cpu")),
-            memory=_bytes(asked.get("memory")),
-            shm=_bytes(asked.get("shm")),
+            cpu=number(asked.get("cpu")),
+            memory=octets(asked.get("memory")),
+            shm=octets(asked.get("shm")),
             accelerator=asked.get("accelerator"),
             # A container's name of it, and a pod's.
-            disk=_bytes(asked.get("ephemeral_storage") or asked.get("ephemeral-storage")),
+            disk=octets(asked.get("ephemeral_storage") or asked.get("ephemeral-storage")),
         ),
         secrets=tuple(_secret(s) for s in template.security_context.secrets),
         has_outputs=bool(template.interface.outputs.variables),
@@ -158,6 +162,8 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
         project=template.id.project,
         domain=template.id.domain,
         reuse=_reuse(template),
+        short_name=spec.short_name,
+        interruptible=md.interruptible,
     )
 
 
@@ -297,22 +303,3 @@ def _seconds(message: Any, name: str) -> float | None:
     found = getattr(message, name)
     seconds: float = found.seconds + found.nanos / 1e9  # more than a timedelta holds, where it says so
     return seconds or None
-
-
-def quantity(text: str) -> Decimal:
-    """A Kubernetes quantity (``500m``, ``1Gi``, ``2e3``); raises ``ValueError``."""
-    found = _QUANTITY.fullmatch(text.strip())
-    try:
-        if found is None:
-            raise KeyError(text)
-        return Decimal(found[1]) * _SUFFIXES[found[2]]
-    except (KeyError, InvalidOperation):
-        raise ValueError(f"expected a quantity such as `500m` or `2Gi`, found {text!r}") from None
-
-
-def _number(text: str | None) -> float | None:
-    return float(quantity(text)) if text else None
-
-
-def _bytes(text: str | None) -> int | None:
-    return int(quantity(text)) if text else None

@@ -114,18 +114,19 @@ def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: S
 
 def _attach(subject: _Subject, formats: Sequence[str], registry: Registry) -> list[Attached]:
     there = registry.referrers(subject.repository, subject.digest)
-    described: dict[str, Any] | None = None
+    notes = {name: _annotations(subject, FORMATS[name]) for name in formats}
+    fitting = {name: [d for d in there if _says_as_much(d, FORMATS[name], notes[name])] for name in formats}
+    missing = [name for name in formats if not fitting[name]]
+    described = _described(subject, registry) if missing else {}
+    # What is large travels side by side; the manifests go in their order, as they make one list.
+    blobs = _uploaded(subject, missing, registry) if missing else {}
     out = []
     for format in (FORMATS[name] for name in formats):
-        notes = _annotations(subject, format)
-        fitting = [d for d in there if _says_as_much(d, format, notes)]
-        if fitting:
-            best = max(fitting, key=lambda d: (int(d["annotations"][_KNOWN]), str(d["digest"])))
+        if fitting[format.name]:
+            best = max(fitting[format.name], key=lambda d: (int(d["annotations"][_KNOWN]), str(d["digest"])))
             found, new = str(best["digest"]), False
         else:
-            if described is None:
-                described = _described(subject, registry)
-            found = _put(subject, format, notes, described, registry)
+            found = _put(subject, format, notes[format.name], described, blobs, registry)
             new = not any(d.get("digest") == found for d in there)
         reference = str(subject.repository.with_digest(found))
         out.append(
@@ -165,18 +166,33 @@ def _described(subject: _Subject, registry: Registry) -> dict[str, Any]:
     return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
 
 
+def _uploaded(subject: _Subject, names: Sequence[str], registry: Registry) -> dict[str, dict[str, Any]]:
+    """The documents' descriptors by format, under ``""`` the empty config's; the repository has them all then."""
+
+    def upload(name: str) -> dict[str, Any]:
+        if not name:
+            return push_bytes(registry, subject.repository, EMPTY, EMPTY_TYPE)
+        data = document(name, subject.lock, subject.image, subject.made)
+        return push_bytes(registry, subject.repository, data, FORMATS[name].media_type)
+
+    return dict(zip(("", *names), each(upload, ("", *names)), strict=True))
+
+
 def _put(
-    subject: _Subject, format: Format, notes: Mapping[str, str], described: dict[str, Any], registry: Registry
+    subject: _Subject,
+    format: Format,
+    notes: Mapping[str, str],
+    described: Mapping[str, Any],
+    blobs: Mapping[str, dict[str, Any]],
+    registry: Registry,
 ) -> str:
-    data = document(format.name, subject.lock, subject.image, subject.made)
-    blob = push_bytes(registry, subject.repository, data, format.media_type)
     title = f"{subject.image.environment}-{subject.image.platform.replace('/', '-')}{format.suffix}"
     manifest = {
         "schemaVersion": 2,
         "mediaType": IMAGE_MANIFEST,
         "artifactType": format.media_type,
-        "config": push_bytes(registry, subject.repository, EMPTY, EMPTY_TYPE),
-        "layers": [{**blob, "annotations": {_TITLE: title, **format.annotations}}],
+        "config": blobs[""],
+        "layers": [{**blobs[format.name], "annotations": {_TITLE: title, **format.annotations}}],
         "subject": described,
         "annotations": dict(notes),
     }

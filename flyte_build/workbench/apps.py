@@ -8,11 +8,12 @@ from ..kernel.errors import LoadError
 from ..project.apps import App, read_app
 from ..project.nouns import Environment
 from ..submit.action import Resources, SecretRef
+from ..submit.kubernetes.cluster_apps import ClusterApp
 from ..submit.served import ServedApp
 from ..submit.template import quantity
 from .opened import OpenProject
 
-__all__ = ["apps_of", "served"]
+__all__ = ["apps_of", "on_cluster", "served"]
 
 
 def apps_of(
@@ -26,6 +27,21 @@ def apps_of(
             with bench.modules.entered():
                 app = read_app(project, environment, "local")
             found.append(served(app, images[environment.name], bench.reporter.warn))
+    return tuple(found)
+
+
+def on_cluster(
+    bench: OpenProject, environments: Sequence[Environment], references: Mapping[str, str]
+) -> tuple[ClusterApp, ...]:
+    """The apps among ``environments`` as a cluster serves them. Raises :class:`LoadError`."""
+    found = []
+    for environment in environments:
+        if environment.app is not None and environment.name in references:
+            with bench.modules.entered():
+                app = read_app(bench.workspace.project, environment, "cluster")
+            secrets = tuple(SecretRef(s.key, s.group, s.env) for s in app.secrets)
+            digest = references[environment.name].rpartition("@")[2]
+            found.append(ClusterApp(app.name, digest, app.spec, app.argv, app.port, secrets, app.replicas))
     return tuple(found)
 
 

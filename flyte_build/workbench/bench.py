@@ -12,7 +12,7 @@ Safe in a running event loop, from several threads, and for several projects in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,12 +90,14 @@ class Workbench(Registering):
         exclude_newer: str | None = None,
         upgrade: bool | Sequence[str] = False,
         reseal: Sequence[str] = (),
+        solving: Callable[[], object] | None = None,
     ) -> LockReport:
         """Lock every environment that is meant: one ``lockfiles/<environment>.json`` each.
 
         ``exclude_newer``: a date, an RFC 3339 instant or an age (``7 days``; default: the settings'). ``upgrade``:
         ``True`` chooses every version anew, names choose these packages anew. ``reseal``: numbers of sealed steps that
-        are run again although their seals hold, ``all``: every one. Raises :class:`ResolutionError`,
+        are run again although their seals hold, ``all``: every one. ``solving`` is called where the locks do not answer
+        as they are, before anybody is asked. Raises :class:`ResolutionError`,
         :class:`FetchError`, :class:`RefusedError`, :class:`SealError` or :class:`StoreError`; then no lock was touched.
         """
         from .locking import lock_environments
@@ -110,6 +112,7 @@ class Workbench(Registering):
             cooldown=self.settings().exclude_newer,
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
             reseal=reseal,
+            solving=solving,
         )
 
     def check_locks(self, *, env: Sequence[str] = ()) -> int:

@@ -8,6 +8,7 @@ deployed.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,9 +67,10 @@ def own_tasks(bench: OpenProject, images: Mapping[str, str], bundles: Path) -> d
 
 def _sources(root: Path) -> Iterator[str]:
     """What the project's modules say that were imported."""
+    below = f"{root}{os.sep}"
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
-        if not isinstance(name, str) or not name.endswith(".py") or not Path(name).is_relative_to(root):
+        if not isinstance(name, str) or not name.endswith(".py") or not name.startswith(below):
             continue
         if {"site-packages", "dist-packages"} & set(Path(name).parts):
             continue

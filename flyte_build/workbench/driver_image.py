@@ -19,7 +19,7 @@ from ..store import Store
 from .own_wheel import own_wheel
 from .pipeline import ensure_locked, publish_images
 
-__all__ = ["driver_project", "driver_reference"]
+__all__ = ["driver_platforms", "driver_project", "driver_reference"]
 
 NAME = "flyte-build-driver"
 _PLATFORMS: tuple[Platform, ...] = ("linux/amd64", "linux/arm64")
@@ -37,11 +37,16 @@ def driver_project(platforms: tuple[str, ...]) -> Workspace:
     own = root / wheel.name
     if not own.exists():
         wheel.replace(own)
-    wanted = tuple(p for p in _PLATFORMS if p in platforms) or (host_platform(),)
+    wanted = driver_platforms(platforms)
     recipe = Recipe(DebianBase(_SUITE), wanted, _PYTHON, None, (PipInstall((_CLIENT,), wheels=(wheel.name,)),))
     environment = Environment(NAME, (), str(own), recipe)
     # The lock is for its platforms, and another set of them has a lock of its own.
     return Workspace(Project(own, root, {NAME: environment}, ()), root / f"lockfiles-{'-'.join(_words(wanted))}")
+
+
+def driver_platforms(platforms: tuple[str, ...]) -> tuple[Platform, ...]:
+    """Those of ``platforms`` that the driver's image is made for; this machine's, where none of them is."""
+    return tuple(p for p in _PLATFORMS if p in platforms) or (host_platform(),)
 
 
 def _words(platforms: tuple[Platform, ...]) -> list[str]:

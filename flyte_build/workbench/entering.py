@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kernel.errors import InputError, LoadError
-from ..kernel.paths import state_dir
+from ..kernel.paths import shown, state_dir
 from ..project.layout import imported_files
-from ..project.nouns import Environment, shown
+from ..project.nouns import Environment
 from ..project.serializing import search_path
 from ..submit.limits import TaskLimits
 from ..submit.roots import Roots

@@ -15,21 +15,27 @@ from ..project.declaring import declare
 from ..project.nouns import Environment, Task
 from ..submit.action import ROOT_ACTION, LaunchRequest, RootAction
 from ..submit.kubernetes.api import ApiError, Cluster
+from ..submit.kubernetes.cluster_apps import ClusterApp, app_object, app_request
+from ..submit.kubernetes.errors import Unplaceable
+from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.preflight import Problem, hopeless
 from ..submit.kubernetes.target import Target
 from ..submit.template import Unsupported, read_task
 from .opened import OpenProject
 
-__all__ = ["doubtful", "refuse_hopeless"]
+__all__ = ["doubtful", "refuse_apps", "refuse_hopeless"]
 
 
-def refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: str) -> None:
-    """Raises :class:`RunError` where the root's pod would never run; ``image`` is the reference that nodes pull."""
+def refuse_hopeless(
+    cluster: Cluster, target: Target, root: RootAction, image: str, needs: Mapping[str, Needs] | None = None
+) -> None:
+    """Raises :class:`RunError` where the root's pod would never run; ``image`` is the reference that nodes pull, and
+    ``needs`` what images need of nodes, by digest."""
     try:
         request = _request(root.task, root.environment, root.task_spec, root.queue, image, root.env)
     except Unsupported as e:
         raise RunError(str(e), hint="`flyte run` submits it to a Flyte backend") from None
-    problems = hopeless(cluster, [request], target.place)
+    problems = hopeless(cluster, [request], target.place, needs)
     if problems:
         lines = [f"{p.job}: {p.message}" for p in problems]
         hints = list(dict.fromkeys(p.hint for p in problems if p.hint))
@@ -37,6 +43,26 @@ def refuse_hopeless(cluster: Cluster, target: Target, root: RootAction, image: s
             lines[0] if len(lines) == 1 else "nothing of it would ever run:\n" + "\n".join(f"  {x}" for x in lines),
             hint="\n".join(hints) or None,
         )
+
+
+def refuse_apps(
+    cluster: Cluster,
+    target: Target,
+    apps: Iterable[ClusterApp],
+    references: Mapping[str, str],
+    env: Mapping[str, str],
+    needs: Mapping[str, Needs],
+) -> None:
+    """Raises :class:`RunError` where an app of a run would never be served: its tasks would wait for it in vain."""
+    requests = []
+    try:
+        for app in apps:
+            app_object("check", app.name)
+            requests.append(app_request(app, "check", references[app.name], env))
+    except Unplaceable as e:
+        raise RunError(str(e), hint=e.hint) from None
+    for problem in hopeless(cluster, requests, target.place, needs):
+        raise RunError(f"app {problem.job} would never be served: {problem.message}", hint=problem.hint)
 
 
 def doubtful(
@@ -48,6 +74,7 @@ def doubtful(
     action: RootAction,
     references: Mapping[str, str],
     bundles: Path,
+    needs: Mapping[str, Needs] | None = None,
 ) -> list[str]:
     """A line for every other task of ``environments`` whose pod would never run if it is called as it is declared.
 
@@ -70,7 +97,7 @@ def doubtful(
         else:
             requests.append(request)
     try:
-        problems = hopeless(cluster, requests, target.place)
+        problems = hopeless(cluster, requests, target.place, needs)
     except ApiError:
         problems = []
     return lines + list(_lines(problems))

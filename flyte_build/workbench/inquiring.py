@@ -44,8 +44,12 @@ class Inquiring(OpenProject):
 
         return graphs(self, task, env, platform, online=online)
 
-    def outdated(self, *, env: Sequence[str] = (), exclude_newer: str | None = None) -> Outdated:
-        """What ``lock(upgrade=True)`` would move; no lock is touched. Raises what :meth:`lock` raises."""
+    def outdated(
+        self, *, env: Sequence[str] = (), exclude_newer: str | None = None, osv: str | None = None
+    ) -> Outdated:
+        """What ``lock(upgrade=True)`` would move; no lock is touched. ``osv``: a service that knows advisories
+        (``https://…``), or a folder of them; then also what is known against locked packages. Raises what
+        :meth:`lock` raises."""
         from .questions import outdated
 
-        return outdated(self, env=env, exclude_newer=exclude_newer)
+        return outdated(self, env=env, exclude_newer=exclude_newer, osv=osv)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +29,7 @@ def lock_environments(
     cooldown: str | None = None,
     upgrade: bool | Sequence[str] = False,
     reseal: Sequence[str] = (),
+    solving: Callable[[], object] | None = None,
 ) -> LockReport:
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
@@ -56,6 +57,7 @@ def lock_environments(
             complete=sealing.complete if sealed else None,
             build=build,
             others=tuple(workspace.project.environments),
+            solving=solving,
             look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
         )
     notes = companions.written(workspace.lockfiles)

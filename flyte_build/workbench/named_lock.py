@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kernel.errors import InputError, LoadError
+from ..kernel.paths import shown
 from ..planning.workspace import Workspace
-from ..project.nouns import shown
 
 if TYPE_CHECKING:
     from ..locks.nouns import Lock

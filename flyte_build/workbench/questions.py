@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..asking.advisories import Affected, Source, affected
 from ..asking.chains import Reason, reasons
 from ..asking.graph import Edge, Graph, Key, graph_of
 from ..asking.moving import Move, moves
@@ -23,7 +24,21 @@ if TYPE_CHECKING:
     from ..locking.project import LockReport
     from ..locks.nouns import Lock
 
-__all__ = ["Edge", "Graph", "Graphs", "Key", "Move", "Outdated", "Reason", "Why", "graphs", "moved", "outdated", "why"]
+__all__ = [
+    "Affected",
+    "Edge",
+    "Graph",
+    "Graphs",
+    "Key",
+    "Move",
+    "Outdated",
+    "Reason",
+    "Why",
+    "graphs",
+    "moved",
+    "outdated",
+    "why",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +79,13 @@ _COLUMNS = ("environment", "platform", "version", "asked for by", "by way of")
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """What ``lock --upgrade`` would move today; ``cutoff``: up to which instant it looked, ``None`` for now."""
+    """What ``lock --upgrade`` would move today; ``cutoff``: up to which instant it looked, ``None`` for now.
+    ``affected``: locked packages that advisories are about, where some were asked for."""
 
     moves: tuple[Move, ...]
     environments: tuple[str, ...]
     cutoff: str | None
+    affected: tuple[Affected, ...] = ()
 
     def __str__(self) -> str:
         rows = [(m.name, m.old or "–", m.new or "–", ", ".join(m.environments)) for m in self.moves]
@@ -124,11 +141,17 @@ def moved(report: LockReport) -> list[Move]:
 
 
 def outdated(
-    bench: OpenProject, *, env: Sequence[str] = (), exclude_newer: str | None = None, resolver: str = "uv"
+    bench: OpenProject,
+    *,
+    env: Sequence[str] = (),
+    exclude_newer: str | None = None,
+    resolver: str = "uv",
+    osv: str | None = None,
 ) -> Outdated:
     """What would move if every version were chosen anew: locked into a folder that is thrown away.
 
-    Raises what locking raises, and :class:`LockError` where there is no lock to compare with.
+    ``osv``: the address of a service that knows advisories, or a folder of them. Raises what locking raises,
+    :class:`LockError` where there is no lock to compare with, :class:`FetchError` where the service cannot be asked.
     """
     from ..locking import lock_project
     from .source_builds import SourceBuilds
@@ -153,4 +176,17 @@ def outdated(
             )
         after: dict[str, Lock] = dict(report.locks)
     cutoff = next((lock.cutoff for lock in after.values() if lock.cutoff), None)
-    return Outdated(tuple(moves(before, after)), tuple(before), cutoff)
+    against = affected(before, {**before, **after}, _advisories(osv)) if osv else ()
+    return Outdated(tuple(moves(before, after)), tuple(before), cutoff, against)
+
+
+def _advisories(osv: str) -> Source:
+    if osv.startswith(("http://", "https://")):
+        from ..asking.advisory_service import of_service
+
+        return of_service(osv)
+    from ..asking.advisories import of_folder
+
+    if not Path(osv).is_dir():
+        raise InputError(f"--osv {osv}: expected the address of a service (https://…), or a folder of advisories")
+    return of_folder(Path(osv))

@@ -157,6 +157,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             engine=engine,
             invocation=options.invocation or invocation_of(bench, task),
             control=Control(Deployments(tasks_dir()), own),
+            docs={t.full_name: t.doc for t in bench.workspace.project.tasks},
         )
         observer = options.observer(name) if options.observer is not None else Reported(reporter)
         hushed.quiet = True  # the run is shown now

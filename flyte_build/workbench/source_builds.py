@@ -121,7 +121,8 @@ class SourceBuilds:
             raise ResolutionError(
                 f"environment {asked.environment}: {asked.name} {asked.version} has no wheel for {platform}, and this "
                 f"machine ({here}) runs no programs for it, to build one",
-                hint="lock on such a machine, or leave the platform out",
+                hint=f'where the image is to run on {here} only, say so: `platform=("{here}",)` of its base; else '
+                f"lock on a machine of {platform}",
             )
         why = f"no index has a wheel of {asked.name}: " if asked.origin is None else ""
         self._reporter.note(f"{asked.environment}: {why}{source.file} is built, without a network")

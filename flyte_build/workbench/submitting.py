@@ -5,7 +5,7 @@ hopeless is found, and the run is handed to its driver.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +20,11 @@ from ..submit.action import RootAction
 from ..submit.driving import new_name
 from ..submit.kubernetes import away, reading
 from ..submit.kubernetes.api import Cluster, connect
+from ..submit.kubernetes.cluster_apps import ClusterApp
 from ..submit.kubernetes.driver_job import driver_job
 from ..submit.kubernetes.here import run_here
 from ..submit.kubernetes.mirror import Mirror, mirror_of
+from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.nodes import platforms
 from ..submit.kubernetes.submission import Submission, store_submission
 from ..submit.kubernetes.target import Target
@@ -30,8 +32,10 @@ from ..submit.kubernetes.watching import JOBS
 from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
-from .driver_image import driver_reference
-from .foreseeing import doubtful, refuse_hopeless
+from .apps import on_cluster
+from .driver_image import driver_platforms, driver_reference
+from .foreseeing import doubtful, refuse_apps, refuse_hopeless
+from .image_needs import has_containers, needs_of
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
@@ -120,11 +124,6 @@ def _handed_over(
     settings = _for_cluster(settings, target, cluster)
     environments = bench.workspace.environments([task.environment])
     ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked, store=bench.store)
-    for environment in environments:
-        if environment.app is not None:
-            bench.reporter.warn(
-                f"app {environment.name} is not served on a cluster: its `endpoint` leads nowhere there"
-            )
     if options.check:
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
@@ -134,6 +133,7 @@ def _handed_over(
     )  # fmt: skip
     references = dict(published.references)
     require_signed(settings, {e: r.rpartition("@")[2] for e, r in references.items()}, bench.reporter)
+    needs = needs_of(bench.workspace, environments, references, settings)
     name = options.name or new_name()
     observer = options.observer(name) if options.observer is not None else Reported(bench.reporter)
     given = uploaded(Storage(mirror.runs, mirror.url), task, arguments)
@@ -142,15 +142,21 @@ def _handed_over(
             call = root_action(bench.workspace.project, task, given, bundles)
         root = root_of(call, task)
         root = replace(root, env={**root.env, **pinned(bench.workspace, environments)})
-        refuse_hopeless(cluster, target, root, references[task.environment])
+        refuse_hopeless(cluster, target, root, references[task.environment], needs)
+        apps = on_cluster(bench, environments, references)
+        refuse_apps(cluster, target, apps, references, root.env, needs)
         with bench.modules.entered():
-            doubts = doubtful(bench, cluster, target, environments, task, root, references, bundles)
+            doubts = doubtful(bench, cluster, target, environments, task, root, references, bundles, needs)
         for line in doubts:
             observer.warn(line)
-        image = driver_reference(settings, bench.reporter) if options.driver == "cluster" else ""
-        submission = run_apart(_store(mirror, name, stated.table, target, root, references, bench, task, options))
-    if image:
-        cluster.create(JOBS, driver_job(name, image, target))
+        carries = any(has_containers(bench.tasks, environment.name) for environment in environments)
+        image = driver_reference(settings, bench.reporter) if options.driver == "cluster" or carries else ""
+        submission = run_apart(
+            _store(mirror, name, stated.table, target, root, references, bench, task, options, needs, image, apps)
+        )
+    if options.driver == "cluster":
+        of = Needs(driver_platforms(settings.platforms))
+        cluster.create(JOBS, driver_job(name, image, target, of))
     return _Handed(target, cluster, mirror, submission), observer
 
 
@@ -170,6 +176,9 @@ async def _store(
     bench: OpenProject,
     task: Task,
     options: RunOptions,
+    needs: Mapping[str, Needs],
+    carrier: str,
+    apps: Sequence[ClusterApp],
 ) -> Submission:
     resumed = None
     if options.resume is not None:
@@ -181,6 +190,8 @@ async def _store(
         await store_submission(
             mirror, name, (target.name, table), root, references,
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks}, resumed=resumed,
-            overwrite_cache=options.overwrite_cache, invocation=options.invocation or invocation_of(bench, task),
+            docs={t.full_name: t.doc for t in bench.workspace.project.tasks},
+            overwrite_cache=options.overwrite_cache, needs=needs, carrier=carrier, apps=apps,
+            invocation=options.invocation or invocation_of(bench, task),
         )
     )[0]  # fmt: skip

@@ -14,7 +14,7 @@ from ..submit.history import find_logs
 from ..submit.journal import ActionRecord
 from ..submit.kubernetes.api import ApiError, Cluster
 from ..submit.kubernetes.names import job_name
-from ..submit.kubernetes.watching import PODS
+from ..submit.kubernetes.watching import PODS, log_query
 from .reaching import target_run
 from .runs import kept_run
 from .submitting import connected_to
@@ -81,6 +81,8 @@ def _pod_log(cluster: Cluster, run: str, record: ActionRecord) -> bytes:
         if not pods:
             return b""
         path = f"{cluster.path(PODS, pods[-1]['metadata']['name'])}/log"
-        return b"".join(line + b"\n" for line in cluster.lines(path, {"limitBytes": str(_MOST)}, 30.0))
+        return b"".join(
+            line + b"\n" for line in cluster.lines(path, {**log_query(pods[-1]), "limitBytes": str(_MOST)}, 30.0)
+        )
     except (ApiError, OSError):
         return b""

@@ -57,7 +57,12 @@ def test_no_solution(offline: Offline, resolver: str, packages: str, words: dict
     found = [w for w in words[resolver].split("|") if w in said]
     assert found, said
     assert said.count(found[0]) == 1, "the resolver's own words, once"
-    assert "hint: ask for versions that agree; a name that is not found may be misspelt" in said
+    hints = {
+        "nosuchthing": "is misspelt|may be misspelt",
+        "alpha>=7": "alpha has no wheel for|ask for versions that agree",
+    }
+    hint = said.partition("hint: ")[2]
+    assert any(words in hint for words in hints.get(packages, "ask for versions that agree").split("|")), hint
     assert "Traceback" not in said
 
 
@@ -92,7 +97,7 @@ def test_no_such_debian_package(offline: Offline) -> None:
     offline.write(workflow("low: alpha", "top(low): beta", body="low.image = base.with_apt_packages('nosuchdeb')"))
     said = offline.refused(5, "lock", "flow.py")
     assert "error: bookworm (main, amd64): there is no package `nosuchdeb`\n" in said
-    assert "hint: see `apt-cache search`" in said
+    assert "hint: packages come from Debian's `main`" in said
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)

@@ -18,7 +18,7 @@ from rich.console import Console
 from flyte_build.cli.live import RunView, action_tree
 from flyte_build.cli.progress import PlainReporter, make_reporter
 from flyte_build.submit.action import ErrorInfo, Phase
-from flyte_build.submit.journal import ActionRecord
+from flyte_build.submit.journal import ActionRecord, Attempt
 
 BOOM = ErrorInfo("ValueError", "Traceback (most recent call last):\n  …\nValueError: 57 cannot be squared")
 
@@ -63,6 +63,19 @@ def test_the_tree_has_parents_groups_and_facts() -> None:
         "        ├── · load  low",
     ]
     assert lines[-1].startswith("        └── ‖ approve  condition  ")
+
+
+def test_the_tree_has_what_tasks_say_of_themselves_and_how_each_attempt_went() -> None:
+    tries = (Attempt(1, 5.0, 6.25, Phase.FAILED, "ValueError: no"), Attempt(2, 10.0, 11.5, Phase.SUCCEEDED))
+    more = {"phase": Phase.SUCCEEDED, "queue": "slow", "interruptible": True, "short_name": "quadrat"}
+    records = [record("b", attempt=2, attempts=tries, **more), record("c", queued=2.0, phase=Phase.SUCCEEDED)]
+    console = Console(width=120, color_system=None, force_terminal=True, highlight=False)
+    with console.capture() as got:
+        console.print(action_tree([ROOT, *records], "r1", docs={"low.square": "Squares it.\n\nSlowly."}))
+    assert [line.strip("│├└─ ") for line in got.get().splitlines()[2:]] == [
+        "✓ quadrat  square  low  1.5 s  attempt 2 (✗ 1.2 s, ✓ 1.5 s)  queue slow  interruptible  Squares it.",
+        "✓ square  low  1.5 s",
+    ]
 
 
 def test_of_a_map_over_many_only_the_telling_ones_are_listed() -> None:

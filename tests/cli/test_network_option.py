@@ -23,7 +23,7 @@ def asked(offline: Offline) -> list[Any]:
         found.append(arguments[5].network)
         raise InputError("far enough")
 
-    offline.patch.setattr("flyte_build.cli.commands.run._prepared", prepared)
+    offline.patch.setattr("flyte_build.cli.commands.run.prepared", prepared)
     return found
 
 

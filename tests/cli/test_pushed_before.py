@@ -12,7 +12,7 @@ import pytest
 from flyte_build.remote.publishing import PushedImage
 from flyte_build.settings import Settings
 from flyte_build.supply.attaching import Attached
-from flyte_build.workbench.pushed_before import questions, still_there
+from flyte_build.workbench.pushed_before import _httpx_alone, questions, still_there
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer
 
@@ -56,6 +56,17 @@ def test_what_is_no_question_is_no_answer() -> None:
     assert not still_there({"documents": []})
 
 
+@pytest.mark.parametrize("there", [None, sys])
+def test_httpx_comes_without_its_command_line_for_this_only(there: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "httpx._main", raising=False)
+    if there is not None:
+        monkeypatch.setitem(sys.modules, "httpx._main", there)  # type: ignore[arg-type]
+    with _httpx_alone():
+        assert sys.modules["httpx._main"] is there
+    assert sys.modules.get("httpx._main") is there
+    assert ("httpx._main" in sys.modules) == (there is not None)
+
+
 def test_no_record_says_who_is_given_a_password(registry: RegistryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record lies where others may write."""
     monkeypatch.setenv("FLYTE_BUILD_REGISTRY", "r.example/team")
@@ -86,7 +97,9 @@ def test_nothing_changed_asks_the_registry_and_imports_no_sdk(offline: Offline, 
             [sys.executable, "-X", "importtime", "-c", script, "push", "flow.py"],
             cwd=offline.project, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        return done.stdout, "flyte._image" in done.stderr
+        imported = "flyte._image" in done.stderr
+        assert imported or "pygments" not in done.stderr, "of httpx only what asks is imported"
+        return done.stdout, imported
 
     offline.ok("push", "flow.py")
     time.sleep(2.1)  # what is younger is not trusted by its times

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ..support.offline import Offline, snapshot, workflow
@@ -116,3 +118,25 @@ def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
 
 def test_check_takes_no_date(offline: Offline) -> None:
     assert "`--check` writes nothing" in offline.refused(2, "lock", "flow.py", "--check", "--exclude-newer", "nonsense")
+
+
+def test_outdated_says_what_advisories_are_about_and_what_mends_it(asked: Offline) -> None:
+    advisories = asked.home / "advisories"
+    advisories.mkdir()
+    for number, name, last in ((1, "deep", "1.0"), (2, "other", "9")):
+        about = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"last_affected": last}]}]
+        affected = [{"package": {"ecosystem": "PyPI", "name": name}, "ranges": about}]
+        (advisories / f"{number}.json").write_text(json.dumps({"id": f"GHSA-{number}", "affected": affected}))
+    asked.publish("deep", "2.0", metadata=metadata("deep", version="2.0"))
+    before = snapshot(asked.lockfiles)
+    said = asked.ok("outdated", "flow.py", "--osv", str(advisories)).out
+    rows = [line.split() for line in said.splitlines()]
+    assert ["deep", "wheel", "1.0", "2.0", "security", "low"] in rows
+    assert ["deep", "1.0", "2.0", "mended", "low", "GHSA-1"] in rows
+    assert ["other", "1.0", "nothing", "newer", "fits", "high", "GHSA-2"] in rows
+    found = asked.ok("outdated", "flow.py", "--osv", str(advisories), "--json").json()["affected"]
+    assert [(a["name"], a["new"], a["left"]) for a in found] == [("deep", "2.0", []), ("other", None, ["GHSA-2"])]
+    assert "affected" not in asked.ok("outdated", "flow.py", "--json").json()
+    assert asked("outdated", "flow.py", "--osv", str(advisories), "--exit-code").code == 13
+    assert snapshot(asked.lockfiles) == before
+    assert "expected the address of a service" in asked.refused(2, "outdated", "flow.py", "--osv", "no-such-folder")

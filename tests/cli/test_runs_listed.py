@@ -37,3 +37,22 @@ def test_of_this_project_by_default(offline: Offline, monkeypatch: pytest.Monkey
     monkeypatch.chdir(empty)
     assert names(offline) == []
     assert offline.ok("runs").out == "no runs of this project; `flyte-build runs --all` lists 3 runs of others\n"
+
+
+def test_one_is_shown_with_its_attempts(offline: Offline) -> None:
+    runs = offline.home / "state" / "runs"
+    make_run(
+        runs,
+        [Call("a0", task="low.main", environment="low"), Call("b", "a0", "low.square", environment="low")],
+        name="r1",
+        docs={"low.square": "Squares it."},
+    )
+    shown = offline.ok("runs", "show", "r1")
+    assert shown.out.startswith("r1 low.main  succeeded, started ")
+    assert "✓ square  low" in shown.out
+    assert "Squares it." in shown.out
+    told = offline.ok("runs", "show", "--json", "r1").json()
+    assert [(a["name"], a["doc"], a["queue"], a["interruptible"]) for a in told["actions"]] == [
+        ("a0", "", "", False), ("b", "Squares it.", "", False)
+    ]  # fmt: skip
+    assert "no run `nobody`" in offline.refused(12, "runs", "show", "nobody")

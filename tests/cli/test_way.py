@@ -66,6 +66,7 @@ def test_plan_build_and_again(offline: Offline) -> None:
     requests = len(offline.index.asked), len(offline.archive.requests)
     again = offline.ok("build", "flow.py")
     assert "nothing to build: 2 images are cached\n" in again.out
+    assert again.err == "", "the result says it all"
     assert "nothing to build: all 2 images are cached\n" in offline.ok("plan", "flow.py").out
     assert (len(offline.index.asked), len(offline.archive.requests)) == requests
     digests = re.findall(r"sha256:[0-9a-f]{64}", built.out)

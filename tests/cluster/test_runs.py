@@ -100,6 +100,28 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
     }  # fmt: skip
 
 
+def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
+    (project.folder / "words.txt").write_text("some words")
+    done = json.loads(project.ok("run", "--on", "test", "--json", "raw.py", "main", "--text", "words.txt"))
+    assert done["outputs"] == {"o0": ["SOME WORDS", "10"]}
+    assert "this is printed" in project.ok("logs", "--on", "test", project.newest()["name"], "loud")
+
+
+def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Project) -> None:
+    locks = project.folder / "lockfiles"
+    lock = json.loads((locks / "msa_env.json").read_text())
+    (locks / "front.json").write_text(json.dumps({**lock, "environment": "front"}))
+    running = project.start("run", "--on", "test", "--json", "asks.py", "main")
+    out, err = running.communicate(timeout=600)
+    assert running.returncode == 0, err
+    endpoint, status = json.loads(out)["outputs"]["o0"]
+    assert endpoint.startswith("http://front-")
+    assert endpoint.endswith(f".{project.space.name}.svc")
+    assert status == "200"
+    apps = f"/apis/apps/v1/namespaces/{project.space.name}/deployments"
+    project.until(lambda: not project.space.api.items(apps))
+
+
 def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:
     running = project.start("run", "--on", "test", *MAIN)
     project.until(lambda: [a for a in project.newest()["actions"] if a["phase"] == "running"], 300)

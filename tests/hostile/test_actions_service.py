@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -35,10 +36,16 @@ BODIES: dict[str, tuple[str, bytes, dict[str, str]]] = {
     "deep JSON": (JSON, _DEEP.encode(), {}),
     "no gzip": (PROTO, b"x", {"Content-Encoding": "gzip"}),
     "gzip that is cut off": (PROTO, gzip.compress(b"x" * 99)[:-9], {"Content-Encoding": "gzip"}),
-    "a bomb": (PROTO, gzip.compress(bytes(256 << 20), 9), {"Content-Encoding": "gzip"}),
+    "a bomb": (PROTO, b"", {"Content-Encoding": "gzip"}),
     "a compression of its own": (PROTO, b"x", {"Content-Encoding": "xyz"}),
-    "a body without end": (PROTO, bytes(65 << 20), {}),
+    "a body without end": (PROTO, b"", {}),
     "no name": (PROTO, pb.EnqueueRequest().SerializeToString(), {}),
+}
+
+# Made where they are sent: each process that collects tests would make them.
+LARGE: dict[str, Callable[[], bytes]] = {
+    "a bomb": lambda: gzip.compress(bytes(256 << 20), 1),
+    "a body without end": lambda: bytes(65 << 20),
 }
 
 
@@ -69,6 +76,7 @@ def _codes(world: World, path: Path, asked: list[tuple[str, str, bytes, dict[str
 @pytest.mark.parametrize("name", BODIES)
 def test_what_is_no_request_is_an_invalid_argument(tmp_path: Path, name: str) -> None:
     kind, body, headers = BODIES[name]
+    body = LARGE.get(name, lambda: body)()
     methods = ["Enqueue", "Abort", "Signal"] if name != "no name" else ["Enqueue"]
     for code, text in _codes(World(tmp_path), tmp_path / "s", [(m, kind, body, headers) for m in methods]):
         said = json.loads(text)

@@ -31,7 +31,7 @@ DEAD = "what is left of a sandbox of which no process lives; it is removed witho
 
 ARGUED = {
     "api.py": {"connect": HOST},
-    "launcher.py": {"_fetch_log": OURS, "_down": MIRROR},
+    "launcher.py": {"_fetch_log": OURS, "_down": MIRROR, "_carried": MIRROR},
     "mirror.py": {"down": MIRROR},
     "drive.py": {"drive": MIRROR, "_known": MIRROR},
     "reading.py": {"fetch_logs": MIRROR},
@@ -66,6 +66,7 @@ ARGUED = {
     "stillness.py": {"*": INSIDE},
     "worker.py": {"*": INSIDE},
     "leftovers.py": {"sweep": OURS, "_tidy": OURS},
+    "resolving.py": {"put_resolver": OURS},
     "outputs.py": {"settle": OURS, "_take": OURS},
     "driving.py": {"write_facts": OURS},
     "requests.py": {"_look": OURS, "done": OURS, "put": OURS},

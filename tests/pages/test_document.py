@@ -18,7 +18,8 @@ def test_attempts_values_logs_and_reports(tmp_path: Path) -> None:
         Call("b", "a0", times=(1, 9, 12), failed_attempts=((2, 4), (5, 8)), report="<h1>loss</h1>", group="shards"),
         Call("c", "a0", times=(1, 1, 1), source="cache"),
     ]
-    run = make_run(tmp_path, calls, invocation={"file": "a b.py", "task": "main", "arguments": ["--x", "3"]})
+    invocation = {"file": "a b.py", "task": "main", "arguments": ["--x", "3"]}
+    run = make_run(tmp_path, calls, invocation=invocation, docs={"env.main": "Begins."})
     said = document_of(run)
     root, b, c = said["actions"]
     assert (said["phase"], said["ended"], said["command"]) == (
@@ -28,11 +29,12 @@ def test_attempts_values_logs_and_reports(tmp_path: Path) -> None:
     )
     assert (root["inputs"], root["outputs"]) == ({"x": '"3"'}, {"o0": '"done"'})
     assert root["logs"] == [{"number": 1, "text": "hello\n", "size": 6}]
-    assert [(t["number"], t["started"] - START, t["ended"] - START) for t in b["attempts"]] == [
-        (1, 2, 4),
-        (2, 5, 8),
-        (3, 9, 12),
+    assert [(t["number"], t["started"] - START, t["ended"] - START, t["phase"]) for t in b["attempts"]] == [
+        (1, 2, 4, "failed"),
+        (2, 5, 8, "failed"),
+        (3, 9, 12, "succeeded"),
     ]
+    assert (root["doc"], b["doc"], b["queue"], b["interruptible"], b["short_name"]) == ("Begins.", "", "", False, "")
     assert (b["report"], b["group"], b["parent"]) == ("<h1>loss</h1>", "shards", "a0")
     assert c["source"] == "cache"
     assert said["images"] == {"env": f"sha256:{'1' * 64}"}
@@ -48,7 +50,9 @@ def test_an_error_and_a_run_that_was_killed(tmp_path: Path) -> None:
     assert said["phase"] == "killed"
     assert said["ended"] is None
     assert said["actions"][0]["error"] == {"code": "ValueError", "message": "no rows", "kind": "user"}
-    assert said["actions"][0]["attempts"] == [{"number": 1, "started": START + 1, "ended": None}]
+    assert said["actions"][0]["attempts"] == [
+        {"number": 1, "started": START + 1, "ended": None, "phase": "running", "error": ""}
+    ]
 
 
 def test_what_is_long_is_cut(tmp_path: Path) -> None:

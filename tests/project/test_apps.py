@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flyteidl2.core import tasks_pb2
+from flyteidl2.task import task_definition_pb2
+
 from flyte_build.project.apps import App, AppSecret, read_app
 from flyte_build.project.loading import load
 
@@ -35,7 +38,12 @@ def test_an_app_is_what_the_sdk_would_deploy(tmp_path: Path) -> None:
         (AppSecret("token", "api", "API_TOKEN"), AppSecret("key", "", None), AppSecret("plain-key", "", "PLAIN_KEY")),
         {"cpu": "2", "memory": "1Gi"},
         ("gpu in its resources",),
+        found.spec,
     )
+    described = task_definition_pb2.TaskSpec.FromString(found.spec).task_template
+    asked = {tasks_pb2.Resources.ResourceName.Name(r.name): r.value for r in described.container.resources.requests}
+    assert asked == {"CPU": "1", "MEMORY": "1Gi", "GPU": "1"}
+    assert [s.key for s in described.security_context.secrets] == ["token", "key", "plain-key"]
 
 
 def test_an_apps_own_command_is_kept(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,8 +48,30 @@ def limited(n: int) -> int:
 
 code = env.sandbox.orchestrator("x + y", inputs={"x": int, "y": int}, output=int, name="code")
 grouped = flyte.TaskEnvironment.from_task("grouped", code)
+bare = env.sandbox.orchestrator("small(x)", tasks=[small], inputs={"x": int}, output=int)
+unnamed = env.sandbox.orchestrator("x - 1", inputs={"x": int}, output=int)
 overridden = plain.override(
     resources=flyte.Resources(cpu=2), env_vars={"LEVEL": "call"}, retries=1, timeout=flyte.Timeout(deadline=9))
+"""
+
+
+DOCS = """
+import flyte
+env = flyte.TaskEnvironment("env")
+docs = flyte._doc.Documentation(description="Its docs.")
+@env.task(docs=docs)
+def own() -> None: ...
+@env.task(docs=docs)
+def both() -> None:
+    'Its string.'
+@env.task
+def string() -> None:
+    \'\'\'Its string.
+
+    More.\'\'\'
+@env.task
+def none() -> None: ...
+code = env.sandbox.orchestrator("x + y", inputs={"x": int, "y": int}, output=int, name="code")
 """
 
 
@@ -88,6 +111,15 @@ def test_the_decorator_wins_over_the_environment(read: dict[str, tuple[Any, Task
     assert spec.short_name == "short"
 
 
+def test_what_a_task_says_of_itself_is_its_docs_else_its_docstring(tmp_path: Path) -> None:
+    (tmp_path / "said.py").write_text(DOCS)
+    with Modules(tmp_path).entered():
+        project = load(tmp_path / "said.py", tmp_path)
+    assert {t.name: t.doc for t in project.tasks} == {
+        "own": "Its docs.", "both": "Its docs.", "string": "Its string.\n\nMore.", "none": "", "code": "x + y"
+    }  # fmt: skip
+
+
 def test_the_call_wins_over_both(read: dict[str, tuple[Any, Task]]) -> None:
     _, task = read["overridden"]
     assert (task.resources.cpu, task.env["LEVEL"], task.retries, task.deadline) == (2, "call", 1, 9)
@@ -102,5 +134,10 @@ def test_sandboxed_functions_and_code_in_an_environment_are_tasks_of_it(read: di
     assert {name: read[name][1].environment for name in ("small", "limited", "code")} == {
         "small": "env", "limited": "env", "code": "grouped"
     }  # fmt: skip
+    assert {name: read[name][1].environment for name in ("sandboxed-code", "sandboxed-code-2")} == {
+        "sandboxed-code": "env", "sandboxed-code-2": "env"
+    }  # fmt: skip
+    args = read["sandboxed-code-2"][0].task_template.container.args
+    assert list(args[-4:]) == ["mod", "flow", "instance", "unnamed"]
     inputs = [v.key for v in read["code"][0].task_template.interface.inputs.variables]
     assert inputs == ["x", "y"]

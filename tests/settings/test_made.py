@@ -7,10 +7,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-import jsonschema
 import pytest
 
 from flyte_build.kernel.errors import InputError
@@ -60,9 +61,18 @@ def test_what_it_does_not_make_is_an_error(
     assert capsys.readouterr().err == f"error: expected page or schema, found {found}\n"
 
 
+@cache
+def validator() -> Any:
+    """Imported where it is asked: its check of one format alone takes seconds to load, and no key of ours has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "rfc3987_syntax", None)
+        import jsonschema
+    return jsonschema.Draft7Validator(schema())
+
+
 def judged(text: str) -> bool:
     """Whether the schema takes this ``pyproject.toml``."""
-    return bool(jsonschema.Draft7Validator(schema()).is_valid(tomllib.loads(text)))
+    return bool(validator().is_valid(tomllib.loads(text)))
 
 
 def read(folder: Path, text: str) -> bool:
@@ -134,7 +144,7 @@ BAD = {
 
 
 def test_it_is_a_schema() -> None:
-    jsonschema.Draft7Validator.check_schema(schema())
+    validator().check_schema(schema())
 
 
 @pytest.mark.parametrize("setting", TABLE.values(), ids=lambda s: s.key)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flyte_build.kernel.errors import ArtifactError, FetchError
+from flyte_build.kernel.errors import ArtifactError, FetchError, InputError
 from flyte_build.sources.indexes import Index, IndexClient, IndexFile, IndexSettings, http
+from flyte_build.sources.indexes.index_cache import read_entries
+from flyte_build.sources.indexes.metadata import entries
 
 from ..support.index import SimpleIndex
 from ..support.wheels import build_wheel, stored
@@ -178,6 +181,32 @@ def test_metadata_is_remembered_by_hash(index: SimpleIndex) -> None:
     index.asked.clear()
     assert client(index).metadata(file) == first
     assert index.asked == []
+
+
+def test_what_is_in_a_wheel_is_remembered_with_it(index: SimpleIndex) -> None:
+    """Whoever asks for its files afterwards asks no index."""
+    index.metadata = False
+    asking = client(index)
+    (file,) = asking.files("alpha")
+    found = asking.metadata(file)
+    path = index.folder / file.name
+    data = path.read_bytes()
+    assert read_entries(found.sha256) == entries(len(data), data, lambda start, stop: data[start:stop])
+    assert read_entries("0" * 64) is None
+    (kept,) = (Path(os.environ["FLYTE_BUILD_CACHE"]) / "metadata").glob("*.files")
+    for broken in ("", "{}", "[", "\xff"):
+        kept.write_text(broken, encoding="latin-1")
+        assert read_entries(found.sha256) is None
+
+
+def test_clients_that_trust_the_same_share_what_they_trust(tmp_path: Path) -> None:
+    """Reading the certificates of a machine takes longer than a request."""
+    one = http._context(IndexSettings(Index("https://r.example")), {})
+    assert http._context(IndexSettings(Index("https://s.example")), {}) is one
+    folder = {"SSL_CERT_DIR": str(tmp_path)}
+    assert http._context(IndexSettings(Index("https://r.example")), folder) is not one
+    with pytest.raises(InputError, match="cannot be read"):
+        http._context(IndexSettings(Index("https://r.example"), cert=str(tmp_path / "none.pem")), {})
 
 
 def test_a_hash_that_the_index_does_not_state_is_computed(index: SimpleIndex) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from flyteidl2.core import literals_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from flyte_build.submit.action import ErrorInfo, LaunchRequest, Outcome, Phase
+from flyte_build.submit.journal import ActionRecord
 from tests.support.engine import World, retries
 
 
@@ -27,6 +29,22 @@ def test_retries_are_for_what_may_recover(tmp_path: Path, recoverable: bool, att
     assert record.error == ErrorInfo("Oops", "words")
     environments = [request.env["FLYTE_ATTEMPT_NUMBER"] for request in world.launcher.requests]
     assert environments == [str(n) for n in range(attempts)]
+
+
+def test_each_attempt_is_kept_with_its_end(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    async def main(request: LaunchRequest) -> Outcome:
+        return world.fail(request)
+
+    world.launcher.bodies["main"] = main
+    record = asyncio.run(world.go(retries=retries(1)))
+    assert [(a.number, a.phase, a.error) for a in record.attempts] == [
+        (1, Phase.FAILED, "Oops: words"), (2, Phase.FAILED, "Oops: words")
+    ]  # fmt: skip
+    first, second = record.attempts
+    assert record.queued <= first.started <= first.ended <= second.started <= second.ended
+    assert ActionRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
 def test_what_was_taken_from_a_task_is_none_of_its_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,3 +149,13 @@ def test_uris_and_paths_are_each_others_inverse(tmp_path: Path) -> None:
     path = storage.run("r").attempt("a0", 2)
     assert storage.uri(path) == "/mnt/flyte/runs/r/meta/a0/2"
     assert storage.path(storage.uri(path)) == storage.path("file://" + storage.uri(path)) == path
+
+
+@pytest.mark.parametrize(
+    "attempts",
+    [7, [7], [{"number": "1", "started": 1.0, "ended": 2.0, "phase": "failed"}],
+     [{"number": 1, "started": 1.0, "ended": 2.0, "phase": "odd"}], [{"number": 1, "started": 1.0, "phase": "failed"}]],
+)  # fmt: skip
+def test_attempts_that_are_none_are_refused(attempts: object) -> None:
+    with pytest.raises(RunError, match="record of an action is none"):
+        ActionRecord.from_json({"name": "a0", "attempts": attempts})

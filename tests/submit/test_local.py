@@ -50,6 +50,7 @@ def test_only_the_images_and_the_tasks_variables_get_in(tmp_path: Path, monkeypa
         "USER": "flyte",
         "LOGNAME": "flyte",
         "PYTHONUNBUFFERED": "1",
+        "_F_MAX_QPS": "2000",
         "PATH": "/task",
         "LANG": "C",
         "RUN_NAME": "r",

@@ -85,7 +85,10 @@ def test_an_environment_may_be_let_off_the_filter_of_system_calls(runs: Runs, ou
     assert outputs(let_off) == [2, 0]
 
 
-def test_what_goes_wrong_reaches_the_parent_as_flyte_says_it(runs: Runs, outputs: Read) -> None:
+def test_what_goes_wrong_reaches_the_parent_as_flyte_says_it(
+    runs: Runs, outputs: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flyte_build.submit.beginning.PATIENCE", 10_000)  # so that timeouts count from the inputs
     result = runs.run(runs.action("trouble", "catches"), "one")
     assert result.phase is Phase.SUCCEEDED, result.error
     said = dict(line.split(": ", 1) for line in outputs(result))

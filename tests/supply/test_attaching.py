@@ -147,3 +147,16 @@ def test_only_the_formats_asked_for(server: RegistryServer, registry: Registry, 
     found = attach(pushed, {"env": everything(store)}, store, registry, Silent(), formats=("spdx",))
     assert [one.format for one in found] == ["spdx"]
     assert server.count("PUT", "manifest") == (1 if server.referrers else 2)
+
+
+def test_the_empty_config_is_asked_for_once_and_lists_keep_their_order(
+    server: RegistryServer, registry: Registry, store: Store
+) -> None:
+    """Documents travel side by side; what is listed is in the order of the formats, whichever arrived first."""
+    digest = put_image(server, "team/env")
+    server.forget_requests()
+    found = run(server, registry, store, everything(store), amd64=digest)
+    asked = [s.path.rpartition("/")[2] for s in server.seen("HEAD", "blob")]
+    assert len(asked) == len(set(asked)) == 1 + len(FORMATS)
+    put = [s.path for s in server.seen("PUT", "manifest") if "/manifests/sha256:" in s.path]
+    assert [path.rpartition("/")[2] for path in put] == [one.reference.partition("@")[2] for one in found]

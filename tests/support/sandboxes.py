@@ -17,7 +17,8 @@ from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.sandbox.spec import Engine, Mount, Network, Sandbox, Tmpfs
 from flyte_build.submit.warm.forked import Forked
-from flyte_build.submit.warm.pool import PLACE, Pool, Worker
+from flyte_build.submit.warm.pool import Pool, Worker
+from flyte_build.submit.warm.told import PLACE
 
 _BIN = f"{PLACE}/bin"
 

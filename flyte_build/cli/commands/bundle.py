@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...kernel.paths import shown
 from ..console import echo
 from ..options import (
     cache_option,
@@ -94,7 +95,7 @@ def bundle(
     if as_json:
         echo(json.dumps(_bundled_json(made), indent=2))
     elif quiet:
-        echo(f"{made.path} sha256:{made.sha256}")
+        echo(f"{shown(made.path)} sha256:{made.sha256}")
     else:
         _show_bundled(made)
 
@@ -194,7 +195,7 @@ def _show_bundled(made: Bundled) -> None:
         for noun, entries in (("artifact", artifacts), ("blob", blobs))
         if entries
     )
-    stdout().print(f"[bold]{escape(str(made.path))}[/]: {size(made.size)} with {held}", soft_wrap=True)
+    stdout().print(f"[bold]{escape(shown(made.path))}[/]: {size(made.size)} with {held}", soft_wrap=True)
     stdout().print(f"sha256:{made.sha256}", soft_wrap=True)
 
 
@@ -209,7 +210,7 @@ def _show_unbundled(done: Unbundled, folder: Path) -> None:
         f"[bold]{counted(done.files, 'file')}, {size(done.size)}[/]: every one is what its name says, {done.new} new"
     )
     locks = ", ".join(done.locks) if done.locks else "none: all were there"
-    out.print(f"locks written to {escape(str(folder))}: {escape(locks)}", soft_wrap=True)
+    out.print(f"locks written to {escape(shown(folder))}: {escape(locks)}", soft_wrap=True)
     if done.verified:
         out.print("every image is the one that its artifacts make")
 

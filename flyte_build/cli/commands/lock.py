@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from ..console import echo
+from ...kernel.paths import shown
+from ..console import stdout
+from ..noop import question
 from ..options import env_option, file_argument, json_option, opened, project_options, quiet_option
 
 if TYPE_CHECKING:
@@ -81,25 +85,55 @@ def lock(
     flyte-build lock main.py --upgrade-package pandas
     flyte-build lock main.py --exclude-newer "7 days"
     """
-    bench = opened(file, root, lockfiles, quiet=quiet)
-    if check:
-        if exclude_newer is not None or upgrade_all or upgrade:
-            raise click.UsageError("`--check` writes nothing: expected no --exclude-newer and no --upgrade with it.")
-        number = bench.check_locks(env=env)
-        if not quiet:
-            echo(f"{number} locks answer their recipes")
-        return
-    report = bench.lock(
-        env=env,
-        resolver=resolver,
-        exclude_newer=exclude_newer,
-        upgrade=True if upgrade_all else upgrade,
-        reseal=reseal,
-    )
-    if as_json:
-        echo(json.dumps(_to_json(report), indent=2))
-    elif not quiet:
-        show(report, bench.lockfiles)
+    anew = exclude_newer is not None or upgrade_all or bool(upgrade)
+    if check and anew:
+        raise click.UsageError("`--check` writes nothing: expected no --exclude-newer and no --upgrade with it.")
+    from ...kernel.reporting import Counted
+    from ...workbench.watching import watched
+
+    # Watched until something has to be solved, so that the same command is answered from the record while nothing
+    # changes (`cli.noop`).
+    with ExitStack() as watching:
+        record = watching.enter_context(watched(file, root))
+        bench = opened(file, root, lockfiles, quiet=quiet)
+        bench.reporter = said = Counted(bench.reporter)
+        solved = _Solved(watching)
+        if check:
+            number = bench.check_locks(env=env)
+        else:
+            report = bench.lock(
+                env=env,
+                resolver=resolver,
+                exclude_newer=exclude_newer,
+                upgrade=True if upgrade_all else upgrade,
+                reseal=reseal,
+                solving=solved,
+            )
+            anew = anew or bool(reseal) or solved.begun or bool(report.written or report.sealed)
+    with stdout().capture() as printed:
+        if check and not quiet:
+            stdout().print(f"{number} locks answer their recipes", markup=False, soft_wrap=True)
+        elif not check and as_json:
+            stdout().print(json.dumps(_to_json(report), indent=2), markup=False, soft_wrap=True)
+        elif not check and not quiet:
+            show(report, bench.lockfiles)
+    text = printed.get()
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    # What was said besides is said every time.
+    if not anew and not said.number:
+        record.save(question(sys.argv[1:]), {"stdout": text})
+
+
+class _Solved:
+    """Ends the watching when something has to be solved: to be watched would take longer than that."""
+
+    def __init__(self, watching: ExitStack) -> None:
+        self._watching, self.begun = watching, False
+
+    def __call__(self) -> None:
+        self.begun = True
+        self._watching.close()
 
 
 def show(report: LockReport, lockfiles: Path) -> None:
@@ -107,7 +141,7 @@ def show(report: LockReport, lockfiles: Path) -> None:
     from rich.markup import escape
 
     from ...workbench.questions import moved
-    from ..console import counted, size, stdout
+    from ..console import counted, size
     from ..tables import Column, print_table
     from .outdated import show_moves
 
@@ -145,7 +179,7 @@ def show(report: LockReport, lockfiles: Path) -> None:
     for note in report.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
     if report.written:
-        out.print(f"written to {escape(str(lockfiles))}; commit it", soft_wrap=True)
+        out.print(f"written to {escape(shown(lockfiles))}; commit it", soft_wrap=True)
 
 
 def _to_json(report: LockReport) -> dict[str, object]:

@@ -9,6 +9,7 @@ from types import FrameType
 
 import click
 
+from ...kernel.paths import shown
 from ..completion import complete_run
 from ..console import counted, echo
 
@@ -47,7 +48,7 @@ def page(run: str | None, output: Path | None) -> None:
         return
     file = output or Path(f"{newest[0].name}.html")
     write_page(newest[0], file)
-    echo(f"written to {file}: {newest[0].task}, {counted(len(newest[0].actions), 'action')}")
+    echo(f"written to {shown(file)}: {newest[0].task}, {counted(len(newest[0].actions), 'action')}")
 
 
 @click.command()

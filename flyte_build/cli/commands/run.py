@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,11 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from rich.markup import escape
 
-from ...kernel.errors import InputError
-from ...workbench import recorded
 from ..completion import complete_arguments, complete_run, complete_task
-from ..console import counted, echo, stderr
-from ..making import Watched
+from ..console import echo, stderr
 from ..options import (
     cache_option,
     file_argument,
@@ -29,13 +25,14 @@ from ..options import (
     quiet_option,
     unchecked_option,
 )
+from ..prepared_run import prepared, repeated
 from ..task_arguments import list_tasks, parse_call
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from ...submit.sandbox.spec import Network
-    from ...workbench import Ready, Run, RunOptions, Workbench
+    from ...workbench import Run, RunOptions, Workbench
 
 __all__ = ["run"]
 
@@ -161,7 +158,7 @@ def run(
         address=address,
     )
     if file is None and task is None and resume is not None:
-        file, root, lockfiles, task, arguments, before = _repeated(resume, on)
+        file, root, lockfiles, task, arguments, before = repeated(resume, on)
         options = replace(options, network=network or before)
     if task is None or task in ("-h", "--help"):
         list_tasks(opened(file, root, lockfiles), asked=task is not None)
@@ -173,7 +170,7 @@ def run(
         given = parse_call(bench.task(task), bench.file, arguments)
         ready = None
     else:
-        bench, given, ready = _prepared(file, task, arguments, root, lockfiles, options, quiet=quiet)
+        bench, given, ready = prepared(file, task, arguments, root, lockfiles, options, quiet=quiet)
     invocation = {
         "file": str(bench.file),
         "root": str(bench.root),
@@ -205,89 +202,16 @@ def _write_page(run: str, file: Path) -> None:
     click.echo(f"page of the run: {file}", err=True)
 
 
-def _repeated(resume: str, on: str | None) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
-    """FILE, --root, --lockfiles, TASK, its arguments and --network of an earlier run."""
-    if on is None:
-        from ...workbench import kept_run
-
-        earlier = kept_run(resume)
-    else:
-        from ...workbench.reaching import target_run
-
-        earlier = target_run(on, resume)
-    said = earlier.facts.get("invocation") or {}
-    try:
-        return (
-            Path(said["file"]), Path(said["root"]), Path(said["lockfiles"]), said["task"], tuple(said["arguments"]),
-            said.get("network"),
-        )  # fmt: skip
-    except KeyError:
-        raise InputError(f"run {earlier.name} does not say how it was started: give FILE and TASK too") from None
-
-
-def _prepared(
-    file: Path | None,
-    task: str,
-    arguments: tuple[str, ...],
-    root: Path | None,
-    lockfiles: Path | None,
-    options: RunOptions,
-    *,
-    quiet: bool,
-) -> tuple[Workbench, dict[str, Any], Ready]:
-    """The open project, TASK's arguments, and its images: those on record where nothing changed since they were made
-    ready last."""
-    asked = recorded.key_of(
-        "run", [str(file), task, str(root), str(lockfiles), str(not options.check), *options.caches]
-    )
-    ready = _recorded(asked, quiet)
-    if ready is not None:
-        bench = opened(file, root, lockfiles, quiet=quiet)
-        return bench, parse_call(bench.task(task), bench.file, arguments), ready
-    from ...workbench.watching import watched
-
-    with ExitStack() as watching:
-        record = watching.enter_context(watched(file, root))
-        bench = opened(file, root, lockfiles, quiet=quiet)
-        given = parse_call(bench.task(task), bench.file, arguments)
-        seen = Watched(quiet, watching)
-        ready = bench.ready(
-            task,
-            caches=options.caches,
-            check=options.check,
-            locked=options.locked,
-            network=options.network,
-            follower=seen,
-        )
-    if ready.cached:
-        record.save(asked, {"images": dict(ready.images), "derivations": list(ready.derivations)})
-    return bench, given, ready
-
-
-def _recorded(asked: str, quiet: bool) -> Ready | None:
-    """The images of this task when nothing changed since they were made ready last."""
-    answer = recorded.load(asked)
-    if answer is None:
-        return None
-    from ...workbench import Ready
-
-    ready = Ready(answer["images"], tuple(answer["derivations"]), cached=True)
-    ready.keep()
-    if not quiet:
-        what = f"{counted(len(ready.images), 'image')} cached, nothing changed"
-        stderr().print(f"[bold green]nothing to build[/]: {what}")
-    return ready
-
-
 def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions, *, quiet: bool) -> Run:
     from ..errors import say
     from ..live import RunView
 
     title = bench.task(task).full_name
+    docs = {t.full_name: t.doc for t in bench.tasks if t.doc}
     views: dict[str, RunView] = {}
 
     def observer(name: str) -> RunView:
-        views[name] = RunView(f"{name} {title}", quiet=quiet)
+        views[name] = RunView(f"{name} {title}", quiet=quiet, docs=docs)
         return views[name].started()
 
     try:

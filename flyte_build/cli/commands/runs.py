@@ -1,4 +1,4 @@
-"""``flyte-build runs`` and ``flyte-build logs RUN [ACTION]``."""
+"""``flyte-build runs``, ``flyte-build runs show RUN`` and ``flyte-build logs RUN [ACTION]``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ __all__ = ["logs", "runs"]
 _WHOLE = 100_000
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
 @click.option("--all", "everywhere", is_flag=True, help="Of every project, not only of the one that this folder is in.")
 @on_option
 @json_option
-def runs(limit: int, everywhere: bool, on: str | None, as_json: bool) -> None:
+@click.pass_context
+def runs(context: click.Context, limit: int, everywhere: bool, on: str | None, as_json: bool) -> None:
     """List runs of this project, the newest first: those on this machine, or, with --on, all those of a target, from
     its storage alone. The project is the nearest folder upwards with a pyproject.toml, setup.py or .git.
 
     A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
+    `runs show RUN` has all that is known of one: its tree, and each attempt of each action.
     """
+    if context.invoked_subcommand is not None:
+        return
     from ...kernel.paths import runs_dir
     from ...workbench import kept_runs
 
@@ -72,6 +76,38 @@ def runs(limit: int, everywhere: bool, on: str | None, as_json: bool) -> None:
         took = duration(r.ended - r.started) if r.ended else "–"
         rows.append((r.name, escape(r.task), _state(r), started, took, str(len(r.actions))))
     print_table(stdout(), columns, rows)
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete_run)
+@on_option
+@json_option
+def show(run: str, on: str | None, as_json: bool) -> None:
+    """Show RUN: its tree of actions with what their tasks say, and each attempt with how long it took and how it ended.
+
+    RUN may be the beginning of a run's name. With --json: every action with its `attempts`, `queue`, `interruptible`,
+    `short_name` and its task's `doc`.
+
+    \b
+    flyte-build runs show r20261120-101500-ab12
+    flyte-build runs show --json r20261120-101500-ab12
+    """
+    if on is None:
+        from ...workbench import kept_run
+
+        found = kept_run(run)
+    else:
+        from ...workbench.reaching import target_run
+
+        found = target_run(on, run, logs=False)
+    if as_json:
+        from ..shown_run import run_json
+
+        echo(json.dumps(run_json(found), indent=2, ensure_ascii=False))
+        return
+    from ..shown_run import print_run
+
+    print_run(found)
 
 
 def _state(run: Run) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...kernel.paths import shown
 from ..completion import complete_environment
 from ..console import echo
 from ..options import file_argument, json_option, named_lock, project_options, quiet_option
@@ -72,5 +73,5 @@ def venv(
         }
         echo(json.dumps(said))
     elif not quiet:
-        echo(f"{made.wheels} wheels of {made.environment} for Python {made.python} in {made.folder}")
-        echo(f"interpreter: {made.interpreter}")
+        echo(f"{made.wheels} wheels of {made.environment} for Python {made.python} in {shown(made.folder)}")
+        echo(f"interpreter: {shown(made.interpreter)}")

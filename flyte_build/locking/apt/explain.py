@@ -77,6 +77,12 @@ def _offer(universe: Universe, relation: Relation) -> str:
     return f"the archive has no package {relation.name}"
 
 
+_ELSEWHERE = (
+    "packages come from Debian's `main`; what is in contrib or non-free (`apt-cache policy NAME` on a Debian machine "
+    "says so), or another archive's, can be in a base image (`Image.from_base`), or is often on an index as wheels"
+)
+
+
 def _missing(universe: Universe, relation: Relation) -> ResolutionError:
     versions = [p.version for p in universe.versions(relation.name)]
     if versions:
@@ -87,5 +93,5 @@ def _missing(universe: Universe, relation: Relation) -> ResolutionError:
     near = universe.near(relation.name)
     return ResolutionError(
         f"{universe.title}: there is no package `{relation.name}`",
-        hint=f"did you mean {' or '.join(f'`{n}`' for n in near)}" if near else "see `apt-cache search`",
+        hint=f"did you mean {' or '.join(f'`{n}`' for n in near)}" if near else _ELSEWHERE,
     )

@@ -3,13 +3,13 @@
 A suite's index is 50 MB of text for 60,000 packages, of which a lock needs a few hundred. Parsing it whole with
 python-debian takes about 7 s and with the fastest loop of our own 0.8 s; finding where each stanza begins
 takes 0.1 s, and only the stanzas that the solver looks at are parsed. The cache holds the text as the
-signed Release file lists it, so a cached index is verified by the very sum that a fetched one is.
+signed Release file lists it, so a cached index is verified by the very sum that a fetched one is. Of the forms that
+an archive offers gzip is taken first: it is a third larger than xz, and read in a sixth of the time.
 """
 
 from __future__ import annotations
 
 import bz2
-import gzip
 import hashlib
 import io
 import lzma
@@ -17,13 +17,14 @@ import os
 import re
 import tempfile
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import httpx
+from isal import isal_zlib
 
 from ...kernel.errors import FetchError
 from ...kernel.stanzas import stanzas
@@ -34,10 +35,11 @@ from .release import IndexFile, Release
 __all__ = ["Index", "fetch_index", "index_paths"]
 
 _KEEP = 24
-_SUFFIXES = (".xz", ".gz", ".bz2", "")
+_SUFFIXES = (".gz", ".xz", ".bz2", "")
 _MEMORY = 6
 # Bytes that reading an index may take; `xz -9` asks for 65 MiB.
 _XZ_MEMORY = 200 << 20
+_GZIP_DAMAGE = cast("type[Exception]", isal_zlib.error)
 _PROVIDED = re.compile(r"(?:^|,)\s*([^\s,(:]+)")
 
 
@@ -208,7 +210,7 @@ def _decompress(data: bytes, suffix: str, what: str, limit: int) -> bytes:
     try:
         with _opened(data, suffix, limit) as stream:
             text = stream.read(limit + 1)
-    except (OSError, EOFError, lzma.LZMAError, zlib.error, MemoryError) as e:
+    except (OSError, EOFError, lzma.LZMAError, _GZIP_DAMAGE, MemoryError) as e:
         raise FetchError(f"{what}: cannot be decompressed: {e}") from None
     if len(text) > limit:
         raise FetchError(f"{what}: expected at most {limit} bytes when decompressed, found more")
@@ -221,11 +223,24 @@ def _opened(data: bytes, suffix: str, limit: int) -> io.BufferedIOBase:
         case ".xz":
             return io.BytesIO(_unxz(data, limit + 1))
         case ".gz":
-            return gzip.GzipFile(fileobj=raw)
+            return io.BytesIO(_gunzip(data, limit + 1))
         case ".bz2":
             return bz2.BZ2File(raw)
         case _:
             return raw
+
+
+def _gunzip(data: bytes, most: int) -> bytes:
+    """At most ``most`` bytes of what the gzip members in ``data`` hold."""
+    out = b""
+    while data and len(out) < most:
+        member = isal_zlib.decompressobj(wbits=31)
+        part = member.decompress(data, most - len(out))
+        out = out + part if out else part
+        if not member.eof and len(out) < most:
+            raise EOFError("it ends before its member does")
+        data = member.unused_data.lstrip(b"\0")
+    return out
 
 
 def _unxz(data: bytes, most: int) -> bytes:
@@ -253,15 +268,14 @@ def _cached(path: Path, file: IndexFile) -> bytes | None:
 
 
 def _keep(path: Path, text: bytes) -> None:
-    """Write whole or not at all; a cache that cannot be written costs time only."""
+    """Write whole or not at all; a cache that cannot be written costs time only. Nothing waits for the disk: what a
+    crash leaves of it is told by its hash."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as f:
                 f.write(text)
-                f.flush()
-                os.fsync(f.fileno())
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

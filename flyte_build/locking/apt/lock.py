@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from ...kernel.paths import cache_dir
 from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedDeb
 from ...sources.mirrors import Mirrors, configured
-from .index import fetch_index, index_paths
+from .index import Index, fetch_index, index_paths
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
 from .package import Package, Relation, installed_packages
 from .signature import keyrings
@@ -27,6 +29,8 @@ from .universe import Universe
 __all__ = ["BASE", "Debian", "DebianResolution", "lock_debian"]
 
 COMPONENT = "main"
+# Indices that are fetched and read at once; of two that are large, one is read while the other arrives.
+_AT_ONCE = 4
 BASE = (
     *("base-files", "base-passwd", "bash", "ca-certificates", "coreutils", "dash", "findutils", "grep", "gzip"),
     *("libc-bin", "libgcc-s1", "libstdc++6", "netbase", "sed", "tar", "tzdata"),
@@ -58,7 +62,8 @@ class Debian:
     """Locks several images from one state of each suite: a Release file is asked for once.
 
     ``mirrors``, ``http``, ``cache`` (the folder of verified indices), ``rings`` (keyring files) and ``now``
-    default to the host's; an ``http`` that is handed in is used with the proxies it has. Close it, or use it as a
+    default to the host's; an ``http`` that is handed in is used with the proxies it has. ``ahead`` are suites and
+    architectures that will be asked for: their indices are fetched and read side by side. Close it, or use it as a
     context manager.
     """
 
@@ -72,6 +77,7 @@ class Debian:
         cache: Path | None = None,
         rings: Sequence[Path] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ahead: Collection[tuple[str, str]] = (),
     ) -> None:
         self._cutoff, self._reporter, self._now, self._rings = cutoff, reporter, now, rings
         self._mirrors = configured() if mirrors is None else mirrors
@@ -80,6 +86,8 @@ class Debian:
         self._cache = cache_dir() / "debian-indices" if cache is None else cache
         self._states: dict[str, State] = {}
         self._universes: dict[tuple[str, str], Universe] = {}
+        self._ahead, self._pool = ahead, ThreadPoolExecutor(_AT_ONCE)
+        self._begun: dict[tuple[str, str], list[Future[Index]]] = {}
 
     def __enter__(self) -> Debian:
         return self
@@ -88,7 +96,8 @@ class Debian:
         self.close()
 
     def close(self) -> None:
-        """Close the HTTP client, unless it was handed in."""
+        """End what is being fetched, and close the HTTP client, unless it was handed in."""
+        self._pool.shutdown(cancel_futures=True)
         if self._owned:
             self._http.close()
 
@@ -158,14 +167,27 @@ class Debian:
     def _universe(self, suite: str, architecture: str, state: State) -> Universe:
         key = (suite, architecture)
         if key not in self._universes:
-            todo = [(r, path) for r in state.releases for path in index_paths(r, COMPONENT, architecture)]
+            begun = self._begin(key, state)
+            for other in self._ahead:
+                if other[0] == suite:
+                    with suppress(FetchError):  # who asks for it is told
+                        self._begin(other, state)
             listings = []
-            with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(todo)) as progress:
-                for release, path in todo:
-                    listings.append(fetch_index(self._http, release, path, architecture, self._cache))
+            with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(begun)) as progress:
+                for one in begun:
+                    listings.append(one.result())
                     progress.advance()
             self._universes[key] = Universe(listings, f"{suite} ({COMPONENT}, {architecture})")
         return self._universes[key]
+
+    def _begin(self, key: tuple[str, str], state: State) -> list[Future[Index]]:
+        """Have the indices of a suite and architecture fetched and read."""
+        if key not in self._begun:
+            todo = [(r, path) for r in state.releases for path in index_paths(r, COMPONENT, key[1])]
+            self._begun[key] = [
+                self._pool.submit(fetch_index, self._http, release, path, key[1], self._cache) for release, path in todo
+            ]
+        return self._begun[key]
 
 
 def lock_debian(

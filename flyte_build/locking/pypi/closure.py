@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -46,6 +47,12 @@ def closure(
             walk.require(requirement(text, where), "", number, where)
         walk.drain(number)
     return walk.steps
+
+
+@lru_cache(maxsize=1 << 14)
+def _requirement(text: str) -> Requirement:
+    """Each wheel's requirements are read for every environment and platform that has it."""
+    return Requirement(text)
 
 
 class _Walk:
@@ -86,7 +93,7 @@ class _Walk:
 
     def _parsed(self, text: str, by: str) -> Requirement:
         try:
-            wanted = Requirement(text)
+            wanted = _requirement(text)
         except InvalidRequirement as e:
             raise ResolutionError(
                 f"{self._where}: {by} states a requirement that is not PEP 508: `{text}`: {str(e).splitlines()[0]}",

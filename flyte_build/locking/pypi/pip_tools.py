@@ -26,6 +26,7 @@ from packaging.version import Version
 from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
 from ...kernel.scratch import scratch
 from ...sources.indexes import IndexClient, IndexSettings
+from .advice import advice
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
 __all__ = ["PipTools", "host"]
@@ -200,7 +201,7 @@ def _failure(question: Question, words: str, everything: str) -> FlyteBuildError
         _reachable(question)
         return NoSolution(
             f"no versions of {asked(question.asked)} fit together on {question.target}",
-            hint=question.way_out,
+            hint=advice(question, words),
             detail=words,
         )
     last = everything.strip().splitlines()[-1:] or ["nothing"]

@@ -65,7 +65,7 @@ class Question:
         if self.stand_ins:
             return "what uv names for a project stands: ask for versions that agree with it, or change the project"
         if self.cutoff is None:
-            return "ask for versions that agree; a name that is not found may be misspelt, or on another index"
+            return "ask for versions that agree"
         return f"nothing uploaded since {self.cutoff} was considered; try a later cut-off"
 
 

@@ -25,6 +25,7 @@ from ...kernel.scratch import scratch
 from ...sources.indexes import IndexFile, IndexSettings
 from ...sources.indexes.settings import uv_binary
 from ..wheels import Target
+from .advice import advice
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
 
 __all__ = ["CHOOSING", "KEPT", "Uv"]
@@ -192,7 +193,7 @@ def _failure(question: Question, code: int, words: str) -> FlyteBuildError:
         unbuilt = "no usable wheels" in words or "building from source is disabled" in words
         return NoSolution(
             f"no versions of {asked(question.asked)} fit together on {question.target}",
-            hint=_SOURCES if unbuilt else question.way_out,
+            hint=_SOURCES if unbuilt else advice(question, words),
             detail=words,
         )
     if any(sign in words for sign in ("Failed to fetch", "Request failed", "error sending request", "HTTP status")):

@@ -3,7 +3,7 @@ const DONE = new Set(["succeeded", "failed", "aborted", "timed out"]);
 const MARKS = {succeeded: "✓", failed: "✗", "timed out": "✗", killed: "✗", aborted: "■", running: "▶", queued: "·", paused: "‖", reused: "↺"};
 const stateOf = a => a.source && a.phase === "succeeded" ? "reused" : a.phase;
 const kindOf = state => state === "timed out" || state === "killed" ? "failed" : state;
-const nameOf = a => a.task ? a.task.slice(a.task.lastIndexOf(".") + 1) : a.name;
+const nameOf = a => a.short_name ? a.short_name : a.task ? a.task.slice(a.task.lastIndexOf(".") + 1) : a.name;
 
 function duration(seconds) {
   if (seconds === null || seconds === undefined || Number.isNaN(seconds)) return "–";
@@ -11,6 +11,12 @@ function duration(seconds) {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds), m = Math.floor(whole / 60);
   return m < 60 ? `${m} min ${whole % 60} s` : `${Math.floor(m / 60)} h ${m % 60} min`;
+}
+
+// How an attempt went: "2: ✗ 1.2 s, ValueError: no".
+function attemptOf(t, now) {
+  const took = duration((t.ended || now) - t.started), mark = MARKS[t.phase] || "";
+  return `${t.number}: ${mark ? mark + " " : ""}${took}${t.error ? ", " + t.error : ""}`;
 }
 
 function bytes(size) {
@@ -54,7 +60,7 @@ function rowsOf(tree, folded, words, states) {
       path.length = node.level;
       path.push(node.action.name);
       const a = node.action;
-      const text = `${a.task} ${a.name} ${a.environment} ${a.group} ${a.error ? a.error.code + " " + a.error.message : ""}`.toLowerCase();
+      const text = `${a.task} ${a.short_name || ""} ${a.queue || ""} ${a.name} ${a.environment} ${a.group} ${a.error ? a.error.code + " " + a.error.message : ""}`.toLowerCase();
       if ((!wanted || text.includes(wanted)) && (!states.size || states.has(kindOf(stateOf(a))))) path.forEach(n => hits.add(n));
     }
   }

@@ -70,7 +70,7 @@ function row(node, at, from, length) {
   const until = a.ended || (DONE.has(a.phase) ? a.queued : now());
   if (a.attempts.length) a.attempts.forEach((t, i) => {
     const over = i + 1 < a.attempts.length;
-    bar(t.started, t.ended || until, over ? "retried" : kind, `attempt ${t.number}: ${duration((t.ended || until) - t.started)}`);
+    bar(t.started, t.ended || until, over ? "retried" : kind, `attempt ${attemptOf(t, until)}`);
   });
   else bar(a.started || a.queued, until, kind, state);
   const end = x(until), took = duration(a.started ? until - a.started : until - a.queued);
@@ -108,9 +108,11 @@ async function detail() {
   close.onclick = () => { chosen = null; box.hidden = true; draw(); $("rows").focus(); };
   const facts = [["state", make("span", {class: kindOf(stateOf(a))}, stateOf(a) + (a.source ? ` (${a.source})` : ""))], ["environment", a.environment], ["action", a.name],
     ["waited", begunOf(a) ? duration(begunOf(a) - a.queued) : duration(now() - a.queued)], ["took", a.started ? duration((a.ended || now()) - a.started) : "–"],
-    ["attempts", a.attempts.length > 1 ? a.attempts.map(t => `${t.number}: ${duration((t.ended || now()) - t.started)}`).join(", ") : null], ["image", a.image ? make("code", {}, a.image) : null]];
+    ["attempts", a.attempts.length > 1 ? make("ol", {class: "attempts"}, ...a.attempts.map(t => make("li", {}, attemptOf(t, now())))) : null],
+    ["queue", a.queue], ["interruptible", a.interruptible ? "yes" : null], ["image", a.image ? make("code", {}, a.image) : null]];
   box.replaceChildren(close, make("h2", {}, a.task || a.name),
     make("dl", {}, ...facts.filter(f => f[1]).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)])));
+  if (a.doc) box.append(make("p", {class: "doc"}, a.doc));
   if (a.error) box.append(make("h3", {}, a.error.code || "Error"), make("pre", {class: "error", tabindex: "0"}, a.error.message));
   for (const [title, values] of [["Inputs", more.inputs], ["Outputs", more.outputs]]) {
     const list = Object.entries(values || {});

@@ -164,16 +164,14 @@ class IndexClient:
             digest = hashlib.sha256(response.content).hexdigest()
             if response.status_code == 200 and file.metadata_sha256 in (None, digest):
                 return file.sha256, file.size, response.content.decode("utf-8")
-        if file.sha256 is not None:
-            ranged = self._by_ranges(file)
-            if ranged is not None:
-                return file.sha256, *ranged
+        if file.sha256 is not None and (ranged := self._by_ranges(file, file.sha256)) is not None:
+            return file.sha256, *ranged
         with scratch() as folder:
             path = Path(folder, "wheel")
             self._download(file.url, path)
             return self._whole(path, file)
 
-    def _by_ranges(self, file: IndexFile) -> tuple[int, str] | None:
+    def _by_ranges(self, file: IndexFile, sha256: str) -> tuple[int, str] | None:
         found = self._tail(file.url)
         if found is None:
             return None
@@ -192,7 +190,9 @@ class IndexClient:
                 raise self._status(response)
             return response.content
 
-        return whole, wheel_metadata.from_archive(whole, tail, read_range)
+        text, listed = wheel_metadata.with_entries(whole, tail, read_range)
+        remembered.write_entries(sha256, listed)
+        return whole, text
 
     def _tail(self, url: str) -> tuple[int, bytes] | None:
         """The file's size and last bytes; ``None`` where the server gives whole files only."""

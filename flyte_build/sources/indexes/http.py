@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -76,12 +77,18 @@ class _Credentials(httpx.Auth):
 
 
 def _context(settings: IndexSettings, environ: Mapping[str, str]) -> ssl.SSLContext:
+    return _made(settings.cert, environ.get("SSL_CERT_DIR"), settings.client_cert, environ.get("SSL_CERT_FILE"))
+
+
+@lru_cache(maxsize=8)
+def _made(cert: str | None, folder: str | None, client_cert: str | None, _default: str | None) -> ssl.SSLContext:
+    """One of 25 ms of processor time for all clients that trust the same; what it trusts is read once a process."""
     try:
-        context = ssl.create_default_context(cafile=settings.cert, capath=environ.get("SSL_CERT_DIR"))
-        if not settings.cert and not environ.get("SSL_CERT_DIR") and not context.cert_store_stats()["x509_ca"]:
+        context = ssl.create_default_context(cafile=cert, capath=folder)
+        if not cert and not folder and not context.cert_store_stats()["x509_ca"]:
             context = httpx.create_ssl_context(trust_env=False)
-        if settings.client_cert:
-            context.load_cert_chain(settings.client_cert)
+        if client_cert:
+            context.load_cert_chain(client_cert)
     except (OSError, ssl.SSLError) as e:
         raise InputError(
             f"the certificates configured for package indexes cannot be read: {e}",

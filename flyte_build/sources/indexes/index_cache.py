@@ -1,7 +1,7 @@
-"""What is worth keeping between runs: wheels' metadata by their hash, and where a locked file was seen.
+"""What is worth keeping between runs: wheels' metadata and lists of files by their hash, and where one was seen.
 
-Both are caches: nothing is wrong without them, and a cache that cannot be written is passed over. The
-metadata of a hash never changes. A place does, so it is kept apart by the index settings it was found
+All are caches: nothing is wrong without them, and a cache that cannot be written is passed over. The
+metadata and files of a hash never change. A place does, so it is kept apart by the index settings it was found
 under and is a hint only; it is no part of a lock (law 1).
 """
 
@@ -18,7 +18,7 @@ from .http import without_userinfo
 from .metadata import WheelMetadata
 from .settings import IndexSettings
 
-__all__ = ["place", "read_metadata", "remember_place", "write_metadata"]
+__all__ = ["place", "read_entries", "read_metadata", "remember_place", "write_entries", "write_metadata"]
 
 
 def _metadata_path(sha256: str) -> Path:
@@ -36,6 +36,24 @@ def read_metadata(sha256: str) -> WheelMetadata | None:
 def write_metadata(found: WheelMetadata) -> None:
     body = {"size": found.size, "requires": list(found.requires), "requires_python": found.requires_python}
     _write(_metadata_path(found.sha256), json.dumps(body))
+
+
+def _entries_path(sha256: str) -> Path:
+    return cache_dir() / "metadata" / f"{sha256}.files"
+
+
+def read_entries(sha256: str) -> list[str] | None:
+    """What :func:`.metadata.entries` says of the wheel with this hash, where somebody has looked."""
+    try:
+        found = json.loads(_entries_path(sha256).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return list(map(str, found)) if isinstance(found, list) else None
+
+
+def write_entries(sha256: str, entries: list[str]) -> None:
+    """Keep what was read off the wheel."""
+    _write(_entries_path(sha256), json.dumps(entries))
 
 
 def _place_path(settings: IndexSettings, sha256: str) -> Path:

@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from email import message_from_string
 from email.policy import compat32
 
-__all__ = ["LONGEST", "WheelMetadata", "damage", "entries", "from_archive", "members", "parse", "read_text"]
+__all__ = [
+    "LONGEST",
+    "WheelMetadata",
+    "damage",
+    "entries",
+    "from_archive",
+    "members",
+    "parse",
+    "read_text",
+    "with_entries",
+]
 
 TAIL = 64 << 10
 LONGEST = 4 << 20
@@ -97,11 +107,16 @@ class _Ranges(io.RawIOBase):
 def from_archive(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> str:
     """METADATA's text out of a wheel of ``size`` bytes that ends in ``tail``; ``read_range(start, stop)``
     fetches other bytes. Raises ``zipfile.BadZipFile`` or ``KeyError`` where it is not a wheel."""
+    return with_entries(size, tail, read_range)[0]
+
+
+def with_entries(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> tuple[str, list[str]]:
+    """:func:`from_archive` and :func:`entries` of one look."""
     with _opened(size, tail, read_range) as archive:
         names = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
         if len(names) != 1:
             raise KeyError(f"expected one .dist-info/METADATA, found {len(names)}")
-        return read_text(archive, names[0])
+        return read_text(archive, names[0]), _entries(archive)
 
 
 def read_text(archive: zipfile.ZipFile, name: str) -> str:
@@ -143,4 +158,8 @@ def members(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> 
 def entries(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> list[str]:
     """The same with what identifies the content, as ``<crc-32> <size>`` and a tab before the name."""
     with _opened(size, tail, read_range) as archive:
-        return [f"{info.CRC:08x} {info.file_size}\t{info.filename}" for info in archive.infolist()]
+        return _entries(archive)
+
+
+def _entries(archive: zipfile.ZipFile) -> list[str]:
+    return [f"{info.CRC:08x} {info.file_size}\t{info.filename}" for info in archive.infolist()]

@@ -13,21 +13,23 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from random import SystemRandom
 from typing import Any
 from urllib.parse import urlencode
 
 from ...kernel.errors import InputError, RunError
 
-__all__ = ["ApiError", "Cluster", "connect", "used_up"]
+__all__ = ["JITTER", "ApiError", "Cluster", "connect", "used_up"]
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 TRIES = 6
 _AGAIN = (429, 500, 502, 503, 504)
 _MOST_WAIT = 30.0
+JITTER = SystemRandom()
+"""Spreads who asks again: the ``random`` module's own state is the user's, who may have seeded it."""
 _LINE = 64 << 20
 
 
@@ -226,8 +228,8 @@ def _pause(attempt: int, failure: ApiError | None) -> float:
     """As long as the server said, else longer each time; never all at once with others."""
     said = failure.retry_after if failure is not None else None
     if said is not None and said.isdigit():
-        return min(float(said), _MOST_WAIT) + random.random() * 0.5
-    return min(0.2 * 2.0**attempt, _MOST_WAIT) * (0.5 + random.random())
+        return min(float(said), _MOST_WAIT) + JITTER.random() * 0.5
+    return min(0.2 * 2.0**attempt, _MOST_WAIT) * (0.5 + JITTER.random())
 
 
 def connect(*, context: str | None = None, kubeconfig: str | None = None, namespace: str | None = None) -> Cluster:

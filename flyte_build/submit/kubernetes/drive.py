@@ -27,9 +27,12 @@ from ..scheduler import Scheduler
 from ..service import Service
 from ..storage import RunFolder, Storage
 from .api import Cluster
+from .cluster_apps import ClusterApp, ClusterApps
+from .container_task import Carrier
 from .launcher import KubernetesLauncher
 from .mirror import Mirror
 from .names import label_value
+from .needs import Needs
 from .reading import ALIVE, BEAT_SECONDS, read_chain
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
@@ -83,10 +86,12 @@ async def drive(
     await _known(folder, mirror, [found.record for found in before if found.record.attempt])
     ended = [e for e in entries if "run" in e]
     if ended and before[0].record.phase.terminal:
+        await _apps(run, observer.on_line).close()  # an earlier driver may have come no further than to its word
         return before[0].record, tuple(found.record for found in before)
     chain = await read_chain(mirror, submission.resume, observer.warn) if submission.resume else []
     journal = StoredJournal(folder.journal, mirror, submission.run, number)
     heard = _Both(observer, journal)
+    apps = _apps(run, heard.on_line)
     wake: list[Callable[[str], None]] = []
     watcher = Watcher(
         run.cluster, f"run={label_value(submission.run)}", lambda job: wake[0](job) if wake else None, observer.warn
@@ -94,14 +99,25 @@ async def drive(
     launcher = KubernetesLauncher(
         folder=folder,
         cluster=run.cluster,
-        place=replace(run.target.place, owner=run.owner),
+        place=apps.place,
         mirror=mirror,
         watcher=watcher,
-        images={digest: reference for reference, digest in submission.images.items()},
+        images=apps.images,
         secret=run.secret,
-        env=storage_env(run.target),
+        env={**storage_env(run.target), **apps.variables},
         unscheduled=run.target.unscheduled,
+        needs=apps.needs,
+        apps=apps,
         said=heard.on_line,
+        carrier=Carrier(
+            submission.carrier,
+            run.target.storage,
+            run.target.options,
+            storage_env(run.target),
+            run.target.storage_secret,
+        )
+        if submission.carrier
+        else None,
         begun=frozenset((r.record.name, r.record.attempt) for r in before if r.record.phase is Phase.RUNNING),
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))
@@ -114,8 +130,22 @@ async def drive(
         drive = Drive(submission.facts(folder), launcher, scheduler, reuse, journal, heard, serving, inbox)
         return await drive.go(actions[ROOT_ACTION], before)
     finally:
-        beating.cancel()
-        watcher.close()
+        try:
+            await apps.close()
+        finally:
+            beating.cancel()
+            watcher.close()
+
+
+def _apps(run: ClusterRun, said: Callable[[str, int, str], None]) -> ClusterApps:
+    submission = run.submission
+    return ClusterApps(
+        run.cluster, run.mirror, submission.run, replace(run.target.place, owner=run.owner),
+        [ClusterApp.from_json(told) for told in submission.apps],
+        {digest: reference for reference, digest in submission.images.items()},
+        {digest: Needs.from_json(told) for digest, told in submission.needs.items()},
+        submission.code(run.mirror.url), storage_env(run.target), run.target.unscheduled, said,
+    )  # fmt: skip
 
 
 async def _beat(mirror: Mirror, run: str) -> None:

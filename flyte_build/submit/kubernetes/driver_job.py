@@ -15,6 +15,7 @@ from .api import ApiError, Cluster
 from .drive import storage_env
 from .errors import FINAL
 from .names import label_value, run_object
+from .needs import NOTHING, Needs, require
 from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
 
@@ -34,8 +35,8 @@ def _labels(run: str) -> dict[str, str]:
     return {"run": label_value(run), MANAGED_BY: "flyte-build", COMPONENT: DRIVER}
 
 
-def driver_job(run: str, image: str, target: Target) -> dict[str, Any]:
-    """The Job that drives ``run``, on ``image`` (a reference by digest)."""
+def driver_job(run: str, image: str, target: Target, needs: Needs = NOTHING) -> dict[str, Any]:
+    """The Job that drives ``run``, on ``image`` (a reference by digest), which ``needs`` that of a node."""
     place = target.place
     labels = {**place.labels, **_labels(run)}
     told = {"run": run, "storage": target.storage, "options": dict(target.options)}
@@ -66,6 +67,7 @@ def driver_job(run: str, image: str, target: Target) -> dict[str, Any]:
     }
     if place.pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in place.pull_secrets]
+    require(needs, pod, place.profile)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

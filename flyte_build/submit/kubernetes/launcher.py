@@ -7,25 +7,29 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from flyteidl2.task import common_pb2, task_definition_pb2
+
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster, used_up
+from .api import JITTER, ApiError, Cluster, used_up
+from .cluster_apps import ClusterApps
+from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .kueue import why_queued
 from .mirror import Mirror
 from .names import job_name
+from .needs import NOTHING, Needs
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template
-from .watching import JOBS, PODS, Watcher
+from .watching import JOBS, PODS, Watcher, log_query
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
@@ -47,8 +51,9 @@ class KubernetesLauncher:
 
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
-    ``begun`` are the actions' attempts that an earlier driver of the run began.
-    ``said`` hears one line about an attempt whenever it is another.
+    ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``said`` hears one
+    line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -60,7 +65,10 @@ class KubernetesLauncher:
     secret: str
     env: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
+    needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
+    carrier: Carrier | None = None
+    apps: ClusterApps | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -84,6 +92,8 @@ class KubernetesLauncher:
             try:
                 if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
                     return Outcome(0)
+                if self.apps is not None and (failed := await self.apps.ready()) is not None:
+                    return failed
                 await self._create(request)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
@@ -131,10 +141,15 @@ class KubernetesLauncher:
 
     async def _create(self, request: LaunchRequest) -> None:
         template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
-        manifest = job(self._with_env(request), self._reference(request), self.place, template=template)
-        main = _main(manifest, self._reference(request))
-        endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-        main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+        needs = self.needs.get(request.image, NOTHING)
+        reference, carried = self._reference(request), await self._carried(request)
+        manifest = job(
+            self._with_env(request), reference, self.place, template=template, needs=needs, carrier=self.carrier,
+            carried=carried,
+        )  # fmt: skip
+        if carried is None:
+            endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+            _main(manifest, reference)["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
         try:
             made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
         except ApiError as e:
@@ -144,6 +159,18 @@ class KubernetesLauncher:
             await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
             return
         self.watcher.note(made)
+
+    async def _carried(self, request: LaunchRequest) -> Carried | None:
+        """What an attempt of a container task is given and gives; ``None`` for any other task's."""
+        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
+        if not spec.task_template.container.data_config.enabled:
+            return None
+        document = self.folder.inputs(request.action)
+        if not document.is_file():
+            await self.mirror.down(document, request.inline)
+        given = common_pb2.Inputs.FromString(document.read_bytes())
+        attempt, data = (f(request.action, request.attempt) for f in (self.folder.attempt, self.folder.data))
+        return Carried(given, self.mirror.key(document), self.mirror.key(attempt), self.mirror.key(data))
 
     async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
         """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
@@ -162,7 +189,7 @@ class KubernetesLauncher:
                     raise
                 else:
                     self.said(request.action, request.attempt, f"the cluster's API does not answer: {e.message}")
-            await asyncio.sleep(pause * (0.5 + random.random()))
+            await asyncio.sleep(pause * (0.5 + JITTER.random()))
             pause = min(pause * 2, _MOST_PAUSE)
 
     def _reference(self, request: LaunchRequest) -> str:
@@ -223,15 +250,15 @@ class KubernetesLauncher:
         """The pod's whole log, as far as the cluster still has it."""
         pods = self.watcher.known(name).pods
         for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
-            text = await asyncio.to_thread(self._log_of, pod)
+            text = await asyncio.to_thread(self._log_of, pod, log_query(pods[pod]))
             if text:
                 with open(target, "ab") as f:
                     f.write(text)
 
-    def _log_of(self, pod: str) -> bytes:
+    def _log_of(self, pod: str, whose: Mapping[str, str]) -> bytes:
         path = f"{self.cluster.path(PODS, pod)}/log"
         try:
-            return self.cluster.text(path, {"limitBytes": str(_LOG_BYTES)}, 30.0)
+            return self.cluster.text(path, {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
         except (ApiError, OSError):
             return b""
 

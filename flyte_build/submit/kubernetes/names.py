@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import re
 
-__all__ = ["DNS_LABEL", "MOST", "job_name", "label_value", "run_object"]
+__all__ = ["DNS_LABEL", "MAIN", "MOST", "job_name", "label_value", "run_object"]
 
 MOST = 63
 """Characters that a DNS label and a label's value may have."""
+
+MAIN = "kubectl.kubernetes.io/default-container"
+"""kubectl's annotation that says whose log is meant, where a pod has several containers."""
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")

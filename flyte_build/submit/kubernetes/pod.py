@@ -20,17 +20,20 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from ..action import LaunchRequest
+from ..pods.raw_files import check_raw
 from .asks import refuse
+from .container_task import Carried, Carrier, staged
 from .errors import Unplaceable
-from .names import DNS_LABEL, job_name, label_value
+from .names import DNS_LABEL, MAIN, job_name, label_value
+from .needs import NOTHING, Needs, require
 from .profiles import Profile, Toleration
 from .resources import Asked, accelerator, asked_of, balanced, within
 from .secrets import mount_secrets
+from .sight import PRIMARY
 from .vendors import PROFILES
 
 __all__ = ["COMPONENT", "DRIVER", "MANAGED_BY", "PRIMARY", "QUEUE", "SIDECARS", "Place", "job"]
 
-PRIMARY = "primary"
 SIDECARS = "_FLYTE_BUILD_SIDECARS"
 """The variable of a run that says what other containers' images are, as JSON; no pod gets it."""
 MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
@@ -71,12 +74,20 @@ class Place:
 
 
 def job(
-    request: LaunchRequest, image: str, place: Place, *, template: Mapping[str, Any] | None = None
+    request: LaunchRequest,
+    image: str,
+    place: Place,
+    *,
+    template: Mapping[str, Any] | None = None,
+    needs: Needs = NOTHING,
+    carrier: Carrier | None = None,
+    carried: Carried | None = None,
 ) -> dict[str, Any]:
     """The ``batch/v1`` Job of ``request`` on ``image`` (a reference by digest).
 
     The task's own queue wins over the target's. ``template`` is the ``spec.template`` that a named PodTemplate of the
-    cluster holds. Raises :class:`Unplaceable` for what no pod here can be.
+    cluster holds, ``needs`` is what the image needs of a node. Of a container task ``carrier`` brings
+    what is ``carried``. Raises :class:`Unplaceable` for what no pod here can be.
     """
     spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
     task = spec.task_template
@@ -86,22 +97,28 @@ def job(
     metadata, pod, name = pod_of(task)
     if template is not None:
         metadata, pod = upon(template, metadata, pod, name)
+    raw = check_raw(task, request.task)
+    if raw and carrier is None:
+        raise Unplaceable(f"{request.task} is a container task, and this run has no image that brings its inputs")
     _only_digests(pod, name, request)
     main = next(c for c in pod["containers"] if c["name"] == name)
     main |= {"image": image, "args": list(request.args), "terminationMessagePolicy": "FallbackToLogsOnError"}
     main["env"] = _variables(main.get("env") or [], {k: v for k, v in request.env.items() if k != SIDECARS})
-    if place.storage_secret:
+    if place.storage_secret and not raw:
         main.setdefault("envFrom", []).append({"secretRef": {"name": place.storage_secret}})
     _resources(task, main, pod, place)
     within(pod, place.quotas, request.task)
     _shared_memory(task.extended_resources, main, pod)
     mount_secrets(request.secrets, main, pod, place.secrets)
     _scheduling(task, pod, place)
+    require(needs, pod, place.profile)
     pod |= {"restartPolicy": "Never", "enableServiceLinks": False}
     pod.setdefault("automountServiceAccountToken", place.api_access)
     if request.timeout is not None:
         # Of the pod and not of the Job, whose own would take the pod and its log away.
         pod["activeDeadlineSeconds"] = max(1, math.ceil(request.timeout))
+    if raw and carrier is not None:
+        staged(pod, main, request, task, carrier, carried or Carried())
     labels = {
         **place.labels,
         "run": label_value(request.run),
@@ -111,7 +128,8 @@ def job(
         MANAGED_BY: "flyte-build",
     }
     metadata["labels"] = {**metadata.get("labels", {}), **labels}
-    metadata["annotations"] = {_KEEP: "false", **place.annotations, **metadata.get("annotations", {})}
+    own = {MAIN: name} if len([*pod["containers"], *(pod.get("initContainers") or ())]) > 1 else {}
+    metadata["annotations"] = {_KEEP: "false", **own, **place.annotations, **metadata.get("annotations", {})}
     named: dict[str, Any] = {
         "name": job_name(request.run, request.action, request.attempt),
         "namespace": place.namespace,

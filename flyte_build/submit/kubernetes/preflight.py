@@ -17,11 +17,15 @@ from typing import Any
 from ..action import LaunchRequest
 from ..template import quantity
 from .api import ApiError, Cluster
+from .container_task import Carrier
 from .errors import Unplaceable
 from .fit import misfit, shown
 from .kueue import installed_groups, queue_trouble
+from .needs import NOTHING, Needs, unsuited
 from .pod import QUEUE, Place, job
+from .profiles import Profile
 from .templates import named_template
+from .vendors import PROFILES
 from .watching import PODS
 
 __all__ = ["QUOTAS", "SECRETS", "Problem", "hopeless", "nodes_of", "preflight"]
@@ -40,26 +44,32 @@ class Problem:
     hint: str | None = None
 
 
-def hopeless(cluster: Cluster, requests: Sequence[LaunchRequest], place: Place) -> list[Problem]:
+def hopeless(
+    cluster: Cluster, requests: Sequence[LaunchRequest], place: Place, needs: Mapping[str, Needs] | None = None
+) -> list[Problem]:
     """Why some of ``requests`` would never run: they can be no pod, or the cluster would never run that pod.
 
-    Their ``image`` is the reference that nodes pull. Of those whose pods are alike, the first is asked about. Raises
-    :class:`ApiError` where the cluster cannot be asked.
+    Their ``image`` is the reference that nodes pull; ``needs`` is what images need of nodes, by digest. Of those
+    whose pods are alike, the first is asked about. Raises :class:`ApiError` where the cluster cannot be asked.
     """
     found: list[Problem] = []
     jobs: dict[str, Object] = {}
+    of: dict[str, Needs] = {}
     known: set[str] = set()
     for request in requests:
+        need = (needs or {}).get(request.image.rpartition("@")[2], NOTHING)
         try:
             template = named_template(cluster, request.task, request.task_spec)
-            manifest = job(request, request.image, place, template=template)
+            # Of a container task: whichever image it is that brings its inputs.
+            carrier = Carrier(request.image)
+            manifest = job(request, request.image, place, template=template, needs=need, carrier=carrier)
         except Unplaceable as e:
             found.append(Problem(request.task, str(e), e.hint))
             continue
         if (shape := _shape(manifest)) not in known:
             known.add(shape)
-            jobs[request.task] = manifest
-    return found + (preflight(cluster, jobs) if jobs else [])
+            jobs[request.task], of[request.task] = manifest, need
+    return found + (preflight(cluster, jobs, of, place.profile) if jobs else [])
 
 
 def _shape(manifest: Object) -> str:
@@ -70,8 +80,16 @@ def _shape(manifest: Object) -> str:
     return json.dumps([queue, {**spec, "containers": containers}], sort_keys=True)
 
 
-def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:
-    """Look at Jobs by what they are for (a task's name). Raises :class:`ApiError` where the cluster cannot be asked."""
+def preflight(
+    cluster: Cluster,
+    jobs: Mapping[str, Object],
+    needs: Mapping[str, Needs] | None = None,
+    profile: Profile = PROFILES["eks"],
+) -> list[Problem]:
+    """Look at Jobs by what they are for (a task's name), which is what ``needs`` of their images are by, too.
+
+    Raises :class:`ApiError` where the cluster cannot be asked.
+    """
     nodes = nodes_of(cluster) or []
     quotas = _allowed(lambda: [q for page in cluster.pages(QUOTAS, {}) for q in page.get("items") or ()]) or []
     found: list[Problem] = []
@@ -81,7 +99,9 @@ def preflight(cluster: Cluster, jobs: Mapping[str, Object]) -> list[Problem]:
         found += _secrets(cluster, name, template["spec"])
         if (queue := (made["metadata"].get("labels") or {}).get(QUEUE)) is not None:
             found += _queue(cluster, name, queue)
-        if (reason := misfit(template["spec"], nodes)) is not None:
+        if (why := unsuited((needs or {}).get(name, NOTHING), template["spec"], nodes, profile)) is not None:
+            found.append(Problem(name, *why))
+        elif (reason := misfit(template["spec"], nodes)) is not None:
             hint = "ask for less, or for what there is: `kubectl get nodes --show-labels` shows it"
             found.append(Problem(name, reason, hint))
         found += (

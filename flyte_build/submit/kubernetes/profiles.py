@@ -69,7 +69,8 @@ class Profile:
 
     ``mig``: a partition is a ``label`` of the node, a ``resource`` of its own (``nvidia.com/mig-1g.5gb``, strategy
     "mixed"), or part of the ``product``'s name (strategy "single" of gpu-feature-discovery). ``unknown`` says whether a
-    device that is not in ``devices`` is called as the SDK calls it; else it is refused.
+    device that is not in ``devices`` is called as the SDK calls it; else it is refused. ``cuda_labels``: any of these
+    says for which major version of CUDA a node's driver is (gpu-feature-discovery's two spellings).
     """
 
     name: str
@@ -82,6 +83,7 @@ class Profile:
     tolerations: tuple[Toleration, ...] = ()
     spot: tuple[Toleration, ...] = ()
     shared: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    cuda_labels: tuple[str, ...] = ("nvidia.com/cuda.runtime-version.major", "nvidia.com/cuda.runtime.major")
 
     def place(self, wanted: Accelerator) -> Placement:
         """Raises :class:`Unplaceable` for what the cluster has no word for."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..action import Outcome
 
-__all__ = ["EVENTS", "QUEUED", "WAITING", "Sight", "Stage", "gave_up", "look"]
+__all__ = ["EVENTS", "PRIMARY", "QUEUED", "WAITING", "Sight", "Stage", "gave_up", "look"]
 
 Object = Mapping[str, Any]
 Stage = Literal["waiting", "queued", "starting", "running", "ended"]
@@ -74,6 +74,8 @@ _OF_THE_MACHINE = frozenset(
     {"Shutdown", "NodeShutdown", "Terminated", "NodeAffinity", "UnexpectedAdmissionError", "NodeLost", "Preempting"}
 )
 _FORBIDDEN = 20.0
+PRIMARY = "primary"
+"""What a task's own container is called, where no template calls it otherwise."""
 QUEUED = "queued"
 """The line of a Job that is suspended, and nobody said why."""
 
@@ -168,6 +170,9 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
         why = _first_sentence(message)
         return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, gave_up(f"no node took it: {why}"))
     node = str((pod.get("spec") or {}).get("nodeName") or "")
+    # A container task's own comes before what takes its outputs over (see ``container_task``).
+    if any(c.get("name") == PRIMARY and "running" in (c.get("state") or {}) for c in _inits(status)):
+        return Sight("running", f"running on {node}", "running")
     for container in (*_inits(status), *containers):
         found = _waiting(container, events, node)
         if found is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,7 +27,9 @@ from ..cache import bundle_digest
 from ..driving import check_name, described, require_image, start_of
 from ..references import references
 from ..storage import INPUTS_FOLDER, RunFolder, Storage
+from .cluster_apps import ClusterApp
 from .mirror import Mirror
+from .needs import Needs
 from .stored_results import TASKS
 
 __all__ = ["BUNDLES", "REQUEST", "Submission", "read_submission", "store_submission"]
@@ -39,7 +41,9 @@ _SHARED = (BUNDLES, TASKS, INPUTS_FOLDER)
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What a driver needs of a run. ``target`` is as the project states it; ``images`` maps references by digest to
-    digests. The rest is as in :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
+    digests, ``needs`` digests to what such an image needs of a node (:class:`~.needs.Needs`); ``carrier`` is the image
+    that brings the inputs of container tasks, ``apps`` are served meanwhile. The rest is as in
+    :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
 
     run: str
     target_name: str
@@ -54,9 +58,16 @@ class Submission:
     inline: Mapping[str, int] = field(default_factory=dict)
     resume: str | None = None
     overwrite_cache: bool = False
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    carrier: str = ""
+    apps: Sequence[Mapping[str, Any]] = ()
+
+    def code(self, base: str) -> str:
+        """The URI of its code in the storage ``base``."""
+        return f"{base}/{BUNDLES}/{self.bundle.removeprefix('sha256:')}.tgz"
 
     def facts(self, folder: RunFolder) -> RunFacts:
-        code = f"{folder.storage.base}/{BUNDLES}/{self.bundle.removeprefix('sha256:')}.tgz"
+        code = self.code(folder.storage.base)
         return RunFacts(
             folder, dict(self.images), self.bundle, self.started, self.org, self.project, self.domain, self.env,
             dict(self.inline), {code: self.bundle},
@@ -71,12 +82,17 @@ async def store_submission(
     references_of: Mapping[str, str],
     *,
     inline: Mapping[str, int],
+    docs: Mapping[str, str] | None = None,
     resumed: Mapping[str, Any] | None = None,
     overwrite_cache: bool = False,
+    needs: Mapping[str, Needs] | None = None,
+    carrier: str = "",
+    apps: Sequence[ClusterApp] = (),
     invocation: Mapping[str, Any],
 ) -> tuple[Submission, actions_service_pb2.Action]:
     """Put a new run into the storage. ``references_of``: environment → ``repository@sha256:…``; ``resumed`` are the
-    facts of the run that is resumed.
+    facts of the run that is resumed; ``needs`` is what images need of nodes, by digest, and ``carrier`` the image for
+    container tasks.
 
     Raises :class:`RunError` for a name that is taken, or for an environment without an image. ``request.json`` is
     stored last, so a run that has it has everything.
@@ -94,7 +110,7 @@ async def store_submission(
         folder, root, images, references_of, bundle=(code, f"{mirror.url}/{bundle_key}"),
         started=before.get("run_start_time"), inline=inline,
     )  # fmt: skip
-    facts = {**described(run, root, images, before.get("name"), invocation), "target": target[0]}
+    facts = {**described(run, root, images, before.get("name"), invocation, docs or {}), "target": target[0]}
     try:
         await mirror.put(f"{name}/run.json", json.dumps(facts, indent=1).encode() + b"\n", new=True)
     except FileExistsError:
@@ -104,6 +120,8 @@ async def store_submission(
     submission = Submission(
         name, target[0], target[1], run.images, code, run.started, run.org, run.project, run.domain, root.env,
         dict(inline), before.get("name"), overwrite_cache,
+        {digest: one.to_json() for digest, one in (needs or {}).items()}, carrier,
+        [app.to_json() for app in apps],
     )  # fmt: skip
     await mirror.put(f"{name}/kept/{ROOT_ACTION}/inputs.pb", root.inputs)
     await _upload_inputs(mirror, root.inputs)

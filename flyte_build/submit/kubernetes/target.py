@@ -198,10 +198,14 @@ def _profile(value: Any) -> Profile:
             changes[key] = given
         elif key in ("tolerations", "spot"):
             changes[key] = tuple(_toleration(one) for one in _list(given))
+        elif key == "cuda-labels":
+            changes["cuda_labels"] = tuple(map(_text, _list(given)))
         elif key == "shared":
             changes[key] = tuple(_entries("shared", given).items())
         else:
-            raise ValueError(f"base, {', '.join(_MAPS)}, mig, tolerations, spot or shared in it, and no `{key}`")
+            raise ValueError(
+                f"base, {', '.join(_MAPS)}, mig, cuda-labels, tolerations, spot or shared in it, and no `{key}`"
+            )
     return profile_of(_text(value.get("base")), changes)
 
 

@@ -8,17 +8,17 @@ asks for their attempt, so that memory is a matter of what runs and not of what 
 from __future__ import annotations
 
 import json
-import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...kernel.errors import FlyteBuildError
-from .api import ApiError, Cluster
+from .api import JITTER, ApiError, Cluster
 from .kueue import job_of
+from .names import MAIN
 
-__all__ = ["JOBS", "PODS", "Attempt", "Watcher", "trimmed"]
+__all__ = ["JOBS", "PODS", "Attempt", "Watcher", "log_query", "trimmed"]
 
 JOBS, PODS, EVENTS = "batch/v1/jobs", "v1/pods", "v1/events"
 WATCH_SECONDS = 300
@@ -58,6 +58,8 @@ def trimmed(value: Object) -> dict[str, Any]:
     kept = {
         k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp", "labels") if k in metadata
     }
+    if MAIN in (told := metadata.get("annotations") or {}):
+        kept["annotations"] = {MAIN: told[MAIN]}
     spec = value.get("spec") or {}
     status = value.get("status") or {}
     return {
@@ -67,6 +69,12 @@ def trimmed(value: Object) -> dict[str, Any]:
             k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
         },
     }
+
+
+def log_query(pod: Object) -> dict[str, str]:
+    """Whose log of a pod is its task's: without a word the API has it only of pods of one container."""
+    container = (pod["metadata"].get("annotations") or {}).get(MAIN)
+    return {"container": str(container)} if container else {}
 
 
 class Watcher:
@@ -153,7 +161,7 @@ class Watcher:
     def _failed(self, kind: str, failures: int, message: str) -> int:
         if failures == 3:
             self._lost(f"{kind} cannot be watched, and are tried again: {message}")
-        self._closed.wait(min(0.1 * 2.0**failures, 15.0) * (0.5 + random.random()))
+        self._closed.wait(min(0.1 * 2.0**failures, 15.0) * (0.5 + JITTER.random()))
         return failures + 1
 
     def _query(self, kind: str) -> dict[str, str]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hashlib
 import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..sandbox import process, seccomp
 from ..sandbox.cgroups import Cgroups, Group
@@ -24,20 +23,10 @@ from ..sandbox.engines import init_mount
 from ..sandbox.namespaces import description
 from ..sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
 from .forked import PATIENCE, Forked, Lost, begin, readable
+from .told import IMAGE, NEVER, PLACE, PRELOAD, command, key_of, last_line, programs, whole
 
-__all__ = ["PLACE", "Pool", "Worker", "command", "key_of", "programs", "whole"]
+__all__ = ["Pool", "Worker"]
 
-PLACE = "/run/flyte-build"
-IMAGE = f"{PLACE}/image"
-# What the stock runtime imports in every action; what it imports later is found by a rehearsal.
-PRELOAD = (
-    "flyte._bin.runtime", "flyte._internal.runtime.entrypoints", "flyte._internal.controllers.remote",
-    "flyte._internal.imagebuild.image_builder", "flyte.remote._client.controlplane",
-)  # fmt: skip
-# Variables of one action: no import reads them. The others are a worker's own.
-_ACTIONS = ("ACTION_NAME", "FLYTE_ATTEMPT_NUMBER")
-# What runs something else than the task in this process.
-_NEVER = ("_F_E_VS", "_F_EXEC_WRAPPER")
 # linux/sched.h: user, mount, PID, IPC and UTS namespaces; network
 _NAMESPACES, _NEWNET = 0x10000000 | 0x00020000 | 0x20000000 | 0x08000000 | 0x04000000, 0x40000000
 MOST_IDLE = 4
@@ -91,9 +80,12 @@ class Worker:
 
     def sees(self, source: Path) -> str:
         """Where the worker has what is at ``source`` on the host; raises ValueError where it has not."""
+        # As texts: an action has some twenty places, and paths are taken apart anew by every comparison.
+        here = str(source)
         for mount in self.mounts:
-            if source.is_relative_to(mount.source):
-                return str(PurePosixPath(mount.target) / source.relative_to(mount.source))
+            top = str(mount.source)
+            if here == top or here.startswith(f"{top}/"):
+                return mount.target + here[len(top) :]
         raise ValueError(f"{source} is nowhere in the worker's sandbox")
 
 
@@ -102,7 +94,8 @@ class Pool:
     """``scratch`` is the folder in which workers' actions have their own, ``logs`` where workers write.
 
     ``shared`` are the host's files and folders that actions have mounted, besides their image and scratch. ``note`` is
-    told why an image's actions are cold. For one event loop.
+    told why an image's actions are cold, ``libraries`` says what a worker imports for an action besides ``preload``.
+    For one event loop.
     """
 
     engine: Engine
@@ -114,6 +107,7 @@ class Pool:
     note: Callable[[str], object]
     open: bool = True
     preload: Sequence[str] = PRELOAD
+    libraries: Callable[[Sequence[str]], tuple[str, ...]] = lambda _: ()
     _workers: dict[str, Worker] = field(default_factory=dict)
     _cold: dict[str, str] = field(default_factory=dict)
     _starting: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -128,24 +122,14 @@ class Pool:
 
         ``bare`` is its sandbox with nothing that is its own: what its image (with the digest ``image``) has.
         """
-        key = key_of(image, bare, env)
-        if not self.open or key in self._cold or argv[:1] != ("a0",) or any(name in env for name in _NEVER):
-            yield None
-            return
-        async with self._starting.setdefault(key, asyncio.Lock()):
-            worker = self._workers.get(key)
-            if worker is not None and not worker.alive:
-                await self._end(key)
-                worker = None
-            if worker is None and key not in self._cold:
-                try:
-                    worker = self._workers[key] = await self._start(key, label, bare, env)
-                except Lost as e:
-                    self._refuse(key, label, str(e))
-            if worker is not None:
-                worker.actions += 1
-                if worker.timer is not None:
-                    worker.timer.cancel()
+        worker, key = None, ""
+        if self.open and argv[:1] == ("a0",) and not any(name in env for name in NEVER):
+            # One that cannot have a library may do without.
+            for names in dict.fromkeys((self.libraries(argv), ())):
+                key = key_of(image, bare, env, names)
+                worker = await self._held(key, label, bare, env, names)
+                if worker is not None:
+                    break
         if worker is None:
             yield None
             return
@@ -192,9 +176,33 @@ class Pool:
             await self._end(key)
         await asyncio.gather(*self._ending)
 
+    async def _held(
+        self, key: str, label: str, bare: Sandbox, env: Mapping[str, str], libraries: Sequence[str]
+    ) -> Worker | None:
+        """The worker with this key, which has one action more in hand; ``None`` where there can be none."""
+        if key in self._cold:
+            return None
+        async with self._starting.setdefault(key, asyncio.Lock()):
+            worker = self._workers.get(key)
+            if worker is not None and not worker.alive:
+                await self._end(key)
+                worker = None
+            if worker is None and key not in self._cold:
+                try:
+                    worker = self._workers[key] = await self._start(key, label, bare, env, libraries)
+                except Lost as e:
+                    self._refuse(key, label, str(e), libraries)
+            if worker is not None:
+                worker.actions += 1
+                if worker.timer is not None:
+                    worker.timer.cancel()
+            return worker
+
     # -- one worker -----------------------------------------------------------------------------------------------
 
-    async def _start(self, key: str, label: str, box: Sandbox, env: Mapping[str, str]) -> Worker:
+    async def _start(
+        self, key: str, label: str, box: Sandbox, env: Mapping[str, str], libraries: Sequence[str]
+    ) -> Worker:
         self._count += 1
         name = f"warm{self._count}"
         scratch = self.scratch / name
@@ -211,7 +219,7 @@ class Pool:
         config = {
             "program": "worker",
             "control": theirs.fileno(),
-            "preload": self.preload,
+            "preload": [*self.preload, *libraries],
             "unshare": _NAMESPACES | (_NEWNET if box.network != "host" else 0),
             "attached": box.network == "internet",
             "filter": None if calls is None else base64.b64encode(calls).decode(),
@@ -242,7 +250,7 @@ class Pool:
             said = json.loads(ours.recv(_TOLD) or b"{}")
             if not isinstance(said, dict) or "ready" not in said:
                 why = said.get("refused") if isinstance(said, dict) else None
-                raise Lost(str(why)[:500] if why else _last_line(log))
+                raise Lost(str(why)[:500] if why else last_line(log))
         except BaseException as e:
             await asyncio.shield(_stop(worker))
             if isinstance(e, OSError | ValueError):
@@ -250,10 +258,11 @@ class Pool:
             raise
         return worker
 
-    def _refuse(self, key: str, label: str, why: str) -> None:
+    def _refuse(self, key: str, label: str, why: str, libraries: Sequence[str] = ()) -> None:
         if key not in self._cold:
             self._cold[key] = why
-            self.note(f"actions of {label} start cold, not as forks: {why}")
+            without = f"import {', '.join(libraries)} themselves" if libraries else "start cold, not as forks"
+            self.note(f"actions of {label} {without}: {why}")
 
     def _rest(self, key: str, worker: Worker) -> None:
         """Nobody needs it now: for a while it is kept, as one of a few."""
@@ -287,34 +296,3 @@ async def _stop(worker: Worker) -> None:
     await worker.running.stop(grace=1)  # it ends by itself, for nobody asks any more
     if worker.group is not None:
         await asyncio.to_thread(worker.group.remove)
-
-
-def programs() -> tuple[Mount, ...]:
-    """What runs inside, where ``command`` finds it."""
-    here = Path(__file__).parent
-    inside = (*(here / f"{n}.py" for n in ("worker", "stillness", "replica")), here.parent / "sandbox" / "enter.py")
-    return tuple(Mount(path, f"{PLACE}/{path.name}") for path in inside)
-
-
-def command(box: Sandbox, config: Mapping[str, object]) -> list[str]:
-    return [box.python, "-I", "-S", f"{PLACE}/worker.py", "become", json.dumps(config)]
-
-
-def whole(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are not of one action alone."""
-    return {k: v for k, v in env.items() if k not in _ACTIONS}
-
-
-def key_of(image: str, box: Sandbox, env: Mapping[str, str]) -> str:
-    """What one process may be for."""
-    own = whole(env)
-    facts = [image, box.python, box.network, box.filtered, sorted(own.items())]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _last_line(log: Path) -> str:
-    try:
-        lines = log.read_text(errors="replace").split("\n")
-    except OSError:
-        lines = []
-    return next((line[:500] for line in reversed(lines) if line.strip()), "its worker ended at once")

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,11 @@ class Replica:
                 if not flight.done():
                     flight.set_result(None)
 
-    async def run(self, request: LaunchRequest) -> int | None:
-        """Run it; ``None`` where the replica ended meanwhile. Raises TimeoutError once the action is ended for that."""
+    async def run(self, request: LaunchRequest, within: AbstractAsyncContextManager[None]) -> int | None:
+        """Run it; ``None`` where the replica ended meanwhile. Raises TimeoutError once the action is ended for that.
+
+        ``within`` holds it to its timeout (see ``beginning``).
+        """
         self._count += 1
         number = self._count
         flight = self._flights[number] = asyncio.get_running_loop().create_future()
@@ -91,7 +95,7 @@ class Replica:
         finally:
             os.close(log)
         try:
-            async with asyncio.timeout(request.timeout):
+            async with within:
                 return await asyncio.shield(flight)
         except (TimeoutError, asyncio.CancelledError):
             await self._cancel(number, flight)
@@ -162,16 +166,19 @@ class Replicas:
             yield replica
         finally:
             replica.actions.discard(request.action)
-            if replica.ended or (replica.drained and not replica.actions):
+            gone = replica.ended or (replica.drained and not replica.actions)
+            if gone:
                 self._remove(there, replica)
             elif not replica.actions:
                 self._rest(there, replica)
-            await self._tell(there)
+            await self._tell(there, there.policy.concurrency if gone else 1)
 
-    async def outcome(self, replica: Replica, request: LaunchRequest) -> Outcome:
-        """Run the action in its place."""
+    async def outcome(
+        self, replica: Replica, request: LaunchRequest, within: AbstractAsyncContextManager[None]
+    ) -> Outcome:
+        """Run the action in its place; ``within`` holds it to its timeout."""
         try:
-            code = await replica.run(request)
+            code = await replica.run(request, within)
         except TimeoutError:
             return Outcome(143, "timeout")
         if code is not None:
@@ -227,7 +234,7 @@ class Replicas:
                 finally:
                     there.starting -= 1
                 there.replicas.append(found)
-                self._soon(self._tell(there))
+                self._soon(self._tell(there, found.policy.concurrency))
                 return found
             there.waiting += 1
             try:
@@ -262,9 +269,11 @@ class Replicas:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _tell(self, there: _Environment) -> None:
-        async with there.changed:
-            there.changed.notify_all()
+    async def _tell(self, there: _Environment, places: int) -> None:
+        """Wake as many as find a place; whom this misses looks for itself."""
+        if there.waiting:
+            async with there.changed:
+                there.changed.notify(places)
 
     async def _end(self, replica: Replica) -> None:
         await replica.stop()

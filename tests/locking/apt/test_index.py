@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import lzma
 import os
@@ -143,6 +144,31 @@ def test_not_xz_at_all_or_not_whole_or_one_that_takes_gigabytes(
     broken = replace(release, files={file.path: file})
     with pytest.raises(FetchError, match="cannot be decompressed"):
         fetch_index(client, broken, PATH, "amd64", tmp_path)
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b"x" * 5000)[:-9], b"x" * 50, gzip.compress(b"x") + b"rest"])
+def test_not_gzip_at_all_or_not_whole(server: Server, client: httpx.Client, tmp_path: Path, data: bytes) -> None:
+    release = released(server, compressions=(".gz",), by_hash=False, list_uncompressed=False)
+    (server.root / "dists/bookworm" / (PATH + ".gz")).write_bytes(data)
+    file = replace(release.files[PATH + ".gz"], size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(FetchError, match="cannot be decompressed"):
+        fetch_index(client, replace(release, files={file.path: file}), PATH, "amd64", tmp_path)
+
+
+def test_gzip_first_and_in_several_members(server: Server, client: httpx.Client, tmp_path: Path) -> None:
+    release = released(server, compressions=(".xz", ".gz"), by_hash=False)
+    target = server.root / "dists/bookworm" / (PATH + ".gz")
+    text = gzip.decompress(target.read_bytes())
+    data = gzip.compress(text[:10]) + gzip.compress(text[10:])
+    target.write_bytes(data)
+    file = replace(release.files[PATH + ".gz"], size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    more = replace(release, files={**release.files, file.path: file})
+    assert "bash" in fetch_index(client, more, PATH, "amd64", tmp_path).names
+    assert server.requests == [f"/dists/bookworm/{PATH}.gz"]
+    index._scanned.clear()
+    small = replace(more, files={**more.files, PATH: replace(release.files[PATH], size=len(text) - 1)})
+    with pytest.raises(FetchError, match=rf"expected at most {len(text) - 1} bytes when decompressed"):
+        fetch_index(client, small, PATH, "amd64", tmp_path / "other")
 
 
 def test_an_index_that_is_gone(server: Server, client: httpx.Client, tmp_path: Path) -> None:

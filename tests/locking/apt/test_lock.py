@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.kernel.errors import InputError, ResolutionError
+from flyte_build.kernel.errors import FetchError, InputError, ResolutionError
 from flyte_build.kernel.reporting import Recorder
 from flyte_build.locking.apt import Debian, index
 from flyte_build.locking.apt.lock import BASE
@@ -96,6 +96,28 @@ def test_several_images_see_one_state(server: Server, signer: Signer, tmp_path: 
         asked = len(server.requests)
         debian.lock("bookworm", "amd64", "3.11", ["git"])
         assert len(server.requests) == asked
+
+
+def test_what_will_be_asked_for_is_fetched_beside_it(server: Server, signer: Signer, tmp_path: Path) -> None:
+    """A suite's architectures, each index once; one that the suite has not is no fault until somebody wants it."""
+    publish(server.root / "debian", signer, "bookworm", MAIN, date=NOW, valid=None, architectures=("amd64", "arm64"))
+    ahead = [("bookworm", "amd64"), ("bookworm", "arm64"), ("bookworm", "riscv64"), ("trixie", "amd64")]
+    with Debian(
+        cutoff=None,
+        reporter=Recorder(),
+        mirrors=places(server),
+        cache=tmp_path / "cache",
+        rings=[signer.keyring],
+        now=lambda: NOW,
+        ahead=ahead,
+    ) as debian:
+        debian.lock("bookworm", "amd64", "3.11", [])
+        with pytest.raises(FetchError, match="for riscv64, found"):
+            debian.lock("bookworm", "riscv64", "3.11", [])
+    indices = [r for r in server.requests if "/binary-" in r or "/by-hash/" in r]
+    assert len(indices) == len(set(indices))
+    assert {part for r in indices for part in r.split("/") if part.startswith("binary-")} >= {"binary-amd64"}
+    assert not any("trixie" in r for r in server.requests)
 
 
 # -- requests ----------------------------------------------------------------------------------------

@@ -13,3 +13,9 @@ from tests.support.apiserver import ApiServer, serving
 def api() -> Iterator[ApiServer]:
     with serving() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that a test moves wakes nobody up."""
+    monkeypatch.setattr("flyte_build.submit.kubernetes.launcher._LOOK", 0.05)

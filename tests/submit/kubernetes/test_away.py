@@ -20,6 +20,7 @@ from flyte_build.submit.kubernetes.api import Cluster
 from flyte_build.submit.kubernetes.driver_job import ENVIRONMENT, POLICIES, SERVICES, driver_job, policy_of, service_of
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import run_object
+from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
@@ -62,7 +63,7 @@ def end(mirror: Mirror, phase: str = "succeeded") -> None:
 
 
 def test_the_drivers_job_holds_no_secret_and_is_all_there_is_to_make() -> None:
-    job = driver_job("r1", IMAGE, target())
+    job = driver_job("r1", IMAGE, target(), Needs(("linux/arm64",)))
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == IMAGE
@@ -72,6 +73,7 @@ def test_the_drivers_job_holds_no_secret_and_is_all_there_is_to_make() -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "keys"}}]
     assert (pod["serviceAccountName"], pod["imagePullSecrets"]) == ("flyte-build", [{"name": "pull"}])
     assert job["metadata"]["labels"]["team"] == "ml"
+    assert '"kubernetes.io/arch", "operator": "In", "values": ["arm64"]' in json.dumps(pod["affinity"])
     assert job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [3]
 
 

@@ -25,6 +25,7 @@ from flyte_build.submit.kubernetes.endpoint import listen, make_endpoint, token_
 from flyte_build.submit.kubernetes.here import run_here
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
+from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.submission import Submission, store_submission
 from flyte_build.submit.kubernetes.target import Target
@@ -38,6 +39,7 @@ from .test_pod import DIGEST, IMAGE, spec_of
 SECRETS = "v1/secrets"
 TARGET = Target("prod", Place(NAMESPACE, storage_secret="keys"), "s3://bucket/base")
 JOB = job_name("r1", "a0", 1)
+NEEDS = {DIGEST: Needs(("linux/arm64",), "12.4")}
 
 
 class Hand:
@@ -96,7 +98,7 @@ def submission(mirror: Mirror, tmp_path: Path) -> Submission:
         pass
     root = RootAction(spec_of(), common_pb2.Inputs().SerializeToString(), bundle, "gpu", "gpu.train")
     return asyncio.run(
-        store_submission(mirror, "r1", ("prod", {}), root, {"gpu": IMAGE}, inline={}, invocation={})
+        store_submission(mirror, "r1", ("prod", {}), root, {"gpu": IMAGE}, inline={}, invocation={}, needs=NEEDS)
     )[0]  # fmt: skip
 
 
@@ -124,6 +126,7 @@ def test_a_run_from_the_storage_to_its_end(api: ApiServer, mirror: Mirror, hand:
     assert job["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "u"}]
     (main,) = job["spec"]["template"]["spec"]["containers"]
     assert main["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert '"kubernetes.io/arch", "operator": "In", "values": ["arm64"]' in json.dumps(job), "as its image needs"
 
 
 def test_a_driver_that_comes_after_the_end_does_nothing(

@@ -79,7 +79,7 @@ def test_a_queue_that_says_nothing_is_asked(api: ApiServer, tmp_path: Path) -> N
 def test_a_namespace_that_holds_as_many_jobs_as_it_may_is_waited_for(
     api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flyte_build.submit.kubernetes.launcher.random.random", lambda: -0.49)
+    monkeypatch.setattr("flyte_build.submit.kubernetes.launcher.JITTER.random", lambda: -0.49)
     bench = Bench(api, tmp_path / "runs")
     full = [2]
 

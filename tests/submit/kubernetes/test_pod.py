@@ -47,12 +47,15 @@ def spec_of(**environment: Any) -> bytes:
 
 
 def made(spec: bytes, place: Place = PLACE, **more: Any) -> dict[str, Any]:
-    keep = {k: more.pop(k) for k in ("template",) if k in more}
-    request = LaunchRequest(
-        run="r1", action="a0", attempt=1, task="gpu.train", image=DIGEST, args=("a0", "--run-name", "r1"),
-        env={"RUN_NAME": "r1"}, log=Path("/dev/null"), task_spec=spec, **more,
+    keep = {k: more.pop(k) for k in ("template", "needs") if k in more}
+    return job(request_of(spec, **more), IMAGE, place, **keep)
+
+
+def request_of(spec: bytes, **more: Any) -> LaunchRequest:
+    return LaunchRequest(
+        run="r1", action="a0", attempt=1, log=Path("/dev/null"), task_spec=spec,
+        **{"image": DIGEST, "task": "gpu.train", "args": ("a0", "--run-name", "r1"), "env": {"RUN_NAME": "r1"}} | more,
     )  # fmt: skip
-    return job(request, IMAGE, place, **keep)
 
 
 def pod_of(spec: bytes, place: Place = PLACE, **more: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from flyteidl2.core import types_pb2
 
 from flyte_build.submit.action import Phase
-from flyte_build.submit.pods.raw import rendered
+from flyte_build.submit.pods.raw_files import rendered
 from flyte_build.submit.pods.raw_values import NotText, json_of, literal_of, text_of
 from flyte_build.submit.run import RunResult
 from flyte_build.submit.sandbox.spec import Engine

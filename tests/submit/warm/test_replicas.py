@@ -29,7 +29,10 @@ def test_actions_share_their_replica_and_keep_their_logs(runs: Runs, outputs: An
     assert not any((result.folder / "scratch").glob("*")), "nothing is left of it"
 
 
-def test_a_timeout_a_failure_and_an_abort_end_one_action(runs: Runs, outputs: Any) -> None:
+def test_a_timeout_a_failure_and_an_abort_end_one_action(
+    runs: Runs, outputs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flyte_build.submit.beginning.PATIENCE", 10_000)  # so that timeouts count from the inputs
     result = runs.run(runs.action("reuse", "ends"), "one")
     started, timeout, failure, cancelled, stayed, after = outputs(result)
     assert timeout.startswith("MaxRuntimeExceededError MaxRuntimeExceededError: Action ")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ....kernel.paths import shown
 from ...completion import complete_environment
 from ...console import echo
 from ...options import file_argument, json_option, named_lock, platform_option, project_options, quiet_option
@@ -90,8 +91,9 @@ def _show(made: Exported) -> None:
 
     from ...console import counted, size, stdout
 
+    assert made.file is not None
     stdout().print(
-        f"written to {escape(str(made.file))}: {counted(made.wheels, 'wheel')}, {size(made.size)}, "
+        f"written to {escape(shown(made.file))}: {counted(made.wheels, 'wheel')}, {size(made.size)}, "
         f"for Python {made.python}\nsha256:{made.sha256}",
         soft_wrap=True,
     )

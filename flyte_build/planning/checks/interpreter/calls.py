@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ....project.source_files import Sources
 from . import values as v
 from .evaluate import Evaluator, Frame
+from .strings import calls_in, made_in
 from .uses import Certainty
 from .walker import Walker
 
@@ -87,7 +88,22 @@ class CallGraph:
 
     def of_task(self, template: object, name: str) -> Reach:
         """What the task called ``name`` reaches when it runs."""
-        return self._reach(name, self.start(template))
+        reach = self._reach(name, self.start(template))
+        said = tuple(self._said(template, name))
+        return Reach((*reach.calls, *said), reach.undecided, reach.frames) if said else reach
+
+    def _said(self, template: object, caller: str) -> Iterator[Call]:
+        """The calls of a task that is code, given as text."""
+        file = made_in(template)
+        for function, sure, line in calls_in(template):
+            way = (Hop(caller, self.sources.show(file) if file else "", line),)
+            certainty = Certainty.SURE if sure else Certainty.MAY
+            if v.is_task(function) or v.is_remote(function):
+                yield self._call(caller, function, certainty, way)
+                continue
+            inner = self._reach(caller, self.start_of(function))
+            for call in inner.calls:
+                yield replace(call, certainty=min(certainty, call.certainty), way=(*way, *call.way))
 
     def of_module(self, module: types.ModuleType) -> Reach:
         """What the functions reach that are called while ``module`` is imported; the module's own frame is left out."""
@@ -97,11 +113,16 @@ class CallGraph:
 
     def start(self, template: object) -> list[Frame]:
         """The frames of a task's body, a decorator of the project's around it included."""
-        function = getattr(template, "func", None)
+        return self.start_of(getattr(template, "func", None))
+
+    def start_of(self, function: object) -> list[Frame]:
+        """The frames of a function, a decorator of the project's around it included."""
         return [f for target in self.evaluator.wrapped(function) for f in self.evaluator.frames(target)]
 
     def file_of(self, template: object) -> Path | None:
         """The file that defines the task's function; ``None`` where it is not the project's."""
+        if (made := made_in(template)) is not None:
+            return made if self.sources.owns(made) else None
         function = getattr(template, "func", None)
         inner = v.unwrapped(function, self.sources.owns)
         while (deeper := getattr(inner, "__wrapped__", None)) is not None and v.owned_code(deeper, self.sources.owns):

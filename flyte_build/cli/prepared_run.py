@@ -1,0 +1,96 @@
+"""What `flyte-build run` has before anything runs: the open project, the call, and its images, which are those on
+record where nothing changed; or what an earlier run was started with. Runs nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..kernel.errors import InputError
+from ..workbench import recorded
+from .console import counted, stderr
+from .making import Watched
+from .options import opened
+from .task_arguments import parse_call
+
+if TYPE_CHECKING:
+    from ..submit.sandbox.spec import Network
+    from ..workbench import Ready, RunOptions, Workbench
+
+__all__ = ["prepared", "repeated"]
+
+
+def repeated(resume: str, on: str | None) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
+    """FILE, --root, --lockfiles, TASK, its arguments and --network of an earlier run."""
+    if on is None:
+        from ..workbench import kept_run
+
+        earlier = kept_run(resume)
+    else:
+        from ..workbench.reaching import target_run
+
+        earlier = target_run(on, resume)
+    said = earlier.facts.get("invocation") or {}
+    try:
+        return (
+            Path(said["file"]), Path(said["root"]), Path(said["lockfiles"]), said["task"], tuple(said["arguments"]),
+            said.get("network"),
+        )  # fmt: skip
+    except KeyError:
+        raise InputError(f"run {earlier.name} does not say how it was started: give FILE and TASK too") from None
+
+
+def prepared(
+    file: Path | None,
+    task: str,
+    arguments: tuple[str, ...],
+    root: Path | None,
+    lockfiles: Path | None,
+    options: RunOptions,
+    *,
+    quiet: bool,
+) -> tuple[Workbench, dict[str, Any], Ready]:
+    """The open project, TASK's arguments, and its images: those on record where nothing changed since they were made
+    ready last."""
+    asked = recorded.key_of(
+        "run", [str(file), task, str(root), str(lockfiles), str(not options.check), *options.caches]
+    )
+    ready = _recorded(asked, quiet)
+    if ready is not None:
+        bench = opened(file, root, lockfiles, quiet=quiet)
+        return bench, parse_call(bench.task(task), bench.file, arguments), ready
+    from ..workbench.watching import watched
+
+    with ExitStack() as watching:
+        record = watching.enter_context(watched(file, root))
+        bench = opened(file, root, lockfiles, quiet=quiet)
+        given = parse_call(bench.task(task), bench.file, arguments)
+        seen = Watched(quiet, watching)
+        ready = bench.ready(
+            task,
+            caches=options.caches,
+            check=options.check,
+            locked=options.locked,
+            network=options.network,
+            follower=seen,
+        )
+    if ready.cached:
+        record.save(asked, {"images": dict(ready.images), "derivations": list(ready.derivations)})
+    return bench, given, ready
+
+
+def _recorded(asked: str, quiet: bool) -> Ready | None:
+    """The images of this task when nothing changed since they were made ready last."""
+    answer = recorded.load(asked)
+    if answer is None:
+        return None
+    from ..workbench import Ready
+
+    ready = Ready(answer["images"], tuple(answer["derivations"]), cached=True)
+    ready.keep()
+    if not quiet:
+        what = f"{counted(len(ready.images), 'image')} cached, nothing changed"
+        stderr().print(f"[bold green]nothing to build[/]: {what}")
+    return ready

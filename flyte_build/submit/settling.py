@@ -1,0 +1,69 @@
+"""Which attempts of a run have a sandbox now, so that what their messages refer to in there can be taken over (see
+``outputs``). One for each launcher of this machine; starts and ends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from flyteidl2.task import common_pb2
+from google.protobuf.message import DecodeError
+
+from . import door
+from .action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
+from .fresh import writable
+from .outputs import Settlement, View
+from .sandbox.spec import Mount
+from .scratch import copy
+from .storage import RunFolder
+
+__all__ = ["Settling"]
+
+
+class Settling:
+    """Takes over messages of the run in ``folder``."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._settlements: dict[str, Settlement] = {}
+
+    @contextmanager
+    def of(self, request: LaunchRequest, image: ImageRoot, mounts: tuple[Mount, ...]) -> Iterator[None]:
+        """For the time of the block the attempt has a sandbox of ``image`` with ``mounts``."""
+        seen = {"/": image.root} | {m.target: m.source for m in mounts}
+        files = self._folder.outcome(request.action, request.attempt) / "files"
+        uri = self._folder.storage.uri(files)
+        self._settlements[request.action] = Settlement(View(seen), files, uri, tuple(writable(image)))
+        try:
+            yield
+        finally:
+            self._settlements.pop(request.action, None)
+
+    async def taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
+        """Take over the attempt's outputs; what may not be taken over is the task's failure."""
+        folder = self._folder
+        document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
+        target = folder.outcome(request.action, request.attempt) / OUTPUTS
+        try:
+            await self.settle(request.action, document, target, "outputs", request.inline)
+        except FileNotFoundError:
+            pass
+        except (door.Refused, DecodeError, ValueError) as e:
+            return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
+        return outcome
+
+    async def settle(
+        self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int
+    ) -> None:
+        """See :class:`~.action.Launcher`."""
+        below = self._folder.storage.below(document, self._folder.name)
+        message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
+        settlement = self._settlements.get(action)
+        if settlement is None:
+            await asyncio.to_thread(copy, self._folder.path, below, target, limit)
+        else:
+            await asyncio.to_thread(settlement.settle, self._folder.path, below, target, message, limit)
