@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..sandbox import process, seccomp
+from ...kernel import seccomp
+from ..sandbox import process
 from ..sandbox.cgroups import Cgroups, Group
 from ..sandbox.engines import init_mount
 from ..sandbox.namespaces import description
