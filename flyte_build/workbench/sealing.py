@@ -107,8 +107,7 @@ class Sealing:
 
         recipe, lock = recipes[name], locks[name]
         files = snapshot(recipe, self.root, lock.platforms[platform].base)
-        first = (CONFIGURED,) if recipe.apt_packages and self.configures(lock.platforms[platform]) else ()
-        for index in (*first, *recipe.sealed_steps):
+        for index in (*self._configured(recipe, lock, platform, known), *recipe.sealed_steps):
             below = derive(lock, recipe, platform, files, below=index)
             hashes = [layer.hash for layer in below.layers]
             asked = question(name, recipe, lock.platforms[platform], platform, index, hashes)
@@ -135,6 +134,20 @@ class Sealing:
             done = replace(held, seals=(*held.seals, replace(seal, step=index)))
             lock = replace(lock, platforms={**lock.platforms, platform: done})
         return lock
+
+    def _configured(
+        self, recipe: Recipe, lock: Lock, platform: str, known: Mapping[str, LockedSeal]
+    ) -> tuple[int, ...]:
+        """The place of dpkg's layer, if the image has one; packages are looked into only where no lock tells."""
+        from ..deriving.derivation import derive
+        from ..deriving.sealed import question
+
+        part = lock.platforms[platform]
+        if not recipe.apt_packages or part.base is not None:
+            return ()
+        below = [layer.hash for layer in derive(lock, recipe, platform, below=CONFIGURED).layers]
+        on = question(lock.environment, recipe, part, platform, CONFIGURED, below).on
+        return (CONFIGURED,) if on in known or self.configures(part) else ()
 
     def _made(
         self,

@@ -78,9 +78,8 @@ def _offer(universe: Universe, relation: Relation) -> str:
 
 
 _ELSEWHERE = (
-    "packages come from Debian's `main`; `apt-components` in [tool.flyte-build] allows contrib and non-free "
-    "(`apt-cache policy NAME` on a Debian machine says where it is), `apt-sources` other people's archives; or it is "
-    "in a base image (`Image.from_base`), or on an index as wheels"
+    "what is in contrib or non-free (`apt-cache policy NAME` on a Debian machine says so), or another archive's, is "
+    "allowed by `apt-components` and `apt-sources` in [tool.flyte-build]; much is on an index as wheels, too"
 )
 
 
