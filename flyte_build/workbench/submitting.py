@@ -33,6 +33,7 @@ from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
 from .apps import on_cluster
+from .code_strings import uncallable
 from .driver_image import driver_platforms, driver_reference
 from .foreseeing import doubtful, refuse_apps, refuse_hopeless
 from .image_needs import has_containers, needs_of
@@ -127,6 +128,8 @@ def _handed_over(
     if options.check:
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
+    for line in uncallable((t for e in environments for t in bench.tasks if t.environment == e.name), task):
+        bench.reporter.warn(line)
     published = publish(
         bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,
         only=[e.name for e in environments],
