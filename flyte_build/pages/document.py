@@ -28,7 +28,7 @@ from ..submit.action import Phase
 from ..submit.history import Run
 from ..submit.journal import ActionRecord, read_journal
 from ..submit.literals import plain_outputs
-from ..submit.storage import Storage
+from ..submit.storage import MOUNT, Storage
 
 __all__ = ["details_of", "document_of"]
 
@@ -41,15 +41,18 @@ _WHOLE = 24 << 20
 LayersOf = Callable[[str], Sequence[Mapping[str, Any]]]
 
 
-def document_of(run: Run, *, light: bool = False, layers_of: LayersOf = lambda digest: ()) -> dict[str, Any]:
-    """The document of ``run``. ``layers_of`` says of an image's digest what it is made of, where that is known here."""
+def document_of(
+    run: Run, *, light: bool = False, layers_of: LayersOf = lambda digest: (), base: str = MOUNT
+) -> dict[str, Any]:
+    """The document of ``run``. ``layers_of`` says of an image's digest what it is made of, where that is known here.
+    ``base`` is what its tasks call the runs' folder: of a cluster's, the URL of its storage."""
     attempts = _attempts(run)
     room = [_WHOLE]
     actions = []
     for record in run.actions:
         action = _action(record, attempts.get(record.name, []), run.docs.get(record.task, ""))
         if not light:
-            action |= details_of(run, record, room)
+            action |= details_of(run, record, room, base)
         actions.append(action)
     images = {a.environment: a.image for a in run.actions if a.image}
     stated = run.facts.get("images")
@@ -70,10 +73,10 @@ def document_of(run: Run, *, light: bool = False, layers_of: LayersOf = lambda d
     }
 
 
-def details_of(run: Run, record: ActionRecord, room: list[int] | None = None) -> dict[str, Any]:
+def details_of(run: Run, record: ActionRecord, room: list[int] | None = None, base: str = MOUNT) -> dict[str, Any]:
     """What ``record`` took, gave, printed and reported. ``room[0]``: bytes that may still be shown of the whole run."""
     room = [_WHOLE] if room is None else room
-    storage = Storage(run.folder.parent)
+    storage = Storage(run.folder.parent, base)
     folder = storage.run(run.name)
     out: dict[str, Any] = {}
     inputs = _read(folder.inputs(record.name), _VALUES)
@@ -126,7 +129,9 @@ def _action(record: ActionRecord, attempts: list[dict[str, Any]], doc: str) -> d
 def _attempts(run: Run) -> dict[str, list[dict[str, Any]]]:
     """Each action's attempts, from all that the journal says: an attempt ends where the next begins, if nobody says."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for entry in read_journal(run.folder / "journal.jsonl"):
+    # A cluster's run has its journal elsewhere; its actions tell of their earlier attempts themselves.
+    said = list(read_journal(run.folder / "journal.jsonl")) or [{"action": a.to_json()} for a in run.actions]
+    for entry in said:
         if "action" not in entry:
             continue
         record = ActionRecord.from_json(entry["action"])

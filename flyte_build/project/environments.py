@@ -25,7 +25,7 @@ from .bases import Prefer
 from .code_bundle import Code
 from .distributions import distribution_of
 from .images import read_image
-from .nouns import Environment, Project, Task
+from .nouns import AskedSecret, Environment, Project, Task
 from .stubs import is_stand_in
 
 __all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
@@ -75,7 +75,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
             wish=_wish(e, root, prefer, code_root or root),
-            secrets=_secret_keys(e.secrets),
+            secrets=_secrets(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
             asks=asks_of(e),
             app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
@@ -160,11 +160,15 @@ def _code(template: object) -> CodeType | None:
     return getattr(inspect.unwrap(function), "__code__", None) if function else None
 
 
-def _secret_keys(secrets: Any) -> tuple[str, ...]:
-    if not secrets:
-        return ()
-    items = secrets if isinstance(secrets, list) else [secrets]
-    return tuple(s if isinstance(s, str) else s.key for s in items)
+def _secrets(secrets: Any) -> tuple[AskedSecret, ...]:
+    """As the SDK puts them into a task: a key alone becomes a variable, and so does a secret without a ``mount``."""
+    items = list(secrets) if isinstance(secrets, (list, tuple)) else [secrets] if secrets else []
+    return tuple(
+        AskedSecret(s, "", s.replace("-", "_").upper())
+        if isinstance(s, str)
+        else AskedSecret(s.key, s.group or "", None if s.mount is not None else s.as_env_var)
+        for s in items
+    )
 
 
 def _made_in(environment: flyte.Environment, root: Path | None = None) -> str:

@@ -15,7 +15,7 @@ from ..kernel.errors import FlyteBuildError, LoadError
 from ..kernel.paths import shown
 from ..recipe import Recipe
 
-__all__ = ["Asks", "Environment", "Project", "Task"]
+__all__ = ["AskedSecret", "Asks", "Environment", "Project", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,15 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedSecret:
+    """A secret that an environment asks for, by name: ``env`` is the variable that it becomes; ``None``: a file."""
+
+    key: str
+    group: str = ""
+    env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """One ``flyte.Environment``: what its image asks for, or the reason why that cannot be answered.
 
@@ -84,7 +93,7 @@ class Environment:
     depends_on: tuple[str, ...]
     location: str
     wish: Recipe | FlyteBuildError
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[AskedSecret, ...] = ()
     plain: bool = False
     asks: Asks = field(default_factory=Asks)
     variables: Mapping[str, str] = field(default_factory=dict)

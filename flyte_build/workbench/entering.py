@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ from ..kernel.paths import shown, state_dir
 from ..project.layout import imported_files
 from ..project.nouns import Environment
 from ..project.serializing import search_path
+from ..submit.action import SecretRef
 from ..submit.limits import TaskLimits
 from ..submit.roots import Roots
 from ..submit.sandbox.entrance import entrance
+from ..submit.secrets import MissingSecret, Secrets, resolve
 from ..submit.shell.streams import Streams
 from ..submit.shell.visit import Visit, shell_of, visit
 from .following import Follower, Nobody
@@ -32,7 +35,8 @@ __all__ = ["Asked", "Ended", "Streams", "enter", "environment_of"]
 @dataclass(frozen=True, slots=True)
 class Asked:
     """``command``, by default the image's shell. ``variables`` win over the environment's own. ``locked``: no lock is
-    written. ``caches`` and ``network`` as a run has them. ``verify_images``: every file is hashed first."""
+    written. ``caches`` and ``network`` as a run has them. ``verify_images``: every file is hashed first. ``secrets``:
+    those of the environment are there, as its tasks have them."""
 
     command: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -40,6 +44,7 @@ class Asked:
     caches: Sequence[str] = ()
     locked: bool = False
     verify_images: bool = False
+    secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ def enter(
     """
     reporter, store = bench.reporter, bench.store
     settings = bench.settings(network=asked.network)
+    held = _held(environment) if asked.secrets else Secrets()
     ready = make_ready(
         bench, [environment], asked.caches, check=False, locked=asked.locked, network=asked.network,
         follower=follower or Nobody(),
@@ -105,9 +111,18 @@ def enter(
             *_code(bench),
             filtered=environment.name not in settings.unfiltered,
             limits=TaskLimits(settings.task_disk, settings.task_files),
+            held=held,
         )
         code = visit(found, visiting, streams(), places, reporter.warn)
     return Ended(environment.name, digest, command, code)
+
+
+def _held(environment: Environment) -> Secrets:
+    """The values of the environment's secrets, from where a run here has them: this process's variables."""
+    try:
+        return resolve((SecretRef(s.key, s.group, s.env) for s in environment.secrets), os.environ)
+    except MissingSecret as e:
+        raise InputError(f"{environment.name}: {e.args[0]}", hint="set it, or leave out `--secrets`") from None
 
 
 def _code(bench: OpenProject) -> tuple[dict[str, Path], tuple[str, ...]]:

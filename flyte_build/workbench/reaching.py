@@ -25,12 +25,17 @@ from .runs import Run
 from .submitting import attend, connected_to, storage_of
 from .targeting import target as target_named
 
-__all__ = ["abort_run", "follow_run", "signal_run", "target_run", "target_runs"]
+__all__ = ["abort_run", "follow_run", "signal_run", "storage_of_target", "target_run", "target_runs"]
 
 
 def _of(name: str, folder: Path | None = None) -> tuple[Target, Mirror]:
     target = target_named(name, read_settings(folder or Path.cwd()))
     return target, storage_of(target)
+
+
+def storage_of_target(on: str) -> Mirror:
+    """The storage of the target ``on`` of the working folder's settings."""
+    return _of(on)[1]
 
 
 def target_runs(on: str, limit: int | None = None) -> list[Kept]:

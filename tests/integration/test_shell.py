@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -15,12 +16,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Cli
 
-from .conftest import EXAMPLE, Layout
+from .conftest import EXAMPLE, LOCKFILES, Layout
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +43,45 @@ def test_a_command_is_run_in_the_image(cli: Cli, layout: Layout) -> None:
         "schema": 1, "environment": "fold_env", "image": layout.digests["fold_env"],
         "command": ["sh", "-c", "echo $OTHER; exit 9"], "exit_code": 9, "stdout": "2\n", "stderr": "",
     }  # fmt: skip
+
+
+SECRETIVE = """
+import flyte
+from fold.run import fold_image
+
+fold_env = flyte.TaskEnvironment(
+    "fold_env",
+    image=fold_image,
+    secrets=[
+        "plain-key",
+        flyte.Secret("named", as_env_var="NAMED"),
+        flyte.Secret("file", group="g", mount="/etc/flyte/secrets"),
+    ],
+)
+"""
+
+
+def test_secrets_are_there_where_they_are_asked_for(cli: Cli, layout: Layout, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE.parent / "fold", tmp_path / "fold")
+    (tmp_path / "fold" / "run.py").write_text(
+        (EXAMPLE.parent / "fold" / "run.py").read_text().partition("fold_env =")[0]
+    )
+    (tmp_path / "flow.py").write_text(SECRETIVE)
+    command = (
+        "--lockfiles", LOCKFILES, tmp_path / "flow.py", "fold_env", "--", "sh", "-c",
+        "echo $PLAIN_KEY.$NAMED.$G_FILE; cat /etc/flyte/secrets/g/file",
+    )  # fmt: skip
+    values = {"PLAIN_KEY": "canary-1", "NAMED": "canary-2", "G_FILE": "canary-3"}
+    own = replace(cli, variables=values)
+    assert own("exec", *command).out == "..\n", "only where they are asked for"
+    done = own.ok("exec", "--secrets", "-v", *command)
+    assert done.out == "canary-1.canary-2.\ncanary-3"
+    assert "canary" not in done.err
+    less = replace(cli, variables={name: values[name] for name in ("PLAIN_KEY", "NAMED")})
+    missing = less("exec", "--secrets", *command)
+    assert missing.code == 2
+    assert "secret 'file' of group 'g' is not set: expected its value in the environment variable G_FILE" in missing.err
+    assert "canary" not in missing.err
 
 
 def test_standard_input_is_carried(cli: Cli, layout: Layout) -> None:

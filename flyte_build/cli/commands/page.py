@@ -12,12 +12,14 @@ import click
 from ...kernel.paths import shown
 from ..completion import complete_run
 from ..console import counted, echo
+from ..options import on_option
 
 __all__ = ["page", "ui"]
 
 
 @click.command()
 @click.argument("run", required=False, shell_complete=complete_run)
+@on_option
 @click.option(
     "--output",
     "-o",
@@ -25,30 +27,36 @@ __all__ = ["page", "ui"]
     metavar="FILE",
     help="The file to write (default: RUN.html here; `-` for standard output).",
 )
-def page(run: str | None, output: Path | None) -> None:
+def page(run: str | None, on: str | None, output: Path | None) -> None:
     """Write the page of RUN (default: the newest run): its timeline, who called whom, inputs, outputs, logs, reports,
     errors and images, in one HTML file.
 
     The file loads nothing and can be kept or sent. RUN may be the beginning of a run's name. What is long is cut: of a
-    log its end is shown.
+    log its end is shown. With --on, it is a run of a target, and all of it comes from its storage.
 
     \b
     flyte-build page
     flyte-build page r20261120-101500-ab12 -o run.html
+    flyte-build page --on prod
     """
     from ...kernel.errors import RunError
     from ...workbench import kept_run, kept_runs
-    from ...workbench.run_pages import page_of, write_page
+    from ...workbench.run_pages import page_of, target_page_run, write_page
 
-    newest = kept_runs(1) if run is None else [kept_run(run)]
-    if not newest:
-        raise RunError("there are no runs here yet", hint="`flyte-build run FILE TASK` makes one")
+    base = None
+    if on is not None:
+        found, base = target_page_run(on, run)
+    else:
+        newest = kept_runs(1) if run is None else [kept_run(run)]
+        if not newest:
+            raise RunError("there are no runs here yet", hint="`flyte-build run FILE TASK` makes one")
+        found = newest[0]
     if output == Path("-"):
-        click.echo(page_of(newest[0]))
+        click.echo(page_of(found, base))
         return
-    file = output or Path(f"{newest[0].name}.html")
-    write_page(newest[0], file)
-    echo(f"written to {shown(file)}: {newest[0].task}, {counted(len(newest[0].actions), 'action')}")
+    file = output or Path(f"{found.name}.html")
+    write_page(found, file, base)
+    echo(f"written to {shown(file)}: {found.task}, {counted(len(found.actions), 'action')}")
 
 
 @click.command()

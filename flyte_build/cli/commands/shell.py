@@ -65,6 +65,12 @@ def _options(f: Any) -> Any:
             help="A variable of the command's (without VALUE: as it is here); may be repeated. No others get in.",
         ),
         click.option(
+            "--secrets",
+            is_flag=True,
+            help="Have the environment's secrets there, as its tasks do: each from the variable of the same name here, "
+            "or of <GROUP>_<KEY>.",
+        ),
+        click.option(
             "--verify-images", is_flag=True, help="Hash every file of the unpacked image before it is entered."
         ),
         click.option("--locked", is_flag=True, help="Never write a lock: an environment without one is an error."),
@@ -84,7 +90,7 @@ def shell(ctx: click.Context, **given: Any) -> None:
 
     The working directory has the project's modules, as a run ships them (a copy: what is changed goes when the shell
     ends), and imports find them. Variables are the image's and the environment's. Networks, owner, system calls and
-    disk are limited as a task's are; secrets and a Flyte connection are not there.
+    disk are limited as a task's are; a Flyte connection is not there, and secrets only with --secrets.
 
     ENV may be left out where FILE has one environment, FILE where the settings name it. At a terminal every key goes to
     the command; without one, standard input and output are pipes. The exit code is the command's own.
@@ -122,6 +128,7 @@ def _enter(
     task: str | None,
     network: Network | None,
     variables: tuple[str, ...],
+    secrets: bool,
     verify_images: bool,
     locked: bool,
     caches: tuple[str, ...],
@@ -136,7 +143,7 @@ def _enter(
     bench = opened(file, root, lockfiles, quiet=quiet or as_json)
     environment = environment_of(bench, task)
     given = _variables(variables) | ({n: os.environ[n] for n in _TERMINAL if os.environ.get(n)} if seated else {})
-    asked = Asked(ctx.obj["command"], given, network, caches, locked, verify_images)
+    asked = Asked(ctx.obj["command"], given, network, caches, locked, verify_images, secrets)
     shown = terminal.Shown(own_terminal=seated, keep=as_json)
     # A closed window or a kill must put the terminal back, and end the sandbox.
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -25,6 +25,8 @@ WATCH_SECONDS = 300
 _SILENCE = 330.0
 _MOST_EVENTS = 20
 _OWNED = "job-name"
+# Beside the words of a watch: it was asked for, and what a watch told meanwhile may be newer.
+_ANSWERED = "ANSWERED"
 Object = Mapping[str, Any]
 
 
@@ -128,17 +130,17 @@ class Watcher:
             return Attempt(found.job, found.seen, pods, list(found.events), set(found.past))
 
     def note(self, job: Object) -> None:
-        """What creating a Job answered: it is there before any watch has told."""
-        self._take(JOBS, "MODIFIED", job)
+        """What creating a Job answered: it is there before any watch has told. What one told is newer."""
+        self._take(JOBS, _ANSWERED, job)
 
     def fetch(self, job: str) -> None:
         """Ask for a Job and its pods: what was there before somebody asked for it was not kept. Raises ApiError."""
         found = self._cluster.get(JOBS, job)
         if found is not None:
-            self._take(JOBS, "MODIFIED", found)
+            self._take(JOBS, _ANSWERED, found)
         for page in self._cluster.pages(PODS, {"labelSelector": f"{_OWNED}={job}"}):
             for pod in page.get("items") or ():
-                self._take(PODS, "MODIFIED", pod)
+                self._take(PODS, _ANSWERED, pod)
 
     # -- one kind ---------------------------------------------------------------------------------------
 
@@ -208,6 +210,8 @@ class Watcher:
             if attempt is None or self._closed.is_set():
                 return
             name = str(value["metadata"]["name"])
+            if what == _ANSWERED and (attempt.seen if kind == JOBS else name in attempt.pods):
+                return
             if kind == JOBS:
                 attempt.job, attempt.seen = (None if what == "DELETED" else trimmed(value)), True
                 attempt.part()

@@ -31,7 +31,7 @@ from ..sandbox.cgroups import Cgroups
 from ..sandbox.engines import init_mount
 from ..sandbox.entrance import Entrance
 from ..sandbox.spec import Mount, Sandbox
-from ..secrets import Secrets
+from ..secrets import MOUNT, Secrets
 from ..storage import RunFolder, Storage
 from ..unpack import scoped
 from ..usage import Place
@@ -49,7 +49,8 @@ _SHELLS = ("bin/bash", "usr/bin/bash", "bin/sh", "usr/bin/sh")
 class Visit:
     """``argv`` in ``image``, with ``variables`` over the image's own, and ``code``: path below the working directory →
     file of the project's. ``paths`` are the folders of these that imports start from. ``filtered``: no system calls
-    but a task's; ``limits`` is what the project says of its tasks."""
+    but a task's; ``limits`` is what the project says of its tasks. ``held`` are secrets, of which nothing is written
+    to a disk, a command line or a log."""
 
     image: ImageRoot
     argv: Sequence[str]
@@ -58,6 +59,7 @@ class Visit:
     paths: Sequence[str] = ()
     filtered: bool = True
     limits: TaskLimits = field(default_factory=TaskLimits)
+    held: Secrets = field(default_factory=Secrets)
 
 
 def shell_of(image: ImageRoot) -> str:
@@ -101,7 +103,9 @@ async def _visited(
     own = [Place(m.source, "", m.target) for m in mounts if m.writable]
     cgroups = Cgroups.detect()
     group = cgroups.create(place.name, memory=None, cpu=None, pids=MOST_PIDS)
-    box = Sandbox(image.root, image.python, mounts, memory_backed(request, Secrets()), entrance.network, asked.filtered)
+    box = Sandbox(
+        image.root, image.python, mounts, memory_backed(request, asked.held), entrance.network, asked.filtered
+    )
     if entrance.owner is not None:
         streams.own(entrance.owner)
     spec = {"streams": streams.theirs, "terminal": streams.terminal, "argv": list(asked.argv)}
@@ -111,6 +115,7 @@ async def _visited(
             running = await process.start(
                 entrance, box, argv, _environment(asked), workdir(image),
                 output=log, join=group.join, inherit=sorted(set(streams.theirs)),
+                files={f"{MOUNT}/{name}": value for name, value in asked.held.files.items()},
             )  # fmt: skip
             watched.runs(running)
             streams.carry()
@@ -168,6 +173,7 @@ def _environment(asked: Visit) -> dict[str, str]:
         "USER": "flyte",
         "LOGNAME": "flyte",
         **dict(item.partition("=")[::2] for item in image.env),
+        **asked.held.env,
         **asked.variables,
     }
     places = [posixpath.normpath(posixpath.join(workdir(image), path)) for path in ("", *asked.paths)]

@@ -188,6 +188,25 @@ def test_after_its_end_nothing_is_told(bench: Bench) -> None:
     assert bench.watcher.known("a").job == {"metadata": {"name": "a", "labels": LABELS}, "spec": {}, "status": {}}
 
 
+def test_what_a_watch_told_is_newer_than_an_answer_that_was_on_its_way(bench: Bench) -> None:
+    bench.job("a", active=0)
+    bench.api.pod("a", "Pending")
+    bench.watcher.ask("a")
+    bench.watcher._take(JOBS, "ADDED", {"metadata": {"name": "a"}, "spec": {"suspend": True}})
+    (name,) = bench.api.objects[PODS]
+    pod = {"metadata": {"name": name, "labels": {"job-name": "a"}}, "status": {"phase": "Running"}}
+    bench.watcher._take(PODS, "MODIFIED", pod)
+    bench.watcher.note({"metadata": {"name": "a"}, "spec": {}})
+    bench.watcher.fetch("a")
+    found = bench.watcher.known("a")
+    assert found.job is not None
+    assert found.job["spec"] == {"suspend": True}
+    assert [p["status"]["phase"] for p in found.pods.values()] == ["Running"]
+    bench.watcher._take(JOBS, "DELETED", {"metadata": {"name": "a"}})
+    bench.watcher.note({"metadata": {"name": "a"}})
+    assert bench.watcher.known("a").job is None
+
+
 def test_events_are_few_and_each_once(bench: Bench) -> None:
     bench.watcher.ask("a")
     for n in range(100):
