@@ -22,6 +22,7 @@ from ...kernel.waiting import beside, wait_for
 from ...locks.lockfile import LockedDeb
 from ...sources.apt_third_parties import ThirdParty
 from ...sources.mirrors import Mirrors, configured
+from .granted import for_dpkg
 from .index import Index, fetch_index, index_paths
 from .locked import locked_deb
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
@@ -144,7 +145,7 @@ class Debian:
         granted = [Relation(name) for name in universe.essential if name not in UNUSED_ESSENTIAL]
         more = solve(universe, [*asked, *granted] if asked else [], given=base.chosen)
         if asked and scripts and scripts([locked_deb(p, base=False) for p in more.chosen], state.snapshot):
-            more = solve(universe, [*asked, *_for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
+            more = solve(universe, [*asked, *for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
         debs = [locked_deb(p, base=True) for p in base.chosen] + [locked_deb(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
@@ -244,14 +245,6 @@ def lock_debian(
     """:meth:`Debian.lock` for one image."""
     with Debian(cutoff=cutoff, reporter=reporter, http=http) as debian:
         return debian.lock(suite, architecture, python, packages)
-
-
-def _for_dpkg(universe: Universe, omitted: Sequence[Omitted]) -> list[Relation]:
-    """What dpkg and maintainer scripts take for granted; ``omitted``: what the base was chosen without."""
-    # The first choice of init-system-helpers, usrmerge, moves files and brings all of perl along; ours are moved.
-    first = ["usr-is-merged"] if universe.versions("usr-is-merged") else []
-    names = [*first, *universe.essential, "dpkg", *(one.name for one in omitted)]
-    return [Relation(name) for name in dict.fromkeys(names) if universe.versions(name)]
 
 
 def _request(text: str, architecture: str) -> Relation:
