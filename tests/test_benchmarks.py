@@ -21,14 +21,17 @@ from benchmarks.context import Context
 from benchmarks.measure import Sample, Series, command, in_turns
 from benchmarks.peer import unavailable
 from benchmarks.report import Case, Ratio, as_text
+from tests.support.tools import need
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(cache: Path, *arguments: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    cache: Path, *arguments: str, path: str | None = None, patience: float = 120
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", "--cache", str(cache), *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=patience, check=False,
         env={**os.environ, "PATH": os.environ["PATH"] if path is None else path},
     )  # fmt: skip
 
@@ -280,3 +283,18 @@ def test_what_images_share_is_arithmetic_on_their_locks(tmp_path: Path) -> None:
     words = str(monorepo.facts["as flyte-build groups"])
     assert re.fullmatch(r"\d+ of \d+ MB; \d+ layers, at most \d+ an image", words)
     assert f"({words.split()[0]} MB)" in text
+
+
+@pytest.mark.integration
+def test_an_action_is_measured_in_each_way_that_it_can_run(tmp_path: Path) -> None:
+    need("bwrap", "bubblewrap")
+    out = tmp_path / "report.json"
+    done = run(tmp_path / "cache", "actions", "--quick", "--no-peers", "--json", str(out), patience=900)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = cases(json.loads(out.read_text()), "actions")
+    assert list(found) == ["an action, network host", "a map of 4"]
+    labels = [series["label"] for series in found["an action, network host"]["series"]]
+    assert labels == [f"{side}, {n} actions" for side in ("cold", "forks", "replicas") for n in (2, 3)]
+    goals = {r["name"]: r["goal"] for r in found["a map of 4"]["ratios"] if "goal" in r}
+    assert goals == {"processor time an action, forks": 80.0, "processor time an action, replicas": 5.0}
+    assert all(series["cpu_median"] > 0 for case in found.values() for series in case["series"])

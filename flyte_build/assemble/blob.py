@@ -1,9 +1,10 @@
 """Sorted entries → one tar stream and one gzip blob, hashed as they are made. The hot loop of the project.
 
-The blob is gzip of many members (RFC 1952, 2.2): fresh bytes (headers, padding, scripts) are members made by our
-own encoder, and each DEFLATE stream that lies in a wheel becomes a member of its own, byte for byte (law 4).
-The tar stream is only hashed, for the diff_id. This thread makes headers and inflates, others hash and write.
-(Inflating in threads of its own was measured too: with short streams, the interpreter lock takes what it gives.)
+The blob is gzip of many members (RFC 1952, 2.2), as ``docs/deflate.md`` has it: fresh bytes (headers, padding,
+scripts, what lies uncompressed) are blocks made by our own encoder, and each DEFLATE stream that lies in a wheel is
+taken over as it is (law 4): small ones share a member with what is around them, others are members. The tar stream is
+only hashed, for the diff_id. This thread makes headers, encodes and inflates, others hash and write. (Inflating in
+threads of its own was measured too: with short streams, the interpreter lock takes what it gives.)
 """
 
 from __future__ import annotations
@@ -17,23 +18,25 @@ from typing import BinaryIO
 
 from . import inflating
 from .byte_ranges import Reader
-from .deflate import BLOCK, deflate, stored_block
+from .deflate import END as LAST_BLOCK
+from .deflate import deflate
 from .entries import Deflated, Entry, Plain
 from .errors import AssembleError
-from .inflating import Inflate
+from .inflating import JOINED, WHOLE, Inflate
 from .streams import Expected, Stream, Verifier
 from .tar import BLOCK as TAR_BLOCK
 from .tar import END, header, padding
 
-__all__ = ["FRESH", "BlobResult", "Inflate", "identity", "write_blob"]
+__all__ = ["GROUP", "SEGMENT", "BlobResult", "Inflate", "identity", "write_blob"]
 
 # RFC 1952, 2.3: deflate, no flags, no mtime, no extra flags, unknown operating system.
 _MEMBER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _trailer = struct.Struct("<II").pack
 _32_BITS = 0xFFFFFFFF
-FRESH = 32 << 10
-"""Fresh bytes beyond this are a member of their own at the next entry: what is much longer would not be encoded."""
-_STORED_CHUNK = 4 * BLOCK
+GROUP = 256 << 10
+"""Bytes of the tar stream after which, at the next header or content, a new member begins."""
+SEGMENT = 256 << 10
+"""What lies uncompressed and is longer is members of its own, each of so many bytes; the rest is like fresh bytes."""
 # Telling another thread takes longer than hashing this many bytes.
 _HASHED_HERE = 64 << 10
 
@@ -62,25 +65,20 @@ class _Writer:
         self._blob, self._tar, self._verifier = blob, tar, verifier
         self._inflate = inflate
         self._names = names
-        self._fresh: list[bytes] = []
-        self._fresh_size = 0
         self._reader = Reader()
+        # The member: its parts so far, the CRC-32 and the size of what they hold; then what is fresh and not yet one.
+        self._member: list[bytes] = []
+        self._crc = self._size = 0
+        self._fresh: list[bytes] = []
+        self._group = 0
 
     def entry(self, entry: Entry) -> str:
         """Write ``entry``; returns its identity."""
-        pieces = header(entry)
-        self._fresh += pieces
-        self._fresh_size += TAR_BLOCK
-        content = entry.content
-        if len(content) == 1 and isinstance(s := content[0], Deflated) and max(s.size, s.csize) <= inflating.WHOLE:
-            self._short(s, entry.path)
-            size, crc = s.size, s.crc32
-        else:
-            size, crc = self._content(entry)
+        self._add_fresh(*header(entry))
+        size, crc = self._content(entry)
         if size % TAR_BLOCK:
             self._fresh.append(padding(size))
-        if self._fresh_size >= FRESH:
-            self._flush()
+            self._group += -size % TAR_BLOCK
         return identity(entry, size, crc)
 
     def end(self) -> None:
@@ -91,96 +89,141 @@ class _Writer:
     def close(self) -> None:
         self._reader.close()
 
-    # -- fresh bytes -------------------------------------------------------------------------------
+    # -- members -----------------------------------------------------------------------------------
 
-    def _encoded(self) -> tuple[bytes, bytes]:
-        """What is fresh, as one gzip member and as it is; nothing is no member."""
-        fresh = self._fresh
-        if not fresh:
-            return b"", b""
-        self._fresh, self._fresh_size = [], 0
-        data = b"".join(fresh)
-        trailer = _trailer(self._inflate.crc32(data), len(data) & _32_BITS)
-        return b"".join((_MEMBER, deflate(*fresh), trailer)), data
+    def _begin(self, size: int) -> None:
+        """Before a header or content of ``size`` bytes: a group that is large enough ends."""
+        if self._group >= GROUP:
+            self._flush()
+        self._group += size
+
+    def _add_fresh(self, *pieces: bytes) -> None:
+        self._begin(sum(map(len, pieces)))
+        self._fresh += pieces
+
+    def _add(self, part: bytes, data: bytes) -> None:
+        self._member.append(part)
+        self._crc = self._inflate.crc32(data, self._crc)
+        self._size += len(data)
+        self._tar.add(data)
+
+    def _encode(self, *, last: bool) -> None:
+        """What is fresh, if anything is, becomes a part of the member."""
+        if self._fresh:
+            self._add(deflate(*self._fresh, last=last), b"".join(self._fresh))
+            self._fresh = []
+        elif last:
+            self._member.append(LAST_BLOCK)
 
     def _flush(self) -> None:
-        member, data = self._encoded()
-        self._blob.add(member)
-        self._tar.add(data)
+        """End the group, and its member, if there is one."""
+        self._group = 0
+        if not self._fresh and not self._member:
+            return
+        self._encode(last=True)
+        self._blob.add(b"".join((_MEMBER, *self._member, _trailer(self._crc, self._size))))
+        self._member, self._crc, self._size = [], 0, 0
 
     # -- content -----------------------------------------------------------------------------------
-
-    def _short(self, s: Deflated, path: str) -> None:
-        """Write a stream that is all of a file: nearly all files of nearly all wheels."""
-        member, fresh = self._encoded()
-        try:
-            raw, data = inflating.whole(self._inflate, self._reader, s)
-        except (ValueError, EOFError, self._inflate.error) as e:
-            raise self._corrupt(path, s, e) from None
-        self._blob.add(b"".join((member, _MEMBER, raw, _trailer(s.crc32, s.size))))
-        self._tar.add(fresh)
-        self._tar.add(data)
-        if s.hash is not None:
-            expected = self._expected(path, s)
-            if s.size <= _HASHED_HERE:
-                expected.check(hashlib.new(s.hash[0], data).digest())
-            else:
-                self._verifier.extend([expected, data, None])
 
     def _content(self, entry: Entry) -> tuple[int, int]:
         """Write any content; its size and CRC-32."""
         size = crc = 0
         for segment in entry.content:
             if isinstance(segment, bytes):
-                self._fresh.append(segment)
-                self._fresh_size += len(segment)
+                self._plainly(segment)
                 crc = self._inflate.crc32(segment, crc)
-            else:
-                self._flush()
-                if segment.hash is not None:
-                    self._verifier.add(self._expected(entry.path, segment))
-                write = self._long if isinstance(segment, Deflated) else self._plain
-                try:
-                    crc = write(segment, crc)  # type: ignore[arg-type]
-                except (ValueError, EOFError, self._inflate.error) as e:
-                    raise self._corrupt(entry.path, segment, e) from None
-                if segment.hash is not None:
-                    self._verifier.add(None)
-            size += len(segment) if isinstance(segment, bytes) else segment.size
+                size += len(segment)
+                continue
+            write = self._deflated if isinstance(segment, Deflated) else self._plain
+            try:
+                crc = write(segment, entry.path, crc)  # type: ignore[arg-type]
+            except (ValueError, EOFError, self._inflate.error) as e:
+                raise self._corrupt(entry.path, segment, e) from None
+            size += segment.size
         return size, crc
 
-    def _long(self, s: Deflated, total: int) -> int:
-        """Both forms of a DEFLATE stream; returns the CRC-32 ``total`` continued over it."""
+    def _plainly(self, data: bytes) -> None:
+        """Bytes as they are: fresh ones like any other, or members of their own."""
+        if len(data) <= SEGMENT:
+            self._add_fresh(data)
+            return
+        self._flush()
+        for at in range(0, len(data), SEGMENT):
+            self._fresh.append(data[at : at + SEGMENT])
+            self._flush()
+
+    def _plain(self, s: Plain, path: str, before: int) -> int:
+        """What lies uncompressed in a file; returns the CRC-32 ``before`` continued over it."""
+        if s.size > SEGMENT:
+            self._flush()
+        if s.hash is not None:
+            self._verifier.add(self._expected(path, s))
+        total, crc, at = before, 0, 0
+        while at < s.size or not at:
+            data = self._reader.read(s.path, s.offset + at, min(SEGMENT, s.size - at))
+            crc = self._inflate.crc32(data, crc)
+            total = self._inflate.crc32(data, total) if before else crc
+            if s.hash is not None:
+                self._verifier.add(data)
+            self._add_fresh(data)
+            if s.size > SEGMENT:
+                self._flush()
+            at += len(data)
+            if not data:
+                break
+        inflating.check(s, at, crc)
+        if s.hash is not None:
+            self._verifier.add(None)
+        return total
+
+    def _deflated(self, s: Deflated, path: str, before: int) -> int:
+        """A stream that lies in a file; returns the CRC-32 ``before`` continued over its content."""
+        largest = max(s.size, s.csize)
+        both = None
+        if largest <= JOINED:
+            self._begin(s.size)
+            both = inflating.joined(self._inflate, self._reader, s)
+        if both is not None:
+            self._encode(last=False)
+            self._add(*both)
+        elif largest > WHOLE:
+            return self._long(s, path, before)
+        else:
+            both = inflating.whole(self._inflate, self._reader, s)
+            group = self._group
+            self._flush()
+            self._blob.add(b"".join((_MEMBER, both[0], _trailer(s.crc32, s.size))))
+            self._tar.add(both[1])
+            if largest <= JOINED:
+                self._group = group
+        data = both[1]
+        if s.hash is not None:
+            expected = self._expected(path, s)
+            if s.size <= _HASHED_HERE:
+                expected.check(hashlib.new(s.hash[0], data).digest())
+            else:
+                self._verifier.extend([expected, data, None])
+        return s.crc32 if not before else self._inflate.crc32(data, before)
+
+    def _long(self, s: Deflated, path: str, before: int) -> int:
+        """A stream that is not inflated in one piece."""
+        self._flush()
+        if s.hash is not None:
+            self._verifier.add(self._expected(path, s))
+        total = before
         self._blob.add(_MEMBER)
         for raw, data in inflating.chunks(self._inflate, self._reader, s):
             self._blob.add(raw)
-            total = self._plainly(data, s, total)
+            self._tar.add(data)
+            if s.hash is not None:
+                self._verifier.add(data)
+            if before:
+                total = self._inflate.crc32(data, total)
         self._blob.add(_trailer(s.crc32, s.size & _32_BITS))
-        return total
-
-    def _plain(self, s: Plain, total: int) -> int:
-        """Stored blocks of bytes that lie uncompressed in a file; CRC-32 as for :meth:`_long`."""
-        self._blob.add(_MEMBER)
-        crc = at = 0
-        while True:
-            data = self._reader.read(s.path, s.offset + at, min(_STORED_CHUNK, s.size - at))
-            total = self._plainly(data, s, total)
-            crc = self._inflate.crc32(data, crc)
-            for start in range(0, max(len(data), 1), BLOCK):
-                block = data[start : start + BLOCK]
-                self._blob.add(stored_block(len(block), final=at + start + BLOCK >= s.size) + block)
-            at += len(data)
-            if at >= s.size:
-                break
-        inflating.check(s, at, crc)
-        self._blob.add(_trailer(crc, s.size & _32_BITS))
-        return total
-
-    def _plainly(self, data: bytes, s: Deflated | Plain, total: int) -> int:
-        self._tar.add(data)
         if s.hash is not None:
-            self._verifier.add(data)
-        return self._inflate.crc32(data, total)
+            self._verifier.add(None)
+        return total if before else s.crc32
 
     # -- messages ----------------------------------------------------------------------------------
 

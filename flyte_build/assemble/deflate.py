@@ -1,9 +1,9 @@
-"""The only encoder for fresh bytes: a fixed, tiny DEFLATE (RFC 1951) whose output no library can change.
+"""The only encoder for fresh bytes: DEFLATE (RFC 1951) whose output no library can change, by ``docs/deflate.md``.
 
-A host's zlib compresses differently from the next one's (zlib, zlib-ng, processor-dependent isal), so a blob
-that any of them encoded has no digest of its own (law 3). What is fresh in a layer is small and dull: tar
-headers, RECORDs, scripts. One block of fixed Huffman codes with runs of equal bytes as matches at
-distance 1 takes the zeros out of it, and that is all this encoder does. It never searches for matches.
+A host's zlib compresses differently from the next one's (zlib, zlib-ng, processor-dependent isal), so a blob that any
+of them encoded has no digest of its own (law 3). Little items (tar's headers between streams) take fixed codes with
+runs at distance 1, piece by piece; the rest is for ``matches.py`` and ``huffman.py``. An item begins and ends on a
+byte, so that streams can lie beside it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import struct
 from collections.abc import Iterator
 from functools import lru_cache
 
-__all__ = ["BLOCK", "LIMIT", "deflate", "stored", "stored_block"]
+__all__ = ["END", "LITTLE", "SEPARATORS", "deflate"]
 
-BLOCK = 65535
-"""Bytes in the longest stored block (RFC 1951, 3.2.4: LEN has 16 bits)."""
+LITTLE = 4096
+"""Items up to this many bytes are encoded piece by piece: tables would cost more than they save."""
 
-LIMIT = 1 << 16
-"""Longer inputs are stored: bit strings are slow in Python, and what is long is seldom runs."""
+SEPARATORS = b"\0\0\xff\xff", b"\0\0\0\xff\xff"
+"""An empty stored block after three or more bits of zero that are left of a byte; and where fewer are left."""
+
+END = b"\3\0"
+"""The last block of a stream, empty, on a byte."""
 
 _RUN = re.compile(rb"(.)\1{3,}", re.DOTALL)
 _LONGEST, _SHORTEST = 258, 3
@@ -77,37 +80,54 @@ def _encode(piece: bytes) -> tuple[int, int]:
 _encode_cached = lru_cache(maxsize=4096)(_encode)
 
 
-def deflate(*pieces: bytes) -> bytes:
-    """One complete raw DEFLATE stream of the concatenated ``pieces``.
+def deflate(*pieces: bytes, last: bool = True) -> bytes:
+    """The concatenated ``pieces`` as whole blocks; ``last`` ends a stream, else more blocks can follow.
 
-    Runs are not looked for across pieces, so the division is part of the input: equal divisions give equal
-    bytes, on every Python. In return a tar header's constant fields are encoded once.
+    In an item of up to :data:`LITTLE` bytes runs are not looked for across pieces, so the division is part of the
+    input: equal divisions give equal bytes, on every Python. In return a tar header's constant fields are encoded
+    once.
     """
     size = sum(map(len, pieces))
-    if size > LIMIT:
-        return stored(b"".join(pieces))
-    bits, count = 0b011, 3  # BFINAL = 1, BTYPE = 01
+    if size > LITTLE:
+        return _large(b"".join(pieces), last)
+    bits, count = 0b010, 3  # BFINAL = 0, BTYPE = 01
     for piece in pieces:
         more, width = _encode_cached(piece) if len(piece) <= _CACHED else _encode(piece)
         bits |= more << count
         count += width
     count += 7  # end of block: seven zero bits
-    length = (count + 7) // 8
-    if length >= size + 5 * max(1, -(-size // BLOCK)):
-        return stored(b"".join(pieces))
-    return bits.to_bytes(length, "little")
+    if count >= 8 * (size + 5):
+        return _stored_header(size) + b"".join(pieces) + (END if last else SEPARATORS[1])
+    return _ended(bits, count, last)
 
 
-def stored_block(size: int, *, final: bool) -> bytes:
-    """The five bytes before ``size`` (at most 65,535) stored bytes that begin on a byte boundary."""
-    return struct.pack("<BHH", final, size, size ^ 0xFFFF)
+def _ended(bits: int, count: int, last: bool) -> bytes:
+    """``count`` bits, and what makes them end on a byte."""
+    if last:
+        return (bits | 0b011 << count).to_bytes((count + 17) // 8, "little")
+    return bits.to_bytes((count + 10) // 8, "little") + SEPARATORS[0]
 
 
-def stored(data: bytes) -> bytes:
-    """One complete raw DEFLATE stream of ``data`` in stored blocks."""
+def _stored_header(size: int) -> bytes:
+    """The five bytes before ``size`` (at most 65,535) stored bytes, where their block begins on a byte."""
+    return struct.pack("<BHH", 0, size, size ^ 0xFFFF)
+
+
+def _large(data: bytes, last: bool) -> bytes:
+    from .matches import blocks
+
     out = bytearray()
-    for at in range(0, max(len(data), 1), BLOCK):
-        block = data[at : at + BLOCK]
-        out += stored_block(len(block), final=at + BLOCK >= len(data))
-        out += block
-    return bytes(out)
+    held = ""  # up to seven bits, the last first
+    for block in blocks(data):
+        size = block.end - block.start
+        if 3 + -(len(held) + 3) % 8 + 32 + 8 * size <= min(block.dynamic, block.fixed):
+            out += int(held or "0", 2).to_bytes((len(held) + 10) // 8, "little")
+            out += struct.pack("<HH", size, size ^ 0xFFFF)
+            out += data[block.start : block.end]
+            held = ""
+            continue
+        bits = block.bits() + held
+        left = len(bits) % 8
+        out += int(bits[left:], 2).to_bytes(len(bits) // 8, "little")
+        held = bits[:left]
+    return bytes(out) + _ended(int(held or "0", 2), len(held), last)

@@ -4,7 +4,7 @@ A source turns its input into entries; the writer turns sorted entries into a ta
 blob. An entry's content is a tuple of segments, so that bytes which already lie compressed in a wheel
 are never copied through memory:
 
-- ``bytes``: fresh bytes, held in memory, encoded by our own fixed encoder;
+- ``bytes``: fresh bytes, held in memory, encoded by our own encoder;
 - :class:`Deflated`: a raw DEFLATE stream (RFC 1951) at an offset of a file, taken over byte for byte;
 - :class:`Plain`: uncompressed bytes at an offset of a file.
 """

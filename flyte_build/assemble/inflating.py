@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from .byte_ranges import Reader
+from .deflate import SEPARATORS
 from .entries import Deflated, Plain
 
-__all__ = ["CHUNK", "WHOLE", "Inflate", "check", "chunks", "most_inflated", "whole"]
+__all__ = ["CHUNK", "JOINED", "WHOLE", "Inflate", "check", "chunks", "joined", "most_inflated", "whole"]
+
+JOINED = 64 << 10
+"""Bytes, compressed or not, up to which a stream may share a gzip member with others."""
 
 WHOLE = 1 << 20
 """Bytes, compressed or not, up to which a stream is inflated in one piece."""
@@ -49,6 +53,35 @@ def whole(inflate: Inflate, reader: Reader, s: Deflated) -> tuple[bytes, bytes]:
         data += d.decompress(d.unconsumed_tail, 1)
     check(s, len(data), inflate.crc32(data), ended=d.eof, left=bool(d.unused_data))
     return raw, data
+
+
+# What follows a stream whose last block was made not to be its last, to learn how many bits of its last byte it leaves.
+# Three or more: these are a stored block of 248 bytes, and a last one. Fewer: the first byte is taken for the block's
+# header, and the block has 1,792 bytes. Both contents and all that follows are zeros, but for the last blocks.
+_PROBE = b"\xf8\x00\x07\xff\xf8" + bytes(247) + b"\3" + bytes(1544) + b"\3\0"
+_PROBED = {(248, len(_PROBE) - 254): SEPARATORS[0], (1792, 0): SEPARATORS[1]}
+
+
+def joined(inflate: Inflate, reader: Reader, s: Deflated) -> tuple[bytes, bytes] | None:
+    """A stream of one block as bytes that other blocks can follow, and its content; ``None`` where that cannot be.
+
+    That is: where its first block is not its last, or bits that are left of its last byte would be read as a block's
+    header. Whatever is wrong with a stream is ``None``, too: :func:`whole` has the words.
+    """
+    raw = reader.read(s.path, s.offset, s.csize)
+    if not raw or not raw[0] & 1:
+        return None
+    open_ended = bytes((raw[0] & 0xFE,)) + raw[1:]
+    d = inflate.decompressobj(-15)
+    try:
+        data = d.decompress(open_ended, s.size + 1)
+        if len(data) != s.size or inflate.crc32(data) != s.crc32:
+            return None
+        probed = d.decompress(d.unconsumed_tail + _PROBE, 1793)
+    except inflate.error:
+        return None
+    separator = _PROBED.get((len(probed), len(d.unused_data))) if d.eof else None
+    return None if separator is None else (open_ended + separator, data)
 
 
 def chunks(inflate: Inflate, reader: Reader, s: Deflated) -> Iterator[tuple[bytes, bytes]]:

@@ -4,4 +4,4 @@ Part of every derivation: whoever changes a byte of the output raises it, and go
 fail until they do.
 """
 
-ASSEMBLER = 1
+ASSEMBLER = 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..deriving.nouns import ImageDerivation
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb
+from ..locks.seals import CONFIGURED
 from ..planning.plan import Plan
 from ..planning.workspace import Workspace
 from ..settings import read_settings
@@ -61,7 +62,7 @@ def build_plan(
         local=local,
     )
     if plan.to_build:
-        _warn_of_scripts(plan, store, reporter)
+        _warn_of_scripts(plan, locks, store, reporter)
     return built
 
 
@@ -91,20 +92,23 @@ def supply_sealed(
 
     sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs)
     supply_wheels(sealed, recipes, locks, sealer)
-    supply([image for image in sealed if recipes[image.environment].sealed_steps], recipes, locks, sealer)
+    supply(sealed, recipes, locks, sealer)
 
 
 def made_elsewhere(image: ImageDerivation, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> bool:
     """Whether something of the image was made by programs, when it was locked."""
-    return bool(recipes[image.environment].sealed_steps or locks[image.environment].platforms[image.platform].builds)
+    part = locks[image.environment].platforms[image.platform]
+    return bool(part.sealed_places(recipes[image.environment]) or part.builds)
 
 
-def _warn_of_scripts(plan: Plan, store: Store, reporter: Reporter) -> None:
-    """Name the Debian packages asked for whose maintainer scripts do what nothing replaces: they are never run."""
+def _warn_of_scripts(plan: Plan, locks: Mapping[str, Lock], store: Store, reporter: Reporter) -> None:
+    """Name the Debian packages asked for whose maintainer scripts do what nothing replaces, where none was run."""
     from ..assemble.deb import read_control
     from ..assemble.scripts import unhandled_scripts
 
     for image in plan.to_build:
+        if locks[image.environment].platforms[image.platform].seal(CONFIGURED) is not None:
+            continue
         asked = [
             path
             for artifact in image.derivation.artifacts.values()

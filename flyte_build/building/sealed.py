@@ -21,12 +21,15 @@ from ..deriving.sealed import Question, question
 from ..kernel.errors import InputError, SealError
 from ..kernel.paths import state_dir
 from ..kernel.reporting import Reporter
-from ..locks.nouns import Lock, LockedSeal
+from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
+from ..locks.seals import CONFIGURED
 from ..recipe import Recipe, SecretMount
 from ..sources.places import Locator
 from ..store import Session, Store
+from .configuring import controls, given
 
 if TYPE_CHECKING:
+    from ..assemble.deb import Control
     from ..remote.cache import RemoteCache
     from ..sealing import Below, Outcome
     from ..sealing.nouns import Network, Step
@@ -50,21 +53,32 @@ class Sealer:
     jobs: int | None = None
 
     def seal(
-        self, below: ImageDerivation, asked: Question, index: int, *, twice: bool = True
+        self,
+        below: ImageDerivation,
+        asked: Question,
+        index: int,
+        *,
+        twice: bool = True,
+        part: LockedPlatform | None = None,
     ) -> tuple[LockedSeal, Outcome, Path]:
         """Run the step over ``below`` and keep its layer among the artifacts: its seal, what came of it, and its log.
 
+        ``part``: whose packages are configured, where that is the step.
+
         Raises what sealing raises, and what building the layers below does.
         """
-        from ..sealing import modules_of, seal, sketch
+        from ..sealing import Below, modules_of, seal, sketch
 
         stop = threading.Event()
         with self.store.session(stop.is_set) as session:
             layers = self.realised(below, session, stop)
             log = log_of(below.environment, index, asked.on)
             folder = session.temporary("seal")
+            if part is not None:
+                lent = session.temporary("given")
+                layers.append(Below(lent, given(lent, part, self._controls)))
             try:
-                outcome = seal(self._step(asked), layers, folder, log, self.reporter, twice=twice)
+                outcome = seal(self._step(asked, part is not None), layers, folder, log, self.reporter, twice=twice)
                 sealed = LockedSeal(
                     index, asked.on, outcome.network, outcome.digest, outcome.size, outcome.diff_id,
                     outcome.reproducible, sketch(outcome.listing), modules_of(outcome.listing, asked.environment),
@@ -89,12 +103,16 @@ class Sealer:
         results = [made[layer.hash][0] for layer in image.layers]
         return [Below(self.store.blob_path(result.digest), result.diff_id) for result in results]
 
-    def _step(self, asked: Question) -> Step:
+    def _controls(self, debs: Iterable[LockedDeb]) -> list[tuple[LockedDeb, Control]]:
+        return controls(debs, self.store, self.locator(), self.reporter)
+
+    def _step(self, asked: Question, closed: bool) -> Step:
         from ..sealing.nouns import Secret, Step
 
         secrets = tuple(Secret(s.name, _value(s), s.env, s.path) for s in asked.step.secrets)
-        lent = _indexes(self.root) if self.network != "none" else {}
-        return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, self.network, secrets, lent)
+        network: Network = "none" if closed else self.network
+        lent = _indexes(self.root) if network != "none" else {}
+        return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, network, secrets, lent)
 
 
 def log_of(environment: str, index: int, on: str) -> Path:
@@ -139,7 +157,8 @@ def supply(
     """Bring the sealed layers of ``images`` that the store lacks and no cache has among its artifacts, by running their
     steps again. Raises :class:`SealError` where other bytes come out."""
     for image in images:
-        places = iter(recipes[image.environment].sealed_steps)
+        locked = locks[image.environment].platforms[image.platform]
+        places = iter(locked.sealed_places(recipes[image.environment]))
         for at, layer in enumerate(image.layers):
             if layer.kind == "sealed":
                 index = next(places)
@@ -167,7 +186,8 @@ def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lo
     hashes = [layer.hash for layer in below.layers]
     asked = question(image.environment, recipe, locked, image.platform, index, hashes)
     sealer.reporter.note(f"{image.environment}: nobody has the layer of `{asked.title}`: the step is run again")
-    found, outcome, log = sealer.seal(below, asked, index, twice=False)
+    part = locked if index == CONFIGURED else None
+    found, outcome, log = sealer.seal(below, asked, index, twice=False, part=part)
     if found.digest == expected.digest:
         return
     if found.diff_id == expected.diff_id:

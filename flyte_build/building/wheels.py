@@ -268,7 +268,9 @@ def supply_wheels(
         layers = [x for x in image.layers if built.keys() & {a.sha256 for a in x.artifacts} and not _had(x, sealer)]
         for artifact in {a.sha256: a for layer in layers for a in layer.artifacts}.values():
             if artifact.sha256 in built and sealer.store.artifact(artifact.sha256, artifact.size) is None:
-                _again(image, artifact.file, built[artifact.sha256], recipes[image.environment], part, sealer)
+                build = built[artifact.sha256]
+                on = locks[image.environment].platforms.get(build.platform or image.platform, part)
+                _again(image, artifact.file, build, recipes[image.environment], on, sealer)
 
 
 def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
@@ -288,7 +290,7 @@ def _again(
     artifact = Artifact(source.sha256, source.size, source.file, source)
     fetch([artifact], sealer.store, locator=asked, reporter=sealer.reporter)
     requires = tuple(LockedWheel(w.name, w.version, w.file, w.size, w.sha256, 1) for w in build.requires)
-    platform = cast(Platform, image.platform)
+    platform = cast(Platform, build.platform or image.platform)
     tools = part.tools if build.native else ()
     maker = WheelMaker(sealer)
     made = maker.make(image.environment, recipe, part, platform, source, lambda _: requires, tools, twice=False)

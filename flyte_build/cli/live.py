@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -128,6 +128,8 @@ def _facts(record: ActionRecord) -> list[str]:
         facts.append(duration((record.ended or time.time()) - record.started))
     if record.attempt > 1 and not record.source:
         facts.append(f"[yellow]attempt {record.attempt}[/]{_tries(record)}")
+    if record.phase is Phase.PAUSED and record.prompt:
+        facts.append(f"{escape(record.prompt)}{f' ({record.asks})' if record.asks else ''}")
     if record.phase.terminal and (error := _error(record)):
         facts.append(error)
     if record.queue:
@@ -156,8 +158,12 @@ def _error(record: ActionRecord) -> str:
 class RunView:
     """The observer of a run (:class:`flyte_build.submit.observer.Observer`), drawn on standard error."""
 
-    def __init__(self, title: str, *, quiet: bool = False, docs: Mapping[str, str] = MappingProxyType({})) -> None:
-        self._title, self._docs = title, docs
+    def __init__(
+        self, title: str, *, quiet: bool = False, docs: Mapping[str, str] = MappingProxyType({}), run: str = ""
+    ) -> None:
+        self._title, self._docs, self._run = title, docs, run
+        self._heard: Callable[[ActionRecord], object] = lambda _: None
+        self._held = False
         self._quiet = quiet
         self._records: dict[str, ActionRecord] = {}
         self._lines: dict[str, str] = {}
@@ -169,8 +175,25 @@ class RunView:
             before = self._records.get(record.name)
             self._records[record.name] = record
         changed = before is None or (before.phase, before.attempt) != (record.phase, record.attempt)
-        if changed and self._live is None and not self._quiet and record.phase is not Phase.QUEUED:
+        drawn = self._live is not None or self._held
+        if changed and not drawn and not self._quiet and record.phase is not Phase.QUEUED:
             self._line(record, before)
+        self._heard(record)
+
+    def heard_by(self, listener: Callable[[ActionRecord], object]) -> None:
+        """``listener`` hears of every action, too. Before anything runs."""
+        self._heard = listener
+
+    def hold(self) -> None:
+        """Leave the terminal alone until :meth:`go_on`."""
+        self._held, live, self._live = self._live is not None, self._live, None
+        if live is not None:
+            live.stop()
+
+    def go_on(self) -> None:
+        if self._held:
+            self._held = False
+            self.started()
 
     def _line(self, record: ActionRecord, before: ActionRecord | None) -> None:
         """What changed, for a log: when, which action, and its facts."""
@@ -185,6 +208,8 @@ class RunView:
             )
         else:
             lines.append("  ".join([f"{_MARKS[record.phase]} {name}", *_facts(record)]))
+        if record.phase is Phase.PAUSED and self._run:
+            lines[-1] += f"  [dim]waits for `flyte-build signal {escape(self._run)} {escape(record.task)} VALUE`[/]"
         clock = datetime.now().astimezone().strftime("%H:%M:%S")
         for line in lines:
             stderr().print(f"[dim]{clock}[/] {line}", soft_wrap=True)

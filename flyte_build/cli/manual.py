@@ -42,6 +42,8 @@ def leaves(group: click.Group, context: click.Context) -> Iterator[tuple[str, cl
         command = group.get_command(context, name)
         if command is None or command.hidden:
             continue
+        if isinstance(command, click.Group) and command.invoke_without_command:
+            yield name, command
         if isinstance(command, click.Group):
             below = click.Context(command, info_name=name, parent=context)
             yield from ((f"{name} {path}", leaf) for path, leaf in leaves(command, below))

@@ -37,6 +37,7 @@ from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
+from ..locks.seals import CONFIGURED
 from ..recipe import CopyFiles, PipInstall, Recipe, RunCommands
 from ..recipe.conventions import USER, VENV
 from .image_config import base_config, debian_config, expand, working_directories
@@ -90,8 +91,8 @@ def derive(
 
     ``files`` holds, for each :class:`CopyFiles` step by its index in ``recipe.steps``, the entries to
     copy, with paths in the image (see ``flyte_build.deriving.local_files``). ``lock`` must answer ``recipe``.
-    ``below``: only what lies below the sealed step at this index. Raises :class:`LockError` for a sealed step without
-    a seal, or with a stale one.
+    ``below``: only what lies below the sealed step at this index, or with ``CONFIGURED`` what dpkg configures packages
+    over. Raises :class:`LockError` for a sealed step without a seal, or with a stale one.
     """
     if not lock.answers(recipe):
         raise ValueError(f"the lock of {lock.environment} does not answer this recipe")
@@ -100,8 +101,12 @@ def derive(
     if locked.base is not None:
         return _on_base(asked, locked.base)
     layers = _debian_layers(locked, recipe)
-    venv, under = _Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
-    _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
+    if below != CONFIGURED:
+        venv, under = _Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
+        if locked.seal(CONFIGURED) is not None:
+            layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
+            under += 1
+        _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
     return _image(lock.environment, platform, layers, debian_config(recipe), {})
 
 

@@ -16,14 +16,15 @@ from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError
 from ..locks.base import LockedBase
 from ..locks.nouns import LockedPlatform
+from ..locks.seals import CONFIGURED
 from ..recipe import Recipe, RunCommands
 from .image_config import base_config, debian_config, working_directories
 from .nouns import Artifact, LayerDerivation
 from .overlay import facts_of, venv_of
 
-__all__ = ["SEALER", "Question", "question", "sealed_layer", "title_of"]
+__all__ = ["CONFIGURING", "SEALER", "Question", "question", "sealed_layer", "title_of"]
 
-SEALER = 1
+SEALER = 2
 """The rules of the sandbox and of the normal form: raised where the same step would give another layer."""
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -41,6 +42,10 @@ class Question:
     on: str
 
 
+CONFIGURING = RunCommands(("sh /build/configure",))
+"""What is run where dpkg configures packages; :mod:`flyte_build.building.configuring` lends the script."""
+
+
 def title_of(step: RunCommands) -> str:
     """What a person sees: ``run`` and the first command, shortened."""
     first = " ".join(step.commands[0].split())
@@ -52,10 +57,10 @@ def question(
     environment: str, recipe: Recipe, locked: LockedPlatform, platform: str, index: int, below: Sequence[str]
 ) -> Question:
     """The question of the step at ``index``; ``below`` are the hashes of the layers under it, lowest first."""
-    step = recipe.steps[index]
+    step = CONFIGURING if index == CONFIGURED else recipe.steps[index]
     assert isinstance(step, RunCommands)
-    rows = _variables(environment, recipe, locked.base, index)
-    workdir = working_directories(recipe, locked.base)[index]
+    rows = _variables(environment, recipe, locked.base, max(index, 0))
+    workdir = "/" if index == CONFIGURED else working_directories(recipe, locked.base)[index]
     on = digest(
         cast(
             Json,
@@ -70,7 +75,8 @@ def question(
         )
     )
     variables = {name: value for name, _, value in (row.partition("=") for row in rows)}
-    return Question(title_of(step), step, variables, workdir, on)
+    title = f"configure {' '.join(sorted(recipe.apt_packages))}" if index == CONFIGURED else title_of(step)
+    return Question(title, step, variables, workdir, on)
 
 
 def _variables(environment: str, recipe: Recipe, base: LockedBase | None, index: int) -> list[str]:

@@ -15,9 +15,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["adopt", "adopting", "made_at", "notice"]
+__all__ = ["adopt", "adopted", "adopting", "made_at", "notice"]
 
-_MADE = "_flyte_build_made"
+_MADE, _ADOPTED = "_flyte_build_made", "_flyte_build_adopted"
 
 # (environment, task), in the order in which they were made.
 _NOTICED: list[tuple[Any, Any]] = []
@@ -64,12 +64,18 @@ def adopt() -> None:
         task.short_name = task.name
         task.parent_env = weakref.ref(environment)
         task.parent_env_name = environment.name
+        setattr(task.func, _ADOPTED, True)
         environment._tasks[task.name] = task
 
 
 def made_at(task: Any) -> tuple[str, int] | None:
     """The file and the line in which code was given as text; ``None`` for any other task."""
     return getattr(getattr(task, "func", None), _MADE, None)
+
+
+def adopted(task: Any) -> bool:
+    """Whether its environment is one that :func:`adopt` gave it, which the SDK by itself knows nothing of."""
+    return bool(getattr(getattr(task, "func", None), _ADOPTED, False))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from ..kernel.errors import LockError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.base import BaseFacts, LockedBase
-from ..locks.nouns import LockedPlatform, LockedPython
+from ..locks.nouns import LockedDeb, LockedPlatform, LockedPython
 from ..recipe import DebianBase, Platform, Recipe, RegistryBase
 from ..recipe.conventions import USER
 from .apt import DebianResolution
@@ -29,6 +29,7 @@ __all__ = [
     "DebianFactory",
     "DebianLocker",
     "PythonFinder",
+    "Scripts",
     "Systems",
     "base_pins",
     "check_base",
@@ -40,10 +41,17 @@ ARCHITECTURE: dict[Platform, str] = {"linux/amd64": "amd64", "linux/arm64": "arm
 _MOST_LAYERS = 115
 
 
-class DebianLocker(Protocol):
-    """What locks the Debian part: :class:`flyte_build.locking.apt.Debian`, or a test's stand-in."""
+Scripts = Callable[[Sequence[LockedDeb], str], bool]
+"""Whether dpkg has to run the scripts of these packages, which are of the archive's state at this snapshot."""
 
-    def lock(self, suite: str, architecture: str, python: str | None, packages: Sequence[str]) -> DebianResolution: ...
+
+class DebianLocker(Protocol):
+    """What locks the Debian part: :class:`flyte_build.locking.apt.Debian`, or a test's stand-in. ``scripts`` is given
+    where somebody runs them."""
+
+    def lock(
+        self, suite: str, architecture: str, python: str | None, packages: Sequence[str], scripts: Scripts | None = None
+    ) -> DebianResolution: ...
 
     def add(
         self, suite: str, architecture: str, status: Sequence[str], packages: Sequence[str]
@@ -64,8 +72,14 @@ class Systems:
     """Finds the parts one by one; opens what it asks when it first asks it. A context manager."""
 
     def __init__(
-        self, debian: DebianFactory, bases: BasesFactory, reporter: Reporter, python: PythonFinder | None = None
+        self,
+        debian: DebianFactory,
+        bases: BasesFactory,
+        reporter: Reporter,
+        python: PythonFinder | None = None,
+        scripts: Scripts | None = None,
     ) -> None:
+        self._scripts = (scripts,) if scripts is not None else ()
         self._debian, self._bases, self._reporter, self._python = debian, bases, reporter, python
         self._pythons: dict[tuple[str, Platform, str | None], LockedPython] = {}
         self._stack = ExitStack()
@@ -89,7 +103,7 @@ class Systems:
         key = (at, suite, architecture, python, recipe.apt_packages)
         relocatable = self._relocatable(str(recipe.python), platform, at) if python is None else None
         if key not in self._solved:
-            self._solved[key] = self._locker(at).lock(suite, architecture, python, recipe.apt_packages)
+            self._solved[key] = self._locker(at).lock(suite, architecture, python, recipe.apt_packages, *self._scripts)
         found = self._told(self._solved[key])
         return LockedPlatform(found.suite, found.snapshot, found.debs, (), python=relocatable)
 

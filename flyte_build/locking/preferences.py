@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from packaging.utils import canonicalize_name
 
-from ..kernel.canonical import Json
+from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError
 from ..kernel.reporting import Reporter
 from ..locks.base import LockedBase
@@ -97,16 +97,21 @@ class Existing:
                         pins.setdefault(wheel.name, wheel.version)
         return out
 
-    def commits(self, without: Iterable[str]) -> dict[str, str]:
-        """The commits of repositories, by the digest of what was asked; without those of the packages named."""
+    def kept(self, without: Iterable[str]) -> dict[str, str]:
+        """The commits of repositories and the SHA-256 of what addresses had, by the digest of what was asked; without
+        those of the packages named."""
         gone = {canonicalize_name(name) for name in without}
-        return {
-            build.source.asked: build.source.commit
-            for lock in self.locks.values()
-            for platform in lock.platforms.values()
-            for build in platform.builds
-            if build.source.asked and build.source.commit and canonicalize_name(build.source.name) not in gone
-        }
+        out: dict[str, str] = {}
+        for lock in self.locks.values():
+            rows = _addressed(lock)
+            # Where two addresses have one name, the lock does not say whose bytes are whose.
+            files = {row["file"]: digest(row) for row in rows if sum(r["file"] == row["file"] for r in rows) == 1}
+            for platform in lock.platforms.values():
+                sources = [build.source for build in platform.builds if build.source.name not in gone]
+                out |= {s.asked: s.commit or s.sha256 for s in sources if s.asked}
+                wheels = [w for w in platform.wheels if w.file in files and w.name not in gone]
+                out |= {files[w.file]: w.sha256 for w in wheels}
+        return out
 
     def holding(self, package: str) -> set[str]:
         """The environments whose lock holds the Python package."""
@@ -198,6 +203,12 @@ def _debian_part(recipe: Json) -> Json:
     steps = [s for s in cast("list[dict[str, Json]]", raw.get("steps") or []) if s.get("kind") == "apt"]
     names = [name for s in steps for name in cast("list[str]", s.get("packages") or [])]
     return {"base": raw.get("base"), "python": raw.get("python"), "packages": cast(Json, sorted(set(names)))}
+
+
+def _addressed(lock: Lock) -> list[dict[str, Any]]:
+    """The rows of the recipe's sources that are wheels."""
+    steps = cast("dict[str, Any]", lock.recipe).get("steps") or []
+    return [row for step in steps for row in step.get("sources", ()) if str(row.get("file")).endswith(".whl")]
 
 
 def _base(recipe: Json) -> Json:

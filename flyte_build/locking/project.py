@@ -27,6 +27,7 @@ from .bases import (
     BasesFactory,
     DebianFactory,
     PythonFinder,
+    Scripts,
     Systems,
     base_pins,
     check_base,
@@ -72,6 +73,7 @@ def lock_project(
     python: PythonFinder | None = None,
     complete: Callable[[Mapping[str, Recipe], Mapping[str, Lock]], Mapping[str, Lock]] | None = None,
     build: BuildOver | None = None,
+    scripts: Scripts | None = None,
     others: Collection[str] = (),
     look: Callable[[Mapping[str, Lock]], None] | None = None,
     solving: Callable[[], object] | None = None,
@@ -82,11 +84,11 @@ def lock_project(
     solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
     may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
-    sources. ``others``: environments of the same file, which are not asked for now. ``solving`` is called before
-    anything is asked of anybody, and not at all where the locks that are there answer. Raises
-    :class:`ResolutionError` where there is no solution,
-    :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a resolver
-    cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
+    sources; ``scripts`` says whether dpkg has to run the scripts of packages that were chosen: what it needs is chosen
+    then. ``others``: environments of the same file, which are not asked for now. ``solving`` is called before anything
+    is asked of anybody, and not at all where the locks that are there answer. Raises :class:`ResolutionError` where
+    there is no solution, :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a
+    resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
     given = rfc3339(cutoff) if cutoff is not None else None
     cooled = rfc3339(cooldown) if cooldown is not None else None
@@ -96,7 +98,8 @@ def lock_project(
 
         if solving is not None:
             solving()
-        ways = debian or debian_of(plan.suites()), bases or bases_of(root), python or find_python(root, reporter)
+        archive = debian or debian_of(root, plan.suites())
+        ways = archive, bases or bases_of(root), python or find_python(root, reporter), scripts
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
@@ -130,6 +133,9 @@ def _unsealed(lock: Lock) -> Lock:
     if not any(platform.seals for platform in lock.platforms.values()):
         return lock
     return replace(lock, platforms={name: replace(p, seals=()) for name, p in lock.platforms.items()})
+
+
+_Ways = tuple[DebianFactory, BasesFactory, PythonFinder, "Scripts | None"]
 
 
 class _Plan:
@@ -195,11 +201,11 @@ def _solve(
     reporter: Reporter,
     root: Path,
     settings: IndexSettings | None,
-    ways: tuple[DebianFactory, BasesFactory, PythonFinder],
+    ways: _Ways,
     build: BuildOver | None,
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
-    debian, bases, _ = ways
+    debian, bases, _, _ = ways
     parts = _systems(plan, reporter, ways)
     universe = Universe()
     if plan.anew:
@@ -222,7 +228,7 @@ def _solve(
             cutoff=plan.cutoff,
             refresh=plan.everything or plan.upgraded,
             reporter=reporter,
-            commits={} if plan.everything else plan.existing.commits(without=plan.upgraded),
+            kept={} if plan.everything else plan.existing.kept(without=plan.upgraded),
             build=over(build, plan.recipes, parts, (debian, bases, reporter)) if build is not None else None,
         )
     return {name: _lock(name, plan, parts, universe, chosen) for name in plan.recipes}
@@ -260,13 +266,11 @@ def _lock(
     )
 
 
-def _systems(
-    plan: _Plan, reporter: Reporter, ways: tuple[DebianFactory, BasesFactory, PythonFinder]
-) -> dict[tuple[str, str], LockedPlatform]:
+def _systems(plan: _Plan, reporter: Reporter, ways: _Ways) -> dict[tuple[str, str], LockedPlatform]:
     """What lies under the Python packages on every platform of every environment, kept where it can be."""
     out: dict[tuple[str, str], LockedPlatform] = {}
-    debian, bases, python = ways
-    with Systems(debian, bases, reporter, python) as systems:
+    debian, bases, python, scripts = ways
+    with Systems(debian, bases, reporter, python, scripts) as systems:
         for name, recipe in plan.recipes.items():
             for platform in recipe.platforms:
                 kept = plan.existing.debian(name, recipe, platform)
@@ -300,7 +304,7 @@ def _moved(plan: _Plan, locks: Mapping[str, Lock], reporter: Reporter, bases: Ba
                 kept[recipe.base, found.reference] = found
     if plan.everything or not kept:
         return []
-    with Systems(debian_of(()), bases, reporter) as systems:
+    with Systems(debian_of(Path(), ()), bases, reporter) as systems:
         return [
             f"{base.reference} leads to another image now; `--upgrade` takes it"
             for (base, _), locked in kept.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..kernel.reporting import Reporter
 from ..registry import Registry
 from ..settings import read_settings
+from ..sources.apt_third_parties import third_parties
 from .apt import Debian
 from .bases import BasesFactory, DebianFactory, DebianLocker
 from .registry_bases import Bases
@@ -19,11 +20,14 @@ from .registry_bases import Bases
 __all__ = ["bases_of", "debian_of"]
 
 
-def debian_of(ahead: Collection[tuple[str, str]]) -> DebianFactory:
-    """Debian's archive, which is told of the suites and architectures that will be wanted."""
+def debian_of(root: Path, ahead: Collection[tuple[str, str]]) -> DebianFactory:
+    """Debian's archive, which is told of the suites and architectures that will be wanted, and what else the project's
+    settings allow packages to come from."""
 
     def make(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
-        return Debian(cutoff=cutoff, reporter=reporter, ahead=ahead)
+        settings = read_settings(root)
+        others = third_parties(settings.apt_sources)
+        return Debian(cutoff=cutoff, reporter=reporter, ahead=ahead, components=settings.apt_components, others=others)
 
     return make
 

@@ -18,6 +18,7 @@ __all__ = ["LockedBuild", "LockedSource", "Required", "build_json", "parse_build
 
 _HEX = "64 hexadecimal digits"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PLATFORM = re.compile(r"linux/(amd64|arm64)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,14 @@ class Required:
 class LockedBuild:
     """``wheel``: the SHA-256 of what was built; ``requires``: the build requirements, all of them, in order of name;
     ``native``: whether it took the platform's build tools (``LockedPlatform.tools``); ``reproducible``: whether it came
-    out the same twice."""
+    out the same twice. ``platform``: where it was built, if that is another platform than it is locked for."""
 
     wheel: str
     source: LockedSource
     requires: tuple[Required, ...]
     reproducible: bool
     native: bool = False
+    platform: str | None = None
 
 
 def build_json(build: LockedBuild) -> dict[str, Json]:
@@ -69,6 +71,7 @@ def build_json(build: LockedBuild) -> dict[str, Json]:
         "native": build.native,
         "reproducible": build.reproducible,
         "requires": [_file(one) for one in build.requires],
+        **({"platform": build.platform} if build.platform is not None else {}),
     }
 
 
@@ -97,6 +100,7 @@ def parse_builds(r: Reader, raw: Mapping[str, Any], where: str) -> tuple[LockedB
                 requires=tuple(Required(**_fields(r, one, f"{at}.requires[{n}]")) for n, one in requires),
                 reproducible=r.get(row, "reproducible", bool, at),
                 native=r.get(row, "native", bool, at),
+                platform=r.matching(row, "platform", _PLATFORM, "a platform", at) if "platform" in row else None,
             )
         )
     return tuple(found)

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
+_PATH = re.compile(r"(?!.*(^|/)\.\.?(/|$))[^/\\\s:][^\\\s:]*")
 _DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
 
 
@@ -182,7 +183,7 @@ def _debs(r: Reader, raw: Mapping[str, Any], key: str, where: str) -> tuple[Lock
         if not isinstance(d, dict):
             raise r.fail(at, "an object", d)
         strings = ("name", "version", "architecture", "source", "archive", "component")
-        r.known(d, {*strings, "file", "size", "sha256", "base"}, at)
+        r.known(d, {*strings, "file", "size", "sha256", "base", "path"}, at)
         debs.append(
             LockedDeb(
                 **{key: r.get(d, key, str, at) for key in strings},
@@ -190,6 +191,7 @@ def _debs(r: Reader, raw: Mapping[str, Any], key: str, where: str) -> tuple[Lock
                 size=r.size(d, at),
                 sha256=r.matching(d, "sha256", SHA256, "64 hexadecimal digits", at),
                 base=r.get(d, "base", bool, at),
+                path=r.matching(d, "path", _PATH, "a path below the source's root", at) if "path" in d else None,
             )
         )
     return tuple(debs)

@@ -16,7 +16,7 @@ from ..recipe import Recipe, differences
 from .base import LockedBase, base_json
 from .builds import LockedBuild, build_json
 from .pythons import LockedPython, python_json
-from .seals import LockedSeal, seal_json
+from .seals import CONFIGURED, LockedSeal, seal_json
 
 __all__ = [
     "SCHEMA",
@@ -54,7 +54,8 @@ class LockedDeb:
     """One Debian package.
 
     ``archive`` is ``debian`` or ``debian-security``; with ``component``, ``source`` and ``file`` it gives
-    the pool path on any mirror. ``base`` tells the base's packages from those asked for by name.
+    the pool path on any mirror. Else it is the name of a source that the project's settings allow, and ``path`` is
+    where the file lies below its root. ``base`` tells the base's packages from those asked for by name.
     """
 
     name: str
@@ -67,10 +68,13 @@ class LockedDeb:
     archive: str
     component: str
     base: bool
+    path: str | None = None
 
     @property
     def pool_path(self) -> str:
         """The path below an archive's root, by Debian's pool rule (``liba`` → ``liba``, else first letter)."""
+        if self.path is not None:
+            return self.path
         prefix = self.source[:4] if self.source.startswith("lib") else self.source[:1]
         return f"pool/{self.component}/{prefix}/{self.source}/{self.file}"
 
@@ -98,6 +102,10 @@ class LockedPlatform:
     def seal(self, step: int) -> LockedSeal | None:
         """The seal of the recipe's step at this place; ``None`` where it was never sealed for this platform."""
         return next((seal for seal in self.seals if seal.step == step), None)
+
+    def sealed_places(self, recipe: Recipe) -> tuple[int, ...]:
+        """The places of all sealed layers of ``recipe``'s image, lowest first."""
+        return ((CONFIGURED,) if self.seal(CONFIGURED) is not None else ()) + recipe.sealed_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,7 @@ def _deb_json(d: LockedDeb) -> Json:
         "archive": d.archive,
         "component": d.component,
         "base": d.base,
+        **({"path": d.path} if d.path is not None else {}),
     }
 
 

@@ -13,21 +13,24 @@ from typing import Any
 from ..kernel.canonical import Json
 from .reading import DIGEST, Reader
 
-__all__ = ["ANY_MODULE", "LockedSeal", "SealRun", "parse_seals", "seal_json"]
+__all__ = ["ANY_MODULE", "CONFIGURED", "LockedSeal", "SealRun", "parse_seals", "seal_json"]
 
 ANY_MODULE = "*"
 """Among a seal's modules: any may have been added."""
+
+CONFIGURED = -1
+"""The step of the seal that holds what dpkg made when it configured the image's packages: below all others."""
 
 _DIGEST = "sha256: and 64 hexadecimal digits"
 
 
 @dataclass(frozen=True, slots=True)
 class LockedSeal:
-    """``step``: its place in the recipe's steps, from 0. ``network``: what it could reach (``internet``, ``host`` or
-    ``none``). ``digest``, ``size`` (bytes) and ``diff_id``: the layer, tar in gzip. ``reproducible``: whether it came
-    out the same twice. ``sketch``: the layer's paths in at most 32 groups, each as the last path and a hash of what is
-    at all of them, so that a machine that makes other bytes can say where. ``modules``: the top-level Python modules
-    that it added (``*``: any)."""
+    """``step``: its place in the recipe's steps, from 0 (:data:`CONFIGURED`: before them). ``network``: what it could
+    reach (``internet``, ``host`` or ``none``). ``digest``, ``size`` (bytes) and ``diff_id``: the layer, tar in gzip.
+    ``reproducible``: whether it came out the same twice. ``sketch``: the layer's paths in at most 32 groups, each as
+    the last path and a hash of what is at all of them, so that a machine that makes other bytes can say where.
+    ``modules``: the top-level Python modules that it added (``*``: any)."""
 
     step: int
     on: str

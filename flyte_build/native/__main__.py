@@ -1,4 +1,4 @@
-"""``python -m flyte_build.native [build]``: which core works here, or build it, with Zig's compiler of C.
+"""``python -m flyte_build.native [build [all]]``: which core works here, or build it, with Zig's compiler of C.
 
 Nobody needs to: ``./dev`` does it where the sources changed, and a wheel made by ``./dev wheel`` has it. Never run by
 flyte-build itself.
@@ -13,13 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .naming import HERE, library, sources
+from .naming import HERE, MACHINES, library, sources
 
 __all__ = ["MACHINES", "build", "main"]
 
-# Runs with every glibc since 2012 (PEP 600: manylinux_2_17), on every processor of its kind: faster instructions are
-# chosen when it is loaded.
-MACHINES = {"x86_64": "x86_64-linux-gnu.2.17"}
 _FLAGS = (
     "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread", "-s", "-fvisibility=hidden",
     "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro", "-Wl,-z,now",
@@ -49,14 +46,16 @@ def build(out: Path, machine: str, *flags: str) -> None:
 
 
 def main(words: list[str]) -> int:
-    """``build`` makes the library where it is not there, and removes those of other sources."""
-    if words not in ([], ["build"]):
-        print("usage: python -m flyte_build.native [build]", file=sys.stderr)
+    """``build`` makes the library where it is not there, and removes those of other sources; ``all``: any machine's."""
+    if words not in ([], ["build"], ["build", "all"]):
+        print("usage: python -m flyte_build.native [build [all]]", file=sys.stderr)
         return 2
-    machine = os.uname().machine
-    # Elsewhere there is nothing to build, and nothing is missing.
-    if words and sys.platform == "linux" and machine in MACHINES:
-        wanted = library()
+    here = os.uname().machine if sys.platform == "linux" else ""
+    for machine in MACHINES if words else ():
+        # Elsewhere there is nothing to build, and nothing is missing.
+        if machine != here and words == ["build"]:
+            continue
+        wanted = library(machine)
         try:
             if not wanted.is_file():
                 build(wanted, machine)

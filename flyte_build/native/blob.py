@@ -16,9 +16,10 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO
 
-from ..assemble.blob import FRESH, BlobResult, Inflate, identity
+from ..assemble.blob import GROUP, SEGMENT, BlobResult, Inflate, identity
 from ..assemble.blob import write_blob as write_purely
 from ..assemble.entries import Deflated, Entry, Plain
+from ..assemble.inflating import JOINED
 from ..assemble.tar import BLOCK, END, SMALL_ID, SMALL_SIZE, header
 from .library import core
 
@@ -95,9 +96,13 @@ class _Making:
         if not self._core:
             raise _Unfit
         self._files: dict[str, int] = {}
+        # Those of operations after the cut.
+        self._unfed: set[str] = set()
         self._ops: list[bytes] = []
-        # Up to here operations can be fed: what comes after belongs to the next content's member of fresh bytes.
+        # Up to here operations can be fed: what comes after belongs to a member that is not yet at its end.
         self._cut = 0
+        # Bytes of the tar stream in the group, see `docs/deflate.md`.
+        self._group = 0
 
     def run(self, entries: list[Entry]) -> BlobResult:
         """Feed all entries, and what came of it."""
@@ -115,18 +120,17 @@ class _Making:
         """The listing, and the files in it (with their sizes) whose CRC-32 the core will tell, in this order."""
         listing: dict[str, str] = {}
         late: list[tuple[Entry, int]] = []
-        ops, fresh, tar = self._ops, 0, 0
+        ops, tar = self._ops, 0
         for entry in entries:
             content = entry.content
             size = entry.size if content else 0
             op, grown = _header(entry, size)
+            self._begin(grown)
             ops.append(op)
-            fresh += BLOCK
             crc, known = 0, True
             for number, segment in enumerate(content):
                 if isinstance(segment, bytes):
-                    ops += (_PIECE(2, len(segment)), segment)
-                    fresh += len(segment)
+                    self._plainly(segment)
                     crc = zlib.crc32(segment, crc)
                 elif number:
                     raise _Unfit
@@ -135,7 +139,7 @@ class _Making:
                     if not known and len(content) > 1:
                         raise _Unfit
                     self._content(segment, len(late))
-                    crc, fresh = segment.crc32 or 0, 0
+                    crc = segment.crc32 or 0
             if known:
                 listing[entry.path] = identity(entry, size, crc)
             else:
@@ -143,9 +147,7 @@ class _Making:
                 late.append((entry, size))
             if size % BLOCK:
                 ops.append(_ZEROS[-size % BLOCK])
-            if fresh >= FRESH:
-                ops.append(_FLUSH)
-                self._cut, fresh = len(ops), 0
+                self._group += -size % BLOCK
             tar += grown + size + -size % BLOCK
             if tar >= _FED and self._cut:
                 self._feed(tar)
@@ -155,6 +157,31 @@ class _Making:
         self._feed(tar + len(END))
         return listing, late
 
+    def _begin(self, size: int) -> None:
+        """Before a header or content of ``size`` bytes: a group that is large enough ends."""
+        if self._group >= GROUP:
+            self._flush()
+        self._group += size
+
+    def _flush(self) -> None:
+        self._ops.append(_FLUSH)
+        self._cut_here()
+
+    def _cut_here(self) -> None:
+        self._cut, self._group = len(self._ops), 0
+        self._unfed.clear()
+
+    def _plainly(self, data: bytes) -> None:
+        if len(data) <= SEGMENT:
+            self._begin(len(data))
+            self._ops += (_PIECE(2, len(data)), data)
+            return
+        self._flush()
+        for at in range(0, len(data), SEGMENT):
+            piece = data[at : at + SEGMENT]
+            self._ops += (_PIECE(2, len(piece)), piece)
+            self._flush()
+
     def _content(self, s: Deflated | Plain, place: int) -> None:
         """The operation that ``s`` is; ``place`` is for its CRC-32, where that is not known."""
         flags, hashed = 0, b""
@@ -163,6 +190,9 @@ class _Making:
             if algorithm != "sha256":
                 raise _Unfit
             flags = _HAS_HASH
+        shares = max(s.size, s.csize) <= JOINED if isinstance(s, Deflated) else s.size <= SEGMENT
+        if shares:
+            self._begin(s.size)
         descriptor = self._files.get(s.path)
         if descriptor is None:
             descriptor = self._open(s.path)
@@ -172,17 +202,18 @@ class _Making:
             flags |= _TELL_CRC if s.crc32 is None else _HAS_CRC
             op = _PLAIN(6, flags, descriptor, s.offset, s.size, s.crc32 or 0, place)
         self._ops.append(op + hashed)
-        self._cut = len(self._ops)
+        if shares:
+            self._unfed.add(s.path)
+        else:
+            self._cut_here()
 
     def _open(self, path: str) -> int:
-        if len(self._files) >= _FILES:
-            # Nothing that is not fed yet has content of a file.
+        if len(self._files) >= _FILES and self._cut:
             self._feed(0)
             if self._library.core_wait(self._core):
                 raise _Unfit
-            for descriptor in self._files.values():
-                os.close(descriptor)
-            self._files.clear()
+            for done in self._files.keys() - self._unfed:
+                os.close(self._files.pop(done))
         return self._files.setdefault(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def _feed(self, tar: int) -> None:

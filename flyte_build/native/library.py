@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import os
 import platform
 import sys
@@ -14,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.errors import InputError
+from .naming import MACHINES
 from .naming import library as library_path
 
 __all__ = ["ABI", "VARIABLE", "Core", "core", "load"]
 
-ABI = 1
+ABI = 2
 VARIABLE = "FLYTE_BUILD_CORE"
 _ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 # Three literals, a match of six, in fixed codes.
 _STREAM, _CONTENT = bytes.fromhex("4b4c4a4e042300"), b"abcabcabc"
+_ENCODED = "8ca6f70f1281b2ac5c3579d67196eab425d95a05a75c0100b17b087b1839edcd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ def core() -> Core:
 def _found() -> Core:
     if sys.platform != "linux":
         return Core(None, f"the core is for Linux, this is {sys.platform}")
-    if platform.machine() != "x86_64":
-        return Core(None, f"the core is for x86-64, this is {platform.machine()}")
+    if platform.machine() not in MACHINES:
+        return Core(None, f"the core is for {' and '.join(MACHINES)}, this is {platform.machine()}")
     try:
         path = library_path()
     except OSError as e:
@@ -93,6 +96,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("core_inflate", number, (pointer, size, pointer, size, size)),
         ("core_sha256", None, (ctypes.c_char_p, size, size, pointer)),
         ("core_crc32", ctypes.c_uint32, (ctypes.c_uint32, ctypes.c_char_p, size)),
+        ("core_encode", size, (ctypes.c_char_p, size, pointer)),
     ):
         found = getattr(library, function)
         found.restype, found.argtypes = result, arguments
@@ -110,4 +114,10 @@ def _wrong(library: ctypes.CDLL) -> str:
         return "its CRC-32 of `123456789` is not the standard's"
     stream, content = ctypes.create_string_buffer(_STREAM, 128), ctypes.create_string_buffer(len(_CONTENT) + 384)
     good = library.core_inflate(stream, len(_STREAM), content, len(_CONTENT), 0)
-    return "" if good and content.raw.startswith(_CONTENT) else "it does not inflate"
+    if not (good and content.raw.startswith(_CONTENT)):
+        return "it does not inflate"
+    fresh = b"".join(b"%d bytes, " % n for n in range(500))
+    member = ctypes.create_string_buffer(2 * len(fresh))
+    made = library.core_encode(fresh, len(fresh), member)
+    right = hashlib.sha256(member.raw[10 : made - 8]).hexdigest() == _ENCODED
+    return "" if right else "it does not encode as docs/deflate.md has it"

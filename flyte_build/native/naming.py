@@ -9,9 +9,14 @@ import hashlib
 import platform
 from pathlib import Path
 
-__all__ = ["HERE", "library", "sources"]
+__all__ = ["HERE", "MACHINES", "library", "sources"]
 
 HERE = Path(__file__).parent
+
+# Runs with every glibc since 2012 (PEP 600: manylinux_2_17), on every processor of its kind: faster instructions are
+# chosen when it is loaded.
+MACHINES = {"x86_64": "x86_64-linux-gnu.2.17", "aarch64": "aarch64-linux-gnu.2.17"}
+"""What the core can be built for, and what the compiler calls it."""
 
 
 def sources(folder: Path = HERE / "c") -> list[Path]:
@@ -20,7 +25,7 @@ def sources(folder: Path = HERE / "c") -> list[Path]:
 
 
 def library(machine: str | None = None) -> Path:
-    """Where the library for a machine (``x86_64``; this one by default) and the sources that are here has to be."""
+    """Where the library for a machine (this one by default) and the sources that are here has to be."""
     hashed = hashlib.sha256()
     for path in sources():
         data = path.read_bytes()

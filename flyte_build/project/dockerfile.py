@@ -1,25 +1,25 @@
 """``Image.from_dockerfile(file)`` → a base and steps: the subset of a Dockerfile that means the same in ours.
 
-``FROM`` once, ``RUN`` (a sealed step), ``COPY`` and ``ADD`` of files of the context, ``ENV``, ``ARG`` with a default,
-``WORKDIR``. What only speaks to an engine (``CMD``, ``LABEL``, ``EXPOSE``, …) is left out, as tasks are started with a
-command of their own. All else is refused by its line, with why (law 9). Reads the file and the context's names; runs
-nothing. Source: Dockerfile reference.
+``FROM`` (stages that stand on one another are one), ``RUN`` (a sealed step), ``COPY`` and ``ADD`` of files of the
+context or of a here-document, ``ENV``, ``ARG`` with a default, ``WORKDIR``, ``SHELL``. What only speaks to an engine
+(``CMD``, ``LABEL``, ``EXPOSE``, …) is left out, as tasks are started with a command of their own. All else is refused
+by its line, with why (law 9). Reads the file and the context's names; runs nothing. Source: Dockerfile reference.
 """
 
 from __future__ import annotations
 
 import glob
-import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..kernel.errors import LoadError, RefusedError
-from ..recipe import CopyFiles, EnvVars, RegistryBase, RunCommands, Step, WorkDir
+from ..recipe import CopyFiles, EnvVars, RegistryBase, RunCommands, SecretMount, Step, WorkDir
 from ..recipe.dockerignore import DockerIgnore
+from .dockerfile_text import HereDocument, exec_form, expanded, instructions, wanted
 
 __all__ = ["read_dockerfile"]
 
@@ -27,21 +27,21 @@ _LEFT_OUT = frozenset(("CMD", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "S
 _WHY: Mapping[str, str] = {
     "ENTRYPOINT": "a task's command would become its arguments",
     "ONBUILD": "it is about other images",
-    "SHELL": "commands are run by /bin/sh",
     "VOLUME": "what is written there belongs to no image",
     "USER": "commands are run, and files owned, as root and the base's user; only `USER root` means the same",
 }
 _HINT = (
     "leave the line out, build the image elsewhere and use `flyte.Image.from_base(…)`, or say it with with_* methods"
 )
-_VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
-_HEREDOC = re.compile(r"<<-?\s*[\"']?\w+[\"']?(\s|$)")
+# Caches that no layer keeps (the normal form of sealed steps): whether one is mounted there makes no difference.
+_CACHES = re.compile(r"/root/\.(cache|npm)(/.*)?|/var/cache/(apt|dnf|yum|apk)(/.*)?|/var/lib/apt(/lists)?")
 _WILD = re.compile(r"[*?\[]")
 
 
 @dataclass
 class _Reading:
-    """One file on its way; ``relative`` writes a path of the context as recipes have it."""
+    """One file on its way; ``relative`` writes a path of the context as recipes have it. ``outside``: the arguments
+    that stand before the first stage; ``shell``: what runs commands (empty: /bin/sh -c)."""
 
     owner: str
     file: Path
@@ -50,6 +50,8 @@ class _Reading:
     steps: list[Step] = field(default_factory=list)
     arguments: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    outside: dict[str, str] = field(default_factory=dict)
+    shell: tuple[str, ...] = ()
 
     @property
     def context(self) -> Path:
@@ -70,33 +72,15 @@ def read_dockerfile(file: Path, owner: str, relative: Callable[[Path], str]) -> 
     except (OSError, UnicodeDecodeError) as e:
         raise LoadError(f"{owner}: {file}: cannot be read: {e}") from None
     reading = _Reading(owner, file, relative)
-    for line, words in _instructions(text):
-        name, _, rest = words.partition(" ")
-        _one(reading, line, name.upper(), rest.strip(), words)
+    for one in wanted(list(instructions(text))):
+        _one(reading, one.line, one.name, one.rest, one.words, one.here)
     if reading.base is None:
         raise LoadError(f"{owner}: {file.name}: no FROM in it")
     return reading.base, tuple(reading.steps)
 
 
-def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    """Each instruction with the number of its first line; comments and continuations as Docker has them."""
-    held, start = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped.startswith("#") or (not stripped and not held):
-            continue
-        start = start if held else number
-        if line.rstrip().endswith("\\"):
-            held += line.rstrip()[:-1].lstrip() if not held else line.rstrip()[:-1]
-            continue
-        yield start, (held + line if held else stripped).strip()
-        held = ""
-    if held.strip():
-        yield start, held.strip()
-
-
-def _one(r: _Reading, line: int, name: str, rest: str, words: str) -> None:
-    if name in _LEFT_OUT:
+def _one(r: _Reading, line: int, name: str, rest: str, words: str, here: tuple[HereDocument, ...]) -> None:
+    if name in _LEFT_OUT or (name == "ENTRYPOINT" and rest == "[]"):
         return
     if name == "FROM":
         _from(r, line, rest, words)
@@ -105,24 +89,32 @@ def _one(r: _Reading, line: int, name: str, rest: str, words: str) -> None:
     elif r.base is None:
         raise r.refuse(line, words, "expected FROM before it")
     elif name == "RUN":
-        _run(r, line, rest, words)
+        _run(r, line, rest, words, here)
+    elif name == "SHELL":
+        found = exec_form(rest)
+        if not found:
+            raise r.refuse(line, words, "expected a JSON array: the program, and its arguments")
+        r.shell = tuple(found)
     elif name == "ENV":
         _env(r, line, rest, words)
     elif name == "WORKDIR":
         r.steps.append(WorkDir(_known(r, line, rest, words)))
     elif name in ("COPY", "ADD"):
-        _copy(r, line, rest, words, added=name == "ADD")
+        if here:
+            _written(r, line, rest, words, here)
+        else:
+            _copy(r, line, rest, words, added=name == "ADD")
     elif name != "USER" or rest not in ("root", "0", "0:0", "root:root"):
         raise r.refuse(line, words, _WHY.get(name, "no instruction that is known here"))
 
 
 def _from(r: _Reading, line: int, rest: str, words: str) -> None:
-    if r.base is not None:
-        raise r.refuse(line, words, "only one stage is known here")
     parts = rest.split()
     if not parts or parts[0].startswith("--") or parts[0] == "scratch":
         raise r.refuse(line, words, "expected the name of an image")
     r.base = RegistryBase(_known(r, line, parts[0], words))
+    # What stands before is known to FROM alone, until the stage asks for it by name.
+    r.outside, r.arguments = r.arguments, {}
 
 
 def _argument(r: _Reading, line: int, rest: str, words: str) -> None:
@@ -130,23 +122,74 @@ def _argument(r: _Reading, line: int, rest: str, words: str) -> None:
         name, given, value = text.partition("=")
         if given:
             r.arguments[name] = _known(r, line, value, words)
+        elif name in r.outside:
+            r.arguments[name] = r.outside[name]
         elif name not in r.arguments:
             raise r.refuse(line, words, "expected a default, as nobody gives build arguments")
 
 
-def _run(r: _Reading, line: int, rest: str, words: str) -> None:
-    if rest.startswith("--"):
-        raise r.refuse(line, words, f"`{rest.split()[0]}` asks for what a sealed step has not")
-    if _HEREDOC.search(rest):
-        raise r.refuse(line, words.split("<<")[0] + "<<…", "here-documents are not read")
-    command = _list(rest)
-    text = shlex.join(command) if command is not None else rest
+def _run(r: _Reading, line: int, rest: str, words: str, here: tuple[HereDocument, ...]) -> None:
+    secrets: list[SecretMount] = []
+    while rest.startswith("--"):
+        flag, _, rest = rest.partition(" ")
+        rest = rest.strip()
+        if (secret := _mounted(r, line, flag, words)) is not None:
+            secrets.append(secret)
+    command = exec_form(rest)
+    if here and rest == here[0].told and len(here) == 1:
+        text = _script(r, here[0])
+    else:
+        text = rest + "".join(f"\n{one.body}{one.name}" for one in here) + ("\n" if here else "")
+    if command is not None:
+        text = shlex.join(command)
+    elif r.shell:
+        text = shlex.join((*r.shell, text))
     given = "".join(f"export {name}={shlex.quote(value)}; " for name, value in r.arguments.items() if name in text)
     last = r.steps[-1] if r.steps else None
-    if isinstance(last, RunCommands):
-        r.steps[-1] = RunCommands((*last.commands, given + text))
+    if isinstance(last, RunCommands) and last.secrets == tuple(secrets):
+        r.steps[-1] = RunCommands((*last.commands, given + text), last.secrets)
     else:
-        r.steps.append(RunCommands((given + text,)))
+        r.steps.append(RunCommands((given + text,), tuple(secrets)))
+
+
+def _mounted(r: _Reading, line: int, flag: str, words: str) -> SecretMount | None:
+    """What ``--mount=…`` comes to: a secret, or nothing."""
+    said = dict(part.partition("=")[::2] for part in flag.removeprefix("--mount=").split(","))
+    kind, target = said.get("type", "bind"), said.get("target", said.get("dst", said.get("destination", "")))
+    if flag.startswith("--mount=") and kind == "cache" and _CACHES.fullmatch(target):
+        return None
+    if flag.startswith("--mount=") and kind == "secret" and (key := said.get("id")):
+        if "env" in said:
+            return SecretMount(key, env=said["env"])
+        return SecretMount(key, path=target or f"/run/secrets/{key}")
+    raise r.refuse(line, words, f"`{flag}` asks for what a sealed step has not")
+
+
+def _script(r: _Reading, here: HereDocument) -> str:
+    """A here-document that is run as it stands: by what its first line names, else by the shell."""
+    if not here.body.startswith("#!"):
+        return here.body
+    return f"cat >/tmp/.run <<'{here.name}'\n{here.body}{here.name}\nchmod 700 /tmp/.run && /tmp/.run && rm /tmp/.run\n"
+
+
+def _written(r: _Reading, line: int, rest: str, words: str, here: tuple[HereDocument, ...]) -> None:
+    """``COPY <<EOF /path``: the file is what the here-document says."""
+    parts = _split(r, line, rest, words)
+    if len(here) != 1 or len(parts) != 2 or parts[0].startswith("--"):
+        raise r.refuse(line, words, "expected one here-document, and the path of the file")
+    target = _known(r, line, parts[1], words)
+    if target.endswith("/"):
+        target += here[0].name
+    body, unknown = (here[0].body, []) if here[0].plain else expanded(here[0].body, r.arguments | r.variables)
+    if unknown:
+        raise r.refuse(line, words, f"nothing in the file sets ${unknown[0]}: quote the here-document's name")
+    where = shlex.quote(target)
+    text = f"mkdir -p \"$(dirname {where})\" && cat >{where} <<'{here[0].name}'\n{body}{here[0].name}\n"
+    last = r.steps[-1] if r.steps else None
+    if isinstance(last, RunCommands) and not last.secrets:
+        r.steps[-1] = RunCommands((*last.commands, text))
+    else:
+        r.steps.append(RunCommands((text,)))
 
 
 def _env(r: _Reading, line: int, rest: str, words: str) -> None:
@@ -163,7 +206,7 @@ def _env(r: _Reading, line: int, rest: str, words: str) -> None:
     else:
         raise r.refuse(line, words, "expected NAME=VALUE")
     # What only the base sets is filled in where the base is known.
-    made = [(name, _expanded(value, r.arguments | r.variables)[0]) for name, value in pairs]
+    made = [(name, expanded(value, r.arguments | r.variables)[0]) for name, value in pairs]
     r.steps.append(EnvVars(tuple(made)))
     r.variables |= dict(made)
 
@@ -171,11 +214,10 @@ def _env(r: _Reading, line: int, rest: str, words: str) -> None:
 def _copy(r: _Reading, line: int, rest: str, words: str, *, added: bool) -> None:
     flags = [word for word in rest.split() if word.startswith("--")]
     if [flag for flag in flags if flag != "--link"]:
-        raise r.refuse(line, words, f"`{flags[0]}` is not known here")
+        why = "another stage's files are not at hand: make them in this one" if flags[0].startswith("--from") else ""
+        raise r.refuse(line, words, f"`{flags[0]}`: {why or 'is not known here'}")
     text = rest.replace("--link", "", 1).strip() if flags else rest
-    if _HEREDOC.search(text):
-        raise r.refuse(line, words, "here-documents are not read")
-    listed = _list(text)
+    listed = exec_form(text)
     parts = [_known(r, line, part, words) for part in (listed if listed is not None else _split(r, line, text, words))]
     if len(parts) < 2:
         raise r.refuse(line, words, "expected what to copy, and where to")
@@ -237,37 +279,8 @@ def _split(r: _Reading, line: int, text: str, words: str) -> list[str]:
         raise r.refuse(line, words, f"cannot be read: {e}") from None
 
 
-def _list(text: str) -> list[str] | None:
-    """The exec form: a JSON array of strings."""
-    if not text.startswith("["):
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return None
-    return found if isinstance(found, list) and found and all(isinstance(x, str) for x in found) else None
-
-
-def _expanded(text: str, known: Mapping[str, str]) -> tuple[str, list[str]]:
-    """``text`` with the variables of ``known``, and the names of those that it has besides."""
-    unknown: list[str] = []
-
-    def one(m: re.Match[str]) -> str:
-        name = m[1] or m[4]
-        if name is None:
-            return m[0]
-        if name not in known:
-            unknown.append(name)
-            return m[0]
-        if m[2] == "+":
-            return m[3] if known[name] else ""
-        return known[name] or (m[3] if m[2] == "-" else "")
-
-    return _VARIABLE.sub(one, text), unknown
-
-
 def _known(r: _Reading, line: int, text: str, words: str) -> str:
-    found, unknown = _expanded(text.strip("\"'"), r.arguments | r.variables)
+    found, unknown = expanded(text.strip("\"'"), r.arguments | r.variables)
     if unknown:
         raise r.refuse(line, words, f"nothing in the file sets ${unknown[0]}")
     return found

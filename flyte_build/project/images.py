@@ -32,6 +32,7 @@ from ..recipe import (
 )
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements, parse_requirements_file
 from .bases import Prefer, read_base
+from .certificates import with_bundles
 from .code_bundle import Code, code_step
 from .dockerfile import read_dockerfile
 from .uv_layers import check_python, read_project, read_script
@@ -80,14 +81,14 @@ def read_image(
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
         on, found = read_dockerfile(_absolute(image.dockerfile), owner, at.relative)
-        return Recipe(on, _platforms(at, image.platform), None, None, found)
+        return Recipe(on, _platforms(at, image.platform), None, None, with_bundles(found, root))
     if image._ref_name is not None:
         raise RefusedError(
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
             hint="start from `flyte.Image.from_debian_base()`",
         )
     base = read_base(image, owner, prefer)
-    steps = tuple(_steps(at, base.layers))
+    steps = with_bundles(_steps(at, base.layers), root)
     check_python(base.layers, base.python, owner)
     return Recipe(base.base, _platforms(at, image.platform), base.python, base.flyte, steps)
 

@@ -6,11 +6,12 @@ never skipped. The requirements file format is pip's (pip documentation, "Requir
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def _from_location(text: str, where: str) -> RefusedError:
     shown = re.sub(r"(://)[^/\s@]+@", r"\1***@", text.strip())
     return RefusedError(
         f"{where}: `{shown}` installs from a location, which a lock cannot name (law 1)",
-        hint="publish it as a wheel to an index, or add its wheel with a local wheel folder; `git+https://…@rev` and "
-        "`./folder` are built when the project is locked",
+        hint="a wheel or source archive by its address, `git+https://…@rev`, `./folder` and `./file.whl` are locked; "
+        "else publish it to an index",
     )
 
 
@@ -92,10 +93,15 @@ def _logical_lines(path: Path) -> list[tuple[int, str]]:
         text = _COMMENT.sub("", pending + line).strip()
         pending = ""
         if text:
-            lines.append((start, text))
+            lines.append((start, _expanded(text)))
     if pending.strip():
-        lines.append((start, _COMMENT.sub("", pending).strip()))
+        lines.append((start, _expanded(_COMMENT.sub("", pending).strip())))
     return lines
+
+
+def _expanded(line: str) -> str:
+    """With the variables of the environment, where tokens are (pip documentation, "Using environment variables")."""
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda m: os.environ.get(m[1]) or m[0], line)
 
 
 def parse_requirements(texts: Iterable[str], where: str, base: Path, relative: Relative) -> ParsedRequirements:
@@ -123,19 +129,36 @@ def parse_requirements_file(path: Path, relative: Relative, _seen: frozenset[Pat
         if line.startswith("-"):
             _option(shlex.split(line), path, where, out, relative, _seen | {path.resolve()})
             continue
-        words = re.split(r"\s(?=--)", line)
-        if (source := source_tree(words[0], where, path.parent, relative)) is not None and not words[1:]:
-            out.sources.append(source)
+        text, *options = re.split(r"\s(?=--)", line)
+        hashes = tuple(_hash(option.strip(), where) for option in options)
+        if (source := source_tree(text, where, path.parent, relative)) is not None:
+            out.sources.append(_hashed(source, hashes, where))
             continue
-        requirement = normalise(words[0], where)
+        requirement = normalise(text, where)
         out.requirements.append(requirement)
-        for option in words[1:]:
-            m = re.fullmatch(r"--hash[= ]sha256:([0-9a-f]{64})", option.strip())
-            if not m:
-                raise RefusedError(f"{where}: the option `{option.strip()}` has no place in a lock")
+        if hashes:
             name = canonicalize_name(Requirement(requirement).name)
-            out.hashes[name] = (*out.hashes.get(name, ()), m[1])
+            out.hashes[name] = (*out.hashes.get(name, ()), *hashes)
     return out
+
+
+def _hash(option: str, where: str) -> str:
+    m = re.fullmatch(r"--hash[= ]sha256:([0-9a-f]{64})", option)
+    if not m:
+        raise RefusedError(f"{where}: the option `{option}` has no place in a lock")
+    return m[1]
+
+
+def _hashed(source: SourceTree, hashes: tuple[str, ...], where: str) -> SourceTree:
+    """``source`` with the hash that its line asks for."""
+    if not hashes:
+        return source
+    if source.url is None or len(hashes) > 1 or source.sha256 not in (None, hashes[0]):
+        raise RefusedError(
+            f"{where}: {source.title}: expected one --hash, of a file by its address",
+            hint="a repository is pinned by its commit, and a folder by the digest of its files: leave --hash out",
+        )
+    return replace(source, sha256=hashes[0])
 
 
 def _option(

@@ -23,6 +23,7 @@ __all__ = [
     "REC",
     "SLAVE",
     "die_with_parent",
+    "filter_calls",
     "fix_addresses",
     "loopback",
     "mount",
@@ -36,6 +37,7 @@ __all__ = [
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 NOSUID, NODEV, NOEXEC, BIND, REC, SLAVE, DETACH = 2, 4, 8, 4096, 16384, 1 << 19, 2
 _PDEATHSIG, _NO_RANDOMIZE, _KILL = 1, 0x0040000, 9
+_SET_SECCOMP, _FILTER = 22, 2
 _SIOCSIFFLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -75,6 +77,17 @@ def sethostname(name: str) -> None:
 def die_with_parent() -> None:
     """Be killed when the parent ends. To be called after every change of identity, which forgets it."""
     _checked(_libc.prctl(_PDEATHSIG, _KILL, 0, 0, 0), "prctl")
+
+
+def filter_calls(instructions: bytes) -> None:
+    """Have the kernel hold this process, and all that it starts, to a filter (seccomp(2)): an array of ``struct
+    sock_filter``. Programs that change who runs them still can, as the namespace's root asks for it."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    loaded = ctypes.byref(Program(len(instructions) // 8, instructions))
+    _checked(_libc.prctl(_SET_SECCOMP, _FILTER, loaded, 0, 0), "the filter of system calls")
 
 
 def fix_addresses() -> None:

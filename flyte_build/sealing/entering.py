@@ -3,7 +3,8 @@
 Forked by ``stage`` in its user namespace. The parent of all programs is process 1 of a process namespace, so that none
 outlives it. What a step needs of the machine (names of hosts, certificates, secrets) is written to ``/run``, which is
 memory, and mounted over its place from there: nothing of the machine's files is in the sandbox. Mount points that were
-not there are told, so that no layer holds them. Never judges what it runs.
+not there are told, so that no layer holds them. Programs make no system call that a task may not make
+(:mod:`flyte_build.kernel.seccomp`). Never judges what it runs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from ..kernel.seccomp import program
 from . import calls
 
 __all__ = ["run"]
@@ -177,6 +179,8 @@ def _become(spec: Mapping[str, Any], command: str, output: int) -> None:
             os.dup2(handle, number)
         os.closerange(3, 1 << 12)
         calls.fix_addresses()
+        if (refused := program(os.uname().machine)) is not None:
+            calls.filter_calls(refused)
         with suppress(FileNotFoundError):
             os.chdir(spec["workdir"])
         os.execve("/bin/sh", ["/bin/sh", "-c", command], spec["environment"])

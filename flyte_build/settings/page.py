@@ -21,6 +21,7 @@ _KINDS: dict[Kind, str] = {
     "choice": "one of: {choices}",
     "folder": "a folder, relative to the `pyproject.toml`",
     "file": "a file, relative to the `pyproject.toml`",
+    "files": "list of files, relative to the `pyproject.toml`; one may be written without brackets",
     "key": "a file, relative to the `pyproject.toml`, or a reference",
     "size": "a number of bytes, as Kubernetes writes it: `500M`, `10Gi`",
     "count": "a whole number, 1 or more",

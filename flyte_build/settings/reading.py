@@ -36,9 +36,9 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Settings:
     """See the table. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
-    ``file``, ``root``, ``lockfiles`` and ``pod_templates`` are absolute. ``sign_key`` and ``verify_key`` are files'
-    absolute paths, or key references as the signing tool takes them. ``task_disk`` is in bytes.
-    ``targets``' kubeconfigs are absolute, or in ``~``.
+    ``file``, ``root``, ``lockfiles``, ``apt_sources`` and ``pod_templates`` are absolute. ``sign_key`` and
+    ``verify_key`` are files' absolute paths, or key references as the signing tool takes them. ``task_disk`` is in
+    bytes. ``targets``' kubeconfigs are absolute, or in ``~``.
     """
 
     registry: str | None = DEFAULTS["registry"]
@@ -52,6 +52,8 @@ class Settings:
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
     pin: Literal["always", "on-push", "never"] = DEFAULTS["pin"]
     base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
+    apt_components: tuple[str, ...] = DEFAULTS["apt-components"]
+    apt_sources: tuple[Path, ...] = DEFAULTS["apt-sources"]
     sign_key: str | None = DEFAULTS["sign-key"]
     verify_key: str | None = DEFAULTS["verify-key"]
     root: Path | None = DEFAULTS["root"]
@@ -120,7 +122,7 @@ def _table(file: Path) -> dict[str, Any] | None:
 
 def _spoken(setting: Setting, text: str) -> Any:
     """A variable's text as the value that it stands for."""
-    if setting.kind == "texts":
+    if setting.kind in ("texts", "files"):
         return text.split()
     if setting.kind == "count":
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text
@@ -133,7 +135,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
         raise InputError(f"{where}: no setting `{key}`; there are: {', '.join(sorted(TABLE))}")
     if setting.kind == "targets":
         return stated_targets(value, where)
-    if setting.kind == "texts":
+    if setting.kind in ("texts", "files"):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
             raise InputError(f"{where}: {key}: expected a list of strings, found {value!r}")
@@ -168,6 +170,8 @@ def _placed(key: str, value: Any, folder: Path, where: str) -> Any:
         return value if _SCHEME.match(value) else str(folder / value)
     if kind == "targets":
         return tuple(target.placed(folder) for target in value)
+    if kind == "files":
+        return tuple(Path(os.path.normpath(folder / name)) for name in value)
     if kind not in ("folder", "file"):
         return value
     if key != "root":
@@ -184,4 +188,6 @@ def _placed(key: str, value: Any, folder: Path, where: str) -> Any:
 
 def _typed(setting: Setting, value: Any) -> Any:
     """A value of a variable or of the command line, with paths made absolute as a shell means them."""
+    if setting.kind == "files":
+        return tuple(Path(name).absolute() for name in value)
     return Path(value).absolute() if setting.kind in ("folder", "file") else value

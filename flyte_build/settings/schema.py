@@ -44,7 +44,7 @@ def schema_text() -> str:
 
 
 def _property(setting: Setting) -> dict[str, Any]:
-    if setting.kind == "texts":
+    if setting.kind in ("texts", "files"):
         form: dict[str, Any] = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
     elif setting.kind == "flag":
         form = {"type": "boolean"}
@@ -61,7 +61,7 @@ def _property(setting: Setting) -> dict[str, Any]:
     described: dict[str, Any] = {"description": setting.says.replace("`", ""), **form}
     if setting.default is None or setting.kind == "targets":
         return described
-    return described | {"default": list(setting.default) if setting.kind == "texts" else setting.default}
+    return described | {"default": list(setting.default) if setting.kind in ("texts", "files") else setting.default}
 
 
 def _target() -> dict[str, Any]:

@@ -7,46 +7,12 @@ another does not. Never reads a file, a variable or the command line. What is no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
+
+from .kinds import SIZE, Kind, Setting
 
 __all__ = ["DEFAULTS", "SIZE", "TABLE", "Kind", "Setting"]
-
-Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "key", "size", "count", "targets"]
-"""What a value is. Paths (``folder``, ``file``) are relative to the ``pyproject.toml``, and so is a ``key`` that is a
-file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read. What ``targets`` are made of
-has a table of its own (``targets``)."""
-
-
-SIZE = r"^[0-9]{1,15}([.][0-9]{1,6})?([kKMGTPE]i?)?$"
-"""What a ``size`` looks like, for editors; reading has :func:`~flyte_build.kernel.quantities.size_of`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key. ``variable`` wins over the file, ``option`` (of the command line) over both; ``None``: there is none.
-
-    ``default`` is the value of ``Settings``; ``otherwise`` says in words what holds where that is no value to show.
-    ``says`` is Markdown, ``example`` a TOML value, ``see`` a page of ``docs/`` that has the whole story.
-    """
-
-    key: str
-    kind: Kind
-    says: str
-    example: str
-    default: Any = None
-    otherwise: str = ""
-    variable: str | None = None
-    option: str | None = None
-    choices: tuple[str, ...] = ()
-    see: str | None = None
-
-    @property
-    def field(self) -> str:
-        """The attribute's name in ``Settings``."""
-        return self.key.replace("-", "_")
-
 
 _ROWS = (
     Setting(
@@ -158,6 +124,26 @@ _ROWS = (
         '"registry"',
         default="debian",
         choices=("debian", "standalone", "registry"),
+        see="bases.md",
+    ),
+    Setting(
+        "apt-components",
+        "texts",
+        "Parts of Debian's archive that packages may come from, besides `main`, whose licences are not free as Debian "
+        "has it: `contrib`, `non-free`, `non-free-firmware`.",
+        '["contrib", "non-free"]',
+        default=(),
+        otherwise="`main` alone",
+        see="bases.md",
+    ),
+    Setting(
+        "apt-sources",
+        "files",
+        "Other people's apt sources that packages may come from: files in apt's own format (`NAME.sources`), each with "
+        "the key that it is signed by. Of a package that Debian has, too, Debian's is taken.",
+        '["apt/company.sources"]',
+        default=(),
+        otherwise="none",
         see="bases.md",
     ),
     Setting(

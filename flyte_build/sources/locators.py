@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from ..deriving.derivation import Artifact
 from ..kernel.errors import FetchError
@@ -61,6 +62,7 @@ def project_locator(
     """
     from ..deriving.from_lock import recorded_recipe
     from ..kernel.paths import cache_dir
+    from .located_files import LocatedWheels
     from .project_files import LocalFiles
     from .pythons import PythonLocator
     from .uv_wheels import UvWheels
@@ -71,20 +73,26 @@ def project_locator(
     projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
     built = frozenset(b.wheel for lock in locks.values() for p in lock.platforms.values() for b in p.builds)
     sealed = [SealedLayers(store, built)] if store is not None else []
+    located = [LocatedWheels(every.values(), root)] if _has_located(every.values()) else []
     return Locators(
         *sealed,
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
         *projects,
+        *located,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
-        DebLocator.of(locks.values()),
+        DebLocator.of(locks.values(), root),
         PythonLocator(root, cache_dir() / "pythons"),
     )
 
 
 def _of_project(lock: Lock) -> bool:
     steps = cast("dict[str, Any]", lock.recipe).get("steps", [])
-    return any("uv" in step for step in steps)
+    return any("uv" in step or "sources" in step for step in steps)
+
+
+def _has_located(recipes: Iterable[Recipe]) -> bool:
+    return any(tree.file is not None for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
 
 
 def _has_project(recipes: Iterable[Recipe]) -> bool:
@@ -182,18 +190,19 @@ def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:
 
 
 class DebLocator:
-    """Debian packages, from the configured mirrors and the snapshot archive (:mod:`flyte_build.sources.mirrors`)."""
+    """Debian packages, from the configured mirrors and the snapshot archive (:mod:`flyte_build.sources.mirrors`), and
+    from the other sources that the settings of the project ``root`` allow."""
 
-    def __init__(self, snapshots: Iterable[str], mirrors: Mirrors | None = None) -> None:
-        self._snapshots = tuple(dict.fromkeys(snapshots))
+    def __init__(self, snapshots: Iterable[str], mirrors: Mirrors | None = None, root: Path | None = None) -> None:
+        self._snapshots, self._root = tuple(dict.fromkeys(snapshots)), root
         self._mirrors = mirrors
         self._guard = threading.Lock()
         self._client: httpx.Client | None = None
 
     @classmethod
-    def of(cls, locks: Iterable[Lock]) -> DebLocator:
+    def of(cls, locks: Iterable[Lock], root: Path | None = None) -> DebLocator:
         """For the packages of these locks."""
-        return cls(p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()) if p.debs)
+        return cls((p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()) if p.debs), root=root)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedDeb):
@@ -204,9 +213,27 @@ class DebLocator:
             if self._mirrors is None:
                 self._mirrors = configured()
             mirrors = self._mirrors
-        urls = [url for snapshot in self._snapshots for url in mirrors.pool_urls(artifact.source, snapshot)]
+        if artifact.source.path is not None:
+            urls = self._elsewhere(artifact.source)
+        else:
+            urls = [url for snapshot in self._snapshots for url in mirrors.pool_urls(artifact.source, snapshot)]
         for url in dict.fromkeys(urls):
             yield Place(url, self._stream)
+
+    def _elsewhere(self, deb: LockedDeb) -> list[str]:
+        from ..settings import read_settings
+        from .apt_third_parties import third_parties
+
+        files = read_settings(self._root).apt_sources if self._root is not None else ()
+        found = [
+            f"{one.url}/{quote(deb.pool_path, safe='/+~')}" for one in third_parties(files) if one.name == deb.archive
+        ]
+        if not found:
+            raise FetchError(
+                f"{deb.file}: is of the apt source `{deb.archive}`, which nothing here says where it is",
+                hint=f"name {deb.archive}.sources in `apt-sources` of [tool.flyte-build], or get it from a bundle",
+            )
+        return found
 
     def _stream(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx.Response]:
         with self._guard:

@@ -58,7 +58,7 @@ class Mirror:
     """
 
     url: str
-    archive: Archive
+    archive: str
     where: str
     guessed: bool = False
     stamp: str | None = None

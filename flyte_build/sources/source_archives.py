@@ -1,5 +1,6 @@
 """Sources of wheels by their hash: source distributions of the indexes that are configured, or that a recipe names; and
-repositories and folders that it names, made into the archives that they were when they were locked."""
+what it names by its location: archives, and repositories and folders, made into the archives that they were when they
+were locked."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from ..kernel.scratch import scratch
 from ..locks.builds import LockedSource
 from ..recipe import Recipe, SourceTree
 from ..recipe.uv_projects import read_uv_files
+from .index_clients import IndexClients
+from .located_files import place_of
 from .locators import WheelLocator
 from .places import Place
 from .source_trees import archived
@@ -39,13 +42,13 @@ class SourceArchives(WheelLocator):
 
 
 class TreeArchives:
-    """Repositories at the locked commit, and folders as they are."""
+    """Repositories at the locked commit, folders and files as they are, archives by their addresses."""
 
     def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
         self._steps = [step for recipe in recipes for step in recipe.pip_steps]
         every = (tree for step in self._steps for tree in step.sources)
         self._trees: dict[str, SourceTree] = {digest(tree.to_json()): tree for tree in every}
-        self._root, self._opened = root, ExitStack()
+        self._root, self._opened, self._clients = root, ExitStack(), IndexClients()
 
     @classmethod
     def of(cls, recipes: Iterable[Recipe], root: Path) -> TreeArchives:
@@ -56,7 +59,11 @@ class TreeArchives:
         if not isinstance(source, LockedSource) or source.asked is None:
             return
         tree = self._trees.get(source.asked) or self._of_projects().get(source.asked)
-        if tree is None or (tree.git or "").startswith("sha256:"):
+        place = place_of(tree, self._root, self._clients) if tree is not None and tree.file is not None else None
+        if place is not None:
+            yield place
+            return
+        if tree is None or (tree.git or tree.url or "").startswith("sha256:"):
             raise FetchError(
                 f"{source.file}: the lock alone does not say where it is from",
                 hint="name the file that defines the environment, or get the wheel from a cache or a bundle",
@@ -74,4 +81,5 @@ class TreeArchives:
         return found
 
     def close(self) -> None:
+        self._clients.close()
         self._opened.close()

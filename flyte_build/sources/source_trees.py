@@ -24,8 +24,9 @@ from ..recipe.source_trees import tree_files
 
 __all__ = ["archive_of_commit", "archive_of_folder", "archived"]
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _ARCHIVAL = ".git_archival.txt"
+_DEPTH = 8
+_REMOTE = re.compile(r"(https?|ssh|git)://|[\w.-]+@[\w.-]+:(?!:)", re.IGNORECASE)
 
 
 def archived(source: SourceTree, root: Path, commit: str | None, folder: Path) -> tuple[Path, str | None]:
@@ -52,27 +53,38 @@ def archive_of_folder(folder: Path, out: Path, top: str) -> None:
 
 def archive_of_commit(url: str, rev: str | None, subdirectory: str | None, out: Path, top: str) -> str:
     """Write the tree of ``rev`` (a commit, tag or branch; ``None``: the default branch) to the tar ``out``, below
-    ``top``, with ``subdirectory`` only what is below that; gives the commit, 40 hex digits.
+    ``top``, with ``subdirectory`` only what is below that; gives the commit, 40 hex digits. Submodules are there, at
+    the commits that the tree names.
 
     Raises :class:`FetchError` where git cannot fetch it, or has no such revision; :class:`RefusedError` without git and
-    for a tree with submodules.
+    for a submodule whose address says nothing that may be asked.
     """
     if shutil.which("git") is None:
         raise RefusedError(f"{_shown(url)}: git is not installed, to fetch it", hint="apt-get install git")
     with scratch() as folder:
-        git = _Git(folder / "repository", _shown(url))
-        git.run("init", "--quiet", "--bare", str(git.folder), at=None)
-        git.run(
-            "fetch", "--quiet", "--no-write-fetch-head", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"
-        )
-        commit = git.commit(url, rev)
-        _write(out, git.tree(commit, (subdirectory or "").strip("/"), top))
+        git = _Git.fetched(url, folder / "repository")
+        commit = git.commit(rev)
+        below = (subdirectory or "").strip("/")
+        found = git.tree(commit, below)
+        said = found.get(_ARCHIVAL)
+        if said is None or b"$Format:" in said[0]:
+            found[_ARCHIVAL] = git.archival(commit), 0o644
+        _write(out, ((f"{top}/{path}", *found[path]) for path in sorted(found)))
         return commit
 
 
 class _Git:
-    def __init__(self, folder: Path, shown: str) -> None:
-        self.folder, self._shown = folder, shown
+    def __init__(self, url: str, folder: Path) -> None:
+        self.folder, self._url, self._shown = folder, url, _shown(url)
+
+    @classmethod
+    def fetched(cls, url: str, folder: Path) -> _Git:
+        """The repository at ``url`` with all its branches and tags, in ``folder``."""
+        git = cls(url, folder)
+        git.run("init", "--quiet", "--bare", str(git.folder), at=None)
+        every = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        git.run("fetch", "--quiet", "--no-write-fetch-head", "--no-recurse-submodules", url, *every)
+        return git
 
     def run(self, *arguments: str, at: str | None = "", given: bytes | None = None) -> bytes:
         place = [] if at is None else ["--git-dir", str(self.folder)]
@@ -80,7 +92,7 @@ class _Git:
         command = ["git", "-c", "core.hooksPath=/dev/null", *place, *arguments]
         done = subprocess.run(command, capture_output=True, env=env, input=given, check=False)
         if done.returncode:
-            words = re.sub(r"(://)[^/\s@]+@", r"\1***@", done.stderr.decode("utf-8", "replace").strip())
+            words = _shown(done.stderr.decode("utf-8", "replace").strip())
             raise FetchError(
                 f"{self._shown}: git {arguments[0]} failed",
                 hint="check the address, your credentials and the network: `git ls-remote` with it must work",
@@ -88,9 +100,9 @@ class _Git:
             )
         return done.stdout
 
-    def commit(self, url: str, rev: str | None) -> str:
+    def commit(self, rev: str | None) -> str:
         if rev is None:
-            head = self.run("ls-remote", url, "HEAD").decode().split()
+            head = self.run("ls-remote", self._url, "HEAD").decode().split()
             rev = head[0] if head else "HEAD"
         for name in (rev, f"refs/tags/{rev}", f"refs/heads/{rev}"):
             try:
@@ -103,7 +115,7 @@ class _Git:
                 continue
         # Of a pull request, say: servers give commits and references that no branch or tag has.
         try:
-            self.run("fetch", "--quiet", "--no-write-fetch-head", url, f"{rev}:refs/asked")
+            self.run("fetch", "--quiet", "--no-write-fetch-head", self._url, f"{rev}:refs/asked")
         except FetchError as e:
             raise FetchError(
                 f"{self._shown}: there is no revision `{rev}`",
@@ -112,32 +124,55 @@ class _Git:
             ) from None
         return self.run("rev-parse", "--verify", "refs/asked^{commit}").decode().strip()
 
-    def tree(self, commit: str, below: str, top: str) -> Iterable[tuple[str, bytes, int]]:
+    def tree(self, commit: str, below: str, depth: int = 0) -> dict[str, tuple[bytes, int]]:
+        """Contents and modes of the files below the folder ``below``, by their paths in it."""
         listed = self.run("ls-tree", "-r", "-z", "--full-tree", commit, *([f"{below}/"] if below else []))
         prefix = f"{below}/" if below else ""
         rows = [row.partition("\t") for row in listed.decode("utf-8", "surrogateescape").split("\0") if row]
         entries = {path.removeprefix(prefix): head.split() for head, _, path in rows}
         if not entries:
             raise FetchError(f"{self._shown}: commit {commit} has no folder `{below}`")
-        modules = [path for path, (mode, _, _) in entries.items() if mode == "160000"]
-        if modules:
+        modules = {path: found for path, (mode, _, found) in entries.items() if mode == "160000"}
+        blobs = self._blobs({found for mode, _, found in entries.values() if mode != "160000"})
+        links = {path: blobs[found].decode() for path, (mode, _, found) in entries.items() if mode == "120000"}
+        contents = {
+            path: (blobs[found], 0o755 if mode == "100755" else 0o644)
+            for path, (mode, _, found) in entries.items()
+            if mode.startswith("100")
+        }
+        for path, found in modules.items():
+            inside = self._module(commit, prefix + path, found, depth)
+            contents |= {f"{path}/{name}": held for name, held in inside.items()}
+        return contents | {
+            path: contents[at] for path, link in links.items() if (at := _beside(path, link)) in contents
+        }
+
+    def _module(self, commit: str, path: str, wanted: str, depth: int) -> dict[str, tuple[bytes, int]]:
+        """The files of the submodule at ``path``: those of the commit ``wanted`` of the repository that it names."""
+        try:
+            keys = self.run("config", "--blob", f"{commit}:.gitmodules", "--list", "-z").decode("utf-8", "replace")
+        except FetchError:
+            keys = ""
+        said = dict(row.split("\n", 1) for row in keys.split("\0") if "\n" in row)
+        name = next((key[:-5] for key, value in said.items() if key.endswith(".path") and value == path), None)
+        url = said.get(f"{name}.url", "")
+        if url.startswith(("./", "../")):
+            url = _relative(self._url, url)
+        # As git itself has it, what a stranger's file names is not looked for on this machine.
+        local = url.startswith("file:") and self._url.startswith("file:")
+        if depth >= _DEPTH or not (local or _REMOTE.match(url)):
             raise RefusedError(
-                f"{self._shown}: `{modules[0]}` is a submodule, whose repository no lock names",
+                f"{self._shown}: `{path}` is a submodule; expected an address of https, ssh or git, at most {_DEPTH} "
+                f"deep, found `{_shown(url)}`",
                 hint="build the wheel elsewhere, and add it with a folder of wheels",
             )
-        blobs = self._blobs({found for _, _, found in entries.values()})
-        links = {path: blobs[found].decode() for path, (mode, _, found) in entries.items() if mode == "120000"}
-        contents = {path: blobs[found] for path, (mode, _, found) in entries.items() if mode.startswith("100")}
-        contents |= {path: contents[at] for path, link in links.items() if (at := _beside(path, link)) in contents}
-        said = contents.get(_ARCHIVAL)
-        if said is None or b"$Format:" in said:
-            contents[_ARCHIVAL] = self._archival(commit)
-        for path in sorted(contents):
-            mode = 0o755 if entries.get(path, [""])[0] == "100755" else 0o644
-            yield f"{top}/{path}", contents[path], mode
+        inner = _Git.fetched(url, self.folder.parent / f"{self.folder.name}-{wanted}")
+        return inner.tree(inner.commit(wanted), "", depth + 1)
 
     def _blobs(self, digests: set[str]) -> dict[str, bytes]:
         """Contents by their digests: ``DIGEST blob SIZE``, the bytes and a newline each (git-cat-file(1))."""
+        if not digests:
+            return {}
         data, at = self.run("cat-file", "--batch", given="\n".join(sorted(digests)).encode() + b"\n"), 0
         found = {}
         while at < len(data):
@@ -147,7 +182,7 @@ class _Git:
             at = end + 2 + int(size)
         return found
 
-    def _archival(self, commit: str) -> bytes:
+    def archival(self, commit: str) -> bytes:
         """As git writes it for ``export-subst`` (setuptools-scm, "Git archives")."""
         date = self.run("show", "--no-patch", "--format=%cI", commit).decode().strip()
         try:
@@ -159,6 +194,15 @@ class _Git:
 
 def _beside(path: str, link: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(path), link))
+
+
+def _relative(url: str, path: str) -> str:
+    """A submodule's relative address (gitmodules(5)): from its repository's own."""
+    head, colon, rest = url.partition("://")
+    if not colon:  # `user@host:path`
+        head, colon, rest = url.partition(":")
+    host, slash, at = rest.partition("/") if colon == "://" else ("", "", rest)
+    return f"{head}{colon}{host}{slash}{os.path.normpath(os.path.join(at, path)).removeprefix('../')}"
 
 
 def _write(out: Path, files: Iterable[tuple[str, bytes, int]]) -> None:

@@ -122,13 +122,18 @@ class ImageRoot:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory``, ``shm`` and ``disk`` in bytes."""
+    """What a task asks for; None where it says nothing. ``cpu`` in cores, ``memory``, ``shm`` and ``disk`` in bytes.
+
+    ``accelerator`` is what it asks for in words, ``gpus`` are how many of these are NVIDIA's; ``partition``: parts.
+    """
 
     cpu: float | None = None
     memory: int | None = None
     shm: int | None = None
     accelerator: str | None = None
     disk: int | None = None
+    gpus: int = 0
+    partition: bool = False
 
 
 @dataclass(frozen=True, slots=True)

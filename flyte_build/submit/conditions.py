@@ -19,7 +19,9 @@ _KINDS = {
     types_pb2.SimpleType.FLOAT: "float",
     types_pb2.SimpleType.STRING: "str",
 }
-_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+_WORDS = {"true": True, "yes": True, "y": True, "false": False, "no": False, "n": False}
+# Of what a condition says of itself.
+_LONGEST = 500
 
 
 def kind_of(type_: types_pb2.LiteralType) -> str:
@@ -48,7 +50,8 @@ def literal_of(kind: str, text: str) -> literals_pb2.Literal:
 def paused(record: ActionRecord, condition: run_definition_pb2.ConditionAction) -> ActionRecord:
     """The record of a condition that waits."""
     asks = kind_of(condition.type)
-    return record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, started=time.time())
+    prompt = " ".join(f"{condition.prompt} {condition.description}".split())[:_LONGEST]
+    return record.replace(task=condition.name, phase=Phase.PAUSED, asks=asks, prompt=prompt, started=time.time())
 
 
 async def answered(

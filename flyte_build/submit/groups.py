@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .action import Resources
+from .action import Outcome, Resources
 from .sandbox.cgroups import Cgroups, Group
 
-__all__ = ["MOST_PIDS", "Groups"]
+__all__ = ["MOST_PIDS", "Groups", "stopped_by"]
 
 # Processes and threads of an attempt: what OpenShift gives a pod, or more on a large machine.
 MOST_PIDS = max(4096, 256 * (os.cpu_count() or 1))
@@ -38,3 +38,12 @@ class Groups:
         except OSError as e:
             self.say(f"memory, cpu and process limits are not enforced here: {e}")
             return None
+
+
+def stopped_by(group: Group | None, code: int, asked: Resources) -> Outcome | None:
+    """The outcome of an attempt that ended with ``code`` for a limit of its group; ``None`` where it met none."""
+    if group is not None and group.oom_kills():
+        return Outcome(code, "oom", f"killed at its memory limit of {(asked.memory or 0) / 2**20:.0f} MiB")
+    if group is not None and group.refused_forks():
+        return Outcome(code, "pids", f"it may have {MOST_PIDS:,} processes and threads at once, and wanted more")
+    return None

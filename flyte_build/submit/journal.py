@@ -54,7 +54,8 @@ class ActionRecord:
     """One action at one moment: what the journal keeps, the observer sees and a resumed run reuses.
 
     Times are seconds since the epoch. ``output_uri`` is the folder of ``outputs.pb`` as tasks see it, ``value`` a
-    condition's serialized literal in hex, ``asks`` what kind of value it waits for, ``report`` a path on this machine.
+    condition's serialized literal in hex, ``asks`` what kind of value it waits for and ``prompt`` how it says so,
+    ``report`` a path on this machine.
     ``source`` tells an outcome that was not computed here: ``cache`` or ``resume``. ``retry`` counts the attempts
     before this one that its retry policy allowed for. ``bundle`` is the code's digest, ``image`` the manifest's.
     ``run`` is the name of the run that its parent started with it, if it is the root of one. ``short_name`` is what its
@@ -80,6 +81,7 @@ class ActionRecord:
     output_uri: str = ""
     value: str = ""
     asks: str = ""
+    prompt: str = ""
     report: str = ""
     log: str = ""
     error: ErrorInfo | None = None

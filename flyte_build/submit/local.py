@@ -23,7 +23,9 @@ from .apps import Apps
 from .beginning import Beginning, Beginnings
 from .berth import Berth, launched
 from .fresh import environment, memory_backed, mounts_of, shared, workdir
-from .groups import MOST_PIDS, Groups
+from .gpus.bank import Bank
+from .gpus.grant import granted
+from .groups import MOST_PIDS, Groups, stopped_by
 from .kubernetes.errors import Unplaceable
 from .limits import TaskLimits
 from .observer import Observer
@@ -61,7 +63,7 @@ class LocalLauncher:
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
     can be (see ``warm``), and ``libraries`` is what these import before it; why one was not is in the run's
     ``workers/cold.log``. ``waits`` says whether an action only waits for its children (see ``replicas``). ``pods`` is
-    what tasks' pods need, ``apps`` are served while it lasts.
+    what tasks' pods need, ``apps`` are served while it lasts, ``bank`` has the devices that actions were given.
     """
 
     folder: RunFolder
@@ -80,6 +82,7 @@ class LocalLauncher:
     waits: Callable[[str], bool] = lambda _: False
     pods: Pods = field(default_factory=Pods)
     apps: Apps = field(default_factory=Apps)
+    bank: Bank = field(default_factory=Bank)
     _groups: Groups = field(init=False)
     _pool: Pool = field(init=False)
     _replicas: Replicas = field(init=False)
@@ -101,7 +104,8 @@ class LocalLauncher:
             libraries=self.libraries.wanted,
         )  # fmt: skip
         object.__setattr__(self, "_pool", pool)
-        object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, _clean_replica))
+        object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, self._clean_replica))
+        self.bank.lacked = lambda: self._replicas.relieve(lambda scratch: bool(self.bank.of(scratch.name)))
 
     async def close(self) -> None:
         """End what outlives an attempt. Nothing is launched after it."""
@@ -145,8 +149,11 @@ class LocalLauncher:
             async with self._replicas.place(key, request, start) as replica:
                 if replica is not None:
                     return await self._reused(request, image, replica)
-        if alone:
-            return await self._attempt(request, image, bare, env, secrets, None, posed)
+        if alone or self.bank.count(request.resources):
+            # A fork has no way to a device of its worker's; and what the driver keeps of a process survives no fork.
+            waits = partial(self.waits, request.action)
+            async with self.bank.held(request.action, request.resources, waits):
+                return await self._attempt(request, image, bare, env, secrets, None, posed)
         async with self._pool.worker(bare, image.digest, request.args, env, request.environment) as worker:
             return await self._attempt(request, image, bare, env, secrets, worker, posed)
 
@@ -155,13 +162,28 @@ class LocalLauncher:
     ) -> Replica:
         """A replica of the environment of ``request``. Raises :class:`Lost`."""
         name = f"replica{next(self._numbers)}"
-        mounts = partial(self._furnish, image, self.folder.scratch / name)
+        furnish = partial(self._furnish, name, request, image, self.folder.scratch / name, env)
         limits = partial(self._limits, request)
-        return await started(name, self.folder, self.engine, bare, request, image, env, secrets, mounts, limits)
+        await self.bank.wait(name, request.resources, partial(self._replicas.waiting, self.folder.scratch / name))
+        try:
+            return await started(name, self.folder, self.engine, bare, request, image, secrets, furnish, limits)
+        except BaseException:
+            self.bank.give(name)
+            raise
 
-    async def _furnish(self, image: ImageRoot, scratch: Path) -> tuple[Mount, ...]:
+    async def _furnish(
+        self, holder: str, request: LaunchRequest, image: ImageRoot, scratch: Path, env: Mapping[str, str]
+    ) -> tuple[tuple[Mount, ...], Mapping[str, str]]:
+        """What a sandbox has mounted, and ``env`` with what it is told of its devices, which are ``holder``'s."""
         parts = image, scratch, self.folder, self.network, self.nameserver, self.apps.hosts
-        return await asyncio.to_thread(mounts_of, *parts)
+        mounts = await asyncio.to_thread(mounts_of, *parts)
+        if devices := self.bank.of(holder):
+            if self.bank.shared(holder):
+                self._say("tasks share a GPU with those that wait for them: this machine has no other")
+            given = self.bank.gpus, devices, image.root, env, request.env, scratch
+            more, env = await asyncio.to_thread(granted, *given)
+            mounts = (*mounts, *more)
+        return mounts, env
 
     async def _reused(self, request: LaunchRequest, image: ImageRoot, replica: Replica) -> Outcome:
         """An attempt in a replica. What several have in their folders is nobody's alone, and counts for none."""
@@ -186,7 +208,7 @@ class LocalLauncher:
         scratch = above / f"{request.action}-{request.attempt}"
         group = None
         try:
-            mounts = await self._furnish(image, scratch)
+            mounts, env = await self._furnish(request.action, request, image, scratch, env)
             box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
             files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
             berth = Berth(request.task, box, request.args, env, workdir(image), request.log, files, request.resources)
@@ -243,19 +265,16 @@ class LocalLauncher:
         except asyncio.CancelledError:
             await running.stop()
             raise
-        if group is not None and group.oom_kills():
-            size = request.resources.memory or 0
-            return Outcome(code, "oom", f"killed at its memory limit of {size / 2**20:.0f} MiB")
-        if group is not None and group.refused_forks():
-            return Outcome(code, "pids", f"it may have {MOST_PIDS:,} processes and threads at once, and wanted more")
+        if (limited := stopped_by(group, code, request.resources)) is not None:
+            return limited
         if worker is not None and isinstance(running, Forked) and await running.ended() is None and await worker.died():
             return Outcome(code, "lost", "the interpreter that it was a fork of ended")
         return Outcome(code)
 
     def _limits(self, request: LaunchRequest) -> Group | None:
         asked = request.resources
-        if asked.accelerator is not None:
-            self._say(f"tasks run without the accelerators they ask for ({asked.accelerator}) on this machine")
+        for line in self.bank.lines(asked):
+            self._say(line)
         return self._groups.of(f"{request.action}-{request.attempt}", asked)
 
     def _ground(self, request: LaunchRequest) -> Ground:
@@ -275,6 +294,6 @@ class LocalLauncher:
             self._said.add(message)
             self.observer.warn(message)
 
-
-async def _clean_replica(replica: Replica) -> None:
-    await asyncio.to_thread(clean, replica.scratch, replica.group)
+    async def _clean_replica(self, replica: Replica) -> None:
+        await asyncio.to_thread(clean, replica.scratch, replica.group)
+        self.bank.give(replica.scratch.name)

@@ -32,18 +32,21 @@ async def started(
     bare: Sandbox,
     request: LaunchRequest,
     image: ImageRoot,
-    env: Mapping[str, str],
     secrets: Secrets,
-    furnish: Callable[[], Awaitable[tuple[Mount, ...]]],
+    furnish: Callable[[], Awaitable[tuple[tuple[Mount, ...], Mapping[str, str]]]],
     limits: Callable[[], Group | None],
 ) -> Replica:
-    """The replica ``name`` of the environment of ``request``. Raises :class:`Lost`; then nothing of it is left."""
+    """The replica ``name`` of the environment of ``request``. Raises :class:`Lost`; then nothing of it is left.
+
+    ``furnish`` makes its folders, and gives its mounts and variables.
+    """
     scratch, group = folder.scratch / name, None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     folder.workers.mkdir(exist_ok=True)
     try:
-        mounts = (*await furnish(), *programs())
+        found, env = await furnish()
+        mounts = (*found, *programs())
         group = limits()
         running = await process.start(
             engine,

@@ -29,6 +29,9 @@ from .cache import TaskCache, bundle_digest, stored_outputs
 from .control.application import Control
 from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
 from .ended import RunResult
+from .gpus.bank import Bank
+from .gpus.here import gpus_here
+from .gpus.nouns import Gpus
 from .history import outcomes, read_chain
 from .journal import ActionRecord, Journal
 from .leftovers import sweep
@@ -71,6 +74,7 @@ class RunRequest:
     that say so, by full name. ``pods`` is what tasks with pod templates need, ``apps`` are served meanwhile. ``warm``:
     actions are forks where that can be (see ``warm``). ``invocation`` is kept with the run, for whoever wants to repeat
     it. ``control`` knows the tasks that are called by name. ``docs`` are what tasks say of themselves, by full name.
+    ``gpus`` are those of this machine, by default looked for.
     """
 
     name: str
@@ -95,6 +99,7 @@ class RunRequest:
     docs: Mapping[str, str] = field(default_factory=dict)
     pods: Pods = field(default_factory=Pods)
     apps: tuple[ServedApp, ...] = ()
+    gpus: Gpus | None = None
 
 
 def execute(request: RunRequest, observer: Observer) -> RunResult:
@@ -158,7 +163,8 @@ def _execute(
         request.environment, request.unfiltered, observer.warn,
     )  # fmt: skip
     cores, memory = machine()
-    scheduler = Scheduler(request.cpu or cores, request.memory or memory)
+    bank = Bank(gpus_here() if request.gpus is None else request.gpus)
+    scheduler = Scheduler(request.cpu or cores, request.memory or memory, bank)
     launcher = LocalLauncher(
         folder=folder,
         engine=engine,
@@ -176,6 +182,7 @@ def _execute(
         waits=scheduler.waits,
         pods=request.pods,
         apps=apps,
+        bank=bank,
     )
     results = LocalResults(storage, TaskCache(request.cache, storage), seen)
     drive = Drive(

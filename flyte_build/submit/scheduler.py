@@ -2,8 +2,8 @@
 
 Every attempt takes its share of cores and memory (what its task asks for, else one core) before it starts. A parent
 gives its share back while a child of it is alive: it only waits then, and if waiting parents counted, a tree deeper
-than the machine is wide would never end. Deeper actions go first, so that few parents are held open at a time.
-Knows names and numbers only.
+than the machine is wide would never end. Deeper actions go first, so that few parents are held open at a time. Devices
+are counted by a bank, which also says whose they are; a parent keeps its own. Knows names and numbers only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from .action import Resources
+from .gpus.bank import Bank
 
 __all__ = ["Scheduler", "machine"]
 
@@ -28,8 +30,11 @@ def machine() -> tuple[float, int]:
 
 @dataclass(slots=True)
 class _Slot:
+    name: str
+    asked: Resources
     cpu: float
     memory: int
+    gpus: int = 0
     counted: bool = False
 
 
@@ -41,9 +46,11 @@ class _Waiter:
 
 
 class Scheduler:
-    """Shares ``cpu`` cores and ``memory`` bytes out among attempts. For one event loop."""
+    """Shares ``cpu`` cores, ``memory`` bytes and the devices of ``bank`` out among attempts. For one event loop."""
 
-    def __init__(self, cpu: float, memory: int) -> None:
+    def __init__(self, cpu: float, memory: int, bank: Bank | None = None) -> None:
+        self.bank = bank or Bank()
+        self.bank.freed = self._wake
         self._free_cpu = self._cpu = cpu
         self._free_memory = self._memory = memory
         self._order = itertools.count()
@@ -57,7 +64,8 @@ class Scheduler:
 
         One that asks for more than the machine has gets all of it.
         """
-        slot = _Slot(min(asked.cpu or 1.0, self._cpu), min(asked.memory or 0, self._memory))
+        cpu, memory = min(asked.cpu or 1.0, self._cpu), min(asked.memory or 0, self._memory)
+        slot = _Slot(name, asked, cpu, memory, self.bank.count(asked))
         waiter = _Waiter((-depth, next(self._order)), slot, asyncio.get_running_loop().create_future())
         heapq.heappush(self._waiting, waiter)
         self._wake()
@@ -68,6 +76,7 @@ class Scheduler:
                 self._waiting.remove(waiter)
                 heapq.heapify(self._waiting)
             self._release(slot)
+            self._give(slot)
             self._wake()
             raise
         self._slots[name] = slot
@@ -79,11 +88,13 @@ class Scheduler:
         finally:
             del self._slots[name]
             self._release(slot)
+            self._give(slot)
             self._wake()
 
     def block(self, name: str) -> None:
         """The action waits for a child from now on."""
         self._blocked.add(name)
+        self.bank.look()
         if (slot := self._slots.get(name)) is not None:
             self._release(slot)
             self._wake()
@@ -109,13 +120,26 @@ class Scheduler:
             self._free_cpu += slot.cpu
             self._free_memory += slot.memory
 
+    def _give(self, slot: _Slot) -> None:
+        if slot.gpus:
+            self.bank.give(slot.name)
+
     def _wake(self) -> None:
+        passed: list[_Waiter] = []
         while self._waiting:
             first = self._waiting[0]
             # A small tolerance: fractions of cores do not add up exactly.
             if first.slot.cpu > self._free_cpu + 1e-9 or first.slot.memory > self._free_memory:
-                return
+                break
             heapq.heappop(self._waiting)
+            # Who waits for a device only is passed by those that need none, and by nobody else.
+            if first.slot.gpus and (any(w.slot.gpus for w in passed) or not self.bank.fits(first.slot.gpus)):
+                passed.append(first)
+                continue
             self._take(first.slot)
+            if first.slot.gpus:
+                self.bank.take(first.slot.name, first.slot.asked, partial(self.waits, first.slot.name))
             if not first.ready.done():
                 first.ready.set_result(None)
+        for waiter in passed:
+            heapq.heappush(self._waiting, waiter)

@@ -22,7 +22,8 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from .action import Resources, ReusePolicy, SecretRef
-from .amounts import number, octets, quantity
+from .amounts import quantity
+from .asked import resources_of
 
 __all__ = [
     "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task",
@@ -33,6 +34,7 @@ RUNTIME = "a0"
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _LONG = 86_400.0 * 30
+_HOLE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
 class Unsupported(ValueError):
@@ -99,7 +101,8 @@ class Task:
         if self.reuse is None:
             return asked
         memory = asked.memory // self.reuse.concurrency if asked.memory is not None else None
-        return replace(asked, cpu=(asked.cpu or 1.0) / self.reuse.concurrency, memory=memory)
+        # Devices are the process's, whoever runs in it.
+        return replace(asked, cpu=(asked.cpu or 1.0) / self.reuse.concurrency, memory=memory, gpus=0)
 
     def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
         """The arguments with every placeholder filled in from ``values``; unknown ones stay as they are."""
@@ -108,7 +111,7 @@ class Task:
 
 def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
     """``args`` with every ``{{.name}}`` filled in from ``values``; unknown ones stay as they are."""
-    return tuple(re.sub(r"\{\{\s*\.(\w+)\s*\}\}", lambda m: values.get(m[1], m[0]), arg) for arg in args)
+    return tuple(_HOLE.sub(lambda m: values.get(m[1], m[0]), arg) if "{{" in arg else arg for arg in args)
 
 
 def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
@@ -126,27 +129,13 @@ def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
     if md.retries.HasField("backoff"):
         b = md.retries.backoff
         backoff = Backoff(_seconds(b, "base") or 0.0, b.factor or 1.0, _seconds(b, "cap"))
-    extended = template.extended_resources
-    if extended.HasField("shared_memory"):
-        # An empty limit means "as much as the node gives", which is the default of /dev/shm.
-        asked["shm"] = extended.shared_memory.size_limit
-    if extended.HasField("gpu_accelerator") and extended.gpu_accelerator.device:
-        _, _, count = asked.get("accelerator", "").rpartition(": ")
-        asked["accelerator"] = f"{extended.gpu_accelerator.device}: {count or 1}"
     return Task(
         name=name,
         environment=spec.environment.name or name.rpartition(".")[0],
         image=image,
         args=tuple(args),
         env=env,
-        resources=Resources(
-            cpu=number(asked.get("cpu")),
-            memory=octets(asked.get("memory")),
-            shm=octets(asked.get("shm")),
-            accelerator=asked.get("accelerator"),
-            # A container's name of it, and a pod's.
-            disk=octets(asked.get("ephemeral_storage") or asked.get("ephemeral-storage")),
-        ),
+        resources=resources_of(asked, template.extended_resources),
         secrets=tuple(_secret(s) for s in template.security_context.secrets),
         has_outputs=bool(template.interface.outputs.variables),
         retries=md.retries.retries,

@@ -165,12 +165,19 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _vendor(locked: LockedDeb) -> str:
+    """Whose package it is: Debian's, or that of the source by name (purl specification, type ``deb``)."""
+    return "debian" if locked.path is None else locked.archive
+
+
 def _deb(locked: LockedDeb, suite: str, facts: Facts) -> Package:
     """purl-spec, type deb. ``upstream`` names the source package, under which advisories are published."""
     qualifiers = {"arch": locked.architecture, "distro": suite}
     if locked.source != locked.name:
         qualifiers["upstream"] = locked.source
-    source = PackageURL("deb", "debian", locked.source, facts.source_version, {"arch": "source", "distro": suite})
+    source = PackageURL(
+        "deb", _vendor(locked), locked.source, facts.source_version, {"arch": "source", "distro": suite}
+    )
     return Package(
         "deb",
         locked.name,
@@ -178,7 +185,7 @@ def _deb(locked: LockedDeb, suite: str, facts: Facts) -> Package:
         locked.file,
         locked.size,
         locked.sha256,
-        PackageURL("deb", "debian", locked.name, locked.version, qualifiers).to_string(),
+        PackageURL("deb", _vendor(locked), locked.name, locked.version, qualifiers).to_string(),
         facts.license,
         locked.source,
         facts.source_version,

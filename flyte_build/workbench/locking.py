@@ -34,6 +34,7 @@ def lock_environments(
     """Lock ``environments``; see :meth:`flyte_build.workbench.Workbench.lock`, and what that raises."""
     from ..locking.project import lock_project
     from ..planning.overlaps import tell_overlaps
+    from .configuring import Configuring
     from .sealing import Sealing
     from .sidecars import resolved
     from .source_builds import SourceBuilds
@@ -42,8 +43,9 @@ def lock_environments(
     companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
     settings = read_settings(root)
-    sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal))
-    sealed = bool(reseal) or any(recipe.sealed_steps for recipe in recipes.values())
+    debian = Configuring(root, store, reporter)
+    sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal), debian.configures)
+    sealed = bool(reseal) or any(recipe.sealed_steps or recipe.apt_packages for recipe in recipes.values())
     with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
         report = lock_project(
             recipes,
@@ -56,6 +58,7 @@ def lock_environments(
             root=root,
             complete=sealing.complete if sealed else None,
             build=build,
+            scripts=debian.wanted,
             others=tuple(workspace.project.environments),
             solving=solving,
             look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
@@ -70,7 +73,7 @@ def check_environments(workspace: Workspace, environments: Sequence[Environment]
 
     locks = workspace.locks(environments)
     pinned(workspace, environments)
-    sealed = [e for e in environments if e.recipe.sealed_steps]
+    sealed = [e for e in environments if e.recipe.sealed_steps or e.recipe.apt_packages]
     for platform in dict.fromkeys(p for e in sealed for p in e.recipe.platforms if locks[e.name].platforms[p].seals):
         workspace.derivations(sealed, locks, platform)
     return len(environments)

@@ -7,7 +7,7 @@ first, and an environment that shares a step with another on the same layers sha
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,8 +18,8 @@ from ..kernel.platforms import host_platform
 from ..kernel.quantities import counted, duration, size
 from ..kernel.reporting import Reporter
 from ..locks.lockfile import read
-from ..locks.nouns import Lock, LockedSeal
-from ..locks.seals import SealRun
+from ..locks.nouns import Lock, LockedPlatform, LockedSeal
+from ..locks.seals import CONFIGURED, SealRun
 from ..recipe import Recipe
 from ..sealing.sketching import first_difference
 from ..store import Store
@@ -39,7 +39,8 @@ _SHOWN = 3
 @dataclass
 class Sealing:
     """The sealed steps of one ``lock``. ``again``: numbers of steps (from 1) that are run although their seal holds,
-    with ``all`` every one. ``runs`` is what was run."""
+    with ``all`` every one. ``configures`` says of whose packages dpkg has to run the scripts. ``runs`` is what was run.
+    """
 
     root: Path
     lockfiles: Path
@@ -47,6 +48,7 @@ class Sealing:
     settings: Settings
     reporter: Reporter
     again: Sequence[str] = ()
+    configures: Callable[[LockedPlatform], bool] = lambda _: False
     runs: list[SealRun] = field(default_factory=list)
     _fresh: set[str] = field(default_factory=set)
 
@@ -63,12 +65,13 @@ class Sealing:
         out = dict(locks)
         with connected(self.settings, self.reporter) as shared:
             for name, recipe in recipes.items():
-                for platform in recipe.platforms if recipe.sealed_steps else ():
+                for platform in recipe.platforms:
                     out[name] = self._platform(recipes, out, name, platform, known, shared)
         return out
 
     def _check_again(self, recipes: Mapping[str, Recipe]) -> None:
         steps = {str(index + 1) for recipe in recipes.values() for index in recipe.sealed_steps}
+        steps |= {str(CONFIGURED + 1)} if any(recipe.apt_packages for recipe in recipes.values()) else set()
         for wanted in self.again:
             if wanted != "all" and wanted not in steps:
                 have = ", ".join(sorted(steps, key=int)) or "none"
@@ -104,7 +107,7 @@ class Sealing:
 
         recipe, lock = recipes[name], locks[name]
         files = snapshot(recipe, self.root, lock.platforms[platform].base)
-        for index in recipe.sealed_steps:
+        for index in (*self._configured(recipe, lock, platform, known), *recipe.sealed_steps):
             below = derive(lock, recipe, platform, files, below=index)
             hashes = [layer.hash for layer in below.layers]
             asked = question(name, recipe, lock.platforms[platform], platform, index, hashes)
@@ -125,19 +128,40 @@ class Sealing:
                     base_repositories([below], locks),
                     self.settings.seal_network,
                 )
-                seal = known[asked.on] = self._made(sealer, below, asked, index, seal)
+                part = lock.platforms[platform] if index == CONFIGURED else None
+                seal = known[asked.on] = self._made(sealer, below, asked, index, seal, part)
             held = lock.platforms[platform]
             done = replace(held, seals=(*held.seals, replace(seal, step=index)))
             lock = replace(lock, platforms={**lock.platforms, platform: done})
         return lock
 
+    def _configured(
+        self, recipe: Recipe, lock: Lock, platform: str, known: Mapping[str, LockedSeal]
+    ) -> tuple[int, ...]:
+        """The place of dpkg's layer, if the image has one; packages are looked into only where no lock tells."""
+        from ..deriving.derivation import derive
+        from ..deriving.sealed import question
+
+        part = lock.platforms[platform]
+        if not recipe.apt_packages or part.base is not None:
+            return ()
+        below = [layer.hash for layer in derive(lock, recipe, platform, below=CONFIGURED).layers]
+        on = question(lock.environment, recipe, part, platform, CONFIGURED, below).on
+        return (CONFIGURED,) if on in known or self.configures(part) else ()
+
     def _made(
-        self, sealer: Sealer, below: ImageDerivation, asked: Question, index: int, before: LockedSeal | None
+        self,
+        sealer: Sealer,
+        below: ImageDerivation,
+        asked: Question,
+        index: int,
+        before: LockedSeal | None,
+        part: LockedPlatform | None,
     ) -> LockedSeal:
         """Run the step, and say what came of it."""
         number, title = len(asked.step.commands), asked.title
         self.reporter.note(f"{below.environment}: sealing `{title}` ({below.platform}): {counted(number, 'command')}")
-        seal, outcome, log = sealer.seal(below, asked, index)
+        seal, outcome, log = sealer.seal(below, asked, index, part=part)
         self._fresh.add(asked.on)
         run = SealRun(
             below.environment, below.platform, index + 1, title, asked.step.commands, seal.network, outcome.seconds,

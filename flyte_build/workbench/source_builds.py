@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from ..kernel.errors import FetchError, LockError, ResolutionError, SealError
+from ..kernel.errors import FetchError, LockError, SealError
 from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..locks.builds import LockedBuild, LockedSource
@@ -71,7 +71,8 @@ class SourceBuilds:
     ) -> Built:
         """The wheel of a source for the environment that ``recipe`` is of; ``part`` is what lies below its packages.
 
-        What does not build by itself is tried once more with ``tools``, which no image has.
+        What does not build by itself is tried once more with ``tools``, which no image has. What is a wheel is brought
+        into the store.
 
         Raises :class:`FetchError`, :class:`ResolutionError` where this machine cannot build for the platform, and what
         building raises.
@@ -79,16 +80,22 @@ class SourceBuilds:
         from ..locking.pypi.sources import Built
 
         source = self._source(asked)
+        if source.file.endswith(".whl"):
+            return Built(self._named_so(source.sha256, source.file), None)
         known = self._known(asked, source)
         if known is None:
             known = self._made(recipe, part, asked, source, tools)
+        return Built(self._named_so(known.record.wheel, known.file), known.record, known.tools)
+
+    def _named_so(self, sha256: str, file: str) -> Path:
+        """The artifact under its own name, as resolvers read it."""
         if self._folder is None:
             self._folder = self._stack.enter_context(scratch())
-        path = self._folder / known.record.wheel / known.file
+        path = self._folder / sha256 / file
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            share(self._store.artifact_path(known.record.wheel), path)
-        return Built(path, known.record, known.tools)
+            share(self._store.artifact_path(sha256), path)
+        return path
 
     def _known(self, asked: ToBuild, source: LockedSource) -> _Known | None:
         """As a lock has it for the same platform and Python, where the store has the wheel."""
@@ -114,11 +121,12 @@ class SourceBuilds:
     ) -> _Known:
         from ..building.sealed import Sealer
         from ..building.wheels import WheelMaker
+        from ..locking.pypi.sources import CannotRun
         from ..remote.connecting import connected
 
         platform = asked.target.platform
         if (here := foreign(platform)) is not None:
-            raise ResolutionError(
+            raise CannotRun(
                 f"environment {asked.environment}: {asked.name} {asked.version} has no wheel for {platform}, and this "
                 f"machine ({here}) runs no programs for it, to build one",
                 hint=f'where the image is to run on {here} only, say so: `platform=("{here}",)` of its base; else '
@@ -158,7 +166,14 @@ class SourceBuilds:
                     bar.advance(len(block))
             found = digest.hexdigest()
             if file.sha256 not in (None, found):
-                raise FetchError(f"{file.name}: the index states sha256 {file.sha256}, the file has {found}")
+                temporary.unlink()
+                if asked.origin is None:
+                    raise FetchError(f"{file.name}: the index states sha256 {file.sha256}, the file has {found}")
+                raise FetchError(
+                    f"environment {asked.environment}: {file.name}: expected SHA-256 {file.sha256}, found {found}",
+                    hint=f"its address has other bytes than were asked for, or locked: "
+                    f"`--upgrade-package {asked.name}` locks those that it has now",
+                )
             _keep(session, temporary, found)
         return self._named(asked, length, found)
 

@@ -33,6 +33,7 @@ from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
 from .apps import on_cluster
+from .code_strings import uncallable
 from .driver_image import driver_platforms, driver_reference
 from .foreseeing import doubtful, refuse_apps, refuse_hopeless
 from .image_needs import has_containers, needs_of
@@ -45,7 +46,7 @@ from .sidecars import pinned
 from .signatures import require_signed
 from .targeting import target as target_named
 
-__all__ = ["Submitted", "attend", "connected_to", "run_on", "storage_of", "submit"]
+__all__ = ["Submitted", "attend", "connected_to", "for_cluster", "run_on", "storage_of", "submit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +122,14 @@ def _handed_over(
     target = target_named(options.on, settings)
     cluster, mirror = connected_to(target), storage_of(target)
     stated = next(t for t in settings.targets if t.name == target.name)
-    settings = _for_cluster(settings, target, cluster)
+    settings = for_cluster(settings, target, cluster)
     environments = bench.workspace.environments([task.environment])
     ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked, store=bench.store)
     if options.check:
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
+    for line in uncallable((t for e in environments for t in bench.tasks if t.environment == e.name), task):
+        bench.reporter.warn(line)
     published = publish(
         bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,
         only=[e.name for e in environments],
@@ -160,7 +163,7 @@ def _handed_over(
     return _Handed(target, cluster, mirror, submission), observer
 
 
-def _for_cluster(settings: Settings, target: Target, cluster: Cluster) -> Settings:
+def for_cluster(settings: Settings, target: Target, cluster: Cluster) -> Settings:
     """What is pushed, and where to: for the platforms of the nodes there are, unless the settings say for which."""
     settings = replace(settings, registry=target.registry or settings.registry)
     return settings if settings.platforms else replace(settings, platforms=platforms(cluster))

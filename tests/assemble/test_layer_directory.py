@@ -12,13 +12,14 @@ import pytest
 from flyte_build.assemble.command import main
 from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.layer_directory import derivation, join_layers, make_layer, read_layer
+from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.deriving.derivation import LayerDerivation
 from tests.support.layers import plan, sha256, wheel_layer
 from tests.support.wheels import build_wheel
 
 FOLDER: dict[str, Any] = {
     "kind": "files",
-    "assembler": 1,
+    "assembler": ASSEMBLER,
     "title": "workdir /srv/app",
     "files": [{"path": "srv/app", "mode": 0o755, "uid": 1000, "gid": 1000, "dir": True}],
 }

@@ -39,9 +39,10 @@ def test_a_script_that_nothing_replaces_is_named_once(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     recipe = recipe_of("a", AptInstall(("odd",)))
     debs = [deb("base-files"), stored(store, tmp_path, "ours", base=True), stored(store, tmp_path, "odd", base=False)]
-    image = derive(lock_of(recipe, [wheel("a")], debs), recipe, AMD64)
+    lock = lock_of(recipe, [wheel("a")], debs)
+    image = derive(lock, recipe, AMD64)
     said = Recorder()
-    _warn_of_scripts(make_plan([image], StoreCache(store)), store, said)
+    _warn_of_scripts(make_plan([image], StoreCache(store)), {"env": lock}, store, said)
     assert len(said.warnings) == 1, "the base's scripts were read and replaced"
     assert said.warnings[0].startswith("env: odd's postinst script is not run")
 

@@ -97,7 +97,7 @@ def test_no_such_debian_package(offline: Offline) -> None:
     offline.write(workflow("low: alpha", "top(low): beta", body="low.image = base.with_apt_packages('nosuchdeb')"))
     said = offline.refused(5, "lock", "flow.py")
     assert "error: bookworm (main, amd64): there is no package `nosuchdeb`\n" in said
-    assert "hint: packages come from Debian's `main`" in said
+    assert "allowed by `apt-components` and `apt-sources`" in said
 
 
 @pytest.mark.parametrize("resolver", RESOLVERS)

@@ -29,3 +29,10 @@ def test_a_target_that_nobody_set_is_said(offline: Offline, command: list[str]) 
     done = offline(*command, "--on", "prod")
     assert done.code == 2
     assert "no target `prod`; none is set" in done.err
+
+
+@pytest.mark.parametrize("options", [["--port", "9000"], ["--network", "none"]])
+def test_what_serve_has_for_this_machine_is_not_for_a_cluster(offline: Offline, options: list[str]) -> None:
+    done = offline("serve", "--on", "prod", *options, "main.py")
+    assert done.code == 2
+    assert f"{options[0]} is for apps on this machine, and --on prod is a cluster" in " ".join(done.err.split())

@@ -120,6 +120,15 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     assert status == "200"
     apps = f"/apis/apps/v1/namespaces/{project.space.name}/deployments"
     project.until(lambda: not project.space.api.items(apps))
+    serving = project.start("serve", "--on", "test", "--json", "asks.py", "front")
+    assert serving.stdout is not None
+    told = json.loads(serving.stdout.readline())
+    assert (told["event"], told["url"].partition("-")[0]) == ("ready", "http://front")
+    serving.send_signal(signal.SIGINT)
+    _, said = serving.communicate(timeout=120)
+    assert serving.returncode == 0, said
+    project.until(lambda: not project.space.api.items(apps))
+    project.until(lambda: not [name for name in project.left() if "serve" in name])
 
 
 def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:

@@ -17,6 +17,7 @@ from ..support.archive import Deb, publish
 from ..support.bases import debian_base
 from ..support.debs import Directory, Hardlink, Symlink, build_deb
 from ..support.debs import tar as deb_tar
+from ..support.pythons import files, pack
 from ..support.recipes import lock_of, recipe_of, wheel
 from ..support.wheels import build_wheel, stored
 from .corpus_more import more
@@ -49,6 +50,7 @@ def _all() -> Mapping[str, Mapping[str, bytes]]:
         return {
             "wheel": _wheels(place),
             "deb": _debs(place),
+            "python": {"python": _python(place)},
             "tar": {"deb": deb_tar(_FILES), "layer": layer, "python": gzip.decompress(blobs[0])},
             "gzip": {
                 "one": gzip.compress(layer, mtime=0),
@@ -166,3 +168,8 @@ def _journal() -> bytes:
     assert asdict(error)
     rows = [{"run": {"phase": "running"}}, {"action": first.to_json()}, {"action": last.to_json()}]
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def _python(place: Path) -> bytes:
+    """A relocatable Python; packed with a date of its own, so that the seed is the same whoever makes it."""
+    return gzip.compress(gzip.decompress(pack(place / "python.tar.gz", files()).read_bytes()), 9, mtime=0)

@@ -37,7 +37,19 @@ from flyte_build.supply.licenses import read_deb, read_wheel
 
 from ..support.layers import wheel_layer
 
-__all__ = ["bundle", "core", "deb", "journal", "layer", "layout", "outputs", "settings", "wheel", "zip_archive"]
+__all__ = [
+    "bundle",
+    "core",
+    "deb",
+    "journal",
+    "layer",
+    "layout",
+    "outputs",
+    "python",
+    "settings",
+    "wheel",
+    "zip_archive",
+]
 
 
 def _write(data: bytes, folder: Path, name: str) -> Path:
@@ -50,6 +62,14 @@ def wheel(data: bytes, folder: Path) -> None:
     path = _write(data, folder, "alpha-1.0-py3-none-any.whl")
     read_wheel(path)
     write_layer(wheel_layer([path]), lambda _: str(path), io.BytesIO(), scratch=str(folder))
+
+
+def python(data: bytes, folder: Path) -> None:
+    """An archive of a relocatable Python, as its layer."""
+    path = _write(data, folder, "cpython-3.12.1.tar.gz")
+    archive = {"file": path.name, "sha256": "0" * 64}
+    spec = {"kind": "python", "assembler": ASSEMBLER, "title": "Python", "python": "3.12", "prefix": "/usr/local"}
+    write_layer(spec | {"archives": [archive]}, lambda _: str(path), io.BytesIO(), scratch=str(folder))
 
 
 def core(data: bytes, folder: Path) -> None:

@@ -67,6 +67,7 @@ _DOC, _FILE = fuzz_documents, fuzz_files
 TARGETS: dict[str, Target] = {
     "wheel": Target(_FILE.wheel, _BAD, _PACKED.wheel, "wheel"),
     "core": Target(_FILE.core, _BAD, _PACKED.wheel, "wheel"),
+    "python": Target(_FILE.python, _BAD, _PACKED.gzipped(mutating.tar), "python"),
     "zip": Target(_FILE.zip_archive, _BAD, mutating.binary, "wheel"),
     "metadata": Target(_DOC.of_range, (zipfile.BadZipFile, KeyError), _PACKED.wheel, "wheel"),
     "deb": Target(_FILE.deb, _BAD, _PACKED.deb, "deb"),

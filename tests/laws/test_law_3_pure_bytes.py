@@ -56,23 +56,23 @@ def wheels(folder: Path) -> list[Path]:
 
 GOLDEN_LAYERS = {
     "fold-1.2-py3-none-any.whl": (
-        "sha256:f3319733ad5131954d7acfd15b1c9762dd86e230358b8cda432f3812a430c154",
+        "sha256:9f53145aadf95de0ce2ec2717e887e83a7f34ef3a5b685450804a30c5eacd17a",
         "sha256:88ba584beb48e6bab3d2b92acc4de2f78452209b7eb98cb041f943dca878b84d",
     ),
     "Data_Heavy-0.1-cp311-cp311-manylinux_2_28_x86_64.whl": (
-        "sha256:a235a804d4f83c17dc1a0de3d5b5c1686228e9a3cb61e7c31e32e2b56fdd29ae",
+        "sha256:9e32f652670ce642e67b5c4dfdffc16817563a94274a914042671a27aca787ad",
         "sha256:25032a6e79db818f33dbb263c315d339b771367b50ad77c2379e544b1d937ad4",
     ),
     "plain-3-py3-none-any.whl": (
-        "sha256:ecdd883ef8c0831533b26443247f86a8734980978b48a0f7aec9c219e37170d0",
+        "sha256:989077c53d0d15d1f266101b925087ad3ef89570a7cb074645d71b6a1c33c1f6",
         "sha256:2d76c7179537f3abc9315f67142432ee2f2f32aaa991972b284863415dc2cca7",
     ),
 }
 GOLDEN_TOGETHER = (
-    "sha256:2b92b5b54a0fd10ec1216fd77d5c90099c70358c587d95f6b9b1fc6ea5635a97",
+    "sha256:2afb7a8c6e1af2bdd705989cdd7ef8debb1ec52861cb6df79334da6fedff62a8",
     "sha256:e7e5a0b6c527f8baa880fa21b74698d3063a87a53903bce73454adfd45d43ad6",
 )
-GOLDEN_IMAGE = "sha256:05733abe75a32058d32a35c73afd3e804719162feeb61083adf984d9a4481f44"
+GOLDEN_IMAGE = "sha256:84f2f3667ad0c989b73bd679d43114238d3fdd0e5ba1b6815280528de611d0b6"
 
 
 def test_golden_layers(tmp_path: Path) -> None:

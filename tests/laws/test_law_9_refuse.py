@@ -26,7 +26,7 @@ def make_dockerfile(folder: Path) -> flyte.Image:
         (make_dockerfile, "Dockerfile:2: `ENTRYPOINT y`", "from_base"),
         (lambda _: flyte.Image.from_ref_name("mine"), "from_ref_name('mine')", "from_debian_base"),
         (lambda _: BASE.with_pip_packages("x").clone(python_version=(3, 9)), "cloned with", "python_version=(3, 13)"),
-        (lambda _: BASE.with_pip_packages("x @ http://h.example/x.whl"), "installs from a location", "publish it"),
+        (lambda _: BASE.with_pip_packages("x @ hg+http://h.example/x"), "installs from a location", "publish it"),
         (lambda _: BASE.with_pip_packages("x", extra_args="--no-deps"), "`--no-deps`", "index_url"),
         (lambda _: BASE.with_pip_packages("x", secret_mounts=["S"]), "mounts secrets", "netrc"),
         (lambda _: BASE.with_apt_packages("x", secret_mounts=["S"]), "mounts secrets", "apt's own"),

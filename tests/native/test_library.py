@@ -76,7 +76,7 @@ def test_other_sources_are_another_library(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_what_cannot_be_built_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(building, "library", lambda: tmp_path / "core.so")
+    monkeypatch.setattr(building, "library", lambda _: tmp_path / "core.so")
     monkeypatch.setitem(building.MACHINES, os.uname().machine, "any")
     monkeypatch.setattr(building.importlib.util, "find_spec", lambda _: None)
     assert building.main(["build"]) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from flyte_build.kernel.errors import LoadError, RefusedError
 from flyte_build.project.images import read_image
-from flyte_build.recipe import CopyFiles, EnvVars, Recipe, RegistryBase, RunCommands, Step, WorkDir
+from flyte_build.recipe import CopyFiles, EnvVars, Recipe, RegistryBase, RunCommands, SecretMount, Step, WorkDir
 
 FILE = r"""# syntax=docker/dockerfile:1.10
 ARG PYTHON=3.12
@@ -97,14 +97,16 @@ def test_wildcards_and_what_is_ignored(project: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("FROM other", "only one stage"),
-        ("COPY --from=base /x /y", "`--from=base` is not known here"),
-        ("COPY --chown=1:1 one.txt /", "`--chown=1:1` is not known here"),
+        ("COPY --from=base /x /y", "`--from=base`: another stage's files are not at hand"),
+        ("COPY --chown=1:1 one.txt /", "`--chown=1:1`: is not known here"),
         ("RUN --mount=type=cache,target=/c make", "`--mount=type=cache,target=/c` asks for what a sealed step has not"),
-        ("RUN <<EOF", "here-documents are not read"),
+        ("RUN --mount=type=bind,target=/c make", "asks for what a sealed step has not"),
+        ("RUN --network=none make", "`--network=none` asks for what a sealed step has not"),
+        ("COPY <<A <<B /srv/\nA\nB", "expected one here-document"),
+        ("COPY <<A /srv/a\n$NOWHERE\nA", r"nothing in the file sets \$NOWHERE: quote"),
         ("ENTRYPOINT [\"x\"]", "a task's command would become its arguments"),
         ("ONBUILD RUN x", "about other images"),
-        ("SHELL [\"bash\"]", "/bin/sh"),
+        ("SHELL bash -c", "expected a JSON array"),
         ("USER app", "only `USER root` means the same"),
         ("ARG token", "expected a default"),
         ("ADD https://h.example/x /x", "no hash"),
@@ -138,3 +140,57 @@ def test_what_is_not_there(project: Path) -> None:
     image = flyte.Image.from_dockerfile(project / "none/Dockerfile", registry="r", name="n")
     with pytest.raises(LoadError, match="cannot be read"):
         read_image(image, "environment e", project)
+
+
+def test_stages_that_stand_on_one_another_are_one(project: Path) -> None:
+    text = """ARG TAG=3
+FROM x:$TAG AS Low
+ENV A=1
+RUN low
+FROM elsewhere:2 AS tools
+COPY --from=nowhere /x /y
+ENTRYPOINT ["/tool"]
+FROM low AS high
+ARG TAG
+RUN echo $TAG
+FROM high
+RUN top $A
+"""
+    recipe = read(project, text)
+    assert recipe.base == RegistryBase("x:3")
+    assert recipe.steps == (EnvVars((("A", "1"),)), RunCommands(("low", "export TAG=3; echo $TAG", "top $A")))
+
+
+def test_here_documents(project: Path) -> None:
+    ran = steps(project, "ENV WHO=me\nRUN <<EOF\nset -e\necho $WHO\nEOF\nRUN python3 - <<'PY'\nprint(1)\nPY\nRUN true")
+    assert ran[1:] == (RunCommands(("set -e\necho $WHO\n", "python3 - <<'PY'\nprint(1)\nPY\n", "true")),)
+    text = "ENV WHO=me\nCOPY <<-EOF /srv/\n\tI am $WHO\n\tEOF\nCOPY <<'RAW' /etc/raw\n$WHO # no comment\nRAW"
+    assert steps(project, text)[1:] == (
+        RunCommands(
+            (
+                "mkdir -p \"$(dirname /srv/EOF)\" && cat >/srv/EOF <<'EOF'\nI am me\nEOF\n",
+                "mkdir -p \"$(dirname /etc/raw)\" && cat >/etc/raw <<'RAW'\n$WHO # no comment\nRAW\n",
+            )
+        ),
+    )
+    (scripted,) = steps(project, "RUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF")
+    assert isinstance(scripted, RunCommands)
+    assert scripted.commands[0].startswith("cat >/tmp/.run <<'EOF'\n#!/usr/bin/env python3\nprint(1)\nEOF\n")
+
+
+def test_another_shell_runs_what_is_no_list(project: Path) -> None:
+    text = 'SHELL ["/bin/bash", "-o", "pipefail", "-c"]\nRUN a | b\nRUN ["c", "d"]'
+    assert steps(project, text) == (RunCommands(("/bin/bash -o pipefail -c 'a | b'", "c d")),)
+
+
+def test_mounts_that_leave_nothing(project: Path) -> None:
+    text = (
+        "RUN --mount=type=cache,target=/root/.cache/pip --mount=type=cache,target=/var/cache/apt,sharing=locked pip\n"
+    )
+    text += "RUN --mount=type=secret,id=token fetch\nRUN --mount=type=secret,id=token,env=TOKEN again\nRUN end"
+    assert steps(project, text) == (
+        RunCommands(("pip",)),
+        RunCommands(("fetch",), (SecretMount("token", path="/run/secrets/token"),)),
+        RunCommands(("again",), (SecretMount("token", env="TOKEN"),)),
+        RunCommands(("end",)),
+    )

@@ -15,6 +15,7 @@ from flyte_build.project.declaring import declare
 from flyte_build.project.loading import load
 from flyte_build.project.modules import Modules
 from flyte_build.submit.template import Task, read_task
+from flyte_build.workbench.code_strings import uncallable
 
 FILE = """
 import flyte
@@ -118,6 +119,20 @@ def test_what_a_task_says_of_itself_is_its_docs_else_its_docstring(tmp_path: Pat
     assert {t.name: t.doc for t in project.tasks} == {
         "own": "Its docs.", "both": "Its docs.", "string": "Its string.\n\nMore.", "none": "", "code": "x + y"
     }  # fmt: skip
+
+
+def test_on_a_target_it_is_said_which_code_given_as_text_nobody_can_call(tmp_path: Path) -> None:
+    (tmp_path / "texts.py").write_text(FILE)
+    (tmp_path / "words.txt").write_text("words")
+    with Modules(tmp_path).entered():
+        project = load(tmp_path / "texts.py", tmp_path)
+    tasks = {t.name: t for t in project.tasks}
+    line = next(n for n, text in enumerate(FILE.splitlines(), 1) if text.startswith("unnamed ="))
+    (said,) = uncallable(project.tasks, tasks["sandboxed-code"])
+    assert said.startswith(
+        f"texts.py:{line}: sandboxed-code-2 is code given as text: on a target no other task can call"
+    )
+    assert len(uncallable(project.tasks, tasks["plain"])) == 2, "and nothing of what `from_task` took"
 
 
 def test_the_call_wins_over_both(read: dict[str, tuple[Any, Task]]) -> None:

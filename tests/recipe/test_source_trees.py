@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from pathlib import Path
 
@@ -37,7 +38,6 @@ def read(text: str, base: Path = Path("/base")) -> SourceTree | None:
         ("git+ssh://git@git.example/our/tool@v1", SourceTree(git="ssh://git@git.example/our/tool", rev="v1")),
         ("git+ssh://git@git.example/our/tool", SourceTree(git="ssh://git@git.example/our/tool")),
         ("tool>=1", None),
-        ("tool @ https://x.example/tool-1.0-py3-none-any.whl", None),
         ("hg+https://x.example/tool", None),
     ],
 )
@@ -57,7 +57,66 @@ def test_folders(tmp_path: Path) -> None:
     assert len({t.tree for t in trees if t is not None}) == 1
     with pytest.raises(LoadError, match=r"`\./libs`: .*libs is no Python project"):
         read("./libs", tmp_path)
-    assert read(f"x @ file://{tmp_path}/x-1.0-py3-none-any.whl", tmp_path) is None
+
+
+WHEEL = "https://x.example/a/Tool-1.0%2Bcu1-py3-none-any.whl"
+FILE = "Tool-1.0+cu1-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (WHEEL, SourceTree("tool", url=WHEEL, file=FILE)),
+        (f"tool[x] @ {WHEEL}", SourceTree("tool", ("x",), url=WHEEL, file=FILE)),
+        (f"{WHEEL}#sha256={'a' * 64}", SourceTree("tool", url=WHEEL, file=FILE, sha256="a" * 64)),
+        (
+            f"tool @ {WHEEL} ; sys_platform == 'linux'",
+            SourceTree("tool", (), 'sys_platform == "linux"', url=WHEEL, file=FILE),
+        ),
+        ("https://x.example/v1.zip?raw=1", SourceTree(url="https://x.example/v1.zip?raw=1", file="v1.zip")),
+        (
+            "https://x.example/v1.tar.gz#egg=tool",
+            SourceTree("tool", url="https://x.example/v1.tar.gz", file="v1.tar.gz"),
+        ),
+    ],
+)
+def test_addresses_of_files(text: str, found: SourceTree) -> None:
+    assert read(text) == found
+    # As a lock has it: a digest, and nothing of who logs in.
+    assert "x.example" not in str(found.to_json())
+    private = read(text.replace("https://", "https://user:secret@"))
+    assert private is not None
+    assert private.to_json() == found.to_json()
+    assert "secret" not in repr(private)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        ("https://u:secret@x.example/tool", RefusedError, "names neither a wheel nor a source archive"),
+        ("https://x.example/tool-1.0.exe", RefusedError, "names neither a wheel nor a source archive"),
+        (f"{WHEEL}#md5=0", RefusedError, "expected #sha256= and 64 hexadecimal digits"),
+        (f"{WHEEL}#sha256=abc", RefusedError, "expected #sha256= and 64 hexadecimal digits"),
+        ("https://x.example/v1.zip#subdirectory=a", RefusedError, "a part of an archive is not built"),
+        (f"other @ {WHEEL}", LoadError, "is a wheel of tool"),
+        ("https://x.example/tool.whl", LoadError, "tool.whl"),
+        ("./nowhere-1.0-py3-none-any.whl", LoadError, "cannot be read"),
+    ],
+)
+def test_addresses_that_are_refused(text: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said) as caught:
+        read(text)
+    assert "secret" not in str(caught.value)
+
+
+def test_files_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "tool-1.0-py3-none-any.whl").write_bytes(b"one")
+    found = read("./tool-1.0-py3-none-any.whl", tmp_path)
+    assert found is not None
+    assert (found.name, found.path, found.file) == ("tool", "tool-1.0-py3-none-any.whl", "tool-1.0-py3-none-any.whl")
+    assert found.tree == "sha256:" + hashlib.sha256(b"one").hexdigest()
+    with pytest.raises(LoadError, match=r"expected SHA-256 0{64}, found"):
+        read(f"tool @ file://{tmp_path}/tool-1.0-py3-none-any.whl#sha256={'0' * 64}", tmp_path)
 
 
 def test_what_belongs_to_a_folder(tmp_path: Path) -> None:
@@ -109,4 +168,23 @@ def test_in_a_requirements_file(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"c\.txt` installs from a location"):
         parse_requirements_file(file, str)
     with pytest.raises(RefusedError, match="installs from a location"):
-        parse_requirements(["x @ https://x.example/x.tar.gz"], "here", tmp_path, str)
+        parse_requirements(["x @ hg+https://x.example/x"], "here", tmp_path, str)
+
+
+def test_hashes_and_variables_of_a_requirements_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "r.txt"
+    monkeypatch.setenv("OUR_TOKEN", "secret")
+    monkeypatch.delenv("UNSET_TOKEN", raising=False)
+    file.write_text(
+        f"tool @ {WHEEL} \\\n  --hash=sha256:{'a' * 64}\nother @ git+https://${{OUR_TOKEN}}@git.example/x\n"
+        "third @ git+https://${UNSET_TOKEN}@git.example/x\n"
+    )
+    first, second, third = parse_requirements_file(file, str).sources
+    assert first.sha256 == "a" * 64
+    assert second.git == "https://secret@git.example/x"
+    assert third.git == "https://${UNSET_TOKEN}@git.example/x"
+    assert second.to_json()["git"] == third.to_json()["git"]
+    for text in (f"tool @ git+{GIT}", f"{WHEEL}#sha256={'b' * 64}"):
+        file.write_text(f"{text} --hash=sha256:{'a' * 64}\n")
+        with pytest.raises(RefusedError, match="expected one --hash, of a file by its address"):
+            parse_requirements_file(file, str)

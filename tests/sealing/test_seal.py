@@ -11,6 +11,7 @@ import pytest
 
 from flyte_build.kernel.errors import ArtifactError, SealError
 from flyte_build.kernel.reporting import Recorder
+from flyte_build.kernel.seccomp import NUMBERS
 from flyte_build.sealing import Below, Secret, Step, seal
 
 from .conftest import Sealed
@@ -152,6 +153,18 @@ def test_there_is_no_network_but_a_loopback(sealed: Sealed, tmp_path: Path) -> N
     devices = [line.split(":")[0].strip() for line in (tmp_path / "log").read_text().splitlines() if ":" in line]
     assert "lo" in devices
     assert not {"eth0", "tap0"} & set(devices)
+
+
+@pytest.mark.skipif(os.uname().machine not in NUMBERS, reason="no filter is known for this machine")
+def test_its_system_calls_are_filtered_and_identities_still_change(sealed: Sealed, tmp_path: Path) -> None:
+    sealed(
+        "while read -r name value; do case $name in Seccomp:|NoNewPrivs:) echo $name $value;; esac; "
+        "done </proc/self/status"
+    )
+    said = (tmp_path / "log").read_text().splitlines()
+    assert "Seccomp: 2" in said
+    # Programs that change who runs them (su, ping) work as they do in an image.
+    assert "NoNewPrivs: 0" in said
 
 
 def test_a_layer_that_is_another_is_refused(base: Below, tmp_path: Path) -> None:

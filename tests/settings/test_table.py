@@ -56,6 +56,7 @@ SAID: dict[str, tuple[str, str, Any, Any, Any, Any]] = {
     "choice": ('"refuse"', "delegate", "refuse", "refuse", "delegate", "refuse"),
     "folder": ('"f"', "v", Path("o"), "f", "v", "o"),
     "file": ('"f"', "v", Path("o"), "f", "v", "o"),
+    "files": ('["f"]', "v", ("o",), "f", "v", "o"),
     "size": ('"1Ki"', "1.5k", "2M", 1024, 1500, 2_000_000),
     "count": ("3", "4", 5, 3, 4, 5),
     "targets": (
@@ -91,6 +92,8 @@ def test_the_command_line_wins_over_the_variable_and_that_over_the_file(
         in_file, on_line, means = '"never"', "on-push", ["never", "", "on-push"]
     if setting.kind in ("folder", "file"):
         means = [project / means[0], cwd / means[1], cwd / means[2]]
+    if setting.kind == "files":
+        means = [(project / means[0],), (cwd / means[1],), (cwd / means[2],)]
     (project / "pyproject.toml").write_text(f"[tool.flyte-build]\n{setting.key} = {in_file}\n")
 
     def value(environ: dict[str, str], said: Any = None) -> Any:

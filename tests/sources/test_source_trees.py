@@ -73,6 +73,51 @@ def test_what_a_commit_cannot_say(repository: Path, tmp_path: Path) -> None:
         archive_of_commit(repository.as_uri(), "main", None, tmp_path / "a.tar", "top")
 
 
+def module_of(folder: Path, url: str, path: str, commit: str) -> None:
+    """A submodule, as `git submodule add` leaves it."""
+    (folder / ".gitmodules").write_text(f'[submodule "m"]\n\tpath = {path}\n\turl = {url}\n')
+    git(folder, "add", ".gitmodules")
+    git(folder, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+    git(folder, "commit", "--quiet", "--message=module")
+
+
+def test_submodules_at_the_commits_that_the_tree_names(repository: Path, tmp_path: Path) -> None:
+    inner, deeper = tmp_path / "inner", tmp_path / "deeper"
+    for folder, text in ((inner, "inner\n"), (deeper, "deeper\n")):
+        folder.mkdir()
+        (folder / "b.txt").write_text(text)
+        git(folder, "init", "--quiet", "--initial-branch=main")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "--message=one")
+    module_of(inner, "../deeper", "deep", git(deeper, "rev-parse", "HEAD"))
+    module_of(repository, inner.as_uri(), "vendor/inner", git(inner, "rev-parse", "HEAD"))
+    # What the branches of a submodule have by now does not count.
+    (inner / "b.txt").write_text("newer\n")
+    git(inner, "commit", "--quiet", "--all", "--message=two")
+    archive_of_commit(repository.as_uri(), "main", None, tmp_path / "a.tar", "top")
+    found = contents(tmp_path / "a.tar")
+    assert found["top/vendor/inner/b.txt"] == (0o644, b"inner\n")
+    assert found["top/vendor/inner/deep/b.txt"] == (0o644, b"deeper\n")
+    assert "top/vendor/inner/.git_archival.txt" not in found
+    archive_of_commit(repository.as_uri(), "main", "vendor", tmp_path / "b.tar", "top")
+    assert contents(tmp_path / "b.tar")["top/inner/b.txt"] == (0o644, b"inner\n")
+
+
+@pytest.mark.parametrize("url", ["ext::sh -c evil", "--upload-pack=evil", "/etc", ""])
+def test_a_submodule_names_nothing_of_this_machine(repository: Path, tmp_path: Path, url: str) -> None:
+    module_of(repository, url, "module", git(repository, "rev-parse", "HEAD"))
+    with pytest.raises(RefusedError, match="`module` is a submodule; expected an address of https"):
+        archive_of_commit(repository.as_uri(), "main", None, tmp_path / "a.tar", "top")
+
+
+def test_relative_addresses_of_submodules() -> None:
+    from flyte_build.sources.source_trees import _relative
+
+    assert _relative("https://u:p@git.example/our/tool.git", "../lib.git") == "https://u:p@git.example/our/lib.git"
+    assert _relative("https://git.example/our/tool", "./lib") == "https://git.example/our/tool/lib"
+    assert _relative("git@git.example:our/tool", "../../x/lib") == "git@git.example:x/lib"
+
+
 def test_credentials_are_not_shown(tmp_path: Path) -> None:
     with pytest.raises(FetchError) as caught:
         archive_of_commit("file://user:secret@localhost/nowhere.git", None, None, tmp_path / "a.tar", "top")

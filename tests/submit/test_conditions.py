@@ -11,7 +11,8 @@ from flyte_build.submit.conditions import kind_of, literal_of
 @pytest.mark.parametrize(
     ("kind", "text", "field", "value"),
     [
-        ("bool", "true", "boolean", True), ("bool", "No", "boolean", False), ("int", "-7", "integer", -7),
+        ("bool", "true", "boolean", True), ("bool", "No", "boolean", False), ("bool", "y", "boolean", True),
+        ("int", "-7", "integer", -7),
         ("float", "0.5", "float_value", 0.5), ("str", "true", "string_value", "true"), ("", "x", "string_value", "x"),
     ],
 )  # fmt: skip

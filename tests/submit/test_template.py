@@ -66,7 +66,7 @@ def test_a_containers_fields() -> None:
     md.timeout.FromSeconds(60)
     task = read_task(spec)
     assert (task.name, task.environment, task.image, task.env) == ("env.task", "env", "i", {"A": "1"})
-    assert task.resources == Resources(0.5, 2 << 30, 64 << 20, "gpu: 1", 10 << 30)
+    assert task.resources == Resources(0.5, 2 << 30, 64 << 20, "gpu: 1", 10 << 30, gpus=1)
     assert (task.retries, task.backoff, task.timeout, task.deadline) == (3, Backoff(2.0, 1.0, None), 60.0, None)
     assert task.has_outputs is False
 
@@ -77,7 +77,7 @@ def test_a_pods_primary_container_is_the_task() -> None:
     ParseDict({"taskTemplate": {"id": {"name": "env.task"}} | fields}, spec)
     task = read_task(spec)
     assert (task.image, task.args[0], task.env) == ("i", "a0", {"A": "1"})
-    assert task.resources == Resources(1.0, 1 << 30, None, "nvidia.com/gpu: 2", 3 * 10**9)
+    assert task.resources == Resources(1.0, 1 << 30, None, "nvidia.com/gpu: 2", 3 * 10**9, gpus=2)
     pinned = read_task(pin_root(spec.SerializeToString(), {"env": "pinned@sha256:aa"}, "env", "/b.tgz"))
     assert pinned.image == "pinned@sha256:aa"
     assert pinned.args[pinned.args.index("--tgz") + 1] == "/b.tgz"
@@ -198,3 +198,37 @@ def test_an_accelerator_is_named_with_its_count(gpu: str, device: str, said: str
     if device:
         asked.task_template.extended_resources.gpu_accelerator.device = device
     assert read_task(asked).resources.accelerator == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "partition", "found"),
+    [(0, "", (2, False)), (0, "1g.10gb", (2, True)), (3, "", (0, False)), (1, "2x2", (0, True))],
+)
+def test_devices_of_nvidias_are_counted(kind: int, partition: str, found: tuple[int, bool]) -> None:
+    asked = spec_of()
+    asked.task_template.container.resources.requests.add(name=tasks_pb2.Resources.GPU, value="2")
+    told = asked.task_template.extended_resources.gpu_accelerator
+    told.device = "X"
+    told.device_class = kind  # type: ignore[assignment]
+    if partition:
+        told.partition_size = partition
+    resources = read_task(asked).resources
+    assert (resources.gpus, resources.partition) == found
+
+
+@pytest.mark.parametrize(
+    ("resource", "found"),
+    [
+        ("nvidia.com/gpu", (1, False)),
+        ("nvidia.com/mig-1g.10gb", (1, True)),
+        ("amd.com/gpu", (0, False)),
+        ("google.com/tpu", (0, False)),
+    ],
+)
+def test_a_pods_devices_are_counted_by_their_makers_name(resource: str, found: tuple[int, bool]) -> None:
+    container = {"name": "primary", "image": "i", "args": ["a0"], "resources": {"limits": {resource: 1}}}
+    spec = task_definition_pb2.TaskSpec()
+    fields = {"k8sPod": {"podSpec": {"containers": [container]}}}
+    ParseDict({"taskTemplate": {"id": {"name": "env.task"}} | fields}, spec)
+    resources = read_task(spec).resources
+    assert (resources.gpus, resources.partition) == found

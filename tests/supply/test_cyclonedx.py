@@ -17,7 +17,7 @@ from tests.support.documents import bom_of, cyclonedx_mistake
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
 from tests.support.supply import DIGEST, everything
 
-GOLDEN = "791c38fbd0fd77a0c015ab7d50034b81c558683d68d6b00580aa4aaa8f3ae72f"
+GOLDEN = "da8a59a1f77bdc338d1518f4e4a3ca2cd797b5bbb077d1f0d4a583aba0e0c614"
 
 
 def of(store: Store, *, with_base: bool = False) -> Inventory:

@@ -24,7 +24,7 @@ from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 from tests.support.supply import DIGEST, base, everything
 
 MADE = Made("sha256:" + "d0" * 32, {"home/flyte/b": sha("b"), "home/flyte/a": sha("a")})
-GOLDEN = "25c59169dd132bf51f88c3a6052d50191399046fb9197491c254423738728d5c"
+GOLDEN = "ce199ca4ce340ae69abf55efedb0e79f6b3561570c4c86435604312d323d281c"
 
 
 def of(lock: Lock, made: Made | None = MADE) -> bytes:
@@ -48,7 +48,7 @@ def test_in_totos_own_messages_read_it(with_base: bool, store: Store) -> None:
     # Strict: a field that SLSA's predicate does not have is an error.
     predicate = json_format.ParseDict(json.loads(data)["predicate"], provenance_pb2.Provenance())
     assert predicate.build_definition.build_type == BUILD_TYPE
-    assert predicate.run_details.builder.version == {"flyte-build": __version__, "assembler": "1"}
+    assert predicate.run_details.builder.version == {"flyte-build": __version__, "assembler": "2"}
     for material in predicate.build_definition.resolved_dependencies:
         assert len(material.digest["sha256"]) == 64
 

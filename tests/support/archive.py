@@ -34,7 +34,8 @@ _LABELS = {"debian": "Debian", "debian-security": "Debian-Security"}
 @dataclass(frozen=True)
 class Deb:
     """A package to publish; ``fields`` are control fields as Debian spells them (``{"Depends": "a, b"}``), ``files``
-    what it holds besides a document, as :func:`~tests.support.debs.build_deb` takes them."""
+    what it holds besides a document, and ``scripts`` and ``triggers``, as :func:`~tests.support.debs.build_deb` takes
+    them."""
 
     name: str
     version: str = "1.0"
@@ -42,6 +43,8 @@ class Deb:
     architecture: str = "amd64"
     source: str | None = None
     files: Mapping[str, File] = field(default_factory=dict)
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    triggers: str = ""
 
 
 class Signer:
@@ -147,6 +150,8 @@ def _stanza(root: Path, deb: Deb, archive: str, files: bool) -> str:
             deb.version,
             {f"usr/share/doc/{deb.name}/x": b"x", **deb.files},
             architecture=deb.architecture,
+            scripts=deb.scripts,
+            triggers=deb.triggers,
         )
         data = path.read_bytes()
     else:

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,6 +122,9 @@ def run(
     With --on, TASK runs on a target of [tool.flyte-build.targets] instead, each action as a pod (docs/kubernetes.md).
     What drives the run is a pod, too, so it does not need this machine; Ctrl-C aborts it, and --detach leaves it alone.
 
+    A condition that a task waits for is asked for here, where somebody sits at the terminal; `flyte-build signal`
+    answers it from elsewhere.
+
     A project without any lock is locked first, and says so. With `verify-key` in [tool.flyte-build], nothing
     runs unless every image is signed by that key in the registry. The result goes to standard output, all else to
     standard error. Logs, reports and results are kept: see `flyte-build runs` and `flyte-build logs`.
@@ -205,26 +209,41 @@ def _write_page(run: str, file: Path) -> None:
 def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions, *, quiet: bool) -> Run:
     from ..errors import say
     from ..live import RunView
+    from ..prompting import Prompter, can_ask
 
     title = bench.task(task).full_name
     docs = {t.full_name: t.doc for t in bench.tasks if t.doc}
     views: dict[str, RunView] = {}
+    prompters: list[Prompter] = []
 
     def observer(name: str) -> RunView:
-        views[name] = RunView(f"{name} {title}", quiet=quiet, docs=docs)
-        return views[name].started()
+        view = views[name] = RunView(f"{name} {title}", quiet=quiet, docs=docs, run=name)
+        if can_ask():
+            prompters.append(Prompter(partial(_answer, name, options.on), view.hold, view.go_on))
+            view.heard_by(prompters[-1].hear)
+        return view.started()
 
     try:
         return bench.run(task, replace(options, observer=observer), **given)
     except KeyboardInterrupt:
+        for prompter in prompters:
+            prompter.stop()
         for name, view in views.items():
             view.stop()
             where = f"--on {options.on} " if options.on else ""
             say(stderr(), "hint", f"`flyte-build run {where}--resume {name}` reuses what succeeded")
         raise
     finally:
+        for prompter in prompters:
+            prompter.stop()
         for view in views.values():
             view.stop()
+
+
+def _answer(run: str, on: str | None, condition: str, text: str) -> None:
+    from ...workbench.reaching import signal_run
+
+    signal_run(run, condition, text, on=on)
 
 
 def _terminated(_number: int, _frame: object) -> None:

@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from ...kernel.errors import FlyteBuildError
+from ...kernel.errors import FlyteBuildError, InputError
 from ..completion import complete_environment
 from ..console import echo, stderr
-from ..options import cache_option, file_argument, json_option, network_option, project_options, unchecked_option
+from ..options import (
+    cache_option,
+    file_argument,
+    json_option,
+    network_option,
+    on_option,
+    project_options,
+    unchecked_option,
+)
 
 if TYPE_CHECKING:
     from ...submit.sandbox.spec import Network
@@ -92,6 +100,7 @@ class _Machine:
 @click.option(
     "--no-reload", "reload", flag_value=False, is_flag=True, default=True, help="Serve the code as it is now."
 )
+@on_option
 @click.option("--locked", is_flag=True, help="Never write a lock: a project without one is an error.")
 @network_option
 @cache_option
@@ -103,6 +112,7 @@ def serve(
     app: str | None,
     port: int | None,
     reload: bool,
+    on: str | None,
     locked: bool,
     network: Network | None,
     caches: tuple[str, ...],
@@ -120,12 +130,21 @@ def serve(
     A change of the project's code is served at once: images are made ready again, and the old version stays until the
     new one can start, or where it cannot. With --no-reload an app that ends ends the command, with exit code 12.
 
+    With --on, APP is served on a cluster, for as long as this command runs: a Deployment and a Service each of APP and
+    the apps that it depends on. The URL is the cluster's own. The code is served as it is now.
+
     With --json, each event is an object on a line of standard output: ready, line, changed, failed, ended.
 
     \b
     flyte-build serve app.py
     flyte-build serve app.py my-app --port 9000
+    flyte-build serve --on prod app.py my-app
     """
+    if on is not None and (port is not None or network is not None):
+        raise InputError(
+            f"--{'port' if port is not None else 'network'} is for apps on this machine, and --on {on} is a cluster",
+            hint="leave one of the two out; `kubectl port-forward` leads a port of this machine to a Service",
+        )
     from ...workbench.serving import ServeOptions, app_named
     from ...workbench.serving import serve as served
 
@@ -149,6 +168,10 @@ def serve(
     options = ServeOptions(port, reload, network, caches, check, locked)
     try:
         audience = _Machine() if as_json else _Console(name)
+        if on is not None:
+            from ...workbench.serving_away import serve_on
+
+            return serve_on(first.pop(), name, on, options, audience, stop)
         served(lambda: first.pop() if first else opened(), name, options, audience, stop)
     finally:
         for number, handler in before.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,14 +33,23 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"***@{host}"))
 
 
-def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, pause: float = 0.5) -> bytes:
-    """The body of ``url``, at most ``limit`` bytes.
+def get(
+    client: httpx.Client,
+    url: str,
+    *,
+    limit: int,
+    tries: int = _TRIES,
+    pause: float = 0.5,
+    stop: threading.Event | None = None,
+) -> bytes:
+    """The body of ``url``, at most ``limit`` bytes. Once ``stop`` is set, nobody waits for it any more.
 
     Raises :class:`NotOffered` for 404 and 410, :class:`FetchError` for everything else. Timeouts, broken
     connections and the statuses that ask for patience are tried ``tries`` times, ``pause`` seconds apart,
     doubling.
     """
     for attempt in range(1, tries + 1):
+        _go_on(stop, url)
         try:
             with client.stream("GET", url, headers=_HEADERS) as response:
                 if response.status_code in (404, 410):
@@ -49,7 +59,7 @@ def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, paus
                 elif response.status_code != 200:
                     raise FetchError(f"GET {shown(url)}: {response.status_code} {response.reason_phrase}", hint=_HINT)
                 else:
-                    return _body(response, url, limit)
+                    return _body(response, url, limit, stop)
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as e:
             reason = str(e) or type(e).__name__
             # No address or no listener does not get better by asking again at once.
@@ -61,10 +71,16 @@ def get(client: httpx.Client, url: str, *, limit: int, tries: int = _TRIES, paus
     raise AssertionError("unreachable")
 
 
-def _body(response: httpx.Response, url: str, limit: int) -> bytes:
+def _go_on(stop: threading.Event | None, url: str) -> None:
+    if stop is not None and stop.is_set():
+        raise FetchError(f"GET {shown(url)}: called off")
+
+
+def _body(response: httpx.Response, url: str, limit: int, stop: threading.Event | None) -> bytes:
     chunks: list[bytes] = []
     size = 0
     for chunk in response.iter_raw(1 << 18):
+        _go_on(stop, url)
         size += len(chunk)
         if size > limit:
             raise FetchError(f"GET {shown(url)}: expected at most {limit} bytes, found more")

@@ -78,8 +78,8 @@ def _offer(universe: Universe, relation: Relation) -> str:
 
 
 _ELSEWHERE = (
-    "packages come from Debian's `main`; what is in contrib or non-free (`apt-cache policy NAME` on a Debian machine "
-    "says so), or another archive's, can be in a base image (`Image.from_base`), or is often on an index as wheels"
+    "what is in contrib or non-free (`apt-cache policy NAME` on a Debian machine says so), or another archive's, is "
+    "allowed by `apt-components` and `apt-sources` in [tool.flyte-build]; much is on an index as wheels, too"
 )
 
 

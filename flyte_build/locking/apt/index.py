@@ -17,6 +17,7 @@ import os
 import re
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ from .release import IndexFile, Release
 __all__ = ["Index", "fetch_index", "index_paths"]
 
 _KEEP = 24
+_STALE = 24 * 3600.0
 _SUFFIXES = (".gz", ".xz", ".bz2", "")
 _MEMORY = 6
 # Bytes that reading an index may take; `xz -9` asks for 65 MiB.
@@ -134,8 +136,16 @@ def index_paths(release: Release, component: str, architecture: str) -> list[str
     return paths
 
 
-def fetch_index(client: httpx.Client, release: Release, path: str, architecture: str, cache: Path) -> Index:
+def fetch_index(
+    client: httpx.Client,
+    release: Release,
+    path: str,
+    architecture: str,
+    cache: Path,
+    stop: threading.Event | None = None,
+) -> Index:
     """The index at ``path`` of ``release``: from ``cache`` when it is there and whole, else fetched and kept.
+    Once ``stop`` is set, nobody waits for it any more.
 
     Raises :class:`FetchError` when size or SHA-256 are not those of the Release file.
     """
@@ -147,7 +157,7 @@ def fetch_index(client: httpx.Client, release: Release, path: str, architecture:
             return _scanned[key]
     text = _cached(cache / plain.sha256, plain) if plain else None
     if text is None:
-        text = _fetch(client, release, path, plain)
+        text = _fetch(client, release, path, plain, stop)
         if plain is not None:
             _keep(cache / plain.sha256, text)
     index = Index(text, architecture, release.mirror.archive, f"{shown(release.url)}/{path}")
@@ -164,12 +174,14 @@ _scanned: OrderedDict[tuple[str, str, str], Index] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _fetch(client: httpx.Client, release: Release, path: str, plain: IndexFile | None) -> bytes:
+def _fetch(
+    client: httpx.Client, release: Release, path: str, plain: IndexFile | None, stop: threading.Event | None
+) -> bytes:
     offered = [(release.files[path + s], s) for s in _SUFFIXES if path + s in release.files]
     missing: NotOffered | None = None
     for file, suffix in offered:
         try:
-            data = _get(client, release, file)
+            data = _get(client, release, file, stop)
         except NotOffered as e:
             missing = missing or e
             continue
@@ -181,13 +193,13 @@ def _fetch(client: httpx.Client, release: Release, path: str, plain: IndexFile |
     raise missing or FetchError(f"{shown(release.url)}: expected the index {path}, found none in the Release file")
 
 
-def _get(client: httpx.Client, release: Release, file: IndexFile) -> bytes:
+def _get(client: httpx.Client, release: Release, file: IndexFile, stop: threading.Event | None) -> bytes:
     folder = file.path.rsplit("/", 1)[0]
     urls = [f"{release.url}/{folder}/by-hash/SHA256/{file.sha256}"] if release.by_hash else []
     urls.append(f"{release.url}/{file.path}")
     for url in urls:
         try:
-            data = get(client, url, limit=file.size)
+            data = get(client, url, limit=file.size, stop=stop)
         except NotOffered:
             if url == urls[-1]:
                 raise
@@ -280,6 +292,9 @@ def _keep(path: Path, text: bytes) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        for left in path.parent.glob(".new-*"):
+            if time.time() - left.stat().st_mtime > _STALE:  # by whoever was killed meanwhile
+                left.unlink(missing_ok=True)
         for old in sorted(_entries(path.parent), key=lambda p: p.stat().st_mtime, reverse=True)[_KEEP:]:
             old.unlink(missing_ok=True)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,18 +18,23 @@ from ...kernel.errors import FetchError, InputError, ResolutionError
 from ...kernel.paths import cache_dir
 from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedDeb
+from ...sources.apt_third_parties import ThirdParty
 from ...sources.mirrors import Mirrors, configured
 from .index import Index, fetch_index, index_paths
+from .locked import locked_deb
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
 from .package import Package, Relation, installed_packages
+from .release import Release
 from .signature import keyrings
 from .solve import Omitted, solve
 from .state import State, find_state
-from .universe import Universe
+from .third_parties import Beside, other_listings
+from .universe import Listing, Universe
 
 __all__ = ["BASE", "Debian", "DebianResolution", "lock_debian"]
 
-COMPONENT = "main"
+COMPONENTS = ("contrib", "non-free", "non-free-firmware")
+"""Besides ``main``."""
 # Indices that are fetched and read at once; of two that are large, one is read while the other arrives.
 _AT_ONCE = 4
 BASE = (
@@ -63,8 +69,8 @@ class Debian:
 
     ``mirrors``, ``http``, ``cache`` (the folder of verified indices), ``rings`` (keyring files) and ``now``
     default to the host's; an ``http`` that is handed in is used with the proxies it has. ``ahead`` are suites and
-    architectures that will be asked for: their indices are fetched and read side by side. Close it, or use it as a
-    context manager.
+    architectures that will be asked for: their indices are fetched and read side by side. ``components`` are those
+    that are allowed besides main, ``others`` other people's sources. Close it, or use it as a context manager.
     """
 
     def __init__(
@@ -78,7 +84,15 @@ class Debian:
         rings: Sequence[Path] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         ahead: Collection[tuple[str, str]] = (),
+        components: Sequence[str] = (),
+        others: Sequence[ThirdParty] = (),
     ) -> None:
+        if unknown := [name for name in components if name not in COMPONENTS]:
+            raise InputError(
+                f"apt-components: expected some of {', '.join(COMPONENTS)}, found {', '.join(unknown)}",
+                hint="`main` is always there; other people's packages are `apt-sources`",
+            )
+        self._components, self._others = ("main", *dict.fromkeys(components)), tuple(others)
         self._cutoff, self._reporter, self._now, self._rings = cutoff, reporter, now, rings
         self._mirrors = configured() if mirrors is None else mirrors
         self._http = self._mirrors.client() if http is None else http
@@ -86,7 +100,7 @@ class Debian:
         self._cache = cache_dir() / "debian-indices" if cache is None else cache
         self._states: dict[str, State] = {}
         self._universes: dict[tuple[str, str], Universe] = {}
-        self._ahead, self._pool = ahead, ThreadPoolExecutor(_AT_ONCE)
+        self._ahead, self._stop, self._room = ahead, threading.Event(), threading.Semaphore(_AT_ONCE)
         self._begun: dict[tuple[str, str], list[Future[Index]]] = {}
 
     def __enter__(self) -> Debian:
@@ -96,14 +110,22 @@ class Debian:
         self.close()
 
     def close(self) -> None:
-        """End what is being fetched, and close the HTTP client, unless it was handed in."""
-        self._pool.shutdown(cancel_futures=True)
+        """Call off what is being fetched, and close the HTTP client, unless it was handed in."""
+        self._stop.set()
         if self._owned:
             self._http.close()
 
-    def lock(self, suite: str, architecture: str, python: str | None, packages: Sequence[str]) -> DebianResolution:
+    def lock(
+        self,
+        suite: str,
+        architecture: str,
+        python: str | None,
+        packages: Sequence[str],
+        scripts: Callable[[Sequence[LockedDeb], str], bool] | None = None,
+    ) -> DebianResolution:
         """The base with Python ``python`` (``"3.11"``; ``None``: one that is no package of Debian's) and ``packages``
-        for ``architecture`` (``amd64``, ``arm64``).
+        for ``architecture`` (``amd64``, ``arm64``). Where ``scripts`` says of what was chosen (and the state's
+        snapshot) that dpkg has to run its scripts, nothing is omitted that these may call.
 
         Raises :class:`InputError` for a request that is no package name, :class:`ResolutionError` where there is
         no such package or no solution, :class:`FetchError` for all that cannot be fetched or verified, and
@@ -119,8 +141,10 @@ class Debian:
             # Debian's policy (3.8) lets every package take the Essential ones for granted.
         granted = [Relation(name) for name in universe.essential if name not in UNUSED_ESSENTIAL]
         more = solve(universe, [*asked, *granted] if asked else [], given=base.chosen)
+        if asked and scripts and scripts([locked_deb(p, base=False) for p in more.chosen], state.snapshot):
+            more = solve(universe, [*asked, *_for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
-        debs = [_locked(p, base=True) for p in base.chosen] + [_locked(p, base=False) for p in more.chosen]
+        debs = [locked_deb(p, base=True) for p in base.chosen] + [locked_deb(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
         return DebianResolution(
             suite=suite,
@@ -150,7 +174,7 @@ class Debian:
                 hint="what the base has installed is never replaced: take a newer base, or install them in the base",
                 detail=e.detail,
             ) from None
-        debs = sorted((_locked(p, base=False) for p in more.chosen), key=lambda d: d.name)
+        debs = sorted((locked_deb(p, base=False) for p in more.chosen), key=lambda d: d.name)
         return DebianResolution(suite, state.snapshot, tuple(debs), (), tuple(_notes(state, requests, asked)))
 
     def _state(self, suite: str) -> State:
@@ -172,22 +196,46 @@ class Debian:
                 if other[0] == suite:
                     with suppress(FetchError):  # who asks for it is told
                         self._begin(other, state)
-            listings = []
+            listings: list[Listing] = []
             with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(begun)) as progress:
                 for one in begun:
                     listings.append(one.result())
                     progress.advance()
-            self._universes[key] = Universe(listings, f"{suite} ({COMPONENT}, {architecture})")
+            names = frozenset[str]().union(*(listing.names for listing in listings))
+            for source in self._others:
+                if source.serves(architecture):
+                    found = other_listings(self._http, source, architecture, self._cache, self._now())
+                    listings += [Beside(one, names) for one in found]
+            title = ", ".join(["+".join(self._components), *dict.fromkeys(one.name for one in self._others)])
+            self._universes[key] = Universe(listings, f"{suite} ({title}, {architecture})")
         return self._universes[key]
 
     def _begin(self, key: tuple[str, str], state: State) -> list[Future[Index]]:
         """Have the indices of a suite and architecture fetched and read."""
         if key not in self._begun:
-            todo = [(r, path) for r in state.releases for path in index_paths(r, COMPONENT, key[1])]
-            self._begun[key] = [
-                self._pool.submit(fetch_index, self._http, release, path, key[1], self._cache) for release, path in todo
+            todo = [
+                (r, path)
+                for r in state.releases
+                for component in self._components
+                if component == "main" or component in r.components
+                for path in index_paths(r, component, key[1])
             ]
+            self._begun[key] = [self._fetched(release, path, key[1]) for release, path in todo]
         return self._begun[key]
+
+    def _fetched(self, release: Release, path: str, architecture: str) -> Future[Index]:
+        """An index, in a thread that keeps nobody from leaving: an interrupt does not wait for a mirror."""
+        found: Future[Index] = Future()
+
+        def fetch() -> None:
+            with self._room:
+                try:
+                    found.set_result(fetch_index(self._http, release, path, architecture, self._cache, self._stop))
+                except BaseException as e:
+                    found.set_exception(e)
+
+        threading.Thread(target=fetch, name="debian-index", daemon=True).start()
+        return found
 
 
 def lock_debian(
@@ -203,6 +251,14 @@ def lock_debian(
     """:meth:`Debian.lock` for one image."""
     with Debian(cutoff=cutoff, reporter=reporter, http=http) as debian:
         return debian.lock(suite, architecture, python, packages)
+
+
+def _for_dpkg(universe: Universe, omitted: Sequence[Omitted]) -> list[Relation]:
+    """What dpkg and maintainer scripts take for granted; ``omitted``: what the base was chosen without."""
+    # The first choice of init-system-helpers, usrmerge, moves files and brings all of perl along; ours are moved.
+    first = ["usr-is-merged"] if universe.versions("usr-is-merged") else []
+    names = [*first, *universe.essential, "dpkg", *(one.name for one in omitted)]
+    return [Relation(name) for name in dict.fromkeys(names) if universe.versions(name)]
 
 
 def _request(text: str, architecture: str) -> Relation:
@@ -240,27 +296,6 @@ def _definite(universe: Universe, request: Relation, base: Sequence[Package]) ->
             hint="ask for one of them by name",
         )
     return Relation(names[0]) if names else request
-
-
-def _locked(package: Package, *, base: bool) -> LockedDeb:
-    deb = LockedDeb(
-        name=package.name,
-        version=package.version,
-        architecture=package.architecture,
-        file=package.path.rsplit("/", 1)[1],
-        size=package.size,
-        sha256=package.sha256,
-        source=package.source,
-        archive=package.archive,
-        component=package.component,
-        base=base,
-    )
-    if deb.pool_path != package.path:
-        raise FetchError(
-            f"{package}: expected the pool path {deb.pool_path}, found {package.path} in the index",
-            hint="a lock names packages by Debian's pool rule; use a mirror that keeps it",
-        )
-    return deb
 
 
 def _omitted(universe: Universe, present: Collection[str], cut: Sequence[Omitted]) -> tuple[Omitted, ...]:

@@ -171,8 +171,19 @@ def parse_package(fields: Mapping[str, str], native: str, archive: str) -> Packa
     depends = [c for key in ("Pre-Depends", "Depends") for c in parse_clauses(fields.get(key, ""))]
     against = [c[0] for key in ("Conflicts", "Breaks") for c in parse_clauses(fields.get(key, ""))]
     pool = path.removeprefix("pool/").split("/")
-    if not path.startswith("pool/") or len(pool) < 4:
+    debian = archive in ("debian", "debian-security")
+    if debian and (not path.startswith("pool/") or len(pool) < 4):
         raise ValueError(f"Filename: expected a path below pool/, found `{path}`")
+    if not debian:
+        path = path.removeprefix("./")
+        if (
+            not path
+            or path.startswith("/")
+            or ":" in path
+            or {"..", "."} & {*path.split("/")}
+            or path != "".join(path.split())
+        ):
+            raise ValueError(f"Filename: expected a path below the source's root, found `{path}`")
     return Package(
         name=name,
         version=_version(fields["Version"]),
@@ -184,7 +195,7 @@ def parse_package(fields: Mapping[str, str], native: str, archive: str) -> Packa
         sha256=fields["SHA256"].lower(),
         archive=archive,
         # pool/main/o/openssl/… and, in the security archive, pool/updates/main/o/openssl/…
-        component="/".join(pool[:-3]),
+        component="/".join(pool[:-3]) if debian else "",
         rank=_RANKS.get(fields.get("Priority", ""), 3),
         depends=tuple(depends),
         provides=tuple(c[0] for c in parse_clauses(fields.get("Provides", ""))),

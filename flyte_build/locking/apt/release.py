@@ -56,7 +56,7 @@ class Release:
 
     @property
     def url(self) -> str:
-        return f"{self.mirror.url}/dists/{self.suite}"
+        return _folder(self.mirror, self.suite)
 
 
 def fetch_release(client: httpx.Client, mirror: Mirror, suite: str, rings: Sequence[Path]) -> Release:
@@ -65,23 +65,24 @@ def fetch_release(client: httpx.Client, mirror: Mirror, suite: str, rings: Seque
     Raises :class:`.download.NotOffered` when the mirror has no such suite, :class:`FetchError` for a bad
     signature, for a file of another archive or suite, and for all that goes wrong on the way.
     """
-    url = f"{mirror.url}/dists/{suite}/InRelease"
+    url = f"{_folder(mirror, suite)}/InRelease"
     text = verified_text(get(client, url, limit=_LIMIT), rings, shown(url))
     return parse_release(text, mirror, suite)
 
 
 def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
     """The Release whose verified text is ``text``; raises :class:`FetchError` where it is not the one asked for."""
-    what = f"{shown(mirror.url)}/dists/{suite}/InRelease"
+    what = f"{shown(_folder(mirror, suite))}/InRelease"
     fields = deb822.Release(text)
     origin, label = fields.get("Origin"), fields.get("Label")
-    if (origin, label) != ("Debian", _LABELS[mirror.archive]):
+    # What other people's sources call themselves is theirs to say: their own key has signed it.
+    if mirror.archive in _LABELS and (origin, label) != ("Debian", _LABELS[mirror.archive]):
         raise FetchError(
             f"{what}: expected the archive Debian, {_LABELS[mirror.archive]}, found {_cut(origin)}, {_cut(label)}",
             hint="the mirror carries another archive; see FLYTE_BUILD_DEBIAN_MIRROR",
         )
     codename, named = fields.get("Codename", ""), fields.get("Suite", "")
-    if not _is(suite, codename, named):
+    if not suite.endswith("/") and not _is(suite, codename, named):
         raise FetchError(
             f"{what}: expected the suite {suite}, found {_cut(codename)} ({_cut(named)})",
             hint="the mirror answers with another suite's Release file",
@@ -112,6 +113,13 @@ def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
         all_apart="all" in architectures and "Packages" not in fields.get("No-Support-for-Architecture-all", ""),
         files=files,
     )
+
+
+def _folder(mirror: Mirror, suite: str) -> str:
+    """Where a suite lies; one whose name ends in a slash is a path (a flat repository)."""
+    if suite.endswith("/"):
+        return "/".join(part for part in (mirror.url, suite.strip("./")) if part)
+    return f"{mirror.url}/dists/{suite}"
 
 
 def expiry(release: Release, now: datetime) -> str | None:

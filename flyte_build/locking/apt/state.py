@@ -9,7 +9,6 @@ living state with a warning that says its date: refusing would make a cut-off me
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -108,9 +107,7 @@ class _Finder:
 
     def living(self) -> list[Release]:
         """The Release files of the living mirrors."""
-        parts = self._parts()
-        with ThreadPoolExecutor(len(parts)) as pool:
-            found = list(pool.map(lambda part: self._first(*part), parts))
+        found = [self._first(archive, name) for archive, name in self._parts()]
         return [r for r in found if r is not None]
 
     def snapshot(self, until: datetime) -> list[Release]:

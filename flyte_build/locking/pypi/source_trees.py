@@ -1,12 +1,14 @@
-"""Requirements that are installed from a Git repository or a folder: built first, then local wheels like any others.
+"""Requirements that are installed from a location: brought here first, then local wheels like any others.
 
-Each is fetched as an archive whose bytes are a function of the commit, or of the folder's files, and built in the
-sandbox as a source distribution is. A commit that a lock has stays until it is upgraded, whatever its branch has.
+A repository or folder is fetched as an archive whose bytes are a function of the commit, or of its files, and built in
+the sandbox as a source distribution is; so is an archive by its address. A commit that a lock has stays until it is
+upgraded, whatever its branch has; so do the bytes that an address had, and others there are an error.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,17 +38,16 @@ class _Archive:
 
 
 class Trees:
-    """Builds each source once for a target. ``commits``: those that locks have, by the digest of what was asked."""
+    """Builds each source once for a target. ``kept``: the commits of repositories and the SHA-256 of addresses that
+    locks have, by the digest of what was asked."""
 
-    def __init__(
-        self, root: Path, folder: Path, sources: Sources, commits: Mapping[str, str], reporter: Reporter
-    ) -> None:
+    def __init__(self, root: Path, folder: Path, sources: Sources, kept: Mapping[str, str], reporter: Reporter) -> None:
         self._root, self._folder, self._sources = root, folder, sources
-        self._commits, self._reporter = commits, reporter
+        self._kept, self._reporter = kept, reporter
         self._archives: dict[SourceTree, _Archive] = {}
 
     def built(self, one: Wanted, client: IndexClient) -> tuple[Wanted, dict[str, Built]]:
-        """``one`` with wheels in the place of its sources, and how these were made, by name."""
+        """``one`` with wheels in the place of its sources, and how these came about, by name."""
         made: dict[str, Built] = {}
         steps = list(one.recipe.steps)
         for at, step in enumerate(steps):
@@ -64,11 +65,18 @@ class Trees:
         return (replace(one, recipe=replace(one.recipe, steps=tuple(steps))), made) if made else (one, made)
 
     def _build(self, source: SourceTree, one: Wanted, client: IndexClient) -> tuple[str, Built]:
-        archive = self._archive(source, one.environment)
-        file = IndexFile(archive.path.name, archive.path.as_uri(), sha256=archive.sha256, size=archive.size)
-        version = (archive.origin.commit or archive.sha256)[:12]
-        name = source.name or archive.path.stem
-        built = self._sources.of_tree(name, version, file, archive.origin, one.target, one.environment, client)
+        asked = digest(source.to_json())
+        if source.file is not None:
+            file, origin = self._file(source, asked), Origin(asked)
+            version = str(parse_wheel_filename(file.name)[1]) if file.name.endswith(".whl") else asked[7:19]
+            name = source.name or file.name.partition(".")[0]
+        else:
+            archive = self._archive(source, asked, one.environment)
+            origin = archive.origin
+            file = IndexFile(archive.path.name, archive.path.as_uri(), sha256=archive.sha256, size=archive.size)
+            version = (archive.origin.commit or archive.sha256)[:12]
+            name = source.name or archive.path.stem
+        built = self._sources.of_tree(name, version, file, origin, one.target, one.environment, client)
         if built is None:
             raise RefusedError(
                 f"environment {one.environment}: {source.title} would have to be built, and nothing here builds",
@@ -82,13 +90,20 @@ class Trees:
             )
         return found, built
 
-    def _archive(self, source: SourceTree, environment: str) -> _Archive:
+    def _file(self, source: SourceTree, asked: str) -> IndexFile:
+        """A wheel or source archive, where it is."""
+        assert source.file is not None
+        if source.url is None:
+            at = Path(os.path.abspath(self._root / str(source.path)))
+            return IndexFile(source.file, at.as_uri(), sha256=str(source.tree).removeprefix("sha256:"))
+        return IndexFile(source.file, source.url, sha256=source.sha256 or self._kept.get(asked))
+
+    def _archive(self, source: SourceTree, asked: str, environment: str) -> _Archive:
         if source not in self._archives:
-            asked = digest(source.to_json())
             folder = self._folder / asked.removeprefix("sha256:")
             folder.mkdir()
             with self._reporter.work(f"fetch {source.title}"):
-                path, commit = archived(source, self._root, self._commits.get(asked), folder)
+                path, commit = archived(source, self._root, self._kept.get(asked), folder)
             if commit is not None:
                 self._reporter.note(f"environment {environment}: {source.title}: commit {commit}")
             with open(path, "rb") as f:

@@ -8,13 +8,13 @@ the build requires (PEP 518) is resolved as all else is, from wheels; where thos
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from ...kernel.errors import ResolutionError
@@ -26,13 +26,17 @@ from ..wheels import Target
 from .choice import choose
 from .question import NoSolution, Question, Resolver
 
-__all__ = ["Build", "Built", "Origin", "Sources", "ToBuild", "without_wheels"]
+__all__ = ["Build", "Built", "CannotRun", "Origin", "Sources", "ToBuild", "without_wheels"]
 
 # What uv says at the end of an answer, once for each package.
 _NO_WHEELS = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
 # What pip says of a package of which it may take no file; of one that does not exist, too.
 _NO_FILES = re.compile(r"find a version that satisfies the requirement ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 _DEPTH = 5
+
+
+class CannotRun(ResolutionError):
+    """This machine runs no programs of the platform that a wheel is to be built for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Origin:
 @dataclass(frozen=True, slots=True)
 class ToBuild:
     """``file`` of ``name`` in ``version``, to be had from ``client``; ``resolve`` gives the wheels of requirements.
-    ``origin``: where it is from, if no index has it; ``version`` then only names it."""
+    ``origin``: where it is from, if no index has it; ``version`` then only names it. A ``file`` that is a wheel is only
+    brought here."""
 
     environment: str
     target: Target
@@ -60,10 +65,11 @@ class ToBuild:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A wheel, in a file of its own name, and how it was made; ``tools``: the Debian packages that it took."""
+    """A wheel, in a file of its own name, and how it was made (``None``: it was not, it is as it was found);
+    ``tools``: the Debian packages that it took."""
 
     path: Path
-    record: LockedBuild
+    record: LockedBuild | None
     tools: tuple[LockedDeb, ...] = ()
 
 
@@ -86,10 +92,19 @@ def _sources_only(error: NoSolution, client: IndexClient) -> tuple[str, ...]:
 
 
 class Sources:
-    """Builds each source once. ``build`` ``None``: none is built."""
+    """Builds each source once. ``build`` ``None``: none is built. ``targets``: those that an environment has besides;
+    a wheel without machine code that was built for one of them serves all."""
 
-    def __init__(self, build: Build | None, resolver: Resolver, cutoff: str | None, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        build: Build | None,
+        resolver: Resolver,
+        cutoff: str | None,
+        reporter: Reporter,
+        targets: Mapping[str, Sequence[Target]] | None = None,
+    ) -> None:
         self._build, self._resolver, self._cutoff, self._reporter = build, resolver, cutoff, reporter
+        self._targets = targets or {}
         self._built: dict[tuple[str, str, Target], Built] = {}
 
     @property
@@ -112,15 +127,7 @@ class Sources:
         found = {}
         for name in without_wheels(error) or _sources_only(error, client):
             version, file = _newest(name, texts, client, self._cutoff, target)
-            key = (name, version, target)
-            if key not in self._built:
-
-                def resolve(requirements: Sequence[str]) -> tuple[LockedWheel, ...]:
-                    return self._required(requirements, target, environment, client, depth + 1)
-
-                asked = ToBuild(environment, target, name, version, file, client, resolve)
-                self._built[key] = self._build(asked)
-            found[name] = self._built[key]
+            found[name] = self._made((name, version), version, file, None, target, environment, client, depth + 1)
         return found
 
     def of_tree(
@@ -133,17 +140,49 @@ class Sources:
         environment: str,
         client: IndexClient,
     ) -> Built | None:
-        """The wheel of the archive ``file``, which is on this machine; ``None`` where nothing is built."""
+        """The wheel of the archive ``file``, or ``file`` where it is one; ``None`` where nothing is built."""
         if self._build is None:
             return None
-        key = (name, f"{version} {file.sha256}", target)
-        if key not in self._built:
+        key = (name, f"{version} {file.sha256}")
+        return self._made(key, version, file, origin, target, environment, client, 1)
 
-            def resolve(requirements: Sequence[str]) -> tuple[LockedWheel, ...]:
-                return self._required(requirements, target, environment, client, 1)
+    def _made(
+        self,
+        key: tuple[str, str],
+        version: str,
+        file: IndexFile,
+        origin: Origin | None,
+        target: Target,
+        environment: str,
+        client: IndexClient,
+        depth: int,
+    ) -> Built:
+        """The wheel for ``target``. Where this machine cannot run its programs: that of another platform of the
+        environment, if it says that it is for any (binary distribution format, "File name convention")."""
+        assert self._build is not None
+        refused: CannotRun | None = None
+        others = (t for t in self._targets.get(environment, ()) if t.platform != target.platform)
+        for one in (target, *others):
+            if (*key, one) not in self._built:
 
-            self._built[key] = self._build(ToBuild(environment, target, name, version, file, client, resolve, origin))
-        return self._built[key]
+                def resolve(requirements: Sequence[str], on: Target = one) -> tuple[LockedWheel, ...]:
+                    return self._required(requirements, on, environment, client, depth)
+
+                asked = ToBuild(environment, one, key[0], version, file, client, resolve, origin)
+                try:
+                    self._built[*key, one] = self._build(asked)
+                except CannotRun as e:
+                    refused = refused or e
+                    continue
+            built = self._built[*key, one]
+            if one == target:
+                return built
+            if _for_any(built.path.name) and built.record is not None:
+                lent = replace(built, record=replace(built.record, platform=one.platform), tools=())
+                return self._built.setdefault((*key, target), lent)
+            break
+        assert refused is not None
+        raise refused
 
     def _required(
         self, requirements: Sequence[str], target: Target, environment: str, client: IndexClient, depth: int
@@ -167,6 +206,10 @@ class Sources:
             if isinstance(trouble, Exception):
                 raise trouble
         return tuple(chosen.locked(name, 1) for name in sorted(chosen.wheels))
+
+
+def _for_any(wheel: str) -> bool:
+    return all(tag.platform == "any" for tag in parse_wheel_filename(wheel)[3])
 
 
 def _newest(

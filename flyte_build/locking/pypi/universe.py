@@ -58,13 +58,13 @@ def solve_universe(
     reporter: Reporter,
     client: Callable[[IndexSettings], IndexClient] = IndexClient,
     build: Build | None = None,
-    commits: Mapping[str, str] | None = None,
+    kept: Mapping[str, str] | None = None,
 ) -> Universe:
     """Solve everything ``wanted``; ``preferences`` are pins by environment, kept where they can be.
 
     What uv says of projects is asked first, and the others are solved around it. ``build`` makes the wheels of packages
-    that have none (``None``: they are refused); ``commits`` are those of repositories that locks have, by the digest of
-    what was asked. Raises :class:`ResolutionError` for
+    that have none (``None``: they are refused); ``kept`` are the commits of repositories and the SHA-256 of addresses
+    that locks have, by the digest of what was asked. Raises :class:`ResolutionError` for
     the first environment that has no solution by itself, and what resolvers and clients raise.
     """
     groups: dict[tuple[Terms, Target], list[Wanted]] = defaultdict(list)
@@ -74,9 +74,10 @@ def solve_universe(
     ours: dict[tuple[str, str], Terms] = {}
     trees: dict[tuple[str, str], dict[str, Built]] = {}
     with ExitStack() as opened:
-        sources = Sources(build, resolver, cutoff, reporter)
+        targets = {w.environment: [o.target for o in wanted if o.environment == w.environment] for w in wanted}
+        sources = Sources(build, resolver, cutoff, reporter, targets)
         projects = Projects(root, settings, cutoff, refresh, opened.enter_context(scratch()), reporter, sources)
-        located = Trees(root, opened.enter_context(scratch()), sources, commits or {}, reporter)
+        located = Trees(root, opened.enter_context(scratch()), sources, kept or {}, reporter)
 
         def client_of(at: IndexSettings) -> IndexClient:
             if at not in clients:
@@ -94,9 +95,9 @@ def solve_universe(
         for (terms, target), members in sorted(
             groups.items(), key=lambda g: order_of(g[0][0], g[0][1], g[1], settings)
         ):
-            kept = _preferred([w.environment for w in members], preferences, solved)
+            preferred = _preferred([w.environment for w in members], preferences, solved)
             at = client_of(terms.settings)
-            group = _Group(members, terms, target, resolver, kept, cutoff, refresh, reporter, sources, at)
+            group = _Group(members, terms, target, resolver, preferred, cutoff, refresh, reporter, sources, at)
             parts = group.partition()
             first = ours.setdefault((target.python, target.platform), terms)
             for environment in group.members if terms != first else ():
@@ -120,7 +121,7 @@ def solve_universe(
                     every = group.built | trees.get((name, target.platform), {})
                     mine = {p: built for p, built in every.items() if p in steps} | {**one.held.builds}
                     made = [built for _, built in sorted(mine.items())]
-                    universe.builds[name, target.platform] = tuple(built.record for built in made)
+                    universe.builds[name, target.platform] = tuple(b.record for b in made if b.record is not None)
                     tools = {tool.name: tool for built in made for tool in built.tools}
                     universe.tools[name, target.platform] = tuple(tools.values())
                 solved.append(

@@ -71,6 +71,7 @@ class UvBuilds:
     ) -> Path:
         built = self._sources.of_tree(name, version, file, origin, target, environment, client)
         assert built is not None, "asked only where something builds"
+        assert built.record is not None, "asked only of sources"
         self._built[built.record.wheel] = built
         return built.path
 

@@ -277,8 +277,9 @@ def _unreachable(words: str) -> bool:
 
 
 def _repository(file: Path, name: str, url: str) -> RefusedError:
+    lock = "uv lock" if file.name == "pyproject.toml" else f"uv lock --script {file.name}"
     shown = re.sub(r"(://)[^/\s@]+@", r"\1***@", url)
     return RefusedError(
-        f"{file}: {name} comes from the Git repository `{shown}`, which would have to be built",
-        hint="publish it as a wheel to an index, or build the wheel and name it in [tool.uv.sources] by path",
+        f"{file}: {name} comes from the Git repository `{shown}`, and no uv.lock says which commit",
+        hint=f"run `{lock}`, and commit what it writes: it is built of the commit that stands there",
     )

@@ -136,7 +136,7 @@ static int queue_entries(core *c, const uint8_t *ops, size_t size) {
 static int queue_stream(core *c, const operation *o) {
     stream *s = malloc(sizeof *s);
     if (!s) return 0;
-    size_t chunk = o->op == OP_PLAIN ? PLAIN_CHUNK : CHUNK;
+    size_t chunk = o->op == OP_PLAIN ? SEGMENT : CHUNK;
     s->o = *o;
     if (o->flags & HAS_HASH) memcpy(s->hash, o->hash, 32);
     s->parts = o->size ? (o->size - 1) / chunk + 1 : 1;
@@ -163,7 +163,7 @@ static int room_for_crc(core *c, uint32_t place) {
     return more != NULL;
 }
 
-/* Whole operations, which end after content or a flush, unless they are the last. 0, or -1 where all has failed. */
+/* Whole operations, which end after content that shares no member or after a flush, unless they are the last. 0, or -1 where all has failed. */
 API int core_feed(core *c, const uint8_t *ops, size_t size) {
     const uint8_t *at = ops, *end = ops + size, *first = ops;
     uint64_t held = 0;
@@ -176,7 +176,11 @@ API int core_feed(core *c, const uint8_t *ops, size_t size) {
             continue;
         }
         if ((o.flags & TELL_CRC) && !room_for_crc(c, o.place)) return -1;
-        if (o.op != OP_FLUSH && (o.size > WHOLE || o.csize > WHOLE)) {
+        if (shares(&o)) {
+            held += o.size + o.csize;
+            continue;
+        }
+        if (o.op == OP_PLAIN || o.size > WHOLE || o.csize > WHOLE) {
             if (!queue_entries(c, first, (size_t)(before - first)) || !queue_stream(c, &o)) return -1;
             first = at, held = 0;
             continue;
@@ -218,6 +222,7 @@ static void setup(void) {
     crc32_setup();
     inflate_setup();
     fixed_setup();
+    encode_setup();
 }
 
 void core_setup(void) {

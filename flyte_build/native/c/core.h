@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CORE_ABI 1
+#define CORE_ABI 2
 
 /* For tests: SMALL makes every limit small (pipeline.h), PORTABLE leaves out what only some processors have. */
 
@@ -87,29 +87,76 @@ void inflate_init(inflater *d);
 int inflate_run(inflater *d, const uint8_t **in, const uint8_t *in_end, int all_in, const uint8_t *base, uint8_t **out,
                 uint8_t *end, int exact);
 
-/* -- fixed.c: the encoder of fresh bytes, as in assemble/deflate.py, and tar's headers, as in assemble/tar.py ---------- */
+/* -- encode.c: items of more than LITTLE bytes, as in assemble/matches.py and assemble/huffman.py ---------------------- */
 
-#define FIXED_LIMIT 65536u
 #define STORED_BLOCK 65535u
-#define TAR_BLOCK 512u
-/* Bytes that `size` fresh ones take at most as a member. */
-#define FRESH_MEMBER(size) ((size) + (size) / 8 + 5 * ((size) / STORED_BLOCK + 1) + 64)
+/* Content, either way, up to which a stream may share a member. */
+#define JOINED 65536u
 
 typedef struct {
-    uint8_t *out, *start; /* of the member being made; start is NULL where nothing is fresh */
-    const uint8_t *data;  /* the fresh bytes themselves, one after the other */
-    size_t size;
+    uint8_t *out;
     uint64_t bits;
-    unsigned count;
+    unsigned count; /* of bits that are not written, below 32 */
+} bits_out;
+
+static inline void put_bits(bits_out *o, uint32_t value, unsigned bits) {
+    o->bits |= (uint64_t)value << o->count;
+    o->count += bits;
+    if (o->count >= 32) {
+        o->out = put32(o->out, (uint32_t)o->bits);
+        o->bits >>= 32, o->count -= 32;
+    }
+}
+
+/* What is left of a byte is zeros. */
+static inline void put_rest(bits_out *o) {
+    for (; o->count; o->count = o->count > 8 ? o->count - 8 : 0) *o->out++ = (uint8_t)o->bits, o->bits >>= 8;
+}
+
+/* A stored block but for the three bits of its type. */
+static inline void put_stored(bits_out *o, const uint8_t *data, size_t size) {
+    put_rest(o);
+    o->out = put32(o->out, (uint32_t)size | ((uint32_t)size ^ 0xFFFF) << 16);
+    if (size) memcpy(o->out, data, size);
+    o->out += size;
+}
+
+typedef struct encoder encoder;
+
+void encode_setup(void);
+/* NULL where there is no room for it; free() ends it. */
+encoder *encoder_new(void);
+/* Room for JOINED bytes of a stream, and their slack. */
+uint8_t *encoder_raw(encoder *e);
+/* At least four bytes as blocks of which none is the last. */
+void encode(bits_out *o, encoder *e, const uint8_t *data, uint32_t size);
+
+/* -- fixed.c: members of fresh bytes, as in assemble/deflate.py, and tar's headers, as in assemble/tar.py ------------- */
+
+#define LITTLE 4096u
+#define TAR_BLOCK 512u
+/* Bytes that `size` fresh ones take at most. */
+#define FRESH_MEMBER(size) ((size) + (size) / 8 + 64)
+
+typedef struct {
+    encoder *encoder;
+    const uint8_t *member; /* where the content of the open member begins; NULL: none is open */
+    uint8_t *start;        /* of the item that is being made; NULL: nothing is fresh */
+    const uint8_t *data;   /* the fresh bytes themselves, one after the other */
+    size_t size;
+    bits_out o;
 } fresh;
 
 void fixed_setup(void);
-/* One more piece, which follows those before in memory. `out` is where a member begins if this is its first. */
+/* One more piece, which follows all before in memory. `out` is where the blob ends but for an item that is being made. */
 void fresh_piece(fresh *f, uint8_t *out, const uint8_t *data, size_t size);
-/* Ends the member; where it ends, or `out` where nothing was fresh. */
-uint8_t *fresh_flush(fresh *f, uint8_t *out);
+/* Ends the item, on a byte, so that a stream can follow; where it ends. */
+uint8_t *fresh_item(fresh *f, uint8_t *out);
+/* A stream of the open member's: it begins on a byte, and its last block is made not to be the last. */
+uint8_t *fresh_join(uint8_t *out, const uint8_t *raw, size_t size, int separator);
+/* Ends the member, whose content ends at `end`; where it ends, or `out` where none is open. */
+uint8_t *fresh_flush(fresh *f, uint8_t *out, const uint8_t *end);
 uint8_t *member_begin(uint8_t *out);
-uint8_t *stored_begin(uint8_t *out, uint32_t size, int final);
 
 typedef struct {
     uint8_t kind; /* of tar: '0', '1', '2', '5' */

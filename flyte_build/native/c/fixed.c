@@ -1,7 +1,7 @@
-/* What is fresh in a layer: tar's headers (assemble/tar.py) and the encoder of fresh bytes (assemble/deflate.py).
+/* What is fresh in a layer: tar's headers (assemble/tar.py) and its members (assemble/deflate.py, assemble/blob.py).
 
-   Both are defined there; here they are only faster. One block of fixed codes, in which runs of four or more equal bytes
-   within a piece become matches at distance 1; stored blocks where that is longer, or there are more than 64 KiB. */
+   All is defined there; here it is only faster. Items up to LITTLE bytes are one block of fixed codes, in which runs of four
+   or more equal bytes within a piece become matches at distance 1, or stored; encode.c has the others. */
 
 #include "core.h"
 
@@ -43,71 +43,79 @@ uint8_t *member_begin(uint8_t *out) {
     return out + sizeof header;
 }
 
-uint8_t *stored_begin(uint8_t *out, uint32_t size, int final) {
-    out[0] = final ? 1 : 0;
-    return put32(out + 1, size | (size ^ 0xFFFF) << 16);
-}
-
-static inline void emit(fresh *f, uint32_t code, unsigned bits) {
-    f->bits |= (uint64_t)code << f->count;
-    f->count += bits;
-    if (f->count >= 32) {
-        f->out = put32(f->out, (uint32_t)f->bits);
-        f->bits >>= 32, f->count -= 32;
-    }
-}
-
 void fresh_piece(fresh *f, uint8_t *out, const uint8_t *data, size_t size) {
     if (!f->start) {
+        if (!f->member) out = member_begin(out), f->member = data;
         f->start = out;
-        f->out = member_begin(out);
         f->data = data, f->size = 0;
-        f->bits = 3, f->count = 3; /* the last block, of fixed codes */
+        f->o = (bits_out){out, 2, 3}; /* fixed codes */
     }
     f->size += size;
-    if (f->size > FIXED_LIMIT) return; /* it will be stored */
+    if (f->size > LITTLE) return;
+    bits_out o = f->o;
     for (size_t at = 0; at < size;) {
         uint8_t byte = data[at];
         size_t run = 1;
         while (at + run < size && data[at + run] == byte) run++;
         at += run;
         if (run < 4) {
-            while (run--) emit(f, literal_code[byte], literal_bits[byte]);
+            while (run--) put_bits(&o, literal_code[byte], literal_bits[byte]);
             continue;
         }
-        emit(f, literal_code[byte], literal_bits[byte]);
+        put_bits(&o, literal_code[byte], literal_bits[byte]);
         for (run--; run > LONGEST;) {
             size_t take = run - LONGEST >= SHORTEST ? LONGEST : run - SHORTEST;
-            emit(f, match_code[take], match_bits[take]);
+            put_bits(&o, match_code[take], match_bits[take]);
             run -= take;
         }
-        emit(f, match_code[run], match_bits[run]);
+        put_bits(&o, match_code[run], match_bits[run]);
     }
+    f->o = o;
 }
 
-uint8_t *fresh_flush(fresh *f, uint8_t *out) {
-    if (!f->start) return out;
-    size_t blocks = f->size ? (f->size + STORED_BLOCK - 1) / STORED_BLOCK : 1;
-    int stored = f->size > FIXED_LIMIT;
-    if (!stored) {
-        emit(f, 0, 7); /* the block's end */
-        uint8_t *end = f->out;
-        for (unsigned held = 0; held < f->count; held += 8) *end++ = (uint8_t)(f->bits >> held);
-        stored = (size_t)(end - (f->start + 10)) >= f->size + 5 * blocks;
-        f->out = end;
-    }
-    if (stored) {
-        uint8_t *to = f->start + 10;
-        for (size_t i = 0; i < blocks; i++) {
-            size_t left = f->size - i * STORED_BLOCK, take = left < STORED_BLOCK ? left : STORED_BLOCK;
-            to = stored_begin(to, (uint32_t)take, i + 1 == blocks);
-            memcpy(to, f->data + i * STORED_BLOCK, take);
-            to += take;
+/* The item's blocks, the last of which may end anywhere. */
+static void item(fresh *f) {
+    if (f->size > LITTLE) {
+        f->o = (bits_out){f->start, 0, 0};
+        encode(&f->o, f->encoder, f->data, (uint32_t)f->size);
+    } else {
+        put_bits(&f->o, 0, 7); /* the block's end */
+        if ((size_t)(f->o.out - f->start) * 8 + f->o.count >= 8 * (f->size + 5)) {
+            f->o = (bits_out){f->start, 0, 3};
+            put_stored(&f->o, f->data, f->size);
         }
-        f->out = to;
     }
     f->start = NULL;
-    return put32(put32(f->out, crc32_of(0, f->data, f->size)), (uint32_t)f->size);
+}
+
+uint8_t *fresh_item(fresh *f, uint8_t *out) {
+    if (!f->start) return out;
+    item(f);
+    put_bits(&f->o, 0, 3);
+    put_stored(&f->o, NULL, 0);
+    return f->o.out;
+}
+
+uint8_t *fresh_join(uint8_t *out, const uint8_t *raw, size_t size, int separator) {
+    static const uint8_t empty[5] = {0, 0, 0, 0xFF, 0xFF};
+    memcpy(out, raw, size);
+    *out &= 0xFE;
+    memcpy(out + size, empty + 5 - separator, (size_t)separator);
+    return out + size + separator;
+}
+
+uint8_t *fresh_flush(fresh *f, uint8_t *out, const uint8_t *end) {
+    if (!f->member) return out;
+    if (f->start)
+        item(f);
+    else
+        f->o = (bits_out){out, 0, 0};
+    put_bits(&f->o, 3, 10); /* the last block, empty */
+    put_rest(&f->o);
+    size_t size = (size_t)(end - f->member);
+    out = put32(put32(f->o.out, crc32_of(0, f->member, size)), (uint32_t)size);
+    f->member = NULL;
+    return out;
 }
 
 /* -- tar ---------------------------------------------------------------------------------------------- */

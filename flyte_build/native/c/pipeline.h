@@ -9,21 +9,20 @@
 #define WINDOW ((size_t)32768)
 #ifndef SMALL
 /* A stream up to WHOLE bytes, either way, is done in one piece; a longer one is parts of CHUNK bytes of content, which has
-   no less than WINDOW, or of so many stored blocks. */
+   no less than WINDOW. */
 #define WHOLE ((uint64_t)1 << 20)
 #define CHUNK ((size_t)512 << 10)
-#define PLAIN_BLOCKS 8
 #define INPUT ((size_t)128 << 10)
 /* Content of a part that is made of many entries, about. */
 #define PART ((uint64_t)256 << 10)
 #else /* for tests: what takes megabytes otherwise */
-#define WHOLE ((uint64_t)4 << 10)
+#define WHOLE ((uint64_t)JOINED)
 #define CHUNK WINDOW
-#define PLAIN_BLOCKS 1
 #define INPUT ((size_t)3 << 10)
 #define PART ((uint64_t)2 << 10)
 #endif
-#define PLAIN_CHUNK ((size_t)PLAIN_BLOCKS * STORED_BLOCK)
+/* What lies uncompressed and is longer is so many members of so many bytes, and parts; a part of the format, as is JOINED. */
+#define SEGMENT ((size_t)256 << 10)
 /* One part of a stream that takes more input than this is left to Python. */
 #define MOST_INPUT (4 * CHUNK)
 
@@ -42,6 +41,9 @@ typedef struct {
 
 /* The operation at *at, which moves on; false where that is none. */
 int next_operation(const uint8_t **at, const uint8_t *end, operation *o);
+
+/* Whether it is content that may share a member with what is around it. */
+int shares(const operation *o);
 
 typedef struct {
     uint8_t *data;

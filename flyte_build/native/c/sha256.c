@@ -1,4 +1,4 @@
-/* SHA-256 (FIPS 180-4), with the processor's own instructions where it has them. */
+/* SHA-256 (FIPS 180-4), with the processor's own instructions where it has them: x86-64's, or ARM's. */
 
 #include "core.h"
 
@@ -108,6 +108,51 @@ SHA static void with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, size_t b
     else
         both(a, NULL, data, blocks);
 }
+#elif defined(__aarch64__) && !defined(PORTABLE)
+#include <arm_neon.h>
+#include <sys/auxv.h>
+
+#define SHA __attribute__((target("sha2")))
+
+typedef struct {
+    uint32x4_t abcd, efgh;
+} lane;
+
+SHA static inline __attribute__((always_inline)) void four(lane *l, uint32x4_t w) {
+    uint32x4_t abcd = l->abcd;
+    l->abcd = vsha256hq_u32(abcd, l->efgh, w);
+    l->efgh = vsha256h2q_u32(l->efgh, abcd, w);
+}
+
+/* As above: one message schedule for two chains of rounds. */
+SHA static inline __attribute__((always_inline)) void both(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks) {
+    lane x = {vld1q_u32(a), vld1q_u32(a + 4)}, y = b ? (lane){vld1q_u32(b), vld1q_u32(b + 4)} : x;
+    for (; blocks; blocks--, data += 64) {
+        lane x0 = x, y0 = y;
+        uint32x4_t m[4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            if (i < 4)
+                m[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(data + 16 * i)));
+            else
+                m[i & 3] = vsha256su1q_u32(vsha256su0q_u32(m[i & 3], m[(i + 1) & 3]), m[(i + 2) & 3], m[(i + 3) & 3]);
+            uint32x4_t w = vaddq_u32(m[i & 3], vld1q_u32(K + 4 * i));
+            four(&x, w);
+            if (b) four(&y, w);
+        }
+        x = (lane){vaddq_u32(x.abcd, x0.abcd), vaddq_u32(x.efgh, x0.efgh)};
+        if (b) y = (lane){vaddq_u32(y.abcd, y0.abcd), vaddq_u32(y.efgh, y0.efgh)};
+    }
+    vst1q_u32(a, x.abcd), vst1q_u32(a + 4, x.efgh);
+    if (b) vst1q_u32(b, y.abcd), vst1q_u32(b + 4, y.efgh);
+}
+
+SHA static void with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks) {
+    if (b)
+        both(a, b, data, blocks);
+    else
+        both(a, NULL, data, blocks);
+}
 #endif
 
 void sha256_setup(void) {
@@ -116,6 +161,8 @@ void sha256_setup(void) {
     if (__get_cpuid(1, &a, &b, &c, &d)) sse = c;
     if ((sse & (1u << 19)) && (sse & (1u << 9)) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29)))
         compress = with_sha;
+#elif defined(__aarch64__) && !defined(PORTABLE)
+    if (getauxval(AT_HWCAP) & (1ul << 6)) compress = with_sha;
 #endif
 }
 

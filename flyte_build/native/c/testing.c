@@ -1,5 +1,7 @@
 /* The parts of the core one by one: for tests, and for the known answers that are asked for when it is loaded. */
 
+#include <stdlib.h>
+
 #include "core.h"
 
 /* The raw stream `in` as `size` bytes at `out`, in steps of `step` bytes of content where that is not 0. Both buffers
@@ -33,4 +35,15 @@ API void core_sha256(const uint8_t *data, size_t size, size_t first, uint8_t out
 API uint32_t core_crc32(uint32_t crc, const uint8_t *data, size_t size) {
     core_setup();
     return crc32_of(crc, data, size);
+}
+
+/* `data` as a member, of one piece, at `out`, which has room for an eighth more than it and 64 bytes; its size, 0: no memory. */
+API size_t core_encode(const uint8_t *data, size_t size, uint8_t *out) {
+    core_setup();
+    fresh f = {.encoder = encoder_new()};
+    if (!f.encoder) return 0;
+    fresh_piece(&f, out, data, size);
+    uint8_t *end = fresh_flush(&f, out, data + size);
+    free(f.encoder);
+    return (size_t)(end - out);
 }

@@ -93,40 +93,52 @@ static int tell(part *p, uint32_t place, uint32_t crc) {
     return 1;
 }
 
-/* Stored blocks of `size` bytes of a stream; `last`: it ends with them. */
-static uint8_t *store(uint8_t *to, const uint8_t *data, size_t size, int last) {
-    do {
-        size_t take = size < STORED_BLOCK ? size : STORED_BLOCK;
-        to = stored_begin(to, (uint32_t)take, last && take == size);
-        memcpy(to, data, take);
-        to += take, data += take, size -= take;
-    } while (size);
-    return to;
+int shares(const operation *o) {
+    if (o->op == OP_DEFLATED) return o->size <= JOINED && o->csize <= JOINED;
+    return o->op == OP_PLAIN && o->size <= SEGMENT;
 }
 
-/* Content that is whole: written to `tar` and, as a member, to `blob`. */
-static int content(part *p, const operation *o, uint8_t *tar, uint8_t **blob, inflater *d) {
-    uint8_t *to = member_begin(*blob);
-    uint32_t crc;
+/* All of a stream from `raw`, which has its slack, into `tar`; where it ends as blocks that others can follow, `separator` is
+   the size of the empty block that then has to, else 0. */
+static int inflate_whole(const operation *o, inflater *d, uint8_t *raw, uint8_t *tar, int *separator) {
+    const uint8_t *in = raw, *in_end = raw + o->csize;
+    uint8_t *out = tar;
+    if (!read_all(o->file, raw, o->csize, o->offset)) return 0;
+    memset(raw + o->csize, 0, SLACK_IN);
+    inflate_init(d);
+    if (inflate_run(d, &in, in_end, 1, tar, &out, tar + o->size, 1) != INFLATE_END) return 0;
+    if (in != in_end || out != tar + o->size || crc32_of(0, tar, o->size) != o->crc) return 0;
+    unsigned left = d->count < 3 ? d->count : 3;
+    *separator = !(raw[0] & 1) || (d->bits & ((1u << left) - 1)) ? 0 : left < 3 ? 5 : 4;
+    return 1;
+}
+
+/* Content that is whole: written to `tar` and, in a member, to `blob`. */
+static int content(part *p, const operation *o, uint8_t *tar, uint8_t **blob, inflater *d, fresh *f) {
     if (o->op == OP_PLAIN) {
         if (!read_all(o->file, tar, o->size, o->offset)) return 0;
-        crc = crc32_of(0, tar, o->size);
-        if ((o->flags & HAS_CRC) && crc != o->crc) return 0;
-        if ((o->flags & TELL_CRC) && !tell(p, o->place, crc)) return 0;
-        to = store(to, tar, o->size, 1);
-    } else {
-        if (!read_all(o->file, to, o->csize, o->offset)) return 0;
-        const uint8_t *in = to, *in_end = to + o->csize;
-        uint8_t *out = tar;
-        memset(to + o->csize, 0, SLACK_IN);
-        inflate_init(d);
-        if (inflate_run(d, &in, in_end, 1, tar, &out, tar + o->size, 1) != INFLATE_END) return 0;
-        if (in != in_end || out != tar + o->size) return 0;
-        crc = crc32_of(0, tar, o->size);
-        if (crc != o->crc) return 0;
-        to += o->csize;
+        if (o->flags & (HAS_CRC | TELL_CRC)) {
+            uint32_t crc = crc32_of(0, tar, o->size);
+            if ((o->flags & HAS_CRC) && crc != o->crc) return 0;
+            if ((o->flags & TELL_CRC) && !tell(p, o->place, crc)) return 0;
+        }
+        fresh_piece(f, *blob, tar, o->size);
+        return 1;
     }
-    *blob = put32(put32(to, crc), (uint32_t)o->size);
+    int separator = 0, small = shares(o);
+    uint8_t *raw = encoder_raw(f->encoder);
+    if (small && !inflate_whole(o, d, raw, tar, &separator)) return 0;
+    if (separator) {
+        if (!f->member) *blob = member_begin(*blob), f->member = tar;
+        *blob = fresh_join(fresh_item(f, *blob), raw, o->csize, separator);
+        return 1;
+    }
+    uint8_t *to = member_begin(fresh_flush(f, *blob, tar));
+    if (small)
+        memcpy(to, raw, o->csize);
+    else if (!inflate_whole(o, d, to, tar, &separator))
+        return 0;
+    *blob = put32(put32(to + o->csize, o->crc), (uint32_t)o->size);
     return 1;
 }
 
@@ -138,16 +150,16 @@ static int measure(const uint8_t *at, const uint8_t *end, size_t *tar, size_t *b
         if (!next_operation(&at, end, &o)) return 0;
         size_t size = o.op == OP_HEADER ? TAR_BLOCK : o.op == OP_FLUSH ? 0 : o.size;
         *tar += size;
-        *blob += o.op == OP_DEFLATED ? o.csize + 32 : FRESH_MEMBER(size);
+        *blob += o.op == OP_DEFLATED ? o.csize + 64 : FRESH_MEMBER(size);
     }
     return 1;
 }
 
-static int make_entries(part *p) {
+static int make_entries(part *p, encoder *e) {
     const uint8_t *at = p->ops, *end = at + p->ops_size;
     size_t tar_room, blob_room;
     operation o;
-    fresh f = {0};
+    fresh f = {.encoder = e};
     inflater d;
     if (!measure(at, end, &tar_room, &blob_room) || !make_room(&p->tar, tar_room) || !make_room(&p->blob, blob_room)) return 0;
     uint8_t *tar = p->tar.data, *blob = p->blob.data;
@@ -165,14 +177,16 @@ static int make_entries(part *p) {
             fresh_piece(&f, blob, tar, o.size);
             tar += o.size;
         } else {
-            blob = fresh_flush(&f, blob);
-            if (o.op == OP_FLUSH) continue;
-            if (!content(p, &o, tar, &blob, &d)) return 0;
+            if (o.op == OP_FLUSH) {
+                blob = fresh_flush(&f, blob, tar);
+                continue;
+            }
+            if (!content(p, &o, tar, &blob, &d, &f)) return 0;
             if ((o.flags & HAS_HASH) && !add_check(p, (size_t)(tar - p->tar.data), o.size, o.hash)) return 0;
             tar += o.size;
         }
     }
-    blob = fresh_flush(&f, blob);
+    blob = fresh_flush(&f, blob, tar);
     p->tar_at = 0, p->tar.size = (size_t)(tar - p->tar.data), p->blob.size = (size_t)(blob - p->blob.data);
     return 1;
 }
@@ -225,22 +239,26 @@ static int make_deflated(part *p, stream *s) {
     return 1;
 }
 
-/* The trailer is added where the CRC is known. */
-static int make_plain(part *p, const stream *s) {
+/* A member. */
+static int make_plain(part *p, const stream *s, encoder *e) {
     int last = p->number + 1 == s->parts;
-    size_t size = last ? (size_t)(s->o.size - p->number * PLAIN_CHUNK) : PLAIN_CHUNK;
-    if (!make_room(&p->tar, PLAIN_CHUNK) || !make_room(&p->blob, PLAIN_CHUNK + 5 * PLAIN_BLOCKS + 18)) return 0;
-    if (!read_all(s->o.file, p->tar.data, size, s->o.offset + p->number * PLAIN_CHUNK)) return 0;
-    uint8_t *to = p->number == 0 ? member_begin(p->blob.data) : p->blob.data;
-    to = store(to, p->tar.data, size, last);
-    p->tar_at = 0, p->tar.size = size, p->blob.size = (size_t)(to - p->blob.data);
+    size_t size = last ? (size_t)(s->o.size - p->number * SEGMENT) : SEGMENT;
+    fresh f = {.encoder = e};
+    if (!make_room(&p->tar, size + SLACK_OUT) || !make_room(&p->blob, FRESH_MEMBER(size))) return 0;
+    if (!read_all(s->o.file, p->tar.data, size, s->o.offset + p->number * SEGMENT)) return 0;
+    fresh_piece(&f, p->blob.data, p->tar.data, size);
+    p->blob.size = (size_t)(fresh_flush(&f, p->blob.data, p->tar.data + size) - p->blob.data);
+    p->tar_at = 0, p->tar.size = size;
     return 1;
 }
 
 int make_part(part *p) {
     p->checks_count = p->told_count = 0;
-    if (!p->of) return make_entries(p);
-    return p->of->o.op == OP_DEFLATED ? make_deflated(p, p->of) : make_plain(p, p->of);
+    if (p->of && p->of->o.op == OP_DEFLATED) return make_deflated(p, p->of);
+    encoder *e = encoder_new();
+    int good = e && (p->of ? make_plain(p, p->of, e) : make_entries(p, e));
+    free(e);
+    return good;
 }
 
 /* -- in order ------------------------------------------------------------------------------------------- */
@@ -263,10 +281,6 @@ static int hash_stream(layer *l, part *p, stream *s) {
     if (s->seen < s->parts) return 1;
     if ((s->o.op == OP_DEFLATED || (s->o.flags & HAS_CRC)) && s->crc != s->o.crc) return 0;
     if ((s->o.flags & HAS_HASH) && !is(&s->hashed, s->hash)) return 0;
-    if (s->o.op == OP_PLAIN) {
-        put32(put32(p->blob.data + p->blob.size, s->crc), (uint32_t)s->o.size);
-        p->blob.size += 8;
-    }
     if (s->o.flags & TELL_CRC) l->crcs[s->o.place] = s->crc;
     return 1;
 }

@@ -241,9 +241,10 @@ class ClusterApps:
             for e in page.get("items") or ()
             if str((e.get("involvedObject") or {}).get("name")).startswith(name)
         ]
-        return self._pods(app), events
+        return self.pods(app), events
 
-    def _pods(self, app: ClusterApp) -> list[dict[str, Any]]:
+    def pods(self, app: ClusterApp) -> list[dict[str, Any]]:
+        """Those of ``app`` that there are. Raises :class:`ApiError`."""
         selector = ",".join(f"{k}={v}" for k, v in _labels(self.run, app).items())
         return [p for page in self.cluster.pages(PODS, {"labelSelector": selector}) for p in page.get("items") or ()]
 
@@ -255,7 +256,7 @@ class ClusterApps:
     def _log(self, app: ClusterApp) -> bytes:
         """What its pods printed, each one's last process that printed anything."""
         texts = []
-        for pod in self._pods(app):
+        for pod in self.pods(app):
             path, query = f"{self.cluster.path(PODS, pod['metadata']['name'])}/log", {"limitBytes": str(1 << 20)}
             for more in ({}, {"previous": "true"}):
                 try:

@@ -36,8 +36,9 @@ __all__ = ["ENDPOINT", "KubernetesLauncher"]
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
 
-# Looked at again after so long (seconds) though nothing was told: a wait has its end, and a watch may be silent.
-_LOOK = 1.0
+# Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
+# this is long; where a wait has its end, it is looked at then.
+_LOOK = 15.0
 _LOG_BYTES = 64 << 20
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
@@ -209,9 +210,10 @@ class KubernetesLauncher:
         while True:
             news.clear()
             sight = self._look(name)
-            if sight.line == QUEUED and self.clock() - asked >= _ASK:
+            silent = sight.line == QUEUED
+            if silent and self.clock() - asked >= _ASK:
                 why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
-            if sight.line == QUEUED and why:
+            if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
                 line = sight.line
@@ -226,8 +228,11 @@ class KubernetesLauncher:
             if sight.patience is not None and self.clock() - since >= sight.patience:
                 await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
                 return replace(sight, stage="ended")
+            ends = [since + sight.patience] if sight.patience is not None else []
+            ends += [asked + _ASK] if silent else []
+            left = min((end - self.clock() for end in ends), default=_LOOK)
             try:
-                async with asyncio.timeout(_LOOK):
+                async with asyncio.timeout(min(max(left, 0.01), _LOOK)):
                     await news.wait()
             except TimeoutError:
                 pass

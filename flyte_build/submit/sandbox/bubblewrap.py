@@ -39,7 +39,8 @@ class Bubblewrap:
         for tmpfs in box.tmpfs:
             out += self._tmpfs(tmpfs)
         for mount in box.mounts:
-            out += ["--bind" if mount.writable else "--ro-bind", str(mount.source), mount.target]
+            kind = "--dev-bind" if mount.device else "--bind" if mount.writable else "--ro-bind"
+            out += [kind, str(mount.source), mount.target]
         for tmpfs in box.late:
             out += self._tmpfs(tmpfs)
         # bwrap's own /dev has no size; what is mounted in it stays as writable as it is.

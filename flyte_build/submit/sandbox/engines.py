@@ -17,9 +17,9 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ...kernel.seccomp import descriptor
 from .bubblewrap import Bubblewrap
 from .namespaces import Unshare
-from .seccomp import descriptor
 from .spec import INIT, Engine, Mount, Network, Sandbox
 
 __all__ = ["available", "explain", "init_mount", "popen", "probe", "which"]

@@ -18,7 +18,7 @@ from ...kernel.errors import SandboxError
 from .engines import available, explain, probe, which
 from .namespaces import Unshare
 from .outside.outlet import own_addresses
-from .spec import Engine, Mount, Network, Sandbox
+from .spec import Engine, Network, Sandbox
 
 __all__ = ["Entrance", "Outlet", "choose", "entrance", "free_owner", "free_subnet", "nameservers"]
 
@@ -77,7 +77,7 @@ class Entrance:
             box = replace(
                 box,
                 root=staged(box.root),
-                mounts=tuple(Mount(staged(m.source), m.target, m.writable) for m in box.mounts),
+                mounts=tuple(replace(m, source=staged(m.source)) for m in box.mounts),
             )
             if isinstance(engine, Unshare):
                 engine = replace(engine, python=_python(staged), script=staged(engine.script))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .seccomp import descriptor
+from ...kernel.seccomp import descriptor
 from .spec import SOCKET, Engine, Sandbox
 
 __all__ = ["Process", "start"]

@@ -28,11 +28,15 @@ Network = Literal["host", "internet", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or folder of the host, seen at ``target``. The place exists in the root, or lies on a tmpfs."""
+    """A file or folder of the host, seen at ``target``. The place exists in the root, or lies on a tmpfs.
+
+    ``device``: it is a device's node, which may be used as one.
+    """
 
     source: Path
     target: str
     writable: bool = False
+    device: bool = False
 
 
 @dataclass(frozen=True, slots=True)

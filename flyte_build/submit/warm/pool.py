@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..sandbox import process, seccomp
+from ...kernel import seccomp
+from ..sandbox import process
 from ..sandbox.cgroups import Cgroups, Group
 from ..sandbox.engines import init_mount
 from ..sandbox.namespaces import description
@@ -112,6 +113,7 @@ class Pool:
     _cold: dict[str, str] = field(default_factory=dict)
     _starting: dict[str, asyncio.Lock] = field(default_factory=dict)
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
     _count: int = 0
 
     @contextlib.asynccontextmanager
@@ -122,7 +124,7 @@ class Pool:
 
         ``bare`` is its sandbox with nothing that is its own: what its image (with the digest ``image``) has.
         """
-        worker, key = None, ""
+        worker, key, without = None, "", ""
         if self.open and argv[:1] == ("a0",) and not any(name in env for name in NEVER):
             # One that cannot have a library may do without.
             for names in dict.fromkeys((self.libraries(argv), ())):
@@ -130,6 +132,10 @@ class Pool:
                 worker = await self._held(key, label, bare, env, names)
                 if worker is not None:
                     break
+                without = f"actions of {label} import {', '.join(names)} themselves: {self._cold[key]}"
+            if worker is not None and without and without not in self._told:
+                self._told.add(without)
+                self.note(without)
         if worker is None:
             yield None
             return
@@ -261,8 +267,8 @@ class Pool:
     def _refuse(self, key: str, label: str, why: str, libraries: Sequence[str] = ()) -> None:
         if key not in self._cold:
             self._cold[key] = why
-            without = f"import {', '.join(libraries)} themselves" if libraries else "start cold, not as forks"
-            self.note(f"actions of {label} {without}: {why}")
+            if not libraries:
+                self.note(f"actions of {label} start cold, not as forks: {why}")
 
     def _rest(self, key: str, worker: Worker) -> None:
         """Nobody needs it now: for a while it is kept, as one of a few."""

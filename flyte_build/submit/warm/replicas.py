@@ -194,6 +194,17 @@ class Replicas:
             return Outcome(code, "lost", f"its replica ended, with {len(others)} other actions in it")
         return Outcome(code)
 
+    def waiting(self, scratch: Path) -> bool:
+        """Whether all that runs in the replica there only waits for actions of its own."""
+        found = [r for there in self._environments.values() for r in there.replicas if r.scratch == scratch]
+        return any(r.actions and all(self.waits(name) for name in r.actions) for r in found)
+
+    def relieve(self, holds: Callable[[Path], bool]) -> None:
+        """End the idle ones that have what others wait for, as ``holds`` says by their folder."""
+        for there in self._environments.values():
+            for replica in [r for r in there.replicas if not r.actions and holds(r.scratch)]:
+                self._remove(there, replica)
+
     async def close(self) -> None:
         """End every replica."""
         for there in self._environments.values():

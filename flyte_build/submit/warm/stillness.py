@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import random
@@ -142,6 +143,43 @@ class Contexts:
 
         if made:
             ssl.create_default_context = create_default_context
+
+
+class Transports:
+    """The runtime's HTTP clients: it makes two an action, and each reads all authorities of the image in 6 ms.
+
+    They speak to the actions service, without TLS. So the first of a fork, as many as a rehearsal made, are made
+    without; whoever makes one after them, or asks for anything else, gets what it asks for.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def record(self) -> None:
+        """From now on, count."""
+        self._wrap(lambda kwargs: kwargs)
+
+    def lighten(self, count: int, env: Any) -> None:
+        """In a fork that is to have the variables ``env``."""
+        if count and env.get("_U_INSECURE") == "true" and env.get("_U_EP_OVERRIDE", "").startswith("http://"):
+            self._wrap(lambda kwargs: {**kwargs, "tls_include_system_certs": False}, count)
+
+    def _wrap(self, change: Any, most: int = -1) -> None:
+        module: Any = sys.modules.get("pyqwest")
+        original = getattr(module, "HTTPTransport", None)
+        if module is None or original is None:
+            return
+
+        @functools.wraps(original)
+        def transport(*args: Any, **kwargs: Any) -> Any:
+            if not args and kwargs.get("tls_include_system_certs") is True and kwargs.get("tls_ca_cert") is None:
+                self.count += 1
+                if self.count == most:
+                    module.HTTPTransport = original
+                return original(**change(kwargs))
+            return original(*args, **kwargs)
+
+        module.HTTPTransport = transport
 
 
 def reseed() -> None:

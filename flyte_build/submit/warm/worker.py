@@ -134,11 +134,11 @@ class Worker:
         if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
             sys.path[0] = os.path.dirname(os.path.realpath(script))
         had = stillness.open_files()
-        self._contexts = stillness.Contexts()
+        self._contexts, self._transports, self._made = stillness.Contexts(), stillness.Transports(), 0
         self._imported = [name for name in config["preload"] if self._import(name)]
         self._still = stillness.Still(had)
         if self._imported:
-            late, calls = self._rehearse()
+            late, calls, self._made = self._rehearse()
             self._still.stir()
             for name in late:
                 self._import(name)
@@ -154,7 +154,7 @@ class Worker:
         return True
 
     def _rehearse(self) -> Any:
-        """A whole action in a fork that is thrown away: which modules it imports, which TLS contexts it makes."""
+        """A whole action in a fork that is thrown away: modules that it imports, its TLS contexts and HTTP clients."""
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as told:
             pid = os.fork()
             if pid == 0:
@@ -169,14 +169,15 @@ class Worker:
                             f.write(text)
                     before = set(sys.modules)
                     self._contexts.record()
+                    self._transports.record()
                     self._still.stir()
                     run(self._script, ARGUMENTS.format(folder).split())
                     names = [n for n in sys.modules if n not in before and n != "rehearsal"]
-                    os.write(told.fileno(), json.dumps([names, self._contexts.calls]).encode())
+                    os.write(told.fileno(), json.dumps([names, self._contexts.calls, self._transports.count]).encode())
                 os._exit(0)
             os.waitpid(pid, 0)
             told.seek(0)
-            return json.loads(told.read() or b"[[], []]")
+            return json.loads(told.read() or b"[[], [], 0]")
 
     def serve(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, reap)  # how one ended it says itself
@@ -272,6 +273,7 @@ class Worker:
             importlib.invalidate_caches()
             stillness.reseed()
             self._contexts.hand_out()
+            self._transports.lighten(self._made, header["env"])
             self._still.stir()
             code = run(self._script, header["argv"][1:])
         except BaseException:

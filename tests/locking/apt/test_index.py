@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import lzma
 import os
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -193,9 +195,13 @@ def test_the_cache_keeps_the_last_used(
 
     os.utime(tmp_path / ("0" * 64), (1, 1))
     (tmp_path / "unrelated").write_bytes(b"mine")
+    for name, age in ((".new-old", 100_000), (".new-now", 0)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
     release = released(server)
     fetch_index(client, release, PATH, "amd64", tmp_path)
-    assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {release.files[PATH].sha256, "unrelated"}
+    kept = {p.name for p in tmp_path.iterdir() if p.is_file()}
+    assert kept == {release.files[PATH].sha256, "unrelated", ".new-now"}
 
 
 def test_the_paths_of_an_architecture(server: Server) -> None:
@@ -222,6 +228,38 @@ def test_patience_with_a_busy_server(server: Server, client: httpx.Client) -> No
     with pytest.raises(FetchError, match="403"):
         get(client, url, limit=1 << 20, pause=0)
     assert len(server.requests) == before + 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_asked_for(server: Server, client: httpx.Client) -> None:
+    released(server)
+    url = f"{server.url}/dists/bookworm/InRelease"
+    stop = threading.Event()
+    assert get(client, url, limit=1 << 20, stop=stop)
+    asked = len(server.requests)
+    stop.set()
+    with pytest.raises(FetchError, match="called off"):
+        get(client, url, limit=1 << 20, stop=stop)
+    assert len(server.requests) == asked
+
+
+def test_a_body_is_left_where_nobody_waits_for_it() -> None:
+    stop, read = threading.Event(), []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            read.append(1)
+            stop.set()
+            yield b"x" * (1 << 18)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=endless())
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as client,
+        pytest.raises(FetchError, match="called off"),
+    ):
+        get(client, "http://mirror.example/x", limit=1 << 40, stop=stop)
+    assert len(read) <= 2
 
 
 def test_nobody_listens(client: httpx.Client, tmp_path: Path) -> None:

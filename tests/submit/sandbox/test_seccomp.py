@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.submit.sandbox.seccomp import DENIED, NESTING, NUMBERS, descriptor, program
+from flyte_build.kernel.seccomp import DENIED, NESTING, NUMBERS, descriptor, program
 from tests.support.tools import lacking
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

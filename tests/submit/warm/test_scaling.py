@@ -165,3 +165,17 @@ def test_an_action_takes_its_part_of_the_machine(
     policy = ReusePolicy(1, 1, concurrency)
     task = Task("e.t", "e", "", (), {}, Resources(cpu=cpu, memory=memory), (), True, reuse=policy)
     assert (task.share.cpu, task.share.memory) == share
+
+
+def test_an_idle_one_that_has_what_others_wait_for_ends_at_once() -> None:
+    async def body(rig: Rig) -> None:
+        async with rig.place("a"):
+            rig.replicas.relieve(lambda _: True)
+            assert not rig.started[0].running.stopped, "it is not idle"
+        rig.replicas.relieve(lambda _: False)
+        assert rig.there.replicas == rig.started
+        rig.replicas.relieve(lambda scratch: scratch == Path("scratch"))
+        await rig.replicas.close()
+        assert rig.cleaned == rig.started
+
+    run(ReusePolicy(1, 1, idle=3600.0), body)

@@ -13,8 +13,8 @@ import flyte
 import flyte.errors
 
 # A replica that takes several at once, and one that takes one.
-wide = flyte.TaskEnvironment(name="leaf", reusable=flyte.ReusePolicy(replicas=(1, 2), concurrency=4))
-narrow = flyte.TaskEnvironment(name="middle", reusable=flyte.ReusePolicy(replicas=1, concurrency=1))
+wide = flyte.TaskEnvironment(name="leaf", reusable=flyte.ReusePolicy(replicas=(1, 2), concurrency=4, idle_ttl=3600))
+narrow = flyte.TaskEnvironment(name="middle", reusable=flyte.ReusePolicy(replicas=1, concurrency=1, idle_ttl=3600))
 env = flyte.TaskEnvironment(name="top", depends_on=[wide, narrow])
 
 STARTED = os.urandom(4).hex()
@@ -52,6 +52,7 @@ async def endless() -> str:
 async def patient() -> str:
     """Ends once its neighbours did."""
     folder = Path(os.environ["_U_RUN_BASE"])
+    (folder / f"patient-{os.urandom(4).hex()}").touch()
     while not (folder / "go-on").exists():
         await asyncio.sleep(0.01)
     return STARTED
@@ -113,7 +114,8 @@ async def ends() -> list[str]:
         except flyte.errors.BaseRuntimeError as e:
             said.append(f"{type(e).__name__} {e.code}: {e}")
     cancelled = asyncio.create_task(patient())
-    await asyncio.sleep(0.5)
+    while len(list(Path(os.environ["_U_RUN_BASE"]).glob("patient-*"))) < 2:
+        await asyncio.sleep(0.01)
     cancelled.cancel()
     try:
         await cancelled

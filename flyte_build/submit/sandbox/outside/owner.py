@@ -48,13 +48,19 @@ def _write(path: str, text: str) -> None:
 
 
 def stage(uid: int, gid: int, place: str, sources: list[str]) -> None:
-    """Show each of ``sources`` at ``place``/its number, root's files in it as those of ``uid`` and ``gid``."""
+    """Show each of ``sources`` at ``place``/its number, root's files in it as those of ``uid`` and ``gid``.
+
+    A device's node is made anew, the owner's: root asked for it.
+    """
     userns = _mapping(uid, gid)
-    trees = []
+    trees: list[int | os.stat_result] = []
     for source in sources:
-        tree = calls.clone_mount(source)
-        calls.idmap(tree, userns, source)
-        trees.append(tree)
+        if os.path.exists(source) and stat.S_ISCHR((found := os.stat(source)).st_mode):
+            trees.append(found)  # no file system of devices shows them under another owner
+            continue
+        mounted = calls.clone_mount(source)
+        calls.idmap(mounted, userns, source)
+        trees.append(mounted)
     calls.unshare(calls.CLONE_NEWNS)
     calls.mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     # As a user with a device for tunnels would find it: this one may be root's alone.
@@ -63,6 +69,10 @@ def stage(uid: int, gid: int, place: str, sources: list[str]) -> None:
     os.umask(0)
     for number, tree in enumerate(trees):
         target = f"{place}/{number}"
+        if isinstance(tree, os.stat_result):
+            os.mknod(target, tree.st_mode, tree.st_rdev)
+            os.chown(target, uid, gid)
+            continue
         if stat.S_ISDIR(os.fstat(tree).st_mode):
             os.mkdir(target, 0o755)
         else:

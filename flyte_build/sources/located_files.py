@@ -1,0 +1,53 @@
+"""Files that a recipe names by their address, or that lie in the project: where they are. A locator of such wheels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..deriving.nouns import Artifact
+from ..kernel.errors import FetchError
+from ..locks.nouns import LockedWheel
+from ..recipe import Recipe, SourceTree
+from .index_clients import IndexClients
+from .places import Place
+
+__all__ = ["LocatedWheels", "place_of"]
+
+
+class LocatedWheels:
+    """Wheels that a recipe names by their address, or in a file: that place, and no index, is asked for them."""
+
+    def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
+        every = (tree for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
+        self._trees = [tree for tree in every if tree.file is not None and tree.file.endswith(".whl")]
+        self._root, self._clients = root, IndexClients()
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        if not isinstance(artifact.source, LockedWheel):
+            return
+        found = [tree for tree in self._trees if tree.file == artifact.file]
+        for tree in found:
+            if (place := place_of(tree, self._root, self._clients)) is not None:
+                yield place
+        if found:
+            raise FetchError(
+                f"{artifact.file}: the address that the image names does not have SHA-256 {artifact.sha256}"
+                if any(not (tree.url or "").startswith("sha256:") for tree in found)
+                else f"{artifact.file}: the lock alone does not say where it is from",
+                hint="name the file that defines the environment, or get the wheel from a cache or a bundle; "
+                f"`lock --upgrade-package {artifact.source.name}` takes what the address has now",
+            )
+
+    def close(self) -> None:
+        self._clients.close()
+
+
+def place_of(tree: SourceTree, root: Path, clients: IndexClients) -> Place | None:
+    """Where a file that a recipe names is; ``None`` where only its address's digest is known."""
+    from .indexes import configured
+
+    if tree.url is None:
+        return Place(Path(os.path.abspath(root / str(tree.path))).as_uri())
+    return None if tree.url.startswith("sha256:") else Place(tree.url, clients.of(configured(root)).stream)

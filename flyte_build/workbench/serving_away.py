@@ -1,0 +1,91 @@
+"""``serve --on``: an app environment on a cluster, with the apps that it depends on, until somebody ends it.
+
+Images are made ready and pushed as for a run there, and the same is refused before anything is made. Never prints.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+
+from ..kernel.scratch import scratch
+from ..planning.checks import find, refuse
+from ..project.apps import bundle_of
+from ..project.nouns import Environment
+from ..submit.kubernetes.keeping import keeper_job
+from ..submit.kubernetes.mirror import Mirror
+from ..submit.kubernetes.needs import Needs
+from ..submit.kubernetes.serving import Served, serve_away
+from ..submit.kubernetes.submission import BUNDLES
+from ..submit.loop import run_apart
+from .apps import on_cluster
+from .driver_image import driver_platforms, driver_reference
+from .foreseeing import refuse_apps
+from .image_needs import needs_of
+from .opened import OpenProject
+from .pipeline import ensure_locked
+from .references import publish
+from .serving import Audience, ServeOptions, app_named
+from .signatures import require_signed
+from .submitting import connected_to, for_cluster, storage_of
+from .targeting import target as target_named
+
+__all__ = ["serve_on"]
+
+
+def serve_on(
+    bench: OpenProject, name: str | None, on: str, options: ServeOptions, audience: Audience, stop: threading.Event
+) -> None:
+    """Serve the app ``name`` on the target ``on`` until ``stop`` is set; its URL is the cluster's own.
+
+    ``options`` may have caches, ``check`` and ``locked``. Raises what making ready and pushing raise, and
+    :class:`RunError` for an app that would never run there, or does not answer.
+    """
+    environment = app_named(bench.environments, name)
+    settings = bench.settings(caches=options.caches)
+    target = target_named(on, settings)
+    cluster, mirror = connected_to(target), storage_of(target)
+    settings = for_cluster(settings, target, cluster)
+    reached = bench.workspace.environments([environment.name])
+    ensure_locked(bench.workspace, reached, bench.reporter, write=not options.locked, store=bench.store)
+    if options.check:
+        with bench.modules.entered():
+            refuse(find(bench.workspace, reached, bench.store, reporter=bench.reporter))
+    published = publish(
+        bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,
+        only=[e.name for e in reached],
+    )  # fmt: skip
+    references = dict(published.references)
+    digests = {e: r.rpartition("@")[2] for e, r in references.items()}
+    require_signed(settings, digests, bench.reporter)
+    needs = needs_of(bench.workspace, reached, references, settings)
+    apps = on_cluster(bench, reached, references)
+    refuse_apps(cluster, target, apps, references, {}, needs)
+    label = f"serve-{environment.name}-{secrets.token_hex(4)}"
+    image = driver_reference(settings, bench.reporter)
+    keeper = keeper_job(label, image, target, Needs(driver_platforms(settings.platforms)))
+    code = _stored(bench, environment, mirror)
+    images = {digests[e]: r for e, r in references.items()}
+    served = Served(label, apps, environment.name, images, needs, code, keeper)
+    run_apart(
+        serve_away(
+            cluster, mirror, target, served, audience.ready, audience.printed, bench.reporter.note, stop
+        )
+    )  # fmt: skip
+
+
+def _stored(bench: OpenProject, environment: Environment, mirror: Mirror) -> str:
+    """Put the app's code where runs' code is: its URI."""
+    with scratch() as folder:
+        with bench.modules.entered():
+            bundle = bundle_of(bench.workspace.project, environment, folder)
+        data = bundle.read_bytes()
+    key = f"{BUNDLES}/{hashlib.sha256(data).hexdigest()}.tgz"
+
+    async def put() -> None:
+        if not await mirror.has(key):
+            await mirror.put(key, data)
+
+    run_apart(put())
+    return f"{mirror.url}/{key}"

@@ -1,0 +1,72 @@
+"""What is made before or for a fork, and to whom it is given."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from flyte_build.submit.warm.stillness import Transports
+
+OURS = {"_U_INSECURE": "true", "_U_EP_OVERRIDE": "http://127.0.0.1:1/t"}
+SYSTEM = {"tls_ca_cert": None, "tls_include_system_certs": True}
+
+
+class Transport:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.given = args, kwargs
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Any:
+    module = types.ModuleType("pyqwest")
+    module.HTTPTransport = Transport  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyqwest", module)
+    return module
+
+
+def certificates(library: Any, **changes: Any) -> bool:
+    found = library.HTTPTransport(**{**SYSTEM, **changes}).given[1]["tls_include_system_certs"]
+    assert isinstance(found, bool)
+    return found
+
+
+def test_a_rehearsal_counts_and_changes_nothing(library: Any) -> None:
+    counted = Transports()
+    counted.record()
+    assert certificates(library)
+    assert certificates(library, timeout=3)
+    library.HTTPTransport(tls_ca_cert=b"own", tls_include_system_certs=True)
+    library.HTTPTransport()
+    assert counted.count == 2
+
+
+def test_as_many_as_the_rehearsal_made_read_no_authorities_and_the_next_one_does(library: Any) -> None:
+    Transports().lighten(2, OURS)
+    assert library.HTTPTransport("x").given == (("x",), {})
+    assert library.HTTPTransport(tls_ca_cert=b"own", tls_include_system_certs=True).given[1]["tls_ca_cert"] == b"own"
+    assert [certificates(library), certificates(library), certificates(library)] == [False, False, True]
+    assert library.HTTPTransport is Transport, "the library is as it was"
+
+
+@pytest.mark.parametrize(
+    ("count", "env"),
+    [
+        (0, OURS), (2, {}), (2, {**OURS, "_U_INSECURE": "false"}),
+        (2, {**OURS, "_U_EP_OVERRIDE": "https://flyte.example"}),
+    ],
+)  # fmt: skip
+def test_a_service_that_takes_tls_is_asked_with_all_of_them(library: Any, count: int, env: dict[str, str]) -> None:
+    Transports().lighten(count, env)
+    assert library.HTTPTransport is Transport
+
+
+def test_a_runtime_without_that_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pyqwest", raising=False)
+    transports = Transports()
+    transports.record()
+    transports.lighten(2, OURS)
+    assert transports.count == 0
+    assert "pyqwest" not in sys.modules
