@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.native import naming
+from tests.support.daemons import registry
 from tests.support.machine import Machine, bare_machine
 
 from .projects import SHAPES
@@ -37,6 +38,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry that the machine reaches, empty: ``host:port``."""
+    with registry(tmp_path_factory.mktemp("registry") / "own") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("machine")
     folder.chmod(0o755)
@@ -57,7 +65,7 @@ def test_the_wheel_has_the_native_core(wheel: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_project_is_adopted(machine: Machine, shape: str) -> None:
+def test_a_project_is_adopted(machine: Machine, host: str, shape: str) -> None:
     files, environments, settings = SHAPES[shape]
     project = f"/home/dev/{shape}"
     for name, text in {**files, ".gitignore": ".venv\n__pycache__\n*.whl\n"}.items():
@@ -78,7 +86,7 @@ def test_a_project_is_adopted(machine: Machine, shape: str) -> None:
         return sorted(line[3:] for line in sh("git status --porcelain").splitlines())
 
     sh(f"{setup} && git add . && git commit -q -m 'Theirs'")
-    install, init, commit, look, build, pin, ci = blocks()
+    install, init, commit, look, build, pin, ci, push = blocks()
     sh(install)
     assert status() == []
 
@@ -98,6 +106,10 @@ def test_a_project_is_adopted(machine: Machine, shape: str) -> None:
     assert status() == [f"lockfiles/{name}.json" for name in sorted(environments)]
     sh(pin)
     sh(ci)
+    assert status() == []
+    pushed = sh(push.replace("registry.example", host))
+    assert pushed.count(f"{host}/team/") >= len(environments)
+    assert "nothing to push: the registry has " in pushed
     assert status() == []
     images = json.loads(sh("flyte-build images --json"))["images"]
     assert environments <= {i["environment"] for i in images}
