@@ -131,7 +131,8 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
     return {
         "actions": actions, "succeeded": took["succeeded"], "seconds": round(took["seconds"], 1),
         "before_mib": took["mib"], "cpu_ms": round(1e3 * took["cpu"] / actions, 2),
-        "requests": round(asked / actions, 3), "asked": dict(counted.asked), "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        "requests": round(asked / actions, 3), "asked": dict(counted.asked),
+        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }  # fmt: skip
 
 
