@@ -24,6 +24,7 @@ PROGRAMS = {
     "settings/__main__.py",
     "stepwise/__main__.py",
     "stepwise/command.py",
+    "submit/kubernetes/carrying.py",
     "submit/kubernetes/driver.py",
     "submit/sandbox/enter.py",
     "submit/sandbox/init.py",

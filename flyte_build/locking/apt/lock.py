@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,9 +18,11 @@ from ...kernel import tracing
 from ...kernel.errors import FetchError, InputError, ResolutionError
 from ...kernel.paths import cache_dir
 from ...kernel.reporting import Reporter
+from ...kernel.waiting import beside, wait_for
 from ...locks.lockfile import LockedDeb
 from ...sources.apt_third_parties import ThirdParty
 from ...sources.mirrors import Mirrors, configured
+from .granted import for_dpkg
 from .index import Index, fetch_index, index_paths
 from .locked import locked_deb
 from .omissions import ESSENTIAL_REASON, UNUSED_ESSENTIAL
@@ -142,7 +145,7 @@ class Debian:
         granted = [Relation(name) for name in universe.essential if name not in UNUSED_ESSENTIAL]
         more = solve(universe, [*asked, *granted] if asked else [], given=base.chosen)
         if asked and scripts and scripts([locked_deb(p, base=False) for p in more.chosen], state.snapshot):
-            more = solve(universe, [*asked, *_for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
+            more = solve(universe, [*asked, *for_dpkg(universe, base.omitted)], given=base.chosen, omissions={})
         chosen = {p.name: p for p in (*base.chosen, *more.chosen)}
         debs = [locked_deb(p, base=True) for p in base.chosen] + [locked_deb(p, base=False) for p in more.chosen]
         omitted = _omitted(universe, chosen.keys(), (*base.omitted, *more.omitted))
@@ -199,6 +202,7 @@ class Debian:
             listings: list[Listing] = []
             with self._reporter.work(f"Debian {suite}/{architecture}: package indices", len(begun)) as progress:
                 for one in begun:
+                    wait_for([one])
                     listings.append(one.result())
                     progress.advance()
             names = frozenset[str]().union(*(listing.names for listing in listings))
@@ -220,22 +224,12 @@ class Debian:
                 if component == "main" or component in r.components
                 for path in index_paths(r, component, key[1])
             ]
-            self._begun[key] = [self._fetched(release, path, key[1]) for release, path in todo]
+            self._begun[key] = [beside(partial(self._fetched, release, path, key[1])) for release, path in todo]
         return self._begun[key]
 
-    def _fetched(self, release: Release, path: str, architecture: str) -> Future[Index]:
-        """An index, in a thread that keeps nobody from leaving: an interrupt does not wait for a mirror."""
-        found: Future[Index] = Future()
-
-        def fetch() -> None:
-            with self._room:
-                try:
-                    found.set_result(fetch_index(self._http, release, path, architecture, self._cache, self._stop))
-                except BaseException as e:
-                    found.set_exception(e)
-
-        threading.Thread(target=fetch, name="debian-index", daemon=True).start()
-        return found
+    def _fetched(self, release: Release, path: str, architecture: str) -> Index:
+        with self._room:
+            return fetch_index(self._http, release, path, architecture, self._cache, self._stop)
 
 
 def lock_debian(
@@ -251,14 +245,6 @@ def lock_debian(
     """:meth:`Debian.lock` for one image."""
     with Debian(cutoff=cutoff, reporter=reporter, http=http) as debian:
         return debian.lock(suite, architecture, python, packages)
-
-
-def _for_dpkg(universe: Universe, omitted: Sequence[Omitted]) -> list[Relation]:
-    """What dpkg and maintainer scripts take for granted; ``omitted``: what the base was chosen without."""
-    # The first choice of init-system-helpers, usrmerge, moves files and brings all of perl along; ours are moved.
-    first = ["usr-is-merged"] if universe.versions("usr-is-merged") else []
-    names = [*first, *universe.essential, "dpkg", *(one.name for one in omitted)]
-    return [Relation(name) for name in dict.fromkeys(names) if universe.versions(name)]
 
 
 def _request(text: str, architecture: str) -> Relation:
