@@ -27,7 +27,7 @@ def test_nothing_is_written_unasked(offline: Offline) -> None:
 
 def test_what_will_be_refused_has_its_way_out_and_the_rest_is_locked(offline: Offline) -> None:
     body = """
-        other = flyte.TaskEnvironment("other", image=base.with_pip_packages("x @ https://example.org/x-1.0-py3-none-any.whl"))
+        other = flyte.TaskEnvironment("other", image=base.with_pip_packages("x @ hg+https://hg.example/x"))
         above = flyte.TaskEnvironment("above", image=base, depends_on=[other])
     """
     offline.write(workflow("low: alpha", "top(low): alpha beta", body=body))

@@ -225,10 +225,8 @@ def test_a_python_that_fits_in_some_release(tmp_path: Path, python: str) -> None
     "text",
     [
         "hg+https://me:secret@hg.example/our/tool@v1",
-        "tool @ https://me:secret@files.example/tool-1.tar.gz",
-        "https://me:secret@files.example/tool-1-py3-none-any.whl",
-        "./tool-1-py3-none-any.whl",
-        "tool @ file:///tool-1-py3-none-any.whl",
+        "tool @ svn+https://me:secret@svn.example/our/tool@1",
+        "tool @ bzr+https://me:secret@bzr.example/our/tool",
     ],
 )
 def test_a_location_is_refused_by_what_it_is(tmp_path: Path, text: str) -> None:
@@ -237,3 +235,10 @@ def test_a_location_is_refused_by_what_it_is(tmp_path: Path, text: str) -> None:
         read_image(image, "environment e", tmp_path)
     assert "secret" not in e.value.message
     assert "tool" in e.value.message
+
+
+@pytest.mark.parametrize("text", ["./tool-1-py3-none-any.whl", "tool @ file:///nowhere/tool-1-py3-none-any.whl"])
+def test_a_wheel_that_is_not_where_it_is_said_to_be_is_an_error(tmp_path: Path, text: str) -> None:
+    image = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages(text)
+    with pytest.raises(LoadError, match=r"with_pip_packages: .*tool-1-py3-none-any\.whl: cannot be read: No such file"):
+        read_image(image, "environment e", tmp_path)
