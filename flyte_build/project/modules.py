@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -21,8 +22,8 @@ __all__ = ["Modules"]
 _guard = threading.RLock()
 # Never a project's own, wherever they lie: a checkout of flyte-build may be the project.
 _OURS = frozenset({"__main__", "flyte", "flyte_build"})
-# By name, those that were once found to be no project's own: of some thousand modules a project has a few.
-_settled: dict[str, ModuleType] = {}
+# By name, where a module was found to lie; nothing for one that is no project's own, as nearly all of them are.
+_places: dict[str, tuple[weakref.ref[ModuleType], str]] = {}
 
 
 class Modules:
@@ -65,32 +66,47 @@ class Modules:
         try:
             yield
         finally:
-            self._own = {name: module for name, module in self._take().items() if self._below(module)}
+            self._own = {
+                name: module for name, module in self._take().items() if self._holds(os.path.realpath(_file(module)))
+            }
             self._path = list(sys.path)
             sys.modules.update(others)
             sys.path[:] = path
 
     def _take(self) -> dict[str, ModuleType]:
         """Take out of ``sys.modules`` what lies in this folder, and what has a name that something in it has."""
-        found = {
-            name: module
-            for name, module in list(sys.modules.items())
-            if _settled.get(name) is not module and self._claims(name, module)
-        }
+        named: dict[str, bool] = {}
+        found = {name: module for name, module in list(sys.modules.items()) if self._claims(name, module, named)}
         for name in found:
             del sys.modules[name]
         return found
 
-    def _claims(self, name: str, module: ModuleType) -> bool:
+    def _claims(self, name: str, module: ModuleType, named: dict[str, bool]) -> bool:
+        """``named``: by top-level name, whether the folder has something of that name."""
+        place = _place(name, module)
+        if not place or self._holds(place):
+            return bool(place)
         top = name.partition(".")[0]
-        if top in _OURS or top in sys.stdlib_module_names or _installed(module):
-            _settled[name] = module
-            return False
-        place = os.path.join(self._root, top)
-        return self._below(module) or os.path.isfile(f"{place}.py") or os.path.isdir(place)
+        if top not in named:
+            at = os.path.join(self._root, top)
+            named[top] = os.path.isfile(f"{at}.py") or os.path.isdir(at)
+        return named[top]
 
-    def _below(self, module: ModuleType) -> bool:
-        return os.path.realpath(_file(module)).startswith(self._root + os.sep)
+    def _holds(self, place: str) -> bool:
+        return place.startswith(self._root + os.sep)
+
+
+def _place(name: str, module: ModuleType) -> str:
+    """Where the module really is, looked up once; nothing for one that is no project's own."""
+    known = _places.get(name)
+    if known is not None and known[0]() is module:
+        return known[1]
+    top = name.partition(".")[0]
+    theirs = top in _OURS or top in sys.stdlib_module_names or _installed(module)
+    place = "" if theirs else os.path.realpath(_file(module))
+    with suppress(TypeError):  # whatever else somebody put into sys.modules
+        _places[name] = weakref.ref(module), place
+    return place
 
 
 def _file(module: ModuleType) -> str:

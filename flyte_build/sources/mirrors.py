@@ -16,6 +16,7 @@ callers hold a signature or a hash against whatever a URL answers.
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -114,12 +115,31 @@ class Mirrors:
             if proxy is not None:
                 parts = urlsplit(url)
                 key = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-                found[key] = httpx.HTTPTransport(proxy=None if proxy == "DIRECT" else proxy, retries=2)
+                found[key] = httpx.HTTPTransport(
+                    verify=_trusted(), proxy=None if proxy == "DIRECT" else proxy, retries=2
+                )
         return found
 
     def client(self) -> httpx.Client:
         """A client for these places: redirects, apt's or the environment's proxies, bounded waiting. Close it."""
-        return httpx.Client(timeout=_TIMEOUT, follow_redirects=True, mounts=self.mounts(), event_hooks=tracing.hooks())
+        return httpx.Client(
+            timeout=_TIMEOUT,
+            follow_redirects=True,
+            mounts=self.mounts(),
+            verify=_trusted(),
+            event_hooks=tracing.hooks(),
+        )
+
+
+def _trusted() -> ssl.SSLContext:
+    """httpx's own, of the environment as it is."""
+    return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=4)
+def _context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """What it trusts is read once a process: 25 ms of processor time."""
+    return httpx.create_ssl_context()
 
 
 def configured(environ: Mapping[str, str] | None = None, apt: HostApt | None = None) -> Mirrors:
