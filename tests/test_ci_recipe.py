@@ -227,7 +227,7 @@ def test_one_package_changed(team: Team) -> None:
         ("GET", "manifest"): 6,
         ("GET", "blob"): 4,
         ("HEAD", "manifest"): 8,
-        ("HEAD", "blob"): 15,
+        ("HEAD", "blob"): 13,
         ("POST", "upload"): 8,
         ("PUT", "session"): 7,
         ("PUT", "manifest"): 7,

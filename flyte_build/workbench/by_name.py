@@ -22,7 +22,7 @@ from ..submit.run import references_of
 from ..submit.template import pin_root, version_of
 from .opened import OpenProject
 
-__all__ = ["called_by_name", "own_tasks"]
+__all__ = ["called_by_name", "own_tasks", "sources"]
 
 _LARGEST = 4 << 20
 
@@ -31,7 +31,7 @@ def called_by_name(bench: OpenProject) -> list[Task]:
     """Those of the project's tasks whose full name is in a module that uses ``flyte.remote``."""
     tasks = {task.full_name: task for task in bench.tasks}
     with bench.modules.entered():
-        texts = list(_sources(bench.root))
+        texts = [text for _, text in sources(bench.root)]
     found = {name for text in texts if "remote" in text for name in _strings(text) if name in tasks}
     return [task for name, task in tasks.items() if name in found]
 
@@ -65,8 +65,8 @@ def own_tasks(bench: OpenProject, images: Mapping[str, str], bundles: Path) -> d
     return found
 
 
-def _sources(root: Path) -> Iterator[str]:
-    """What the project's modules say that were imported."""
+def sources(root: Path) -> Iterator[tuple[Path, str]]:
+    """The project's modules that were imported: file, and what it says."""
     below = f"{root}{os.sep}"
     for module in list(sys.modules.values()):
         name = getattr(module, "__file__", None)
@@ -76,7 +76,7 @@ def _sources(root: Path) -> Iterator[str]:
             continue
         try:
             with open(name, "rb") as f:
-                yield f.read(_LARGEST).decode(errors="replace")
+                yield Path(name), f.read(_LARGEST).decode(errors="replace")
         except OSError:
             continue
 

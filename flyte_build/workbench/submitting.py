@@ -45,6 +45,7 @@ from .runs import Run
 from .sidecars import pinned
 from .signatures import require_signed
 from .targeting import target as target_named
+from .unserved import unserved
 
 __all__ = ["Submitted", "attend", "connected_to", "for_cluster", "run_on", "storage_of", "submit"]
 
@@ -129,6 +130,8 @@ def _handed_over(
         with bench.modules.entered():
             refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
     for line in uncallable((t for e in environments for t in bench.tasks if t.environment == e.name), task):
+        bench.reporter.warn(line)
+    for line in unserved(bench):
         bench.reporter.warn(line)
     published = publish(
         bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,

@@ -47,7 +47,8 @@ def advice(question: Question, words: str) -> str:
             f"{found[1]} has no wheel for {question.target}: ask for another version of it, or for another Python, or "
             "build the wheel and add it to the image as a local wheel"
         )
-    if found := _EITHER.search(words):
+    # Before a cut-off there may have been no version at all, which pip words as the same.
+    if question.cutoff is None and (found := _EITHER.search(words)):
         return (
             f"{found[1] or found[2]} has no wheel for {question.target} in a version that was asked for, "
             "or its name is misspelt, or it is on another index"
