@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,11 @@ def test_advice_is_of_what_was_said(words: str, said: list[str]) -> None:
     hint = advice(question(), words)
     assert [s for s in said if s not in hint] == []
     assert ("misspelt" in hint) is ("misspelt" in said), "only of a name that is not found"
+
+
+def test_a_cut_off_may_be_why_there_is_none() -> None:
+    asked = replace(question(), cutoff="2026-01-01T00:00:00Z")
+    assert "try a later cut-off" in advice(asked, "ERROR: No matching distribution found for some.thing>=3")
 
 
 def test_wheels_of_another_platform_name_it(tmp_path: Path) -> None:
