@@ -6,8 +6,9 @@ Everything is made here, byte by byte; nothing is resolved, fetched or run.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flyte
@@ -20,7 +21,7 @@ from flyte_build.locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.project.bases import SUITES
 from flyte_build.recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Platform, Recipe, Step, WorkDir
 from tests.support.debs import Directory, File, Hardlink, Symlink, build_deb, shared_library
-from tests.support.wheels import DEFLATED, STORED, build_wheel
+from tests.support.wheels import DEFLATED, STORED, Member, build_wheel
 
 from .shapes import DebShape, Shape, WheelShape
 
@@ -154,26 +155,31 @@ def _wheel(shape: WheelShape, python: str, architecture: str, folder: Path) -> P
         files[f"{module}/built.txt"] = architecture
 
     def built(payload: int) -> Path:
-        # A payload is stored, so that the wheel is larger by as much.
+        # All else is stored, whose size depends on nothing but its own; the payload's stream is taken as it is.
         return build_wheel(
             folder,
             shape.name,
-            files=files | ({f"{module}/payload.bin": b"\0" * payload} if payload else {}),
+            files=files | ({f"{module}/payload.bin": random.Random(1).randbytes(payload)} if payload else {}),
             entry_points=entries if "commands" in has else None,
             data=data,
             modes=modes,
             tag=tag,
             method=STORED if payload or "stored" in has else DEFLATED,
             zip64="zip64" in has,
+            mutate=_stream if payload else None,
         )
 
     if shape.size == "small":
         return built(0)
     wanted = LARGE_WHEEL - (shape.size == "under")
-    path = built(4_000_000)
-    path = built(4_000_000 + wanted - path.stat().st_size)
-    assert path.stat().st_size == wanted
+    payload = 4_000_000
+    while (missing := wanted - (path := built(payload)).stat().st_size) != 0:
+        payload += missing
     return path
+
+
+def _stream(members: list[Member]) -> list[Member]:
+    return [replace(m, method=DEFLATED) if m.name.endswith("/payload.bin") else m for m in members]
 
 
 # -- packages ----------------------------------------------------------------------------------------
