@@ -78,6 +78,8 @@ def prepared(
         )
     if ready.cached:
         record.save(asked, {"images": dict(ready.images), "derivations": list(ready.derivations)})
+        if not quiet:
+            _say_cached(ready)
     return bench, given, ready
 
 
@@ -91,6 +93,9 @@ def _recorded(asked: str, quiet: bool) -> Ready | None:
     ready = Ready(answer["images"], tuple(answer["derivations"]), cached=True)
     ready.keep()
     if not quiet:
-        what = f"{counted(len(ready.images), 'image')} cached, nothing changed"
-        stderr().print(f"[bold green]nothing to build[/]: {what}")
+        _say_cached(ready, ", nothing changed")
     return ready
+
+
+def _say_cached(ready: Ready, more: str = "") -> None:
+    stderr().print(f"[bold green]nothing to build[/]: {counted(len(ready.images), 'image')} cached{more}")

@@ -99,9 +99,10 @@ def _described(app: Any) -> bytes:
 
     variables = [literals_pb2.KeyValuePair(key=str(k), value=str(v)) for k, v in (app.env_vars or {}).items()]
     container = tasks_pb2.Container(resources=resources_serde.get_proto_resources(app.resources), env=variables)
+    account = getattr(app, "service_account", None)  # older SDKs have none, and take none
     template = tasks_pb2.TaskTemplate(
         type="app",
-        security_context=task_serde.get_security_context(app.secrets, getattr(app, "service_account", None)),
+        security_context=task_serde.get_security_context(app.secrets, *([account] if account else [])),
         extended_resources=resources_serde.get_proto_extended_resources(app.resources),
     )
     template.id.name = app.name
