@@ -190,14 +190,14 @@ class Journal:
         """Write all that waits at once: what came while the disk was waited for costs no wait of its own."""
         with self._lock:
             batch, self._waiting = self._waiting, []
-        failure: OSError | None = None
+        failure: Exception | None = None
         try:
             lines = memoryview(b"".join(line for line, *_ in batch))
             while lines:
                 lines = lines[self._file.write(lines) :]
             if any(durable for _, durable, *_ in batch):
                 os.fsync(self._file.fileno())
-        except OSError as e:
+        except Exception as e:  # whatever it is: who waits would wait for ever
             failure = e
         for loop in {loop for _, _, loop, _ in batch}:
             with contextlib.suppress(RuntimeError):  # it has ended, and nobody waits
@@ -208,7 +208,7 @@ class Journal:
         self._file.close()
 
 
-def _tell(waiting: Iterable[asyncio.Future[None]], failure: OSError | None) -> None:
+def _tell(waiting: Iterable[asyncio.Future[None]], failure: Exception | None) -> None:
     for written in waiting:
         if written.done():  # who waited is gone
             continue

@@ -159,3 +159,15 @@ def test_uris_and_paths_are_each_others_inverse(tmp_path: Path) -> None:
 def test_attempts_that_are_none_are_refused(attempts: object) -> None:
     with pytest.raises(RunError, match="record of an action is none"):
         ActionRecord.from_json({"name": "a0", "attempts": attempts})
+
+
+def test_who_waits_for_a_line_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal._file.close()
+
+    async def write() -> None:
+        async with asyncio.timeout(60):
+            await journal.append({"a": 1}, durable=True)
+
+    with pytest.raises(ValueError, match="closed file"):
+        asyncio.run(write())

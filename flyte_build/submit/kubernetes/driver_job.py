@@ -7,15 +7,14 @@ Secret with the run's token; and a NetworkPolicy that lets in the run's own pods
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from .api import ApiError, Cluster
-from .drive import storage_env
 from .errors import FINAL
 from .names import label_value, run_object
-from .needs import NOTHING, Needs, require
+from .needs import NOTHING, Needs
+from .own_pods import own_pod
 from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
 
@@ -27,7 +26,6 @@ __all__ = [
 ENVIRONMENT = "DRIVER_REQUEST"
 SERVICES, POLICIES = "v1/services", "networking.k8s.io/v1/networkpolicies"
 PORT = 8080
-_PYTHON = "/opt/venv/bin/python"
 _BACKOFF = 20
 
 
@@ -40,34 +38,19 @@ def driver_job(run: str, image: str, target: Target, needs: Needs = NOTHING) -> 
     place = target.place
     labels = {**place.labels, **_labels(run)}
     told = {"run": run, "storage": target.storage, "options": dict(target.options)}
-    container: dict[str, Any] = {
+    container = {
         "name": DRIVER,
         "image": image,
-        "command": [_PYTHON, "-I", "-m", "flyte_build.submit.kubernetes.driver"],
-        "env": [
-            {"name": ENVIRONMENT, "value": json.dumps(told, sort_keys=True)},
-            *({"name": name, "value": value} for name, value in storage_env(target).items()),
-        ],
         "ports": [{"containerPort": PORT}],
         "resources": {"requests": {"cpu": "100m", "memory": "192Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if place.storage_secret:
-        container["envFrom"] = [{"secretRef": {"name": place.storage_secret}}]
-    pod: dict[str, Any] = {
-        "containers": [container],
+    pod = {
+        **own_pod(container, "driver", (ENVIRONMENT, told), target, needs),
         "restartPolicy": "Never",
         "serviceAccountName": target.driver_account,
         "automountServiceAccountToken": True,
-        "enableServiceLinks": False,
-        # It holds nothing that would have to be written down before it goes.
-        "terminationGracePeriodSeconds": 1,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
     }
-    if place.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": name} for name in place.pull_secrets]
-    require(needs, pod, place.profile)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

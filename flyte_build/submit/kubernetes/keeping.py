@@ -20,10 +20,10 @@ from typing import Any
 import obstore
 from obstore.exceptions import BaseError
 
-from .drive import storage_env
 from .mirror import mirror_of
 from .names import label_value, run_object
-from .needs import NOTHING, Needs, require
+from .needs import NOTHING, Needs
+from .own_pods import own_pod
 from .pod import MANAGED_BY
 from .target import Target
 
@@ -32,7 +32,6 @@ __all__ = ["BEAT_SECONDS", "SILENT_SECONDS", "beat_key", "keep", "keeper_job", "
 BEAT_SECONDS, SILENT_SECONDS = 15.0, 90.0
 _REQUEST = "KEEP_REQUEST"
 _LOOK = 5.0
-_PYTHON = "/opt/venv/bin/python"
 
 
 def beat_key(name: str) -> str:
@@ -45,31 +44,17 @@ def keeper_job(name: str, image: str, target: Target, needs: Needs = NOTHING) ->
     place = target.place
     labels = {**place.labels, "run": label_value(name), MANAGED_BY: "flyte-build"}
     told = {"storage": target.storage, "options": dict(target.options), "key": beat_key(name)}
-    container: dict[str, Any] = {
+    container = {
         "name": "keeper",
         "image": image,
-        "command": [_PYTHON, "-I", "-m", "flyte_build.submit.kubernetes.keeping"],
-        "env": [
-            {"name": _REQUEST, "value": json.dumps(told, sort_keys=True)},
-            *({"name": key, "value": value} for key, value in storage_env(target).items()),
-        ],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
-    if place.storage_secret:
-        container["envFrom"] = [{"secretRef": {"name": place.storage_secret}}]
-    pod: dict[str, Any] = {
-        "containers": [container],
+    pod = {
+        **own_pod(container, "keeping", (_REQUEST, told), target, needs),
         "restartPolicy": "OnFailure",
         "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 1,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
         **({"serviceAccountName": place.service_account} if place.service_account else {}),
     }
-    if place.pull_secrets:
-        pod["imagePullSecrets"] = [{"name": one} for one in place.pull_secrets]
-    require(needs, pod, place.profile)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
