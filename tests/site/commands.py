@@ -17,7 +17,8 @@ def command_pages(group: click.Group, name: str) -> Iterator[tuple[str, str]]:
     """For every command its words, ``store gc``, and its page in Markdown."""
     context = click.Context(group, info_name=name, **group.context_settings)
     for path, command in leaves(group, context):
-        yield path, _page(f"{name} {path}", command, click.Context(command, info_name=f"{name} {path}"))
+        # Below its group: Click takes `-h` from there, and a command keeps the option that it made first.
+        yield path, _page(f"{name} {path}", command, click.Context(command, info_name=path, parent=context))
 
 
 def overview(group: click.Group, name: str) -> str:
