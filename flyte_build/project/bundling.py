@@ -54,6 +54,6 @@ def _kept() -> Callable[[str, str], bool]:
             path, folder = resolved(file), resolved(directory)
         except OSError:
             return False
-        return path == folder or path.startswith(os.path.join(folder, ""))
+        return path == folder or bool(path.startswith(os.path.join(folder, "")))
 
     return is_in
