@@ -17,6 +17,7 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..control.addressing import AS
 from ..storage import RunFolder
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
@@ -35,6 +36,7 @@ __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
+_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
@@ -149,8 +151,7 @@ class KubernetesLauncher:
             carried=carried,
         )  # fmt: skip
         if carried is None:
-            endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-            _main(manifest, reference)["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+            _main(manifest, reference)["env"] += self._endpoint(request)
         try:
             made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
         except ApiError as e:
@@ -160,6 +161,12 @@ class KubernetesLauncher:
             await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
             return
         self.watcher.note(made)
+
+    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
+        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
+        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
+        return [{"name": _ADDRESS, "valueFrom": held}, asks]
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
