@@ -38,7 +38,7 @@ from .by_name import own_tasks
 from .code_strings import uncallable
 from .driver_image import driver_platforms, driver_reference
 from .foreseeing import doubtful, refuse_apps, refuse_hopeless
-from .image_needs import has_containers
+from .image_needs import has_containers, refuse_lost_folders
 from .on_target import pushed_for
 from .opened import OpenProject
 from .readiness import reached
@@ -126,6 +126,8 @@ def _handed_over(
     stated = next(t for t in settings.targets if t.name == target.name)
     settings = for_cluster(settings, target, cluster)
     environments = reached(bench, task)
+    names = {environment.name for environment in environments}
+    refuse_lost_folders(t for t in bench.tasks if t.environment in names)
     for line in uncallable((t for e in environments for t in bench.tasks if t.environment == e.name), task):
         bench.reporter.warn(line)
     for line in unserved(bench, target.name, StoredDeployments(mirror)):

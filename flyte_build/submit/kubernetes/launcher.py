@@ -19,6 +19,7 @@ from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
 from ..control.addressing import AS
 from ..storage import RunFolder
+from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
@@ -171,7 +172,7 @@ class KubernetesLauncher:
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
         spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if not spec.task_template.container.data_config.enabled:
+        if loading_of(spec.task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
