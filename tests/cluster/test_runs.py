@@ -108,6 +108,9 @@ def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
 
 
 def test_a_task_starts_runs_and_calls_what_was_deployed(project: Project) -> None:
+    """By TLS, which is heard of by all that a runtime calls, and by uploads."""
+    settings = project.folder / "pyproject.toml"
+    settings.write_text(f"{settings.read_text().rstrip()}\n            tls = true\n")
     deployed = json.loads(project.ok("deploy", "--on", "test", "--json", "shout.py"))
     assert [(t["name"], t["known"]) for t in deployed["tasks"]] == [("msa_env.shout", False)]
     running = project.start("run", "--on", "test", "--json", "starts.py", "main")
