@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def project(cluster: Cluster, api: Api, space: Space, home: Path, tmp_path: Path) -> Project:
     return Project(home, tmp_path / "project", cluster, space)
+
+
+def asked(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 def test_the_example_whose_api_server_goes_away_meanwhile(project: Project, cluster: Cluster) -> None:
@@ -87,6 +94,15 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
     project.until(lambda: running.poll() is not None or any(a.get("asks") for a in project.newest()["actions"]))
     assert running.poll() is None, running.communicate()
     name = project.newest()["name"]
+    looking = project.start("ui", "--on", "test", "--no-open", name)
+    assert looking.stdout is not None
+    page = looking.stdout.readline().strip()
+    state = page.replace(f"/run/{name}", f"/api/{name}")
+    assert "more.py main" in asked(page)
+    assert json.loads(asked(state))["phase"] == "running"
+    of_main = json.loads(asked(f"{state}/a0"))
+    assert ["read: some words" in log["text"] for log in of_main["logs"]] == [True], "of a pod that runs"
+    assert name in asked(page.partition("run/")[0])
     wrong = project.start("signal", "--on", "test", name, "approve", "maybe")
     assert "expected true or false, found 'maybe'" in wrong.communicate(timeout=60)[1]
     project.ok("signal", "--on", "test", name, "approve", "true")
@@ -94,6 +110,10 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
     assert running.returncode == 0, err
     run = json.loads(out)
     assert run["outputs"] == {"o0": ["some words", "42", "1", "True", "hush"]}
+    assert json.loads(asked(state))["phase"] == "succeeded"
+    assert "some words" in json.loads(asked(f"{state}/a0"))["outputs"]["o0"]
+    looking.send_signal(signal.SIGINT)
+    assert looking.wait(60) == 0
     assert [Path(report).read_text() for report in run["reports"] if "hello" in Path(report).read_text()] != []
     assert {a["task"]: a["attempt"] for a in run["actions"]} == {
         "msa_env.main": 1, "msa_env.double": 1, "msa_env.flaky": 2, "approve": 0,

@@ -84,6 +84,7 @@ def make(folder: Path, shapes: Sequence[Shape]) -> Project:
             shape.python,
             FLYTE if shape.flyte else None,
             shape.steps,
+            shape.ceiling,
         )
         made = wheels / shape.environment
         made.mkdir()
