@@ -121,6 +121,12 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
 
 
 def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
+    """With a pod template of the cluster, whose other container runs beside it and has no end of its own."""
+    own = {"name": "primary", "image": "any", "env": [{"name": "FROM", "value": "template"}]}
+    beside = {"name": "beside", "image": project.space.image, "args": ["sleep=1h"]}
+    spec = {"containers": [own, beside], "terminationGracePeriodSeconds": 1}
+    template = {"metadata": {"name": "loud"}, "template": {"spec": spec}}
+    project.space.api.create(f"/api/v1/namespaces/{project.space.name}/podtemplates", template)
     (project.folder / "words.txt").write_text("some words")
     done = json.loads(project.ok("run", "--on", "test", "--json", "raw.py", "main", "--text", "words.txt"))
     assert done["outputs"] == {"o0": ["SOME WORDS", "10"]}
