@@ -111,6 +111,7 @@ async def drive(
         unscheduled=run.target.unscheduled,
         needs=apps.needs,
         apps=apps,
+        tls=run.target.tls,
         said=heard.on_line,
         carrier=Carrier(
             submission.carrier,
@@ -127,7 +128,7 @@ async def drive(
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
     scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
-    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append)
+    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
     await recall(entries, facts, stash, deployed, own, observer.warn)
     begun = {found.record.name for found in before if found.child is not None} & actions.keys()
     specs = {name: actions[name].task.spec for name in begun}

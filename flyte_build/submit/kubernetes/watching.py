@@ -239,8 +239,12 @@ class Watcher:
         name = str(about.get("name") or "")
         if about.get("kind") == "Workload":
             return job_of(name)
-        # A pod is called as its Job and five characters; what is said of it may come before itself.
-        return name.rpartition("-")[0] if about.get("kind") == "Pod" else name
+        # A pod is called as its Job (its number, in an indexed one) and five characters; what is said of it may come
+        # before itself.
+        if about.get("kind") == "Pod":
+            name = name.rpartition("-")[0]
+            return name if name in self._attempts else name.rpartition("-")[0]
+        return name
 
     def _only(self, kind: str, there: set[str]) -> None:
         """What a whole list does not have is gone, whether or not a watch told."""
