@@ -127,6 +127,21 @@ def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
     assert "this is printed" in project.ok("logs", "--on", "test", project.newest()["name"], "loud")
 
 
+def test_a_task_starts_runs_and_calls_what_was_deployed(project: Project) -> None:
+    deployed = json.loads(project.ok("deploy", "--on", "test", "--json", "shout.py"))
+    assert [(t["name"], t["known"]) for t in deployed["tasks"]] == [("msa_env.shout", False)]
+    running = project.start("run", "--on", "test", "--json", "starts.py", "main")
+    out, err = running.communicate(timeout=600)
+    assert running.returncode == 0, err
+    assert "was deployed" not in err
+    run = json.loads(out)
+    assert run["outputs"] == {"o0": ["HELLO!", "42", "WHAT?"]}
+    assert sorted((a["task"], bool(a.get("run"))) for a in run["actions"]) == [
+        ("msa_env.double", True), ("msa_env.main", False), ("msa_env.shout", False), ("msa_env.shout", True),
+    ]  # fmt: skip
+    assert {a.get("run") for a in run["actions"] if a["task"] == "msa_env.double"} == {"doubled"}
+
+
 def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Project) -> None:
     locks = project.folder / "lockfiles"
     lock = json.loads((locks / "msa_env.json").read_text())
@@ -138,6 +153,11 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     assert endpoint.startswith("http://front-")
     assert endpoint.endswith(f".{project.space.name}.svc")
     assert status == "200"
+    (driver,) = [
+        job for job in project.space.api.items(project.space.jobs)
+        if job["metadata"]["labels"].get("app.kubernetes.io/component") == "driver"
+    ]  # fmt: skip
+    assert driver["spec"]["ttlSecondsAfterFinished"] == 86400, "the driver said so, as the run has ended"
     apps = f"/apis/apps/v1/namespaces/{project.space.name}/deployments"
     project.until(lambda: not project.space.api.items(apps))
     serving = project.start("serve", "--on", "test", "--json", "asks.py", "front")

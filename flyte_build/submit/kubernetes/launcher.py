@@ -17,7 +17,9 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..control.addressing import AS
 from ..storage import RunFolder
+from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
@@ -35,6 +37,7 @@ __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
+_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
@@ -149,8 +152,7 @@ class KubernetesLauncher:
             carried=carried,
         )  # fmt: skip
         if carried is None:
-            endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-            _main(manifest, reference)["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+            _main(manifest, reference)["env"] += self._endpoint(request)
         try:
             made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
         except ApiError as e:
@@ -161,10 +163,16 @@ class KubernetesLauncher:
             return
         self.watcher.note(made)
 
+    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
+        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
+        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
+        return [{"name": _ADDRESS, "valueFrom": held}, asks]
+
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
         spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if not spec.task_template.container.data_config.enabled:
+        if loading_of(spec.task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
