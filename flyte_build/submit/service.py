@@ -164,6 +164,7 @@ async def serve_on(service: Service, listener: socket.socket, token: str) -> Asy
         log_level="critical",
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
         ws="none",
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=1,

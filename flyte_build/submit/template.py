@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ from google.protobuf.json_format import MessageToDict
 from .action import Resources, ReusePolicy, SecretRef
 from .amounts import quantity
 from .asked import resources_of
+from .specs import KEPT, parsed, serialized
 
 __all__ = [
     "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task",
@@ -116,6 +118,12 @@ def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
 
 def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
     """Read a spec; raises :class:`Unsupported` for a task that is not the stock runtime's."""
+    return _read(serialized(spec))
+
+
+@lru_cache(KEPT)
+def _read(data: bytes) -> Task:
+    spec = parsed(data)
     template = spec.task_template
     image, args, env, asked = _container(template)
     name = template.id.name
