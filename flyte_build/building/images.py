@@ -83,7 +83,7 @@ def supply_sealed(
     if not sealed:
         return
     from ..sources.locators import project_locator
-    from .sealed import Sealer, supply
+    from .sealed import Sealer, keeping, supply
     from .wheels import supply_wheels
 
     bases, network = base_repositories(sealed, locks), read_settings(root).seal_network
@@ -91,9 +91,10 @@ def supply_sealed(
     def locator() -> Locator:
         return project_locator(recipes, locks, root, store=store)
 
-    sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs)
-    supply_wheels(sealed, recipes, locks, sealer)
-    supply(sealed, recipes, locks, sealer)
+    with keeping(store) as stages:
+        sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs, stages)
+        supply_wheels(sealed, recipes, locks, sealer)
+        supply(sealed, recipes, locks, sealer)
 
 
 def made_elsewhere(image: ImageDerivation, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> bool:
