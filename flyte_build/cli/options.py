@@ -34,6 +34,7 @@ __all__ = [
     "platform_option",
     "project_options",
     "quiet_option",
+    "soci_option",
     "tag_option",
     "task_argument",
     "unchecked_option",
@@ -118,6 +119,13 @@ locked_option = click.option(
 
 attest_option = click.option(
     "--no-attest", "attest", flag_value=False, is_flag=True, default=True, help="Push no SBOM and no provenance."
+)
+
+soci_option = click.option(
+    "--soci",
+    is_flag=True,
+    help="Push beside each image one with a SOCI index, of the same layers, for nodes that fetch files when they are "
+    "read. They need soci-snapshotter 0.14 or later: an older one reads them wrong.",
 )
 
 name_option = click.option(
