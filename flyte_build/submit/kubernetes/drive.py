@@ -129,7 +129,7 @@ async def drive(
     scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
     stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
-    await recall(entries, facts, stash, deployed, own, observer.warn)
+    await recall(entries, facts, stash, deployed, own, heard.warn)
     begun = {found.record.name for found in before if found.child is not None} & actions.keys()
     specs = {name: actions[name].task.spec for name in begun}
     control = Control(deployed, own, lambda _: stash, specs)
@@ -187,11 +187,14 @@ class _Both:
 
     def on_line(self, action: str, attempt: int, line: str) -> None:
         self._observer.on_line(action, attempt, line)
+        self._note(action, attempt, line)
+
+    def _note(self, action: str, attempt: int, line: str) -> None:
         self._journal.note({"line": {"action": action, "attempt": attempt, "text": line}})
 
     def warn(self, message: str) -> None:
-        self.on_line("", 0, f"driver: {message}")
         self._observer.warn(message)
+        self._note("", 0, f"driver: {message}")
 
 
 class StoredInbox:
