@@ -120,7 +120,7 @@ def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_task(spec: task_definition_pb2.TaskSpec, *, gangs: bool = False) -> Task:
-    """Read a spec; raises :class:`Unsupported` for a task of another runtime and, without ``gangs``, of several pods."""
+    """Read a spec; raises :class:`Unsupported` for another runtime and, without ``gangs``, of several pods."""
     return _read(serialized(spec), gangs)
 
 
