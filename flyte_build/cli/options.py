@@ -206,6 +206,8 @@ def opened(
 
     The tasks' dependencies need not be installed here: they are in the images, and stood in for until then.
     """
+    import logging
+
     from ..kernel import tracing
     from ..workbench import open_project
     from .progress import make_reporter
@@ -213,6 +215,8 @@ def opened(
     with tracing.timed("work", f"load {file or 'the file of the settings'}"), contextlib.redirect_stdout(sys.stderr):
         bench = open_project(file, root=root, lockfiles=lockfiles, reporter=reporter or make_reporter(quiet))
     bench.modules.stay()
+    # A file that sets up logging means its own: our requests are none of it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     said = [f"not installed here, and stood in for: {', '.join(bench.stand_ins)}"] if bench.stand_ins else []
     for line in (*said, *bench.remarks):
         from .console import stderr

@@ -147,8 +147,18 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
 
 
 def _read(module: ModuleType, file: Path, root: Path) -> Project:
-    found = read_environments(vars(module).values(), root, file)
+    found = read_environments(_values(module), root, file)
     return replace(found, stand_ins=_stood_in(root), to_install=_to_install(root))
+
+
+def _values(module: ModuleType) -> Iterator[object]:
+    """What the module has at its top level, and what is in lists, tuples and dictionaries there."""
+    for value in vars(module).values():
+        yield value
+        if type(value) in (list, tuple, set):
+            yield from value
+        elif type(value) is dict and value is not vars(module).get("__builtins__"):
+            yield from value.values()
 
 
 def _stood_in(root: Path) -> tuple[str, ...]:

@@ -109,6 +109,16 @@ def test_what_the_sdk_imports_for_a_file_is_stood_in_for(read: Callable[[str], P
     assert made.to_install == ("fastapi", "starlette")
 
 
+def test_a_task_of_a_plug_in_whatever_its_class_is_called(read: Callable[[str], Project]) -> None:
+    made = read("""
+        from flyteplugins.nope import Warehouse
+        query = Warehouse(name="q", inputs={"a": int}, query="select 1")
+        env = flyte.TaskEnvironment.from_task("queries", query)
+    """)
+    assert made.environments.keys() == {"queries"}
+    assert made.to_install == ("flyteplugins-nope",)
+
+
 def test_the_sdk_never_means_a_folder_of_the_project(read: Callable[[str], Project], tmp_path: Path) -> None:
     """Examples of a web framework lie in a folder of its name, beside a file that has the SDK import it."""
     (tmp_path / "fastapi").mkdir()
