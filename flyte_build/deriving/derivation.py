@@ -140,7 +140,7 @@ def _steps(
         if venv is not None:
             layers += wheel_layers(asked.locked, recipe, venv, under, range(start, end))
         files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
-        layers += _file_layers(recipe, files, owner, workdirs[start : end + 1], there)
+        layers += _each_once(_file_layers(recipe, files, owner, workdirs[start : end + 1], there))
         if end in (asked.below, len(recipe.steps)):
             return
         layers.append(sealed_layer(asked.environment, recipe, asked.locked, asked.platform, end, layers))
@@ -252,6 +252,14 @@ def _file_layers(
             rows.append(row)
         layers.append(_layer("files", f"copy {step.source}", artifacts, files=rows))
     return layers
+
+
+def _each_once(layers: Sequence[LayerDerivation]) -> list[LayerDerivation]:
+    """Without those that are another one again: nothing lies between two copies that could have changed the first."""
+    seen: dict[str, LayerDerivation] = {}
+    for layer in layers:
+        seen.setdefault(layer.hash, layer)
+    return list(seen.values())
 
 
 def _workdir_layers(
