@@ -130,6 +130,11 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
         )
     elif isinstance(error, ImportError) and "relative import" in summary:
         hint = "the file is part of a package: give the folder above the package as --root"
+    elif type(error).__name__ == "InitializationError":
+        hint = (
+            "the file asks for a backend while it is read: what deploys, runs or looks something up belongs under "
+            '`if __name__ == "__main__":`, and what depends on a project or domain into a variable of this machine'
+        )
     elif missing := _to_install(root):
         hint = (
             f"{', '.join(_stood_in(root))} {'is' if len(missing) == 1 else 'are'} not installed here and stood in for, "

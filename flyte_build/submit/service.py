@@ -167,6 +167,7 @@ async def serve_on(
         log_level="critical",
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
         ws="none",
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=1,

@@ -181,28 +181,17 @@ class _Both:
     def __init__(self, observer: Observer, journal: StoredJournal) -> None:
         self._observer = observer
         self._journal = journal
-        self._writing: set[asyncio.Task[None]] = set()
 
     def on_action(self, record: ActionRecord) -> None:
         self._observer.on_action(record)
 
     def on_line(self, action: str, attempt: int, line: str) -> None:
         self._observer.on_line(action, attempt, line)
-        self._note(action, attempt, line)
-
-    def _note(self, action: str, attempt: int, line: str) -> None:
-        entry = {"line": {"action": action, "attempt": attempt, "text": line}}
-        task = asyncio.create_task(self._write(entry))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
-    async def _write(self, entry: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # only for people, and the journal may be closed
-            await self._journal.append(dict(entry))
+        self._journal.note({"line": {"action": action, "attempt": attempt, "text": line}})
 
     def warn(self, message: str) -> None:
         self._observer.warn(message)
-        self._note("", 0, f"driver: {message}")
+        self._journal.note({"line": {"action": "", "attempt": 0, "text": f"driver: {message}"}})
 
 
 class StoredInbox:

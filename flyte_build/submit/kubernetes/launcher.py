@@ -7,17 +7,19 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from flyteidl2.task import common_pb2, task_definition_pb2
+from flyteidl2.task import common_pb2
 
 from .. import door
-from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..action import LaunchRequest, Left, Outcome
 from ..control.addressing import AS
+from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
@@ -26,13 +28,14 @@ from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .gangs import Made, jobset, look_gang, made_for
 from .kueue import why_queued
+from .leaving import pods_log, take_over
 from .mirror import Mirror
 from .needs import NOTHING, Needs
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
-from .templates import named_template
+from .templates import named_template, template_name
 from .tls import trusting
-from .watching import PODS, Watcher, log_query
+from .watching import Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
@@ -43,7 +46,8 @@ _ADDRESS = "_FLYTE_BUILD_SERVICE"
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
-_LOG_BYTES = 64 << 20
+# Seconds for which news are gathered.
+_MOMENT = 0.02
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
@@ -82,10 +86,26 @@ class KubernetesLauncher:
     def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
         """What the watcher is to call, from any thread."""
 
+        told: set[str] = set()
+        lock = threading.Lock()
+
+        def tell() -> None:
+            with lock:
+                names = tuple(told)
+                told.clear()
+            for name in names:
+                if (news := self._news.get(name)) is not None:
+                    news.set()
+
         def wake(name: str) -> None:
-            news = self._news.get(name)
-            if news is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(news.set)
+            if name not in self._news or loop.is_closed():
+                return
+            with lock:
+                first = not told
+                told.add(name)
+            if first:
+                # A Job, its pod and their events tell of one step, each by a watch of its own.
+                loop.call_soon_threadsafe(loop.call_later, _MOMENT, tell)
 
         return wake
 
@@ -97,8 +117,8 @@ class KubernetesLauncher:
         self.watcher.ask(name)
         try:
             try:
-                if (request.action, request.attempt) in self.begun and await self._ended_before(made, request):
-                    return Outcome(0)
+                if (left := await self._ended_before(made, request)) is not None:
+                    return Outcome(0, left=left)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
                 await self._create(request, made)
@@ -110,11 +130,15 @@ class KubernetesLauncher:
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self._end(made, request)
-            await self._fetch_log(name, request.log)
-            if request.log.is_file():
-                await self.mirror.up(request.log)
-            await self._take_over(request)
-            return sight.outcome or Outcome(0)
+            outcome = sight.outcome or Outcome(0)
+            log = await pods_log(self.cluster, self.watcher.known(name).pods)
+            left = await take_over(self.folder, self.mirror, request, outcome)
+            if log:
+                await self.mirror.put(self.mirror.key(request.log), log)
+            if log and not left.outputs:  # its end is said with the error
+                request.log.parent.mkdir(parents=True, exist_ok=True)
+                request.log.write_bytes(log)
+            return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
             await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
@@ -129,25 +153,27 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`. Copied within the storage: what it refers to lies there already."""
         below = self.folder.storage.below(document, self.folder.name)
         await self.mirror.copy(f"{self.folder.name}/{below}", target)
-        if not await self.mirror.down(target, limit):
-            raise FileNotFoundError(document)
+        await self.mirror.within(target, limit)
 
     async def fetch(self, document: Path) -> None:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def _ended_before(self, made: Made, request: LaunchRequest) -> bool:
-        """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
+    async def _ended_before(self, made: Made, request: LaunchRequest) -> Left | None:
+        """What an attempt of an earlier driver has left, where its Job is gone: it shall not run again."""
+        if (request.action, request.attempt) not in self.begun:
+            return None
         if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
-            return False
-        await self._take_over(request)
-        attempt = self.folder.attempt(request.action, request.attempt)
-        return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
+            return None
+        left = await take_over(self.folder, self.mirror, request, Outcome(0))
+        return left if left.outputs or left.error is not None else None
 
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def _create(self, request: LaunchRequest, made: Made) -> None:
-        template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
+        template = None
+        if template_name(request.task_spec):
+            template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         needs = self.needs.get(request.image, NOTHING)
         reference, carried = self._reference(request), await self._carried(request)
         manifest = job(
@@ -180,8 +206,7 @@ class KubernetesLauncher:
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
-        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if loading_of(spec.task_template) is None:
+        if loading_of(parsed(request.task_spec).task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -272,39 +297,6 @@ class KubernetesLauncher:
             return why_queued(self.cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
         except ApiError:
             return ""
-
-    async def _fetch_log(self, name: str, target: Path) -> None:
-        """The pod's whole log, as far as the cluster still has it."""
-        pods = self.watcher.known(name).pods
-        for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
-            text = await asyncio.to_thread(self._log_of, pod, log_query(pods[pod]))
-            if text:
-                with open(target, "ab") as f:
-                    f.write(text)
-
-    def _log_of(self, pod: str, whose: Mapping[str, str]) -> bytes:
-        path = f"{self.cluster.path(PODS, pod)}/log"
-        try:
-            return self.cluster.text(path, {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
-        except (ApiError, OSError):
-            return b""
-
-    async def _take_over(self, request: LaunchRequest) -> None:
-        """Fetch what the attempt left to where the engine looks for it."""
-        attempt = self.folder.attempt(request.action, request.attempt)
-        kept = self.folder.outcome(request.action, request.attempt)
-        checkpoints = self.folder.checkpoints(request.action, request.attempt)
-        limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
-        await asyncio.gather(*(self._down(attempt / name, limit) for name, limit in limits.items()))
-        if (attempt / OUTPUTS).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
-            await self.mirror.down(kept / OUTPUTS, request.inline)
-        if (attempt / REPORT).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / REPORT), kept / REPORT)
-        if await self.mirror.any(checkpoints):
-            # The next attempt is told of it where its folder is there.
-            with door.folder(self.folder.path) as top:
-                door.make_folders(top, checkpoints.relative_to(self.folder.path).as_posix())
 
     async def _down(self, path: Path, limit: int) -> None:
         try:
