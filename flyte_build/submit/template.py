@@ -33,8 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNTIME = "a0"
-CLUSTERED = "clustered"
-"""The runtime's launcher in each pod of a clustered task; its options are the runtime's."""
+CLUSTERED = "clustered"  # its launcher in each pod of a clustered task, with its own options
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _CONTAINER_TASK = "raw-container"

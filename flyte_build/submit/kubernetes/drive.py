@@ -187,14 +187,11 @@ class _Both:
 
     def on_line(self, action: str, attempt: int, line: str) -> None:
         self._observer.on_line(action, attempt, line)
-        self._note(action, attempt, line)
-
-    def _note(self, action: str, attempt: int, line: str) -> None:
         self._journal.note({"line": {"action": action, "attempt": attempt, "text": line}})
 
     def warn(self, message: str) -> None:
         self._observer.warn(message)
-        self._note("", 0, f"driver: {message}")
+        self._journal.note({"line": {"action": "", "attempt": 0, "text": f"driver: {message}"}})
 
 
 class StoredInbox:
