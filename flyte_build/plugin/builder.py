@@ -117,7 +117,10 @@ def _alone(image: flyte.Image) -> tuple[Project, str]:
     root = session.root_dir() or Path.cwd()
     owner = f"image {image.name}" if image.name else "the image"
     try:
-        wish: Recipe | FlyteBuildError = read_image(image, owner, root, read_settings(root).base)
+        settings = read_settings(root)
+        wish: Recipe | FlyteBuildError = read_image(
+            image, owner, root, settings.base, bytecode=settings.bytecode == "layer"
+        )
     except FlyteBuildError as e:
         wish = e
     name = locked_as(wish, root) if isinstance(wish, Recipe) else "image"

@@ -18,10 +18,9 @@ import flyte
 from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..recipe import Recipe
-from ..settings import read_settings
+from ..settings import Settings, read_settings
 from .app_stubs import chosen_by
 from .asks import asks_of, task_asks
-from .bases import Prefer
 from .code_bundle import Code
 from .distributions import distribution_of
 from .images import read_image
@@ -68,13 +67,13 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
     environments have one name; an image that cannot be read is kept as the environment's ``wish``.
     """
     found = live_environments(objects, root)
-    prefer = read_settings(root).base
+    settings = read_settings(root)
     environments = {
         name: Environment(
             name=name,
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
-            wish=_wish(e, root, prefer, code_root or root),
+            wish=_wish(e, root, settings, code_root or root),
             secrets=_secrets(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
             asks=asks_of(e),
@@ -95,7 +94,7 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
     return Path(declared).absolute() if declared else None
 
 
-def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root: Path) -> Recipe | FlyteBuildError:
+def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_root: Path) -> Recipe | FlyteBuildError:
     if chosen := chosen_by(environment):
         return LoadError(
             f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
@@ -103,7 +102,8 @@ def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root:
         )
     try:
         code = Code(code_root, lambda: _files(environment))
-        return read_image(environment.image, f"environment {environment.name}", root, prefer, code)
+        owner, layered = f"environment {environment.name}", settings.bytecode == "layer"
+        return read_image(environment.image, owner, root, settings.base, code, bytecode=layered)
     except FlyteBuildError as e:
         return e
 

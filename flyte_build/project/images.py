@@ -20,6 +20,7 @@ from ..kernel.errors import LoadError, RefusedError
 from ..recipe import (
     AptInstall,
     CopyFiles,
+    DebianBase,
     EnvVars,
     PipInstall,
     Platform,
@@ -64,11 +65,18 @@ class _Place:
 
 
 def read_image(
-    image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian", code: Code | None = None
+    image: flyte.Image | str | None,
+    owner: str,
+    root: Path,
+    prefer: Prefer = "debian",
+    code: Code | None = None,
+    *,
+    bytecode: bool = False,
 ) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
     ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
-    ``with_code_bundle()`` copies (default: every module below ``root``).
+    ``with_code_bundle()`` copies (default: every module below ``root``). ``bytecode``: images on Debian have layers of
+    it.
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
@@ -90,7 +98,8 @@ def read_image(
     base = read_base(image, owner, prefer)
     steps = with_bundles(_steps(at, base.layers), root)
     check_python(base.layers, base.python, owner)
-    return Recipe(base.base, _platforms(at, image.platform), base.python, base.flyte, steps)
+    layered = bytecode and isinstance(base.base, DebianBase)
+    return Recipe(base.base, _platforms(at, image.platform), base.python, base.flyte, steps, layered)
 
 
 def _platforms(at: _Place, platforms: tuple[str, ...]) -> tuple[Platform, ...]:
