@@ -1,8 +1,8 @@
 """Layers of bytecode are made: the image's own interpreter compiles, in a sandbox, what the finished layers hold.
 
-It runs over the layers that it starts from, without a network, and has the modules as data: nothing of them is run. What
-comes out is read outside as what a stranger wrote (``assemble.bytecode``). For a platform whose programs this machine
-does not run, the same version of the same interpreter for this machine does it, where the lock has that.
+It runs over the layers that it starts from, without a network, and has the modules as data: nothing of them is run.
+What comes out is read outside as what a stranger wrote (``assemble.bytecode``). For a platform whose programs this
+machine does not run, the same version of the same interpreter for this machine does it, where the lock has that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..locks.nouns import Lock
 from ..locks.seals import CONFIGURED
 from ..native.blob import write_blob as native_blob
 from ..store import LayerRealisation, Session
-from .sealed import log_of
+from .step_logs import log_of
 
 if TYPE_CHECKING:
     from ..sealing import Below
@@ -121,7 +121,7 @@ def _group(
     over = [Below(store.blob_path(made[x.hash].digest), made[x.hash].diff_id) for x in first.over]
     given, folder = session.temporary("given"), session.temporary("compiled")
     python = _program(first.over)
-    commands = [f"mkdir {_OUT}"]
+    commands = []
     for number, one in enumerate(group):
         folders = " ".join(cast("Sequence[str]", one.layer.spec["folders"]))
         script = f"/build/compiling.py /build/{number}.tar /{_OUT}/{number}"
@@ -153,6 +153,9 @@ def _given(out: Path, blobs: Sequence[Path]) -> Below:
     from ..sealing import Below
 
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
+        folder = tarfile.TarInfo(_OUT)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(folder)
         _put(tar, "build/compiling.py", Path(script).read_bytes())
         for number, blob in enumerate(blobs):
             _put(tar, f"build/{number}.tar", _modules(blob))

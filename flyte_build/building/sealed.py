@@ -8,7 +8,6 @@ whether a seal is stale.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING
 from ..deriving.nouns import ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
 from ..kernel.errors import InputError, SealError
-from ..kernel.paths import state_dir
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
 from ..locks.seals import CONFIGURED
@@ -27,6 +25,7 @@ from ..recipe import Recipe, SecretMount
 from ..sources.places import Locator
 from ..store import Session, Store
 from .configuring import controls, given
+from .step_logs import log_of
 
 if TYPE_CHECKING:
     from ..assemble.deb import Control
@@ -113,12 +112,6 @@ class Sealer:
         network: Network = "none" if closed else self.network
         lent = _indexes(self.root) if network != "none" else {}
         return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, network, secrets, lent)
-
-
-def log_of(environment: str, index: int, on: str) -> Path:
-    """Where a step's programs' words go: one file for what ran on one thing."""
-    name = re.sub(r"[^\w.-]", "_", environment)
-    return state_dir() / "sealed" / f"{name}-step{index + 1}-{on.removeprefix('sha256:')[:12]}.log"
 
 
 def _value(secret: SecretMount) -> bytes:

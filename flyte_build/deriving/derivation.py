@@ -58,9 +58,11 @@ from .overlay import (
 from .pythons import python_layers, system_fields
 from .sealed import sealed_layer
 from .specs import layer_of, named
-from .wheel_layers import Venv, wheel_layers
+from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, wheel_layers
 
 __all__ = [
+    "LARGE_WHEEL",
+    "MAX_LAYERS",
     "Artifact",
     "FileEntry",
     "ImageDerivation",

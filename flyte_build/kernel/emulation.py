@@ -1,4 +1,4 @@
-"""Whose programs this machine runs: its own platform's, and those that the kernel has an emulator for. Reads /proc only."""
+"""Whose programs this machine runs: its own platform's, and those the kernel has an emulator for. Reads /proc only."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ LOCKS = sorted(p for p in (*REPOSITORY.glob("lockfiles/*.json"), *REPOSITORY.glo
 def content(layer: LayerDerivation) -> object:
     """What is in the layer: entries, packages, wheels; of a sealed one, how it is known."""
     spec = layer.spec
-    return next(spec[key] for key in ("wheels", "debs", "files", "entries", "diff_id") if key in spec)
+    return next(spec[key] for key in ("wheels", "debs", "files", "entries", "diff_id", "of", "archives") if key in spec)
 
 
 def check(image: ImageDerivation) -> None:
@@ -74,6 +75,7 @@ def steps_of(chance: random.Random) -> list[Step | str]:
 def test_of_generated_plans(seed: int) -> None:
     chance = random.Random(seed)
     recipe = recipe_of(*steps_of(chance), flyte=chance.choice([None, "2.12.1"]))
+    recipe = replace(recipe, bytecode=seed % 2 == 1)
     pips = sum(isinstance(step, PipInstall) for step in recipe.steps)
     wheels = [
         wheel(f"w{number}", step=chance.randint(0, pips), size=chance.choice([1000, LARGE_WHEEL, LARGE_WHEEL + 1]))
