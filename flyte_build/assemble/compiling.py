@@ -10,6 +10,7 @@ then the files of bytecode, one after the other, in the order of the rows. ``doc
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import marshal
@@ -20,6 +21,7 @@ import sys
 import tarfile
 import warnings
 from types import CodeType
+from typing import IO, cast
 
 HEADER = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1)
 """PEP 552: the magic number, and flags that say: by hash, unchecked."""
@@ -137,13 +139,21 @@ def bytecode(source: bytes, path: str) -> bytes | None:
     return HEADER + importlib.util.source_hash(source) + canonical(code)
 
 
+def _plain(layer: str) -> IO[bytes]:
+    """The tar in it. Not by ``tarfile``, whose streams end with the first member of a gzip file."""
+    raw = open(layer, "rb")  # noqa: SIM115 - the caller closes it
+    compressed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if compressed else raw
+
+
 def modules(layer: str, folders: tuple[str, ...]) -> dict[str, bytes | None]:
     """Path → content of the modules below ``folders``, by path; ``None`` for what is called so, and is no file.
 
     Without tests, which nobody imports and which are half of pandas: folders called ``tests``, and Python's own.
     """
     found: dict[str, bytes | None] = {}
-    with tarfile.open(layer, "r|*") as tar:
+    with _plain(layer) as raw, tarfile.open(fileobj=raw, mode="r|") as tar:
         for member in tar:
             path = member.name.lstrip("/")
             if member.isdir() or not path.startswith(folders) or not path.endswith(".py") or _TESTS.search(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import io
 import json
@@ -168,7 +169,10 @@ def test_another_process_makes_the_same_bytes(tmp_path: Path) -> None:
     files: dict[str, bytes | str | None] = {
         f"lib/{name}.py": (STANDARD / f"{name}.py").read_bytes() for name in SOME[2:6]
     }
-    layer = tar_of(tmp_path / "layer", {**files, "lib/tricky.py": TRICKY.encode()})
+    whole = tar_of(tmp_path / "tar", {**files, "lib/tricky.py": TRICKY.encode()}, "").read_bytes()
+    layer = tmp_path / "layer"
+    # As our layers are: gzip of many members.
+    layer.write_bytes(b"".join(gzip.compress(whole[at : at + 50_000]) for at in range(0, len(whole), 50_000)))
     one = script(layer, tmp_path / "one", "lib", "--jobs", "1", PYTHONHASHSEED="1")
     two = script(layer, tmp_path / "two", "/lib/", "--jobs", "3", PYTHONHASHSEED="2")
     assert one == two

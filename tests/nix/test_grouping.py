@@ -105,7 +105,9 @@ def locks(draw: st.DrawFn) -> Lock:
     copies = [CopyFiles(f"s{i}", "/srv/", True) for i in range(draw(st.integers(0, 3)))]
     python = draw(st.sampled_from(["3.11", "3.12", "3.13"]))
     recipe = recipe_of(AptInstall(("git",)), *copies, PipInstall(("a", "ü")), python=python)
-    return lock_of(recipe, draw(wheels), draw(debs))
+    recipe = dataclasses.replace(recipe, bytecode=draw(st.booleans()))
+    held = [*draw(debs), *([deb(f"python{python}", "3.11.2-6+deb12u9")] if draw(st.booleans()) else [])]
+    return lock_of(recipe, draw(wheels), held)
 
 
 @settings(max_examples=15, deadline=None)
