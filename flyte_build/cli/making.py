@@ -80,7 +80,9 @@ def made(
     sys.stdout.flush()
     if recorded and images.plan is not None and images.plan.cached and (not shown.pushed or images.again is not None):
         asked = {"again": dict(images.again)} if images.again is not None else {}
-        record.save(question(sys.argv[1:]), {"stdout": text, "used": images.used, **asked})
+        # Of a push that sent something the next one's answer is known, too: that there is nothing to send.
+        told = text_of(shown, images.repeated) if shown.pushed else text
+        record.save(question(sys.argv[1:]), {"stdout": told, "used": images.used, **asked})
 
 
 def made_or_taken(

@@ -205,12 +205,11 @@ def opened(
     with tracing.timed("work", f"load {file or 'the file of the settings'}"), contextlib.redirect_stdout(sys.stderr):
         bench = open_project(file, root=root, lockfiles=lockfiles, reporter=reporter or make_reporter(quiet))
     bench.modules.stay()
-    if bench.stand_ins:
+    said = [f"not installed here, and stood in for: {', '.join(bench.stand_ins)}"] if bench.stand_ins else []
+    for line in (*said, *bench.remarks):
         from .console import stderr
 
-        stderr().print(
-            f"not installed here, and stood in for: {', '.join(bench.stand_ins)}", style="dim", soft_wrap=True
-        )
+        stderr().print(line, style="dim", soft_wrap=True)
     return bench
 
 

@@ -21,7 +21,8 @@ and ``"title"``, which is shown in the image's history):
 ``bytecode`` ``{"python", "by", "folders", "rules", "of": a layer's spec}``: the modules of ``of``, compiled
 ``overlay``  ``{"entries": [{"path", "mode", "uid", "gid", and "text" | "link" | "dir": true} | {"path", "removed"}]}``
 
-A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone.
+A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone; with
+``"part": {"number", "of", "ceiling"}`` it is one of several layers that its one wheel is spread over.
 
 An image is ``{"schema", "platform", "layers", "config", "annotations"}``; ``config`` holds the OCI image
 configuration's ``config`` object (OCI image-spec v1.1, config.md). On a registry base, ``history`` holds the base's; an
@@ -58,7 +59,7 @@ from .overlay import (
 from .pythons import python_layers, system_fields
 from .sealed import sealed_layer
 from .specs import layer_of, named
-from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, wheel_layers
+from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, check_layers, wheel_layers
 
 __all__ = [
     "LARGE_WHEEL",
@@ -110,7 +111,7 @@ def derive(
             layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
             under += 1
         _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
-    return _image(lock.environment, platform, layers, debian_config(recipe), {})
+    return _image(asked, layers, debian_config(recipe), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,10 @@ def _steps(
 
 
 def _image(
-    environment: str,
-    platform: str,
-    layers: Sequence[LayerDerivation],
-    config: Json,
-    annotations: Json,
-    **more: Json,
+    asked: _Asked, layers: Sequence[LayerDerivation], config: Json, annotations: Json, **more: Json
 ) -> ImageDerivation:
+    check_layers(asked.environment, asked.recipe, layers)
+    environment, platform = asked.environment, asked.platform
     spec: dict[str, Json] = {
         "schema": 1,
         "platform": platform,
@@ -174,10 +172,10 @@ def _image(
 
 
 def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
-    environment, locked, recipe, platform = asked.environment, asked.locked, asked.recipe, asked.platform
+    environment, locked, recipe = asked.environment, asked.locked, asked.recipe
     layers = [layer_of("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
     if recipe.as_is:
-        return _image(environment, platform, layers, dict(base.settings), {}, verbatim=verbatim(base))
+        return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)
@@ -188,7 +186,7 @@ def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
     config = base_config(recipe, base, venv)
-    return _image(environment, platform, layers, config, base_annotations(base), history=history(base))
+    return _image(asked, layers, config, base_annotations(base), history=history(base))
 
 
 def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:

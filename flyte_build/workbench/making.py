@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.quantities import counted, duration, size
@@ -60,6 +60,18 @@ class Images:
     plan: Plan | None = None
     used: tuple[str, ...] = field(default=(), repr=False)
     again: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def repeated(self) -> Images:
+        """What the same would give if nothing changes: all is there."""
+        built = tuple(
+            replace(i, reused=True, seconds=0.0, layers=tuple(replace(x, reused=True, pulled=False) for x in i.layers))
+            for i in self.built
+        )
+        pushed = tuple(
+            replace(p, uploaded=0, mounted=0, existing=p.uploaded + p.mounted + p.existing) for p in self.pushed
+        )
+        return replace(self, built=built, pushed=pushed)
 
     @property
     def digests(self) -> dict[str, str]:

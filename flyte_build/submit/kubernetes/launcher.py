@@ -17,24 +17,28 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..control.addressing import AS
 from ..storage import RunFolder
+from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
+from .gangs import Made, jobset, look_gang, made_for
 from .kueue import why_queued
 from .mirror import Mirror
-from .names import job_name
 from .needs import NOTHING, Needs
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template
-from .watching import JOBS, PODS, Watcher, log_query
+from .tls import trusting
+from .watching import PODS, Watcher, log_query
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
+_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
@@ -53,8 +57,8 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``said`` hears one
-    line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``tls``: the Secret
+    has whom pods trust to be the service. ``said`` hears one line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -69,6 +73,7 @@ class KubernetesLauncher:
     needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
+    tls: bool = False
     apps: ClusterApps | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
@@ -86,16 +91,17 @@ class KubernetesLauncher:
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
-        name = name_of(request)
+        made = made_for(request)
+        name = made.watched
         self._news[name] = asyncio.Event()
         self.watcher.ask(name)
         try:
             try:
-                if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
+                if (request.action, request.attempt) in self.begun and await self._ended_before(made, request):
                     return Outcome(0)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
-                await self._create(request)
+                await self._create(request, made)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -103,7 +109,7 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self._end(name, request)
+            sight = await self._end(made, request)
             await self._fetch_log(name, request.log)
             if request.log.is_file():
                 await self.mirror.up(request.log)
@@ -111,7 +117,7 @@ class KubernetesLauncher:
             return sight.outcome or Outcome(0)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
-            await asyncio.shield(asyncio.to_thread(self.cluster.delete, JOBS, name))
+            await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
             self.watcher.forget(name)
@@ -130,9 +136,9 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def _ended_before(self, name: str, request: LaunchRequest) -> bool:
+    async def _ended_before(self, made: Made, request: LaunchRequest) -> bool:
         """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
-        if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
+        if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
             return False
         await self._take_over(request)
         attempt = self.folder.attempt(request.action, request.attempt)
@@ -140,7 +146,7 @@ class KubernetesLauncher:
 
     # -- one attempt -------------------------------------------------------------------------------------
 
-    async def _create(self, request: LaunchRequest) -> None:
+    async def _create(self, request: LaunchRequest, made: Made) -> None:
         template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         needs = self.needs.get(request.image, NOTHING)
         reference, carried = self._reference(request), await self._carried(request)
@@ -149,22 +155,33 @@ class KubernetesLauncher:
             carried=carried,
         )  # fmt: skip
         if carried is None:
-            endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-            _main(manifest, reference)["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+            main = _main(manifest, reference)
+            main["env"] += self._endpoint(request)
+            if self.tls:
+                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
+        if made.gang is not None:
+            manifest = jobset(manifest, made)
         try:
-            made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
+            there = await self._patiently(request, lambda: self.cluster.create(made.kind, manifest))
         except ApiError as e:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
+            await self._patiently(request, lambda: self.watcher.fetch(made.watched))
             return
-        self.watcher.note(made)
+        if made.gang is None:
+            self.watcher.note(there)
+
+    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
+        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
+        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
+        return [{"name": _ADDRESS, "valueFrom": held}, asks]
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
         spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if not spec.task_template.container.data_config.enabled:
+        if loading_of(spec.task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -202,14 +219,15 @@ class KubernetesLauncher:
     def _with_env(self, request: LaunchRequest) -> LaunchRequest:
         return replace(request, env={**self.env, **request.env})
 
-    async def _end(self, name: str, request: LaunchRequest) -> Sight:
+    async def _end(self, made: Made, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
+        name = made.watched
         key, since, line = "", self.clock(), ""
         why, asked = "", self.clock()
         news = self._news[name]
         while True:
             news.clear()
-            sight = self._look(name)
+            sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
                 why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
@@ -221,12 +239,12 @@ class KubernetesLauncher:
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
-                    await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                    await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return sight
             if sight.key != key:
                 key, since = sight.key, self.clock()
             if sight.patience is not None and self.clock() - since >= sight.patience:
-                await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return replace(sight, stage="ended")
             ends = [since + sight.patience] if sight.patience is not None else []
             ends += [asked + _ASK] if silent else []
@@ -237,8 +255,14 @@ class KubernetesLauncher:
             except TimeoutError:
                 pass
 
-    def _look(self, name: str) -> Sight:
-        known = self.watcher.known(name)
+    async def _look(self, made: Made, request: LaunchRequest) -> Sight:
+        if made.gang is not None:
+            found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
+        known = self.watcher.known(made.watched)
+        if made.gang is not None:
+            return look_gang(
+                made.gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled
+            )
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
@@ -290,10 +314,6 @@ class KubernetesLauncher:
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
-
-
-def name_of(request: LaunchRequest) -> str:
-    return job_name(request.run, request.action, request.attempt)
 
 
 def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:
