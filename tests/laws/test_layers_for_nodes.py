@@ -27,7 +27,7 @@ LOCKS = sorted(p for p in (*REPOSITORY.glob("lockfiles/*.json"), *REPOSITORY.glo
 def content(layer: LayerDerivation) -> object:
     """What is in the layer: entries, packages, wheels; of a sealed one, how it is known."""
     spec = layer.spec
-    return next(spec[key] for key in ("wheels", "debs", "files", "entries", "diff_id") if key in spec)
+    return next(spec[key] for key in ("wheels", "debs", "files", "entries", "diff_id", "of", "archives") if key in spec)
 
 
 def check(image: ImageDerivation) -> None:
@@ -75,6 +75,7 @@ def test_of_generated_plans(seed: int) -> None:
     chance = random.Random(seed)
     recipe = recipe_of(*steps_of(chance), flyte=chance.choice([None, "2.12.1"]))
     recipe = replace(recipe, layer_ceiling=chance.choice([None, None, LARGE_WHEEL, 64 * LARGE_WHEEL]))
+    recipe = replace(recipe, bytecode=recipe.layer_ceiling is None and seed % 2 == 1)
     pips = sum(isinstance(step, PipInstall) for step in recipe.steps)
     wheels = [
         wheel(f"w{number}", step=chance.randint(0, pips), size=chance.choice([1000, LARGE_WHEEL, LARGE_WHEEL + 1]))
