@@ -20,6 +20,7 @@ import sys
 import tarfile
 import warnings
 import zlib
+from collections import Counter
 from types import CodeType
 from typing import IO, BinaryIO, cast
 
@@ -33,26 +34,36 @@ _MODERN = sys.version_info >= (3, 11)
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 # Marshal's types of a fixed size, and those that are a length of four or one bytes and as many bytes.
 _FIXED = {b"N": 0, b"F": 0, b"T": 0, b"S": 0, b".": 0, b"0": 0, b"i": 4, b"g": 8, b"y": 16}
+_Part = bytes | tuple[bool, bytes]
 _TEXTS = {b"u": 4, b"t": 4, b"a": 4, b"A": 4, b"z": 1, b"Z": 1}
 
 
-class _Text(bytes):
-    """A string in UTF-8, not yet encoded: whether it is interned depends on where it stands."""
-
-    __slots__ = ()
-
-
 class _Reader:
-    """One marshalled object (CPython's ``Python/marshal.c``, versions 2 to 5), written again without references."""
+    """One marshalled object (CPython's ``Python/marshal.c``, versions 2 to 5) → ``parts``: bytes as they are, and each
+    string as whether it is interned, and its UTF-8."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
-        self._seen: list[bytes] = []
+        self._seen: list[list[_Part]] = []
+        self.parts: list[_Part] = []
 
-    def object(self, names: bool = False) -> bytes:
-        """The next object, canonical. ``names``: strings are names, which the interpreter interns."""
-        found = self._next(names)
-        return _encoded(found, names) if type(found) is _Text else found
+    def object(self, names: bool = False) -> None:
+        """The next object. ``names``: strings are names, which the interpreter interns."""
+        first = self._take(1)[0]
+        kind = bytes((first & 0x7F,))
+        if kind == b"r":
+            for part in self._seen[self._length()]:
+                self._put(part if isinstance(part, bytes) or not names else (True, part[1]))
+            return
+        place, start = len(self._seen), len(self.parts)
+        if first & 0x80:
+            self._seen.append([])
+        self._object(kind, names)
+        if first & 0x80:
+            self._seen[place] = self.parts[start:]
+
+    def _put(self, part: _Part) -> None:
+        self.parts.append(part)
 
     def _take(self, count: int) -> bytes:
         start, self._at = self._at, self._at + count
@@ -63,60 +74,68 @@ class _Reader:
     def _length(self, size: int = 4) -> int:
         return int.from_bytes(self._take(size), "little")
 
-    def _next(self, names: bool) -> bytes:
-        first = self._take(1)[0]
-        kind = bytes((first & 0x7F,))
-        if kind == b"r":
-            return self._seen[self._length()]
-        place = len(self._seen)
-        if first & 0x80:
-            self._seen.append(b"")
-        made = self._made(kind, names)
-        if first & 0x80:
-            self._seen[place] = made
-        return made
+    def _objects(self, count: int, names: bool = False) -> None:
+        for _ in range(count):
+            self.object(names)
 
-    def _made(self, kind: bytes, names: bool) -> bytes:
+    def _object(self, kind: bytes, names: bool) -> None:
         if kind in _TEXTS:
-            return _Text(self._take(self._length(_TEXTS[kind])))
-        if kind in _FIXED:
-            return kind + self._take(_FIXED[kind])
-        if kind == b"s":
+            text = self._take(self._length(_TEXTS[kind]))
+            self._put((names or _WORD.issuperset(text), text))
+        elif kind in _FIXED:
+            self._put(kind + self._take(_FIXED[kind]))
+        elif kind == b"s":
             size = self._take(4)
-            return kind + size + self._take(int.from_bytes(size, "little"))
-        if kind == b"l":
+            self._put(kind + size + self._take(int.from_bytes(size, "little")))
+        elif kind == b"l":
             size = self._take(4)
-            return kind + size + self._take(2 * abs(int.from_bytes(size, "little", signed=True)))
-        if kind in (b")", b"("):
+            self._put(kind + size + self._take(2 * abs(int.from_bytes(size, "little", signed=True))))
+        elif kind in (b")", b"("):
             count = self._length(1 if kind == b")" else 4)
-            start = b")" + bytes((count,)) if count < 256 else b"(" + struct.pack("<I", count)
-            return start + b"".join([self.object(names) for _ in range(count)])
-        if kind == b">":
-            count = self._length()
-            return b">" + struct.pack("<I", count) + b"".join(sorted(self.object() for _ in range(count)))
-        if kind == b":":
-            return b":" + self.object() + self.object() + self.object()
-        if kind == b"c":
-            return b"c" + self._code()
-        raise ValueError(f"marshalled data of type {kind!r}, which is not known")
+            self._put(b")" + bytes((count,)) if count < 256 else b"(" + struct.pack("<I", count))
+            self._objects(count, names)
+        elif kind == b">":
+            self._set(self._length())
+        elif kind == b":":
+            self._put(kind)
+            self._objects(3)
+        elif kind == b"c":
+            self._put(kind)
+            self._code()
+        else:
+            raise ValueError(f"marshalled data of type {kind!r}, which is not known")
 
-    def _code(self) -> bytes:
+    def _set(self, count: int) -> None:
+        self._put(b">" + struct.pack("<I", count))
+        start, elements = len(self.parts), []
+        for _ in range(count):
+            self.object()
+            elements.append(self.parts[start:])
+            del self.parts[start:]
+        for element in sorted(elements, key=lambda e: b"".join(_encoded(part) for part in e)):
+            self.parts += element
+
+    def _code(self) -> None:
+        # argcount, posonlyargcount, kwonlyargcount, stacksize, flags (before 3.11 with nlocals); code, consts; names,
+        # localsplusnames; localspluskinds; filename, name, qualname; firstlineno; linetable, exceptiontable
+        self._put(self._take(20 if _MODERN else 24))
+        self._objects(2)
         if _MODERN:
-            # argcount, posonlyargcount, kwonlyargcount, stacksize, flags; code, consts; names, localsplusnames;
-            # localspluskinds; filename, name, qualname; firstlineno; linetable, exceptiontable
-            return b"".join((
-                self._take(20), self.object(), self.object(), self.object(True), self.object(True), self.object(),
-                self.object(True), self.object(True), self.object(True), self._take(4), self.object(), self.object(),
-            ))  # fmt: skip
-        # ... nlocals, stacksize, flags; code, consts; names, varnames, freevars, cellvars, filename, name;
-        # firstlineno; linetable
-        parts = [self._take(24), self.object(), self.object(), *(self.object(True) for _ in range(6))]
-        return b"".join((*parts, self._take(4), self.object()))
+            self._objects(2, names=True)
+            self._objects(1)
+            self._objects(3, names=True)
+        else:
+            # names, varnames, freevars, cellvars, filename, name; firstlineno; linetable
+            self._objects(6, names=True)
+        self._put(self._take(4))
+        self._objects(2 if _MODERN else 1)
 
 
-def _encoded(text: bytes, names: bool) -> bytes:
-    """A string: the shortest form that it has, interned where it is a name or reads like one."""
-    inner = names or _WORD.issuperset(text)
+def _encoded(part: _Part) -> bytes:
+    """A string in the shortest form that it has."""
+    if isinstance(part, bytes):
+        return part
+    inner, text = part
     if not text.isascii():
         return (b"t" if inner else b"u") + struct.pack("<I", len(text)) + text
     if len(text) < 256:
@@ -125,8 +144,25 @@ def _encoded(text: bytes, names: bool) -> bytes:
 
 
 def canonical(code: CodeType) -> bytes:
-    """The bytes of ``code`` (a code object) in a module's file: a function of its value alone."""
-    return _Reader(marshal.dumps(code)).object()
+    """The bytes of ``code`` (a code object) in a module's file: a function of its value alone.
+
+    An interned string that is there again is referred to: its first place has the flag, the others its number.
+    """
+    reader = _Reader(marshal.dumps(code))
+    reader.object()
+    times = Counter(part for part in reader.parts if not isinstance(part, bytes) and part[0])
+    numbers: dict[_Part, int] = {}
+    out = []
+    for part in reader.parts:
+        if part in numbers:
+            out.append(b"r" + struct.pack("<I", numbers[part]))
+        elif not isinstance(part, bytes) and times.get(part, 0) > 1:
+            numbers[part] = len(numbers)
+            found = _encoded(part)
+            out.append(bytes((found[0] | 0x80,)) + found[1:])
+        else:
+            out.append(_encoded(part))
+    return b"".join(out)
 
 
 def bytecode(source: bytes, path: str) -> bytes | None:
