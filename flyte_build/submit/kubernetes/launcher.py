@@ -7,9 +7,10 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,6 +28,7 @@ from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .gangs import Made, jobset, look_gang, made_for
+from .gathering import gathered
 from .kueue import why_queued
 from .leaving import pods_log, take_over
 from .mirror import Mirror
@@ -37,7 +39,7 @@ from .templates import named_template, template_name
 from .tls import trusting
 from .watching import Watcher
 
-__all__ = ["ENDPOINT", "KubernetesLauncher"]
+__all__ = ["ENDPOINT", "REQUESTS", "KubernetesLauncher"]
 
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
@@ -51,6 +53,10 @@ _MOMENT = 0.02
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
+# So many requests to the API are on their way at once, and of those so many that make a Job: what has ended shall not
+# wait until thousands have begun.
+REQUESTS, _BEGINNING = 16, 12
+_NO_LIMIT = contextlib.nullcontext()
 T = TypeVar("T")
 
 
@@ -82,32 +88,17 @@ class KubernetesLauncher:
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BEGINNING))
 
     def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
         """What the watcher is to call, from any thread."""
 
-        told: set[str] = set()
-        lock = threading.Lock()
+        def tell(name: str) -> None:
+            if (news := self._news.get(name)) is not None:
+                news.set()
 
-        def tell() -> None:
-            with lock:
-                names = tuple(told)
-                told.clear()
-            for name in names:
-                if (news := self._news.get(name)) is not None:
-                    news.set()
-
-        def wake(name: str) -> None:
-            if name not in self._news or loop.is_closed():
-                return
-            with lock:
-                first = not told
-                told.add(name)
-            if first:
-                # A Job, its pod and their events tell of one step, each by a watch of its own.
-                loop.call_soon_threadsafe(loop.call_later, _MOMENT, tell)
-
-        return wake
+        # A Job, its pod and their events tell of one step, each by a watch of its own.
+        return gathered(loop, _MOMENT, self._news, tell)
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
@@ -174,21 +165,14 @@ class KubernetesLauncher:
         template = None
         if template_name(request.task_spec):
             template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
-        needs = self.needs.get(request.image, NOTHING)
         reference, carried = self._reference(request), await self._carried(request)
-        manifest = job(
-            self._with_env(request), reference, self.place, template=template, needs=needs, carrier=self.carrier,
-            carried=carried,
-        )  # fmt: skip
-        if carried is None:
-            main = _main(manifest, reference)
-            main["env"] += self._endpoint(request)
-            if self.tls:
-                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
-        if made.gang is not None:
-            manifest = jobset(manifest, made)
+
+        def create() -> dict[str, Any]:
+            # Made for the request alone: of thousands that wait for their turn nobody holds a manifest.
+            return self.cluster.create(made.kind, self._manifest(request, made, reference, template, carried))
+
         try:
-            there = await self._patiently(request, lambda: self.cluster.create(made.kind, manifest))
+            there = await self._patiently(request, create, self._room)
         except ApiError as e:
             if e.status != 409:
                 raise
@@ -204,6 +188,21 @@ class KubernetesLauncher:
         asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
         return [{"name": _ADDRESS, "valueFrom": held}, asks]
 
+    def _manifest(
+        self, request: LaunchRequest, made: Made, reference: str, template: Mapping[str, Any] | None,
+        carried: Carried | None,
+    ) -> dict[str, Any]:  # fmt: skip
+        manifest = job(
+            self._with_env(request), reference, self.place, template=template,
+            needs=self.needs.get(request.image, NOTHING), carrier=self.carrier, carried=carried,
+        )  # fmt: skip
+        if carried is None:
+            main = _main(manifest, reference)
+            main["env"] += self._endpoint(request)
+            if self.tls:
+                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
+        return manifest if made.gang is None else jobset(manifest, made)
+
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
         if loading_of(parsed(request.task_spec).task_template) is None:
@@ -215,15 +214,19 @@ class KubernetesLauncher:
         attempt, data = (f(request.action, request.attempt) for f in (self.folder.attempt, self.folder.data))
         return Carried(given, self.mirror.key(document), self.mirror.key(attempt), self.mirror.key(data))
 
-    async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
+    async def _patiently(
+        self, request: LaunchRequest, ask: Callable[[], T], room: AbstractAsyncContextManager[Any] = _NO_LIMIT
+    ) -> T:
         """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
+        It is asked within ``room``, and waited for without.
 
         A namespace that may hold no more Jobs now (a quota of ``count/jobs.batch``) is waited for as a node is.
         """
         pause, begun = _FIRST_PAUSE, self.clock()
         while True:
             try:
-                return await asyncio.to_thread(ask)
+                async with room:
+                    return await asyncio.to_thread(ask)
             except ApiError as e:
                 quota = used_up(e)
                 if quota and self.clock() - begun < self.unscheduled:
