@@ -31,7 +31,8 @@ DEAD = "what is left of a sandbox of which no process lives; it is removed witho
 
 ARGUED = {
     "api.py": {"connect": HOST},
-    "launcher.py": {"_fetch_log": OURS, "_down": MIRROR, "_carried": MIRROR},
+    "launcher.py": {"fetch_log": OURS, "_down": MIRROR, "_carried": MIRROR},
+    "replica_pods.py": {"take": OURS},
     "mirror.py": {"down": MIRROR},
     "drive.py": {"drive": MIRROR, "_known": MIRROR},
     "reading.py": {"fetch_logs": MIRROR},
@@ -61,10 +62,10 @@ ARGUED = {
     "beside.py": {"_berth": OURS, "_ended": OURS, "_tail": OURS},
     "posing.py": {"furnished": OURS},
     "fresh.py": {"names": HOST, "seed": ROOT, "mounts_of": OURS},
-    "replicas.py": {"run": OURS},
+    "replicas.py": {"begin": OURS},
     "forked.py": {"begin": OURS, "_enter": HOST},
     "pool.py": {"_start": OURS},
-    "told.py": {"last_line": OURS},
+    "told.py": {"last_line": OURS, "texts": HOST},
     "libraries.py": {"of": HOST},
     "cdi.py": {"*": HOST},
     "here.py": {"*": HOST},

@@ -34,6 +34,7 @@ from .mirror import Mirror
 from .names import label_value
 from .needs import Needs
 from .reading import ALIVE, BEAT_SECONDS, read_chain
+from .replica_pods import REPLICAS, ReplicaPods
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
 from .submission import Submission
@@ -96,6 +97,8 @@ async def drive(
     watcher = Watcher(
         run.cluster, f"run={label_value(submission.run)}", lambda job: wake[0](job) if wake else None, observer.warn
     )
+    scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
+    replicas = ReplicaPods(submission.run, number, run.cluster, scheduler.waits, observer.warn)
     launcher = KubernetesLauncher(
         folder=folder,
         cluster=run.cluster,
@@ -108,6 +111,7 @@ async def drive(
         unscheduled=run.target.unscheduled,
         needs=apps.needs,
         apps=apps,
+        replicas=replicas,
         said=heard.on_line,
         carrier=Carrier(
             submission.carrier,
@@ -122,15 +126,22 @@ async def drive(
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
-    scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
     inbox = StoredInbox(mirror, submission.run)
+    if before:
+        await replicas.sweep()
     watcher.start()
     beating = asyncio.create_task(_beat(mirror, submission.run))
     try:
-        drive = Drive(submission.facts(folder), launcher, scheduler, reuse, journal, heard, serving, inbox)
+
+        def served(service: Service) -> AbstractAsyncContextManager[None]:
+            service.answer(REPLICAS, replicas)
+            return serving(service)
+
+        drive = Drive(submission.facts(folder), launcher, scheduler, reuse, journal, heard, served, inbox)
         return await drive.go(actions[ROOT_ACTION], before)
     finally:
         try:
+            await replicas.close()
             await apps.close()
         finally:
             beating.cancel()

@@ -27,9 +27,10 @@ from .mirror import Mirror
 from .names import job_name
 from .needs import NOTHING, Needs
 from .pod import Place, job
+from .replica_pods import ReplicaPods
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template
-from .watching import JOBS, PODS, Watcher, log_query
+from .watching import JOBS, Watcher, log_of
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
@@ -39,7 +40,6 @@ ENDPOINT = "endpoint"
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
-_LOG_BYTES = 64 << 20
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
@@ -53,8 +53,8 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``said`` hears one
-    line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins;
+    ``replicas`` are those of reusable environments. ``said`` hears one line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -70,6 +70,7 @@ class KubernetesLauncher:
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
     apps: ClusterApps | None = None
+    replicas: ReplicaPods | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -95,7 +96,9 @@ class KubernetesLauncher:
                     return Outcome(0)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
-                await self._create(request)
+                if self.replicas is not None and (shared := await self.replicas.launch(self, request)) is not None:
+                    return shared
+                await self.make(name, request, (await self.manifest(request))[0])
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -103,11 +106,9 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self._end(name, request)
-            await self._fetch_log(name, request.log)
-            if request.log.is_file():
-                await self.mirror.up(request.log)
-            await self._take_over(request)
+            sight = await self.see(name, request, self.said)
+            await self.fetch_log(name, request.log)
+            await self.take_over(request)
             return sight.outcome or Outcome(0)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
@@ -134,13 +135,14 @@ class KubernetesLauncher:
         """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
         if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
             return False
-        await self._take_over(request)
+        await self.take_over(request)
         attempt = self.folder.attempt(request.action, request.attempt)
         return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
 
     # -- one attempt -------------------------------------------------------------------------------------
 
-    async def _create(self, request: LaunchRequest) -> None:
+    async def manifest(self, request: LaunchRequest) -> tuple[dict[str, Any], str]:
+        """The attempt's Job, and what its own container is called. Raises :class:`Unplaceable`."""
         template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         needs = self.needs.get(request.image, NOTHING)
         reference, carried = self._reference(request), await self._carried(request)
@@ -148,18 +150,34 @@ class KubernetesLauncher:
             self._with_env(request), reference, self.place, template=template, needs=needs, carrier=self.carrier,
             carried=carried,
         )  # fmt: skip
-        if carried is None:
-            endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-            _main(manifest, reference)["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+        if carried is not None:
+            return manifest, ""
+        endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        main = _main(manifest, reference)
+        main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+        return manifest, str(main["name"])
+
+    async def make(self, name: str, request: LaunchRequest, manifest: Mapping[str, Any]) -> None:
+        """Make the Job ``name``, and watch it from now on. Raises :class:`ApiError`."""
+        self._news.setdefault(name, asyncio.Event())
+        self.watcher.ask(name)
         try:
             made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
         except ApiError as e:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
+            await self._patiently(request, lambda: self.watcher.fetch(name))
             return
         self.watcher.note(made)
+
+    async def unmake(self, name: str) -> None:
+        """Delete the Job ``name``, and watch it no more."""
+        try:
+            await asyncio.to_thread(self.cluster.delete, JOBS, name)
+        finally:
+            self.watcher.forget(name)
+            self._news.pop(name, None)
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
@@ -202,7 +220,7 @@ class KubernetesLauncher:
     def _with_env(self, request: LaunchRequest) -> LaunchRequest:
         return replace(request, env={**self.env, **request.env})
 
-    async def _end(self, name: str, request: LaunchRequest) -> Sight:
+    async def see(self, name: str, request: LaunchRequest, said: Callable[[str, int, str], None]) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
         key, since, line = "", self.clock(), ""
         why, asked = "", self.clock()
@@ -217,7 +235,7 @@ class KubernetesLauncher:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
                 line = sight.line
-                self.said(request.action, request.attempt, line)
+                said(request.action, request.attempt, line)
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
@@ -251,24 +269,19 @@ class KubernetesLauncher:
         except ApiError:
             return ""
 
-    async def _fetch_log(self, name: str, target: Path) -> None:
+    async def fetch_log(self, name: str, target: Path) -> None:
         """The pod's whole log, as far as the cluster still has it."""
         pods = self.watcher.known(name).pods
         for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
-            text = await asyncio.to_thread(self._log_of, pod, log_query(pods[pod]))
+            text = await asyncio.to_thread(log_of, self.cluster, pods[pod])
             if text:
                 with open(target, "ab") as f:
                     f.write(text)
 
-    def _log_of(self, pod: str, whose: Mapping[str, str]) -> bytes:
-        path = f"{self.cluster.path(PODS, pod)}/log"
-        try:
-            return self.cluster.text(path, {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
-        except (ApiError, OSError):
-            return b""
-
-    async def _take_over(self, request: LaunchRequest) -> None:
-        """Fetch what the attempt left to where the engine looks for it."""
+    async def take_over(self, request: LaunchRequest) -> None:
+        """Store its log, and fetch what it left to where the engine looks for it."""
+        if request.log.is_file():
+            await self.mirror.up(request.log)
         attempt = self.folder.attempt(request.action, request.attempt)
         kept = self.folder.outcome(request.action, request.attempt)
         checkpoints = self.folder.checkpoints(request.action, request.attempt)

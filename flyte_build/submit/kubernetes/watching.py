@@ -18,12 +18,13 @@ from .api import JITTER, ApiError, Cluster
 from .kueue import job_of
 from .names import MAIN
 
-__all__ = ["JOBS", "PODS", "Attempt", "Watcher", "log_query", "trimmed"]
+__all__ = ["JOBS", "PODS", "Attempt", "Watcher", "log_of", "log_query", "trimmed"]
 
 JOBS, PODS, EVENTS = "batch/v1/jobs", "v1/pods", "v1/events"
 WATCH_SECONDS = 300
 _SILENCE = 330.0
 _MOST_EVENTS = 20
+_LOG_BYTES = 64 << 20
 _OWNED = "job-name"
 # Beside the words of a watch: it was asked for, and what a watch told meanwhile may be newer.
 _ANSWERED = "ANSWERED"
@@ -77,6 +78,15 @@ def log_query(pod: Object) -> dict[str, str]:
     """Whose log of a pod is its task's: without a word the API has it only of pods of one container."""
     container = (pod["metadata"].get("annotations") or {}).get(MAIN)
     return {"container": str(container)} if container else {}
+
+
+def log_of(cluster: Cluster, pod: Object) -> bytes:
+    """A pod's whole log, as far as the cluster still has it."""
+    path = f"{cluster.path(PODS, str(pod['metadata']['name']))}/log"
+    try:
+        return cluster.text(path, {**log_query(pod), "limitBytes": str(_LOG_BYTES)}, 30.0)
+    except (ApiError, OSError):
+        return b""
 
 
 class Watcher:

@@ -7,7 +7,7 @@ the launcher does without. Modules are imported once and shared by all of its ac
 
 Over ``control``, an inherited socket: it says ``{"ready": …}`` or ``{"refused": why}``; an action is ``{"id", "argv"}``
 with its log, ``{"cancel": id}`` ends one; it answers ``{"id", "code", "changed"}``: what of the process an action left
-otherwise than it was, or null.
+otherwise than it was, or null. In a pod, where no socket is inherited, the same is said by ``calling``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import signal
 import socket
 import sys
 import traceback
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
+UTC = timezone.utc  # noqa: UP017 - Python 3.10 has no other
 _LOG: contextvars.ContextVar[int] = contextvars.ContextVar("log")
 RUNTIME = "flyte._internal.runtime.rusty"
 NEEDED = ("create_controller", "download_tgz", "load_task_from_code_bundle", "run_task")
@@ -35,6 +37,8 @@ LARGEST = 1 << 18
 
 class Routed(io.RawIOBase):
     """A standard stream whose words go to the log of the action that says them, else to the replica's own."""
+
+    copied = False
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -46,7 +50,11 @@ class Routed(io.RawIOBase):
         return self._number
 
     def write(self, data: Any) -> int:
-        return os.write(_LOG.get(self._number), data)
+        log = _LOG.get(self._number)
+        count = os.write(log, data)
+        if self.copied and log != self._number:
+            os.write(self._number, data[:count])
+        return count
 
 
 class Refused(Exception):
@@ -54,8 +62,8 @@ class Refused(Exception):
 
 
 class Replica:
-    def __init__(self, link: socket.socket) -> None:
-        self._link = link
+    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+        self._say = say
         self._actions: dict[int, asyncio.Task[None]] = {}
         self._tasks: dict[Any, Any] = {}
         self._bundles: dict[str, Any] = {}
@@ -74,25 +82,13 @@ class Replica:
     def _state(self) -> dict[str, Any]:
         return {"folder": os.getcwd(), "environment": dict(os.environ)}
 
-    async def serve(self) -> None:
-        faulthandler.register(signal.SIGUSR1)
-        asyncio.get_running_loop().add_reader(self._link.fileno(), self._receive)
-        self._say({"ready": True})
-        await asyncio.Event().wait()
-
-    def _say(self, message: dict[str, Any]) -> None:
-        self._link.send(json.dumps(message).encode())
-
-    def _receive(self) -> None:
-        data, handles, _, _ = socket.recv_fds(self._link, LARGEST, 1)
-        if not data:
-            os._exit(0)  # the launcher is gone, or has lost patience
-        said = json.loads(data)
+    def hear(self, said: Any, log: int = -1) -> None:
+        """An order; ``log`` takes the words of an action, and is closed at its end."""
         if "cancel" in said:
             if said["cancel"] in self._actions:
                 self._actions[said["cancel"]].cancel()
         else:
-            self._actions[said["id"]] = asyncio.get_running_loop().create_task(self._act(said, handles[0]))
+            self._actions[said["id"]] = asyncio.get_running_loop().create_task(self._act(said, log))
 
     async def _act(self, said: Any, log: int) -> None:
         _LOG.set(log)
@@ -150,21 +146,59 @@ def when(text: str | None) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
+class Inherited:
+    """The way to a launcher on the same machine: a socket."""
+
+    def __init__(self, number: int) -> None:
+        self._socket = socket.socket(fileno=number)
+        self._socket.set_inheritable(False)
+
+    def say(self, message: dict[str, Any]) -> None:
+        self._socket.send(json.dumps(message).encode())
+
+    def close(self) -> None:
+        pass  # what was said is on its way
+
+    async def serve(self, hear: Callable[[Any, int], None]) -> None:
+        def receive() -> None:
+            data, handles, _, _ = socket.recv_fds(self._socket, LARGEST, 1)
+            if not data:
+                os._exit(0)  # the launcher is gone, or has lost patience
+            hear(json.loads(data), *handles)
+
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), receive)
+        self.say({"ready": True})
+        await asyncio.Event().wait()
+
+
+def calling(name: str) -> Any:
+    """The way to a run's driver, from a pod, whose log has what its actions print, too."""
+    Routed.copied = True
+    # Process 1 is asked to end by nothing that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    try:
+        return importlib.import_module("calling").Calling(name, os.environ["_U_EP_OVERRIDE"])
+    finally:
+        del sys.path[0]
+
+
 async def main() -> None:
     script, config = sys.argv[2], json.loads(sys.argv[3])
-    link = socket.socket(fileno=config["control"])
-    link.set_inheritable(False)
+    faulthandler.register(signal.SIGUSR1)
+    link = Inherited(config["control"]) if "control" in config else calling(config["name"])
     for name, number in (("stdout", 1), ("stderr", 2)):
         routed = io.BufferedWriter(Routed(number), 1)
         setattr(sys, name, io.TextIOWrapper(routed, "utf-8", "backslashreplace", line_buffering=True))
     if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     try:
-        replica = Replica(link)
+        replica = Replica(link.say)
     except Refused as e:
-        link.send(json.dumps({"refused": str(e)}).encode())
-        return
-    await replica.serve()
+        link.say({"refused": str(e)})
+        link.close()
+    else:
+        await link.serve(replica.hear)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 Runs in a sandbox with the image's Python (3.8 or later), standard library only, first as ``worker.py become CONFIG``
 (isolated; it finds ``a0`` and becomes what its first line names), then as ``serve SCRIPT CONFIG``. ``CONFIG`` is JSON:
-``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket), ``preload`` (modules),
-``unshare`` (namespaces of a fork), ``attached`` (its network is attached from outside), ``filter`` (the system calls
-that it may not make, base64, or null).
+``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket, none in a pod), ``preload``
+(modules), ``unshare`` (namespaces of a fork), ``attached`` (its network is attached from outside), ``filter`` (the
+system calls that it may not make, base64, or null).
 
 Over ``control`` it says ``{"ready": …}`` or ``{"refused": why}`` once, and from then on every message is an action with
 two descriptors, its log and its link. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what
@@ -284,6 +284,8 @@ class Worker:
 
 def main() -> None:
     what, config = sys.argv[1], json.loads(sys.argv[-1])
+    if "control" not in config:  # a replica in a pod, to which an exit code is an answer
+        become(sys.argv[-1])
     control = socket.socket(fileno=config["control"])
     try:
         if what == "become":

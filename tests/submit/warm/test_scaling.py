@@ -43,7 +43,7 @@ class Rig:
         await self.go.wait()
         running: Any = Running()
         control, _ = socket.socketpair()
-        replica = Replica(running, control, (), Path("scratch"), None, self.policy)
+        replica = Replica(running, control, (), Path("scratch"), None, policy=self.policy)
         self.started.append(replica)
         return replica
 
