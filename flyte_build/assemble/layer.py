@@ -16,6 +16,7 @@ from .blob import BlobResult, Inflate, write_blob
 from .entries import Deflated, Entry, Segment
 from .errors import AssembleError
 from .files import file_entries
+from .parts import of_part
 from .paths import check_path, parents
 from .results import LayerResult
 from .version import ASSEMBLER
@@ -105,7 +106,7 @@ def _entries(
             wheel = install_wheel(path, file, python=spec["python"], venv=spec["venv"], verify=verify)
             found.extend((row["file"], entry) for entry in wheel.entries)
             warnings.extend(wheel.warnings)
-        return found
+        return of_part(found, spec["part"]) if "part" in spec else found
     if kind == "files":
         return [(title, entry) for entry in file_entries(spec, resolve)]
     if kind == "overlay":

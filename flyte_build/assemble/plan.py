@@ -101,8 +101,14 @@ def _layer(layer: Any, name: str, where: str) -> None:
     _fields(layer, _KINDS[kind], name, where)
     if kind in ("base", "sealed"):
         return
+    if "part" in layer:
+        _expect(kind == "wheels", name, f"{where}.kind", "wheels, of which there are parts", kind)
+        _part(layer, name, f"{where}.part")
     rows = layer.get(_ROWS[kind])
     _expect(isinstance(rows, list), name, f"{where}.{_ROWS[kind]}", "an array", rows)
+    _expect(
+        "part" not in layer or len(rows) == 1, name, f"{where}.{_ROWS[kind]}", "one wheel, of which it is a part", rows
+    )
     for i, row in enumerate(rows):
         at = f"{where}.{_ROWS[kind]}[{i}]"
         _expect(isinstance(row, dict), name, at, "an object", row)
@@ -110,6 +116,13 @@ def _layer(layer: Any, name: str, where: str) -> None:
             _entry(row, kind, name, at)
         else:
             _fields(row, _ARTIFACT, name, at)
+
+
+def _part(layer: Mapping[str, Any], name: str, at: str) -> None:
+    part = layer["part"]
+    _expect(isinstance(part, dict), name, at, "an object", part)
+    _fields(part, {"number": _number, "of": _number, "ceiling": _number}, name, at)
+    _expect(1 <= part["number"] <= part["of"] and part["ceiling"] > 0, name, at, "one of several parts", part)
 
 
 _FORMS = {"files": ("sha256", "link", "dir"), "overlay": ("text", "link", "dir", "removed")}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..remote.cache import RemoteCache
     from ..sources.places import Locator
 
-__all__ = ["build_plan", "supply_sealed"]
+__all__ = ["build_plan", "supply_sealed", "warn_of_sizes"]
 
 
 def build_plan(
@@ -63,6 +63,7 @@ def build_plan(
     )
     if plan.to_build:
         _warn_of_scripts(plan, locks, store, reporter)
+        warn_of_sizes(built, recipes, reporter)
     return built
 
 
@@ -82,7 +83,7 @@ def supply_sealed(
     if not sealed:
         return
     from ..sources.locators import project_locator
-    from .sealed import Sealer, supply
+    from .sealed import Sealer, keeping, supply
     from .wheels import supply_wheels
 
     bases, network = base_repositories(sealed, locks), read_settings(root).seal_network
@@ -90,15 +91,33 @@ def supply_sealed(
     def locator() -> Locator:
         return project_locator(recipes, locks, root, store=store)
 
-    sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs)
-    supply_wheels(sealed, recipes, locks, sealer)
-    supply(sealed, recipes, locks, sealer)
+    with keeping(store) as stages:
+        sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs, stages)
+        supply_wheels(sealed, recipes, locks, sealer)
+        supply(sealed, recipes, locks, sealer)
 
 
 def made_elsewhere(image: ImageDerivation, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> bool:
     """Whether something of the image was made by programs, when it was locked."""
     part = locks[image.environment].platforms[image.platform]
     return bool(part.sealed_places(recipes[image.environment]) or part.builds)
+
+
+def warn_of_sizes(built: Iterable[BuiltImage], recipes: Mapping[str, Recipe], reporter: Reporter) -> None:
+    """Name the layers that were made now and are above the ceiling: those that could not be divided."""
+    from ..kernel.quantities import size
+    from ..recipe.conventions import LAYER_CEILING
+
+    told: set[str] = set()
+    for image in built:
+        ceiling = recipes[image.environment].layer_ceiling or LAYER_CEILING
+        for layer in image.layers:
+            if layer.size > ceiling and not layer.reused and layer.kind != "base" and layer.digest not in told:
+                told.add(layer.digest)
+                reporter.warn(
+                    f"{image.environment}: the layer `{layer.title}` has {size(layer.size)}, more than `layer-ceiling` "
+                    f"({size(ceiling)}): only wheels are divided, between their files"
+                )
 
 
 def _warn_of_scripts(plan: Plan, locks: Mapping[str, Lock], store: Store, reporter: Reporter) -> None:

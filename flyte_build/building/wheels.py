@@ -119,7 +119,7 @@ class WheelMaker:
 
     def _run(
         self,
-        over: _Over,
+        base: _Over,
         source: LockedSource,
         archive: Path,
         requires: Sequence[LockedWheel],
@@ -128,7 +128,7 @@ class WheelMaker:
     ) -> _Ran:
         from ..sealing import Below, Step, seal
 
-        image, sealer = over.image(requires, self.sealer)
+        image, sealer = base.image(requires, self.sealer)
         rows = cast("list[str]", cast("dict[str, Any]", image.spec["config"])["Env"])
         variables = {name: value for name, _, value in (row.partition("=") for row in rows)}
         stop = threading.Event()
@@ -139,7 +139,8 @@ class WheelMaker:
             log = log_of(source.name, -1, f"sha256:{source.sha256}")
             step = Step(f"build {source.file}", ("python /build/run.py",), variables, "/", "none")
             try:
-                outcome = seal(step, [*layers, Below(given, diff_id)], folder, log, sealer.reporter, twice=twice)
+                over = [*layers, Below(given, diff_id, passing=True)]
+                outcome = seal(step, over, folder, log, sealer.reporter, twice=twice, stages=sealer.stages)
                 asked, wheels = _outputs(outcome.layer, session)
                 session.sync()
                 return _Ran(outcome, asked, wheels, log)

@@ -20,7 +20,8 @@ and ``"title"``, which is shown in the image's history):
 ``sealed``   ``{"digest", "size", "diff_id", "media_type"}``: what a sealed step changed (:mod:`.sealed`)
 ``overlay``  ``{"entries": [{"path", "mode", "uid", "gid", and "text" | "link" | "dir": true} | {"path", "removed"}]}``
 
-A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone.
+A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone; with
+``"part": {"number", "of", "ceiling"}`` it is one of several layers that its one wheel is spread over.
 
 An image is ``{"schema", "platform", "layers", "config", "annotations"}``; ``config`` holds the OCI image
 configuration's ``config`` object (OCI image-spec v1.1, config.md). On a registry base, ``history`` holds the base's; an
@@ -36,9 +37,9 @@ from typing import cast
 from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
-from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
+from ..locks.nouns import Lock, LockedDeb, LockedPlatform
 from ..locks.seals import CONFIGURED
-from ..recipe import CopyFiles, PipInstall, Recipe, RunCommands
+from ..recipe import CopyFiles, Recipe
 from ..recipe.conventions import USER, VENV
 from .image_config import base_config, debian_config, expand, working_directories
 from .nouns import Artifact, FileEntry, ImageDerivation, LayerDerivation
@@ -56,8 +57,11 @@ from .overlay import (
 )
 from .pythons import python_layers, system_fields
 from .sealed import sealed_layer
+from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, check_layers, wheel_layers
 
 __all__ = [
+    "LARGE_WHEEL",
+    "MAX_LAYERS",
     "Artifact",
     "FileEntry",
     "ImageDerivation",
@@ -67,10 +71,6 @@ __all__ = [
     "working_directories",
 ]
 
-# A wheel of at least this size is worth a layer of its own: it is fetched, stored and pulled alone.
-LARGE_WHEEL = 4 << 20
-# OCI sets no limit; overlayfs and the engines do (127 in Docker, ~125 in podman). Room is left for children.
-MAX_LAYERS = 100
 # The base has these, with owners and modes of its own.
 SYSTEM_FOLDERS = frozenset({
     "bin", "boot", "dev", "etc", "home", "home/flyte", "lib", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
@@ -102,12 +102,12 @@ def derive(
         return _on_base(asked, locked.base)
     layers = _debian_layers(locked, recipe)
     if below != CONFIGURED:
-        venv, under = _Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
+        venv, under = Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
         if locked.seal(CONFIGURED) is not None:
             layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
             under += 1
         _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
-    return _image(lock.environment, platform, layers, debian_config(recipe), {})
+    return _image(asked, layers, debian_config(recipe), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class _Asked:
 def _steps(
     asked: _Asked,
     layers: list[LayerDerivation],
-    venv: _Venv | None,
+    venv: Venv | None,
     under: int,
     owner: Owner,
     workdirs: Sequence[str],
@@ -138,7 +138,7 @@ def _steps(
     recipe, start = asked.recipe, 0
     for end in (*recipe.sealed_steps, len(recipe.steps)):
         if venv is not None:
-            layers += _wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+            layers += wheel_layers(asked.locked, recipe, venv, under, range(start, end))
         files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
         layers += _file_layers(recipe, files, owner, workdirs[start : end + 1], there)
         if end in (asked.below, len(recipe.steps)):
@@ -150,13 +150,10 @@ def _steps(
 
 
 def _image(
-    environment: str,
-    platform: str,
-    layers: Sequence[LayerDerivation],
-    config: Json,
-    annotations: Json,
-    **more: Json,
+    asked: _Asked, layers: Sequence[LayerDerivation], config: Json, annotations: Json, **more: Json
 ) -> ImageDerivation:
+    check_layers(asked.environment, asked.recipe, layers)
+    environment, platform = asked.environment, asked.platform
     spec: dict[str, Json] = {
         "schema": 1,
         "platform": platform,
@@ -169,21 +166,21 @@ def _image(
 
 
 def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
-    environment, locked, recipe, platform = asked.environment, asked.locked, asked.recipe, asked.platform
+    environment, locked, recipe = asked.environment, asked.locked, asked.recipe
     layers = [_layer("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
     if recipe.as_is:
-        return _image(environment, platform, layers, dict(base.settings), {}, verbatim=verbatim(base))
+        return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)
     if rows:
         layers.append(_layer("overlay", "what the base lacks", [], entries=rows))
     venv = venv_of(recipe, facts)
-    where = _Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
+    where = Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
     config = base_config(recipe, base, venv)
-    return _image(environment, platform, layers, config, base_annotations(base), history=history(base))
+    return _image(asked, layers, config, base_annotations(base), history=history(base))
 
 
 def _layer(kind: str, title: str, artifacts: Sequence[Artifact], **fields: Json) -> LayerDerivation:
@@ -229,56 +226,6 @@ def _apt_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]
     asked = _debs(locked.debs)
     names = " ".join(sorted(recipe.apt_packages))
     return [_layer("packages", f"apt {names}", asked, debs=_named(asked))] if asked else []
-
-
-@dataclass(frozen=True, slots=True)
-class _Venv:
-    """Where wheels go. ``plain``: the folders on the way are root's, 0755, as every layer of wheels has them."""
-
-    python: str
-    path: str
-    plain: bool = True
-
-
-def _wheels(title: str, wheels: Sequence[LockedWheel], venv: _Venv) -> LayerDerivation:
-    ordered = sorted(wheels, key=lambda w: (w.name, w.file))
-    artifacts = [Artifact(w.sha256, w.size, w.file, w) for w in ordered]
-    more: dict[str, Json] = {} if venv.plain else {"folders": False}
-    return _layer("wheels", title, artifacts, python=venv.python, venv=venv.path, wheels=_named(artifacts), **more)
-
-
-def _wheel_layers(
-    locked: LockedPlatform, recipe: Recipe, venv: _Venv, below: int, span: range
-) -> list[LayerDerivation]:
-    """The runtime; then, step by step, one layer for each large wheel and one for the small ones together.
-
-    A step's small wheels share a layer because a hundred small layers cost more (requests, mounts) than the
-    bytes that one change re-sends. Where the total would pass ``MAX_LAYERS``, the smallest of the large
-    wheels go with the small ones, whichever step they are of. ``below`` are the layers under them. Only those of steps
-    in ``span`` are given; the runtime is with the first.
-    """
-    steps = sorted({w.step for w in locked.wheels})
-    others = sum(isinstance(s, CopyFiles | RunCommands) for s in recipe.steps)
-    room = MAX_LAYERS - below - len(steps) - others
-    large = sorted((w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL), key=lambda w: (-w.size, w.name))
-    alone = {w.name for w in large[: max(room, 0)]}
-    layers: list[LayerDerivation] = []
-    places = dict(enumerate((i for i, s in enumerate(recipe.steps) if isinstance(s, PipInstall)), 1))
-    for step in steps:
-        place = places.get(step, 0)
-        if place not in span and not place == span.start == 0:
-            continue
-        members = sorted((w for w in locked.wheels if w.step == step), key=lambda w: w.name)
-        layers.extend(_wheels(f"{w.name} {w.version}", [w], venv) for w in members if w.name in alone)
-        small = [w for w in members if w.name not in alone]
-        if small:
-            if step == 0:
-                flyte = next((w for w in small if w.name == "flyte"), None)
-                title = f"flyte runtime {flyte.version}" if flyte else "runtime"
-            else:
-                title = ", ".join(f"{w.name} {w.version}" for w in small)
-            layers.append(_wheels(title, small, venv))
-    return layers
 
 
 def _file_layers(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..kernel.users_code import BEGINS, ENDS
 from .recording import Recording
 
 __all__ = ["recording"]
@@ -35,9 +36,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "open":
         recorder.opened(*arguments[:3])
-        # Only the user's own code is watched for clocks, and profiling the SDK's import would double its time.
-        if sys.getprofile() is None and recorder.is_users(arguments[0]):
+        # Only the user's own code is watched for clocks: profiling the SDK's import would double its time, and
+        # profiling the plan, which reads the same files, would treble it.
+        if recorder.importing and sys.getprofile() is None and recorder.is_users(arguments[0]):
             sys.setprofile(recorder.called)
+    elif event == BEGINS:
+        recorder.importing += 1
+    elif event == ENDS:
+        recorder.importing -= 1
+        _unprofile(recorder)
     elif event in _LISTINGS:
         recorder.listed(arguments[0] if arguments else ".")
     elif event == "subprocess.Popen" and list(arguments[1]) == _TOPLEVEL:
@@ -75,7 +82,7 @@ def recording(root: Path | None = None) -> Iterator[Recording]:
 
 
 def _unprofile(recorder: Recording) -> None:
-    if sys.getprofile() == recorder.called:
+    if not recorder.importing and sys.getprofile() == recorder.called:
         sys.setprofile(None)
 
 

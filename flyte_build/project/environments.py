@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -16,12 +17,12 @@ from typing import Any
 import flyte
 
 from ..kernel.code_strings import made_at
-from ..kernel.errors import FlyteBuildError, LoadError
+from ..kernel.errors import FlyteBuildError, InputError, LoadError
 from ..recipe import Recipe
-from ..settings import read_settings
+from ..recipe.conventions import LAYER_CEILING, LOWEST_CEILING
+from ..settings import Settings, read_settings
 from .app_stubs import chosen_by
 from .asks import asks_of, task_asks
-from .bases import Prefer
 from .code_bundle import Code
 from .distributions import distribution_of
 from .images import read_image
@@ -68,13 +69,13 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
     environments have one name; an image that cannot be read is kept as the environment's ``wish``.
     """
     found = live_environments(objects, root)
-    prefer = read_settings(root).base
+    settings = read_settings(root)
     environments = {
         name: Environment(
             name=name,
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
-            wish=_wish(e, root, prefer, code_root or root),
+            wish=_wish(e, root, settings, code_root or root),
             secrets=_secrets(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
             asks=asks_of(e),
@@ -95,7 +96,7 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
     return Path(declared).absolute() if declared else None
 
 
-def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root: Path) -> Recipe | FlyteBuildError:
+def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_root: Path) -> Recipe | FlyteBuildError:
     if chosen := chosen_by(environment):
         return LoadError(
             f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
@@ -103,9 +104,20 @@ def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root:
         )
     try:
         code = Code(code_root, lambda: _files(environment))
-        return read_image(environment.image, f"environment {environment.name}", root, prefer, code)
+        recipe = read_image(environment.image, f"environment {environment.name}", root, settings.base, code)
+        return replace(recipe, layer_ceiling=_ceiling(settings)) if recipe.installs else recipe
     except FlyteBuildError as e:
         return e
+
+
+def _ceiling(settings: Settings) -> int | None:
+    """What a recipe says of the bytes of a layer: nothing where they are the default."""
+    asked = settings.layer_ceiling
+    if asked is not None and asked < LOWEST_CEILING:
+        raise InputError(
+            f"[tool.flyte-build]: layer-ceiling: expected {LOWEST_CEILING} bytes (16Mi) or more, found {asked}"
+        )
+    return None if asked == LAYER_CEILING else asked
 
 
 def _files(environment: flyte.Environment) -> list[Path]:

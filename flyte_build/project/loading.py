@@ -19,6 +19,7 @@ from types import ModuleType
 from ..kernel.code_strings import adopting
 from ..kernel.errors import LoadError
 from ..kernel.paths import shown
+from ..kernel.users_code import running
 from .distributions import distribution_of
 from .environments import read_environments
 from .former_names import todays_name
@@ -45,9 +46,10 @@ def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), s
         raise LoadError(f"{shown(file)}: is not below the root {shown(root)}")
     if file.suffix != ".py":
         raise LoadError(f"{shown(file)}: expected a .py file")
-    with _standing_in([root, *search], stand_ins), adopting():
-        module = _import(file, root, search)
-    return _read(module, file, root)
+    with running():
+        with _standing_in([root, *search], stand_ins), adopting():
+            module = _import(file, root, search)
+        return _read(module, file, root)
 
 
 def load_module(project: Project, name: str) -> ModuleType:
@@ -56,7 +58,7 @@ def load_module(project: Project, name: str) -> ModuleType:
     Modules that are not installed here are stood in for. Raises :class:`LoadError`.
     """
     try:
-        with _standing_in([project.root], True), adopting():
+        with running(), _standing_in([project.root], True), adopting():
             return importlib.import_module(name)
     except KeyboardInterrupt:
         raise

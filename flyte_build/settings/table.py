@@ -180,6 +180,15 @@ _ROWS = (
         see="layers.md",
     ),
     Setting(
+        "layer-ceiling",
+        "size",
+        "What a layer of Python packages may have, `16Mi` or more: a larger wheel is spread over several layers, "
+        "divided between its files, and so are a step's small ones. Locks say it where it is not the default.",
+        '"500M"',
+        otherwise="`4Gi`",
+        see="layers.md",
+    ),
+    Setting(
         "pin",
         "choice",
         "When the digests of images are written into their locks: by every build, by those that leave this machine "

@@ -78,8 +78,7 @@ class Engine:
             if record.kind != "trace":
                 await self._journal.enqueued(action, record, again=known is not None)
                 parent = self._parent(action)
-            within = child or (parent.within if parent else None)
-            state = self._actions[name] = Live(record, parent.depth + 1 if parent else 0, within)
+            state = self._actions[name] = Live.below(record, parent, child)
             if record.kind == "trace":
                 await self._trace(state, action)
             else:
@@ -109,7 +108,7 @@ class Engine:
         for found in before:
             record = found.record
             parent = self._actions.get(record.parent)
-            state = self._actions[record.name] = Live(record, parent.depth + 1 if parent else 0)
+            state = self._actions[record.name] = Live.below(record, parent, found.child)
             state.announced = found.announced
             if record.phase.terminal or found.action is None:
                 state.ended.set()

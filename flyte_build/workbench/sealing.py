@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..deriving.nouns import ImageDerivation
     from ..deriving.sealed import Question
     from ..remote.cache import RemoteCache
+    from ..sealing import Stages
     from ..settings import Settings
 
 __all__ = ["Sealing", "foreign"]
@@ -58,15 +59,16 @@ class Sealing:
         Raises :class:`~flyte_build.kernel.errors.SealError` where a step fails, and what building what is below it
         raises.
         """
+        from ..building.sealed import keeping
         from ..remote.connecting import connected
 
         self._check_again(recipes)
         known = self._known(recipes)
         out = dict(locks)
-        with connected(self.settings, self.reporter) as shared:
+        with connected(self.settings, self.reporter) as shared, keeping(self.store) as stages:
             for name, recipe in recipes.items():
                 for platform in recipe.platforms:
-                    out[name] = self._platform(recipes, out, name, platform, known, shared)
+                    out[name] = self._platform(recipes, out, name, platform, known, shared, stages)
         return out
 
     def _check_again(self, recipes: Mapping[str, Recipe]) -> None:
@@ -97,6 +99,7 @@ class Sealing:
         platform: str,
         known: dict[str, LockedSeal],
         shared: RemoteCache,
+        stages: Stages,
     ) -> Lock:
         from ..building.repositories import base_repositories
         from ..building.sealed import Sealer
@@ -127,6 +130,7 @@ class Sealing:
                     shared,
                     base_repositories([below], locks),
                     self.settings.seal_network,
+                    stages=stages,
                 )
                 part = lock.platforms[platform] if index == CONFIGURED else None
                 seal = known[asked.on] = self._made(sealer, below, asked, index, seal, part)

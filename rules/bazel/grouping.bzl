@@ -64,25 +64,58 @@ def _debian(locked, recipe, layout):
 def _wheels(locked, recipe, layout):
     steps = sorted({w["step"]: None for w in locked["wheels"]}.keys())
     copied = len([s for s in recipe["steps"] if s["kind"] in ("copy", "commands")])
-    room = max(layout["max_layers"] - (4 if locked.get("python") else 3) - len(steps) - copied, 0)
+    ceiling = recipe.get("layer_ceiling") or layout["layer_ceiling"]
+    spread = {w["name"]: -(-2 * w["size"] // ceiling) for w in locked["wheels"] if w["size"] > ceiling}
+    beside = len(steps) + copied
+    for parts in spread.values():
+        beside += parts
+    room = max(layout["max_layers"] - (4 if locked.get("python") else 3) - beside, 0)
     large = sorted(
-        [w for w in locked["wheels"] if w["step"] > 0 and w["size"] >= layout["large_wheel"]],
+        [
+            w
+            for w in locked["wheels"]
+            if w["step"] > 0 and w["size"] >= layout["large_wheel"] and w["name"] not in spread
+        ],
         key = lambda w: (-w["size"], w["name"]),
     )
     alone = {w["name"]: None for w in large[:room]}
     found = []
     for step in steps:
         members = sorted([w for w in locked["wheels"] if w["step"] == step], key = lambda w: w["name"])
-        groups = [[w] for w in members if w["name"] in alone]
-        small = [w for w in members if w["name"] not in alone]
-        if small:
-            groups.append(small)
-        found += [_wheel_layer(group, recipe, layout) for group in groups]
+        for w in members:
+            if w["name"] in spread:
+                count = spread[w["name"]]
+                for number in range(1, count + 1):
+                    part = {"number": number, "of": count, "ceiling": ceiling}
+                    found.append(_wheel_layer([w], recipe, layout, part = part))
+            elif w["name"] in alone:
+                found.append(_wheel_layer([w], recipe, layout))
+        small = [w for w in members if w["name"] not in alone and w["name"] not in spread]
+        found += [_wheel_layer(group, recipe, layout) for group in _groups(small, ceiling)]
     return found
 
-def _wheel_layer(group, recipe, layout):
+def _groups(wheels, ceiling):
+    """In the order of file names, as many to a layer as the ceiling allows."""
+    groups = []
+    size = 0
+    for w in sorted(wheels, key = lambda w: w["file"]):
+        if not groups or size + w["size"] > ceiling:
+            groups.append([])
+            size = 0
+        groups[-1].append(w)
+        size += w["size"]
+    return groups
+
+def _wheel_layer(group, recipe, layout, **more):
     ordered = sorted(group, key = lambda w: (w["name"], w["file"]))
-    spec = _spec("wheels", layout, python = recipe["python"], venv = layout["venv"], wheels = _rows(ordered))
+    spec = _spec(
+        "wheels",
+        layout,
+        python = recipe["python"],
+        venv = layout["venv"],
+        wheels = _rows(ordered),
+        **more
+    )
     return struct(spec = spec, artifacts = ordered)
 
 def _sealed(locked, layout):

@@ -9,7 +9,7 @@
 # joining step makes them from the lock.
 
 let
-  inherit (builtins) attrValues elemAt filter genList groupBy head length listToAttrs map sort;
+  inherit (builtins) attrValues elemAt filter foldl' genList groupBy head length listToAttrs map sort;
 
   layout = builtins.fromJSON (builtins.readFile ../layout.json);
 
@@ -52,25 +52,42 @@ let
       steps = sort (a: b: a < b)
         (map (group: (head group).step) (attrValues (groupBy (w: toString w.step) locked.wheels)));
       copies = length (filter (s: s.kind == "copy" || s.kind == "commands") lock.recipe.steps);
-      room = layout.max_layers - (if locked ? python then 4 else 3) - length steps - copies;
+      ceiling = lock.recipe.layer_ceiling or layout.layer_ceiling;
+      parts = w: if w.size <= ceiling then 1 else (2 * w.size + ceiling - 1) / ceiling;
+      spread = filter (w: w.size > ceiling) locked.wheels;
+      room = layout.max_layers - (if locked ? python then 4 else 3) - length steps - copies
+        - foldl' (sum: w: sum + parts w) 0 spread;
       large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
-        (filter (w: w.step > 0 && w.size >= layout.large_wheel) locked.wheels);
-      alone = listToAttrs (map (w: { inherit (w) name; value = true; }) (take (if room > 0 then room else 0) large));
-      group = artifacts: {
+        (filter (w: w.step > 0 && w.size >= layout.large_wheel && w.size <= ceiling) locked.wheels);
+      alone = listToAttrs (map (w: { inherit (w) name; value = true; })
+        (take (if room > 0 then room else 0) large ++ spread));
+      group = more: artifacts: {
         inherit artifacts;
-        spec = spec "wheels" {
+        spec = spec "wheels" ({
           inherit (lock.recipe) python;
           inherit (layout) venv;
           wheels = named artifacts;
-        };
+        } // more);
       };
+      own = w:
+        let of = parts w;
+        in
+        if of == 1 then [ (group { } [ w ]) ]
+        else genList (i: group { part = { number = i + 1; inherit of ceiling; }; } [ w ]) of;
+      # In the order of file names, as many to a layer as the ceiling allows.
+      fill = found: w:
+        if found.full != [ ] && found.size + w.size > ceiling
+        then { done = found.done ++ [ found.full ]; full = [ w ]; inherit (w) size; }
+        else found // { full = found.full ++ [ w ]; size = found.size + w.size; };
+      groups = some:
+        let last = foldl' fill { done = [ ]; full = [ ]; size = 0; } (sort (a: b: a.file < b.file) some);
+        in map byName (last.done ++ (if last.full == [ ] then [ ] else [ last.full ]));
       ofStep = step:
         let
           members = byName (filter (w: w.step == step) locked.wheels);
           small = filter (w: !(alone ? ${w.name})) members;
         in
-        map (w: group [ w ]) (filter (w: alone ? ${w.name}) members)
-        ++ (if small == [ ] then [ ] else [ (group small) ]);
+        builtins.concatLists (map own (filter (w: alone ? ${w.name}) members)) ++ map (group { }) (groups small);
     in
     builtins.concatLists (map ofStep steps);
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,21 @@ def test_an_image_of_everything(tmp_path: Path) -> None:
         "copy env/data",
         "copy env/one.txt",
     ]
+
+
+def test_an_image_of_wheels_over_several_layers(tmp_path: Path) -> None:
+    few = tuple(w for w in WHOLE.wheels if w.name in ("delta.x", "eta9"))
+    project = make(tmp_path, [replace(WHOLE, ceiling=3 << 20, wheels=few, platforms=PLATFORMS[:1])])
+    (amd64,) = every_way(project, tmp_path)
+    one_digest(amd64)
+    config = amd64[0].document(amd64[0].manifest["config"]["digest"])
+    titles = [row["created_by"].removeprefix("flyte-build: ") for row in config["history"]]
+    assert [title for title in titles if "delta" in title] == [f"delta-x 1.0 (part {n} of 3)" for n in (1, 2, 3)]
+    blobs = [row["digest"] for row in amd64[0].manifest["layers"]]
+    assert len(set(blobs)) == len(blobs)
+    for blob in blobs:
+        with tarfile.open(amd64[0].blob(blob)) as tar:
+            assert tar.next() is not None, "no layer is empty"
 
 
 def test_grouping_that_differs_is_an_error_that_names_the_layer(tmp_path: Path) -> None:

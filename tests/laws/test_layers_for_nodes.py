@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,10 +75,11 @@ def steps_of(chance: random.Random) -> list[Step | str]:
 def test_of_generated_plans(seed: int) -> None:
     chance = random.Random(seed)
     recipe = recipe_of(*steps_of(chance), flyte=chance.choice([None, "2.12.1"]))
+    recipe = replace(recipe, layer_ceiling=chance.choice([None, None, LARGE_WHEEL, 64 * LARGE_WHEEL]))
     pips = sum(isinstance(step, PipInstall) for step in recipe.steps)
     wheels = [
         wheel(f"w{number}", step=chance.randint(0, pips), size=chance.choice([1000, LARGE_WHEEL, LARGE_WHEEL + 1]))
-        for number in range(chance.randint(0, 130))
+        for number in range(chance.randint(0, 130 if recipe.layer_ceiling is None else 30))
     ]
     debs = [deb("base-files"), *(deb(f"d{n}", base=chance.random() < 0.5) for n in range(chance.randint(0, 3)))]
     check(derive(lock_of(recipe, wheels, debs), recipe, recipe.platforms[0], files_of(recipe)))

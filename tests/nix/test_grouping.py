@@ -89,7 +89,7 @@ def test_committed_locks() -> None:
 
 
 names = st.text("abcdefgh0123456789-", min_size=1, max_size=5).map(lambda n: f"p{n}")
-sizes = st.sampled_from([1, 1000, LARGE_WHEEL - 1, LARGE_WHEEL, LARGE_WHEEL + 1, 1 << 33])
+sizes = st.sampled_from([1, 1000, LARGE_WHEEL - 1, LARGE_WHEEL, LARGE_WHEEL + 1, 1 << 24, 1 << 33])
 wheels = st.lists(
     st.builds(lambda n, step, size: wheel(n, step=step, size=size), names, st.integers(0, 12), sizes),
     max_size=30,
@@ -105,7 +105,14 @@ def locks(draw: st.DrawFn) -> Lock:
     copies = [CopyFiles(f"s{i}", "/srv/", True) for i in range(draw(st.integers(0, 3)))]
     python = draw(st.sampled_from(["3.11", "3.12", "3.13"]))
     recipe = recipe_of(AptInstall(("git",)), *copies, PipInstall(("a", "ü")), python=python)
-    return lock_of(recipe, draw(wheels), draw(debs))
+    ceiling = draw(st.sampled_from([None, None, 1 << 24, 10**9]))
+    recipe = dataclasses.replace(recipe, layer_ceiling=ceiling)
+    held = draw(wheels)
+    if ceiling is not None:
+        # Engines take 125 layers, and an image of more is refused.
+        large = [w for w in held if ceiling < w.size < 20 * ceiling][:3]
+        held = [w for w in held if w.size <= ceiling or w in large]
+    return lock_of(recipe, held, draw(debs))
 
 
 @settings(max_examples=15, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from flyte_build.planning import noop
 from flyte_build.planning.recording import Recording
+from flyte_build.planning.watching import recording
+from flyte_build.project.loading import load, load_module
+from flyte_build.project.modules import Modules
 from tests.support.noop import KEY, MAIN, Bench, edit_keeping_times
 
 
@@ -40,6 +44,22 @@ def test_what_cannot_be_written_down_leaves_no_record(bench: Bench, text: str, s
     why = plan_with(bench, text).unrepeatable
     assert why is not None
     assert said in why
+
+
+def test_clocks_are_watched_for_while_the_users_code_runs(tmp_path: Path) -> None:
+    """Not while their files are read: a plan that is profiled takes three times as long."""
+    names = [f"{name}_{tmp_path.name}" for name in ("first", "second")]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("import time\nimport flyte\nenv = flyte.TaskEnvironment(name='env')\n")
+    (tmp_path / f"{names[1]}.py").write_text("import time\nnow = time.time()\n")
+    with Modules(tmp_path).entered(), recording(tmp_path) as recorder:
+        project = load(tmp_path / f"{names[0]}.py", tmp_path)
+        (tmp_path / f"{names[0]}.py").read_text()
+        assert sys.getprofile() is None
+        assert recorder.unrepeatable is None
+        load_module(project, names[1])
+        assert sys.getprofile() is None
+    assert recorder.unrepeatable == f"{tmp_path / names[1]}.py:2 asks time.time"
 
 
 @pytest.mark.parametrize(

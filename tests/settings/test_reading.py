@@ -43,6 +43,7 @@ lockfiles = "../locks"
 unfiltered = "profiling"
 task-disk = "1.5Gi"
 task-files = 7
+layer-ceiling = "500M"
 warm = false
 """,
     )
@@ -63,6 +64,7 @@ warm = false
         unfiltered=("profiling",),
         task_disk=1_610_612_736,
         task_files=7,
+        layer_ceiling=500_000_000,
         warm=False,
     )
 

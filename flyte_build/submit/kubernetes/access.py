@@ -33,6 +33,7 @@ class Rule:
 
 RULES = (
     Rule("batch", ("jobs",), ("create", "get", "list", "watch", "delete"), "attempts"),
+    Rule("batch", ("jobs",), ("patch",), "that what is left of a run can be looked at for a day", needed=False),
     Rule("", ("pods",), ("get", "list", "watch"), "what becomes of them"),
     Rule("", ("pods/log",), ("get",), "what they print"),
     Rule("", ("events",), ("list", "watch"), "why they wait"),

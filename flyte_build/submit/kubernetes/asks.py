@@ -48,7 +48,7 @@ ASKS: Mapping[str, Mapping[str, What | Refused]] = {
     },
     "K8sPod": {
         "metadata": "pod", "pod_spec": "pod", "primary_container_name": "pod",
-        "data_config": Refused("is a container task with a pod template, which a Flyte backend runs"),
+        "data_config": "pod",
     },
     "K8sObjectMetadata": {"labels": "pod", "annotations": "pod"},
     "ExtendedResources": {"gpu_accelerator": "pod", "shared_memory": "pod"},

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...kernel.errors import RunError
 from ..action import ROOT_ACTION, Phase
+from ..control.application import Control
 from ..driving import Drive
 from ..history import outcomes
 from ..journal import ActionRecord
@@ -37,6 +38,8 @@ from .reading import ALIVE, BEAT_SECONDS, read_chain
 from .replica_pods import REPLICAS, ReplicaPods
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
+from .stored_stash import StoredStash, recall
+from .stored_tasks import StoredDeployments
 from .submission import Submission
 from .target import Target
 from .watching import Watcher
@@ -126,6 +129,12 @@ async def drive(
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
+    facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
+    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append)
+    await recall(entries, facts, stash, deployed, own, observer.warn)
+    begun = {found.record.name for found in before if found.child is not None} & actions.keys()
+    specs = {name: actions[name].task.spec for name in begun}
+    control = Control(deployed, own, lambda _: stash, specs)
     inbox = StoredInbox(mirror, submission.run)
     if before:
         await replicas.sweep()
@@ -137,7 +146,7 @@ async def drive(
             service.answer(REPLICAS, replicas)
             return serving(service)
 
-        drive = Drive(submission.facts(folder), launcher, scheduler, reuse, journal, heard, served, inbox)
+        drive = Drive(facts, launcher, scheduler, reuse, journal, heard, served, inbox, control)
         return await drive.go(actions[ROOT_ACTION], before)
     finally:
         try:
@@ -199,6 +208,7 @@ class _Both:
             await self._journal.append(dict(entry))
 
     def warn(self, message: str) -> None:
+        self.on_line("", 0, f"driver: {message}")
         self._observer.warn(message)
 
 

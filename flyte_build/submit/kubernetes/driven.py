@@ -20,7 +20,7 @@ from ..journal import ActionRecord
 from ..service import serve_on
 from .api import ApiError, Cluster, connect
 from .drive import ClusterRun, drive
-from .driver_job import ENVIRONMENT, PORT, SERVICES, policy_of, service_of
+from .driver_job import ENVIRONMENT, PORT, SERVICES, keep_job, policy_of, service_of
 from .endpoint import SECRETS, make_endpoint, new_token, owner_of, token_of
 from .errors import FINAL
 from .mirror import Mirror, mirror_of
@@ -71,6 +71,7 @@ async def _driven(mirror: Mirror, run: str, say: Say) -> ActionRecord:
     cluster = connect(namespace=target.place.namespace)
     listener = socket.create_server(("", PORT))
     record = await _on(cluster, target, mirror, submission, listener, Said(say))
+    await asyncio.to_thread(keep_job, cluster, submission.run, target.place.keep_seconds)
     for kind in (SECRETS, SERVICES):
         await asyncio.to_thread(cluster.delete, kind, run_object(run))
     return record

@@ -17,7 +17,9 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..control.addressing import AS
 from ..storage import RunFolder
+from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
@@ -27,6 +29,7 @@ from .mirror import Mirror
 from .names import job_name
 from .needs import NOTHING, Needs
 from .pod import Place, job
+from .replica_job import main_of
 from .replica_pods import ReplicaPods
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template
@@ -36,6 +39,7 @@ __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
+_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
@@ -152,9 +156,8 @@ class KubernetesLauncher:
         )  # fmt: skip
         if carried is not None:
             return manifest, ""
-        endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-        main = _main(manifest, reference)
-        main["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
+        main = main_of(manifest, reference)
+        main["env"] += self._endpoint(request)
         return manifest, str(main["name"])
 
     async def make(self, name: str, request: LaunchRequest, manifest: Mapping[str, Any]) -> None:
@@ -179,10 +182,16 @@ class KubernetesLauncher:
             self.watcher.forget(name)
             self._news.pop(name, None)
 
+    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
+        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
+        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
+        return [{"name": _ADDRESS, "valueFrom": held}, asks]
+
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
         spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if not spec.task_template.container.data_config.enabled:
+        if loading_of(spec.task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -307,8 +316,3 @@ class KubernetesLauncher:
 
 def name_of(request: LaunchRequest) -> str:
     return job_name(request.run, request.action, request.attempt)
-
-
-def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:
-    containers: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
-    return next(c for c in containers if c.get("image") == image)

@@ -11,10 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..control.addressing import AS
 from ..warm.told import ACTIONS, PLACE
 from .pod import COMPONENT
 
-__all__ = ["REPLICA", "named", "replica_job"]
+__all__ = ["REPLICA", "main_of", "named", "replica_job"]
 
 REPLICA = f"{COMPONENT}=replica"
 """The label that a replica's Job and pod have, as a selector."""
@@ -46,8 +47,15 @@ def replica_job(manifest: Mapping[str, Any], container: str, program: str) -> di
     # By name: where a Python is in an image is the image's affair, and it looks for the one of `a0` itself.
     main["command"] = ["python3", "-I", "-S", f"{PLACE}/worker.py", "become"]
     main["args"] = []
-    main["env"] = [v for v in main["env"] if v["name"] not in ACTIONS]
+    main["env"] = [_anybodys(v) for v in main["env"] if v["name"] not in ACTIONS]
     return job
+
+
+def _anybodys(variable: dict[str, Any]) -> dict[str, Any]:
+    """The service's address without the action that asks: none of those in one process can be told from another."""
+    if variable["name"] != "_U_EP_OVERRIDE":
+        return variable
+    return {"name": variable["name"], "value": variable["value"].partition(f"/{AS}/")[0]}
 
 
 def named(job: Mapping[str, Any], container: str, name: str) -> dict[str, Any]:
@@ -57,3 +65,9 @@ def named(job: Mapping[str, Any], container: str, name: str) -> dict[str, Any]:
     main = next(c for c in own["spec"]["template"]["spec"]["containers"] if c["name"] == container)
     main["args"] = [json.dumps({"program": "replica", "name": name})]
     return own
+
+
+def main_of(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:
+    """The container of a Job that is on ``image``: the attempt's own."""
+    containers: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
+    return next(c for c in containers if c.get("image") == image)

@@ -65,9 +65,14 @@ def trimmed(value: Object) -> dict[str, Any]:
         kept["annotations"] = {MAIN: told[MAIN]}
     spec = value.get("spec") or {}
     status = value.get("status") or {}
+    beside = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    small = [{"name": c["name"], "restartPolicy": "Always"} for c in beside]
     return {
         "metadata": kept,
-        "spec": {k: spec[k] for k in ("nodeName", "suspend") if k in spec},
+        "spec": {
+            **{k: spec[k] for k in ("nodeName", "suspend") if k in spec},
+            **({"initContainers": small} if small else {}),
+        },
         "status": {
             k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
         },

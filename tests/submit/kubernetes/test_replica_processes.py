@@ -84,7 +84,8 @@ class Kubelet:
         env = {"PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(folder)}
         for row in main["env"]:
             held = row.get("valueFrom", {}).get("secretKeyRef")
-            env[row["name"]] = row["value"] if held is None else self._secret(held["name"])[held["key"]]
+            value = row["value"] if held is None else self._secret(held["name"])[held["key"]]
+            env[row["name"]] = re.sub(r"\$\((\w+)\)", lambda found: env[found[1]], value)
         words = [w.replace(PLACE, str(folder)) for w in [*main.get("command", ()), *main.get("args", ())]]
         self.commands[name] = words
         # The first is found in the container's own PATH.
