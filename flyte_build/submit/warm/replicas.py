@@ -30,6 +30,7 @@ __all__ = ["Replica", "Replicas"]
 
 LARGEST = 1 << 17
 _LOOK_SECONDS = 0.2
+_GOODBYE = 0.5
 M = TypeVar("M", bound=Member)
 
 
@@ -73,6 +74,9 @@ class Replica(Member):
 
     async def stop(self) -> Outcome:
         self.over()
+        # It ends when nobody asks any more; then its processor time is its parents', which that of what is killed
+        # with its namespace is not.
+        await asyncio.wait([asyncio.ensure_future(self.running.wait())], timeout=_GOODBYE)
         code = await self.running.stop(grace=0)
         if self.group is not None and self.group.oom_kills():
             return Outcome(code, "oom")

@@ -23,6 +23,9 @@ class Running:
     def __init__(self) -> None:
         self.stopped = False
 
+    async def wait(self) -> int:
+        return 137
+
     async def stop(self, grace: float = 5.0) -> int:
         self.stopped = True
         return 137
