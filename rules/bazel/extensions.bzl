@@ -9,7 +9,7 @@
 
 load(":artifact.bzl", "declare_artifact")
 load(":interpreter.bzl", "locked_interpreter")
-load(":grouping.bzl", "copies", "image_layers")
+load(":grouping.bzl", "copies", "image_layers", "whole")
 
 _TITLE = 40
 
@@ -19,7 +19,7 @@ def _flyte(ctx):
     for module in ctx.modules:
         for tag in module.tags.locks:
             _locks(ctx, tag, layout, declared)
-    builder = json.decode(ctx.read(Label("//flyte_build/toolchain:builder.json")))
+    builder = whole(json.decode(ctx.read(Label("//flyte_build/toolchain:builder.json"))))
     _interpreters(builder, declared)
     return ctx.extension_metadata(reproducible = True)
 
@@ -38,15 +38,16 @@ def _locks(ctx, tag, layout, declared):
     labels = {}  # environment → its lock
     steps = {}  # environment → the copies of its recipe
     for label in _labels(ctx, tag):
-        lock = json.decode(ctx.read(label))
+        stated = json.decode(ctx.read(label))
+        if stated["schema"] not in (1, layout["lock_schema"]):
+            fail("%s: lock schema %d, but these rules know %d" % (label, stated["schema"], layout["lock_schema"]))
+        lock = whole(stated)
         name = lock["environment"]
         if name in images:
             fail("%s: two locks are of the environment %s" % (tag.name, name))
         images[name] = {}
         labels[name] = str(label)
         steps[name] = copies(lock)
-        if lock["schema"] != layout["lock_schema"]:
-            fail("%s: lock schema %d, but these rules know %d" % (label, lock["schema"], layout["lock_schema"]))
         for platform in lock["platforms"]:
             locked = lock["platforms"][platform]
             if locked.get("base"):

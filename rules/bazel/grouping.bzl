@@ -5,11 +5,44 @@ looks every layer up by its derivation, so that a difference is an error that na
 Layers of local files and of working directories are not here: the actions make them, by the recipe in the lock.
 """
 
+def whole(lock):
+    """A lock with all that its file leaves out because it follows: every platform's rows, and every row's fields.
+
+    The rules are `flyte_build/locks/rows.py`'s (docs/locks.md). A file of schema 1 stays as it is.
+
+    Args:
+      lock: a lock file, decoded.
+
+    Returns:
+      The same as a dict of its own.
+    """
+    platforms = {}
+    for platform, locked in lock["platforms"].items():
+        more = {"tools": [_deb(row) for row in locked["tools"]]} if "tools" in locked else {}
+        platforms[platform] = dict(
+            locked,
+            debs = [_deb(row) for row in lock.get("debs", []) + locked["debs"]],
+            wheels = lock.get("wheels", []) + locked["wheels"],
+            **more
+        )
+    return dict(lock, platforms = platforms)
+
+def _deb(row):
+    version = row["version"].partition(":")[2] or row["version"]
+    usual = {
+        "file": "%s_%s_%s.deb" % (row["name"], version, row["architecture"]),
+        "source": row["name"],
+        "archive": "debian",
+        "component": "main",
+        "base": True,
+    }
+    return dict(usual, **row)
+
 def image_layers(lock, platform, layout):
     """The layers of artifacts of one platform's image.
 
     Args:
-      lock: a lock file, decoded.
+      lock: a lock, as `whole` makes it.
       platform: such as `linux/amd64`; one of the lock's.
       layout: `rules/layout.json`, decoded: the numbers and names that the grouping depends on.
 

@@ -1,14 +1,14 @@
 # The interpreter that runs everything: Debian's Python out of locked packages (stage 1), unpacked by the seed (stage 0)
 # and started through its own dynamic loader. Nothing of the machine or of nixpkgs takes part.
 
-{ fetch }:
+{ fetch, whole }:
 
 let
   systems = {
     x86_64-linux = { platform = "linux/amd64"; triplet = "x86_64-linux-gnu"; loader = "ld-linux-x86-64.so.2"; };
     aarch64-linux = { platform = "linux/arm64"; triplet = "aarch64-linux-gnu"; loader = "ld-linux-aarch64.so.1"; };
   };
-  lock = builtins.fromJSON (builtins.readFile ../../flyte_build/toolchain/builder.json);
+  lock = whole (builtins.fromJSON (builtins.readFile ../../flyte_build/toolchain/builder.json));
 
   make = system: { platform, triplet, loader }:
     let

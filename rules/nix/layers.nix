@@ -4,7 +4,7 @@
 # while Nix evaluates, and evaluation runs no Python. A test holds the two against each other, and the step that joins
 # layers looks each one up by the hash of its spec: a difference is an error there, never another image.
 #
-# Takes a lock (as read from its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
+# Takes a lock (as `lock.nix` makes it of its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
 # told, and the lock's rows of what it needs. Local files, working directories and configuration are not here: the
 # joining step makes them from the lock.
 

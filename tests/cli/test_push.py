@@ -26,6 +26,13 @@ def project(offline: Offline, registry: RegistryServer) -> Offline:
     return offline
 
 
+def test_images_without_large_layers_have_no_soci_index(project: Offline, registry: RegistryServer) -> None:
+    said = project.ok("push", "flow.py", "--env", "low", "--soci")
+    assert "low: no layer of 10 MiB or more that can be read in parts: no SOCI index" in said.err
+    assert "with a SOCI index" not in said.out
+    assert all("-soci" not in tag for one in registry.repositories.values() for tag in one.tags)
+
+
 def forget(project: Offline) -> None:
     """A fresh machine: an empty store, and neither index nor archive has anything."""
     shutil.rmtree(project.store)

@@ -31,13 +31,14 @@ DEAD = "what is left of a sandbox of which no process lives; it is removed witho
 
 ARGUED = {
     "api.py": {"connect": HOST},
-    "launcher.py": {"fetch_log": OURS, "_down": MIRROR, "_carried": MIRROR},
-    "replica_pods.py": {"take": OURS},
+    "launcher.py": {"launch": OURS, "_down": MIRROR, "_carried": MIRROR},
+    "pod_replica.py": {"take": OURS},
+    "replica_pods.py": {"launch": OURS, "_end": OURS},
     "mirror.py": {"down": MIRROR},
     "drive.py": {"drive": MIRROR, "_known": MIRROR},
     "reading.py": {"fetch_logs": MIRROR},
     "submission.py": {"store_submission": HOST, "_upload_inputs": OURS},
-    "attempt.py": {"_request": OURS, "_tail": OURS},
+    "attempt.py": {"_make_folders": OURS, "_tail": OURS},
     "bytecode.py": {"_compile": OURS, "_names": ROOT, "_same": ROOT, "_keep": OURS, "_link": ROOT},
     "cache.py": {"find": OURS, "put": OURS, "alone": OURS, "bundle_digest": OURS},
     "filling.py": {"_noted": OURS, "_lowest": ROOT},

@@ -55,7 +55,8 @@ def evaluate(expression: str, **values: object) -> Any:
 
 def grouped(locks: Sequence[Lock]) -> list[dict[str, list[tuple[str, list[str]]]]]:
     """For each lock, by platform, its layers as Nix has them: derivation, and SHA-256 of the artifacts."""
-    expression = f"map (lock: builtins.mapAttrs (p: _: import {RULES}/layers.nix lock p) lock.platforms) locks"
+    each = f"builtins.mapAttrs (p: _: import {RULES}/layers.nix lock p) lock.platforms"
+    expression = f"map (stated: let lock = import {RULES}/lock.nix stated; in {each}) locks"
     found = evaluate(expression, locks=[lock.to_json() for lock in locks])
     return [
         {

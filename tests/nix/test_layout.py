@@ -12,7 +12,7 @@ from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
 from flyte_build.deriving.pythons import PREFIX
 from flyte_build.locks.nouns import SCHEMA
-from flyte_build.recipe.conventions import USER, VENV
+from flyte_build.recipe.conventions import LAYER_CEILING, USER, VENV
 from flyte_build.toolchain import builder
 
 PACKAGE = Path(flyte_build.__file__).parent
@@ -28,6 +28,7 @@ def test_the_numbers() -> None:
         "user": USER,
         "large_wheel": LARGE_WHEEL,
         "max_layers": MAX_LAYERS,
+        "layer_ceiling": LAYER_CEILING,
     }
 
 

@@ -19,6 +19,7 @@ from ..options import (
     name_option,
     project_options,
     quiet_option,
+    soci_option,
     tag_option,
     task_argument,
     unchecked_option,
@@ -50,6 +51,7 @@ __all__ = ["push"]
 @tag_option
 @cache_option
 @attest_option
+@soci_option
 @jobs_option
 @locked_option
 @unchecked_option

@@ -101,7 +101,7 @@ async def drive(
         run.cluster, f"run={label_value(submission.run)}", lambda job: wake[0](job) if wake else None, observer.warn
     )
     scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
-    replicas = ReplicaPods(submission.run, number, run.cluster, scheduler.waits, observer.warn)
+    replicas = ReplicaPods(folder, number, run.cluster, mirror, watcher, scheduler.waits, observer.warn)
     launcher = KubernetesLauncher(
         folder=folder,
         cluster=run.cluster,
@@ -114,6 +114,7 @@ async def drive(
         unscheduled=run.target.unscheduled,
         needs=apps.needs,
         apps=apps,
+        tls=run.target.tls,
         replicas=replicas,
         said=heard.on_line,
         carrier=Carrier(
@@ -130,7 +131,7 @@ async def drive(
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
-    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append)
+    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
     await recall(entries, facts, stash, deployed, own, observer.warn)
     begun = {found.record.name for found in before if found.child is not None} & actions.keys()
     specs = {name: actions[name].task.spec for name in begun}
@@ -191,21 +192,13 @@ class _Both:
     def __init__(self, observer: Observer, journal: StoredJournal) -> None:
         self._observer = observer
         self._journal = journal
-        self._writing: set[asyncio.Task[None]] = set()
 
     def on_action(self, record: ActionRecord) -> None:
         self._observer.on_action(record)
 
     def on_line(self, action: str, attempt: int, line: str) -> None:
         self._observer.on_line(action, attempt, line)
-        entry = {"line": {"action": action, "attempt": attempt, "text": line}}
-        task = asyncio.create_task(self._write(entry))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
-    async def _write(self, entry: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # only for people, and the journal may be closed
-            await self._journal.append(dict(entry))
+        self._journal.note({"line": {"action": action, "attempt": attempt, "text": line}})
 
     def warn(self, message: str) -> None:
         self.on_line("", 0, f"driver: {message}")

@@ -7,33 +7,37 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from flyteidl2.task import common_pb2, task_definition_pb2
+from flyteidl2.task import common_pb2
 
 from .. import door
-from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..action import LaunchRequest, Left, Outcome
 from ..control.addressing import AS
+from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
-from .kueue import why_queued
+from .gangs import Made, jobset, look_gang, made_for
+from .kueue import why_waits
+from .leaving import pods_log, take_over
 from .mirror import Mirror
-from .names import job_name
 from .needs import NOTHING, Needs
 from .pod import Place, job
 from .replica_job import main_of
 from .replica_pods import ReplicaPods
 from .sight import QUEUED, Sight, gave_up, look
-from .templates import named_template
-from .watching import JOBS, Watcher, log_of
+from .templates import named_template, template_name
+from .tls import trusting
+from .watching import Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
@@ -44,6 +48,8 @@ _ADDRESS = "_FLYTE_BUILD_SERVICE"
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
+# Seconds for which news are gathered.
+_MOMENT = 0.02
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
@@ -57,8 +63,9 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins;
-    ``replicas`` are those of reusable environments. ``said`` hears one line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins, ``replicas`` are
+    those of reusable environments. ``tls``: the Secret has whom pods trust to be the service. ``said`` hears one line
+    about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -73,6 +80,7 @@ class KubernetesLauncher:
     needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
+    tls: bool = False
     apps: ClusterApps | None = None
     replicas: ReplicaPods | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
@@ -82,27 +90,43 @@ class KubernetesLauncher:
     def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
         """What the watcher is to call, from any thread."""
 
+        told: set[str] = set()
+        lock = threading.Lock()
+
+        def tell() -> None:
+            with lock:
+                names = tuple(told)
+                told.clear()
+            for name in names:
+                if (news := self._news.get(name)) is not None:
+                    news.set()
+
         def wake(name: str) -> None:
-            news = self._news.get(name)
-            if news is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(news.set)
+            if name not in self._news or loop.is_closed():
+                return
+            with lock:
+                first = not told
+                told.add(name)
+            if first:
+                # A Job, its pod and their events tell of one step, each by a watch of its own.
+                loop.call_soon_threadsafe(loop.call_later, _MOMENT, tell)
 
         return wake
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
-        name = name_of(request)
-        self._news[name] = asyncio.Event()
-        self.watcher.ask(name)
+        made = made_for(request)
+        name = made.watched
+        self.watch(name)
         try:
             try:
-                if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
-                    return Outcome(0)
+                if (left := await self._ended_before(made, request)) is not None:
+                    return Outcome(0, left=left)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
                 if self.replicas is not None and (shared := await self.replicas.launch(self, request)) is not None:
                     return shared
-                await self.make(name, request, (await self.manifest(request))[0])
+                await self.make(made, request, (await self.manifest(request))[0])
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -110,17 +134,31 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self.see(name, request, self.said)
-            await self.fetch_log(name, request.log)
-            await self.take_over(request)
-            return sight.outcome or Outcome(0)
+            sight = await self.see(made, request, self.said)
+            outcome = sight.outcome or Outcome(0)
+            log = await pods_log(self.cluster, self.watcher.known(name).pods)
+            left = await take_over(self.folder, self.mirror, request, outcome)
+            if log:
+                await self.mirror.put(self.mirror.key(request.log), log)
+            if log and not left.outputs:  # its end is said with the error
+                request.log.parent.mkdir(parents=True, exist_ok=True)
+                request.log.write_bytes(log)
+            return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
-            await asyncio.shield(asyncio.to_thread(self.cluster.delete, JOBS, name))
+            await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
-            self.watcher.forget(name)
-            del self._news[name]
+            self.unwatch(name)
+
+    def watch(self, name: str) -> None:
+        """Hear of the Job ``name`` from now on."""
+        self._news[name] = asyncio.Event()
+        self.watcher.ask(name)
+
+    def unwatch(self, name: str) -> None:
+        self.watcher.forget(name)
+        self._news.pop(name, None)
 
     async def settle(
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
@@ -128,59 +166,56 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`. Copied within the storage: what it refers to lies there already."""
         below = self.folder.storage.below(document, self.folder.name)
         await self.mirror.copy(f"{self.folder.name}/{below}", target)
-        if not await self.mirror.down(target, limit):
-            raise FileNotFoundError(document)
+        await self.mirror.within(target, limit)
 
     async def fetch(self, document: Path) -> None:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def _ended_before(self, name: str, request: LaunchRequest) -> bool:
-        """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
-        if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
-            return False
-        await self.take_over(request)
-        attempt = self.folder.attempt(request.action, request.attempt)
-        return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
+    async def _ended_before(self, made: Made, request: LaunchRequest) -> Left | None:
+        """What an attempt of an earlier driver has left, where its Job is gone: it shall not run again."""
+        if (request.action, request.attempt) not in self.begun:
+            return None
+        if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
+            return None
+        left = await take_over(self.folder, self.mirror, request, Outcome(0))
+        return left if left.outputs or left.error is not None else None
 
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def manifest(self, request: LaunchRequest) -> tuple[dict[str, Any], str]:
-        """The attempt's Job, and what its own container is called. Raises :class:`Unplaceable`."""
-        template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
+        """The attempt's Job, and what its own container is called; raises :class:`Unplaceable`, and ApiError."""
+        template = None
+        if template_name(request.task_spec):
+            template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         needs = self.needs.get(request.image, NOTHING)
         reference, carried = self._reference(request), await self._carried(request)
+        told = replace(request, env={**self.env, **request.env})
         manifest = job(
-            self._with_env(request), reference, self.place, template=template, needs=needs, carrier=self.carrier,
-            carried=carried,
-        )  # fmt: skip
+            told, reference, self.place, template=template, needs=needs, carrier=self.carrier, carried=carried
+        )
         if carried is not None:
             return manifest, ""
         main = main_of(manifest, reference)
         main["env"] += self._endpoint(request)
+        if self.tls:
+            trusting(main, manifest["spec"]["template"]["spec"], self.secret)
         return manifest, str(main["name"])
 
-    async def make(self, name: str, request: LaunchRequest, manifest: Mapping[str, Any]) -> None:
-        """Make the Job ``name``, and watch it from now on. Raises :class:`ApiError`."""
-        self._news.setdefault(name, asyncio.Event())
-        self.watcher.ask(name)
+    async def make(self, made: Made, request: LaunchRequest, manifest: dict[str, Any]) -> None:
+        """Make what is ``made`` of a Job; that it is there already is as well. Raises :class:`ApiError`."""
+        if made.gang is not None:
+            manifest = jobset(manifest, made)
         try:
-            made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
+            there = await self._patiently(request, lambda: self.cluster.create(made.kind, manifest))
         except ApiError as e:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await self._patiently(request, lambda: self.watcher.fetch(name))
+            await self._patiently(request, lambda: self.watcher.fetch(made.watched))
             return
-        self.watcher.note(made)
-
-    async def unmake(self, name: str) -> None:
-        """Delete the Job ``name``, and watch it no more."""
-        try:
-            await asyncio.to_thread(self.cluster.delete, JOBS, name)
-        finally:
-            self.watcher.forget(name)
-            self._news.pop(name, None)
+        if made.gang is None:
+            self.watcher.note(there)
 
     def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
         """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
@@ -190,8 +225,7 @@ class KubernetesLauncher:
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
-        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if loading_of(spec.task_template) is None:
+        if loading_of(parsed(request.task_spec).task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -226,20 +260,21 @@ class KubernetesLauncher:
             raise Unplaceable(f"image {request.image} of {request.task} is in no registry that the cluster pulls from")
         return reference
 
-    def _with_env(self, request: LaunchRequest) -> LaunchRequest:
-        return replace(request, env={**self.env, **request.env})
-
-    async def see(self, name: str, request: LaunchRequest, said: Callable[[str, int, str], None]) -> Sight:
+    async def see(self, made: Made, request: LaunchRequest, said: Callable[[str, int, str], None]) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
+        name = made.watched
         key, since, line = "", self.clock(), ""
         why, asked = "", self.clock()
         news = self._news[name]
         while True:
             news.clear()
-            sight = self._look(name)
+            sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
-                why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
+                why, asked = (
+                    await asyncio.to_thread(why_waits, self.cluster, self.watcher.known(name).job),
+                    self.clock(),
+                )
             if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
@@ -248,12 +283,12 @@ class KubernetesLauncher:
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
-                    await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                    await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return sight
             if sight.key != key:
                 key, since = sight.key, self.clock()
             if sight.patience is not None and self.clock() - since >= sight.patience:
-                await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return replace(sight, stage="ended")
             ends = [since + sight.patience] if sight.patience is not None else []
             ends += [asked + _ASK] if silent else []
@@ -264,47 +299,17 @@ class KubernetesLauncher:
             except TimeoutError:
                 pass
 
-    def _look(self, name: str) -> Sight:
-        known = self.watcher.known(name)
+    async def _look(self, made: Made, request: LaunchRequest) -> Sight:
+        if made.gang is not None:
+            found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
+        known = self.watcher.known(made.watched)
+        if made.gang is not None:
+            return look_gang(
+                made.gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled
+            )
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
-
-    def _why_queued(self, name: str) -> str:
-        """What no event says: that the queue is gone, or stopped."""
-        job = self.watcher.known(name).job
-        try:
-            return why_queued(self.cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
-        except ApiError:
-            return ""
-
-    async def fetch_log(self, name: str, target: Path) -> None:
-        """The pod's whole log, as far as the cluster still has it."""
-        pods = self.watcher.known(name).pods
-        for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
-            text = await asyncio.to_thread(log_of, self.cluster, pods[pod])
-            if text:
-                with open(target, "ab") as f:
-                    f.write(text)
-
-    async def take_over(self, request: LaunchRequest) -> None:
-        """Store its log, and fetch what it left to where the engine looks for it."""
-        if request.log.is_file():
-            await self.mirror.up(request.log)
-        attempt = self.folder.attempt(request.action, request.attempt)
-        kept = self.folder.outcome(request.action, request.attempt)
-        checkpoints = self.folder.checkpoints(request.action, request.attempt)
-        limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
-        await asyncio.gather(*(self._down(attempt / name, limit) for name, limit in limits.items()))
-        if (attempt / OUTPUTS).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
-            await self.mirror.down(kept / OUTPUTS, request.inline)
-        if (attempt / REPORT).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / REPORT), kept / REPORT)
-        if await self.mirror.any(checkpoints):
-            # The next attempt is told of it where its folder is there.
-            with door.folder(self.folder.path) as top:
-                door.make_folders(top, checkpoints.relative_to(self.folder.path).as_posix())
 
     async def _down(self, path: Path, limit: int) -> None:
         try:
@@ -312,7 +317,3 @@ class KubernetesLauncher:
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
-
-
-def name_of(request: LaunchRequest) -> str:
-    return job_name(request.run, request.action, request.attempt)

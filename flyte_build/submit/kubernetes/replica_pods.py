@@ -8,43 +8,40 @@ the run's; what it is told and tells is believed as little: the verdict on an ac
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..action import LaunchRequest, Outcome
 from ..beginning import Beginning
+from ..storage import RunFolder
 from ..warm.forked import Lost
-from ..warm.member import Member
 from ..warm.replicas import Replicas
 from ..warm.told import texts
 from .api import ApiError, Cluster
+from .gangs import Made, made_for
+from .leaving import pods_log, take_over
+from .mirror import Mirror
 from .names import job_name, label_value, run_object
+from .pod_replica import PodReplica, Said
 from .replica_job import REPLICA, named, replica_job
-from .sight import QUEUED, Sight
-from .watching import JOBS, PODS
+from .sight import Sight
+from .watching import JOBS, PODS, Watcher
 
-__all__ = ["REPLICAS", "PodReplica", "ReplicaPods"]
+__all__ = ["REPLICAS", "ReplicaPods"]
 
 REPLICAS = "/replicas"
 """The path of what replicas ask and say."""
 
-# Seconds that a question waits for its answer; whoever asks waits longer (see ``warm/calling``).
-_HOLD = 20.0
-_LOG_BYTES, _REQUEST_BYTES = 64 << 20, 1 << 20
-# What a process ends with that its driver left (see ``warm/calling``).
-_LEFT = 75
+_REQUEST_BYTES = 1 << 20
 _GOING_SECONDS = 60.0
 _SECRETS = "v1/secrets"
 Answer = tuple[int, Mapping[str, Any]]
-Said = Callable[[str, int, str], None]
 
 
 class Jobs(Protocol):
@@ -52,12 +49,11 @@ class Jobs(Protocol):
 
     @property
     def said(self) -> Said: ...
+    def watch(self, name: str) -> None: ...
+    def unwatch(self, name: str) -> None: ...
     async def manifest(self, request: LaunchRequest) -> tuple[dict[str, Any], str]: ...
-    async def make(self, name: str, request: LaunchRequest, manifest: Mapping[str, Any]) -> None: ...
-    async def see(self, name: str, request: LaunchRequest, said: Said) -> Sight: ...
-    async def unmake(self, name: str) -> None: ...
-    async def fetch_log(self, name: str, target: Path) -> None: ...
-    async def take_over(self, request: LaunchRequest) -> None: ...
+    async def make(self, made: Made, request: LaunchRequest, manifest: dict[str, Any]) -> None: ...
+    async def see(self, made: Made, request: LaunchRequest, said: Said) -> Sight: ...
 
 
 class _Unready(Exception):
@@ -68,98 +64,22 @@ class _Unready(Exception):
         self.outcome = outcome
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class PodReplica(Member):
-    """One pod, whose Job is ``name``. ``end`` deletes it; ``said`` hears lines about an attempt. ``seen``: it ran."""
-
-    name: str
-    end: Callable[[], Awaitable[object]]
-    said: Said
-    first: LaunchRequest
-    ready: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    watching: asyncio.Task[Sight] | None = None
-    seen: bool = False
-    logs: dict[int, Path] = field(default_factory=dict)
-    _process: str = ""
-    _heard: int = 0
-    _orders: list[Mapping[str, Any]] = field(default_factory=list)
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def begin(self, number: int, request: LaunchRequest) -> None:
-        self.logs[number] = request.log
-        self._order({"id": number, "argv": list(request.args)})
-        self.said(request.action, request.attempt, f"runs in replica {self.name}")
-
-    def cancel(self, number: int) -> None:
-        self._order({"cancel": number})
-
-    def _order(self, order: Mapping[str, Any]) -> None:
-        self._orders.append({**order, "number": next(self._numbers)})
-        self._news.set()
-
-    def over(self) -> None:
-        Member.over(self)
-        self._news.set()
-
-    async def stop(self) -> Outcome:
-        self.over()
-        seen = self.watching.result() if self.watching is not None and self.watching.done() else None
-        await self.end()
-        outcome = seen.outcome if seen is not None else None
-        if outcome is None or outcome.exit_code == _LEFT:
-            return Outcome(137, "lost", "its replica is gone", "Interrupted")
-        return outcome
-
-    def looks(self, action: str, attempt: int, line: str) -> None:
-        """What is seen of its pod, as a line for people."""
-        if not self.ready.done():
-            self.said(action, attempt, line)
-        if line.startswith("running"):
-            self.seen = True
-        elif self.seen and line.startswith(QUEUED):
-            self.over()  # Kueue took its place: another pod of the same Job would know nothing of its actions
-
-    def knows(self, process: str) -> bool:
-        """Whether ``process`` is this replica: its first caller. Another one says that the first is gone."""
-        self._process = self._process or process
-        if self._process != process:
-            self.over()
-        return not self.ended
-
-    async def orders(self, after: int) -> list[Mapping[str, Any]]:
-        """Those that came after the order ``after``, as soon as there is one."""
-        self._orders = [order for order in self._orders if order["number"] > after]
-        if not self._orders:
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), _HOLD)
-        return list(self._orders)
-
-    def take(self, number: int, message: Mapping[str, Any]) -> None:
-        """Its word ``number``; raises LookupError, TypeError, ValueError for what is none."""
-        if number <= self._heard:
-            return  # it had no answer to it
-        self._heard = number
-        if "ready" in message or "refused" in message:
-            if not self.ready.done():
-                self.ready.set_result(str(message.get("refused") or "")[:500])
-        elif "log" in message:
-            with open(self.logs[message["id"]], "ab") as f:
-                f.write(base64.b64decode(message["log"])[: max(_LOG_BYTES - f.tell(), 0)])
-        else:
-            self.hear(message)
-            self.logs.pop(message["id"], None)
-
-
 class ReplicaPods:
-    """Those of one run. ``waits`` says whether an action only waits for its children, ``say`` is told what its user
-    should know; ``driver`` is the number of this driver among those of the run. For one event loop."""
+    """Those of the run with the ``folder``. ``waits`` says whether an action only waits for its children, ``say`` is
+    told what its user should know; ``driver`` is the number of this driver among the run's. For one event loop."""
 
     def __init__(
-        self, run: str, driver: int, cluster: Cluster, waits: Callable[[str], bool], say: Callable[[str], object]
+        self,
+        folder: RunFolder,
+        driver: int,
+        cluster: Cluster,
+        mirror: Mirror,
+        watcher: Watcher,
+        waits: Callable[[str], bool],
+        say: Callable[[str], object],
     ) -> None:
-        self._run, self._driver, self._cluster = run, driver, cluster
+        self._run, self._driver, self._cluster = folder.name, driver, cluster
+        self._folder, self._mirror, self._watcher = folder, mirror, watcher
         self._said: set[str] = set()
         self._say = say
         self._replicas: Replicas[PodReplica] = Replicas(waits, self._once, self._nothing)
@@ -172,7 +92,7 @@ class ReplicaPods:
 
         Raises :class:`Unplaceable` and :class:`ApiError` where there can be no pod of its kind.
         """
-        if request.reuse is None:
+        if request.reuse is None or made_for(request).gang is not None:
             return None
         manifest, container = await launcher.manifest(request)
         job = replica_job(manifest, container, self.program)
@@ -180,6 +100,7 @@ class ReplicaPods:
             self._once(f"environment {request.environment}: its `reusable` has no effect: its container has a command")
             return None
         key = hashlib.sha256(json.dumps([job, request.environment], sort_keys=True).encode()).hexdigest()
+        request.log.parent.mkdir(parents=True, exist_ok=True)
         start = partial(self._start, launcher, request, partial(named, job, container))
         try:
             async with self._replicas.place(key, request, start) as replica:
@@ -189,8 +110,12 @@ class ReplicaPods:
                 outcome = await self._replicas.outcome(replica, request, within)
         except _Unready as e:
             outcome = e.outcome
-        await launcher.take_over(request)
-        return outcome
+        left = await take_over(self._folder, self._mirror, request, outcome)
+        if request.log.is_file():
+            await self._mirror.up(request.log)
+            if left.outputs:  # only an error is said with the end of it
+                request.log.unlink()
+        return replace(outcome, left=left)
 
     @property
     def program(self) -> str:
@@ -230,7 +155,7 @@ class ReplicaPods:
         """A replica that is ready. Raises :class:`Lost` where its process cannot be one, and as ``launch``."""
         assert request.reuse is not None
         name = job_name(self._run, f"replica{next(self._numbers)}", self._driver)
-        job = job_of(name)
+        job, made = job_of(name), Made(JOBS, name, name)
         if self._program is None or (self._program.done() and self._program.exception() is not None):
             self._program = asyncio.create_task(asyncio.to_thread(self._store, job["metadata"].get("ownerReferences")))
         await asyncio.shield(self._program)
@@ -238,8 +163,9 @@ class ReplicaPods:
         replica = PodReplica(policy=request.reuse, name=name, end=end, said=launcher.said, first=request)
         self._known[name] = replica
         try:
-            await launcher.make(name, request, job)
-            replica.watching = asyncio.create_task(launcher.see(name, request, replica.looks))
+            launcher.watch(name)
+            await launcher.make(made, request, job)
+            replica.watching = asyncio.create_task(launcher.see(made, request, replica.looks))
             replica.watching.add_done_callback(lambda _: replica.over())
             either: list[asyncio.Future[Any]] = [replica.watching, replica.ready]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -272,11 +198,15 @@ class ReplicaPods:
         replica = self._known.pop(name, None)
         if replica is None:
             return
-        if len(replica.logs) == 1:
-            await launcher.fetch_log(name, next(iter(replica.logs.values())))
+        if len(replica.logs) == 1 and (log := await pods_log(self._cluster, self._watcher.known(name).pods)):
+            with open(next(iter(replica.logs.values())), "ab") as f:
+                f.write(log)
         if replica.watching is not None:
             replica.watching.cancel()
-        await launcher.unmake(name)
+        try:
+            await asyncio.to_thread(self._cluster.delete, JOBS, name)
+        finally:
+            launcher.unwatch(name)
 
     async def _nothing(self, _: PodReplica) -> None:
         """All of it ended with its Job."""

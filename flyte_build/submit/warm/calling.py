@@ -16,6 +16,7 @@ import json
 import os
 import queue
 import secrets
+import ssl
 import tempfile
 import threading
 import time
@@ -37,7 +38,10 @@ class Line:
 
     def __init__(self, address: str) -> None:
         found = urlsplit(address)
-        self._where, self._path = (found.hostname or "", found.port or 80), found.path.rstrip("/")
+        self._where, self._path = (found.hostname or "", found.port), found.path.rstrip("/")
+        # Whom to trust is told to the runtime by this variable of its own.
+        cafile = os.environ.get("FLYTE_ADMIN_CACERTFILEPATH")
+        self._trusted = ssl.create_default_context(cafile=cafile) if found.scheme == "https" else None
         self._held: Any = None
 
     def ask(self, what: str, message: Mapping[str, Any]) -> Any:
@@ -59,10 +63,15 @@ class Line:
 
     def _once(self, what: str, body: bytes) -> Any:
         if self._held is None:
-            self._held = http.client.HTTPConnection(*self._where, timeout=TIMEOUT)
+            self._held = self._connection()
         self._held.request("POST", f"{self._path}/replicas/{what}", body, {"Content-Type": "application/json"})
         found = self._held.getresponse()
         return found.status, found.read()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._trusted is None:
+            return http.client.HTTPConnection(*self._where, timeout=TIMEOUT)
+        return http.client.HTTPSConnection(*self._where, timeout=TIMEOUT, context=self._trusted)
 
 
 def leave(why: str) -> None:

@@ -145,7 +145,9 @@ class Replica:
         async with self._lock:
             if self._controller is None:
                 endpoint = os.environ["_U_EP_OVERRIDE"]
-                self._controller = await self._runtime.create_controller(endpoint=endpoint, insecure=True)
+                self._controller = await self._runtime.create_controller(
+                    endpoint=endpoint, insecure=endpoint.startswith("http:")
+                )
             if given["tgz"] and given["tgz"] not in self._bundles:
                 sys.path.insert(0, ".")
                 self._bundles[given["tgz"]] = await self._runtime.download_tgz(

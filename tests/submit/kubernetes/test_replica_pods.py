@@ -42,9 +42,10 @@ class Bench:
         self.folder.path.mkdir(parents=True)
         cluster = api.cluster(sleep=lambda _: None)
         self.watcher = Watcher(cluster, "run=r1", self._changed)
-        self.pods = ReplicaPods("r1", 7, cluster, lambda _: False, self.said.append)
+        mirror = Mirror("s3://bucket", runs, MemoryStore())
+        self.pods = ReplicaPods(self.folder, 7, cluster, mirror, self.watcher, lambda _: False, self.said.append)
         self.launcher = KubernetesLauncher(
-            self.folder, cluster, Place(NAMESPACE, owner=OWNER), Mirror("s3://bucket", runs, MemoryStore()),
+            self.folder, cluster, Place(NAMESPACE, owner=OWNER), mirror,
             self.watcher, {DIGEST: IMAGE}, "r1-run", replicas=self.pods,
             said=lambda action, attempt, line: self.lines.append((action, line)),
         )  # fmt: skip
