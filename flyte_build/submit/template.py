@@ -33,8 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNTIME = "a0"
-CLUSTERED = "clustered"
-"""The runtime's launcher in each pod of a clustered task; its options are the runtime's."""
+CLUSTERED = "clustered"  # its launcher in each pod of a clustered task, with its own options
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _CONTAINER_TASK = "raw-container"
@@ -120,8 +119,7 @@ def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_task(spec: task_definition_pb2.TaskSpec, *, gangs: bool = False) -> Task:
-    """Read a spec; raises :class:`Unsupported` for a task that is not the stock runtime's, or, without ``gangs``, one
-    of several pods at once."""
+    """Read a spec; raises :class:`Unsupported` for another runtime and, without ``gangs``, of several pods."""
     return _read(serialized(spec), gangs)
 
 

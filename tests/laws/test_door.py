@@ -43,6 +43,7 @@ ARGUED = {
     "cache.py": {"find": OURS, "put": OURS, "alone": OURS, "bundle_digest": OURS},
     "filling.py": {"_noted": OURS, "_lowest": ROOT},
     "furnish.py": {"*": ROOT},
+    "tls.py": {"context": OURS},
     "stash.py": {"_admit": OURS},
     "deployed.py": {"*": OURS},
     "history.py": {"*": OURS},

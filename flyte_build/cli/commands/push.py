@@ -84,6 +84,8 @@ def push(
     shown = Shown(as_json, quiet, pushed=True)
 
     def taken() -> Images:
+        if asked["soci"]:
+            raise click.UsageError("--soci is for the images of a file: of a layout (oci:DIR) no index is made.")
         reporter = make_reporter(shown.silent)
         return push_layout(str(file), reporter, registry=asked["registry"], tags=asked["tags"], name=name)
 

@@ -132,7 +132,7 @@ async def drive(
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
     stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
-    await recall(entries, facts, stash, deployed, own, observer.warn)
+    await recall(entries, facts, stash, deployed, own, heard.warn)
     begun = {found.record.name for found in before if found.child is not None} & actions.keys()
     specs = {name: actions[name].task.spec for name in begun}
     control = Control(deployed, own, lambda _: stash, specs)
@@ -201,8 +201,8 @@ class _Both:
         self._journal.note({"line": {"action": action, "attempt": attempt, "text": line}})
 
     def warn(self, message: str) -> None:
-        self.on_line("", 0, f"driver: {message}")
         self._observer.warn(message)
+        self._journal.note({"line": {"action": "", "attempt": 0, "text": f"driver: {message}"}})
 
 
 class StoredInbox:

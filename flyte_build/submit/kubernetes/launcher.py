@@ -300,13 +300,11 @@ class KubernetesLauncher:
                 pass
 
     async def _look(self, made: Made, request: LaunchRequest) -> Sight:
-        if made.gang is not None:
+        gang, known = made.gang, self.watcher.known(made.watched)
+        if gang is not None:
             found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
-        known = self.watcher.known(made.watched)
-        if made.gang is not None:
-            return look_gang(
-                made.gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled
-            )
+            known = self.watcher.known(made.watched)
+            return look_gang(gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
