@@ -18,16 +18,18 @@ import flyte
 
 from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, InputError, LoadError
-from ..recipe import Recipe
+from ..recipe import DebianBase, Recipe
 from ..recipe.conventions import LAYER_CEILING, LOWEST_CEILING
 from ..settings import Settings, read_settings
 from .app_stubs import chosen_by
 from .asks import asks_of, task_asks
+from .bases import HERE
 from .code_bundle import Code
 from .distributions import distribution_of
 from .images import read_image
 from .nouns import AskedSecret, Environment, Project, Task
 from .stubs import is_stand_in
+from .uv_layers import ASKING
 
 __all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
 
@@ -70,17 +72,19 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
     """
     found = live_environments(objects, root)
     settings = read_settings(root)
+    wishes = {name: _wish(e, root, settings, code_root or root) for name, e in found.items()}
     environments = {
         name: Environment(
             name=name,
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
-            wish=_wish(e, root, settings, code_root or root),
+            wish=wishes[name],
             secrets=_secrets(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
             asks=asks_of(e),
             app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
             variables=dict(e.env_vars or {}),
+            remark=_remark(e, wishes[name]),
         )
         for name, e in found.items()
     }
@@ -105,9 +109,17 @@ def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_r
     try:
         code = Code(code_root, lambda: _files(environment))
         recipe = read_image(environment.image, f"environment {environment.name}", root, settings.base, code)
-        return replace(recipe, layer_ceiling=_ceiling(settings)) if recipe.installs else recipe
+        return as_set(recipe, settings)
     except FlyteBuildError as e:
         return e
+
+
+def as_set(recipe: Recipe, settings: Settings) -> Recipe:
+    """``recipe`` with what the settings say of its layers of Python packages."""
+    if not recipe.installs:
+        return recipe
+    compiled = settings.bytecode == "layer" and isinstance(recipe.base, DebianBase)
+    return replace(recipe, layer_ceiling=_ceiling(settings), bytecode=compiled)
 
 
 def _ceiling(settings: Settings) -> int | None:
@@ -118,6 +130,19 @@ def _ceiling(settings: Settings) -> int | None:
             f"[tool.flyte-build]: layer-ceiling: expected {LOWEST_CEILING} bytes (16Mi) or more, found {asked}"
         )
     return None if asked == LAYER_CEILING else asked
+
+
+def _remark(environment: flyte.Environment, wish: Recipe | FlyteBuildError) -> str:
+    """That the image's Python is the one that a uv project or script asks for, and not this machine's."""
+    image = environment.image
+    if not isinstance(image, flyte.Image) or not isinstance(wish, Recipe) or wish.python is None:
+        return ""
+    if not any(type(one).__name__ in ASKING for one in image._layers):
+        return ""
+    asked = ".".join(map(str, image.python_version))
+    if asked != HERE or wish.python == asked:
+        return ""
+    return f"{environment.name}: Python {wish.python}, as its uv project or script does not allow this machine's {HERE}"
 
 
 def _files(environment: flyte.Environment) -> list[Path]:

@@ -261,7 +261,7 @@ class Engine:
 
     async def _task(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         try:
-            task = read_task(action.task.spec)
+            task = read_task(action.task.spec, gangs=self._facts.folder.storage.remote)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as e:
             # Unsupported is a ValueError; the others say that a pod's specification is none.
             state.record = state.record.replace(task=action.task.spec.task_template.id.name)

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,13 +25,15 @@ from google.protobuf.json_format import MessageToDict
 from .action import Resources, ReusePolicy, SecretRef
 from .amounts import quantity
 from .asked import resources_of
+from .specs import KEPT, parsed, serialized
 
 __all__ = [
-    "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "loading_of", "not_pinned", "pin_root", "quantity",
-    "read_task", "registered", "version_of", "with_code",
+    "CLUSTERED", "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "loading_of", "not_pinned", "pin_root",
+    "quantity", "read_task", "registered", "version_of", "with_code",
 ]  # fmt: skip
 
 RUNTIME = "a0"
+CLUSTERED = "clustered"  # its launcher in each pod of a clustered task, with its own options
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _CONTAINER_TASK = "raw-container"
@@ -115,15 +118,22 @@ def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(_HOLE.sub(lambda m: values.get(m[1], m[0]), arg) if "{{" in arg else arg for arg in args)
 
 
-def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
-    """Read a spec; raises :class:`Unsupported` for a task that is not the stock runtime's."""
+def read_task(spec: task_definition_pb2.TaskSpec, *, gangs: bool = False) -> Task:
+    """Read a spec; raises :class:`Unsupported` for another runtime and, without ``gangs``, of several pods."""
+    return _read(serialized(spec), gangs)
+
+
+@lru_cache(KEPT)
+def _read(data: bytes, gangs: bool) -> Task:
+    spec = parsed(data)
     template = spec.task_template
     image, args, env, asked = _container(template)
     name = template.id.name
-    if loading_of(template) is None and (not args or args[0] != RUNTIME):
+    runtimes = (RUNTIME, CLUSTERED) if gangs else (RUNTIME,)
+    if loading_of(template) is None and (not args or args[0] not in runtimes):
         raise Unsupported(
             f"task {name} of type {template.type!r} runs `{' '.join(args[:3])}`, expected flyte's own `{RUNTIME}`: "
-            "clustered tasks need a Flyte backend"
+            "clustered tasks run on a cluster that has JobSet (`run --on`), or on a Flyte backend"
         )
     md = template.metadata
     backoff = None

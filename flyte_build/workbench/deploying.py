@@ -95,7 +95,7 @@ def deploy(
         for one in declared:
             spec = registered(pinned[one.task.full_name], project, domain, version)
             try:
-                read_task(spec)
+                read_task(spec, gangs=on is not None)
             except Unsupported as e:
                 left_out.append(str(e))
                 continue

@@ -15,6 +15,8 @@ import asyncio
 import collections
 import contextlib
 import json
+import os
+import re
 import resource
 import socket
 import subprocess
@@ -116,7 +118,7 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
         before, begun = _cpu(), time.monotonic()
         calling = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
         out, _ = await calling.communicate()
-        took.update(json.loads(out), cpu=_cpu() - before, seconds=time.monotonic() - begun)
+        took.update(json.loads(out), cpu=_cpu() - before, seconds=time.monotonic() - begun, threads=_threads())
         await service._engine.abort("a0")
 
     @contextlib.asynccontextmanager
@@ -131,6 +133,7 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
     return {
         "actions": actions, "succeeded": took["succeeded"], "seconds": round(took["seconds"], 1),
         "before_mib": took["mib"], "cpu_ms": round(1e3 * took["cpu"] / actions, 2),
+        "threads_ms": {name: round(1e3 * s / actions, 2) for name, s in took["threads"].items()},
         "requests": round(asked / actions, 3), "asked": dict(counted.asked),
         "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     }  # fmt: skip
@@ -139,6 +142,18 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
+
+
+def _threads() -> dict[str, float]:
+    """Seconds of processor time of each kind of thread: loop, its workers, watches, and the object store's own."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    found: dict[str, float] = collections.defaultdict(float)
+    for path in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            name, _, rest = (path / "stat").read_text().partition("(")[2].rpartition(") ")
+            kind = re.split(r"[-_]\d|-runtime", names.get(int(path.name), name))[0]
+            found[kind] += sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return dict(found)
 
 
 async def _call(url: str, storage: str, image: str, actions: int) -> dict[str, Any]:

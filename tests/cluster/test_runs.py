@@ -121,6 +121,12 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
 
 
 def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
+    """With a pod template of the cluster, whose other container runs beside it and has no end of its own."""
+    own = {"name": "primary", "image": "any", "env": [{"name": "FROM", "value": "template"}]}
+    beside = {"name": "beside", "image": project.space.image, "args": ["sleep=1h"]}
+    spec = {"containers": [own, beside], "terminationGracePeriodSeconds": 1}
+    template = {"metadata": {"name": "loud"}, "template": {"spec": spec}}
+    project.space.api.create(f"/api/v1/namespaces/{project.space.name}/podtemplates", template)
     (project.folder / "words.txt").write_text("some words")
     done = json.loads(project.ok("run", "--on", "test", "--json", "raw.py", "main", "--text", "words.txt"))
     assert done["outputs"] == {"o0": ["SOME WORDS", "10"]}
@@ -128,6 +134,9 @@ def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
 
 
 def test_a_task_starts_runs_and_calls_what_was_deployed(project: Project) -> None:
+    """By TLS, which is heard of by all that a runtime calls, and by uploads."""
+    settings = project.folder / "pyproject.toml"
+    settings.write_text(f"{settings.read_text().rstrip()}\n            tls = true\n")
     deployed = json.loads(project.ok("deploy", "--on", "test", "--json", "shout.py"))
     assert [(t["name"], t["known"]) for t in deployed["tasks"]] == [("msa_env.shout", False)]
     running = project.start("run", "--on", "test", "--json", "starts.py", "main")

@@ -105,6 +105,19 @@ def test_an_image_of_wheels_over_several_layers(tmp_path: Path) -> None:
             assert tar.next() is not None, "no layer is empty"
 
 
+def test_the_same_copy_twice_is_one_layer(tmp_path: Path) -> None:
+    few = tuple(w for w in WHOLE.wheels if w.name == "eta9")
+    (copy,) = (s for s in WHOLE.steps if isinstance(s, CopyFiles) and s.folder)
+    project = make(tmp_path, [replace(WHOLE, steps=(*WHOLE.steps, copy), wheels=few, platforms=PLATFORMS[:1])])
+    (made,) = every_way(project, tmp_path)
+    one_digest(made)
+    blobs = [row["digest"] for row in made[0].manifest["layers"]]
+    assert len(set(blobs)) == len(blobs)
+    config = made[0].document(made[0].manifest["config"]["digest"])
+    titles = [row["created_by"].removeprefix("flyte-build: ") for row in config["history"]]
+    assert [title for title in titles if title.startswith("copy")] == ["copy env/data", "copy env/one.txt"]
+
+
 def test_grouping_that_differs_is_an_error_that_names_the_layer(tmp_path: Path) -> None:
     """Never another image: whoever groups a large wheel with others hears of it."""
     project = make(tmp_path, [WHOLE])

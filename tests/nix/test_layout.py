@@ -9,6 +9,7 @@ from pathlib import Path
 
 import flyte_build
 from flyte_build.assemble.version import ASSEMBLER
+from flyte_build.deriving.bytecode import RULES as RULES_OF_BYTECODE
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
 from flyte_build.deriving.pythons import PREFIX
 from flyte_build.locks.nouns import SCHEMA
@@ -23,6 +24,7 @@ def test_the_numbers() -> None:
     assert json.loads((RULES / "layout.json").read_text()) == {
         "lock_schema": SCHEMA,
         "assembler": ASSEMBLER,
+        "bytecode_rules": RULES_OF_BYTECODE,
         "venv": VENV,
         "prefix": PREFIX,
         "user": USER,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,30 @@ def test_clocks_are_watched_for_while_the_users_code_runs(tmp_path: Path) -> Non
         load_module(project, names[1])
         assert sys.getprofile() is None
     assert recorder.unrepeatable == f"{tmp_path / names[1]}.py:2 asks time.time"
+
+
+def test_what_a_library_does_while_it_is_imported_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not profiled, warns and fails as ever; the user's own code behind it is watched as before."""
+    name, library = f"flow_{tmp_path.name}", f"library_{tmp_path.name}"
+    project, installed = tmp_path / "project", tmp_path / "installed"
+    project.mkdir()
+    installed.mkdir()
+    (installed / f"{library}.py").write_text(
+        "import sys, warnings\nprofile = sys.getprofile()\nwarnings.warn('old', UserWarning, stacklevel=2)\n"
+    )
+    (project / f"{name}.py").write_text(
+        f"import sys, time\nimport flyte\nimport {library}\nprofile = sys.getprofile()\nnow = time.time()\n"
+        "env = flyte.TaskEnvironment(name='env')\n"
+    )
+    monkeypatch.syspath_prepend(installed)
+    with Modules(project).entered(), warnings.catch_warnings(record=True) as warned, recording(project) as recorder:
+        warnings.simplefilter("always")
+        load(project / f"{name}.py", project)
+        assert sys.modules[library].profile is None
+        assert sys.modules[name].profile == recorder.called
+    assert [(w.filename, w.lineno) for w in warned if str(w.message) == "old"] == [(str(project / f"{name}.py"), 3)]
+    assert recorder.unrepeatable == f"{project / name}.py:5 asks time.time"
+    assert "exec_module" not in vars(SourceFileLoader)
 
 
 @pytest.mark.parametrize(

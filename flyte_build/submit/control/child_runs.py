@@ -217,6 +217,10 @@ class ChildRuns(Served):
 
     async def _spec(self, request: run_service_pb2.CreateRunRequest) -> task_definition_pb2.TaskSpec:
         if request.HasField("task_spec"):
+            try:
+                await self._uploads.known(request.task_spec.task_template.metadata.code_bundle_uri)
+            except (OSError, ValueError) as e:
+                raise ConnectError(Code.FAILED_PRECONDITION, f"the run's code cannot be read: {e}") from None
             return request.task_spec
         if request.HasField("task_id"):
             return (await self._tasks.find(request.task_id)).spec

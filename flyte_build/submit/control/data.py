@@ -46,9 +46,14 @@ class Data(Served):
     async def create_upload_location(self, request: pb.CreateUploadLocationRequest, ctx: Any) -> Any:
         try:
             key, uri = self._uploads.place(request)
+            elsewhere = await self._uploads.stash.upload(uri)
         except ValueError as e:
             raise ConnectError(Code.INVALID_ARGUMENT, str(e)) from None
-        return pb.CreateUploadLocationResponse(signed_url=f"{address(ctx)}/{UPLOADS}/{key}", native_url=uri)
+        except OSError as e:
+            raise ConnectError(Code.UNAVAILABLE, str(e)) from None
+        return pb.CreateUploadLocationResponse(
+            signed_url=elsewhere or f"{address(ctx)}/{UPLOADS}/{key}", native_url=uri
+        )
 
     async def upload_inputs(self, request: pb.UploadInputsRequest, ctx: Any) -> Any:
         data = request.inputs.SerializeToString(deterministic=True)

@@ -66,12 +66,22 @@ class Uploads:
         self._places[key] = place
         return key, place.uri
 
+    async def known(self, uri: str) -> None:
+        """Know the code that was put at ``uri`` without us, before it is run. Raises OSError, ValueError for other
+        bytes than were announced."""
+        place = self._places.get(hashlib.sha256(uri.encode()).hexdigest())
+        if place is not None and place.code and uri not in self.facts.bundles:
+            await self._keep(place, await self.stash.read(uri), there=True)
+
     async def put(self, key: str, data: bytes) -> None:
         """Keep an upload. Raises KeyError for a key that nobody was given, ValueError for other bytes, OSError."""
-        place = self._places[key]
+        await self._keep(self._places[key], data)
+
+    async def _keep(self, place: Place, data: bytes, *, there: bool = False) -> None:
         if hashlib.md5(data, usedforsecurity=False).digest() != place.md5:
             raise ValueError("expected the bytes with the MD5 that was announced, found others")
-        await self.stash.keep(place.uri, data)
+        if not there:
+            await self.stash.keep(place.uri, data)
         if place.code and place.uri not in self.facts.bundles:
             code = await asyncio.to_thread(_code, data)
             await self.stash.remember({"code": {"uri": place.uri, "digest": code}})

@@ -30,8 +30,11 @@ class Stash(Protocol):
         Raises OSError.
         """
 
+    async def upload(self, uri: str) -> str:
+        """Where ``uri`` may be put, without us, for a while; empty where it is put here. Raises OSError."""
+
     async def read(self, uri: str) -> bytes:
-        """The inputs or outputs ``uri``. Raises OSError, ValueError."""
+        """The inputs or outputs ``uri``, or what was put there. Raises OSError, ValueError."""
 
     async def admit(self, task: DeployedTask) -> str:
         """Have ``task`` ready to be called: the URI of its code. Raises OSError where that is gone."""
@@ -65,6 +68,9 @@ class LocalStash:
         if uri.startswith(f"{BUNDLES}/"):
             return f"{self._folder.bundles.name}{uri.removeprefix(BUNDLES)}"
         return self._folder.storage.inside(uri).removeprefix(f"{self._folder.name}/")
+
+    async def upload(self, uri: str) -> str:
+        return ""
 
     async def read(self, uri: str) -> bytes:
         return await asyncio.to_thread(document, uri, self._folder.storage)

@@ -76,6 +76,8 @@ def refuse(task: tasks_pb2.TaskTemplate) -> None:
             what = known.get(field.name)
             if field.name == "custom" and task.HasField("reuse_policy"):
                 continue  # the same once more, for older backends
+            if field.name == "custom" and task.type == "clustered-task":
+                continue  # how many pods it has (see ``gangs``)
             if isinstance(what, Refused):
                 raise Unplaceable(f"{task.id.name} {what}", hint="`flyte run` submits it to a Flyte backend")
 

@@ -111,6 +111,7 @@ async def drive(
         unscheduled=run.target.unscheduled,
         needs=apps.needs,
         apps=apps,
+        tls=run.target.tls,
         said=heard.on_line,
         carrier=Carrier(
             submission.carrier,
@@ -127,8 +128,8 @@ async def drive(
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
     scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
-    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append)
-    await recall(entries, facts, stash, deployed, own, observer.warn)
+    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
+    await recall(entries, facts, stash, deployed, own, heard.warn)
     begun = {found.record.name for found in before if found.child is not None} & actions.keys()
     specs = {name: actions[name].task.spec for name in begun}
     control = Control(deployed, own, lambda _: stash, specs)
@@ -180,25 +181,17 @@ class _Both:
     def __init__(self, observer: Observer, journal: StoredJournal) -> None:
         self._observer = observer
         self._journal = journal
-        self._writing: set[asyncio.Task[None]] = set()
 
     def on_action(self, record: ActionRecord) -> None:
         self._observer.on_action(record)
 
     def on_line(self, action: str, attempt: int, line: str) -> None:
         self._observer.on_line(action, attempt, line)
-        entry = {"line": {"action": action, "attempt": attempt, "text": line}}
-        task = asyncio.create_task(self._write(entry))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
-    async def _write(self, entry: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # only for people, and the journal may be closed
-            await self._journal.append(dict(entry))
+        self._journal.note({"line": {"action": action, "attempt": attempt, "text": line}})
 
     def warn(self, message: str) -> None:
-        self.on_line("", 0, f"driver: {message}")
         self._observer.warn(message)
+        self._journal.note({"line": {"action": "", "attempt": 0, "text": f"driver: {message}"}})
 
 
 class StoredInbox:

@@ -7,31 +7,35 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from flyteidl2.task import common_pb2, task_definition_pb2
+from flyteidl2.task import common_pb2
 
 from .. import door
-from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
+from ..action import LaunchRequest, Left, Outcome
 from ..control.addressing import AS
+from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
+from .gangs import Made, jobset, look_gang, made_for
 from .kueue import why_queued
+from .leaving import pods_log, take_over
 from .mirror import Mirror
-from .names import job_name
 from .needs import NOTHING, Needs
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
-from .templates import named_template
-from .watching import JOBS, PODS, Watcher, log_query
+from .templates import named_template, template_name
+from .tls import trusting
+from .watching import Watcher
 
 __all__ = ["ENDPOINT", "KubernetesLauncher"]
 
@@ -42,7 +46,8 @@ _ADDRESS = "_FLYTE_BUILD_SERVICE"
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
-_LOG_BYTES = 64 << 20
+# Seconds for which news are gathered.
+_MOMENT = 0.02
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
@@ -56,8 +61,8 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``said`` hears one
-    line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``tls``: the Secret
+    has whom pods trust to be the service. ``said`` hears one line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -72,6 +77,7 @@ class KubernetesLauncher:
     needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
+    tls: bool = False
     apps: ClusterApps | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
@@ -80,25 +86,42 @@ class KubernetesLauncher:
     def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
         """What the watcher is to call, from any thread."""
 
+        told: set[str] = set()
+        lock = threading.Lock()
+
+        def tell() -> None:
+            with lock:
+                names = tuple(told)
+                told.clear()
+            for name in names:
+                if (news := self._news.get(name)) is not None:
+                    news.set()
+
         def wake(name: str) -> None:
-            news = self._news.get(name)
-            if news is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(news.set)
+            if name not in self._news or loop.is_closed():
+                return
+            with lock:
+                first = not told
+                told.add(name)
+            if first:
+                # A Job, its pod and their events tell of one step, each by a watch of its own.
+                loop.call_soon_threadsafe(loop.call_later, _MOMENT, tell)
 
         return wake
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
-        name = name_of(request)
+        made = made_for(request)
+        name = made.watched
         self._news[name] = asyncio.Event()
         self.watcher.ask(name)
         try:
             try:
-                if (request.action, request.attempt) in self.begun and await self._ended_before(name, request):
-                    return Outcome(0)
+                if (left := await self._ended_before(made, request)) is not None:
+                    return Outcome(0, left=left)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
-                await self._create(request)
+                await self._create(request, made)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -106,15 +129,19 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self._end(name, request)
-            await self._fetch_log(name, request.log)
-            if request.log.is_file():
-                await self.mirror.up(request.log)
-            await self._take_over(request)
-            return sight.outcome or Outcome(0)
+            sight = await self._end(made, request)
+            outcome = sight.outcome or Outcome(0)
+            log = await pods_log(self.cluster, self.watcher.known(name).pods)
+            left = await take_over(self.folder, self.mirror, request, outcome)
+            if log:
+                await self.mirror.put(self.mirror.key(request.log), log)
+            if log and not left.outputs:  # its end is said with the error
+                request.log.parent.mkdir(parents=True, exist_ok=True)
+                request.log.write_bytes(log)
+            return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
-            await asyncio.shield(asyncio.to_thread(self.cluster.delete, JOBS, name))
+            await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
             self.watcher.forget(name)
@@ -126,25 +153,27 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`. Copied within the storage: what it refers to lies there already."""
         below = self.folder.storage.below(document, self.folder.name)
         await self.mirror.copy(f"{self.folder.name}/{below}", target)
-        if not await self.mirror.down(target, limit):
-            raise FileNotFoundError(document)
+        await self.mirror.within(target, limit)
 
     async def fetch(self, document: Path) -> None:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def _ended_before(self, name: str, request: LaunchRequest) -> bool:
-        """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
-        if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
-            return False
-        await self._take_over(request)
-        attempt = self.folder.attempt(request.action, request.attempt)
-        return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
+    async def _ended_before(self, made: Made, request: LaunchRequest) -> Left | None:
+        """What an attempt of an earlier driver has left, where its Job is gone: it shall not run again."""
+        if (request.action, request.attempt) not in self.begun:
+            return None
+        if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
+            return None
+        left = await take_over(self.folder, self.mirror, request, Outcome(0))
+        return left if left.outputs or left.error is not None else None
 
     # -- one attempt -------------------------------------------------------------------------------------
 
-    async def _create(self, request: LaunchRequest) -> None:
-        template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
+    async def _create(self, request: LaunchRequest, made: Made) -> None:
+        template = None
+        if template_name(request.task_spec):
+            template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         needs = self.needs.get(request.image, NOTHING)
         reference, carried = self._reference(request), await self._carried(request)
         manifest = job(
@@ -152,16 +181,22 @@ class KubernetesLauncher:
             carried=carried,
         )  # fmt: skip
         if carried is None:
-            _main(manifest, reference)["env"] += self._endpoint(request)
+            main = _main(manifest, reference)
+            main["env"] += self._endpoint(request)
+            if self.tls:
+                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
+        if made.gang is not None:
+            manifest = jobset(manifest, made)
         try:
-            made = await self._patiently(request, lambda: self.cluster.create(JOBS, manifest))
+            there = await self._patiently(request, lambda: self.cluster.create(made.kind, manifest))
         except ApiError as e:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
+            await self._patiently(request, lambda: self.watcher.fetch(made.watched))
             return
-        self.watcher.note(made)
+        if made.gang is None:
+            self.watcher.note(there)
 
     def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
         """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
@@ -171,8 +206,7 @@ class KubernetesLauncher:
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
-        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if loading_of(spec.task_template) is None:
+        if loading_of(parsed(request.task_spec).task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -210,14 +244,15 @@ class KubernetesLauncher:
     def _with_env(self, request: LaunchRequest) -> LaunchRequest:
         return replace(request, env={**self.env, **request.env})
 
-    async def _end(self, name: str, request: LaunchRequest) -> Sight:
+    async def _end(self, made: Made, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
+        name = made.watched
         key, since, line = "", self.clock(), ""
         why, asked = "", self.clock()
         news = self._news[name]
         while True:
             news.clear()
-            sight = self._look(name)
+            sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
                 why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
@@ -229,12 +264,12 @@ class KubernetesLauncher:
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
-                    await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                    await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return sight
             if sight.key != key:
                 key, since = sight.key, self.clock()
             if sight.patience is not None and self.clock() - since >= sight.patience:
-                await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return replace(sight, stage="ended")
             ends = [since + sight.patience] if sight.patience is not None else []
             ends += [asked + _ASK] if silent else []
@@ -245,8 +280,12 @@ class KubernetesLauncher:
             except TimeoutError:
                 pass
 
-    def _look(self, name: str) -> Sight:
-        known = self.watcher.known(name)
+    async def _look(self, made: Made, request: LaunchRequest) -> Sight:
+        gang, known = made.gang, self.watcher.known(made.watched)
+        if gang is not None:
+            found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
+            known = self.watcher.known(made.watched)
+            return look_gang(gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
@@ -259,49 +298,12 @@ class KubernetesLauncher:
         except ApiError:
             return ""
 
-    async def _fetch_log(self, name: str, target: Path) -> None:
-        """The pod's whole log, as far as the cluster still has it."""
-        pods = self.watcher.known(name).pods
-        for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
-            text = await asyncio.to_thread(self._log_of, pod, log_query(pods[pod]))
-            if text:
-                with open(target, "ab") as f:
-                    f.write(text)
-
-    def _log_of(self, pod: str, whose: Mapping[str, str]) -> bytes:
-        path = f"{self.cluster.path(PODS, pod)}/log"
-        try:
-            return self.cluster.text(path, {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
-        except (ApiError, OSError):
-            return b""
-
-    async def _take_over(self, request: LaunchRequest) -> None:
-        """Fetch what the attempt left to where the engine looks for it."""
-        attempt = self.folder.attempt(request.action, request.attempt)
-        kept = self.folder.outcome(request.action, request.attempt)
-        checkpoints = self.folder.checkpoints(request.action, request.attempt)
-        limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
-        await asyncio.gather(*(self._down(attempt / name, limit) for name, limit in limits.items()))
-        if (attempt / OUTPUTS).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
-            await self.mirror.down(kept / OUTPUTS, request.inline)
-        if (attempt / REPORT).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / REPORT), kept / REPORT)
-        if await self.mirror.any(checkpoints):
-            # The next attempt is told of it where its folder is there.
-            with door.folder(self.folder.path) as top:
-                door.make_folders(top, checkpoints.relative_to(self.folder.path).as_posix())
-
     async def _down(self, path: Path, limit: int) -> None:
         try:
             await self.mirror.down(path, limit)
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
-
-
-def name_of(request: LaunchRequest) -> str:
-    return job_name(request.run, request.action, request.attempt)
 
 
 def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:

@@ -7,9 +7,13 @@ so one that goes on with the run knows it again.
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError
 
 from ...kernel.errors import RunError
 from .. import door
@@ -23,17 +27,21 @@ from .stored_tasks import BUNDLES, bundle_key
 
 __all__ = ["StoredStash", "recall"]
 
+_A_WHILE = datetime.timedelta(hours=1)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredStash:
     """That of the run in ``folder``; see :class:`~..control.stash.Stash`. ``images`` (digest → reference) and ``needs``
-    are the launcher's, to which those of tasks that are called by name are added; ``note`` writes into the journal."""
+    are the launcher's, to which those of tasks that are called by name are added; ``note`` writes into the journal.
+    ``signed``: tasks upload into the storage themselves, for the client that does it trusts no run's own authority."""
 
     mirror: Mirror
     folder: RunFolder
     images: MutableMapping[str, str]
     needs: MutableMapping[str, Needs]
     note: Callable[[dict[str, Any]], Awaitable[None]]
+    signed: bool = False
 
     def code(self, name: str) -> str:
         return f"{self.mirror.url}/{BUNDLES}/{name}"
@@ -45,6 +53,14 @@ class StoredStash:
             return
         except RunError as e:
             raise OSError(e.message) from None
+
+    async def upload(self, uri: str) -> str:
+        if not self.signed:
+            return ""
+        try:
+            return str(await obstore.sign_async(self.mirror.store, "PUT", self._key(uri), _A_WHILE))
+        except (BaseError, ValueError, TypeError) as e:
+            raise OSError(f"{self.mirror.url} gives no address to upload to: {e}") from None
 
     async def read(self, uri: str) -> bytes:
         try:
@@ -62,7 +78,8 @@ class StoredStash:
                 raise FileNotFoundError(f"{self.mirror.url}/{key} is not there")
         except RunError as e:
             raise OSError(e.message) from None
-        self.images.update({digest: reference for reference, digest in task.images.items()})
+        # The run's own images stay where it has them.
+        self.images.update({d: reference for reference, d in task.images.items() if d not in self.images})
         self.needs.update({d: Needs.from_json(told) for d, told in task.needs.items() if d not in self.needs})
         return f"{self.mirror.url}/{key}"
 

@@ -111,3 +111,26 @@ def test_a_bundle_that_cannot_be_read_is_known_by_its_bytes(tmp_path: Path) -> N
         key, uri = uploads.place(_location(data, "code.tgz"))
         asyncio.run(uploads.put(key, data))
         assert world.facts.bundles[uri] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_code_that_was_put_without_us_is_known_before_it_is_run(tmp_path: Path) -> None:
+    """As on a cluster whose tasks upload into its storage."""
+    world = World(tmp_path)
+    world.folder.bundles.mkdir()
+    uploads = _uploads(world)
+    _, uri = uploads.place(_location(CODE, "code.tgz"))
+
+    class There(LocalStash):
+        data = b"other"
+
+        async def read(self, uri: str) -> bytes:
+            return self.data
+
+    there = There(world.folder)
+    object.__setattr__(uploads, "stash", there)
+    with pytest.raises(ValueError, match="expected the bytes with the MD5"):
+        asyncio.run(uploads.known(uri))
+    there.data = CODE
+    asyncio.run(uploads.known("/mnt/flyte/bundles/of-another.tgz"))
+    asyncio.run(uploads.known(uri))
+    assert world.facts.bundles == {uri: f"sha256:{hashlib.sha256(b'a tar').hexdigest()}"}

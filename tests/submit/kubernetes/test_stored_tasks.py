@@ -16,7 +16,7 @@ from flyte_build.submit import deployed
 from flyte_build.submit.attempt import RunFacts
 from flyte_build.submit.deployed import DeployedTask
 from flyte_build.submit.kubernetes import stored_tasks
-from flyte_build.submit.kubernetes.mirror import Mirror
+from flyte_build.submit.kubernetes.mirror import Mirror, mirror_of
 from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.stored_stash import StoredStash, recall
 from flyte_build.submit.kubernetes.stored_tasks import StoredDeployments, bundle_key
@@ -158,3 +158,17 @@ def test_a_task_of_a_registry_knows_its_image(tmp_path: Path) -> None:
     made: DeployedTask = task(tmp_path, images=images)
     assert made.image == "sha256:aa"
     assert deployed.read_document(made.document(), lambda _: made.bundle, "x") == made
+
+
+def test_where_the_service_has_an_authority_of_its_own_tasks_upload_into_the_storage(tmp_path: Path) -> None:
+    options = {"access_key_id": "a", "secret_access_key": "b", "region": "r"}
+    mirror = mirror_of("s3://bucket/base", tmp_path, options)
+    stash, _ = _stash(mirror)
+    uri = "s3://bucket/base/bundles/x.tgz"
+    assert asyncio.run(stash.upload(uri)) == ""
+    url = asyncio.run(dataclasses.replace(stash, signed=True).upload(uri))
+    assert "/base/bundles/x.tgz?" in url
+    assert "X-Amz-Signature=" in url
+    nowhere, _ = _stash(Mirror("s3://bucket/base", tmp_path, MemoryStore()))
+    with pytest.raises(OSError, match="gives no address to upload to"):
+        asyncio.run(dataclasses.replace(nowhere, signed=True).upload(uri))

@@ -141,6 +141,7 @@ def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
         ("", "services"): ["create", "get", "delete"],
         ("networking.k8s.io", "networkpolicies"): ["create"],
         ("apps", "deployments"): ["create", "get", "delete"],
+        ("jobset.x-k8s.io", "jobsets"): ["create", "get", "delete"],
         ("", "resourcequotas"): ["list"],
         ("", "podtemplates"): ["get"],
         ("kueue.x-k8s.io", "localqueues"): ["get"],
