@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,7 @@ from ..storage import RunFolder, Storage
 from .api import Cluster
 from .cluster_apps import ClusterApp, ClusterApps
 from .container_task import Carrier
-from .launcher import KubernetesLauncher
+from .launcher import REQUESTS, KubernetesLauncher
 from .mirror import Mirror
 from .names import label_value
 from .needs import Needs
@@ -81,6 +82,8 @@ async def drive(
 ) -> tuple[ActionRecord, tuple[ActionRecord, ...]]:
     """Drive ``run`` to its end: the root's last record, and all. Raises :class:`RunError`."""
     submission, mirror, folder = run.submission, run.mirror, run.folder
+    # By itself a loop has as many as there are processors, and each waits for an answer most of its time.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(REQUESTS, "asyncio"))
     for path in (folder.meta, folder.raw, folder.kept):
         path.mkdir(parents=True, exist_ok=True)
     folder.path.chmod(0o700)

@@ -51,8 +51,8 @@ class Jobs(Protocol):
     def said(self) -> Said: ...
     def watch(self, name: str) -> None: ...
     def unwatch(self, name: str) -> None: ...
-    async def manifest(self, request: LaunchRequest) -> tuple[dict[str, Any], str]: ...
-    async def make(self, made: Made, request: LaunchRequest, manifest: dict[str, Any]) -> None: ...
+    async def prepared(self, request: LaunchRequest) -> Callable[[], tuple[dict[str, Any], str]]: ...
+    async def make(self, made: Made, request: LaunchRequest, manifest: Callable[[], dict[str, Any]]) -> None: ...
     async def see(self, made: Made, request: LaunchRequest, said: Said) -> Sight: ...
 
 
@@ -94,7 +94,7 @@ class ReplicaPods:
         """
         if request.reuse is None or made_for(request).gang is not None:
             return None
-        manifest, container = await launcher.manifest(request)
+        manifest, container = (await launcher.prepared(request))()
         job = replica_job(manifest, container, self.program)
         if job is None:
             self._once(f"environment {request.environment}: its `reusable` has no effect: its container has a command")
@@ -164,7 +164,7 @@ class ReplicaPods:
         self._known[name] = replica
         try:
             launcher.watch(name)
-            await launcher.make(made, request, job)
+            await launcher.make(made, request, lambda: job)
             replica.watching = asyncio.create_task(launcher.see(made, request, replica.looks))
             replica.watching.add_done_callback(lambda _: replica.over())
             either: list[asyncio.Future[Any]] = [replica.watching, replica.ready]
