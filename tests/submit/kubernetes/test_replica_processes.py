@@ -1,6 +1,6 @@
 """A run with a reusable environment, whole: our API, and pods that are processes of this machine, which it starts.
 
-Storage is a folder, the runtime the SDK's own, the program of replicas the one that pods get.
+Storage is a folder, the runtime the SDK's own, the program of replicas the one that pods get, and they call by TLS.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from flyteidl2.task import common_pb2
 
 from flyte_build.submit.action import Phase
 from flyte_build.submit.kubernetes.drive import ClusterRun, drive
-from flyte_build.submit.kubernetes.endpoint import listen, make_endpoint, new_token, owner_of
+from flyte_build.submit.kubernetes.endpoint import context_of, listen, make_endpoint, new_token, owner_of
 from flyte_build.submit.kubernetes.mirror import Mirror, mirror_of
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.submission import store_submission
 from flyte_build.submit.kubernetes.target import Target
+from flyte_build.submit.kubernetes.tls import MOUNT
 from flyte_build.submit.kubernetes.watching import JOBS
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.service import serve_on
@@ -85,7 +86,7 @@ class Kubelet:
         for row in main["env"]:
             held = row.get("valueFrom", {}).get("secretKeyRef")
             value = row["value"] if held is None else self._secret(held["name"])[held["key"]]
-            env[row["name"]] = re.sub(r"\$\((\w+)\)", lambda found: env[found[1]], value)
+            env[row["name"]] = re.sub(r"\$\((\w+)\)", lambda found: env[found[1]], value).replace(MOUNT, str(folder))
         words = [w.replace(PLACE, str(folder)) for w in [*main.get("command", ()), *main.get("args", ())]]
         self.commands[name] = words
         # The first is found in the container's own PATH.
@@ -130,16 +131,16 @@ def _value(literal: Any) -> Any:
 
 def _run(api: ApiServer, mirror: Mirror, observer: Collector, tmp_path: Path) -> Any:
     root = dry_run(WORKFLOWS, "pod_replicas", "main", tmp_path / "bundle")
-    target = Target("prod", Place(NAMESPACE), mirror.url)
+    target = Target("prod", Place(NAMESPACE), mirror.url, tls=True)
 
     async def go() -> Any:
         submission, _ = await store_submission(mirror, "r1", ("prod", {}), root, IMAGES, inline={}, invocation={})
         cluster, token = api.cluster(), new_token()
         listener = listen("127.0.0.1", cluster)
-        secret = make_endpoint(cluster, "r1", *listener.getsockname()[:2], token)
+        secret = make_endpoint(cluster, "r1", *listener.getsockname()[:2], token, tls=True)
         run = ClusterRun(submission, target, cluster, mirror, secret["metadata"]["name"], owner_of(secret))
         async with asyncio.timeout(120):
-            return await drive(run, observer, lambda service: serve_on(service, listener, token))
+            return await drive(run, observer, lambda service: serve_on(service, listener, token, context_of(secret)))
 
     return asyncio.run(go())
 
