@@ -29,6 +29,14 @@ def _number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _folders(value: object) -> bool:
+    return isinstance(value, list) and value != [] and all(map(_text(_FOLDER), value))
+
+
 _ARTIFACT = {"file": _text(), "sha256": _text(_SHA256)}
 _BLOB: dict[str, Callable[[object], bool]] = {
     "digest": _text(_DIGEST),
@@ -38,6 +46,7 @@ _BLOB: dict[str, Callable[[object], bool]] = {
 }
 _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "base": _BLOB,
+    "bytecode": {"python": _text(_PYTHON), "by": _text(), "rules": _number, "of": _object, "folders": _folders},
     "sealed": _BLOB,
     "debian": {},
     "overlay": {},
@@ -101,8 +110,17 @@ def _layer(layer: Any, name: str, where: str) -> None:
     _fields(layer, _KINDS[kind], name, where)
     if kind in ("base", "sealed"):
         return
+    if kind == "bytecode":
+        _layer({"title": "", **layer["of"]}, name, f"{where}.of")
+        return
+    if "part" in layer:
+        _expect(kind == "wheels", name, f"{where}.kind", "wheels, of which there are parts", kind)
+        _part(layer, name, f"{where}.part")
     rows = layer.get(_ROWS[kind])
     _expect(isinstance(rows, list), name, f"{where}.{_ROWS[kind]}", "an array", rows)
+    _expect(
+        "part" not in layer or len(rows) == 1, name, f"{where}.{_ROWS[kind]}", "one wheel, of which it is a part", rows
+    )
     for i, row in enumerate(rows):
         at = f"{where}.{_ROWS[kind]}[{i}]"
         _expect(isinstance(row, dict), name, at, "an object", row)
@@ -110,6 +128,13 @@ def _layer(layer: Any, name: str, where: str) -> None:
             _entry(row, kind, name, at)
         else:
             _fields(row, _ARTIFACT, name, at)
+
+
+def _part(layer: Mapping[str, Any], name: str, at: str) -> None:
+    part = layer["part"]
+    _expect(isinstance(part, dict), name, at, "an object", part)
+    _fields(part, {"number": _number, "of": _number, "ceiling": _number}, name, at)
+    _expect(1 <= part["number"] <= part["of"] and part["ceiling"] > 0, name, at, "one of several parts", part)
 
 
 _FORMS = {"files": ("sha256", "link", "dir"), "overlay": ("text", "link", "dir", "removed")}

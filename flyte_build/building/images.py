@@ -5,10 +5,10 @@ Says where artifacts may be had and where bases' layers lie, and warns of what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..deriving.nouns import ImageDerivation
+from ..deriving.nouns import ImageDerivation, LayerDerivation
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb
 from ..locks.seals import CONFIGURED
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
     from ..remote.cache import RemoteCache
     from ..sources.places import Locator
+    from .bytecode import Hosts
 
-__all__ = ["build_plan", "supply_sealed"]
+__all__ = ["build_plan", "supply_sealed", "warn_of_sizes"]
 
 
 def build_plan(
@@ -60,10 +61,23 @@ def build_plan(
         remote=shared,
         bases=bases,
         local=local,
+        hosts=_hosts(locks),
     )
     if plan.to_build:
         _warn_of_scripts(plan, locks, store, reporter)
+        warn_of_sizes(built, recipes, reporter)
     return built
+
+
+def _hosts(locks: Mapping[str, Lock]) -> Hosts:
+    """Who compiles modules for other platforms; few builds ask."""
+
+    def hosts(image: ImageDerivation) -> Sequence[LayerDerivation]:
+        from .bytecode import hosts_of
+
+        return hosts_of(locks)(image)
+
+    return hosts
 
 
 def supply_sealed(
@@ -82,7 +96,7 @@ def supply_sealed(
     if not sealed:
         return
     from ..sources.locators import project_locator
-    from .sealed import Sealer, supply
+    from .sealed import Sealer, keeping, supply
     from .wheels import supply_wheels
 
     bases, network = base_repositories(sealed, locks), read_settings(root).seal_network
@@ -90,15 +104,33 @@ def supply_sealed(
     def locator() -> Locator:
         return project_locator(recipes, locks, root, store=store)
 
-    sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs)
-    supply_wheels(sealed, recipes, locks, sealer)
-    supply(sealed, recipes, locks, sealer)
+    with keeping(store) as stages:
+        sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs, stages)
+        supply_wheels(sealed, recipes, locks, sealer)
+        supply(sealed, recipes, locks, sealer)
 
 
 def made_elsewhere(image: ImageDerivation, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> bool:
     """Whether something of the image was made by programs, when it was locked."""
     part = locks[image.environment].platforms[image.platform]
     return bool(part.sealed_places(recipes[image.environment]) or part.builds)
+
+
+def warn_of_sizes(built: Iterable[BuiltImage], recipes: Mapping[str, Recipe], reporter: Reporter) -> None:
+    """Name the layers that were made now and are above the ceiling: those that could not be divided."""
+    from ..kernel.quantities import size
+    from ..recipe.conventions import LAYER_CEILING
+
+    told: set[str] = set()
+    for image in built:
+        ceiling = recipes[image.environment].layer_ceiling or LAYER_CEILING
+        for layer in image.layers:
+            if layer.size > ceiling and not layer.reused and layer.kind != "base" and layer.digest not in told:
+                told.add(layer.digest)
+                reporter.warn(
+                    f"{image.environment}: the layer `{layer.title}` has {size(layer.size)}, more than `layer-ceiling` "
+                    f"({size(ceiling)}): only wheels are divided, between their files"
+                )
 
 
 def _warn_of_scripts(plan: Plan, locks: Mapping[str, Lock], store: Store, reporter: Reporter) -> None:

@@ -8,10 +8,10 @@ whether a seal is stale.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..deriving.nouns import ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
 from ..kernel.errors import InputError, SealError
-from ..kernel.paths import state_dir
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
 from ..locks.seals import CONFIGURED
@@ -27,21 +26,22 @@ from ..recipe import Recipe, SecretMount
 from ..sources.places import Locator
 from ..store import Session, Store
 from .configuring import controls, given
+from .step_logs import log_of
 
 if TYPE_CHECKING:
     from ..assemble.deb import Control
     from ..remote.cache import RemoteCache
-    from ..sealing import Below, Outcome
+    from ..sealing import Below, Outcome, Stages
     from ..sealing.nouns import Network, Step
 
-__all__ = ["Sealer", "supply"]
+__all__ = ["Sealer", "keeping", "supply"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sealer:
     """How steps are run for one project. ``root``: the project's folder, whose index settings are lent to steps;
     ``locator`` makes one for the layers below; ``remote``, ``bases``: as :func:`flyte_build.building.building.build`
-    has them. ``network``: what steps may reach."""
+    has them. ``network``: what steps may reach. ``stages`` keeps what lies below steps for the next ones."""
 
     store: Store
     root: Path
@@ -51,6 +51,7 @@ class Sealer:
     bases: Mapping[str, str]
     network: Network
     jobs: int | None = None
+    stages: Stages | None = None
 
     def seal(
         self,
@@ -76,9 +77,10 @@ class Sealer:
             folder = session.temporary("seal")
             if part is not None:
                 lent = session.temporary("given")
-                layers.append(Below(lent, given(lent, part, self._controls)))
+                layers.append(Below(lent, given(lent, part, self._controls), passing=True))
+            step = self._step(asked, part is not None)
             try:
-                outcome = seal(self._step(asked, part is not None), layers, folder, log, self.reporter, twice=twice)
+                outcome = seal(step, layers, folder, log, self.reporter, twice=twice, stages=self.stages)
                 sealed = LockedSeal(
                     index, asked.on, outcome.network, outcome.digest, outcome.size, outcome.diff_id,
                     outcome.reproducible, sketch(outcome.listing), modules_of(outcome.listing, asked.environment),
@@ -115,10 +117,19 @@ class Sealer:
         return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, network, secrets, lent)
 
 
-def log_of(environment: str, index: int, on: str) -> Path:
-    """Where a step's programs' words go: one file for what ran on one thing."""
-    name = re.sub(r"[^\w.-]", "_", environment)
-    return state_dir() / "sealed" / f"{name}-step{index + 1}-{on.removeprefix('sha256:')[:12]}.log"
+@contextmanager
+def keeping(store: Store) -> Iterator[Stages]:
+    """Stages in the store's temporary folder, for the steps of the block: what they lie on is unpacked once."""
+    from ..sealing import Stages
+
+    with ExitStack() as stack:
+
+        def place() -> Path:
+            # Opened when there is a step, and swept with all that a killed process leaves.
+            return stack.enter_context(store.session()).temporary("stage")
+
+        with Stages(place) as stages:
+            yield stages
 
 
 def _value(secret: SecretMount) -> bytes:

@@ -30,7 +30,8 @@ from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from ..recipe import PipInstall, Platform, Recipe
 from ..sources.places import Locator
 from ..store import Session
-from .sealed import Sealer, log_of
+from .sealed import Sealer
+from .step_logs import log_of
 
 if TYPE_CHECKING:
     from ..sealing import Outcome
@@ -119,7 +120,7 @@ class WheelMaker:
 
     def _run(
         self,
-        over: _Over,
+        base: _Over,
         source: LockedSource,
         archive: Path,
         requires: Sequence[LockedWheel],
@@ -128,7 +129,7 @@ class WheelMaker:
     ) -> _Ran:
         from ..sealing import Below, Step, seal
 
-        image, sealer = over.image(requires, self.sealer)
+        image, sealer = base.image(requires, self.sealer)
         rows = cast("list[str]", cast("dict[str, Any]", image.spec["config"])["Env"])
         variables = {name: value for name, _, value in (row.partition("=") for row in rows)}
         stop = threading.Event()
@@ -139,7 +140,8 @@ class WheelMaker:
             log = log_of(source.name, -1, f"sha256:{source.sha256}")
             step = Step(f"build {source.file}", ("python /build/run.py",), variables, "/", "none")
             try:
-                outcome = seal(step, [*layers, Below(given, diff_id)], folder, log, sealer.reporter, twice=twice)
+                over = [*layers, Below(given, diff_id, passing=True)]
+                outcome = seal(step, over, folder, log, sealer.reporter, twice=twice, stages=sealer.stages)
                 asked, wheels = _outputs(outcome.layer, session)
                 session.sync()
                 return _Ran(outcome, asked, wheels, log)

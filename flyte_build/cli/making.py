@@ -80,7 +80,9 @@ def made(
     sys.stdout.flush()
     if recorded and images.plan is not None and images.plan.cached and (not shown.pushed or images.again is not None):
         asked = {"again": dict(images.again)} if images.again is not None else {}
-        record.save(question(sys.argv[1:]), {"stdout": text, "used": images.used, **asked})
+        # Of a push that sent something the next one's answer is known, too: that there is nothing to send.
+        told = text_of(shown, images.repeated) if shown.pushed else text
+        record.save(question(sys.argv[1:]), {"stdout": told, "used": images.used, **asked})
 
 
 def made_or_taken(
@@ -125,6 +127,8 @@ def text_of(shown: Shown, images: Images) -> str:
                 stdout().print(f"written to {named(images.written.path)} ({form})", markup=False, soft_wrap=True)
             show_loaded(images.loaded)
             show_pushed(images.pushed, images.seconds)
+            for image in images.indexed:
+                stdout().print(f"with a SOCI index: {image.reference}", markup=False, soft_wrap=True)
     return printed.get()
 
 
@@ -132,6 +136,8 @@ def _document(shown: Shown, images: Images) -> dict[str, Any]:
     document: dict[str, Any] = {"schema": 1, "images": [_image(image) for image in images.built]}
     if shown.pushed:
         document["pushed"] = [_pushed(image) for image in images.pushed]
+        if images.indexed:
+            document["soci"] = [_pushed(image) for image in images.indexed]
     if shown.loaded:
         document["loaded"] = [
             {

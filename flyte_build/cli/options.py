@@ -34,6 +34,7 @@ __all__ = [
     "platform_option",
     "project_options",
     "quiet_option",
+    "soci_option",
     "tag_option",
     "task_argument",
     "unchecked_option",
@@ -120,6 +121,13 @@ attest_option = click.option(
     "--no-attest", "attest", flag_value=False, is_flag=True, default=True, help="Push no SBOM and no provenance."
 )
 
+soci_option = click.option(
+    "--soci",
+    is_flag=True,
+    help="Push beside each image one with a SOCI index, of the same layers, for nodes that fetch files when they are "
+    "read. They need soci-snapshotter 0.14 or later: an older one reads them wrong.",
+)
+
 name_option = click.option(
     "--name", metavar="NAME", help="The environment's name of a layout's image (default: what the layout says)."
 )
@@ -198,6 +206,8 @@ def opened(
 
     The tasks' dependencies need not be installed here: they are in the images, and stood in for until then.
     """
+    import logging
+
     from ..kernel import tracing
     from ..workbench import open_project
     from .progress import make_reporter
@@ -205,12 +215,13 @@ def opened(
     with tracing.timed("work", f"load {file or 'the file of the settings'}"), contextlib.redirect_stdout(sys.stderr):
         bench = open_project(file, root=root, lockfiles=lockfiles, reporter=reporter or make_reporter(quiet))
     bench.modules.stay()
-    if bench.stand_ins:
+    # A file that sets up logging means its own: our requests are none of it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    said = [f"not installed here, and stood in for: {', '.join(bench.stand_ins)}"] if bench.stand_ins else []
+    for line in (*said, *bench.remarks):
         from .console import stderr
 
-        stderr().print(
-            f"not installed here, and stood in for: {', '.join(bench.stand_ins)}", style="dim", soft_wrap=True
-        )
+        stderr().print(line, style="dim", soft_wrap=True)
     return bench
 
 

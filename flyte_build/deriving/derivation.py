@@ -18,9 +18,11 @@ and ``"title"``, which is shown in the image's history):
 ``base``     ``{"digest", "size", "diff_id", "media_type"}``: a layer of a registry base, which nobody makes
 ``packages`` ``{"debs": [{"file", "sha256"}]}``: Debian packages added to a registry base
 ``sealed``   ``{"digest", "size", "diff_id", "media_type"}``: what a sealed step changed (:mod:`.sealed`)
+``bytecode`` ``{"python", "by", "folders", "rules", "of": a layer's spec}``: the modules of ``of``, compiled
 ``overlay``  ``{"entries": [{"path", "mode", "uid", "gid", and "text" | "link" | "dir": true} | {"path", "removed"}]}``
 
-A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone.
+A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone; with
+``"part": {"number", "of", "ceiling"}`` it is one of several layers that its one wheel is spread over.
 
 An image is ``{"schema", "platform", "layers", "config", "annotations"}``; ``config`` holds the OCI image
 configuration's ``config`` object (OCI image-spec v1.1, config.md). On a registry base, ``history`` holds the base's; an
@@ -33,13 +35,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
-from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
+from ..locks.nouns import Lock, LockedDeb, LockedPlatform
 from ..locks.seals import CONFIGURED
-from ..recipe import CopyFiles, PipInstall, Recipe, RunCommands
+from ..recipe import CopyFiles, Recipe
 from ..recipe.conventions import USER, VENV
+from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
 from .image_config import base_config, debian_config, expand, working_directories
 from .nouns import Artifact, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
@@ -56,8 +58,12 @@ from .overlay import (
 )
 from .pythons import python_layers, system_fields
 from .sealed import sealed_layer
+from .specs import layer_of, named
+from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, check_layers, wheel_layers
 
 __all__ = [
+    "LARGE_WHEEL",
+    "MAX_LAYERS",
     "Artifact",
     "FileEntry",
     "ImageDerivation",
@@ -67,10 +73,6 @@ __all__ = [
     "working_directories",
 ]
 
-# A wheel of at least this size is worth a layer of its own: it is fetched, stored and pulled alone.
-LARGE_WHEEL = 4 << 20
-# OCI sets no limit; overlayfs and the engines do (127 in Docker, ~125 in podman). Room is left for children.
-MAX_LAYERS = 100
 # The base has these, with owners and modes of its own.
 SYSTEM_FOLDERS = frozenset({
     "bin", "boot", "dev", "etc", "home", "home/flyte", "lib", "mnt", "opt", "proc", "root", "run", "sbin", "srv",
@@ -102,12 +104,14 @@ def derive(
         return _on_base(asked, locked.base)
     layers = _debian_layers(locked, recipe)
     if below != CONFIGURED:
-        venv, under = _Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
+        by = interpreter_of(locked, str(recipe.python)) if recipe.bytecode else None
+        venv = Venv(str(recipe.python), VENV, by=by)
+        under = 3 + (locked.python is not None) + recipe.bytecode
         if locked.seal(CONFIGURED) is not None:
             layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
             under += 1
         _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
-    return _image(lock.environment, platform, layers, debian_config(recipe), {})
+    return _image(asked, layers, debian_config(recipe), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class _Asked:
 def _steps(
     asked: _Asked,
     layers: list[LayerDerivation],
-    venv: _Venv | None,
+    venv: Venv | None,
     under: int,
     owner: Owner,
     workdirs: Sequence[str],
@@ -138,9 +142,11 @@ def _steps(
     recipe, start = asked.recipe, 0
     for end in (*recipe.sealed_steps, len(recipe.steps)):
         if venv is not None:
-            layers += _wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+            layers += wheel_layers(asked.locked, recipe, venv, under, range(start, end))
         files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
-        layers += _file_layers(recipe, files, owner, workdirs[start : end + 1], there)
+        layers += _each_once(_file_layers(recipe, files, owner, workdirs[start : end + 1], there))
+        if venv is not None and venv.by is not None:
+            layers += replaced_layer(files.values(), recipe, asked.locked, venv.path)
         if end in (asked.below, len(recipe.steps)):
             return
         layers.append(sealed_layer(asked.environment, recipe, asked.locked, asked.platform, end, layers))
@@ -150,13 +156,10 @@ def _steps(
 
 
 def _image(
-    environment: str,
-    platform: str,
-    layers: Sequence[LayerDerivation],
-    config: Json,
-    annotations: Json,
-    **more: Json,
+    asked: _Asked, layers: Sequence[LayerDerivation], config: Json, annotations: Json, **more: Json
 ) -> ImageDerivation:
+    check_layers(asked.environment, asked.recipe, layers)
+    environment, platform = asked.environment, asked.platform
     spec: dict[str, Json] = {
         "schema": 1,
         "platform": platform,
@@ -169,29 +172,21 @@ def _image(
 
 
 def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
-    environment, locked, recipe, platform = asked.environment, asked.locked, asked.recipe, asked.platform
-    layers = [_layer("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
+    environment, locked, recipe = asked.environment, asked.locked, asked.recipe
+    layers = [layer_of("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
     if recipe.as_is:
-        return _image(environment, platform, layers, dict(base.settings), {}, verbatim=verbatim(base))
+        return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)
     if rows:
-        layers.append(_layer("overlay", "what the base lacks", [], entries=rows))
+        layers.append(layer_of("overlay", "what the base lacks", [], entries=rows))
     venv = venv_of(recipe, facts)
-    where = _Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
+    where = Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
     config = base_config(recipe, base, venv)
-    return _image(environment, platform, layers, config, base_annotations(base), history=history(base))
-
-
-def _layer(kind: str, title: str, artifacts: Sequence[Artifact], **fields: Json) -> LayerDerivation:
-    return LayerDerivation({"kind": kind, "assembler": ASSEMBLER, "title": title, **fields}, tuple(artifacts))
-
-
-def _named(artifacts: Sequence[Artifact]) -> Json:
-    return [{"file": a.file, "sha256": a.sha256} for a in artifacts]
+    return _image(asked, layers, config, base_annotations(base), history=history(base))
 
 
 def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:
@@ -202,19 +197,22 @@ def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:
 def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
     base = _debs([d for d in locked.debs if d.base])
     asked = _debs([d for d in locked.debs if not d.base])
-    layers = [_layer("debian", f"debian {locked.suite}", base, debs=_named(base))]
+    layers = [layer_of("debian", f"debian {locked.suite}", base, debs=named(base))]
+    if recipe.bytecode and locked.python is None:
+        layers.append(_standard(layers[-1], locked, recipe))
     if asked:
         names = " ".join(sorted(recipe.apt_packages))
-        layers.append(_layer("debian", f"apt {names}", asked, debs=_named(asked)))
-    layers += python_layers(locked)
+        layers.append(layer_of("debian", f"apt {names}", asked, debs=named(asked)))
+    if pythons := python_layers(locked):
+        layers += [*pythons, _standard(pythons[-1], locked, recipe)] if recipe.bytecode else pythons
     everything = _debs(locked.debs)
     layers.append(
-        _layer(
+        layer_of(
             "system",
             "system files, user and venv",
             everything,
             suite=locked.suite,
-            debs=_named(everything),
+            debs=named(everything),
             python=recipe.python,
             venv=VENV,
             user=cast(Json, USER),
@@ -224,61 +222,17 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
     return layers
 
 
+def _standard(of: LayerDerivation, locked: LockedPlatform, recipe: Recipe) -> LayerDerivation:
+    """The bytecode of the standard library, which lies in the interpreter's own layer."""
+    python = str(recipe.python)
+    return bytecode_layer(of, python, interpreter_of(locked, python), standard_library(locked, python))
+
+
 def _apt_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
     """Debian packages added to a registry base that is Debian itself."""
     asked = _debs(locked.debs)
     names = " ".join(sorted(recipe.apt_packages))
-    return [_layer("packages", f"apt {names}", asked, debs=_named(asked))] if asked else []
-
-
-@dataclass(frozen=True, slots=True)
-class _Venv:
-    """Where wheels go. ``plain``: the folders on the way are root's, 0755, as every layer of wheels has them."""
-
-    python: str
-    path: str
-    plain: bool = True
-
-
-def _wheels(title: str, wheels: Sequence[LockedWheel], venv: _Venv) -> LayerDerivation:
-    ordered = sorted(wheels, key=lambda w: (w.name, w.file))
-    artifacts = [Artifact(w.sha256, w.size, w.file, w) for w in ordered]
-    more: dict[str, Json] = {} if venv.plain else {"folders": False}
-    return _layer("wheels", title, artifacts, python=venv.python, venv=venv.path, wheels=_named(artifacts), **more)
-
-
-def _wheel_layers(
-    locked: LockedPlatform, recipe: Recipe, venv: _Venv, below: int, span: range
-) -> list[LayerDerivation]:
-    """The runtime; then, step by step, one layer for each large wheel and one for the small ones together.
-
-    A step's small wheels share a layer because a hundred small layers cost more (requests, mounts) than the
-    bytes that one change re-sends. Where the total would pass ``MAX_LAYERS``, the smallest of the large
-    wheels go with the small ones, whichever step they are of. ``below`` are the layers under them. Only those of steps
-    in ``span`` are given; the runtime is with the first.
-    """
-    steps = sorted({w.step for w in locked.wheels})
-    others = sum(isinstance(s, CopyFiles | RunCommands) for s in recipe.steps)
-    room = MAX_LAYERS - below - len(steps) - others
-    large = sorted((w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL), key=lambda w: (-w.size, w.name))
-    alone = {w.name for w in large[: max(room, 0)]}
-    layers: list[LayerDerivation] = []
-    places = dict(enumerate((i for i, s in enumerate(recipe.steps) if isinstance(s, PipInstall)), 1))
-    for step in steps:
-        place = places.get(step, 0)
-        if place not in span and not place == span.start == 0:
-            continue
-        members = sorted((w for w in locked.wheels if w.step == step), key=lambda w: w.name)
-        layers.extend(_wheels(f"{w.name} {w.version}", [w], venv) for w in members if w.name in alone)
-        small = [w for w in members if w.name not in alone]
-        if small:
-            if step == 0:
-                flyte = next((w for w in small if w.name == "flyte"), None)
-                title = f"flyte runtime {flyte.version}" if flyte else "runtime"
-            else:
-                title = ", ".join(f"{w.name} {w.version}" for w in small)
-            layers.append(_wheels(title, small, venv))
-    return layers
+    return [layer_of("packages", f"apt {names}", asked, debs=named(asked))] if asked else []
 
 
 def _file_layers(
@@ -303,8 +257,16 @@ def _file_layers(
             else:
                 row["dir"] = True
             rows.append(row)
-        layers.append(_layer("files", f"copy {step.source}", artifacts, files=rows))
+        layers.append(layer_of("files", f"copy {step.source}", artifacts, files=rows))
     return layers
+
+
+def _each_once(layers: Sequence[LayerDerivation]) -> list[LayerDerivation]:
+    """Without those that are another one again: nothing lies between two copies that could have changed the first."""
+    seen: dict[str, LayerDerivation] = {}
+    for layer in layers:
+        seen.setdefault(layer.hash, layer)
+    return list(seen.values())
 
 
 def _workdir_layers(
@@ -316,4 +278,4 @@ def _workdir_layers(
     asked = sorted({d.strip("/") for d in workdirs} - {*copied, *there, ""})
     row: dict[str, Json] = {"mode": 0o755, "uid": owner.uid, "gid": owner.gid, "dir": True}
     rows: list[Json] = [{"path": path, **row} for path in asked]
-    return [_layer("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []
+    return [layer_of("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []

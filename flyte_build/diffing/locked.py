@@ -97,6 +97,7 @@ def recipe_of(canonical: Json) -> Recipe | None:
         python=cast("str | None", raw["python"]),
         flyte=cast("str | None", raw["flyte"]),
         steps=tuple(step for step in steps if step is not None),
+        layer_ceiling=cast("int | None", raw.get("layer_ceiling")),
     )
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import localtime, strftime
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ..kernel.errors import FlyteBuildError, InputError
 from ..submit.history import Run
+from ..submit.journal import ActionRecord
 from .document import LayersOf, details_of, document_of
 from .rendering import embedded, render_page
 
@@ -33,12 +35,37 @@ _SAFE = {
 }
 _LIST = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Runs</title><style>
+<title>{title}</title><style>
 :root {{ color-scheme: light dark; }} body {{ font: 15px/1.5 system-ui, sans-serif; margin: 24px; max-width: 70em; }}
 td, th {{ text-align: left; padding: 3px 22px 3px 0; }} th {{ font-weight: 400; opacity: .75; }}
-</style></head><body><main><h1>Runs</h1><table><thead><tr><th>run</th><th>task</th><th>state</th><th>started</th>
-<th>actions</th></tr></thead><tbody>{rows}</tbody></table></main></body></html>
+@media (max-width: 600px) {{ body {{ margin: 12px; }} td, th {{ padding-right: 12px; }}
+ th:nth-child(4), td:nth-child(4), th:nth-child(5), td:nth-child(5) {{ display: none; }} }}
+</style></head><body><main><h1>{title}</h1><p id="said" role="status">{said}</p>
+<table{hidden}><thead><tr><th>run</th><th>task</th><th>state</th><th>started</th><th>actions</th></tr></thead>
+<tbody>{rows}</tbody></table></main><script>
+// The same page again, so that what runs is seen to go on; nothing else is fetched, and a reader's place is kept.
+setInterval(async () => {{
+  if (document.hidden) return;
+  let said;
+  try {{
+    const answer = await fetch(location.href), text = await answer.text();
+    if (!answer.ok) said = text;
+    else {{
+      const now = new DOMParser().parseFromString(text, "text/html"), table = document.querySelector("table");
+      said = now.getElementById("said").textContent;
+      table.hidden = now.querySelector("table").hidden;
+      const rows = now.querySelector("tbody"), before = document.querySelector("tbody");
+      if (rows.innerHTML !== before.innerHTML && !before.contains(document.activeElement)) before.replaceWith(rows);
+    }}
+  }} catch {{ said = "the server does not answer"; }}
+  const place = document.getElementById("said");
+  if (place.textContent !== said) place.textContent = said;
+}}, {seconds}000);
+</script></body></html>
 """
+
+
+DetailsOf = Callable[[Run, ActionRecord], Mapping[str, Any]]
 
 
 class Pages(ThreadingHTTPServer):
@@ -53,9 +80,14 @@ class Pages(ThreadingHTTPServer):
         *,
         port: int = 0,
         layers_of: LayersOf = lambda digest: (),
+        details: DetailsOf = details_of,
+        title: str = "Runs",
+        seconds: int = 2,
         token: str | None = None,
     ) -> None:
-        self.runs, self.find, self.layers_of = runs, find, layers_of
+        """``details`` gives what :func:`details_of` does of one action; the list is asked for every ``seconds``."""
+        self.runs, self.find, self.layers_of, self.details = runs, find, layers_of, details
+        self.title, self.seconds = title, seconds
         self.token = token or secrets.token_urlsafe(24)
         try:
             super().__init__(("127.0.0.1", port), _Handler)
@@ -102,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             match parts[1:]:
                 case [] | [""]:
-                    self._html(_LIST.format(rows="".join(self._row(run) for run in self.server.runs())))
+                    self._html(self._list())
                 case ["run", name]:
                     run = self.server.find(name)
                     api = f"/{self.server.token}/api/{quote(run.name, safe='')}"
@@ -116,11 +148,17 @@ class _Handler(BaseHTTPRequestHandler):
                     if found is None:
                         self._answer(HTTPStatus.NOT_FOUND, b"no such action\n", "text/plain")
                     else:
-                        self._json(details_of(run, found))
+                        self._json(self.server.details(run, found))
                 case _:
                     self._answer(HTTPStatus.NOT_FOUND, b"nothing here\n", "text/plain")
         except FlyteBuildError as e:
-            self._answer(HTTPStatus.NOT_FOUND, f"{e.message}\n".encode(), "text/plain")
+            self._answer(HTTPStatus.NOT_FOUND, f"{e.message}\n".encode(), "text/plain; charset=utf-8")
+
+    def _list(self) -> str:
+        runs, title = self.server.runs(), escape(self.server.title)
+        said, hidden = ("", "") if runs else ("no runs yet", " hidden")
+        rows = "".join(self._row(run) for run in runs)
+        return _LIST.format(title=title, rows=rows, said=said, hidden=hidden, seconds=self.server.seconds)
 
     def _row(self, run: Run) -> str:
         started = strftime("%Y-%m-%d %H:%M:%S", localtime(run.started))

@@ -9,8 +9,8 @@ What is watched, from the moment the user's file is imported to the finished pla
 - the interpreter, its search path and every loaded module's file.
 
 What cannot be written down makes the plan unrepeatable, and no record is kept: a started process, a network
-connection, a clock or a random number that the user's own code asks for, a file that changes while we look. The
-store and the locks need no rule of their own: planning reads them while it is watched.
+connection, a clock or a random number that the user's own code asks for while it is imported, a file that changes
+while we look. The store and the locks need no rule of their own: planning reads them while it is watched.
 
 Known limit: a clock or random source that a *third-party* library asks at import time to decide on an image.
 """
@@ -81,6 +81,7 @@ class Recording:
         self._variables: dict[str, str | None] = {}
         self._iterated: set[bool] = set()
         self._folders: dict[str, str] = {}
+        self.importing = 0  # blocks of the user's own code, in each other
 
     def about(self, root: Path) -> None:
         """The project's root, once the settings that say it were read: what is below it is the user's own."""

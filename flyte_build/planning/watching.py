@@ -8,12 +8,15 @@ which a process can only add, are taken away again when the block ends.
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from ..kernel.users_code import BEGINS, ENDS
 from .recording import Recording
 
 __all__ = ["recording"]
@@ -35,9 +38,15 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event == "open":
         recorder.opened(*arguments[:3])
-        # Only the user's own code is watched for clocks, and profiling the SDK's import would double its time.
-        if sys.getprofile() is None and recorder.is_users(arguments[0]):
+        # Only the user's own code is watched for clocks: profiling the SDK's import would double its time, and
+        # profiling the plan, which reads the same files, would treble it.
+        if recorder.importing and sys.getprofile() is None and recorder.is_users(arguments[0]):
             sys.setprofile(recorder.called)
+    elif event == BEGINS:
+        recorder.importing += 1
+    elif event == ENDS:
+        recorder.importing -= 1
+        _unprofile(recorder)
     elif event in _LISTINGS:
         recorder.listed(arguments[0] if arguments else ".")
     elif event == "subprocess.Popen" and list(arguments[1]) == _TOPLEVEL:
@@ -66,6 +75,7 @@ def recording(root: Path | None = None) -> Iterator[Recording]:
         _watch_environment(recorder, undo)
         for name in ("stat", "lstat", "access", "readlink"):
             _wrap(os, name, recorder, undo)
+        _spare_libraries(recorder, undo)
         undo.callback(_unprofile, recorder)
         _active = recorder
         try:
@@ -74,8 +84,30 @@ def recording(root: Path | None = None) -> Iterator[Recording]:
             _active = None
 
 
+def _spare_libraries(recorder: Recording, undo: contextlib.ExitStack) -> None:
+    """The import of a library by the user's code is not profiled: it would take twice its time.
+
+    What stands between is named as importlib's own, so that warnings and tracebacks leave it out as they do those.
+    """
+    loader, name = importlib.machinery.SourceFileLoader, "exec_module"
+    inherited, own = loader.exec_module, vars(loader).get(name)
+
+    def exec_module(self: importlib.machinery.SourceFileLoader, module: ModuleType) -> None:
+        if sys.getprofile() != recorder.called or recorder.is_users(self.path):
+            return inherited(self, module)
+        sys.setprofile(None)
+        try:
+            return inherited(self, module)
+        finally:
+            sys.setprofile(recorder.called)
+
+    exec_module.__code__ = exec_module.__code__.replace(co_filename=inherited.__code__.co_filename)
+    setattr(loader, name, exec_module)
+    undo.callback(lambda: delattr(loader, name) if own is None else setattr(loader, name, own))
+
+
 def _unprofile(recorder: Recording) -> None:
-    if sys.getprofile() == recorder.called:
+    if not recorder.importing and sys.getprofile() == recorder.called:
         sys.setprofile(None)
 
 

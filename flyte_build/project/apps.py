@@ -17,6 +17,7 @@ import flyte
 
 from ..kernel.errors import LoadError
 from . import session
+from .bundling import each_path_once
 from .nouns import Environment, Project
 from .serializing import quiet_sdk
 
@@ -67,7 +68,7 @@ def read_app(project: Project, environment: Environment, version: str) -> App:
         root_dir=project.root,
     )
     try:
-        with session.kept(), quiet_sdk():
+        with session.kept(), quiet_sdk(), each_path_once():
             flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             argv = (*app.container_cmd(context), *app.container_args(context))
             port = int(app.get_port().port)
@@ -144,7 +145,7 @@ def bundle_of(project: Project, environment: Environment, folder: Path) -> Path:
             found.append(e)
 
     folder.mkdir(parents=True, exist_ok=True)
-    with session.kept(), quiet_sdk():
+    with session.kept(), quiet_sdk(), each_path_once():
         flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
         # In a thread, for whoever calls may have a running loop.
         thread = threading.Thread(target=make)

@@ -23,7 +23,7 @@ import flyte
 from ..kernel.errors import RefusedError
 from ..recipe import Base, DebianBase, RegistryBase
 
-__all__ = ["OFFICIAL", "SUITES", "ImageBase", "Prefer", "read_base"]
+__all__ = ["HERE", "OFFICIAL", "SUITES", "ImageBase", "Prefer", "on_python", "pythons", "read_base"]
 
 Prefer: TypeAlias = Literal["debian", "standalone", "registry"]
 
@@ -81,12 +81,22 @@ def read_base(image: flyte.Image, owner: str, prefer: Prefer) -> ImageBase:
             f"{owner}: the base is Python {python}, but the image was cloned with python_version {asked}",
             hint="give the version where the base is made: `from_debian_base(python_version=(3, 13))`",
         )
+    return on_python(python, version, layers, prefer)
+
+
+def on_python(python: str, version: str | None, layers: list[Any], prefer: Prefer) -> ImageBase:
+    """The base that ``from_debian_base()`` means for a Python (``"3.13"``); the rest as :class:`ImageBase` has it."""
     suite = SUITES.get(python)
     if prefer != "registry" and python in RELOCATABLE and (suite is None or prefer == "standalone"):
         return ImageBase(DebianBase(_UNDER, standalone=True), python, version, layers)
     if suite is None or prefer == "registry":
         return ImageBase(RegistryBase(OFFICIAL.format(python=python), official=True), python, version, layers)
     return ImageBase(DebianBase(suite), python, version, layers)
+
+
+def pythons(prefer: Prefer) -> tuple[str, ...]:
+    """The Pythons that a base can have, those first that Debian itself has where it is Debian's that is taken."""
+    return tuple(dict.fromkeys([*(SUITES if prefer == "debian" else ()), *RELOCATABLE]))
 
 
 def _without_default_prefix(layers: list[Any]) -> list[Any] | None:

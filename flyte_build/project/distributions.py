@@ -11,7 +11,11 @@ __all__ = ["distribution_of", "to_install"]
 
 _CALLED = {
     "Bio": "biopython",
+    "Crypto": "pycryptodome",
+    "MySQLdb": "mysqlclient",
+    "OpenSSL": "pyopenssl",
     "PIL": "pillow",
+    "agents": "openai-agents",
     "attr": "attrs",
     "bs4": "beautifulsoup4",
     "cv2": "opencv-python-headless",
@@ -20,13 +24,21 @@ _CALLED = {
     "dotenv": "python-dotenv",
     "faiss": "faiss-cpu",
     "fitz": "pymupdf",
+    "git": "gitpython",
     "github": "pygithub",
+    "grpc": "grpcio",
+    "imblearn": "imbalanced-learn",
     "jwt": "pyjwt",
     "magic": "python-magic",
+    "pkg_resources": "setuptools",
     "pptx": "python-pptx",
+    "psycopg2": "psycopg2-binary",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "tavily": "tavily-python",
     "umap": "umap-learn",
+    "websocket": "websocket-client",
+    "whisper": "openai-whisper",
     "yaml": "pyyaml",
 }
 # Namespaces that many distributions share, and how many names of the module make theirs.

@@ -31,8 +31,22 @@ _WHY: Mapping[str, str] = {
     "USER": "commands are run, and files owned, as root and the base's user; only `USER root` means the same",
 }
 _HINT = (
-    "leave the line out, build the image elsewhere and use `flyte.Image.from_base(…)`, or say it with with_* methods"
+    "leave the line out, build the image elsewhere and use `flyte.Image.from_base(…)`, say it with with_* methods, or "
+    'leave it to flyte\'s own builder, unpinned: `policy = "delegate"`'
 )
+# What BuildKit gives to every build: here for the machine that the step is sealed on, which is that of its platform.
+_MACHINE = '$(case "$(uname -m)" in x86_64) echo amd64;; aarch64) echo arm64;; *) uname -m;; esac)'
+_GIVEN: Mapping[str, str] = {
+    f"{of}{name}": value
+    for of in ("TARGET", "BUILD")
+    for name, value in (
+        ("PLATFORM", f"linux/{_MACHINE}"),
+        ("OS", "linux"),
+        ("ARCH", _MACHINE),
+        ("VARIANT", ""),
+    )
+}
+_SAME_PLATFORM = re.compile(r"--platform=\$\{?(TARGET|BUILD)PLATFORM\}?")
 # Caches that no layer keeps (the normal form of sealed steps): whether one is mounted there makes no difference.
 _CACHES = re.compile(r"/root/\.(cache|npm)(/.*)?|/var/cache/(apt|dnf|yum|apk)(/.*)?|/var/lib/apt(/lists)?")
 _WILD = re.compile(r"[*?\[]")
@@ -41,7 +55,8 @@ _WILD = re.compile(r"[*?\[]")
 @dataclass
 class _Reading:
     """One file on its way; ``relative`` writes a path of the context as recipes have it. ``outside``: the arguments
-    that stand before the first stage; ``shell``: what runs commands (empty: /bin/sh -c)."""
+    that stand before the first stage; ``shell``: what runs commands (empty: /bin/sh -c); ``given``: which of
+    BuildKit's own arguments were asked for."""
 
     owner: str
     file: Path
@@ -52,6 +67,7 @@ class _Reading:
     variables: dict[str, str] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
     shell: tuple[str, ...] = ()
+    given: set[str] = field(default_factory=set)
 
     @property
     def context(self) -> Path:
@@ -109,12 +125,13 @@ def _one(r: _Reading, line: int, name: str, rest: str, words: str, here: tuple[H
 
 
 def _from(r: _Reading, line: int, rest: str, words: str) -> None:
-    parts = rest.split()
+    parts = [word for word in rest.split() if not _SAME_PLATFORM.fullmatch(word)]
     if not parts or parts[0].startswith("--") or parts[0] == "scratch":
         raise r.refuse(line, words, "expected the name of an image")
     r.base = RegistryBase(_known(r, line, parts[0], words))
     # What stands before is known to FROM alone, until the stage asks for it by name.
     r.outside, r.arguments = r.arguments, {}
+    r.given.clear()
 
 
 def _argument(r: _Reading, line: int, rest: str, words: str) -> None:
@@ -124,6 +141,8 @@ def _argument(r: _Reading, line: int, rest: str, words: str) -> None:
             r.arguments[name] = _known(r, line, value, words)
         elif name in r.outside:
             r.arguments[name] = r.outside[name]
+        elif name in _GIVEN:
+            r.given.add(name)
         elif name not in r.arguments:
             raise r.refuse(line, words, "expected a default, as nobody gives build arguments")
 
@@ -145,6 +164,7 @@ def _run(r: _Reading, line: int, rest: str, words: str, here: tuple[HereDocument
     elif r.shell:
         text = shlex.join((*r.shell, text))
     given = "".join(f"export {name}={shlex.quote(value)}; " for name, value in r.arguments.items() if name in text)
+    given += "".join(f'export {name}="{_GIVEN[name]}"; ' for name in sorted(r.given) if name in text)
     last = r.steps[-1] if r.steps else None
     if isinstance(last, RunCommands) and last.secrets == tuple(secrets):
         r.steps[-1] = RunCommands((*last.commands, given + text), last.secrets)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -16,17 +17,19 @@ from typing import Any
 import flyte
 
 from ..kernel.code_strings import made_at
-from ..kernel.errors import FlyteBuildError, LoadError
-from ..recipe import Recipe
-from ..settings import read_settings
+from ..kernel.errors import FlyteBuildError, InputError, LoadError
+from ..recipe import DebianBase, Recipe
+from ..recipe.conventions import LAYER_CEILING, LOWEST_CEILING
+from ..settings import Settings, read_settings
 from .app_stubs import chosen_by
 from .asks import asks_of, task_asks
-from .bases import Prefer
+from .bases import HERE
 from .code_bundle import Code
 from .distributions import distribution_of
 from .images import read_image
 from .nouns import AskedSecret, Environment, Project, Task
 from .stubs import is_stand_in
+from .uv_layers import ASKING
 
 __all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
 
@@ -68,18 +71,20 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
     environments have one name; an image that cannot be read is kept as the environment's ``wish``.
     """
     found = live_environments(objects, root)
-    prefer = read_settings(root).base
+    settings = read_settings(root)
+    wishes = {name: _wish(e, root, settings, code_root or root) for name, e in found.items()}
     environments = {
         name: Environment(
             name=name,
             depends_on=tuple(dict.fromkeys(d.name for d in e.depends_on)),
             location=_made_in(e, root),
-            wish=_wish(e, root, prefer, code_root or root),
+            wish=wishes[name],
             secrets=_secrets(e.secrets),
             plain=not getattr(e.image, "_is_cloned", False),
             asks=asks_of(e),
             app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
             variables=dict(e.env_vars or {}),
+            remark=_remark(e, wishes[name]),
         )
         for name, e in found.items()
     }
@@ -95,7 +100,7 @@ def declaring_file(environment: flyte.Environment) -> Path | None:
     return Path(declared).absolute() if declared else None
 
 
-def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root: Path) -> Recipe | FlyteBuildError:
+def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_root: Path) -> Recipe | FlyteBuildError:
     if chosen := chosen_by(environment):
         return LoadError(
             f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
@@ -103,9 +108,41 @@ def _wish(environment: flyte.Environment, root: Path, prefer: Prefer, code_root:
         )
     try:
         code = Code(code_root, lambda: _files(environment))
-        return read_image(environment.image, f"environment {environment.name}", root, prefer, code)
+        recipe = read_image(environment.image, f"environment {environment.name}", root, settings.base, code)
+        return as_set(recipe, settings)
     except FlyteBuildError as e:
         return e
+
+
+def as_set(recipe: Recipe, settings: Settings) -> Recipe:
+    """``recipe`` with what the settings say of its layers of Python packages."""
+    if not recipe.installs:
+        return recipe
+    compiled = settings.bytecode == "layer" and isinstance(recipe.base, DebianBase)
+    return replace(recipe, layer_ceiling=_ceiling(settings), bytecode=compiled)
+
+
+def _ceiling(settings: Settings) -> int | None:
+    """What a recipe says of the bytes of a layer: nothing where they are the default."""
+    asked = settings.layer_ceiling
+    if asked is not None and asked < LOWEST_CEILING:
+        raise InputError(
+            f"[tool.flyte-build]: layer-ceiling: expected {LOWEST_CEILING} bytes (16Mi) or more, found {asked}"
+        )
+    return None if asked == LAYER_CEILING else asked
+
+
+def _remark(environment: flyte.Environment, wish: Recipe | FlyteBuildError) -> str:
+    """That the image's Python is the one that a uv project or script asks for, and not this machine's."""
+    image = environment.image
+    if not isinstance(image, flyte.Image) or not isinstance(wish, Recipe) or wish.python is None:
+        return ""
+    if not any(type(one).__name__ in ASKING for one in image._layers):
+        return ""
+    asked = ".".join(map(str, image.python_version))
+    if asked != HERE or wish.python == asked:
+        return ""
+    return f"{environment.name}: Python {wish.python}, as its uv project or script does not allow this machine's {HERE}"
 
 
 def _files(environment: flyte.Environment) -> list[Path]:

@@ -31,11 +31,11 @@ from ..recipe import (
     WorkDir,
 )
 from ..recipe.requirements import ParsedRequirements, normalise, parse_requirements, parse_requirements_file
-from .bases import Prefer, read_base
+from .bases import HERE, ImageBase, Prefer, on_python, pythons, read_base
 from .certificates import with_bundles
 from .code_bundle import Code, code_step
 from .dockerfile import read_dockerfile
-from .uv_layers import check_python, read_project, read_script
+from .uv_layers import fitting_python, read_project, read_script
 from .wheel_folders import wheels_of
 
 __all__ = ["read_image"]
@@ -62,6 +62,15 @@ class _Place:
         absolute = path if path.is_absolute() else Path.cwd() / path
         return Path(os.path.relpath(absolute, self.root)).as_posix()
 
+    def found(self, path: Any) -> Path:
+        """Where a path that the user wrote leads: from the current folder, as the SDK has it; where nothing is there,
+        from the folder of a file that makes the environment, so that it does not matter where a command is typed."""
+        here = Path(path).absolute()
+        if Path(path).is_absolute() or here.exists():
+            return here
+        beside = (file.parent / path for file in self.code.files())
+        return next((Path(os.path.normpath(one)) for one in beside if one.exists()), here)
+
 
 def read_image(
     image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian", code: Code | None = None
@@ -80,17 +89,26 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        on, found = read_dockerfile(_absolute(image.dockerfile), owner, at.relative)
+        on, found = read_dockerfile(at.found(image.dockerfile), owner, at.relative)
         return Recipe(on, _platforms(at, image.platform), None, None, with_bundles(found, root))
     if image._ref_name is not None:
         raise RefusedError(
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
             hint="start from `flyte.Image.from_debian_base()`",
         )
-    base = read_base(image, owner, prefer)
+    base = _fitting(at, read_base(image, owner, prefer), prefer)
     steps = with_bundles(_steps(at, base.layers), root)
-    check_python(base.layers, base.python, owner)
     return Recipe(base.base, _platforms(at, image.platform), base.python, base.flyte, steps)
+
+
+def _fitting(at: _Place, base: ImageBase, prefer: Prefer) -> ImageBase:
+    """``base`` with a Python that its uv projects and scripts run on. Where the image has this machine's, nobody may
+    have asked for it, and it is as with ``uv run``: what is to be run says which."""
+    if base.python is None:
+        return base
+    others = pythons(prefer) if base.python == HERE else ()
+    python = fitting_python(base.layers, base.python, others, at.owner, at.found)
+    return base if python == base.python else on_python(python, base.flyte, base.layers, prefer)
 
 
 def _platforms(at: _Place, platforms: tuple[str, ...]) -> tuple[Platform, ...]:
@@ -145,7 +163,7 @@ def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
     path, named = at.root / ".dockerignore", False
     for layer in layers:
         if type(layer).__name__ == "DockerIgnore" and layer.path.strip():
-            path, named = Path(layer.path), True
+            path, named = at.found(layer.path), True
     if not path.is_file():
         if named:
             raise LoadError(f"{at.owner}: with_dockerignore: {path} does not exist")
@@ -193,22 +211,23 @@ def _pip_packages(at: _Place, layer: Any) -> PipInstall | None:
 
 def _requirements(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "packages", "file"})
-    return _pip_step(at, layer, parse_requirements_file(_absolute(layer.file), at.relative))
+    return _pip_step(at, layer, parse_requirements_file(at.found(layer.file), at.relative))
 
 
 def _uv_project(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "pyproject", "uvlock", "project_install_mode"})
-    return read_project(_pip_step(at, layer, ParsedRequirements()), layer, f"{at.owner}: with_uv_project", at.relative)
+    where = f"{at.owner}: with_uv_project"
+    return read_project(_pip_step(at, layer, ParsedRequirements()), layer, where, at.relative, at.found)
 
 
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "script", "script_name"})
-    return read_script(_pip_step(at, layer, ParsedRequirements()), layer, at.relative)
+    return read_script(_pip_step(at, layer, ParsedRequirements()), layer, at.relative, at.found)
 
 
 def _python_wheels(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "wheel_dir", "wheel_dir_name", "package_name"})
-    folder = _absolute(layer.wheel_dir)
+    folder = at.found(layer.wheel_dir)
     files = wheels_of(folder, layer.package_name, at.owner)
     requirement = normalise(layer.package_name, f"{at.owner}: wheel folder {folder.name}")
     return _pip_step(at, layer, ParsedRequirements([requirement]), tuple(at.relative(f) for f in files))
@@ -257,7 +276,7 @@ def _secret(one: Any) -> SecretMount:
 
 def _copy(at: _Place, layer: Any) -> CopyFiles:
     _known_fields(at, layer, {"path_type", "src", "dst"})
-    source = _absolute(layer.src)
+    source = at.found(layer.src)
     folder = layer.path_type == 1
     if not (source.is_dir() if folder else source.is_file()):
         raise LoadError(f"{at.owner}: {source} is not a {'folder' if folder else 'file'} to copy into the image")
@@ -267,10 +286,6 @@ def _copy(at: _Place, layer: Any) -> CopyFiles:
 def _code_bundle(at: _Place, layer: Any) -> CopyFiles:
     _known_fields(at, layer, {"copy_style", "dst", "root_dir"})
     return code_step(layer, at.code, at.owner, _ignore_patterns(at, []), at.relative)
-
-
-def _absolute(path: Any) -> Path:
-    return Path(path).absolute()
 
 
 _READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {

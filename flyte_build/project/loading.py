@@ -19,6 +19,7 @@ from types import ModuleType
 from ..kernel.code_strings import adopting
 from ..kernel.errors import LoadError
 from ..kernel.paths import shown
+from ..kernel.users_code import running
 from .distributions import distribution_of
 from .environments import read_environments
 from .former_names import todays_name
@@ -45,9 +46,10 @@ def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), s
         raise LoadError(f"{shown(file)}: is not below the root {shown(root)}")
     if file.suffix != ".py":
         raise LoadError(f"{shown(file)}: expected a .py file")
-    with _standing_in([root, *search], stand_ins), adopting():
-        module = _import(file, root, search)
-    return _read(module, file, root)
+    with running():
+        with _standing_in([root, *search], stand_ins), adopting():
+            module = _import(file, root, search)
+        return _read(module, file, root)
 
 
 def load_module(project: Project, name: str) -> ModuleType:
@@ -56,7 +58,7 @@ def load_module(project: Project, name: str) -> ModuleType:
     Modules that are not installed here are stood in for. Raises :class:`LoadError`.
     """
     try:
-        with _standing_in([project.root], True), adopting():
+        with running(), _standing_in([project.root], True), adopting():
             return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
@@ -128,6 +130,11 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
         )
     elif isinstance(error, ImportError) and "relative import" in summary:
         hint = "the file is part of a package: give the folder above the package as --root"
+    elif type(error).__name__ == "InitializationError":
+        hint = (
+            "the file asks for a backend while it is read: what deploys, runs or looks something up belongs under "
+            '`if __name__ == "__main__":`, and what depends on a project or domain into a variable of this machine'
+        )
     elif missing := _to_install(root):
         hint = (
             f"{', '.join(_stood_in(root))} {'is' if len(missing) == 1 else 'are'} not installed here and stood in for, "
@@ -140,8 +147,18 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
 
 
 def _read(module: ModuleType, file: Path, root: Path) -> Project:
-    found = read_environments(vars(module).values(), root, file)
+    found = read_environments(_values(module), root, file)
     return replace(found, stand_ins=_stood_in(root), to_install=_to_install(root))
+
+
+def _values(module: ModuleType) -> Iterator[object]:
+    """What the module has at its top level, and what is in lists, tuples and dictionaries there."""
+    for value in vars(module).values():
+        yield value
+        if type(value) in (list, tuple, set):
+            yield from value
+        elif type(value) is dict and value is not vars(module).get("__builtins__"):
+            yield from value.values()
 
 
 def _stood_in(root: Path) -> tuple[str, ...]:

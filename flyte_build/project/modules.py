@@ -111,7 +111,13 @@ def _place(name: str, module: ModuleType) -> str:
 
 def _file(module: ModuleType) -> str:
     """Where the module is; a namespace package has only folders. Nothing for what is built in."""
-    return getattr(module, "__file__", None) or str(next(iter(getattr(module, "__path__", ())), ""))
+    if file := getattr(module, "__file__", None):
+        return str(file)
+    folders = getattr(module, "__path__", ())
+    try:
+        return str(next(iter(folders), ""))
+    except KeyError:  # what tells a namespace package's folders anew, the package above it, is not loaded just now
+        return str(next(iter(getattr(folders, "_path", ())), ""))
 
 
 def _installed(module: ModuleType) -> bool:

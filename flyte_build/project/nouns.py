@@ -86,7 +86,8 @@ class Environment:
 
     ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
     layer on its image, so that Flyte finds it without a run's table of images. ``variables`` are its ``env_vars``;
-    ``app`` is the SDK's object of an application environment, else ``None``.
+    ``app`` is the SDK's object of an application environment, else ``None``. ``remark``: what of its image is chosen
+    otherwise than the SDK on this machine would.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Environment:
     asks: Asks = field(default_factory=Asks)
     variables: Mapping[str, str] = field(default_factory=dict)
     app: Any = field(default=None, repr=False, compare=False)
+    remark: str = ""
 
     @property
     def recipe(self) -> Recipe:

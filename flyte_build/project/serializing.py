@@ -18,6 +18,7 @@ import flyte
 
 from ..kernel.errors import FlyteBuildError, LoadError
 from . import session
+from .bundling import each_path_once
 from .nouns import Project, Task
 
 __all__ = ["SerializedTask", "quiet_sdk", "root_action", "search_path", "stored"]
@@ -107,7 +108,7 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
     _refuse_stand_ins(project, task)
     bundles.mkdir(parents=True, exist_ok=True)
     try:
-        with session.kept(), quiet_sdk(), _without_code_layer(task.template):
+        with session.kept(), quiet_sdk(), each_path_once(), _without_code_layer(task.template):
             flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
                 task.template, **arguments

@@ -51,5 +51,5 @@ def import_from_source(root: Path) -> None:
     _roots.add(os.path.realpath(root))
     if _hook not in sys.path_hooks:
         sys.path_hooks.insert(0, _hook)
-    for path in [p for p in sys.path_importer_cache if "site-packages" not in p and _owned(p)]:
+    for path in [p for p in list(sys.path_importer_cache) if "site-packages" not in p and _owned(p)]:
         del sys.path_importer_cache[path]

@@ -33,7 +33,7 @@ class Standing:
     ``owns``: whether a file is the project's; ``sdk``: whether it is the SDK's, of which only plain imports are
     answered. ``is_local``: whether a top-level module is the project's. ``guarded``: whether the import at a line of a
     file may fail without harm (in the SDK: whether it is anything but an import that must not). ``shadows``: whether a
-    folder of the project without ``__init__.py`` is not what a file means by its name.
+    folder of the project without ``__init__.py``, or a module in it, is not what a file means by its name.
     """
 
     owns: Callable[[Path], bool]
@@ -106,15 +106,26 @@ class _Shadows(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        if "." in fullname or fullname in sys.stdlib_module_names or not self._rules.is_local(fullname):
+        top, _, inner = fullname.partition(".")
+        if inner:
+            # `mcp.server`, of the library, beside a `mcp/server.py` of the project.
+            asking = self._finder.asking() if top in self._finder.names else None
+            meant = asking is not None and self._rules.shadows(asking, fullname)
+            return self._finder.stand_in(fullname, asking) if asking is not None and meant else None
+        if fullname in sys.stdlib_module_names or not self._rules.is_local(fullname):
             return None
         asking = self._finder.asking()
-        if asking is None or not self._rules.shadows(asking, fullname):
+        if asking is None or not (self._by_sdk() or self._rules.shadows(asking, fullname)):
             return None
         found = importlib.machinery.PathFinder.find_spec(fullname)
         if found is None or found.origin is not None or not found.submodule_search_locations:
             return None
         return self._finder.stand_in(fullname, asking, list(found.submodule_search_locations))
+
+    def _by_sdk(self) -> bool:
+        """Whether it is the SDK that imports, which never means a folder of the project."""
+        file, _ = next(_importing(), (None, 0))
+        return file is not None and self._rules.sdk(file) and not self._rules.owns(file)
 
 
 _stood: dict[str, set[Path]] = {}

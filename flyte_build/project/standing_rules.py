@@ -43,6 +43,8 @@ def rules_of(root: Path, search: Iterable[Path] = ()) -> Standing:
 
     def shadows(file: Path, name: str) -> bool:
         local, tree = sources.find(name), sources.tree(file)
+        if "." in name:
+            return tree is not None and local is not None and _has_parts(tree, name, sources)
         if local is None or local.file is not None or tree is None:
             return False
         return _means_another(tree, name, lambda module: sources.find(module) is not None)
@@ -57,6 +59,12 @@ def _imports(tree: ast.Module) -> list[Import]:
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef):
             found += collect(node.body, "", Target())[0]
     return found
+
+
+def _has_parts(tree: ast.Module, name: str, sources: Sources) -> bool:
+    """Whether the file imports modules below the module ``name`` that the one of the project has not."""
+    named = {i.module for i in _imports(tree)}
+    return any(module.startswith(f"{name}.") and sources.find(module) is None for module in named)
 
 
 def _means_another(tree: ast.Module, name: str, has: Callable[[str], bool]) -> bool:

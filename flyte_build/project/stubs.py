@@ -44,7 +44,7 @@ class StandInType(ABCMeta):
         if len(args) == 1 and _is_decorated(args[0]):
             return args[0]
         made = _stand_in(cls.__module__, f"{cls.__qualname__}()")
-        if cls.__qualname__.endswith("Task"):
+        if cls.__qualname__.endswith("Task") or (cls.__module__.startswith("flyteplugins.") and "name" in kwargs):
             # A plug-in's task: it may be put into an environment, which asks it for these.
             known = {"parent_env": None, "image": kwargs.get("image", "auto"), "name": kwargs.get("name", "task")}
             for name, value in known.items():

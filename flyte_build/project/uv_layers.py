@@ -7,11 +7,12 @@ is to be installed, and the layer's arguments after it; so these are the options
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -20,16 +21,25 @@ from ..recipe import PipInstall
 from ..recipe.requirements import parse_script
 from ..recipe.uv_projects import UvFiles, read_uv_files, uv_options, uv_project
 
-__all__ = ["check_python", "read_project", "read_script"]
+_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+
+ASKING = ("UVProject", "UVScript")
+"""The layers that say which Pythons they run on."""
+
+__all__ = ["ASKING", "fitting_python", "read_project", "read_script"]
 
 
-def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[Path], str]) -> PipInstall:
+Found: TypeAlias = Callable[[Any], Path]
+"""Where a path that the user wrote leads, absolute."""
+
+
+def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[Path], str], found: Found) -> PipInstall:
     """``step`` (with the layer's indexes) of a ``UVProject``; ``relative`` gives a path as recipes write it.
 
     Raises :class:`LoadError` for files that cannot be read, :class:`RefusedError` for what is not locked.
     """
-    pyproject = Path(layer.pyproject).absolute()
-    files = read_uv_files(pyproject, Path(layer.uvlock).absolute() if layer.uvlock else None)
+    pyproject = found(layer.pyproject)
+    files = read_uv_files(pyproject, found(layer.uvlock) if layer.uvlock else None)
     options = uv_options(shlex.split(layer.extra_args or ""), where)
     if not isinstance(files.main.document.get("project"), dict) and "workspace" not in files.main.uv:
         raise LoadError(f"{pyproject}: expected a [project] table (PEP 621)")
@@ -45,32 +55,50 @@ def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[P
     return _step(step, files, options, relative)
 
 
-def read_script(step: PipInstall, layer: Any, relative: Callable[[Path], str]) -> PipInstall:
+def read_script(step: PipInstall, layer: Any, relative: Callable[[Path], str], found: Found) -> PipInstall:
     """``step`` of a ``UVScript``: its dependencies, and uv's answer where the script or its lock tells uv more."""
-    files = read_uv_files(Path(layer.script).absolute())
+    files = read_uv_files(found(layer.script))
     if files.main.uv or files.lock is not None:
         return _step(step, files, (), relative)
     parsed = parse_script(files.main.file, files.main.document, relative)
     return replace(step, requirements=tuple(dict.fromkeys(parsed.requirements)), sources=tuple(parsed.sources))
 
 
-def check_python(layers: Iterable[Any], python: str | None, owner: str) -> None:
-    """Raises :class:`LoadError` where a uv project or script does not run on the image's Python (``"3.11"``)."""
-    for layer in layers if python is not None else ():
+def fitting_python(layers: Iterable[Any], python: str, others: Sequence[str], owner: str, found: Found) -> str:
+    """``python`` (``"3.11"``) where every uv project and script of ``layers`` allows it, else the first of ``others``
+    that they all allow: those that the image may have instead, as nobody asked for that one.
+
+    Raises :class:`LoadError` where there is none.
+    """
+    wanted: list[tuple[Path, str, SpecifierSet]] = []
+    for layer in layers:
         kind = type(layer).__name__
-        if kind not in ("UVProject", "UVScript"):
+        if kind not in ASKING:
             continue
-        file = Path(layer.pyproject if kind == "UVProject" else layer.script).absolute()
+        file = found(layer.pyproject if kind == "UVProject" else layer.script)
         for text in read_uv_files(file).requires_python:
             try:
-                fits = any(SpecifierSet(text).contains(f"{python}.{patch}") for patch in range(100))
+                wanted.append((file, text, SpecifierSet(text)))
             except InvalidSpecifier:
-                raise LoadError(f"{file}: requires-python: `{text}` is not a version specifier") from None
-            if not fits:
                 raise LoadError(
-                    f"{owner}: {file.name} requires Python {text}, the image has {python}",
-                    hint="give the image a Python that fits: python_version=(3, 12), for example",
-                )
+                    f"{file}: requires-python: `{text}` is not a version specifier",
+                    hint=f"write `=={text}.*`, or `>={text}`" if re.fullmatch(r"3\.\d+", text) else None,
+                ) from None
+
+    def fits(version: str) -> bool:
+        return all(any(held.contains(f"{version}.{patch}") for patch in range(100)) for _, _, held in wanted)
+
+    for candidate in (python, *others):
+        if fits(candidate):
+            return candidate
+    file, text, _ = next(one for one in wanted if not any(one[2].contains(f"{python}.{n}") for n in range(100)))
+    would = next((version for version in _PYTHONS if fits(version)), None)
+    raise LoadError(
+        f"{owner}: {file.name} requires Python {text}, the image has {python}",
+        hint=f"give the image a Python that fits: python_version=({would.replace('.', ', ')})"
+        if would
+        else "no Python that an image can have is allowed: change requires-python",
+    )
 
 
 def _packaged(files: UvFiles) -> bool:

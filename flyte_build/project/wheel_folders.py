@@ -21,6 +21,11 @@ from ..kernel.errors import LoadError
 
 __all__ = ["wheels_of"]
 
+_CHECKOUT = (
+    "`with_local_v2()` is for a checkout of the SDK, and installs the wheels that `make dist` builds there; leave it "
+    "out, and the image has the flyte that you have"
+)
+
 
 def wheels_of(folder: Path, package: str, owner: str) -> list[Path]:
     """The wheels for ``package``, sorted; more than one of a distribution where they are for several platforms.
@@ -37,7 +42,13 @@ def wheels_of(folder: Path, package: str, owner: str) -> list[Path]:
         held.setdefault(name, {}).setdefault(version, []).append(file)
     wanted = canonicalize_name(package)
     if wanted not in held:
-        raise LoadError(f"{owner}: {folder} holds no wheel of `{package}`")
+        raise LoadError(
+            f"{owner}: {folder} holds no wheel of `{package}`",
+            hint=_CHECKOUT
+            if wanted == "flyte"
+            else f"build it there first: `uv build --wheel --out-dir {folder}` in the folder of its sources; or ask "
+            f"for a released one: with_pip_packages({package!r})",
+        )
     chosen: dict[NormalizedName, list[Path]] = {}
     pending = [wanted]
     while pending:

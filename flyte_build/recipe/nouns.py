@@ -254,7 +254,8 @@ class Recipe:
 
     ``python`` is ``"3.11"``, ``None`` where it is whatever the registry base has; ``flyte`` the version of the flyte
     package that the runtime step installs (``None``: the user brings it, or not). ``steps`` are in the order of the
-    ``with_*`` calls.
+    ``with_*`` calls. ``layer_ceiling``: the bytes that a layer of wheels may have, where they are not the default.
+    ``bytecode``: Python's modules have theirs in layers of its own.
     """
 
     base: Base
@@ -262,15 +263,20 @@ class Recipe:
     python: str | None
     flyte: str | None
     steps: tuple[Step, ...] = ()
+    layer_ceiling: int | None = None
+    bytecode: bool = False
 
     def to_json(self) -> Json:
         """The canonical form: everything a lock has to answer, and nothing about where things come from."""
+        more: dict[str, Json] = {} if self.layer_ceiling is None else {"layer_ceiling": self.layer_ceiling}
+        more |= {"bytecode": "layer"} if self.bytecode else {}
         return {
             "base": self.base.to_json(),
             "platforms": list(self.platforms),
             "python": self.python,
             "flyte": self.flyte,
             "steps": [step.to_json() for step in self.steps if not (isinstance(step, CopyFiles) and step.code)],
+            **more,
         }
 
     @property

@@ -15,10 +15,12 @@ Network: TypeAlias = Literal["internet", "host", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """One layer under a step: the blob's file on this machine, and the diff_id that it must have."""
+    """One layer under a step: the blob's file on this machine, and the diff_id that it must have. ``passing``: no other
+    step lies on it, so that it is not kept for one."""
 
     path: Path
     diff_id: str
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The caller's end of a stage: starts it, maps its ids, asks it, hears what programs say, ends it. Linux only.
 
+Requests, and the open files that go with them, are sent over a socket, as a stage may serve one step after the other.
 Whatever ends the ``with`` block, an interrupt included, ends every program of the step, and then removes the folder.
 """
 
@@ -10,6 +11,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,20 +31,12 @@ _PACKAGE_ROOT = Path(__file__).parents[2]
 
 
 class StageProcess:
-    """One stage in ``folder``, which is made where it is missing. ``blobs`` are open files that it inherits; ``heard``
-    gets what the programs say, ``attach`` the number of a process whose network needs a way out. ``limit``: seconds
-    for each answer.
-    """
+    """One stage in ``folder``, which is made where it is missing. ``lost``: whether an answer did not come, be it for
+    an interrupt; nothing more can be asked then."""
 
-    def __init__(
-        self,
-        folder: Path,
-        blobs: Sequence[IO[bytes]],
-        heard: Callable[[bytes], None],
-        attach: Callable[[int], None],
-        limit: float,
-    ) -> None:
-        self.folder, self._heard, self._attach, self._limit = folder, heard, attach, limit
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.lost = folder, False
+        self.serve(lambda _: None, lambda _: None, _ENDING)
         folder.mkdir(exist_ok=True)
         owner = ids.owner()
         if owner is not None:
@@ -52,21 +46,24 @@ class StageProcess:
         os.set_blocking(self._output, False)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGE_ROOT), *filter(None, sys.path)])}
         environment.pop("PYTHONSTARTUP", None)
+        self._asking, asked = socket.socketpair()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-B", "-P", "-m", f"{__package__}.stage", str(output)],
-                stdin=subprocess.PIPE,
+                stdin=asked.fileno(),
                 stdout=subprocess.PIPE,
-                pass_fds=(output, *(blob.fileno() for blob in blobs)),
+                pass_fds=(output,),
                 cwd=folder,
                 env=environment,
                 start_new_session=True,
             )
         except BaseException:
             os.close(self._output)
+            self._asking.close()
             raise
         finally:
             os.close(output)
+            asked.close()
         self._left = b""
 
     def __enter__(self) -> StageProcess:
@@ -84,7 +81,7 @@ class StageProcess:
             raise
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None:
+        if not self.lost:
             with suppress(SealError, SandboxError, OSError):
                 self.ask("remove", names=_leftovers(self.folder))
         self.close()
@@ -94,8 +91,8 @@ class StageProcess:
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
+        assert self._process.stdout is not None
+        for stream in (self._asking, self._process.stdout):
             with suppress(OSError):
                 stream.close()
         with suppress(OSError):
@@ -103,30 +100,37 @@ class StageProcess:
         shutil.rmtree(self.folder, ignore_errors=True)
         if os.geteuid() != 0 and self.folder.exists() and _leftovers(self.folder):
             with suppress(SealError, SandboxError, OSError):
-                again = StageProcess(self.folder, (), lambda _: None, lambda _: None, self._limit)
-                with again:
+                with StageProcess(self.folder):
                     pass
 
     # -- speaking ----------------------------------------------------------------------------------
 
-    def ask(self, do: str, **more: Any) -> dict[str, Any]:
-        """What the stage answers. Raises :class:`SealError` where it has no answer, and where time runs out."""
-        self._send({"do": do, **more})
+    def serve(self, heard: Callable[[bytes], None], attach: Callable[[int], None], limit: float) -> None:
+        """From now on ``heard`` gets what the programs say, and ``attach`` the number of a process whose network needs
+        a way out; ``limit``: seconds for each answer."""
+        self._heard, self._attach, self._limit = heard, attach, limit
+
+    def ask(self, do: str, handed: Sequence[IO[bytes]] = (), **more: Any) -> dict[str, Any]:
+        """What the stage answers; ``handed`` go with the question. Raises :class:`SandboxError` where it has no answer,
+        and :class:`SealError` where time runs out."""
+        self.lost = True
+        self._send({"do": do, **more}, [f.fileno() for f in handed])
         while True:
             found = self._answer()
             if "attach" not in found:
                 break
             self._attach(found["attach"])
             self._send({})
+        self.lost = False
         if "broken" in found:
             raise SandboxError(f"a step's sandbox: {found['broken']}", hint=_HINT)
         return found
 
-    def _send(self, what: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # the answer that does not come says so
-            self._process.stdin.write(json.dumps(what).encode() + b"\n")
-            self._process.stdin.flush()
+    def _send(self, what: dict[str, Any], files: Sequence[int] = ()) -> None:
+        data = json.dumps(what).encode() + b"\n"
+        with suppress(BrokenPipeError, ConnectionResetError):  # the answer that does not come says so
+            sent = socket.send_fds(self._asking, [data], files)
+            self._asking.sendall(data[sent:])
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -154,6 +158,7 @@ class StageProcess:
                 self._heard(data)
 
 
+_ENDING = 600.0
 _HINT = (
     "steps that run programs need user namespaces, and a store ($FLYTE_BUILD_CACHE) on ext4, xfs, btrfs or tmpfs: lock "
     "on a machine that has them"

@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..kernel.errors import ArtifactError, SealError
+from ..kernel.errors import SealError
 from ..kernel.reporting import Reporter
+from .keeping import Laid, Stages
 from .lending import Outlet, environment_of, files_of, network_of
 from .logs import StepLog
 from .nouns import Below, Outcome, Step
-from .process import StageProcess
 from .sketching import differing
 
 __all__ = ["LIMIT", "seal"]
@@ -42,10 +42,13 @@ def seal(
     *,
     twice: bool = True,
     limit: float = LIMIT,
+    stages: Stages | None = None,
 ) -> Outcome:
     """Run ``step`` over the layers ``below`` (lowest first), in the folder ``folder``, which is made and left.
 
     The folder holds the outcome's layer, and is the caller's to remove. What the programs say goes to the file ``log``.
+    ``stages`` keeps layers for further steps; without it they go with this one.
+
     Raises :class:`SealError` where a command fails, time runs out or the outcome holds a secret, :class:`ArtifactError`
     for a layer below that is none, and :class:`SandboxError` where this machine has no sandbox to give.
     """
@@ -59,19 +62,15 @@ def seal(
         words = stack.enter_context(StepLog(log, [one.value for one in step.secrets] + _hidden(step)))
         progress = stack.enter_context(reporter.work(step.title, None, unit="bytes"))
         outlet = stack.enter_context(Outlet())
-        blobs = [stack.enter_context(open(one.path, "rb")) for one in below]
 
         def heard(data: bytes) -> None:
             words.write(data)
             progress.advance(len(data))
 
         folder.mkdir()
-        stage = stack.enter_context(StageProcess(folder / "stage", blobs, heard, outlet.attach, limit))
-        for one, blob in zip(below, blobs, strict=True):
-            found = stage.ask("unpack", handle=blob.fileno(), diff_id=one.diff_id)
-            if "bad" in found:
-                raise ArtifactError(f"layer {one.diff_id}: {found['bad']}", hint="run `flyte-build store verify`")
-        run = _Run(stage, replace(step, network=network), words, folder)
+        kept = stages or stack.enter_context(Stages(lambda: folder / "stage"))
+        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit))
+        run = _Run(laid, replace(step, network=network), words, folder)
         first = run.once(1)
         if not twice:
             return replace(first, twice=False)
@@ -95,8 +94,9 @@ def _hidden(step: Step) -> list[bytes]:
 class _Run:
     """One run of the step in a stage, and its capture."""
 
-    def __init__(self, stage: StageProcess, step: Step, words: StepLog, folder: Path) -> None:
-        self._stage, self._step, self._words, self._folder = stage, step, words, folder
+    def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path) -> None:
+        self._stage, self._over, self._number = laid.stage, list(laid.over), laid.number
+        self._step, self._words, self._folder = step, words, folder
 
     def once(self, number: int) -> Outcome:
         step = self._step
@@ -104,7 +104,8 @@ class _Run:
         started = time.monotonic()
         ended = self._stage.ask(
             "run",
-            run=number,
+            run=f"{self._number}-{number}",
+            over=self._over,
             commands=list(step.commands),
             environment=environment_of(step, step.network),
             workdir=step.workdir,
@@ -114,9 +115,9 @@ class _Run:
         seconds = time.monotonic() - started
         if ended["exit"]:
             raise self._failed(ended["exit"], step.commands[ended["index"]])
-        name = f"layer-{number}"
+        run, name = f"{self._number}-{number}", f"layer-{number}"
         secrets = [(s.name, s.value.hex()) for s in step.secrets if len(s.value) >= _SHORTEST_SECRET]
-        made = self._stage.ask("capture", run=number, out=name, lent=ended["lent"], secrets=secrets)
+        made = self._stage.ask("capture", run=run, over=self._over, out=name, lent=ended["lent"], secrets=secrets)
         if "holds" in made:
             raise SealError(
                 f"`{step.title}`: `{made['path']}` holds the secret {made['holds']}: nothing was sealed",
@@ -131,6 +132,7 @@ class _Run:
         """The outcome, its files moved out of the stage's folder, which goes."""
         source, target = self._stage.folder / name, self._folder / name
         listing = json.loads(source.with_name(f"{name}.listing").read_text(encoding="utf-8"))
+        source.with_name(f"{name}.listing").unlink()
         os.rename(source, target)
         if os.geteuid() == 0:
             os.chown(target, 0, 0)

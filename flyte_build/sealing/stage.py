@@ -1,14 +1,16 @@
 """The process that holds a step's user namespace: ``python -m flyte_build.sealing.stage``. Requests in, answers out.
 
-One line of JSON each, on standard input and output, from :mod:`.process`, which is the only one to speak with it. It
-works in its working folder and by relative paths only, as its own identity may not pass the folders above. Everything
-is imported before it enters the namespace: afterwards it could not read a module below a closed home. Ends, and all in
-it, with its parent.
+One line of JSON each, on standard input (a socket) and output, from :mod:`.process`, which is the only one to speak
+with it. It works in its working folder and by relative paths only, as its own identity may not pass the folders
+above. Everything is imported before it enters the namespace: afterwards it could not read a module below a closed
+home. Ends, and all in it, with its parent.
 
-``unpack``  ``{"handle", "diff_id"}``: a layer's blob, inherited, over the folder ``lower``
-``run``     the step, in ``upper-N``; see :mod:`.entering`
-``capture`` ``{"run", "out", "lent", "secrets"}``: the layer of ``upper-N`` → the file ``out``, its listing beside it
+``unpack``  ``{"name", "over", "diff_id"}`` and a layer's blob: what it changes of ``over`` → the folder ``name``
+``run``     the step over ``over``, in ``upper-N``; see :mod:`.entering`
+``capture`` ``{"run", "over", "out", "lent", "secrets"}``: the layer of ``upper-N`` → the file ``out`` and its listing
 ``remove``  ``{"names"}``: folders of other owners, which the caller may not be able to remove
+
+``over`` are folders as overlayfs has them, highest first: a layer is unpacked once for all chains that begin alike.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ import encodings.idna  # noqa: F401 - all of Python that is loaded lazily below
 import json
 import os
 import shutil
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..assemble.errors import AssembleError
@@ -34,16 +38,19 @@ class Stage:
     def __init__(self, control: int, output: int) -> None:
         self._control, self._output = control, output
         self._left = b""
+        self._asked = socket.socket(fileno=os.dup(0))
+        self._files: list[int] = []
 
     # -- speaking ----------------------------------------------------------------------------------
 
     def ask(self) -> dict[str, Any] | None:
         """The next request; ``None`` when the caller has gone."""
         while b"\n" not in self._left:
-            data = os.read(0, 1 << 16)
+            data, files, _, _ = socket.recv_fds(self._asked, 1 << 16, 1)
             if not data:
                 return None
             self._left += data
+            self._files += files
         line, _, self._left = self._left.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
         return found
@@ -71,29 +78,24 @@ class Stage:
     # -- requests ----------------------------------------------------------------------------------
 
     def unpack(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """In a process of its own, whose root directory is the folder."""
-        os.makedirs("lower", exist_ok=True)
+        """In a process of its own, whose root directory is the layers below, with the layer's folder to write to."""
+        name, over, handle = request["name"], request["over"], self._files.pop()
+        os.mkdir(name)
         read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            said: dict[str, Any] = {}
-            try:
-                os.chroot("lower")
-                os.chdir("/")
-                with os.fdopen(request["handle"], "rb") as blob:
-                    unpacking.unpack(blob, request["diff_id"])
-            except BadLayer as e:
-                said = {"bad": str(e)}
-            except BaseException as e:
-                said = {"broken": f"{type(e).__name__}: {e}"}
-            os.write(write, json.dumps(said).encode())
-            os._exit(0)
-        os.close(write)
-        os.close(request["handle"])
-        with os.fdopen(read, "rb") as f:
-            found = f.read()
-        os.waitpid(child, 0)
+        try:
+            with _writable(name, over) as root:
+                child = os.fork()
+                if child == 0:
+                    _unpacked(root, handle, request["diff_id"], write)
+                os.close(write)
+                with os.fdopen(read, "rb") as f:
+                    found = f.read()
+                os.waitpid(child, 0)
+        finally:
+            os.close(handle)
         answer: dict[str, Any] = json.loads(found or b'{"broken": "unpacking was killed"}')
+        if answer:
+            shutil.rmtree(name, ignore_errors=True)
         return answer
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,14 +104,12 @@ class Stage:
         for name in names.values():
             os.mkdir(name)
         # The upper folder's own mode and owner are those of the root directory.
-        below = os.stat("lower")
-        os.chown(names["upper"], below.st_uid, below.st_gid)
-        os.chmod(names["upper"], below.st_mode & 0o7777)
+        _like(names["upper"], request["over"])
         read, write = os.pipe()
         child = os.fork()
         if child == 0:
             calls.die_with_parent()
-            entering.run({**request, **names, "lower": "lower"}, self._output, write, self._attach)
+            entering.run({**request, **names, "lower": ":".join(request["over"])}, self._output, write, self._attach)
         os.close(write)
         with os.fdopen(read, "rb") as f:
             lines = f.read().splitlines()
@@ -126,9 +126,9 @@ class Stage:
             os._exit(1)
 
     def capture(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        found = capturing.changes(f"upper-{request['run']}", "lower", frozenset(request["lent"]))
         canary = writing.Canary([(name, bytes.fromhex(value)) for name, value in request["secrets"]])
-        with open(request["out"], "xb") as out:
+        with _together(request["over"]) as lower, open(request["out"], "xb") as out:
+            found = capturing.changes(f"upper-{request['run']}", lower, frozenset(request["lent"]))
             try:
                 made = writing.write(found, out, canary)
             except writing.Holds as e:
@@ -149,6 +149,68 @@ class Stage:
         for name in request["names"]:
             shutil.rmtree(name, ignore_errors=True)
         return {}
+
+
+def _unpacked(root: str, handle: int, diff_id: str, told: int) -> None:
+    """Unpack into the folder ``root`` and tell what was wrong; never returns."""
+    said: dict[str, Any] = {}
+    try:
+        os.chroot(root)
+        os.chdir("/")
+        with os.fdopen(handle, "rb") as blob:
+            unpacking.unpack(blob, diff_id)
+    except BadLayer as e:
+        said = {"bad": str(e)}
+    except BaseException as e:
+        said = {"broken": f"{type(e).__name__}: {e}"}
+    os.write(told, json.dumps(said).encode())
+    os._exit(0)
+
+
+def _like(folder: str, over: Sequence[str]) -> None:
+    """Of folders that lie over one another, the root directory is the highest's: it becomes as it was below."""
+    below = os.stat(over[0])
+    os.chown(folder, below.st_uid, below.st_gid)
+    os.chmod(folder, below.st_mode & 0o7777)
+
+
+@contextmanager
+def _writable(name: str, over: Sequence[str]) -> Iterator[str]:
+    """The folders ``over`` as one, whose changes go to the folder ``name``."""
+    if not over:
+        yield name
+        return
+    _like(name, over)
+    with _mounted(
+        f"lowerdir={':'.join(over)},upperdir={name},workdir={name}.work", f"{name}.work", f"{name}.all"
+    ) as at:
+        yield at
+
+
+@contextmanager
+def _together(over: Sequence[str]) -> Iterator[str]:
+    """The folders ``over`` as one, to be read."""
+    if len(over) == 1:
+        yield over[0]
+        return
+    with _mounted(f"lowerdir={':'.join(over)}", "below") as at:
+        yield at
+
+
+@contextmanager
+def _mounted(options: str, *folders: str) -> Iterator[str]:
+    """An overlay on the last of ``folders``, all of which are made and go."""
+    for folder in folders:
+        os.mkdir(folder)
+    try:
+        calls.mount("overlay", folders[-1], "overlay", 0, f"{options},userxattr")
+        try:
+            yield folders[-1]
+        finally:
+            calls.umount(folders[-1])
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:

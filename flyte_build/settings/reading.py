@@ -37,8 +37,8 @@ class Settings:
     """See the table. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
     ``file``, ``root``, ``lockfiles``, ``apt_sources`` and ``pod_templates`` are absolute. ``sign_key`` and
-    ``verify_key`` are files' absolute paths, or key references as the signing tool takes them. ``task_disk`` is in
-    bytes. ``targets``' kubeconfigs are absolute, or in ``~``.
+    ``verify_key`` are files' absolute paths, or key references as the signing tool takes them. ``task_disk`` and
+    ``layer_ceiling`` are in bytes. ``targets``' kubeconfigs are absolute, or in ``~``.
     """
 
     registry: str | None = DEFAULTS["registry"]
@@ -50,8 +50,10 @@ class Settings:
     policy: Literal["refuse", "delegate"] = DEFAULTS["policy"]
     checks: Literal["refuse", "warn", "off"] = DEFAULTS["checks"]
     overlaps: Literal["allow", "refuse"] = DEFAULTS["overlaps"]
+    layer_ceiling: int | None = DEFAULTS["layer-ceiling"]
     pin: Literal["always", "on-push", "never"] = DEFAULTS["pin"]
     base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
+    bytecode: Literal["none", "layer"] = DEFAULTS["bytecode"]
     apt_components: tuple[str, ...] = DEFAULTS["apt-components"]
     apt_sources: tuple[Path, ...] = DEFAULTS["apt-sources"]
     sign_key: str | None = DEFAULTS["sign-key"]

@@ -137,6 +137,13 @@ _ROWS = (
     TargetKey(
         "driver-account", "name", "The account of runs' drivers, which may make pods.", '"runs"', "`flyte-build`"
     ),
+    TargetKey(
+        "tls",
+        "flag",
+        "Whether pods call their run's driver by TLS, with a certificate of the run's own.",
+        "true",
+        "`false`",
+    ),
     TargetKey("api-access", "flag", "Whether tasks' pods get a token of the cluster's API server.", "true", "`false`"),
     TargetKey("unscheduled", "time", "How long an attempt may wait for a node that takes it.", '"2h"', "`30m`"),
 )

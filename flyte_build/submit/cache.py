@@ -29,7 +29,7 @@ from .action import INLINE, OUTPUTS
 from .references import references
 from .storage import MOUNT, Storage
 
-__all__ = ["TaskCache", "bundle_digest", "intact", "key", "stored_outputs"]
+__all__ = ["TaskCache", "bundle_digest", "document", "intact", "key", "stored_outputs"]
 
 POLL_SECONDS = 0.1
 
@@ -87,13 +87,18 @@ class TaskCache:
 def stored_outputs(uri: str, storage: Storage) -> common_pb2.Outputs | None:
     """The outputs in the file ``uri``, which an earlier run may have left; ``None`` where they are none."""
     try:
-        below = storage.inside(uri)
-        # What a run has kept was held against its task's own bound, when it was taken over.
-        limit = door.LARGEST if below.split("/")[1:2] == ["kept"] else INLINE
-        with door.folder(storage.runs) as runs:
-            return common_pb2.Outputs.FromString(door.read(runs, below, limit))
+        return common_pb2.Outputs.FromString(document(uri, storage))
     except (OSError, ValueError, DecodeError):
         return None
+
+
+def document(uri: str, storage: Storage) -> bytes:
+    """What is in the inputs or outputs ``uri``, of this run or an earlier one. Raises OSError, ValueError."""
+    below = storage.inside(uri)
+    # What a run has kept was held against its task's own bound, when it was taken over.
+    limit = door.LARGEST if below.split("/")[1:2] == ["kept"] else INLINE
+    with door.folder(storage.runs) as runs:
+        return door.read(runs, below, limit)
 
 
 def intact(uri: str, storage: Storage) -> bool:

@@ -15,8 +15,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
@@ -27,7 +27,7 @@ from ..kernel.files import write_whole
 from ..store.files import storing
 from .cache import bundle_digest
 
-__all__ = ["DeployedTask", "Deployments", "TaskSource", "check_part"]
+__all__ = ["CODE", "DeployedTask", "Deployments", "TaskSource", "check_part", "read_document", "settled"]
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 CODE = "code"
@@ -37,7 +37,8 @@ CODE = "code"
 class DeployedTask:
     """One version of a task. ``spec`` is a serialized ``flyteidl2.task.TaskSpec`` whose image is one of ``images``
     (reference → manifest's digest), which are those of all that it may call, too; ``code`` is the digest of ``bundle``.
-    ``at`` is when it was deployed last, in seconds since the epoch; ``file`` what it was deployed from.
+    ``at`` is when it was deployed last, in seconds since the epoch; ``file`` what it was deployed from. ``needs`` is
+    what the images need of a cluster's nodes, by digest, where it was deployed for one.
     """
 
     project: str
@@ -52,11 +53,13 @@ class DeployedTask:
     at: float
     inline: Mapping[str, int]
     file: str = ""
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def image(self) -> str:
         """The digest of its own environment's image."""
-        return next((d for r, d in self.images.items() if r.split("/", 1)[-1].startswith(f"{self.environment}@")), "")
+        names = (f"/{self.environment}@", f"/{self.environment}:")
+        return next((d for r, d in self.images.items() if any(name in r for name in names)), "")
 
     def to_json(self) -> dict[str, Any]:
         """What is said of it where tasks are listed."""
@@ -71,6 +74,18 @@ class DeployedTask:
             "deployed": self.at,
             "file": self.file,
         }
+
+    def document(self) -> bytes:
+        """All of it but its code, as it is kept."""
+        kept = {
+            "schema": 1,
+            **{key: value for key, value in self.to_json().items() if key != "image"},
+            "images": dict(self.images),
+            "inline": dict(self.inline),
+            "spec": base64.b64encode(self.spec).decode(),
+            **({"needs": {digest: dict(one) for digest, one in self.needs.items()}} if self.needs else {}),
+        }
+        return json.dumps(kept, indent=1).encode() + b"\n"
 
 
 class TaskSource(Protocol):
@@ -103,13 +118,7 @@ class Deployments:
         """
         found, now = [], time.time()
         for task in tasks:
-            there = self._read(self._path(task))
-            if there is not None and _contents(there) != _contents(task):
-                raise InputError(
-                    f"version {task.version} of {task.name} was deployed on {_day(there.at)} with other contents",
-                    hint="leave out `--version`, which makes one of the contents, or name another",
-                )
-            found.append((replace(task, at=now), there is not None))
+            found.append(settled(task, self._read(self._path(task)), now))
         for task, _ in found:
             self._write(task)
         return [(replace(task, bundle=self._code(task.code)), known) for task, known in found]
@@ -148,40 +157,14 @@ class Deployments:
                 partial = code.with_name(f".{secrets.token_hex(8)}.part")
                 shutil.copyfile(task.bundle, partial)
                 partial.replace(code)
-            document = {
-                "schema": 1,
-                **{key: value for key, value in task.to_json().items() if key != "image"},
-                "images": dict(task.images),
-                "inline": dict(task.inline),
-                "spec": base64.b64encode(task.spec).decode(),
-            }
-            write_whole(path, json.dumps(document, indent=1) + "\n")
+            write_whole(path, task.document().decode())
 
     def _read(self, path: Path) -> DeployedTask | None:
         try:
             data = path.read_bytes()
         except OSError:
             return None
-        try:
-            found = parse_object(data)
-            if found["schema"] != 1:
-                raise ValueError(f"schema {found['schema']}, of another version of flyte-build")
-            return DeployedTask(
-                project=str(found["project"]),
-                domain=str(found["domain"]),
-                name=str(found["name"]),
-                version=str(found["version"]),
-                environment=str(found["environment"]),
-                spec=base64.b64decode(found["spec"], validate=True),
-                images={str(k): str(v) for k, v in found["images"].items()},
-                code=str(found["code"]),
-                bundle=self._code(str(found["code"])),
-                at=float(found["deployed"]),
-                inline={str(k): int(v) for k, v in found["inline"].items()},
-                file=str(found["file"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise RunError(f"{path}: expected a deployed task, found {e}", hint="deploy it again") from None
+        return read_document(data, self._code, str(path))
 
     def intact(self, task: DeployedTask) -> bool:
         """Whether its code is there, and what it was."""
@@ -189,6 +172,46 @@ class Deployments:
             return bundle_digest(task.bundle) == task.code
         except (OSError, EOFError):
             return False
+
+
+def read_document(data: bytes, bundle: Callable[[str], Path], where: str) -> DeployedTask:
+    """The task of a document; ``bundle`` says where the code of a digest is. Raises :class:`RunError`."""
+    try:
+        found = parse_object(data)
+        if found["schema"] != 1:
+            raise ValueError(f"schema {found['schema']}, of another version of flyte-build")
+        if other := [r for r, digest in found["images"].items() if not r.endswith(f"@{digest}")]:
+            raise ValueError(f"the image {other[0]} by another digest")
+        return DeployedTask(
+            project=str(found["project"]),
+            domain=str(found["domain"]),
+            name=str(found["name"]),
+            version=str(found["version"]),
+            environment=str(found["environment"]),
+            spec=base64.b64decode(found["spec"], validate=True),
+            images={str(k): str(v) for k, v in found["images"].items()},
+            code=str(found["code"]),
+            bundle=bundle(str(found["code"])),
+            at=float(found["deployed"]),
+            inline={str(k): int(v) for k, v in found["inline"].items()},
+            file=str(found["file"]),
+            needs={str(k): dict(v) for k, v in found.get("needs", {}).items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise RunError(f"{where}: expected a deployed task, found {e}", hint="deploy it again") from None
+
+
+def settled(task: DeployedTask, there: DeployedTask | None, now: float) -> tuple[DeployedTask, bool]:
+    """``task`` as it is deployed ``now``, and whether that version is ``there`` already, which has to be the same.
+
+    Raises :class:`InputError`.
+    """
+    if there is not None and _contents(there) != _contents(task):
+        raise InputError(
+            f"version {task.version} of {task.name} was deployed on {_day(there.at)} with other contents",
+            hint="leave out `--version`, which makes one of the contents, or name another",
+        )
+    return replace(task, at=now), there is not None
 
 
 def _contents(task: DeployedTask) -> tuple[object, ...]:

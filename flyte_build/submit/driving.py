@@ -92,7 +92,7 @@ def start_of(
     the code's digest and the URI that tasks have it from, ``started`` that of the run which is resumed.
     """
     spec = pin_root(root.task_spec, references, root.environment, bundle[1])
-    task = read_task(spec)
+    task = read_task(spec, gangs=folder.storage.remote)
     run = RunFacts(
         folder=folder,
         images={reference: images[env] for env, reference in references.items()},

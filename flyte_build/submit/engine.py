@@ -79,8 +79,7 @@ class Engine:
             if record.kind != "trace":
                 await self._journal.enqueued(action, record, again=known is not None)
                 parent = self._parent(action)
-            within = child or (parent.within if parent else None)
-            state = self._actions[name] = Live(record, parent.depth + 1 if parent else 0, within)
+            state = self._actions[name] = Live.below(record, parent, child)
             if record.kind == "trace":
                 await self._trace(state, action)
             else:
@@ -110,7 +109,7 @@ class Engine:
         for found in before:
             record = found.record
             parent = self._actions.get(record.parent)
-            state = self._actions[record.name] = Live(record, parent.depth + 1 if parent else 0)
+            state = self._actions[record.name] = Live.below(record, parent, found.child)
             state.announced = found.announced
             if record.phase.terminal or found.action is None:
                 state.ended.set()
@@ -262,7 +261,7 @@ class Engine:
 
     async def _task(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         try:
-            task = read_task(action.task.spec)
+            task = read_task(action.task.spec, gangs=self._facts.folder.storage.remote)
         except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as e:
             # Unsupported is a ValueError; the others say that a pod's specification is none.
             state.record = state.record.replace(task=action.task.spec.task_template.id.name)

@@ -51,3 +51,8 @@ class Live:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     # False once the parent has begun a new attempt: its runtime shall call anew, not be told of an old failure.
     announced: bool = True
+
+    @classmethod
+    def below(cls, record: ActionRecord, parent: Live | None, child: ChildRun | None = None) -> Live:
+        """That of ``record``, which ``parent`` called, in its child run unless it begins one."""
+        return cls(record, parent.depth + 1 if parent else 0, child or (parent.within if parent else None))

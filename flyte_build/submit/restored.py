@@ -14,6 +14,7 @@ from flyteidl2.actions import actions_service_pb2
 
 from .action import ErrorInfo, Phase
 from .journal import ActionRecord
+from .live import ChildRun
 
 __all__ = ["Restored", "restored"]
 
@@ -23,11 +24,13 @@ class Restored:
     """One action: its last record, and, where it has not ended, as it was enqueued.
 
     ``announced``: its parent's present attempt was told of its end, or will be; a failure of before is not its own.
+    ``child``: what the run has of its own that it is the root of, where a task started it.
     """
 
     record: ActionRecord
     action: actions_service_pb2.Action | None = None
     announced: bool = True
+    child: ChildRun | None = None
 
 
 def restored(
@@ -42,7 +45,11 @@ def restored(
     # Where in the journal an action was said to have ended, and to have begun its last attempt.
     ended: dict[str, int] = {}
     began: dict[str, int] = {}
+    children: dict[str, ChildRun] = {}
     for place, entry in enumerate(journal):
+        if "child" in entry:
+            told = entry["child"]
+            children[str(told["name"])] = ChildRun(dict(told["env"]), bool(told["refresh"]))
         if "action" not in entry:
             continue
         record = ActionRecord.from_json(entry["action"])
@@ -56,18 +63,21 @@ def restored(
         if name not in records:
             kind: Any = action.WhichOneof("spec")
             records[name] = ActionRecord(
-                name, action.parent_action_name, kind, group=action.group, bundle=bundle, queued=time.time()
-            )
+                name, action.parent_action_name, kind, group=action.group, bundle=bundle, queued=time.time(),
+                run=name if name in children else "",
+            )  # fmt: skip
     found = []
     for record in _parents_first(records):
         action = actions.get(record.name)
         parent = records.get(record.parent)
-        if not record.phase.terminal and (action is None or (parent is not None and parent.phase.terminal)):
+        orphan = parent is not None and parent.phase.terminal and not record.run
+        if not record.phase.terminal and (action is None or orphan):
             error = ErrorInfo("Aborted", "its driver ended before it began")
             record = records[record.name] = record.replace(phase=Phase.ABORTED, error=error)
         stale = ended.get(record.name, -1) < began.get(record.parent, -1)
         announced = record.phase is Phase.SUCCEEDED or not record.phase.terminal or not stale
-        found.append(Restored(record, None if record.phase.terminal else action, announced))
+        child = children.get(record.name, ChildRun()) if record.run else None
+        found.append(Restored(record, None if record.phase.terminal else action, announced, child))
     return found
 
 

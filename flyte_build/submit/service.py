@@ -13,6 +13,7 @@ import contextlib
 import hmac
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,9 @@ async def serve(service: Service, path: Path, token: str) -> AsyncIterator[None]
 
 
 @contextlib.asynccontextmanager
-async def serve_on(service: Service, listener: socket.socket, token: str) -> AsyncIterator[None]:
+async def serve_on(
+    service: Service, listener: socket.socket, token: str, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serve on a bound socket, which is then closed, for the time of the block; raises OSError."""
     config = uvicorn.Config(
         guarded(service.application(), token),
@@ -169,6 +172,8 @@ async def serve_on(service: Service, listener: socket.socket, token: str) -> Asy
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=1,
     )
+    config.load()
+    config.ssl = tls
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -28,13 +28,15 @@ from .asked import resources_of
 from .specs import KEPT, parsed, serialized
 
 __all__ = [
-    "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "not_pinned", "pin_root", "quantity", "read_task",
-    "registered", "version_of", "with_code",
+    "CLUSTERED", "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "loading_of", "not_pinned", "pin_root",
+    "quantity", "read_task", "registered", "version_of", "with_code",
 ]  # fmt: skip
 
 RUNTIME = "a0"
+CLUSTERED = "clustered"  # its launcher in each pod of a clustered task, with its own options
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
+_CONTAINER_TASK = "raw-container"
 _LONG = 86_400.0 * 30
 _HOLE = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
@@ -116,21 +118,22 @@ def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(_HOLE.sub(lambda m: values.get(m[1], m[0]), arg) if "{{" in arg else arg for arg in args)
 
 
-def read_task(spec: task_definition_pb2.TaskSpec) -> Task:
-    """Read a spec; raises :class:`Unsupported` for a task that is not the stock runtime's."""
-    return _read(serialized(spec))
+def read_task(spec: task_definition_pb2.TaskSpec, *, gangs: bool = False) -> Task:
+    """Read a spec; raises :class:`Unsupported` for another runtime and, without ``gangs``, of several pods."""
+    return _read(serialized(spec), gangs)
 
 
 @lru_cache(KEPT)
-def _read(data: bytes) -> Task:
+def _read(data: bytes, gangs: bool) -> Task:
     spec = parsed(data)
     template = spec.task_template
     image, args, env, asked = _container(template)
     name = template.id.name
-    if not template.container.data_config.enabled and (not args or args[0] != RUNTIME):
+    runtimes = (RUNTIME, CLUSTERED) if gangs else (RUNTIME,)
+    if loading_of(template) is None and (not args or args[0] not in runtimes):
         raise Unsupported(
             f"task {name} of type {template.type!r} runs `{' '.join(args[:3])}`, expected flyte's own `{RUNTIME}`: "
-            "container tasks with a pod template, and clustered tasks, need a Flyte backend"
+            "clustered tasks run on a cluster that has JobSet (`run --on`), or on a Flyte backend"
         )
     md = template.metadata
     backoff = None
@@ -162,6 +165,19 @@ def _read(data: bytes) -> Task:
         short_name=spec.short_name,
         interruptible=md.interruptible,
     )
+
+
+def loading_of(template: tasks_pb2.TaskTemplate) -> tasks_pb2.DataLoadingConfig | None:
+    """How a container task's inputs and outputs are files; ``None`` for any other task.
+
+    Of one with a pod template of its own the SDK leaves it out, and where the files are is the SDK's default.
+    """
+    for said in (template.container.data_config, template.k8s_pod.data_config):
+        if said.enabled:
+            return said
+    if template.type == _CONTAINER_TASK and template.HasField("k8s_pod"):
+        return tasks_pb2.DataLoadingConfig(enabled=True)
+    return None
 
 
 def not_pinned(task: Task) -> str:
@@ -217,7 +233,8 @@ def _changed(
         for container in template.k8s_pod.pod_spec["containers"]:
             if container["name"] == _primary_name(template):
                 container["image"] = image or container["image"]
-                container["args"] = _with_options(list(container["args"]), options)
+                if loading_of(template) is None:  # else they are its container's own
+                    container["args"] = _with_options(list(container["args"]), options)
     else:
         args = list(template.container.args)
         if not template.container.data_config.enabled:  # else they are its container's own

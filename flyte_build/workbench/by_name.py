@@ -18,7 +18,6 @@ from ..project.nouns import Task
 from ..submit.cache import bundle_digest
 from ..submit.deployed import DeployedTask
 from ..submit.driving import DOMAIN, PROJECT
-from ..submit.run import references_of
 from ..submit.template import pin_root, version_of
 from .opened import OpenProject
 
@@ -36,12 +35,11 @@ def called_by_name(bench: OpenProject) -> list[Task]:
     return [task for name, task in tasks.items() if name in found]
 
 
-def own_tasks(bench: OpenProject, images: Mapping[str, str], bundles: Path) -> dict[str, DeployedTask]:
-    """The tasks that are called by name, as if they were deployed; ``images``: environment → manifest digest."""
-    wanted = [task for task in called_by_name(bench) if task.environment in images]
+def own_tasks(bench: OpenProject, references: Mapping[str, str], bundles: Path) -> dict[str, DeployedTask]:
+    """The tasks that are called by name, as if they were deployed; ``references``: environment → image by digest."""
+    wanted = [task for task in called_by_name(bench) if task.environment in references]
     if not wanted:
         return {}
-    references = references_of(images)
     with bench.modules.entered():
         declared = declare(bench.workspace.project, wanted, bundles)
     found = {}
@@ -55,7 +53,7 @@ def own_tasks(bench: OpenProject, images: Mapping[str, str], bundles: Path) -> d
             version=version_of(spec),
             environment=task.environment,
             spec=spec.SerializeToString(deterministic=True),
-            images={references[e]: digest for e, digest in images.items()},
+            images={reference: reference.rpartition("@")[2] for reference in references.values()},
             code=bundle_digest(bundle),
             bundle=bundle,
             at=0.0,

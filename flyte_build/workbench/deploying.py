@@ -1,14 +1,15 @@
 """``project.deploy``: tasks of a file, put where runs of this machine find them by name.
 
 What ``flyte deploy`` is to a backend, this is to ``flyte.remote.Task.get`` in runs here: images are made ready and
-named by digest, the code is bundled, and each task's specification is kept with both. Nothing is sent anywhere.
+named by digest, the code is bundled, and each task's specification is kept with both: on this machine, and nothing
+is sent anywhere; or, with ``on``, in the storage of a target (see ``deploying_away``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..submit.template import Unsupported, pin_root, read_task, registered
 from .following import Follower
 from .opened import OpenProject
 from .readiness import make_ready
+from .shelf import Shelf
 from .signatures import require_signed
 
 __all__ = ["Deployed", "DeployedTask", "deploy", "deployed_tasks"]
@@ -60,6 +62,7 @@ def deploy(
     check: bool = True,
     locked: bool = False,
     follower: Follower | None = None,
+    on: str | None = None,
 ) -> Deployed:
     """See :meth:`Workbench.deploy`."""
     project, domain = project or PROJECT, domain or DOMAIN
@@ -69,26 +72,36 @@ def deploy(
     tasks = [task for task in bench.tasks if task.environment in names]
     if not tasks:
         raise LoadError(f"{bench.file}: no task to deploy", hint="a task is a function decorated with `@env.task`")
-    ready = make_ready(bench, environments, caches, check=check, locked=locked, follower=follower, entered=False)
-    require_signed(bench.settings(), ready.images, bench.reporter)
-    ready.keep()
+    if on is None:
+        ready = make_ready(bench, environments, caches, check=check, locked=locked, follower=follower, entered=False)
+        require_signed(bench.settings(), ready.images, bench.reporter)
+        ready.keep()
+        shelf = Shelf(references_of(ready.images), Deployments(tasks_dir()).put)
+    else:
+        from .deploying_away import shelf_on
+
+        shelf = shelf_on(on, bench, environments, caches, check=check, locked=locked)
+    images = {e: reference.rpartition("@")[2] for e, reference in shelf.references.items()}
     with scratch() as bundles:
         with bench.modules.entered():
             declared = declare(bench.workspace.project, tasks, bundles)
         code = bundle_digest(declared[0].serialized.bundle)
-        references = references_of(ready.images)
-        pinned = {one.task.full_name: pin_root(one.spec, references, one.task.environment, "") for one in declared}
-        version = version or _version(pinned, ready.images, code)
+        pinned = {
+            one.task.full_name: shelf.completed(pin_root(one.spec, shelf.references, one.task.environment, ""))
+            for one in declared
+        }
+        version = version or _version(pinned, images, code)
         made, left_out = [], []
         for one in declared:
             spec = registered(pinned[one.task.full_name], project, domain, version)
             try:
-                read_task(spec)
+                read_task(spec, gangs=on is not None)
             except Unsupported as e:
                 left_out.append(str(e))
                 continue
-            made.append(_deployed(one, spec, {references[e]: d for e, d in ready.images.items()}, code, bench.file))
-        done = Deployments(tasks_dir()).put(made)
+            called = {shelf.references[e]: digest for e, digest in images.items()}
+            made.append(replace(_deployed(one, spec, called, code, bench.file), needs=shelf.needs))
+        done = shelf.put(made)
     return Deployed(version, tuple(t for t, _ in done), frozenset(t.name for t, was in done if was), tuple(left_out))
 
 
@@ -116,7 +129,14 @@ def _deployed(one: Declared, spec: TaskSpec, images: Mapping[str, str], code: st
     )
 
 
-def deployed_tasks(project: str | None = None, domain: str | None = None) -> Sequence[DeployedTask]:
-    """Every version of every task that was deployed here, the latest first, for the project and domain of runs here
-    unless others are named."""
-    return Deployments(tasks_dir()).listed(project or PROJECT, domain or DOMAIN)
+def deployed_tasks(
+    project: str | None = None, domain: str | None = None, on: str | None = None
+) -> Sequence[DeployedTask]:
+    """Every version of every task that was deployed here, or to the target ``on``, the latest first, for the project
+    and domain of runs unless others are named."""
+    where = project or PROJECT, domain or DOMAIN
+    if on is None:
+        return Deployments(tasks_dir()).listed(*where)
+    from .deploying_away import deployments_on
+
+    return deployments_on(on).listed(*where)

@@ -113,7 +113,7 @@ def _request(task: str, environment: str, spec: bytes, queue: str, image: str, e
     """Raises :class:`Unsupported`."""
     from flyteidl2.task import task_definition_pb2
 
-    secrets = read_task(task_definition_pb2.TaskSpec.FromString(spec)).secrets
+    secrets = read_task(task_definition_pb2.TaskSpec.FromString(spec), gangs=True).secrets
     return LaunchRequest(
         "check", ROOT_ACTION, 1, task, image, (), env, targets_dir(), secrets=secrets, task_spec=spec,
         environment=environment, queue=queue,

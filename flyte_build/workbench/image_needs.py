@@ -19,7 +19,12 @@ from ..settings import Settings
 from ..sources.registry_mirrors import located
 from ..submit.kubernetes.needs import Needs
 
-__all__ = ["has_containers", "needs_of", "platforms_of"]
+__all__ = ["has_containers", "needs_of", "platforms_of", "refuse_lost_folders"]
+
+_USUAL = {
+    "input_data_dir": "/var/inputs", "output_data_dir": "/var/outputs", "metadata_format": "JSON",
+    "file_input_layout": "DIRECT",
+}  # fmt: skip
 
 
 def needs_of(
@@ -48,6 +53,23 @@ def needs_of(
 def has_containers(tasks: Iterable[Task], environment: str) -> bool:
     """Whether ``environment`` has container tasks, whose inputs another image brings."""
     return any(task.environment == environment and task.template.task_type == "raw-container" for task in tasks)
+
+
+def refuse_lost_folders(tasks: Iterable[Task]) -> None:
+    """Raises :class:`RunError` for a container task of which the SDK leaves out, as it does with a pod template of the
+    task's own, that its files are elsewhere than by default."""
+    for task in tasks:
+        template = task.template
+        if template.task_type != "raw-container" or isinstance(template.pod_template or "", str):
+            continue
+        told = {name: str(getattr(template, f"_{name}", usual)) for name, usual in _USUAL.items()}
+        lost = [name for name, said in told.items() if said != _USUAL[name]]
+        if lost:
+            raise RunError(
+                f"{task.location}: {task.full_name} has a pod template, with which the SDK tells nobody of its "
+                f"{' and '.join(f'`{name}`' for name in lost)}",
+                hint='leave that out, or name a PodTemplate of the cluster: `pod_template="NAME"`',
+            )
 
 
 def _version(cuda: str) -> tuple[int, ...]:

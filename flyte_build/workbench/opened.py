@@ -61,6 +61,11 @@ class OpenProject:
         """The modules that are not installed here and were stood in for."""
         return self.workspace.project.stand_ins
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of the images is chosen otherwise than the SDK on this machine would, a line each."""
+        return tuple(e.remark for e in self.environments.values() if e.remark)
+
     def task(self, name: str) -> Task:
         """The task called ``name`` or ``environment.name``; raises :class:`LoadError`."""
         return self.workspace.project.task(name)

@@ -25,14 +25,12 @@ __all__ = ["questions", "still_there"]
 def questions(
     pushed: Sequence[PushedImage], attached: Sequence[Attached] | None, settings: Settings
 ) -> dict[str, Any] | None:
-    """What has to be as it is for the push to have nothing to do; ``None`` where that cannot be told, or it had.
+    """What has to be as it is now for the same push to have nothing to do; ``None`` where that cannot be told.
 
     ``attached``: what lies beside the images, or ``None`` where that is not known.
     """
     signed = settings.sign_key is not None or settings.verify_key is not None
     if attached is None or settings.cache or signed or settings.insecure_registries:
-        return None
-    if any(p.uploaded or p.mounted for p in pushed) or any(a.new for a in attached):
         return None
     documents: dict[str, str] = {}
     for image in pushed:

@@ -1,4 +1,4 @@
-"""The verb of a workbench that keeps tasks of a file for runs of this machine to find by name."""
+"""The verb of a workbench that keeps tasks of a file for runs of this machine, or a target, to find by name."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Registering(Inquiring):
         check: bool = True,
         locked: bool = False,
         follower: Follower | None = None,
+        on: str | None = None,
     ) -> Deployed:
         """Make the images of ``task``'s environment and all it reaches, of ``env``, or of all, and keep their tasks
-        with them, so that ``flyte.remote.Task.get`` finds them in runs of this machine.
+        with them, so that ``flyte.remote.Task.get`` finds them in runs of this machine, or of the target ``on``.
 
         ``version``: theirs (default: made of code, images and what they ask for). ``project``, ``domain``: where they
         are looked for (default: those of runs here). Raises :class:`InputError` for a version that is there with other
@@ -41,5 +42,5 @@ class Registering(Inquiring):
 
         return deploy(
             self, self.select(task, env), version=version, project=project, domain=domain,
-            caches=caches, check=check, locked=locked, follower=follower,
+            caches=caches, check=check, locked=locked, follower=follower, on=on,
         )  # fmt: skip

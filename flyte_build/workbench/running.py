@@ -22,7 +22,7 @@ from ..submit.journal import ActionRecord
 from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
 from ..submit.roots import Roots
-from ..submit.run import RunRequest, execute, new_name
+from ..submit.run import RunRequest, execute, new_name, references_of
 from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
@@ -123,7 +123,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     with store.reading(), scratch() as bundles:
         with bench.modules.entered():
             call = root_action(bench.workspace.project, task, given, bundles)
-        own = own_tasks(bench, ready.images, bundles / "own")
+        own = own_tasks(bench, references_of(ready.images), bundles / "own")
         imports = imported_by_bundle(call.bundle)
         hushed = Hushed(reporter)
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import RunError
 from ..kernel.paths import runs_dir
@@ -17,9 +17,11 @@ from ..submit.history import Run as Kept
 from ..submit.history import find_logs, list_runs, read_run
 from ..submit.journal import ActionRecord
 from ..submit.literals import plain_outputs
-from ..submit.run import RunResult
 from ..submit.tracebacks import last_traceback
 from .shown import html_table, text_table
+
+if TYPE_CHECKING:
+    from ..submit.run import RunResult
 
 __all__ = ["Kept", "Run", "find_logs", "kept_run", "kept_runs"]
 

@@ -6,15 +6,13 @@ first, and an environment that shares a step with another on the same layers sha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..kernel.emulation import foreign
 from ..kernel.errors import InputError, LockError
-from ..kernel.platforms import host_platform
 from ..kernel.quantities import counted, duration, size
 from ..kernel.reporting import Reporter
 from ..locks.lockfile import read
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from ..deriving.nouns import ImageDerivation
     from ..deriving.sealed import Question
     from ..remote.cache import RemoteCache
+    from ..sealing import Stages
     from ..settings import Settings
 
 __all__ = ["Sealing", "foreign"]
@@ -58,15 +57,16 @@ class Sealing:
         Raises :class:`~flyte_build.kernel.errors.SealError` where a step fails, and what building what is below it
         raises.
         """
+        from ..building.sealed import keeping
         from ..remote.connecting import connected
 
         self._check_again(recipes)
         known = self._known(recipes)
         out = dict(locks)
-        with connected(self.settings, self.reporter) as shared:
+        with connected(self.settings, self.reporter) as shared, keeping(self.store) as stages:
             for name, recipe in recipes.items():
                 for platform in recipe.platforms:
-                    out[name] = self._platform(recipes, out, name, platform, known, shared)
+                    out[name] = self._platform(recipes, out, name, platform, known, shared, stages)
         return out
 
     def _check_again(self, recipes: Mapping[str, Recipe]) -> None:
@@ -97,6 +97,7 @@ class Sealing:
         platform: str,
         known: dict[str, LockedSeal],
         shared: RemoteCache,
+        stages: Stages,
     ) -> Lock:
         from ..building.repositories import base_repositories
         from ..building.sealed import Sealer
@@ -127,6 +128,7 @@ class Sealing:
                     shared,
                     base_repositories([below], locks),
                     self.settings.seal_network,
+                    stages=stages,
                 )
                 part = lock.platforms[platform] if index == CONFIGURED else None
                 seal = known[asked.on] = self._made(sealer, below, asked, index, seal, part)
@@ -192,20 +194,3 @@ class Sealing:
                 f"{run.environment}: `{title}` was {before.digest}; the first difference: {where or 'its headers'}"
             )
         return seal
-
-
-def foreign(platform: str) -> str | None:
-    """This machine's platform, where it does not run the programs of ``platform``."""
-    here = host_platform()
-    if platform == here:
-        return None
-    # An emulator that was opened when it was registered (flag F) works in any root (binfmt_misc of the kernel's docs).
-    for entry in Path("/proc/sys/fs/binfmt_misc").glob(f"*{_MACHINES[platform]}*"):
-        with suppress(OSError):
-            text = entry.read_text(encoding="ascii", errors="replace")
-            if text.startswith("enabled") and re.search(r"^flags:.*F", text, re.MULTILINE):
-                return None
-    return here
-
-
-_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}

@@ -10,24 +10,20 @@ import secrets
 import threading
 
 from ..kernel.scratch import scratch
-from ..planning.checks import find, refuse
 from ..project.apps import bundle_of
 from ..project.nouns import Environment
 from ..submit.kubernetes.keeping import keeper_job
 from ..submit.kubernetes.mirror import Mirror
 from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.serving import Served, serve_away
-from ..submit.kubernetes.submission import BUNDLES
+from ..submit.kubernetes.stored_tasks import BUNDLES
 from ..submit.loop import run_apart
 from .apps import on_cluster
 from .driver_image import driver_platforms, driver_reference
 from .foreseeing import refuse_apps
-from .image_needs import needs_of
+from .on_target import pushed_for
 from .opened import OpenProject
-from .pipeline import ensure_locked
-from .references import publish
 from .serving import Audience, ServeOptions, app_named
-from .signatures import require_signed
 from .submitting import connected_to, for_cluster, storage_of
 from .targeting import target as target_named
 
@@ -48,25 +44,15 @@ def serve_on(
     cluster, mirror = connected_to(target), storage_of(target)
     settings = for_cluster(settings, target, cluster)
     reached = bench.workspace.environments([environment.name])
-    ensure_locked(bench.workspace, reached, bench.reporter, write=not options.locked, store=bench.store)
-    if options.check:
-        with bench.modules.entered():
-            refuse(find(bench.workspace, reached, bench.store, reporter=bench.reporter))
-    published = publish(
-        bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,
-        only=[e.name for e in reached],
-    )  # fmt: skip
-    references = dict(published.references)
-    digests = {e: r.rpartition("@")[2] for e, r in references.items()}
-    require_signed(settings, digests, bench.reporter)
-    needs = needs_of(bench.workspace, reached, references, settings)
+    pushed = pushed_for(bench, reached, settings, locked=options.locked, check=options.check)
+    references, needs = pushed.references, pushed.needs
     apps = on_cluster(bench, reached, references)
     refuse_apps(cluster, target, apps, references, {}, needs)
     label = f"serve-{environment.name}-{secrets.token_hex(4)}"
     image = driver_reference(settings, bench.reporter)
     keeper = keeper_job(label, image, target, Needs(driver_platforms(settings.platforms)))
     code = _stored(bench, environment, mirror)
-    images = {digests[e]: r for e, r in references.items()}
+    images = {reference.rpartition("@")[2]: reference for reference in references.values()}
     served = Served(label, apps, environment.name, images, needs, code, keeper)
     run_apart(
         serve_away(

@@ -29,6 +29,7 @@ from .sealing import foreign
 
 if TYPE_CHECKING:
     from ..locking.pypi.sources import Built, ToBuild
+    from ..sealing import Stages
     from ..sources.places import Locator
 
 __all__ = ["SourceBuilds"]
@@ -59,6 +60,7 @@ class SourceBuilds:
         self._store, self._settings, self._reporter = store, settings, reporter
         self._stack = ExitStack()
         self._folder: Path | None = None
+        self._stages: Stages | None = None
 
     def __enter__(self) -> SourceBuilds:
         return self
@@ -119,7 +121,7 @@ class SourceBuilds:
         source: LockedSource,
         tools: Callable[[], tuple[LockedDeb, ...]],
     ) -> _Known:
-        from ..building.sealed import Sealer
+        from ..building.sealed import Sealer, keeping
         from ..building.wheels import WheelMaker
         from ..locking.pypi.sources import CannotRun
         from ..remote.connecting import connected
@@ -134,8 +136,10 @@ class SourceBuilds:
             )
         why = f"no index has a wheel of {asked.name}: " if asked.origin is None else ""
         self._reporter.note(f"{asked.environment}: {why}{source.file} is built, without a network")
+        if self._stages is None:
+            self._stages = self._stack.enter_context(keeping(self._store))
         with connected(self._settings, self._reporter) as shared:
-            sealer = Sealer(self._store, self._root, _none, self._reporter, shared, {}, "none")
+            sealer = Sealer(self._store, self._root, _none, self._reporter, shared, {}, "none", stages=self._stages)
             maker, name, held = WheelMaker(sealer), asked.environment, tuple[LockedDeb, ...]()
             try:
                 made = maker.make(name, recipe, part, platform, source, asked.resolve)

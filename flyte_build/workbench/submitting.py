@@ -12,11 +12,11 @@ from typing import Any
 from ..kernel.errors import InputError, RunError
 from ..kernel.paths import targets_dir
 from ..kernel.scratch import scratch
-from ..planning.checks import find, refuse
 from ..project.nouns import Task
 from ..project.serializing import root_action
 from ..settings import Settings
 from ..submit.action import RootAction
+from ..submit.deployed import DeployedTask
 from ..submit.driving import new_name
 from ..submit.kubernetes import away, reading
 from ..submit.kubernetes.api import Cluster, connect
@@ -26,6 +26,7 @@ from ..submit.kubernetes.here import run_here
 from ..submit.kubernetes.mirror import Mirror, mirror_of
 from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.nodes import platforms
+from ..submit.kubernetes.stored_tasks import StoredDeployments
 from ..submit.kubernetes.submission import Submission, store_submission
 from ..submit.kubernetes.target import Target
 from ..submit.kubernetes.watching import JOBS
@@ -33,17 +34,17 @@ from ..submit.loop import run_apart
 from ..submit.observer import Observer
 from ..submit.storage import Storage
 from .apps import on_cluster
+from .by_name import own_tasks
 from .code_strings import uncallable
 from .driver_image import driver_platforms, driver_reference
 from .foreseeing import doubtful, refuse_apps, refuse_hopeless
-from .image_needs import has_containers, needs_of
+from .image_needs import has_containers, refuse_lost_folders
+from .on_target import pushed_for
 from .opened import OpenProject
-from .pipeline import ensure_locked
-from .references import publish
+from .readiness import reached
 from .running import Reported, RunOptions, invocation_of, root_of, uploaded
 from .runs import Run
 from .sidecars import pinned
-from .signatures import require_signed
 from .targeting import target as target_named
 from .unserved import unserved
 
@@ -124,22 +125,15 @@ def _handed_over(
     cluster, mirror = connected_to(target), storage_of(target)
     stated = next(t for t in settings.targets if t.name == target.name)
     settings = for_cluster(settings, target, cluster)
-    environments = bench.workspace.environments([task.environment])
-    ensure_locked(bench.workspace, environments, bench.reporter, write=not options.locked, store=bench.store)
-    if options.check:
-        with bench.modules.entered():
-            refuse(find(bench.workspace, environments, bench.store, reporter=bench.reporter))
+    environments = reached(bench, task)
+    names = {environment.name for environment in environments}
+    refuse_lost_folders(t for t in bench.tasks if t.environment in names)
     for line in uncallable((t for e in environments for t in bench.tasks if t.environment == e.name), task):
         bench.reporter.warn(line)
-    for line in unserved(bench):
+    for line in unserved(bench, target.name, StoredDeployments(mirror)):
         bench.reporter.warn(line)
-    published = publish(
-        bench.workspace.project, settings, bench.reporter, registries={}, locked=options.locked,
-        only=[e.name for e in environments],
-    )  # fmt: skip
-    references = dict(published.references)
-    require_signed(settings, {e: r.rpartition("@")[2] for e, r in references.items()}, bench.reporter)
-    needs = needs_of(bench.workspace, environments, references, settings)
+    pushed = pushed_for(bench, environments, settings, locked=options.locked, check=options.check)
+    references, needs = pushed.references, pushed.needs
     name = options.name or new_name()
     observer = options.observer(name) if options.observer is not None else Reported(bench.reporter)
     given = uploaded(Storage(mirror.runs, mirror.url), task, arguments)
@@ -149,6 +143,7 @@ def _handed_over(
         root = root_of(call, task)
         root = replace(root, env={**root.env, **pinned(bench.workspace, environments)})
         refuse_hopeless(cluster, target, root, references[task.environment], needs)
+        own = own_tasks(bench, references, bundles / "own")
         apps = on_cluster(bench, environments, references)
         refuse_apps(cluster, target, apps, references, root.env, needs)
         with bench.modules.entered():
@@ -158,7 +153,7 @@ def _handed_over(
         carries = any(has_containers(bench.tasks, environment.name) for environment in environments)
         image = driver_reference(settings, bench.reporter) if options.driver == "cluster" or carries else ""
         submission = run_apart(
-            _store(mirror, name, stated.table, target, root, references, bench, task, options, needs, image, apps)
+            _store(mirror, name, stated.table, target, root, references, bench, task, options, needs, image, apps, own)
         )
     if options.driver == "cluster":
         of = Needs(driver_platforms(settings.platforms))
@@ -185,6 +180,7 @@ async def _store(
     needs: Mapping[str, Needs],
     carrier: str,
     apps: Sequence[ClusterApp],
+    own: Mapping[str, DeployedTask],
 ) -> Submission:
     resumed = None
     if options.resume is not None:
@@ -198,6 +194,7 @@ async def _store(
             inline={t.full_name: t.inline for t in bench.workspace.project.tasks}, resumed=resumed,
             docs={t.full_name: t.doc for t in bench.workspace.project.tasks},
             overwrite_cache=options.overwrite_cache, needs=needs, carrier=carrier, apps=apps,
+            own=list(own.values()),
             invocation=options.invocation or invocation_of(bench, task),
         )
     )[0]  # fmt: skip

@@ -20,7 +20,7 @@ from .runs import kept_run
 from .submitting import connected_to
 from .targeting import target as target_named
 
-__all__ = ["Piece", "tail"]
+__all__ = ["Piece", "cluster_of", "pod_log", "tail"]
 
 Piece = tuple[ActionRecord, int, bytes]
 """An action, its attempt, and what that printed since the last piece of it."""
@@ -32,7 +32,7 @@ _MOST = 64 << 20
 def tail(name: str, action: str | None, on: str | None, pause: Callable[[float], None] = time.sleep) -> Iterator[Piece]:
     """Pieces until the run has ended; raises :class:`RunError` as :func:`find_logs` does, once it has ended."""
     printed: dict[tuple[str, int], int] = {}
-    cluster = _cluster(on)
+    cluster = cluster_of(on)
     while True:
         run = kept_run(name) if on is None else target_run(on, name, logs=True)
         for record, attempt, data in _now(run, action, cluster):
@@ -45,7 +45,7 @@ def tail(name: str, action: str | None, on: str | None, pause: Callable[[float],
         pause(_LOOK)
 
 
-def _cluster(on: str | None) -> Cluster | None:
+def cluster_of(on: str | None) -> Cluster | None:
     """The target's cluster, where this machine knows how to reach it: the storage has what has ended."""
     if on is None:
         return None
@@ -71,10 +71,11 @@ def _now(run: Kept, action: str | None, cluster: Cluster | None) -> Iterator[Pie
         wanted = action is None or action in (record.name, record.task, record.task.rpartition(".")[2])
         if record.phase is Phase.RUNNING and wanted and (record.name, record.attempt) not in there:
             assert cluster is not None
-            yield record, record.attempt, _pod_log(cluster, run.name, record)
+            yield record, record.attempt, pod_log(cluster, run.name, record)
 
 
-def _pod_log(cluster: Cluster, run: str, record: ActionRecord) -> bytes:
+def pod_log(cluster: Cluster, run: str, record: ActionRecord, **query: str) -> bytes:
+    """What the attempt that runs has printed so far, as far as its pod is there; ``query`` says how much of it."""
     selector = {"labelSelector": f"job-name={job_name(run, record.name, record.attempt)}"}
     try:
         pods = [p for page in cluster.pages(PODS, selector) for p in page.get("items") or ()]
@@ -82,7 +83,8 @@ def _pod_log(cluster: Cluster, run: str, record: ActionRecord) -> bytes:
             return b""
         path = f"{cluster.path(PODS, pods[-1]['metadata']['name'])}/log"
         return b"".join(
-            line + b"\n" for line in cluster.lines(path, {**log_query(pods[-1]), "limitBytes": str(_MOST)}, 30.0)
+            line + b"\n"
+            for line in cluster.lines(path, {**log_query(pods[-1]), "limitBytes": str(_MOST), **query}, 30.0)
         )
     except (ApiError, OSError):
         return b""

@@ -1,4 +1,4 @@
-"""What tasks ask of a backend that no target serves (docs/remote.md), told before a run is handed over.
+"""Tasks that the code calls by name and that a target has not (docs/remote.md), told before a run is handed over.
 
 Read off the sources of the project's tasks; whether a call is ever reached nobody knows, so nothing is refused.
 """
@@ -8,30 +8,58 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
+from ..kernel.errors import RunError
+from ..submit.deployed import TaskSource
+from ..submit.driving import DOMAIN, PROJECT
 from .by_name import sources
 from .opened import OpenProject
 
 __all__ = ["unserved"]
 
-_ASKED: Mapping[str, str] = {
-    "flyte.run": "tasks start no runs on a target",
-    "flyte.with_runcontext": "tasks start no runs on a target",
-    "flyte.remote.Task.get": "tasks are not called by name on a target",
-}
+_CALL = "flyte.remote.Task.get"
 
 
-def unserved(bench: OpenProject) -> list[str]:
-    """A line for each call in a task of the project that fails on a target, by file and line."""
+def unserved(bench: OpenProject, target: str, deployed: TaskSource) -> list[str]:
+    """A line for each call by name, in a task of the project, that would find nothing among what was ``deployed`` to
+    ``target`` or in the file, or of which nobody knows yet; by file and line."""
     with bench.modules.entered():
         read = sorted(sources(bench.root))
+    own = {task.full_name for task in bench.tasks}
     return [
-        f"{path.relative_to(bench.root)}:{line}: `{call}`: {_ASKED[call]}, so the call fails there"
+        f"{path.relative_to(bench.root)}:{line}: `{_CALL}`: {why}"
         for path, text in read
         for line, call in _calls(text)
+        if (why := _missing(call, own, target, deployed))
     ]
 
 
-def _calls(text: str) -> Iterator[tuple[int, str]]:
+def _missing(call: ast.Call, own: set[str], target: str, deployed: TaskSource) -> str:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    told = call.args[0] if call.args else given.get("name")
+    words = {key: _literal(given.get(key)) for key in ("project", "domain", "version")}
+    name = _literal(told)
+    if not name or None in words.values():
+        return f"which task it means is known once it is called; it has to be deployed to target {target} by then"
+    if name in own and not words["version"]:
+        return ""
+    try:
+        where = words["project"] or PROJECT, words["domain"] or DOMAIN
+        found = deployed.find(*where, name, words["version"] or "")
+    except RunError as e:
+        return f"whether {name} was deployed to target {target} cannot be read: {e.message}"
+    version = f" of version {words['version']}" if words["version"] else ""
+    way = f"`flyte-build deploy --on {target} FILE` does that"
+    return "" if found is not None else f"no task {name}{version} was deployed to target {target}, so it fails; {way}"
+
+
+def _literal(node: ast.expr | None) -> str | None:
+    """What the code says; empty where it says nothing, ``None`` where it is known only as it runs."""
+    if node is None or (isinstance(node, ast.Constant) and node.value is None):
+        return ""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _calls(text: str) -> Iterator[tuple[int, ast.Call]]:
     if "flyte" not in text:
         return
     try:
@@ -43,10 +71,8 @@ def _calls(text: str) -> Iterator[tuple[int, str]]:
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or not _is_task(function):
             continue
         for node in ast.walk(function):
-            if isinstance(node, ast.Call) and not _local(node):
-                called = _dotted(node.func, names).removesuffix(".aio")
-                if called in _ASKED:
-                    yield node.lineno, called
+            if isinstance(node, ast.Call) and _dotted(node.func, names).removesuffix(".aio") == _CALL:
+                yield node.lineno, node
 
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
@@ -63,13 +89,6 @@ def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
 def _is_task(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     found = (d.func if isinstance(d, ast.Call) else d for d in function.decorator_list)
     return any(isinstance(d, ast.Attribute) and d.attr == "task" for d in found)
-
-
-def _local(call: ast.Call) -> bool:
-    """``with_runcontext(mode="local")`` runs in the task's own process."""
-    return any(
-        k.arg == "mode" and isinstance(k.value, ast.Constant) and k.value.value == "local" for k in call.keywords
-    )
 
 
 def _dotted(node: ast.expr, names: Mapping[str, str]) -> str:

@@ -4,12 +4,12 @@
 # while Nix evaluates, and evaluation runs no Python. A test holds the two against each other, and the step that joins
 # layers looks each one up by the hash of its spec: a difference is an error there, never another image.
 #
-# Takes a lock (as read from its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
-# told, and the lock's rows of what it needs. Local files, working directories and configuration are not here: the
+# Takes a lock (as `lock.nix` makes it of its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
+# told, and the lock's rows of what it needs. A layer of bytecode has `of` besides, the layer of its modules. Local files, working directories and configuration are not here: the
 # joining step makes them from the lock.
 
 let
-  inherit (builtins) attrValues elemAt filter genList groupBy head length listToAttrs map sort;
+  inherit (builtins) attrValues elemAt filter foldl' genList groupBy head length listToAttrs map sort;
 
   layout = builtins.fromJSON (builtins.readFile ../layout.json);
 
@@ -18,6 +18,33 @@ let
   take = n: list: genList (elemAt list) (if n < length list then n else length list);
   # A title is part of the image and not of the layer; the assembler only wants to have one for its messages.
   spec = kind: fields: { inherit kind; inherit (layout) assembler; title = kind; } // fields;
+
+  # Whether modules have their bytecode in layers, and by which interpreter (`flyte_build/deriving/bytecode.py`).
+  compiled = lock: (lock.recipe.bytecode or "none") == "layer";
+  interpreter = lock: locked:
+    let
+      archive = builtins.match "cpython-([0-9]+\\.[0-9]+\\.[0-9]+[^-]*)-.*" locked.python.file;
+      package = filter (d: d.name == "python${lock.recipe.python}") locked.debs;
+    in
+    if (locked.python or null) != null then (if archive == null then locked.python.version else head archive)
+    else if package == [ ] then lock.recipe.python
+    else (head package).version;
+  # A layer, and that of its modules' bytecode where the image has such.
+  withBytecode = lock: locked: folder: of:
+    if !compiled lock then [ of ] else [
+      of
+      {
+        artifacts = [ ];
+        inherit of;
+        spec = spec "bytecode" {
+          inherit (lock.recipe) python;
+          by = interpreter lock locked;
+          folders = [ folder ];
+          rules = layout.bytecode_rules;
+          of = removeAttrs of.spec [ "title" ];
+        };
+      }
+    ];
 
   debian = lock: locked:
     let
@@ -28,12 +55,15 @@ let
       python = locked.python or null;
       minor = builtins.head (builtins.match "([0-9]+\\.[0-9]+)\\..*" python.version);
     in
-    [ (group (filter (d: d.base) every)) ]
+    (
+      let base = group (filter (d: d.base) every);
+      in if python == null then withBytecode lock locked "/usr/lib/python${lock.recipe.python}" base else [ base ]
+    )
     ++ (if asked == [ ] then [ ] else [ (group asked) ])
-    ++ (if python == null then [ ] else [{
+    ++ (if python == null then [ ] else withBytecode lock locked "${layout.prefix}/lib/python${lock.recipe.python}" {
       artifacts = [ python ];
       spec = spec "python" { python = minor; inherit (layout) prefix; archives = named [ python ]; };
-    }])
+    })
     ++ [{
       artifacts = every;
       spec = spec "system" ({
@@ -52,27 +82,48 @@ let
       steps = sort (a: b: a < b)
         (map (group: (head group).step) (attrValues (groupBy (w: toString w.step) locked.wheels)));
       copies = length (filter (s: s.kind == "copy" || s.kind == "commands") lock.recipe.steps);
-      room = layout.max_layers - (if locked ? python then 4 else 3) - length steps - copies;
+      ceiling = lock.recipe.layer_ceiling or layout.layer_ceiling;
+      parts = w: if w.size <= ceiling then 1 else (2 * w.size + ceiling - 1) / ceiling;
+      spread = filter (w: w.size > ceiling) locked.wheels;
+      # With bytecode, each has another one beside it.
+      under = (if locked ? python then 4 else 3) + (if compiled lock then 1 else 0);
+      room = (layout.max_layers - under - copies) / (if compiled lock then 2 else 1) - length steps
+        - foldl' (sum: w: sum + parts w) 0 spread;
       large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
-        (filter (w: w.step > 0 && w.size >= layout.large_wheel) locked.wheels);
-      alone = listToAttrs (map (w: { inherit (w) name; value = true; }) (take (if room > 0 then room else 0) large));
-      group = artifacts: {
+        (filter (w: w.step > 0 && w.size >= layout.large_wheel && w.size <= ceiling) locked.wheels);
+      alone = listToAttrs (map (w: { inherit (w) name; value = true; })
+        (take (if room > 0 then room else 0) large ++ spread));
+      group = more: artifacts: {
         inherit artifacts;
-        spec = spec "wheels" {
+        spec = spec "wheels" ({
           inherit (lock.recipe) python;
           inherit (layout) venv;
           wheels = named artifacts;
-        };
+        } // more);
       };
+      own = w:
+        let of = parts w;
+        in
+        if of == 1 then [ (group { } [ w ]) ]
+        else genList (i: group { part = { number = i + 1; inherit of ceiling; }; } [ w ]) of;
+      # In the order of file names, as many to a layer as the ceiling allows.
+      fill = found: w:
+        if found.full != [ ] && found.size + w.size > ceiling
+        then { done = found.done ++ [ found.full ]; full = [ w ]; inherit (w) size; }
+        else found // { full = found.full ++ [ w ]; size = found.size + w.size; };
+      groups = some:
+        let last = foldl' fill { done = [ ]; full = [ ]; size = 0; } (sort (a: b: a.file < b.file) some);
+        in map byName (last.done ++ (if last.full == [ ] then [ ] else [ last.full ]));
       ofStep = step:
         let
           members = byName (filter (w: w.step == step) locked.wheels);
           small = filter (w: !(alone ? ${w.name})) members;
         in
-        map (w: group [ w ]) (filter (w: alone ? ${w.name}) members)
-        ++ (if small == [ ] then [ ] else [ (group small) ]);
+        builtins.concatLists (map own (filter (w: alone ? ${w.name}) members)) ++ map (group { }) (groups small);
     in
-    builtins.concatLists (map ofStep steps);
+    builtins.concatLists (map
+      (withBytecode lock locked "${layout.venv}/lib/python${lock.recipe.python}/site-packages")
+      (builtins.concatLists (map ofStep steps)));
 
   # What sealed steps changed: layers that are there already, by the digest in the lock.
   sealed = locked:
@@ -88,7 +139,7 @@ let
         })
       (locked.seals or [ ]);
 in
-lock: platform:
+{ inherit interpreter; __functor = _: lock: platform:
 let
   at = "the lock of ${lock.environment}";
   locked = lock.platforms.${platform} or (throw "${at} has no platform ${platform}");
@@ -98,4 +149,5 @@ if lock.schema != layout.lock_schema then
 else if lock.recipe.base.kind != "debian" then
   throw "${at}: its base is an image of a registry, and Nix builds on Debian's packages only: use `flyte-build build`"
 else
-  debian lock locked ++ wheels lock locked ++ sealed locked
+  debian lock locked ++ wheels lock locked ++ sealed locked;
+}

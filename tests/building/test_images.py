@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.building.images import _warn_of_scripts
+from flyte_build.building.images import _warn_of_scripts, warn_of_sizes
 from flyte_build.deriving.derivation import derive
 from flyte_build.kernel.errors import InputError
 from flyte_build.kernel.reporting import Recorder
@@ -19,6 +19,7 @@ from flyte_build.planning.plan import make_plan
 from flyte_build.project.nouns import Environment
 from flyte_build.recipe import AptInstall, Platform
 from flyte_build.store import Store
+from flyte_build.store.built import BuiltImage, BuiltLayer
 from tests.support.debs import build_deb
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, wheel
 
@@ -45,6 +46,21 @@ def test_a_script_that_nothing_replaces_is_named_once(tmp_path: Path) -> None:
     _warn_of_scripts(make_plan([image], StoreCache(store)), {"env": lock}, store, said)
     assert len(said.warnings) == 1, "the base's scripts were read and replaced"
     assert said.warnings[0].startswith("env: odd's postinst script is not run")
+
+
+def test_a_layer_above_the_ceiling_is_named_once() -> None:
+    recipe = replace(recipe_of("a"), layer_ceiling=16 << 20)
+    rows = [("model", 17 << 20, False, "wheels"), ("base", 99 << 20, False, "base"), ("old", 99 << 20, True, "wheels")]
+    layers = tuple(
+        BuiltLayer(t, t, t, n, t, reused, kind=kind) for t, n, reused, kind in [*rows, ("b", 9, False, "files")]
+    )
+    images = [BuiltImage(name, AMD64, "d", "m", 1, layers, 0.0, False) for name in ("one", "two", "three")]
+    said = Recorder()
+    warn_of_sizes(images, {"one": recipe, "two": recipe, "three": recipe_of("a")}, said)
+    assert said.warnings == [
+        "one: the layer `model` has 17.8 MB, more than `layer-ceiling` (16.8 MB): only wheels are divided, between "
+        "their files"
+    ]
 
 
 def test_the_cache_is_the_store(tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ TOP = {"alpha-1.0", "beta-1.0", f"flyte-{FLYTE}"}
 
 
 def test_pip_installs_it_with_hashes_from_the_configured_index(locked: Offline, tmp_path: Path) -> None:
-    locked.ok("export", "requirements", "flow.py", "--env", "top", "-o", "out/requirements.txt")
+    done = locked.ok("export", "requirements", "flow.py", "--env", "top", "-o", "out/requirements.txt")
+    assert done.out == "written to out/requirements.txt: 3 wheels, for Python 3.11\n"
     written = locked.project / "out" / "requirements.txt"
     assert sorted(os.listdir(written.parent)) == ["requirements.txt"]
     target = tmp_path / "target"

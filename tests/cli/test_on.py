@@ -14,7 +14,7 @@ from tests.support.offline import Offline
         (["--address", "10.0.0.1"], "are for runs on a target: give `--on TARGET`"),
         (["--on", "prod", "--network", "none"], "are for sandboxes of this machine"),
         (["--on", "prod", "--verify-images"], "are for sandboxes of this machine"),
-        (["--on", "prod", "--page", "run.html"], "`--page` is for runs of this machine"),
+        (["--on", "prod", "--detach", "--page", "run.html"], "later, `flyte-build page --on prod RUN`"),
         (["--on", "prod", "--detach", "--driver", "here"], "and `--driver here` is none"),
     ],
 )
@@ -24,7 +24,7 @@ def test_options_that_exclude_each_other(offline: Offline, options: list[str], s
     assert said in " ".join(done.err.split())
 
 
-@pytest.mark.parametrize("command", [["runs"], ["logs", "r1"], ["abort", "r1"], ["signal", "r1", "c", "true"]])
+@pytest.mark.parametrize("command", [["runs"], ["logs", "r1"], ["abort", "r1"], ["signal", "r1", "c", "true"], ["ui"]])
 def test_a_target_that_nobody_set_is_said(offline: Offline, command: list[str]) -> None:
     done = offline(*command, "--on", "prod")
     assert done.code == 2

@@ -11,9 +11,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from obstore.store import LocalStore
 
 from ..support.offline import Offline
-from ..support.runs import Call, make_run
+from ..support.runs import Call, make_run, store_run
 from ..support.tools import lacking
 
 
@@ -67,3 +68,26 @@ def test_a_run_writes_its_page_however_it_ended(offline: Offline) -> None:
     assert done.code == 12
     assert "page of the run: run.html" in done.err
     assert "ContainerFailed" in (offline.project / "run.html").read_text()
+
+
+def test_the_page_of_a_run_of_a_target_by_each_of_its_commands(offline: Offline, tmp_path: Path) -> None:
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (offline.project / "pyproject.toml").write_text(
+        f'[tool.flyte-build.targets.prod]\nnamespace = "ml"\nstorage = "file://{storage}"\nkubeconfig = "none"\n'
+    )
+    store_run(
+        make_run(tmp_path / "x", [Call("a0", task="env.main", log="hello")]), LocalStore(storage), storage.as_uri()
+    )
+    file = offline.project / "r20261120-101500-ab12.html"
+    for command in (["page"], ["runs", "show", "--html", "r2026"]):
+        done = offline.ok(*command, "--on", "prod")
+        assert done.out == f"written to {file.name}: env.main, 1 action\n"
+        assert "hello" in file.read_text()
+        file.unlink()
+    assert "no run `r1999`" in offline.refused(12, "ui", "--no-open", "--on", "prod", "r1999")
+
+
+def test_runs_show_writes_the_page_of_a_run_here(offline: Offline, run: Path) -> None:
+    assert offline.ok("runs", "show", "r2026", "--html").out.startswith("written to r20261120-101500-ab12.html: ")
+    assert "give one" in offline.refused(2, "runs", "show", "r2026", "--html", "--json")

@@ -11,7 +11,9 @@ import pytest
 
 from flyte_build.remote.publishing import PushedImage
 from flyte_build.settings import Settings
+from flyte_build.store.built import BuiltImage, BuiltLayer
 from flyte_build.supply.attaching import Attached
+from flyte_build.workbench.making import Images
 from flyte_build.workbench.pushed_before import _httpx_alone, questions, still_there
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer
@@ -32,22 +34,29 @@ def test_what_the_registry_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "attached", "settings"),
+    ("attached", "settings"),
     [
-        ({"uploaded": 1}, {}, {}),
-        ({"mounted": 1}, {}, {}),
-        ({}, {"new": True}, {}),
-        ({}, None, {}),
-        ({}, {}, {"cache": ("r.example/cache",)}),
-        ({}, {}, {"sign_key": "key"}),
-        ({}, {}, {"insecure_registries": ("r.example",)}),
+        (None, {}),
+        ([SBOM], {"cache": ("r.example/cache",)}),
+        ([SBOM], {"sign_key": "key"}),
+        ([SBOM], {"insecure_registries": ("r.example",)}),
     ],
 )
-def test_a_push_that_did_something_is_not_given_again(
-    image: dict[str, int], attached: dict[str, bool] | None, settings: dict[str, object]
+def test_a_push_of_which_not_all_is_known_is_not_given_again(
+    attached: list[Attached] | None, settings: dict[str, object]
 ) -> None:
-    beside = None if attached is None else [replace(SBOM, **attached)]  # type: ignore[arg-type]
-    assert questions([replace(IMAGE, **image)], beside, Settings(**settings)) is None  # type: ignore[arg-type]
+    assert questions([IMAGE], attached, Settings(**settings)) is None  # type: ignore[arg-type]
+
+
+def test_what_a_push_that_sent_something_says_the_next_time() -> None:
+    layer = BuiltLayer("a", ONE, TWO, 7, THREE, False, pulled=True)
+    built = BuiltImage("low", "linux/amd64", ONE, ONE, 9, (layer,), 1.5, False)
+    sent = replace(IMAGE, uploaded=5, mounted=2, existing=1)
+    again = Images((built,), (sent, IMAGE)).repeated
+    assert again.pushed == (replace(IMAGE, existing=8), IMAGE)
+    assert again.built == (
+        replace(built, reused=True, seconds=0.0, layers=(replace(layer, reused=True, pulled=False),)),
+    )
 
 
 def test_what_is_no_question_is_no_answer() -> None:
@@ -101,9 +110,11 @@ def test_nothing_changed_asks_the_registry_and_imports_no_sdk(offline: Offline, 
         assert imported or "pygments" not in done.stderr, "of httpx only what asks is imported"
         return done.stdout, imported
 
-    offline.ok("push", "flow.py")
+    offline.ok("build", "flow.py")
     time.sleep(2.1)  # what is younger is not trusted by its times
-    said, _ = push()
+    assert "uploaded" in push()[0]
+    said, imported = push()
+    assert not imported, "who sent all knows that the next one has nothing to send"
     assert "nothing to push: the registry has all 2" in said
     assert push() == (said, False)
     assert {(s.method, s.kind) for s in registry.requests} == {("HEAD", "manifest")}

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def project(cluster: Cluster, api: Api, space: Space, home: Path, tmp_path: Path) -> Project:
     return Project(home, tmp_path / "project", cluster, space)
+
+
+def asked(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
 def test_the_example_whose_api_server_goes_away_meanwhile(project: Project, cluster: Cluster) -> None:
@@ -87,6 +94,15 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
     project.until(lambda: running.poll() is not None or any(a.get("asks") for a in project.newest()["actions"]))
     assert running.poll() is None, running.communicate()
     name = project.newest()["name"]
+    looking = project.start("ui", "--on", "test", "--no-open", name)
+    assert looking.stdout is not None
+    page = looking.stdout.readline().strip()
+    state = page.replace(f"/run/{name}", f"/api/{name}")
+    assert "more.py main" in asked(page)
+    assert json.loads(asked(state))["phase"] == "running"
+    of_main = json.loads(asked(f"{state}/a0"))
+    assert ["read: some words" in log["text"] for log in of_main["logs"]] == [True], "of a pod that runs"
+    assert name in asked(page.partition("run/")[0])
     wrong = project.start("signal", "--on", "test", name, "approve", "maybe")
     assert "expected true or false, found 'maybe'" in wrong.communicate(timeout=60)[1]
     project.ok("signal", "--on", "test", name, "approve", "true")
@@ -94,6 +110,10 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
     assert running.returncode == 0, err
     run = json.loads(out)
     assert run["outputs"] == {"o0": ["some words", "42", "1", "True", "hush"]}
+    assert json.loads(asked(state))["phase"] == "succeeded"
+    assert "some words" in json.loads(asked(f"{state}/a0"))["outputs"]["o0"]
+    looking.send_signal(signal.SIGINT)
+    assert looking.wait(60) == 0
     assert [Path(report).read_text() for report in run["reports"] if "hello" in Path(report).read_text()] != []
     assert {a["task"]: a["attempt"] for a in run["actions"]} == {
         "msa_env.main": 1, "msa_env.double": 1, "msa_env.flaky": 2, "approve": 0,
@@ -101,10 +121,34 @@ def test_what_a_run_does_besides_calling_tasks(project: Project) -> None:
 
 
 def test_a_container_task_in_an_image_of_its_own(project: Project) -> None:
+    """With a pod template of the cluster, whose other container runs beside it and has no end of its own."""
+    own = {"name": "primary", "image": "any", "env": [{"name": "FROM", "value": "template"}]}
+    beside = {"name": "beside", "image": project.space.image, "args": ["sleep=1h"]}
+    spec = {"containers": [own, beside], "terminationGracePeriodSeconds": 1}
+    template = {"metadata": {"name": "loud"}, "template": {"spec": spec}}
+    project.space.api.create(f"/api/v1/namespaces/{project.space.name}/podtemplates", template)
     (project.folder / "words.txt").write_text("some words")
     done = json.loads(project.ok("run", "--on", "test", "--json", "raw.py", "main", "--text", "words.txt"))
     assert done["outputs"] == {"o0": ["SOME WORDS", "10"]}
     assert "this is printed" in project.ok("logs", "--on", "test", project.newest()["name"], "loud")
+
+
+def test_a_task_starts_runs_and_calls_what_was_deployed(project: Project) -> None:
+    """By TLS, which is heard of by all that a runtime calls, and by uploads."""
+    settings = project.folder / "pyproject.toml"
+    settings.write_text(f"{settings.read_text().rstrip()}\n            tls = true\n")
+    deployed = json.loads(project.ok("deploy", "--on", "test", "--json", "shout.py"))
+    assert [(t["name"], t["known"]) for t in deployed["tasks"]] == [("msa_env.shout", False)]
+    running = project.start("run", "--on", "test", "--json", "starts.py", "main")
+    out, err = running.communicate(timeout=600)
+    assert running.returncode == 0, err
+    assert "was deployed" not in err
+    run = json.loads(out)
+    assert run["outputs"] == {"o0": ["HELLO!", "42", "WHAT?"]}
+    assert sorted((a["task"], bool(a.get("run"))) for a in run["actions"]) == [
+        ("msa_env.double", True), ("msa_env.main", False), ("msa_env.shout", False), ("msa_env.shout", True),
+    ]  # fmt: skip
+    assert {a.get("run") for a in run["actions"] if a["task"] == "msa_env.double"} == {"doubled"}
 
 
 def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Project) -> None:
@@ -118,6 +162,11 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     assert endpoint.startswith("http://front-")
     assert endpoint.endswith(f".{project.space.name}.svc")
     assert status == "200"
+    (driver,) = [
+        job for job in project.space.api.items(project.space.jobs)
+        if job["metadata"]["labels"].get("app.kubernetes.io/component") == "driver"
+    ]  # fmt: skip
+    assert driver["spec"]["ttlSecondsAfterFinished"] == 86400, "the driver said so, as the run has ended"
     apps = f"/apis/apps/v1/namespaces/{project.space.name}/deployments"
     project.until(lambda: not project.space.api.items(apps))
     serving = project.start("serve", "--on", "test", "--json", "asks.py", "front")

@@ -20,6 +20,7 @@ from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
 from flyte_build.submit.kubernetes.access import ask, manifests
 from flyte_build.submit.kubernetes.api import ApiError
 from flyte_build.submit.kubernetes.api import Cluster as Client
+from flyte_build.submit.kubernetes.gangs import made_for
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import preflight
 from flyte_build.submit.kubernetes.target import Target
@@ -64,7 +65,7 @@ def test_a_second_launcher_adopts_the_firsts_job(make: Callable[..., Bench]) -> 
         log.parent.mkdir(parents=True)
         request = LaunchRequest(first.run, "a0", 1, "env.task", "it", ("sleep=3s", "print=once"), {}, log,
                                 task_spec=spec())  # fmt: skip
-        await first.launcher._create(request)
+        await first.launcher._create(request, made_for(request))
 
     asyncio.run(begun_and_left())
     log = first.folder.log("a0", 1)

@@ -47,6 +47,7 @@ _CODES = {
 }
 _SAID: Sequence[tuple[int, str, str]] = (
     (3, r"no environment in this file", "no environment"),
+    (3, r"holds no wheel of", "a wheel to build first"),
     (3, r"which may be why: install|install .* on this machine", "something to install here"),
     (3, r"No module named", "something to install here"),
     (5, r"cannot be reached|timed out|connect", "unreachable"),

@@ -9,6 +9,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import flyte
@@ -21,7 +22,7 @@ from flyte_build.locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from flyte_build.project.bases import SUITES
 from flyte_build.recipe import AptInstall, CopyFiles, DebianBase, EnvVars, PipInstall, Platform, Recipe, Step, WorkDir
 from tests.support.debs import Directory, File, Hardlink, Symlink, build_deb, shared_library
-from tests.support.wheels import DEFLATED, STORED, Member, build_wheel
+from tests.support.wheels import DEFLATED, STORED, Member, build_wheel, deflate_with_zlib, stored
 
 from .shapes import DebShape, Shape, WheelShape
 
@@ -83,6 +84,7 @@ def make(folder: Path, shapes: Sequence[Shape]) -> Project:
             shape.python,
             FLYTE if shape.flyte else None,
             shape.steps,
+            shape.ceiling,
         )
         made = wheels / shape.environment
         made.mkdir()
@@ -159,12 +161,13 @@ def _wheel(shape: WheelShape, python: str, architecture: str, folder: Path) -> P
         return build_wheel(
             folder,
             shape.name,
-            files=files | ({f"{module}/payload.bin": random.Random(1).randbytes(payload)} if payload else {}),
+            files=files | ({f"{module}/payload.bin": _noise(payload)} if payload else {}),
             entry_points=entries if "commands" in has else None,
             data=data,
             modes=modes,
             tag=tag,
             method=STORED if payload or "stored" in has else DEFLATED,
+            compress=stored if payload else deflate_with_zlib,
             zip64="zip64" in has,
             mutate=_stream if payload else None,
         )
@@ -176,6 +179,11 @@ def _wheel(shape: WheelShape, python: str, architecture: str, folder: Path) -> P
     while (missing := wanted - (path := built(payload)).stat().st_size) != 0:
         payload += missing
     return path
+
+
+@cache
+def _noise(size: int) -> bytes:
+    return random.Random(1).randbytes(size)
 
 
 def _stream(members: list[Member]) -> list[Member]:

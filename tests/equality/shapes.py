@@ -65,6 +65,7 @@ class Shape:
     wheels: tuple[WheelShape, ...]
     debs: tuple[DebShape, ...]
     files: tuple[str, ...]
+    ceiling: int | None = None
 
     @property
     def kinds(self) -> frozenset[object]:

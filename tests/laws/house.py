@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import flyte_build
@@ -36,10 +37,11 @@ def modules(package: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
-def arrows(package: Path = PACKAGE) -> list[Arrow]:
+@cache
+def arrows(package: Path = PACKAGE) -> tuple[Arrow, ...]:
     """Every import of one module of ``package`` by another, wherever in a file it stands."""
     files = modules(package)
-    return [arrow for name, path in files.items() for arrow in _of_file(name, path, files)]
+    return tuple(arrow for name, path in files.items() for arrow in _of_file(name, path, files))
 
 
 def _of_file(name: str, path: Path, files: Mapping[str, Path]) -> Iterator[Arrow]:
@@ -63,7 +65,7 @@ def _imports(node: ast.AST, typing: bool) -> Iterator[tuple[ast.Import | ast.Imp
                 yield from _imports(ast.Module([statement], []), True)
             for statement in child.orelse:
                 yield from _imports(ast.Module([statement], []), typing)
-        else:
+        elif not isinstance(child, ast.expr):
             yield from _imports(child, typing)
 
 

@@ -55,7 +55,8 @@ def evaluate(expression: str, **values: object) -> Any:
 
 def grouped(locks: Sequence[Lock]) -> list[dict[str, list[tuple[str, list[str]]]]]:
     """For each lock, by platform, its layers as Nix has them: derivation, and SHA-256 of the artifacts."""
-    expression = f"map (lock: builtins.mapAttrs (p: _: import {RULES}/layers.nix lock p) lock.platforms) locks"
+    each = f"builtins.mapAttrs (p: _: import {RULES}/layers.nix lock p) lock.platforms"
+    expression = f"map (stated: let lock = import {RULES}/lock.nix stated; in {each}) locks"
     found = evaluate(expression, locks=[lock.to_json() for lock in locks])
     return [
         {
@@ -89,7 +90,7 @@ def test_committed_locks() -> None:
 
 
 names = st.text("abcdefgh0123456789-", min_size=1, max_size=5).map(lambda n: f"p{n}")
-sizes = st.sampled_from([1, 1000, LARGE_WHEEL - 1, LARGE_WHEEL, LARGE_WHEEL + 1, 1 << 33])
+sizes = st.sampled_from([1, 1000, LARGE_WHEEL - 1, LARGE_WHEEL, LARGE_WHEEL + 1, 1 << 24, 1 << 33])
 wheels = st.lists(
     st.builds(lambda n, step, size: wheel(n, step=step, size=size), names, st.integers(0, 12), sizes),
     max_size=30,
@@ -105,7 +106,15 @@ def locks(draw: st.DrawFn) -> Lock:
     copies = [CopyFiles(f"s{i}", "/srv/", True) for i in range(draw(st.integers(0, 3)))]
     python = draw(st.sampled_from(["3.11", "3.12", "3.13"]))
     recipe = recipe_of(AptInstall(("git",)), *copies, PipInstall(("a", "ü")), python=python)
-    return lock_of(recipe, draw(wheels), draw(debs))
+    ceiling = draw(st.sampled_from([None, None, 1 << 24, 10**9]))
+    recipe = dataclasses.replace(recipe, layer_ceiling=ceiling, bytecode=ceiling is None and draw(st.booleans()))
+    held = draw(wheels)
+    if ceiling is not None:
+        # Engines take 125 layers, and an image of more is refused.
+        large = [w for w in held if ceiling < w.size < 20 * ceiling][:3]
+        held = [w for w in held if w.size <= ceiling or w in large]
+    own = [deb(f"python{python}", "3.11.2-6+deb12u9")] if draw(st.booleans()) else []
+    return lock_of(recipe, held, [*draw(debs), *own])
 
 
 @settings(max_examples=15, deadline=None)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+import warnings
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
 
 from flyte_build.planning import noop
 from flyte_build.planning.recording import Recording
+from flyte_build.planning.watching import recording
+from flyte_build.project.loading import load, load_module
+from flyte_build.project.modules import Modules
 from tests.support.noop import KEY, MAIN, Bench, edit_keeping_times
 
 
@@ -40,6 +46,46 @@ def test_what_cannot_be_written_down_leaves_no_record(bench: Bench, text: str, s
     why = plan_with(bench, text).unrepeatable
     assert why is not None
     assert said in why
+
+
+def test_clocks_are_watched_for_while_the_users_code_runs(tmp_path: Path) -> None:
+    """Not while their files are read: a plan that is profiled takes three times as long."""
+    names = [f"{name}_{tmp_path.name}" for name in ("first", "second")]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("import time\nimport flyte\nenv = flyte.TaskEnvironment(name='env')\n")
+    (tmp_path / f"{names[1]}.py").write_text("import time\nnow = time.time()\n")
+    with Modules(tmp_path).entered(), recording(tmp_path) as recorder:
+        project = load(tmp_path / f"{names[0]}.py", tmp_path)
+        (tmp_path / f"{names[0]}.py").read_text()
+        assert sys.getprofile() is None
+        assert recorder.unrepeatable is None
+        load_module(project, names[1])
+        assert sys.getprofile() is None
+    assert recorder.unrepeatable == f"{tmp_path / names[1]}.py:2 asks time.time"
+
+
+def test_what_a_library_does_while_it_is_imported_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not profiled, warns and fails as ever; the user's own code behind it is watched as before."""
+    name, library = f"flow_{tmp_path.name}", f"library_{tmp_path.name}"
+    project, installed = tmp_path / "project", tmp_path / "installed"
+    project.mkdir()
+    installed.mkdir()
+    (installed / f"{library}.py").write_text(
+        "import sys, warnings\nprofile = sys.getprofile()\nwarnings.warn('old', UserWarning, stacklevel=2)\n"
+    )
+    (project / f"{name}.py").write_text(
+        f"import sys, time\nimport flyte\nimport {library}\nprofile = sys.getprofile()\nnow = time.time()\n"
+        "env = flyte.TaskEnvironment(name='env')\n"
+    )
+    monkeypatch.syspath_prepend(installed)
+    with Modules(project).entered(), warnings.catch_warnings(record=True) as warned, recording(project) as recorder:
+        warnings.simplefilter("always")
+        load(project / f"{name}.py", project)
+        assert sys.modules[library].profile is None
+        assert sys.modules[name].profile == recorder.called
+    assert [(w.filename, w.lineno) for w in warned if str(w.message) == "old"] == [(str(project / f"{name}.py"), 3)]
+    assert recorder.unrepeatable == f"{project / name}.py:5 asks time.time"
+    assert "exec_module" not in vars(SourceFileLoader)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import flyte
@@ -121,6 +124,27 @@ def test_a_line_that_has_no_place_is_refused_by_its_number(project: Path, line: 
     with pytest.raises(RefusedError, match=f"environment e: Dockerfile:3: .*(?:{why})") as e:
         steps(project, f"RUN true\n{line}")
     assert "from_base" in str(e.value.hint)
+
+
+def test_what_buildkit_gives_is_told_by_the_machine_that_the_step_is_for(project: Path) -> None:
+    """``ARG TARGETPLATFORM`` has no default, and needs none."""
+    text = """ARG TARGETPLATFORM
+FROM --platform=$TARGETPLATFORM x:1
+ARG TARGETARCH
+ARG TARGETOS
+RUN wget tool-$TARGETOS-$TARGETARCH
+RUN echo $TARGETPLATFORM"""
+    (run,) = read(project, text).steps
+    assert isinstance(run, RunCommands)
+    shown = subprocess.run(
+        ["sh", "-c", run.commands[0].replace("wget", "echo")], capture_output=True, text=True, check=True,
+        env={"PATH": f"{project}:{os.environ['PATH']}"},
+    ).stdout  # fmt: skip
+    assert re.fullmatch(r"tool-linux-(amd64|arm64)\n", shown)
+    # Asked for before FROM alone, it is not known in the stage.
+    assert run.commands[1] == "echo $TARGETPLATFORM"
+    with pytest.raises(RefusedError, match=r"nothing in the file sets \$TARGETARCH"):
+        read(project, "FROM x:1\nARG TARGETARCH\nCOPY one-$TARGETARCH.txt /")
 
 
 def test_an_archive_that_would_be_unpacked(project: Path) -> None:

@@ -188,3 +188,19 @@ def test_two_environments_with_one_name_name_both_places(project: Callable[..., 
             right='import flyte\nx = flyte.TaskEnvironment("twin")\n',
             both="from left import x\nfrom right import x as y\n",
         )
+
+
+def test_environments_in_lists_and_dictionaries_at_the_top_level_count(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import flyte\n"
+        'several = [flyte.TaskEnvironment("a"), flyte.TaskEnvironment("b")]\n'
+        'named = {"c": flyte.TaskEnvironment("c")}\n'
+    )
+    assert load(tmp_path / "flow.py").environments.keys() == {"a", "b", "c"}
+
+
+def test_a_file_that_asks_for_a_backend_while_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "flow.py").write_text('import flyte\nenv = flyte.TaskEnvironment("a")\nflyte.current_domain()\n')
+    with pytest.raises(LoadError, match="InitializationError") as e:
+        load(tmp_path / "flow.py")
+    assert '`if __name__ == "__main__":`' in str(e.value.hint)

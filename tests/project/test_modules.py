@@ -112,3 +112,18 @@ def test_they_may_stay(root: Path) -> None:
         sys.path[:] = path
         for name in loaded():
             del sys.modules[name]
+
+
+def test_a_namespace_package_whose_parent_is_not_loaded(tmp_path: Path) -> None:
+    """Python asks the package above for its folders, which may have been taken out before."""
+    (tmp_path / "of_modules" / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "of_modules" / "deep" / "er" / "inner.py").write_text("VALUE = 2\n")
+    modules = Modules(tmp_path)
+    with modules.entered():
+        sys.path.insert(0, str(tmp_path))
+        importlib.invalidate_caches()
+        module = importlib.import_module("of_modules.deep.er.inner")
+        del sys.modules["of_modules"], sys.modules["of_modules.deep"]
+    assert loaded() == set()
+    with modules.entered():
+        assert sys.modules["of_modules.deep.er.inner"] is module

@@ -109,6 +109,28 @@ def test_what_the_sdk_imports_for_a_file_is_stood_in_for(read: Callable[[str], P
     assert made.to_install == ("fastapi", "starlette")
 
 
+def test_a_task_of_a_plug_in_whatever_its_class_is_called(read: Callable[[str], Project]) -> None:
+    made = read("""
+        from flyteplugins.nope import Warehouse
+        query = Warehouse(name="q", inputs={"a": int}, query="select 1")
+        env = flyte.TaskEnvironment.from_task("queries", query)
+    """)
+    assert made.environments.keys() == {"queries"}
+    assert made.to_install == ("flyteplugins-nope",)
+
+
+def test_the_sdk_never_means_a_folder_of_the_project(read: Callable[[str], Project], tmp_path: Path) -> None:
+    """Examples of a web framework lie in a folder of its name, beside a file that has the SDK import it."""
+    (tmp_path / "fastapi").mkdir()
+    (tmp_path / "fastapi" / "main.py").write_text("")
+    made = read(f"""
+        from flyte.app.extras import FlyteWebhookAppEnvironment
+        hook = FlyteWebhookAppEnvironment(name="hook", image={IMAGE})
+    """)
+    assert made.environments.keys() == {"hook"}
+    assert "fastapi" in made.stand_ins
+
+
 def test_what_the_sdk_can_do_without_it_is_not_shown(read: Callable[[str], Project]) -> None:
     made = read("import flyte.io\nenv = flyte.TaskEnvironment('e')\n")
     assert made.stand_ins == ()
@@ -136,6 +158,13 @@ def test_a_folder_of_the_same_name_is_no_package(
     made = read(text + "\nenv = flyte.TaskEnvironment('e')\n")
     assert made.stand_ins == (("nope_web",) if shadowed else ())
     assert made.environments.keys() == {"e"}
+
+
+def test_a_module_of_that_folder_is_not_the_librarys(read: Callable[[str], Project], tmp_path: Path) -> None:
+    (tmp_path / "nope_web").mkdir()
+    (tmp_path / "nope_web" / "server.py").write_text("x = 1\n")
+    made = read("from nope_web.server.fast import Server\nenv = flyte.TaskEnvironment('e', description=str(Server))\n")
+    assert made.stand_ins == ("nope_web",)
 
 
 def test_a_package_of_the_projects_is_held_to_what_it_has(read: Callable[[str], Project], tmp_path: Path) -> None:

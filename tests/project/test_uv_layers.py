@@ -11,6 +11,7 @@ import pytest
 from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.kernel.errors import LoadError, RefusedError
 from flyte_build.locks.lockfile import Lock
+from flyte_build.project.code_bundle import Code
 from flyte_build.project.images import read_image
 from flyte_build.recipe import PipInstall, Recipe, UvProject, differences
 
@@ -203,14 +204,68 @@ def test_a_scripts_lock_is_heeded(tmp_path: Path) -> None:
     assert project_of(script(tmp_path)).locked is not None
 
 
-@pytest.mark.parametrize("python", ["==3.12.*", ">=3.12", "<3.11"])
-def test_the_image_has_a_python_that_the_file_allows(tmp_path: Path, python: str) -> None:
+@pytest.mark.parametrize(
+    ("python", "fits"), [("==3.12.*", "3, 12"), (">=3.12", "3, 12"), ("<3.11", "3, 10"), ("==3.13", "3, 13")]
+)
+def test_a_python_that_was_asked_for_and_the_file_does_not_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, fits: str
+) -> None:
+    monkeypatch.setattr("flyte_build.project.images.HERE", "3.9")
     with pytest.raises(LoadError, match=r"environment e: s\.py requires Python .*, the image has 3\.11") as e:
         script(tmp_path, python=python)
-    assert "python_version" in str(e.value.hint)
+    assert e.value.hint == f"give the image a Python that fits: python_version=({fits})"
     pyproject(tmp_path, python=python)
     with pytest.raises(LoadError, match=r"pyproject\.toml requires Python"):
         image_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("python", "prefer", "chosen"),
+    [
+        (">=3.11", "debian", "3.11"),
+        (">=3.12", "debian", "3.13"),  # which Debian has
+        ("==3.12.*", "debian", "3.12"),
+        (">=3.12", "registry", "3.12"),
+        ("<3.11", "standalone", "3.10"),
+    ],
+)
+def test_where_nobody_chose_the_python_the_file_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str, prefer: str, chosen: str
+) -> None:
+    monkeypatch.setattr("flyte_build.project.images.HERE", "3.11")
+    (tmp_path / "s.py").write_text(SCRIPT.format(more="", python=python))
+    image = flyte.Image.from_uv_script(tmp_path / "s.py", name="s", python_version=(3, 11))
+    found = read_image(image, "environment e", tmp_path, prefer)  # type: ignore[arg-type]
+    asked = flyte.Image.from_debian_base(python_version=tuple(map(int, chosen.split("."))), name="s")  # type: ignore[arg-type]
+    expected = read_image(asked, "environment e", tmp_path, prefer)  # type: ignore[arg-type]
+    assert (found.python, found.base) == (chosen, expected.base)
+
+
+def test_no_python_is_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyte_build.project.images.HERE", "3.11")
+    with pytest.raises(LoadError, match=r"requires Python <3\.9") as e:
+        script(tmp_path, python="<3.9")
+    assert "change requires-python" in str(e.value.hint)
+
+
+def test_a_version_is_no_specifier(tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match=r"`3\.12` is not a version specifier") as e:
+        script(tmp_path, python="3.12")
+    assert "`==3.12.*`" in str(e.value.hint)
+
+
+def test_a_path_is_found_beside_the_file_where_the_current_folder_has_it_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Public projects are run from their own folder, and checked from the repository's."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "requirements.txt").write_text("rich==14.0.0\n")
+    monkeypatch.chdir(tmp_path)
+    image = flyte.Image.from_debian_base(name="s").with_requirements("requirements.txt")
+    code = Code(tmp_path, lambda: [tmp_path / "app" / "main.py"])
+    assert step(read_image(image, "environment e", tmp_path, code=code)).requirements == ("rich==14.0.0",)
+    (tmp_path / "requirements.txt").write_text("rich==13.0.0\n")
+    assert step(read_image(image, "environment e", tmp_path, code=code)).requirements == ("rich==13.0.0",)
 
 
 @pytest.mark.parametrize("python", [">=3.11", ">=3.11.4", "<3.12", "~=3.11", "==3.11.*"])

@@ -43,6 +43,7 @@ lockfiles = "../locks"
 unfiltered = "profiling"
 task-disk = "1.5Gi"
 task-files = 7
+layer-ceiling = "500M"
 warm = false
 """,
     )
@@ -63,6 +64,7 @@ warm = false
         unfiltered=("profiling",),
         task_disk=1_610_612_736,
         task_files=7,
+        layer_ceiling=500_000_000,
         warm=False,
     )
 
@@ -111,7 +113,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ('cahce = "x"', "no setting `cahce`; there are: apt-components, apt-sources, base, cache"),
+        ('cahce = "x"', "no setting `cahce`; there are: apt-components, apt-sources, base, bytecode"),
         ("registry = 3", "registry: expected a string, found 3"),
         ('registry = ""', "registry: expected a string, found ''"),
         ('cache-write = "no"', "cache-write: expected true or false, found 'no'"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from flyte_build.submit.action import LaunchRequest, Outcome, Phase
 from flyte_build.submit.journal import ActionRecord
+from flyte_build.submit.live import ChildRun
 from flyte_build.submit.restored import Restored, restored
 from tests.support.engine import World, retries
 
@@ -53,6 +54,33 @@ def test_a_child_of_what_has_ended_does_not_begin(tmp_path: Path) -> None:
     actions = {"a0": world.task("main"), "late": world.task("leaf", "late", "a0")}
     (root, late) = restored(actions, [entry("a0", Phase.FAILED)])
     assert (late.record.phase, late.action, root.record.phase) == (Phase.ABORTED, None, Phase.FAILED)
+
+
+def test_a_child_run_goes_on_though_who_started_it_has_ended(tmp_path: Path) -> None:
+    """With the variables of its own, which its journal has and no action."""
+    world = World(tmp_path)
+    child = world.task("leaf", "mine", "a0")
+    told = {"name": "mine", "env": {"SAID": "so"}, "refresh": True}
+    for journal in (
+        [entry("a0", Phase.SUCCEEDED)],
+        [entry("a0", Phase.SUCCEEDED), entry("mine", Phase.QUEUED, run="mine")],
+    ):
+        (_, found) = before = restored({"a0": world.task("main"), "mine": child}, [{"child": told}, *journal])
+        assert (found.record.run, found.record.phase, found.child) == (
+            "mine",
+            Phase.QUEUED,
+            ChildRun({"SAID": "so"}, True),
+        )
+
+    async def go() -> None:
+        await world.engine.restore(before)
+        await world.engine.rest()
+        await world.engine.close()
+        world.journal.close()
+
+    asyncio.run(go())
+    (request,) = world.launcher.requests
+    assert (request.action, request.env["SAID"]) == ("mine", "so")
 
 
 def _go(world: World, before: list[Restored]) -> ActionRecord:

@@ -103,6 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._answer("DELETE")
 
+    def do_PATCH(self) -> None:
+        self._answer("PATCH")
+
     def _answer(self, method: str) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         where = urlsplit(self.path)
@@ -132,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = api.objects.get(kind, {}).get(name)
         if found is None:
             return self._bad(Bad(404, "NotFound", f'{plural} "{name}" not found'))
+        if method == "PATCH":
+            assert self.headers["Content-Type"] == "application/merge-patch+json"
+            return self._send(200, api.put(kind, _merged(found, json.loads(body))))
         if method == "DELETE":
             api.put(kind, found, "DELETED")
             for pod in [
@@ -214,6 +220,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, text)
         self.end_headers()
         self.wfile.write(data)
+
+
+def _merged(value: Any, change: Any) -> Any:
+    """RFC 7396."""
+    if not isinstance(change, dict):
+        return change
+    base = value if isinstance(value, dict) else {}
+    kept = {k: v for k, v in base.items() if k not in change}
+    return kept | {k: _merged(base.get(k), v) for k, v in change.items() if v is not None}
 
 
 def _selected(value: Object, query: dict[str, str]) -> bool:

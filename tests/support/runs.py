@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import obstore
 from flyteidl2.core import literals_pb2
 from flyteidl2.task import common_pb2
 
 from flyte_build.submit.action import ErrorInfo, Phase
 from flyte_build.submit.history import Run, read_run
 from flyte_build.submit.journal import ActionRecord
-from flyte_build.submit.storage import Storage
+from flyte_build.submit.storage import MOUNT, Storage
 
-__all__ = ["Call", "make_run"]
+__all__ = ["Call", "make_run", "store_run"]
 
 START = 1_795_000_000.0
 
@@ -56,6 +57,24 @@ def make_run(
         lines.append(json.dumps({"run": {"phase": calls[0].phase.value, "ended": START + last}}))
     folder.journal.write_text("\n".join(lines) + "\n")
     return read_run(runs, name)
+
+
+def store_run(run: Run, store: Any, url: str, *, log: bool = True) -> None:
+    """Put a run of :func:`make_run` into an object storage as a cluster has it; ``log``: with what was printed."""
+    runs = str(run.folder.parent)
+    for path in run.folder.rglob("*"):
+        key = path.relative_to(runs).as_posix()
+        if path.is_file() and not key.endswith("journal.jsonl") and (log or not key.endswith(".log")):
+            obstore.put(store, key, path.read_bytes())
+    lines = []
+    for line in (run.folder / "journal.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if "action" in entry:
+            action = entry["action"]
+            for field_ in ("output_uri", "report"):
+                action[field_] = str(action.get(field_) or "").replace(runs, url).replace(MOUNT, url)
+        lines.append(json.dumps(entry))
+    obstore.put(store, f"{run.name}/journal/000001-000001.jsonl", ("\n".join(lines) + "\n").encode())
 
 
 def _records(call: Call, storage: Storage, run: str) -> list[ActionRecord]:

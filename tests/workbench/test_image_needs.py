@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import flyte
 import pytest
 
+import flyte_build
 from flyte_build.kernel.errors import RunError
 from flyte_build.locks.nouns import Lock
 from flyte_build.project.nouns import Environment
 from flyte_build.settings import Settings
 from flyte_build.submit.kubernetes.needs import Needs
-from flyte_build.workbench.image_needs import needs_of, platforms_of
+from flyte_build.workbench.image_needs import needs_of, platforms_of, refuse_lost_folders
 from tests.support.bases import debian_base, publish_base, publish_index
 from tests.support.recipes import lock_of, recipe_of, wheel
 from tests.support.registry import RegistryServer
@@ -36,6 +38,23 @@ class Locked:
 
     def locks(self, environments: Any) -> dict[str, Lock]:
         return {e.name: self._locks[e.name] for e in environments}
+
+
+@pytest.mark.parametrize("template", [flyte.PodTemplate(labels={"a": "b"}), "named", None])
+@pytest.mark.parametrize("folder", ["/var/inputs", "/in"])
+def test_folders_that_the_sdk_leaves_out_are_said(tmp_path: Path, template: Any, folder: str) -> None:
+    (tmp_path / "flow.py").write_text(
+        "import flyte\nfrom flyte.extras import ContainerTask\n"
+        f"task = ContainerTask('it', 'docker.io/x:1', ['run'], input_data_dir={folder!r})\n"
+        "env = flyte.TaskEnvironment.from_task('raw', task)\n"
+    )
+    (task,) = flyte_build.open(tmp_path / "flow.py").tasks
+    task.template.pod_template = template
+    if isinstance(template, flyte.PodTemplate) and folder == "/in":
+        with pytest.raises(RunError, match=r"it has a pod template, with which .* nobody of its `input_data_dir`"):
+            refuse_lost_folders([task])
+    else:
+        refuse_lost_folders([task])
 
 
 def test_an_image_of_ours_is_for_what_was_pushed_of_it() -> None:

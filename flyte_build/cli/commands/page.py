@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,7 +15,10 @@ from ..completion import complete_run
 from ..console import counted, echo
 from ..options import on_option
 
-__all__ = ["page", "ui"]
+if TYPE_CHECKING:
+    from ...submit.history import Run
+
+__all__ = ["page", "ui", "written"]
 
 
 @click.command()
@@ -41,7 +45,7 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
     """
     from ...kernel.errors import RunError
     from ...workbench import kept_run, kept_runs
-    from ...workbench.run_pages import page_of, target_page_run, write_page
+    from ...workbench.run_pages import page_of, target_page_run
 
     base = None
     if on is not None:
@@ -53,30 +57,48 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
         found = newest[0]
     if output == Path("-"):
         click.echo(page_of(found, base))
-        return
-    file = output or Path(f"{found.name}.html")
-    write_page(found, file, base)
-    echo(f"written to {shown(file)}: {found.task}, {counted(len(found.actions), 'action')}")
+    else:
+        written(found, output or Path(f"{found.name}.html"), base)
+
+
+def written(run: Run, file: Path, base: str | None) -> None:
+    """Write the page of ``run`` to ``file``, and say so."""
+    from ...workbench.run_pages import write_page
+
+    write_page(run, file, base)
+    echo(f"written to {shown(file)}: {run.task}, {counted(len(run.actions), 'action')}")
 
 
 @click.command()
 @click.argument("run", required=False, shell_complete=complete_run)
+@on_option
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on (default: a free one).")
 @click.option("--no-open", is_flag=True, help="Do not open a browser; only print the address.")
-def ui(run: str | None, port: int, no_open: bool) -> None:
+def ui(run: str | None, on: str | None, port: int, no_open: bool) -> None:
     """Show runs in a browser while they go on: the list, or RUN's page.
 
     The server listens on this machine's loopback only, reads only, and answers to the printed address, which has a
     token of its own. Ctrl-C ends it.
+
+    With --on, it shows the runs of a target, whoever started them and from wherever: all of it comes from the target's
+    storage. What pods print while they run comes from the cluster, where that is reached, and else once they ended.
+
+    \b
+    flyte-build ui
+    flyte-build ui r20261120-101500-ab12
+    flyte-build ui --on prod
     """
     import webbrowser
 
-    from ...workbench import kept_run
     from ...workbench.run_pages import serve, serving
 
-    name = kept_run(run).name if run is not None else None
-    pages = serving(port)
-    url = pages.url if name is None else pages.url_of(name)
+    pages = serving(port, on=on)
+    try:
+        url = pages.url if run is None else pages.url_of(pages.find(run).name)
+        pages.runs()  # what cannot be read is said here, and not to a browser
+    except BaseException:
+        pages.server_close()
+        raise
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -144,8 +144,8 @@ def run(
         raise click.UsageError(
             "`--network` and `--verify-images` are for sandboxes of this machine, and `--on` for pods."
         )
-    if on is not None and page is not None:
-        raise click.UsageError("`--page` is for runs of this machine: a run on a target is kept in its storage.")
+    if detach and page is not None:
+        raise click.UsageError(f"`--page` is for a run that is waited for: later, `flyte-build page --on {on} RUN`.")
     if detach and driver == "here":
         raise click.UsageError("`--detach` leaves the run to a driver in the cluster, and `--driver here` is none.")
     options = RunOptions(
@@ -189,7 +189,7 @@ def run(
         return
     result = _run(bench, task, given, replace(options, ready=ready, invocation=invocation), quiet=quiet)
     if page is not None:
-        _write_page(result.name, page)
+        _write_page(result.name, page, on)
     if as_json:
         echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
     else:
@@ -198,11 +198,12 @@ def run(
         raise result.error
 
 
-def _write_page(run: str, file: Path) -> None:
+def _write_page(run: str, file: Path, on: str | None) -> None:
     from ...workbench import kept_run
-    from ...workbench.run_pages import write_page
+    from ...workbench.run_pages import target_page_run, write_page
 
-    write_page(kept_run(run), file)
+    found, base = target_page_run(on, run) if on is not None else (kept_run(run), None)
+    write_page(found, file, base)
     click.echo(f"page of the run: {file}", err=True)
 
 

@@ -81,8 +81,9 @@ def runs(context: click.Context, limit: int, everywhere: bool, on: str | None, a
 @runs.command()
 @click.argument("run", shell_complete=complete_run)
 @on_option
+@click.option("--html", "as_page", is_flag=True, help="Write its page to RUN.html here instead, as `page` does.")
 @json_option
-def show(run: str, on: str | None, as_json: bool) -> None:
+def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     """Show RUN: its tree of actions with what their tasks say, and each attempt with how long it took and how it ended.
 
     RUN may be the beginning of a run's name. With --json: every action with its `attempts`, `queue`, `interruptible`,
@@ -91,15 +92,28 @@ def show(run: str, on: str | None, as_json: bool) -> None:
     \b
     flyte-build runs show r20261120-101500-ab12
     flyte-build runs show --json r20261120-101500-ab12
+    flyte-build runs show --on prod --html r20261120-101500-ab12
     """
+    if as_page and as_json:
+        raise click.UsageError("`--html` and `--json` are two ways of showing it: give one.")
+    base = None
     if on is None:
         from ...workbench import kept_run
 
         found = kept_run(run)
+    elif as_page:
+        from ...workbench.run_pages import target_page_run
+
+        found, base = target_page_run(on, run)
     else:
         from ...workbench.reaching import target_run
 
         found = target_run(on, run, logs=False)
+    if as_page:
+        from .page import written
+
+        written(found, Path(f"{found.name}.html"), base)
+        return
     if as_json:
         from ..shown_run import run_json
 

@@ -28,7 +28,7 @@ from ...sources.indexes import Index, IndexSettings
 from ...sources.uv_projects import uv_settings
 from .question import NoSolution, ignored, trimmed
 from .uv import CHOOSING, KEPT, Uv
-from .uv_tree import mirrored, stand_in
+from .uv_tree import mirrored, stand_in, with_version
 
 __all__ = ["Exported", "export"]
 
@@ -177,7 +177,7 @@ class _Asked:
 
     def _refuse_dynamic(self) -> None:
         for package in self._files.packages:
-            if package.dynamic:
+            if package.dynamic and (package.dynamic != ("version",) or with_version(package.file.read_bytes()) is None):
                 raise RefusedError(
                     f"{package.file}: {' and '.join(package.dynamic)}: dynamic, which only its build backend can tell",
                     hint=f"run `uv lock` in {self._files.root}, and commit the uv.lock",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 from ...recipe.uv_projects import UvFiles
 
-__all__ = ["mirrored", "stand_in"]
+__all__ = ["mirrored", "stand_in", "with_version"]
 
 _STAND_IN = """\
 import sys
@@ -39,10 +41,12 @@ def stand_in(folder: Path, version: str) -> str:
 
 def mirrored(files: UvFiles, copy: Path) -> Path:
     """The project's folders anew under ``copy``: what uv reads or writes as files of its own, the rest as links.
+    Without a ``uv.lock`` local packages whose version is dynamic have one there.
 
     Gives the folder for which ``copy`` stands, which all of them are below.
     """
     written = {os.path.normpath(p.file): p.file for p in files.packages}
+    unversioned = {os.path.normpath(p.file) for p in files.packages if files.lock is None and "version" in p.dynamic}
     folders = {str(p.file.parent) for p in files.packages} | {str(files.root)}
     top = Path(os.path.commonpath([*folders, *(str(w.parent) for w in files.wheels), *_local_indexes(files)]))
     real = {str(top)}
@@ -55,7 +59,8 @@ def mirrored(files: UvFiles, copy: Path) -> Path:
             if entry.path in real or entry.name in ("uv.lock", ".venv", ".git"):
                 continue
             if entry.path in written:
-                (made / entry.name).write_bytes(Path(entry.path).read_bytes())
+                data = Path(entry.path).read_bytes()
+                (made / entry.name).write_bytes((entry.path in unversioned and with_version(data)) or data)
             elif entry.name != f"{files.main.file.name}.lock":
                 (made / entry.name).symlink_to(entry.path)
     where = copy / os.path.relpath(files.folder, top)
@@ -65,6 +70,30 @@ def mirrored(files: UvFiles, copy: Path) -> Path:
     if files.lock is not None:
         (copy / os.path.relpath(files.own_lock, top)).write_bytes(files.lock.read_bytes())
     return top
+
+
+_TABLE = re.compile(r"(?ms)^\[project\][^\n]*\n(.*?)(?=^\[|\Z)")
+_DYNAMIC = re.compile(r"(?ms)^dynamic\s*=\s*\[[^\]]*\]")
+
+
+def with_version(data: bytes) -> bytes | None:
+    """A ``pyproject.toml`` whose build backend alone knows the version, with one: 0. ``None`` where it cannot be said.
+
+    uv wants a version of every local package before it answers, and it is in no answer, as none of them is installed.
+    """
+    text = data.decode()
+    before = tomllib.loads(text)
+    if (table := _TABLE.search(text)) is None:
+        return None
+    left = [name for name in before["project"]["dynamic"] if name != "version"]
+    said = _DYNAMIC.sub(lambda _: f'version = "0"\ndynamic = {left}', table[1])
+    changed = text[: table.start(1)] + said + text[table.end(1) :]
+    try:
+        after = tomllib.loads(changed)
+    except tomllib.TOMLDecodeError:
+        return None
+    expected = {**before, "project": {**before["project"], "version": "0", "dynamic": left}}
+    return changed.encode() if after == expected else None
 
 
 def _local_indexes(files: UvFiles) -> list[str]:

@@ -8,7 +8,7 @@ const make = (tag, attributes = {}, ...inside) => {
   return element;
 };
 const folded = new Set(), shown = new Set();
-let tree = [], rows = [], chosen = null, words = "";
+let tree = [], rows = [], chosen = null, words = "", told = "";
 const now = () => RUN.ended || (LIVE ? Date.now() / 1000 : Math.max(...RUN.actions.map(a => a.ended || a.started || a.queued), RUN.started));
 
 function header() {
@@ -37,7 +37,7 @@ function refresh() {
 }
 
 function axis() {
-  const [from, to] = spanOf(RUN, now()), marks = innerWidth < 760 ? 2 : 5;
+  const [from, to] = spanOf(RUN, now()), marks = Math.max(2, Math.min(5, Math.floor($("axis").clientWidth / 110)));
   $("axis").replaceChildren(...Array.from({length: marks}, (_, i) => {
     const part = i / (marks - 1);
     return make("span", {style: `left:${part * 100}%;transform:translateX(${-part * 100}%)`}, i ? `+${duration((to - from) * part)}` : "0");
@@ -94,6 +94,7 @@ function choose(name, scroll = false) {
     if ((at + 1) * ROW > box.scrollTop + box.clientHeight) box.scrollTop = (at + 1) * ROW - box.clientHeight;
   }
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+  axis();
   draw();
   detail();
 }
@@ -102,16 +103,23 @@ async function detail() {
   const box = $("detail"), a = RUN.actions.find(x => x.name === chosen);
   box.hidden = !a;
   if (!a) return;
-  const more = "logs" in a || !LIVE ? a : await fetch(`${LIVE}/${encodeURIComponent(a.name)}`).then(r => r.ok ? r.json() : {}).catch(() => ({}));
-  if (chosen !== a.name) return;
+  const more = "logs" in a || !LIVE ? a : await fetch(`${LIVE}/${encodeURIComponent(a.name)}`)
+    .then(async r => r.ok ? r.json() : {trouble: await r.text()}).catch(() => ({trouble: "the server does not answer"}));
+  // What has been read stays where it was: nothing is drawn anew that says what it said, and scrolled texts stay scrolled.
+  const key = JSON.stringify([a, more]);
+  if (chosen !== a.name || (key === told && a.ended)) return;
+  const places = told.startsWith(`[{"name":${JSON.stringify(a.name)},`) ? [box, ...box.querySelectorAll("pre")].map(e => [e.scrollTop, e.scrollTop + e.clientHeight >= e.scrollHeight - 4]) : [];
+  const held = box.contains(document.activeElement) && document.activeElement.className === "close";
+  told = key;
   const close = make("button", {class: "close", "aria-label": "Close"}, "✕");
-  close.onclick = () => { chosen = null; box.hidden = true; draw(); $("rows").focus(); };
+  close.onclick = () => { chosen = null; told = ""; box.hidden = true; axis(); draw(); $("rows").focus(); };
   const facts = [["state", make("span", {class: kindOf(stateOf(a))}, stateOf(a) + (a.source ? ` (${a.source})` : ""))], ["environment", a.environment], ["action", a.name],
     ["waited", begunOf(a) ? duration(begunOf(a) - a.queued) : duration(now() - a.queued)], ["took", a.started ? duration((a.ended || now()) - a.started) : "–"],
     ["attempts", a.attempts.length > 1 ? make("ol", {class: "attempts"}, ...a.attempts.map(t => make("li", {}, attemptOf(t, now())))) : null],
     ["queue", a.queue], ["interruptible", a.interruptible ? "yes" : null], ["image", a.image ? make("code", {}, a.image) : null]];
   box.replaceChildren(close, make("h2", {}, a.task || a.name),
     make("dl", {}, ...facts.filter(f => f[1]).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)])));
+  if (more.trouble) box.append(make("p", {class: "doc", role: "alert"}, more.trouble));
   if (a.doc) box.append(make("p", {class: "doc"}, a.doc));
   if (a.error) box.append(make("h3", {}, a.error.code || "Error"), make("pre", {class: "error", tabindex: "0"}, a.error.message));
   for (const [title, values] of [["Inputs", more.inputs], ["Outputs", more.outputs]]) {
@@ -125,6 +133,9 @@ async function detail() {
     const cut = log.size > new Blob([log.text]).size + 16 ? `… the last part of ${bytes(log.size)}\n` : "";
     box.append(make("pre", {tabindex: "0"}, cut + (log.text || "(nothing was printed)")));
   }
+  if (more.later) box.append(make("p", {class: "doc"}, more.later));
+  [box, ...box.querySelectorAll("pre")].forEach((e, i) => { if (places[i]) e.scrollTop = i && places[i][1] && places[i][0] ? e.scrollHeight : places[i][0]; });
+  if (held) close.focus();
 }
 const begunOf = a => a.attempts.length ? a.attempts[0].started : a.started;
 
@@ -199,7 +210,10 @@ async function follow() {
     await new Promise(done => setTimeout(done, document.hidden ? 5000 : 1000));
     try {
       const answer = await fetch(LIVE);
-      if (!answer.ok) continue;
+      if (!answer.ok) {
+        $("said").textContent = await answer.text();
+        continue;
+      }
       RUN = await answer.json();
       header();
       refresh();

@@ -5,7 +5,6 @@ Only routing: the services are built here, one object each for the time of a run
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from connectrpc.errors import ConnectError
 from flyteidl2.cluster.service_connect import ClusterServiceASGIApplication
 from flyteidl2.dataproxy.dataproxy_service_connect import DataProxyServiceASGIApplication
+from flyteidl2.task import task_definition_pb2
 from flyteidl2.task.task_service_connect import TaskServiceASGIApplication
 from flyteidl2.workflow.run_service_connect import RunServiceASGIApplication
 
@@ -21,11 +21,13 @@ from ..deployed import DeployedTask, TaskSource
 from ..engine import Engine
 from ..observer import Observer
 from ..request_decoding import LARGEST, careful
+from ..storage import RunFolder
 from .catalog import Catalog, Finder
 from .child_runs import ChildRuns
 from .data import UPLOADS, Clusters, Data
 from .intake import Uploads
 from .refusing import refusal
+from .stash import LocalStash, Stash
 
 __all__ = ["Application", "Control", "Nobody", "Routes"]
 
@@ -47,16 +49,21 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What a run's tasks may ask besides calls: those that were ``deployed``, and their file's ``own`` by name."""
+    """What a run's tasks may ask besides calls: those that were ``deployed``, and their file's ``own`` by name. What
+    they hand in goes into what ``stash`` makes of the run's folder; ``specs`` are those of child runs' roots, by
+    action, where the run is gone on with."""
 
     deployed: TaskSource = field(default_factory=Nobody)
     own: Mapping[str, DeployedTask] = field(default_factory=dict)
+    stash: Callable[[RunFolder], Stash] = LocalStash
+    specs: Mapping[str, task_definition_pb2.TaskSpec] = field(default_factory=dict)
 
     def routes(self, engine: Engine, facts: RunFacts, observer: Observer) -> Routes:
         """For one run."""
-        uploads = Uploads(facts)
-        tasks = Finder(facts, self.deployed, self.own, observer)
-        runs = ChildRuns(engine, facts, uploads, tasks, observer)
+        stash = self.stash(facts.folder)
+        uploads = Uploads(facts, stash)
+        tasks = Finder(facts, stash, self.deployed, self.own, observer)
+        runs = ChildRuns(engine, facts, uploads, tasks, observer, self.specs)
         services: list[tuple[Any, Any]] = [
             (RunServiceASGIApplication, runs),
             (DataProxyServiceASGIApplication, Data(engine, facts, uploads, runs)),
@@ -93,7 +100,7 @@ async def _put(uploads: Uploads, key: str, receive: _Receive, send: _Send) -> No
             data += message.get("body") or b""
             if not message.get("more_body"):
                 break
-        await asyncio.to_thread(uploads.put, key, bytes(data))
+        await uploads.put(key, bytes(data))
     except ConnectError:
         await _answer(send, 413, f"expected at most {LARGEST} bytes, found more".encode())
     except KeyError:

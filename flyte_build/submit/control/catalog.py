@@ -1,13 +1,12 @@
 """``flyteidl2.task.TaskService``, for tasks: ``flyte.remote.Task.get`` finds what was deployed here, and what the file
 of the run has itself.
 
-What is handed out can be called: its image becomes one of the run's, its code is put where sandboxes see it.
+What is handed out can be called: its image becomes one of the run's, its code is put where tasks see it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +18,11 @@ from ...kernel.errors import RunError
 from ..attempt import RunFacts
 from ..deployed import DeployedTask, TaskSource
 from ..observer import Observer
-from ..storage import BUNDLES
 from ..template import with_code
 from .refusing import Served
+from .stash import Stash
 
-__all__ = ["Catalog", "Finder"]
+__all__ = ["Catalog", "Finder", "learn"]
 
 _PAGE = 1000
 
@@ -32,9 +31,10 @@ class Finder:
     """Tasks by name: ``deployed`` ones, else the file's ``own`` by their full names, of the version of the run."""
 
     def __init__(
-        self, facts: RunFacts, deployed: TaskSource, own: Mapping[str, DeployedTask], observer: Observer
+        self, facts: RunFacts, stash: Stash, deployed: TaskSource, own: Mapping[str, DeployedTask], observer: Observer
     ) -> None:
         self._facts = facts
+        self._stash = stash
         self._deployed = deployed
         self.own = own
         self._observer = observer
@@ -51,20 +51,20 @@ class Finder:
         own = self.own.get(wanted.name)
         if task is None and own is not None and wanted.version in ("", own.version):
             task = own
-            self.say(f"{own.name} was not deployed here: calls of it by name take it from the run's own file")
+            self.say(f"{own.name} was not deployed {self._where}: calls of it by name take it from the run's own file")
         if task is None:
             version = f" of version {wanted.version}" if wanted.version else ""
-            words = _nobody(wanted.name + version, wanted.project, wanted.domain)
+            words = self.nobody(wanted.name + version, wanted.project, wanted.domain)
             self.say(words)
             raise ConnectError(Code.NOT_FOUND, words)
         try:
-            uri = await asyncio.to_thread(self._code, task)
+            uri = await self._stash.admit(task)
+            names = {"project": task.project, "domain": task.domain, "name": task.name, "version": task.version}
+            await self._stash.remember({"called": names})
         except OSError as e:
             words = f"the code of {task.name} {task.version} cannot be read: {e.strerror or e}; deploy it again"
             raise ConnectError(Code.FAILED_PRECONDITION, words) from None
-        self._facts.images.update(task.images)
-        self._facts.inline.update({n: size for n, size in task.inline.items() if n not in self._facts.inline})
-        self._facts.bundles[uri] = task.code
+        learn(self._facts, task, uri)
         spec = with_code(task_definition_pb2.TaskSpec.FromString(task.spec), uri)
         return _details(task, spec)
 
@@ -74,15 +74,19 @@ class Finder:
         names = {task.name for task in found}
         return [*found, *(task for name, task in self.own.items() if name not in names)]
 
-    def _code(self, task: DeployedTask) -> str:
-        """Put its code where sandboxes see it: the URI."""
-        name = f"{task.code.removeprefix('sha256:')}.tgz"
-        there = self._facts.folder.bundles / name
-        if not there.exists():
-            partial = there.with_suffix(".part")
-            shutil.copyfile(task.bundle, partial)
-            partial.replace(there)
-        return f"{BUNDLES}/{name}"
+    @property
+    def _where(self) -> str:
+        return f"to {self._facts.folder.storage.base}" if self._facts.folder.storage.remote else "here"
+
+    def nobody(self, name: str, project: str, domain: str) -> str:
+        """That there is no such task, and what to do."""
+        way = "`flyte-build deploy FILE` does that, and `flyte-build deploy --list` shows what there is"
+        if self._facts.folder.storage.remote:
+            way = (
+                "`flyte-build deploy --on TARGET FILE` does that, and `flyte-build deploy --on TARGET --list` shows "
+                "what there is"
+            )
+        return f"no task {name} was deployed {self._where} (project {project}, domain {domain}): {way}"
 
     def say(self, words: str) -> None:
         if words not in self._said:
@@ -116,16 +120,16 @@ class Catalog(Served):
         asked = [one for one in request.request.filters if one.Function.Name(one.function) == "EQUAL"]
         if asked and not found:
             # The SDK's own words for an empty answer do not say what to do.
-            self._tasks.say(_nobody(", ".join(asked[0].values), where.name, where.domain))
+            self._tasks.say(self._tasks.nobody(", ".join(asked[0].values), where.name, where.domain))
         page = found[: request.request.limit or _PAGE]
         return task_service_pb2.ListTasksResponse(tasks=[_listed(task) for task in page])
 
 
-def _nobody(name: str, project: str, domain: str) -> str:
-    return (
-        f"no task {name} was deployed here (project {project}, domain {domain}): `flyte-build deploy FILE` does that, "
-        "and `flyte-build deploy --list` shows what there is"
-    )
+def learn(facts: RunFacts, task: DeployedTask, uri: str) -> None:
+    """``task``, whose code is at ``uri``, is one that the run calls."""
+    facts.images.update(task.images)
+    facts.inline.update({n: size for n, size in task.inline.items() if n not in facts.inline})
+    facts.bundles[uri] = task.code
 
 
 def _passes(task: DeployedTask, one: Any) -> bool:

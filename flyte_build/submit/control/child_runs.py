@@ -20,7 +20,6 @@ from flyteidl2.workflow import run_definition_pb2, run_service_pb2
 from google.protobuf.message import DecodeError
 
 from ...kernel import canonical
-from .. import door
 from ..action import ROOT_ACTION
 from ..attempt import RunFacts
 from ..cache_keys import cache_key
@@ -55,20 +54,23 @@ class ChildRuns(Served):
 
     service = "RunService"
 
-    def __init__(self, engine: Engine, facts: RunFacts, uploads: Uploads, tasks: Finder, observer: Observer) -> None:
+    def __init__(
+        self, engine: Engine, facts: RunFacts, uploads: Uploads, tasks: Finder, observer: Observer,
+        specs: Mapping[str, task_definition_pb2.TaskSpec],
+    ) -> None:  # fmt: skip
         self._engine = engine
         self._facts = facts
         self._uploads = uploads
         self._tasks = tasks
         self._observer = observer
-        self.specs: dict[str, task_definition_pb2.TaskSpec] = {}
+        self.specs = dict(specs)
         self._said: set[str] = set()
 
     # -- beginning and ending ----------------------------------------------------------------------------------
 
     async def create_run(self, request: run_service_pb2.CreateRunRequest, ctx: Any) -> Any:
         spec = await self._spec(request)
-        uri, inputs = self._inputs(request)
+        uri, inputs = await self._inputs(request)
         self._say_what_is_not_heard(request.run_spec)
         action = actions_service_pb2.Action(
             parent_action_name=self._caller(ctx), input_uri=uri, run_output_base=self._facts.folder.storage.uri(
@@ -87,6 +89,8 @@ class ChildRuns(Served):
             raise ConnectError(Code.ALREADY_EXISTS, f"a run {e} exists") from None
         except NotFound as e:
             raise ConnectError(Code.FAILED_PRECONDITION, str(e)) from None
+        except OSError as e:
+            raise ConnectError(Code.UNAVAILABLE, f"the run cannot be written down: {e}") from None
         record = self._record(action.action_id.name)
         self.specs[record.name] = spec
         return run_service_pb2.CreateRunResponse(run=run_definition_pb2.Run(action=action_of(record, self._run)))
@@ -110,6 +114,11 @@ class ChildRuns(Served):
             number += 1
             if not wanted and self._engine.record(made) is not None:
                 continue
+            name = action.action_id.name
+            if wanted and self._engine.record(name) is not None:
+                raise AlreadyExists(name)
+            own = {"name": name, "env": dict(child.env), "refresh": child.refresh}
+            await self._uploads.stash.remember({"child": own})
             await self._engine.enqueue(action, child)
             return
 
@@ -208,21 +217,24 @@ class ChildRuns(Served):
 
     async def _spec(self, request: run_service_pb2.CreateRunRequest) -> task_definition_pb2.TaskSpec:
         if request.HasField("task_spec"):
+            try:
+                await self._uploads.known(request.task_spec.task_template.metadata.code_bundle_uri)
+            except (OSError, ValueError) as e:
+                raise ConnectError(Code.FAILED_PRECONDITION, f"the run's code cannot be read: {e}") from None
             return request.task_spec
         if request.HasField("task_id"):
             return (await self._tasks.find(request.task_id)).spec
         raise ConnectError(Code.UNIMPLEMENTED, "runs of triggers need a Flyte backend (see docs/parity.md)")
 
-    def _inputs(self, request: run_service_pb2.CreateRunRequest) -> tuple[str, common_pb2.Inputs]:
+    async def _inputs(self, request: run_service_pb2.CreateRunRequest) -> tuple[str, common_pb2.Inputs]:
         try:
             if request.HasField("inputs"):
-                uri, _ = self._uploads.inputs(request.inputs.SerializeToString(deterministic=True))
+                uri, _ = await self._uploads.inputs(request.inputs.SerializeToString(deterministic=True))
                 return uri, request.inputs
             folder = self._facts.folder
             uri = request.offloaded_input_data.uri
-            with door.folder(folder.path) as top:
-                data = door.read(top, folder.storage.below(uri, folder.name))
-            return uri, common_pb2.Inputs.FromString(data)
+            folder.storage.below(uri, folder.name)
+            return uri, common_pb2.Inputs.FromString(await self._uploads.stash.read(uri))
         except (OSError, ValueError, DecodeError) as e:
             raise ConnectError(Code.INVALID_ARGUMENT, f"the run's inputs cannot be read: {e}") from None
 

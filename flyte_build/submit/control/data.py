@@ -4,20 +4,18 @@ what came of the runs that they started. There is one cluster, and it is here.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from typing import Any
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from flyteidl2.cluster import payload_pb2
 from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
-from flyteidl2.task import common_pb2
+from google.protobuf.message import DecodeError, Message
 
 from ..action import OUTPUTS, Phase
 from ..attempt import RunFacts
-from ..cache import stored_outputs
 from ..engine import Engine
-from ..journal import ActionRecord
 from .addressing import address
 from .child_runs import ChildRuns
 from .intake import Uploads
@@ -48,14 +46,19 @@ class Data(Served):
     async def create_upload_location(self, request: pb.CreateUploadLocationRequest, ctx: Any) -> Any:
         try:
             key, uri = self._uploads.place(request)
+            elsewhere = await self._uploads.stash.upload(uri)
         except ValueError as e:
             raise ConnectError(Code.INVALID_ARGUMENT, str(e)) from None
-        return pb.CreateUploadLocationResponse(signed_url=f"{address(ctx)}/{UPLOADS}/{key}", native_url=uri)
+        except OSError as e:
+            raise ConnectError(Code.UNAVAILABLE, str(e)) from None
+        return pb.CreateUploadLocationResponse(
+            signed_url=elsewhere or f"{address(ctx)}/{UPLOADS}/{key}", native_url=uri
+        )
 
     async def upload_inputs(self, request: pb.UploadInputsRequest, ctx: Any) -> Any:
         data = request.inputs.SerializeToString(deterministic=True)
         try:
-            uri, found = await asyncio.to_thread(self._uploads.inputs, data)
+            uri, found = await self._uploads.inputs(data)
         except (ValueError, OSError) as e:
             raise ConnectError(Code.INVALID_ARGUMENT, f"the inputs cannot be kept: {e}") from None
         response = pb.UploadInputsResponse()
@@ -73,17 +76,13 @@ class Data(Served):
             error = record.error
             words = f": {error.code}: {error.message.strip()}" if error is not None else ""
             raise ConnectError(Code.FAILED_PRECONDITION, f"{record.run or record.name} {record.phase.value}{words}")
-        inputs, outputs = await asyncio.to_thread(self._read, record)
-        response = pb.GetActionDataResponse()
-        response.inputs.CopyFrom(inputs)
-        response.outputs.CopyFrom(outputs)
+        response, folder = pb.GetActionDataResponse(), self._facts.folder
+        await self._read(folder.storage.uri(folder.inputs(record.name)), response.inputs)
+        if record.output_uri:
+            await self._read(f"{record.output_uri}/{OUTPUTS}", response.outputs)
         return response
 
-    def _read(self, record: ActionRecord) -> tuple[common_pb2.Inputs, common_pb2.Outputs]:
-        folder = self._facts.folder
-        try:
-            inputs = common_pb2.Inputs.FromString(folder.inputs(record.name).read_bytes())
-        except OSError:
-            inputs = common_pb2.Inputs()
-        found = stored_outputs(f"{record.output_uri}/{OUTPUTS}", folder.storage) if record.output_uri else None
-        return inputs, found or common_pb2.Outputs()
+    async def _read(self, uri: str, into: Message) -> None:
+        """What is not there, or no message, is none."""
+        with contextlib.suppress(OSError, ValueError, DecodeError):
+            into.ParseFromString(await self._uploads.stash.read(uri))

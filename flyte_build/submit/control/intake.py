@@ -1,12 +1,13 @@
 """What tasks hand in over the protocol: the inputs and the code of runs that they start, and files.
 
 A task asks for a place, is told where to put the bytes and by which URI tasks have them, and puts them. Code lies with
-the run's other bundles, files in its ``kept``: sandboxes see both and write to neither. What arrives is written under a
-name made here, whole or not at all, and once: what has a URI does not change.
+the run's other bundles, files in its ``kept``, where no sandbox can write. What arrives is kept under a name made here,
+whole or not at all, and once: what has a URI does not change.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import re
@@ -15,10 +16,9 @@ from dataclasses import dataclass, field
 
 from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
 
-from .. import door
 from ..attempt import RunFacts
 from ..request_decoding import LARGEST
-from ..storage import BUNDLES
+from .stash import Stash
 
 __all__ = ["Place", "Uploads"]
 
@@ -30,20 +30,19 @@ _MOST_PLACES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an upload goes: ``folder`` of the run's ``root``, ``name`` in it, its ``uri`` for tasks, and its MD5."""
+    """Where an upload goes: its ``uri`` for tasks, its MD5, and whether it is ``code``."""
 
-    root: str
-    folder: str
-    name: str
     uri: str
     md5: bytes
+    code: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """Those of one run, whose code is noted in ``facts``."""
+    """Those of one run, whose code is noted in ``facts``, in its ``stash``."""
 
     facts: RunFacts
+    stash: Stash
     _places: dict[str, Place] = field(default_factory=dict)
 
     def place(self, request: pb.CreateUploadLocationRequest) -> tuple[str, str]:
@@ -59,40 +58,44 @@ class Uploads:
         if name.endswith(_CODE) and not prefix:
             # By its content alone: its name is in every child's arguments, and those are in their ids.
             suffix = next(s for s in _CODE if name.endswith(s))
-            place = Place(str(folder.bundles), "", f"{md5.hex()}{suffix}", f"{BUNDLES}/{md5.hex()}{suffix}", md5)
+            place = Place(self.stash.code(f"{md5.hex()}{suffix}"), md5, True)
         else:
-            below = f"uploads/{prefix or md5.hex()}"
-            uri = folder.storage.uri(folder.kept / below / name)
-            place = Place(str(folder.kept), below, name, uri, md5)
+            uri = folder.storage.uri(folder.kept / "uploads" / (prefix or md5.hex()) / name)
+            place = Place(uri, md5, False)
         key = hashlib.sha256(place.uri.encode()).hexdigest()
         self._places[key] = place
         return key, place.uri
 
-    def put(self, key: str, data: bytes) -> None:
+    async def known(self, uri: str) -> None:
+        """Know the code that was put at ``uri`` without us, before it is run. Raises OSError, ValueError for other
+        bytes than were announced."""
+        place = self._places.get(hashlib.sha256(uri.encode()).hexdigest())
+        if place is not None and place.code and uri not in self.facts.bundles:
+            await self._keep(place, await self.stash.read(uri), there=True)
+
+    async def put(self, key: str, data: bytes) -> None:
         """Keep an upload. Raises KeyError for a key that nobody was given, ValueError for other bytes, OSError."""
-        place = self._places[key]
+        await self._keep(self._places[key], data)
+
+    async def _keep(self, place: Place, data: bytes, *, there: bool = False) -> None:
         if hashlib.md5(data, usedforsecurity=False).digest() != place.md5:
             raise ValueError("expected the bytes with the MD5 that was announced, found others")
-        with door.folder(place.root) as top:
-            door.make_folders(top, place.folder)
-            with door.folder_at(top, place.folder) as into:
-                if not door.has_file(into, place.name):
-                    door.write(into, place.name, data)
-        if not place.folder:
-            self.facts.bundles.setdefault(place.uri, _code(data))
+        if not there:
+            await self.stash.keep(place.uri, data)
+        if place.code and place.uri not in self.facts.bundles:
+            code = await asyncio.to_thread(_code, data)
+            await self.stash.remember({"code": {"uri": place.uri, "digest": code}})
+            self.facts.bundles.setdefault(place.uri, code)
 
-    def inputs(self, data: bytes) -> tuple[str, str]:
+    async def inputs(self, data: bytes) -> tuple[str, str]:
         """Leave inputs where a task of the run could have: their URI, and a hash of them."""
         found = hashlib.sha256(data).hexdigest()
         folder = self.facts.folder
         if len(data) > LARGEST:
             raise ValueError(f"expected at most {LARGEST} bytes of inputs, found {len(data)}")
-        with door.folder(folder.path) as top:
-            below = f"meta/inputs-{found[:40]}"
-            door.make_folders(top, below)
-            with door.folder_at(top, below) as into:
-                door.write(into, "inputs.pb", data)
-        return folder.storage.uri(folder.path / below / "inputs.pb"), found
+        uri = folder.storage.uri(folder.meta / f"inputs-{found[:40]}" / "inputs.pb")
+        await self.stash.keep(uri, data, anew=True)
+        return uri, found
 
 
 def _code(data: bytes) -> str:

@@ -33,6 +33,7 @@ class Rule:
 
 RULES = (
     Rule("batch", ("jobs",), ("create", "get", "list", "watch", "delete"), "attempts"),
+    Rule("batch", ("jobs",), ("patch",), "that what is left of a run can be looked at for a day", needed=False),
     Rule("", ("pods",), ("get", "list", "watch"), "what becomes of them"),
     Rule("", ("pods/log",), ("get",), "what they print"),
     Rule("", ("events",), ("list", "watch"), "why they wait"),
@@ -40,6 +41,7 @@ RULES = (
     Rule("", ("services",), ("create", "get", "delete"), "the address of a run's driver"),
     Rule("networking.k8s.io", ("networkpolicies",), ("create",), "that only its pods call a run's driver"),
     Rule("apps", ("deployments",), ("create", "get", "delete"), "apps that tasks ask", needed=False),
+    Rule("jobset.x-k8s.io", ("jobsets",), ("create", "get", "delete"), "clustered tasks", needed=False),
     Rule("", ("pods",), ("create",), "whether a pod would be admitted, before it is made", needed=False),
     Rule("", ("resourcequotas",), ("list",), "quotas that are too small for ever", needed=False),
     Rule("", ("podtemplates",), ("get",), "pod templates that tasks name", needed=False),

@@ -87,6 +87,10 @@ class Cluster:
                 raise
             return None
 
+    def patch(self, kind: str, name: str, change: Mapping[str, Any]) -> None:
+        """Change what ``change`` says of it (a JSON merge patch, RFC 7396). Raises :class:`ApiError`."""
+        self.request("PATCH", self.path(kind, name), body=change)
+
     def delete(self, kind: str, name: str, *, grace: int | None = None) -> None:
         """Delete it and what it owns, the owner last; that it is gone already is as well."""
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground"}
@@ -173,7 +177,7 @@ class Cluster:
         url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "User-Agent": "flyte-build", **self._credentials()}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
         try:
             answer = self._pool.request(
                 method,

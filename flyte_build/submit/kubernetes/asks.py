@@ -48,7 +48,7 @@ ASKS: Mapping[str, Mapping[str, What | Refused]] = {
     },
     "K8sPod": {
         "metadata": "pod", "pod_spec": "pod", "primary_container_name": "pod",
-        "data_config": Refused("is a container task with a pod template, which a Flyte backend runs"),
+        "data_config": "pod",
     },
     "K8sObjectMetadata": {"labels": "pod", "annotations": "pod"},
     "ExtendedResources": {"gpu_accelerator": "pod", "shared_memory": "pod"},
@@ -76,6 +76,8 @@ def refuse(task: tasks_pb2.TaskTemplate) -> None:
             what = known.get(field.name)
             if field.name == "custom" and task.HasField("reuse_policy"):
                 continue  # the same once more, for older backends
+            if field.name == "custom" and task.type == "clustered-task":
+                continue  # how many pods it has (see ``gangs``)
             if isinstance(what, Refused):
                 raise Unplaceable(f"{task.id.name} {what}", hint="`flyte run` submits it to a Flyte backend")
 

@@ -151,8 +151,8 @@ class ClusterApps:
     run: str
     place: Place
     apps: Sequence[ClusterApp]
-    images: Mapping[str, str]
-    needs: Mapping[str, Needs]
+    images: dict[str, str]
+    needs: dict[str, Needs]
     code: str
     env: Mapping[str, str]
     unscheduled: float

@@ -5,7 +5,10 @@ volume, ``primary`` (the task's image, whatever is in it) runs, and only when th
 begins, which takes over what is in another volume. Nobody watches another's processes, and nothing of ours has to be
 in the task's image. Flyte's backend has a second container beside the task's that waits for its end.
 
-The task's own container has no token of the run's, and no credentials of its storage. Pure.
+The task's own container has no token of the run's, and no credentials of its storage.
+
+A pod template's init containers come before all three, and its other containers run from the inputs to the outputs: as
+init containers that Kubernetes runs beside what follows, and ends with the pod. Pure.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from flyteidl2.task import common_pb2
 
 from ..action import LaunchRequest
 from ..pods.raw_files import places, rendered, values_of
+from ..template import loading_of
+from .errors import Unplaceable
 
 __all__ = ["CARRY", "Carried", "Carrier", "staged"]
 
@@ -69,12 +74,23 @@ def staged(
     carrier: Carrier,
     carried: Carried,
 ) -> None:
-    """Make ``pod`` that of the container task ``task``, whose container is ``main``, the only one so far.
+    """Make ``pod`` that of the container task ``task``, whose own container is ``main``.
 
-    Raises :class:`~.errors.Unplaceable` for an input that is no file and no text.
+    Raises :class:`~.errors.Unplaceable` for an input that is no file and no text, and for a template with containers
+    that are called as ours.
     """
-    inside = places(task.container.data_config)
-    values = values_of(carried.inputs, task.container.data_config, request.task)
+    said = loading_of(task) or tasks_pb2.DataLoadingConfig()
+    inside = places(said)
+    values = values_of(carried.inputs, said, request.task)
+    first = list(pod.get("initContainers") or ())
+    beside = [{**c, "restartPolicy": "Always"} for c in pod["containers"] if c is not main]
+    for container in (*first, *beside, main):
+        if container["name"] in (INPUTS, OUTPUTS):
+            raise Unplaceable(
+                f"the pod template of {request.task} has a container called {container['name']}, which is that of a "
+                f"container task's {container['name']}",
+                hint="call it otherwise",
+            )
     volumes = [f"{_VOLUME}{INPUTS}", f"{_VOLUME}{OUTPUTS}"]
     pod.setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in volumes)
     mounts = [{"name": name, "mountPath": path} for name, path in zip(volumes, inside, strict=True)]
@@ -85,7 +101,7 @@ def staged(
         "storage": carrier.storage, "options": dict(carrier.options), "task": request.task,
         "inputs": carried.key, "attempt": carried.attempt, "data": carried.data, "template": _small(task),
     }  # fmt: skip
-    pod["initContainers"] = [*(pod.get("initContainers") or ()), _carry(INPUTS, carrier, told, mounts[0]), main]
+    pod["initContainers"] = [*first, _carry(INPUTS, carrier, told, mounts[0]), *beside, main]
     pod["containers"] = [_carry(OUTPUTS, carrier, told, {**mounts[1], "readOnly": True})]
 
 
@@ -93,7 +109,7 @@ def _small(task: tasks_pb2.TaskTemplate) -> str:
     """What there is to know of the task, as text."""
     known = tasks_pb2.TaskTemplate()
     known.interface.outputs.CopyFrom(task.interface.outputs)
-    known.container.data_config.CopyFrom(task.container.data_config)
+    known.container.data_config.CopyFrom(loading_of(task) or tasks_pb2.DataLoadingConfig())
     return base64.b64encode(known.SerializeToString(deterministic=True)).decode()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ...kernel.errors import RunError
 from ..action import ROOT_ACTION, Phase
+from ..control.application import Control
 from ..driving import Drive
 from ..history import outcomes
 from ..journal import ActionRecord
@@ -37,6 +38,8 @@ from .needs import Needs
 from .reading import ALIVE, BEAT_SECONDS, read_chain
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
+from .stored_stash import StoredStash, recall
+from .stored_tasks import StoredDeployments
 from .submission import Submission
 from .target import Target
 from .watching import Watcher
@@ -111,6 +114,7 @@ async def drive(
         unscheduled=run.target.unscheduled,
         needs=apps.needs,
         apps=apps,
+        tls=run.target.tls,
         said=heard.on_line,
         carrier=Carrier(
             submission.carrier,
@@ -126,11 +130,17 @@ async def drive(
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
     scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
+    facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
+    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
+    await recall(entries, facts, stash, deployed, own, heard.warn)
+    begun = {found.record.name for found in before if found.child is not None} & actions.keys()
+    specs = {name: actions[name].task.spec for name in begun}
+    control = Control(deployed, own, lambda _: stash, specs)
     inbox = StoredInbox(mirror, submission.run)
     watcher.start()
     beating = asyncio.create_task(_beat(mirror, submission.run))
     try:
-        drive = Drive(submission.facts(folder), launcher, scheduler, reuse, journal, heard, serving, inbox)
+        drive = Drive(facts, launcher, scheduler, reuse, journal, heard, serving, inbox, control)
         return await drive.go(actions[ROOT_ACTION], before)
     finally:
         try:
@@ -184,6 +194,7 @@ class _Both:
 
     def warn(self, message: str) -> None:
         self._observer.warn(message)
+        self._journal.note({"line": {"action": "", "attempt": 0, "text": f"driver: {message}"}})
 
 
 class StoredInbox:

@@ -20,8 +20,8 @@ from ..journal import ActionRecord
 from ..service import serve_on
 from .api import ApiError, Cluster, connect
 from .drive import ClusterRun, drive
-from .driver_job import ENVIRONMENT, PORT, SERVICES, policy_of, service_of
-from .endpoint import SECRETS, make_endpoint, new_token, owner_of, token_of
+from .driver_job import ENVIRONMENT, PORT, SERVICES, keep_job, policy_of, service_of
+from .endpoint import SECRETS, context_of, make_endpoint, new_token, owner_of, token_of
 from .errors import FINAL
 from .mirror import Mirror, mirror_of
 from .names import run_object
@@ -71,6 +71,7 @@ async def _driven(mirror: Mirror, run: str, say: Say) -> ActionRecord:
     cluster = connect(namespace=target.place.namespace)
     listener = socket.create_server(("", PORT))
     record = await _on(cluster, target, mirror, submission, listener, Said(say))
+    await asyncio.to_thread(keep_job, cluster, submission.run, target.place.keep_seconds)
     for kind in (SECRETS, SERVICES):
         await asyncio.to_thread(cluster.delete, kind, run_object(run))
     return record
@@ -89,10 +90,10 @@ async def _on(
     except ApiError as e:
         observer.warn(f"other pods may call this run's service, and need its token for it: {e.message}")
     address = await asyncio.to_thread(service_of, cluster, run, owner)
-    secret = await asyncio.to_thread(make_endpoint, cluster, run, address, PORT, new_token(), owner)
-    token = token_of(secret)
+    secret = await asyncio.to_thread(make_endpoint, cluster, run, address, PORT, new_token(), owner, tls=target.tls)
+    token, tls = token_of(secret), context_of(secret)
     over = ClusterRun(submission, target, cluster, mirror, secret["metadata"]["name"], owner)
-    return (await drive(over, observer, lambda service: serve_on(service, listener, token)))[0]
+    return (await drive(over, observer, lambda service: serve_on(service, listener, token, tls)))[0]
 
 
 class Said:

@@ -3,6 +3,9 @@
 Whoever submits makes the Job and nothing else, so there is no moment at which half of a run is there. The driver makes
 the rest when it begins, all of it the Job's own: a Service, because its pod's address changes when the pod does; the
 Secret with the run's token; and a NetworkPolicy that lets in the run's own pods alone. Deleting the Job deletes it all.
+
+A driver that ends for good before its run has leaves attempts and apps that nobody looks at any more. So its Job goes
+soon after its end, by Kubernetes' own clock, and only a driver that has ended the run says that it shall stay.
 """
 
 from __future__ import annotations
@@ -17,16 +20,18 @@ from .needs import NOTHING, Needs
 from .own_pods import own_pod
 from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target
+from .watching import JOBS
 
 __all__ = [
-    "ENVIRONMENT", "POLICIES", "PORT", "SERVICES", "driver_job", "policy_of",
-    "service_of",
+    "ENVIRONMENT", "POLICIES", "PORT", "SERVICES", "driver_job", "keep_job", "policy_of", "service_of",
 ]  # fmt: skip
 
 ENVIRONMENT = "DRIVER_REQUEST"
 SERVICES, POLICIES = "v1/services", "networking.k8s.io/v1/networkpolicies"
 PORT = 8080
 _BACKOFF = 20
+# Seconds after which all that was made for a run is gone whose driver ended for good, and not the run.
+LOST_SECONDS = 600
 
 
 def _labels(run: str) -> dict[str, str]:
@@ -65,10 +70,22 @@ def driver_job(run: str, image: str, target: Target, needs: Needs = NOTHING) -> 
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]
             },
-            "ttlSecondsAfterFinished": place.keep_seconds,
+            "ttlSecondsAfterFinished": min(LOST_SECONDS, place.keep_seconds),
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
+
+
+def keep_job(cluster: Cluster, run: str, seconds: int) -> None:
+    """The run has ended: its Job, with what it owns, stays for ``seconds`` after the driver's end.
+
+    Where the account may not say so (a target of before), it goes sooner.
+    """
+    try:
+        cluster.patch(JOBS, run_object(run), {"spec": {"ttlSecondsAfterFinished": seconds}})
+    except ApiError as e:
+        if e.status not in (403, 404):
+            raise
 
 
 def service_of(cluster: Cluster, run: str, owner: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +19,9 @@ from .api import ApiError, Cluster
 from .launcher import ENDPOINT
 from .names import label_value, run_object
 from .pod import MANAGED_BY
+from .tls import Certificates, make_certificates
 
-__all__ = ["SECRETS", "listen", "make_endpoint", "new_token", "owner_of", "token_of"]
+__all__ = ["SECRETS", "context_of", "listen", "make_endpoint", "new_token", "owner_of", "token_of"]
 
 SECRETS = "v1/secrets"
 
@@ -38,9 +40,13 @@ def owner_of(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_endpoint(
-    cluster: Cluster, run: str, host: str, port: int, token: str, owner: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The run's Secret, made, or as an earlier driver of the run made it. Raises :class:`ApiError`."""
+    cluster: Cluster, run: str, host: str, port: int, token: str, owner: Mapping[str, Any] | None = None,
+    *, tls: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """The run's Secret, made, or as an earlier driver of the run made it; with ``tls``, it has the run's certificates.
+
+    Raises :class:`ApiError`.
+    """
     name = run_object(run)
     address = f"[{host}]" if ":" in host else host
     metadata: dict[str, Any] = {
@@ -48,7 +54,9 @@ def make_endpoint(
         "labels": {"run": label_value(run), MANAGED_BY: "flyte-build"},
         **({"ownerReferences": [dict(owner)]} if owner is not None else {}),
     }
-    data = {ENDPOINT: f"http://{address}:{port}/{token}"}
+    data = {ENDPOINT: f"http{'s' if tls else ''}://{address}:{port}/{token}"}
+    if tls:
+        data |= make_certificates(host).to_secret()
     value = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
     try:
         return {"apiVersion": "v1", "kind": "Secret", **cluster.create(SECRETS, value)}
@@ -61,9 +69,18 @@ def make_endpoint(
 
 def token_of(secret: Mapping[str, Any]) -> str:
     """The token in a run's Secret."""
-    held = secret.get("data") or {}
-    url = base64.b64decode(held[ENDPOINT]).decode() if ENDPOINT in held else secret["stringData"][ENDPOINT]
-    return urlsplit(url).path.strip("/")
+    return urlsplit(_held(secret)[ENDPOINT]).path.strip("/")
+
+
+def context_of(secret: Mapping[str, Any]) -> ssl.SSLContext | None:
+    """How a driver serves by what is in a run's Secret; ``None``: as it is."""
+    found = Certificates.of_secret(_held(secret))
+    return found.context() if found is not None else None
+
+
+def _held(secret: Mapping[str, Any]) -> dict[str, str]:
+    held = {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+    return {**(secret.get("stringData") or {}), **held}
 
 
 def listen(address: str | None, cluster: Cluster) -> socket.socket:

@@ -10,7 +10,7 @@ from ..service import serve_on
 from . import reading
 from .api import ApiError, Cluster
 from .drive import ClusterRun, drive
-from .endpoint import SECRETS, listen, make_endpoint, new_token, owner_of
+from .endpoint import SECRETS, context_of, listen, make_endpoint, new_token, owner_of
 from .mirror import Mirror
 from .submission import Submission
 from .target import Target
@@ -30,15 +30,15 @@ def run_here(
     host, port = listener.getsockname()[:2]
     token = new_token()
     try:
-        secret = make_endpoint(cluster, submission.run, host, port, token)
+        secret = make_endpoint(cluster, submission.run, host, port, token, tls=target.tls)
     except BaseException:
         listener.close()
         raise
-    name = secret["metadata"]["name"]
+    name, tls = secret["metadata"]["name"], context_of(secret)
     run = ClusterRun(submission, target, cluster, mirror, name, owner_of(secret))
 
     async def go() -> RunResult:
-        await drive(run, observer, lambda service: serve_on(service, listener, token))
+        await drive(run, observer, lambda service: serve_on(service, listener, token, tls))
         return await reading.result(mirror, await reading.read_run(mirror, submission.run))
 
     try:

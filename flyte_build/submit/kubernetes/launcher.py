@@ -19,32 +19,35 @@ from flyteidl2.task import common_pb2
 
 from .. import door
 from ..action import LaunchRequest, Left, Outcome
+from ..control.addressing import AS
 from ..specs import parsed
 from ..storage import RunFolder
+from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
+from .gangs import Made, jobset, look_gang, made_for
 from .gathering import gathered
 from .kueue import why_queued
-from .leaving import take_over
+from .leaving import pods_log, take_over
 from .mirror import Mirror
-from .names import job_name
 from .needs import NOTHING, Needs
 from .pod import Place, job
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template, template_name
-from .watching import JOBS, PODS, Watcher, log_query
+from .tls import trusting
+from .watching import Watcher
 
 __all__ = ["ENDPOINT", "REQUESTS", "KubernetesLauncher"]
 
 ENDPOINT = "endpoint"
 """The key of the run's Secret that holds the actions service's address, with its token."""
+_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
-_LOG_BYTES = 64 << 20
 # Seconds for which news are gathered.
 _MOMENT = 0.02
 # Seconds after which Kueue is asked why it says nothing.
@@ -64,8 +67,8 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``said`` hears one
-    line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``tls``: the Secret
+    has whom pods trust to be the service. ``said`` hears one line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -80,6 +83,7 @@ class KubernetesLauncher:
     needs: Mapping[str, Needs] = field(default_factory=dict)
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
+    tls: bool = False
     apps: ClusterApps | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
@@ -98,16 +102,17 @@ class KubernetesLauncher:
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
-        name = name_of(request)
+        made = made_for(request)
+        name = made.watched
         self._news[name] = asyncio.Event()
         self.watcher.ask(name)
         try:
             try:
-                if (left := await self._ended_before(name, request)) is not None:
+                if (left := await self._ended_before(made, request)) is not None:
                     return Outcome(0, left=left)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
-                await self._create(request)
+                await self._create(request, made)
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -115,9 +120,10 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self._end(name, request)
+            sight = await self._end(made, request)
             outcome = sight.outcome or Outcome(0)
-            log, left = await self._log(name), await take_over(self.folder, self.mirror, request, outcome)
+            log = await pods_log(self.cluster, self.watcher.known(name).pods)
+            left = await take_over(self.folder, self.mirror, request, outcome)
             if log:
                 await self.mirror.put(self.mirror.key(request.log), log)
             if log and not left.outputs:  # its end is said with the error
@@ -126,7 +132,7 @@ class KubernetesLauncher:
             return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
-            await asyncio.shield(asyncio.to_thread(self.cluster.delete, JOBS, name))
+            await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
             self.watcher.forget(name)
@@ -144,18 +150,18 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def _ended_before(self, name: str, request: LaunchRequest) -> Left | None:
+    async def _ended_before(self, made: Made, request: LaunchRequest) -> Left | None:
         """What an attempt of an earlier driver has left, where its Job is gone: it shall not run again."""
         if (request.action, request.attempt) not in self.begun:
             return None
-        if await self._patiently(request, lambda: self.cluster.get(JOBS, name)) is not None:
+        if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
             return None
         left = await take_over(self.folder, self.mirror, request, Outcome(0))
         return left if left.outputs or left.error is not None else None
 
     # -- one attempt -------------------------------------------------------------------------------------
 
-    async def _create(self, request: LaunchRequest) -> None:
+    async def _create(self, request: LaunchRequest, made: Made) -> None:
         template = None
         if template_name(request.task_spec):
             template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
@@ -163,33 +169,47 @@ class KubernetesLauncher:
 
         def create() -> dict[str, Any]:
             # Made for the request alone: of thousands that wait for their turn nobody holds a manifest.
-            return self.cluster.create(JOBS, self._manifest(request, reference, template, carried))
+            return self.cluster.create(made.kind, self._manifest(request, made, reference, template, carried))
 
         try:
-            made = await self._patiently(request, create, self._room)
+            there = await self._patiently(request, create, self._room)
         except ApiError as e:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await self._patiently(request, lambda: self.watcher.fetch(name_of(request)))
+            await self._patiently(request, lambda: self.watcher.fetch(made.watched))
             return
-        self.watcher.note(made)
+        if made.gang is None:
+            self.watcher.note(there)
+
+    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
+        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
+        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
+        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
+        return [{"name": _ADDRESS, "valueFrom": held}, asks]
 
     def _manifest(
-        self, request: LaunchRequest, reference: str, template: Mapping[str, Any] | None, carried: Carried | None
+        self,
+        request: LaunchRequest,
+        made: Made,
+        reference: str,
+        template: Mapping[str, Any] | None,
+        carried: Carried | None,
     ) -> dict[str, Any]:
         manifest = job(
             self._with_env(request), reference, self.place, template=template,
             needs=self.needs.get(request.image, NOTHING), carrier=self.carrier, carried=carried,
         )  # fmt: skip
         if carried is None:
-            endpoint = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-            _main(manifest, reference)["env"].append({"name": "_U_EP_OVERRIDE", "valueFrom": endpoint})
-        return manifest
+            main = _main(manifest, reference)
+            main["env"] += self._endpoint(request)
+            if self.tls:
+                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
+        return jobset(manifest, made) if made.gang is not None else manifest
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
-        if not parsed(request.task_spec).task_template.container.data_config.enabled:
+        if loading_of(parsed(request.task_spec).task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -231,14 +251,15 @@ class KubernetesLauncher:
     def _with_env(self, request: LaunchRequest) -> LaunchRequest:
         return replace(request, env={**self.env, **request.env})
 
-    async def _end(self, name: str, request: LaunchRequest) -> Sight:
+    async def _end(self, made: Made, request: LaunchRequest) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
+        name = made.watched
         key, since, line = "", self.clock(), ""
         why, asked = "", self.clock()
         news = self._news[name]
         while True:
             news.clear()
-            sight = self._look(name)
+            sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
                 why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
@@ -250,12 +271,12 @@ class KubernetesLauncher:
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
-                    await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                    await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return sight
             if sight.key != key:
                 key, since = sight.key, self.clock()
             if sight.patience is not None and self.clock() - since >= sight.patience:
-                await self._patiently(request, lambda: self.cluster.delete(JOBS, name))
+                await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
                 return replace(sight, stage="ended")
             ends = [since + sight.patience] if sight.patience is not None else []
             ends += [asked + _ASK] if silent else []
@@ -266,8 +287,12 @@ class KubernetesLauncher:
             except TimeoutError:
                 pass
 
-    def _look(self, name: str) -> Sight:
-        known = self.watcher.known(name)
+    async def _look(self, made: Made, request: LaunchRequest) -> Sight:
+        gang, known = made.gang, self.watcher.known(made.watched)
+        if gang is not None:
+            found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
+            known = self.watcher.known(made.watched)
+            return look_gang(gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
@@ -280,29 +305,12 @@ class KubernetesLauncher:
         except ApiError:
             return ""
 
-    async def _log(self, name: str) -> bytes:
-        """The pod's whole log, as far as the cluster still has it."""
-        pods = self.watcher.known(name).pods
-        inorder = sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or ""))
-        return b"".join([await asyncio.to_thread(self._log_of, pod, log_query(pods[pod])) for pod in inorder])
-
-    def _log_of(self, pod: str, whose: Mapping[str, str]) -> bytes:
-        path = f"{self.cluster.path(PODS, pod)}/log"
-        try:
-            return self.cluster.text(path, {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
-        except (ApiError, OSError):
-            return b""
-
     async def _down(self, path: Path, limit: int) -> None:
         try:
             await self.mirror.down(path, limit)
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
-
-
-def name_of(request: LaunchRequest) -> str:
-    return job_name(request.run, request.action, request.attempt)
 
 
 def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:

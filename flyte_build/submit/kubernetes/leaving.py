@@ -5,12 +5,33 @@ Of what a good end left only its place matters here, so its bytes do not come to
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Left, Outcome
 from ..storage import RunFolder
+from .api import ApiError, Cluster
 from .mirror import Mirror
+from .watching import PODS, log_query
 
-__all__ = ["take_over"]
+__all__ = ["pods_log", "take_over"]
+
+_LOG_BYTES = 64 << 20
+
+
+async def pods_log(cluster: Cluster, pods: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The whole log of an attempt's ``pods``, in their order, as far as the cluster still has it."""
+    inorder = sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or ""))
+    return b"".join([await asyncio.to_thread(_log_of, cluster, pod, log_query(pods[pod])) for pod in inorder])
+
+
+def _log_of(cluster: Cluster, pod: str, whose: Mapping[str, str]) -> bytes:
+    try:
+        return cluster.text(f"{cluster.path(PODS, pod)}/log", {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
+    except (ApiError, OSError):
+        return b""
 
 
 async def take_over(folder: RunFolder, mirror: Mirror, request: LaunchRequest, outcome: Outcome) -> Left:

@@ -24,15 +24,15 @@ _MARK = 10
 _MOST_OF_A_JOB = MOST - 6
 
 
-def job_name(run: str, action: str, attempt: int) -> str:
+def job_name(run: str, action: str, attempt: int, most: int = _MOST_OF_A_JOB) -> str:
     """The Job of an attempt: readable, a DNS label, and different wherever any of the three is.
 
     It always ends in a mark of all three, because ``a-b`` and ``c`` would else be named as ``a`` and ``b-c``, and
-    because what is no DNS label is changed.
+    because what is no DNS label is changed. It has at most ``most`` characters.
     """
     mark = hashlib.sha256(f"{run}\0{action}\0{attempt}".encode()).hexdigest()[:_MARK]
     readable = re.sub(r"[^a-z0-9]+", "-", f"{run}-{action}-{attempt}".lower()).strip("-")
-    return f"{readable[: _MOST_OF_A_JOB - 1 - _MARK].rstrip('-') or 'run'}-{mark}"
+    return f"{readable[: most - 1 - _MARK].rstrip('-') or 'run'}-{mark}"
 
 
 def run_object(run: str) -> str:

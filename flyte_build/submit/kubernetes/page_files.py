@@ -18,7 +18,7 @@ from ..storage import Storage
 from .mirror import Mirror
 from .reading import fetch_logs
 
-__all__ = ["fetch_page"]
+__all__ = ["fetch_action", "fetch_page"]
 
 # As the page has it, bytes of one value and of one report.
 _VALUES, _REPORT = 4 << 20, 2 << 20
@@ -27,25 +27,37 @@ _AT_ONCE = 16
 
 async def fetch_page(mirror: Mirror, run: Run) -> Run:
     """The run, with all that its page shows on this machine. Raises ``RunError`` where the storage cannot be read."""
-    storage, slots = Storage(mirror.runs, mirror.url), asyncio.Semaphore(_AT_ONCE)
-
-    async def fetched(path: Path, most: int) -> bool:
-        async with slots:
-            try:
-                return await mirror.down(path, most)
-            except door.Refused:
-                return False
+    slots = asyncio.Semaphore(_AT_ONCE)
 
     async def here(record: ActionRecord) -> ActionRecord:
-        await fetched(storage.run(run.name).inputs(record.name), _VALUES)
-        if (outputs := _place(storage, f"{record.output_uri}/{OUTPUTS}" if record.output_uri else "")) is not None:
-            await fetched(outputs, _VALUES)
-        report = _place(storage, record.report)
-        there = report is not None and await fetched(report, _REPORT)
-        return record.replace(report=str(report) if there else "")
+        async with slots:
+            return await _values(mirror, run, record)
 
     await fetch_logs(mirror, run)
     return replace(run, actions=tuple(await asyncio.gather(*map(here, run.actions))))
+
+
+async def fetch_action(mirror: Mirror, run: Run, record: ActionRecord) -> ActionRecord:
+    """The record of one action of ``run``, with all that a page shows of it on this machine. Raises as above."""
+    await fetch_logs(mirror, run, record.name)
+    return await _values(mirror, run, record)
+
+
+async def _values(mirror: Mirror, run: Run, record: ActionRecord) -> ActionRecord:
+    storage = Storage(mirror.runs, mirror.url)
+
+    async def fetched(path: Path, most: int) -> bool:
+        try:
+            return await mirror.down(path, most)
+        except door.Refused:
+            return False
+
+    await fetched(storage.run(run.name).inputs(record.name), _VALUES)
+    if (outputs := _place(storage, f"{record.output_uri}/{OUTPUTS}" if record.output_uri else "")) is not None:
+        await fetched(outputs, _VALUES)
+    report = _place(storage, record.report)
+    there = report is not None and await fetched(report, _REPORT)
+    return record.replace(report=str(report) if there else "")
 
 
 def _place(storage: Storage, uri: str) -> Path | None:

@@ -20,6 +20,7 @@ from .api import ApiError, Cluster
 from .container_task import Carrier
 from .errors import Unplaceable
 from .fit import misfit, shown
+from .gangs import refuse_gang
 from .kueue import installed_groups, queue_trouble
 from .needs import NOTHING, Needs, unsuited
 from .pod import QUEUE, Place, job
@@ -63,6 +64,7 @@ def hopeless(
             # Of a container task: whichever image it is that brings its inputs.
             carrier = Carrier(request.image)
             manifest = job(request, request.image, place, template=template, needs=need, carrier=carrier)
+            refuse_gang(cluster, request)
         except Unplaceable as e:
             found.append(Problem(request.task, str(e), e.hint))
             continue

@@ -6,10 +6,11 @@ Only reads; what is fetched (logs, outputs, reports) lies in the mirror's folder
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import obstore
 
@@ -23,10 +24,11 @@ from ..journal import ActionRecord
 from ..observer import Observer
 from ..storage import Storage
 from .mirror import Mirror
-from .stored_journal import Pieces, read_stored
+from .stored_journal import Pieces
 
 __all__ = [
-    "ALIVE", "BEAT_SECONDS", "fetch_logs", "follow", "full_name", "list_runs", "read_chain", "read_run", "result",
+    "ALIVE", "BEAT_SECONDS", "StoredRun", "fetch_logs", "follow", "full_name", "list_runs", "newest", "read_chain",
+    "read_run", "result",
 ]  # fmt: skip
 
 ALIVE = "alive"
@@ -35,6 +37,8 @@ BEAT_SECONDS = 20.0
 _SILENT = 180.0
 _LOOK = 1.0
 _LOG = 1 << 30
+
+T = TypeVar("T")
 
 
 async def full_name(mirror: Mirror, name: str) -> str:
@@ -51,19 +55,23 @@ async def full_name(mirror: Mirror, name: str) -> str:
 
 async def list_runs(mirror: Mirror, limit: int | None = None) -> list[Run]:
     """Every run, the newest first. What is no run is passed over."""
+    return list(await asyncio.gather(*(read_run(mirror, name) for name in await newest(mirror, limit, {}))))
+
+
+async def newest(mirror: Mirror, limit: int | None, known: dict[str, float]) -> list[str]:
+    """The names of the newest runs, the newest first. ``known``: when each began that was asked for before."""
     slots = asyncio.Semaphore(16)
 
-    async def facts(name: str) -> tuple[float, str] | None:
+    async def began(name: str) -> None:
         async with slots:
-            data = await mirror.get(f"{name}/run.json")
-        try:
-            return (float(read_facts(data).get("started", 0.0)), name) if data is not None else None
-        except ValueError:
-            return None
+            data = await mirror.get(f"{name}/run.json") if name not in known else None
+        with contextlib.suppress(ValueError):
+            if data is not None:
+                known[name] = float(read_facts(data).get("started", 0.0))
 
-    found = await asyncio.gather(*(facts(name) for name in await _names(mirror)))
-    newest = sorted((f for f in found if f is not None), reverse=True)[:limit]
-    return list(await asyncio.gather(*(read_run(mirror, name) for _, name in newest)))
+    there = await _names(mirror)
+    await asyncio.gather(*(began(name) for name in there))
+    return sorted((name for name in there if name in known), key=lambda name: (known[name], name), reverse=True)[:limit]
 
 
 async def _names(mirror: Mirror) -> list[str]:
@@ -73,18 +81,44 @@ async def _names(mirror: Mirror) -> list[str]:
 
 async def read_run(mirror: Mirror, name: str) -> Run:
     """One run by its whole name; raises :class:`RunError`."""
-    data, entries, alive = await asyncio.gather(
-        mirror.get(f"{name}/run.json"), read_stored(mirror, name), _alive(mirror, name)
-    )
-    try:
-        facts = read_facts(data or b"")
-    except ValueError as e:
-        raise RunError(f"{mirror.url}/{name}/run.json: cannot be read: {e}") from None
-    ended = any("run" in entry for entry in entries[-1:])
-    # One that was handed over a moment ago may have no driver yet.
-    fresh = not entries and time.time() - float(facts.get("started", 0.0)) < _SILENT
-    where = f"{mirror.url}/{name}/journal"
-    return run_of(name, mirror.runs / name, facts, entries, where, running=not ended and (alive or fresh))
+    return await StoredRun(mirror, name).now()
+
+
+class StoredRun:
+    """One run that is read again and again: each time only what is new of its journal is fetched."""
+
+    def __init__(self, mirror: Mirror, name: str) -> None:
+        self._mirror, self._name = mirror, name
+        self._pieces = Pieces(mirror, name)
+        self._entries: list[dict[str, Any]] = []
+        self._facts: dict[str, Any] | None = None
+        self._alive = False
+
+    async def now(self) -> Run:
+        """The run as it is now; raises :class:`RunError`."""
+        mirror, name = self._mirror, self._name
+        heard = self._alive and self._pieces.idle < BEAT_SECONDS
+        data, new, self._alive = await asyncio.gather(
+            mirror.get(f"{name}/run.json") if self._facts is None else _said(None),
+            self._pieces.new(),
+            _said(True) if heard else _alive(mirror, name),
+        )
+        if self._facts is None:
+            try:
+                self._facts = read_facts(data or b"")
+            except ValueError as e:
+                raise RunError(f"{mirror.url}/{name}/run.json: cannot be read: {e}") from None
+        self._entries += new
+        ended = any("run" in entry for entry in self._entries[-1:])
+        # One that was handed over a moment ago may have no driver yet.
+        fresh = not self._entries and time.time() - float(self._facts.get("started", 0.0)) < _SILENT
+        where = f"{mirror.url}/{name}/journal"
+        running = not ended and (self._alive or fresh)
+        return run_of(name, mirror.runs / name, self._facts, self._entries, where, running=running)
+
+
+async def _said(value: T) -> T:
+    return value
 
 
 async def _alive(mirror: Mirror, name: str) -> bool:
@@ -136,9 +170,9 @@ def _tell(entry: dict[str, Any], observer: Observer) -> None:
         observer.on_line(str(line.get("action")), int(line.get("attempt") or 0), str(line.get("text")))
 
 
-async def fetch_logs(mirror: Mirror, run: Run) -> None:
-    """Have the logs of its attempts here, where :func:`~..history.find_logs` looks."""
-    for key, size in (await mirror.keys(f"{run.name}/logs")).items():
+async def fetch_logs(mirror: Mirror, run: Run, action: str = "") -> None:
+    """Have the logs of its attempts, or of one action's, here, where :func:`~..history.find_logs` looks."""
+    for key, size in (await mirror.keys(f"{run.name}/logs/{action}".rstrip("/"))).items():
         path = mirror.runs / key
         if key.endswith(".log") and not (path.is_file() and path.stat().st_size == size):
             await mirror.down(path, _LOG)

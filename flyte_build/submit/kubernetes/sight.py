@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..action import Outcome
+from .names import MAIN
 
 __all__ = ["EVENTS", "PRIMARY", "QUEUED", "WAITING", "Sight", "Stage", "gave_up", "look"]
 
@@ -161,7 +162,11 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
     containers = status.get("containerStatuses") or []
     if phase in ("Succeeded", "Failed"):
         deleted = bool(pod["metadata"].get("deletionTimestamp"))
-        return _ending(phase, reason, str(status.get("message") or ""), [*containers, *_inits(status)], deleted)
+        # What only ran beside the others was ended with them, and how is no failure.
+        inits = (pod.get("spec") or {}).get("initContainers") or ()
+        beside = {c["name"] for c in inits if c.get("restartPolicy") == "Always"}
+        counted = [c for c in (*containers, *_inits(status)) if c.get("name") not in beside]
+        return _ending(phase, reason, str(status.get("message") or ""), counted, deleted)
     if pod["metadata"].get("deletionTimestamp"):
         return Sight("starting", "is being deleted", "deleted")
     scheduled = conditions.get("PodScheduled")
@@ -171,7 +176,8 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
         return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, gave_up(f"no node took it: {why}"))
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     # A container task's own comes before what takes its outputs over (see ``container_task``).
-    if any(c.get("name") == PRIMARY and "running" in (c.get("state") or {}) for c in _inits(status)):
+    own = (pod["metadata"].get("annotations") or {}).get(MAIN, PRIMARY)
+    if any(c.get("name") == own and "running" in (c.get("state") or {}) for c in _inits(status)):
         return Sight("running", f"running on {node}", "running")
     for container in (*_inits(status), *containers):
         found = _waiting(container, events, node)

@@ -14,6 +14,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from flyteidl2.actions import actions_service_pb2
@@ -24,6 +25,7 @@ from ...kernel.errors import RunError
 from ..action import ROOT_ACTION, RootAction
 from ..attempt import RunFacts
 from ..cache import bundle_digest
+from ..deployed import DeployedTask, read_document
 from ..driving import check_name, described, require_image, start_of
 from ..references import references
 from ..storage import INPUTS_FOLDER, RunFolder, Storage
@@ -31,19 +33,20 @@ from .cluster_apps import ClusterApp
 from .mirror import Mirror
 from .needs import Needs
 from .stored_results import TASKS
+from .stored_tasks import BUNDLES, DEPLOYED, bundle_key
 
 __all__ = ["BUNDLES", "REQUEST", "Submission", "read_submission", "store_submission"]
 
-BUNDLES, REQUEST = "bundles", "request.json"
-_SHARED = (BUNDLES, TASKS, INPUTS_FOLDER)
+REQUEST = "request.json"
+_SHARED = (BUNDLES, DEPLOYED, TASKS, INPUTS_FOLDER)
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What a driver needs of a run. ``target`` is as the project states it; ``images`` maps references by digest to
     digests, ``needs`` digests to what such an image needs of a node (:class:`~.needs.Needs`); ``carrier`` is the image
-    that brings the inputs of container tasks, ``apps`` are served meanwhile. The rest is as in
-    :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
+    that brings the inputs of container tasks, ``apps`` are served meanwhile, ``own`` are the documents of its file's
+    tasks that are called by name. The rest is as in :class:`~..attempt.RunFacts` and :class:`~..run.RunRequest`."""
 
     run: str
     target_name: str
@@ -61,10 +64,16 @@ class Submission:
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     carrier: str = ""
     apps: Sequence[Mapping[str, Any]] = ()
+    own: Sequence[str] = ()
 
     def code(self, base: str) -> str:
         """The URI of its code in the storage ``base``."""
-        return f"{base}/{BUNDLES}/{self.bundle.removeprefix('sha256:')}.tgz"
+        return f"{base}/{bundle_key(self.bundle)}"
+
+    def own_tasks(self) -> dict[str, DeployedTask]:
+        """Those of its file that are called by name, by it. Raises :class:`RunError`."""
+        found = (read_document(text.encode(), lambda _: Path("/nowhere"), REQUEST) for text in self.own)
+        return {task.name: task for task in found}
 
     def facts(self, folder: RunFolder) -> RunFacts:
         code = self.code(folder.storage.base)
@@ -88,6 +97,7 @@ async def store_submission(
     needs: Mapping[str, Needs] | None = None,
     carrier: str = "",
     apps: Sequence[ClusterApp] = (),
+    own: Sequence[DeployedTask] = (),
     invocation: Mapping[str, Any],
 ) -> tuple[Submission, actions_service_pb2.Action]:
     """Put a new run into the storage. ``references_of``: environment → ``repository@sha256:…``; ``resumed`` are the
@@ -104,10 +114,9 @@ async def store_submission(
     require_image(root, images)
     folder = Storage(mirror.runs, mirror.url).run(name)
     code = await asyncio.to_thread(bundle_digest, root.bundle)
-    bundle_key = f"{BUNDLES}/{code.removeprefix('sha256:')}.tgz"
     before = resumed or {}
     run, action = start_of(
-        folder, root, images, references_of, bundle=(code, f"{mirror.url}/{bundle_key}"),
+        folder, root, images, references_of, bundle=(code, f"{mirror.url}/{bundle_key(code)}"),
         started=before.get("run_start_time"), inline=inline,
     )  # fmt: skip
     facts = {**described(run, root, images, before.get("name"), invocation, docs or {}), "target": target[0]}
@@ -115,13 +124,14 @@ async def store_submission(
         await mirror.put(f"{name}/run.json", json.dumps(facts, indent=1).encode() + b"\n", new=True)
     except FileExistsError:
         raise RunError(f"run {name} exists in {mirror.url}", hint="choose another name") from None
-    if not await mirror.has(bundle_key):
-        await mirror.put(bundle_key, root.bundle.read_bytes())
+    for digest, bundle in {code: root.bundle, **{task.code: task.bundle for task in own}}.items():
+        if not await mirror.has(bundle_key(digest)):
+            await mirror.put(bundle_key(digest), bundle.read_bytes())
     submission = Submission(
         name, target[0], target[1], run.images, code, run.started, run.org, run.project, run.domain, root.env,
         dict(inline), before.get("name"), overwrite_cache,
         {digest: one.to_json() for digest, one in (needs or {}).items()}, carrier,
-        [app.to_json() for app in apps],
+        [app.to_json() for app in apps], [task.document().decode() for task in own],
     )  # fmt: skip
     await mirror.put(f"{name}/kept/{ROOT_ACTION}/inputs.pb", root.inputs)
     await _upload_inputs(mirror, root.inputs)

@@ -32,7 +32,8 @@ T = TypeVar("T")
 class Target:
     """``place`` is what its pods have in common; ``context`` and ``kubeconfig`` say where it is (``None``: as kubectl
     has it). ``storage`` is the URL that runs are kept below, with the object store's ``options``; ``unscheduled`` how
-    long an attempt may wait for a node (seconds); ``driver_account`` is whose rights runs' drivers have."""
+    long an attempt may wait for a node (seconds); ``driver_account`` is whose rights runs' drivers have. ``tls``: pods
+    call their run's driver by it."""
 
     name: str
     place: Place
@@ -43,6 +44,7 @@ class Target:
     options: Mapping[str, str] = field(default_factory=dict)
     unscheduled: float = 1800.0
     driver_account: str = DRIVER_ACCOUNT
+    tls: bool = False
 
     @property
     def storage_secret(self) -> str:
@@ -80,6 +82,7 @@ def read_target(name: str, table: Any, where: str) -> Target:
         options=reader.map("storage-options"),
         unscheduled=reader.take("unscheduled", _seconds, 1800.0),
         driver_account=reader.name("driver-account") or DRIVER_ACCOUNT,
+        tls=reader.flag("tls"),
     )
     reader.done()
     return target

@@ -69,14 +69,21 @@ class Attempt:
 def trimmed(value: Object) -> dict[str, Any]:
     """What is needed of an object to see how its attempt goes."""
     metadata = value.get("metadata") or {}
-    kept = {k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp") if k in metadata}
+    kept = {
+        k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp", "labels") if k in metadata
+    }
     if MAIN in (told := metadata.get("annotations") or {}):
         kept["annotations"] = {MAIN: told[MAIN]}
     spec = value.get("spec") or {}
     status = value.get("status") or {}
+    beside = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    small = [{"name": c["name"], "restartPolicy": "Always"} for c in beside]
     return {
         "metadata": kept,
-        "spec": {k: spec[k] for k in ("nodeName", "suspend") if k in spec},
+        "spec": {
+            **{k: spec[k] for k in ("nodeName", "suspend") if k in spec},
+            **({"initContainers": small} if small else {}),
+        },
         "status": {
             k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
         },
@@ -275,8 +282,12 @@ class Watcher:
         name = str(about.get("name") or "")
         if about.get("kind") == "Workload":
             return job_of(name)
-        # A pod is called as its Job and five characters; what is said of it may come before itself.
-        return name.rpartition("-")[0] if about.get("kind") == "Pod" else name
+        # A pod is called as its Job (its number, in an indexed one) and five characters; what is said of it may come
+        # before itself.
+        if about.get("kind") == "Pod":
+            name = name.rpartition("-")[0]
+            return name if name in self._attempts else name.rpartition("-")[0]
+        return name
 
     def _only(self, kind: str, there: set[str]) -> None:
         """What a whole list does not have is gone, whether or not a watch told."""

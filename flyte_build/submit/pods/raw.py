@@ -17,6 +17,7 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 from .. import door
 from ..action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
 from ..berth import Berth
+from ..kubernetes.errors import Unplaceable
 from ..sandbox.spec import Mount
 from ..storage import RunFolder
 from .beside import Ground
@@ -32,7 +33,11 @@ _DEEP = 100
 def read_raw(request: LaunchRequest, image: ImageRoot, folder: RunFolder) -> Raw | None:
     """The container task of ``request``; ``None`` for any other task. Raises :class:`Unplaceable`."""
     task = task_definition_pb2.TaskSpec.FromString(request.task_spec).task_template
-    return Raw(request, image, folder, task) if check_raw(task, request.task) else None
+    if not check_raw(task, request.task):
+        return None
+    if task.HasField("k8s_pod") or task.metadata.pod_template_name:
+        raise Unplaceable(f"{request.task} is a container task with a pod template, which is not here")
+    return Raw(request, image, folder, task)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from flyteidl2.task import common_pb2
 
 from .. import door
 from ..kubernetes.errors import Unplaceable
+from ..template import loading_of
 from .raw_values import NotText, json_of, literal_of, text_of, unreadable
 
 __all__ = ["BadOutput", "Bring", "check_raw", "inputs_of", "outputs_in", "places", "rendered", "values_of"]
@@ -35,11 +36,10 @@ class BadOutput(Exception):
 
 def check_raw(task: tasks_pb2.TaskTemplate, name: str) -> bool:
     """Whether ``task`` is a container task. Raises :class:`Unplaceable` for one that no launcher of ours runs."""
-    if task.k8s_pod.data_config.enabled or (task.container.data_config.enabled and task.metadata.pod_template_name):
-        raise Unplaceable(f"{name} is a container task with a pod template, which is not here")
-    if not task.container.data_config.enabled:
+    said = loading_of(task)
+    if said is None:
         return False
-    if getattr(task.container.data_config, "file_input_layout", 0):
+    if getattr(said, "file_input_layout", 0):
         raise Unplaceable(f"{name} asks for the layout NAMED_DIR of its inputs, which is not here")
     for variable in task.interface.outputs.variables:
         if unreadable(variable.value.type):

@@ -33,6 +33,7 @@ async def main(text: File) -> list[str]:
     """A file's words, a result that is kept, one that came late, somebody's answer, and a secret."""
     async with text.open("rb") as f:
         said = bytes(await f.read()).decode()
+    print("read:", said, flush=True)
     two, tries = await asyncio.gather(double(21), flaky())
     await flyte.report.replace.aio("<p>hello</p>")
     await flyte.report.flush.aio()

@@ -7,6 +7,7 @@ from flyte.io import File
 IMAGE = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages("pytest")
 SCRIPT = """
 test -z "$AWS_SECRET_ACCESS_KEY" || exit 4
+test "$FROM" = template || exit 5
 echo "this is printed"
 tr a-z A-Z < /var/inputs/text > /var/outputs/loud
 wc -c < /var/inputs/text > /var/outputs/size
@@ -17,6 +18,7 @@ loud = ContainerTask(
     inputs={"text": File},
     outputs={"loud": File, "size": int},
     command=["sh", "-c", SCRIPT],
+    pod_template="loud",
 )
 containers = flyte.TaskEnvironment.from_task("msa_env", loud)
 env = flyte.TaskEnvironment(

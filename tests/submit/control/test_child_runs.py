@@ -21,6 +21,7 @@ from flyte_build.submit.control.catalog import Finder
 from flyte_build.submit.control.child_runs import ChildRuns
 from flyte_build.submit.control.data import Data
 from flyte_build.submit.control.intake import Uploads
+from flyte_build.submit.control.stash import LocalStash
 from flyte_build.submit.journal import read_journal
 from tests.support.engine import IMAGE
 
@@ -146,10 +147,9 @@ def test_who_asks_for_outputs_before_the_end_hears_why_there_are_none(asked: Ask
         return world.fail(request, recoverable=False)
 
     world.launcher.bodies["bad"] = bad
-    uploads = Uploads(world.facts)
-    runs = ChildRuns(
-        world.engine, world.facts, uploads, Finder(world.facts, Nobody(), {}, world.observer), world.observer
-    )
+    uploads = Uploads(world.facts, LocalStash(world.folder))
+    finder = Finder(world.facts, uploads.stash, Nobody(), {}, world.observer)
+    runs = ChildRuns(world.engine, world.facts, uploads, finder, world.observer, {})
     data = Data(world.engine, world.facts, uploads, runs)
     wanted = dataproxy_service_pb2.GetActionDataRequest(action_id=_ident("mine"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
 from flyteidl2.dataproxy.dataproxy_service_connect import DataProxyServiceClient
 
 from flyte_build.submit.control.intake import Uploads
+from flyte_build.submit.control.stash import LocalStash
 from tests.support.engine import World
 
 from .conftest import Asked
@@ -22,6 +24,10 @@ CODE = gzip.compress(b"a tar", mtime=7)
 
 def _location(data: bytes, name: str, prefix: str = "") -> pb.CreateUploadLocationRequest:
     return pb.CreateUploadLocationRequest(content_md5=hashlib.md5(data).digest(), filename=name, filename_root=prefix)
+
+
+def _uploads(world: World) -> Uploads:
+    return Uploads(world.facts, LocalStash(world.folder))
 
 
 async def _put(url: str, data: bytes) -> tuple[int, str]:
@@ -56,11 +62,11 @@ def test_code_is_put_beside_the_runs_own_and_known_by_what_is_in_it(asked: Asked
 def test_other_files_are_kept_with_the_run(tmp_path: Path, name: str, prefix: str, below: str) -> None:
     world = World(tmp_path)
     world.folder.kept.mkdir()
-    uploads = Uploads(world.facts)
+    uploads = _uploads(world)
     key, uri = uploads.place(_location(b"words", name, prefix))
     below = below.format(md5=hashlib.md5(b"words").hexdigest())
     assert uri == f"/mnt/flyte/runs/run/kept/{below}"
-    uploads.put(key, b"words")
+    asyncio.run(uploads.put(key, b"words"))
     assert (world.folder.kept / below).read_bytes() == b"words"
     assert world.facts.bundles == {}
 
@@ -68,10 +74,10 @@ def test_other_files_are_kept_with_the_run(tmp_path: Path, name: str, prefix: st
 def test_what_has_a_uri_does_not_change(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.folder.kept.mkdir()
-    uploads = Uploads(world.facts)
+    uploads = _uploads(world)
     for data in (b"first", b"second"):
         key, uri = uploads.place(_location(data, "f.csv", "tree"))
-        uploads.put(key, data)
+        asyncio.run(uploads.put(key, data))
     assert world.storage.path(uri).read_bytes() == b"first"
 
 
@@ -79,7 +85,7 @@ def test_what_has_a_uri_does_not_change(tmp_path: Path) -> None:
     ("name", "prefix"), [("../x", ""), ("a/b", ""), ("", ""), (".hidden", ""), ("x", ".."), ("x", "a/b"), ("x\0", "")]
 )
 def test_names_that_are_none_are_refused(tmp_path: Path, name: str, prefix: str) -> None:
-    uploads = Uploads(World(tmp_path).facts)
+    uploads = _uploads(World(tmp_path))
     with pytest.raises(ValueError, match="expected a file's plain name"):
         uploads.place(_location(b"", name, prefix))
     with pytest.raises(ValueError, match="MD5"):
@@ -93,15 +99,38 @@ def test_a_link_in_the_place_of_inputs_is_not_followed(tmp_path: Path) -> None:
     outside.mkdir()
     (world.folder.meta / f"inputs-{found[:40]}").symlink_to(outside)
     with pytest.raises(OSError, match="expected a folder"):
-        Uploads(world.facts).inputs(b"inputs")
+        asyncio.run(_uploads(world).inputs(b"inputs"))
     assert not list(outside.iterdir())
 
 
 def test_a_bundle_that_cannot_be_read_is_known_by_its_bytes(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.folder.bundles.mkdir()
-    uploads = Uploads(world.facts)
+    uploads = _uploads(world)
     for data in (b"no gzip", CODE[:-1], CODE + CODE):
         key, uri = uploads.place(_location(data, "code.tgz"))
-        uploads.put(key, data)
+        asyncio.run(uploads.put(key, data))
         assert world.facts.bundles[uri] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_code_that_was_put_without_us_is_known_before_it_is_run(tmp_path: Path) -> None:
+    """As on a cluster whose tasks upload into its storage."""
+    world = World(tmp_path)
+    world.folder.bundles.mkdir()
+    uploads = _uploads(world)
+    _, uri = uploads.place(_location(CODE, "code.tgz"))
+
+    class There(LocalStash):
+        data = b"other"
+
+        async def read(self, uri: str) -> bytes:
+            return self.data
+
+    there = There(world.folder)
+    object.__setattr__(uploads, "stash", there)
+    with pytest.raises(ValueError, match="expected the bytes with the MD5"):
+        asyncio.run(uploads.known(uri))
+    there.data = CODE
+    asyncio.run(uploads.known("/mnt/flyte/bundles/of-another.tgz"))
+    asyncio.run(uploads.known(uri))
+    assert world.facts.bundles == {uri: f"sha256:{hashlib.sha256(b'a tar').hexdigest()}"}

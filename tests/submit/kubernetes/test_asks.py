@@ -36,7 +36,6 @@ def task(**more: Any) -> tasks_pb2.TaskTemplate:
 
 REFUSED = [
     (task(container=tasks_pb2.Container(ports=[tasks_pb2.ContainerPort(container_port=80)])), "opens ports"),
-    (task(k8s_pod=tasks_pb2.K8sPod(data_config=tasks_pb2.DataLoadingConfig(enabled=True))), "is a container task"),
     (task(container=tasks_pb2.Container(config=[literals_pb2.KeyValuePair(key="a")])), "has a container's `config`"),
     (
         task(security_context=security_pb2.SecurityContext(run_as=security_pb2.Identity(iam_role="r"))),

@@ -16,8 +16,16 @@ from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import Phase
 from flyte_build.submit.journal import ActionRecord
 from flyte_build.submit.kubernetes import away, driver, reading
-from flyte_build.submit.kubernetes.api import Cluster
-from flyte_build.submit.kubernetes.driver_job import ENVIRONMENT, POLICIES, SERVICES, driver_job, policy_of, service_of
+from flyte_build.submit.kubernetes.api import ApiError, Cluster
+from flyte_build.submit.kubernetes.driver_job import (
+    ENVIRONMENT,
+    POLICIES,
+    SERVICES,
+    driver_job,
+    keep_job,
+    policy_of,
+    service_of,
+)
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import run_object
 from flyte_build.submit.kubernetes.needs import Needs
@@ -25,7 +33,7 @@ from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
 from flyte_build.submit.observer import Collector
-from tests.support.apiserver import NAMESPACE, ApiServer
+from tests.support.apiserver import NAMESPACE, ApiServer, Bad
 
 IMAGE = "registry.example/team/driver@sha256:" + "ab" * 32
 NAME = run_object("r1")
@@ -103,6 +111,23 @@ def test_a_run_is_followed_to_its_end(api: ApiServer, mirror: Mirror, cluster: C
     heard = Collector()
     assert attend(mirror, cluster, heard).phase is Phase.SUCCEEDED
     assert [r.phase for r in heard.records] == [Phase.SUCCEEDED]
+
+
+def test_what_a_driver_leaves_that_ended_before_its_run_goes_soon_and_a_day_after_the_run(
+    api: ApiServer, cluster: Cluster
+) -> None:
+    """Kubernetes removes the Job, and all that it owns, apps among it, by this alone."""
+    job = driver_job("r1", IMAGE, target())
+    assert job["spec"]["ttlSecondsAfterFinished"] == 600
+    api.put(JOBS, job)
+    keep_job(cluster, "r1", target().place.keep_seconds)
+    assert api.objects[JOBS][NAME]["spec"] == {**job["spec"], "ttlSecondsAfterFinished": 86400}
+    for status in (403, 404):
+        api.bad = lambda method, kind, query, status=status: Bad(status)  # type: ignore[misc]
+        keep_job(cluster, "r1", 1)
+    api.bad = lambda method, kind, query: Bad(422)
+    with pytest.raises(ApiError):
+        keep_job(cluster, "r1", 1)
 
 
 def test_a_driver_that_never_begins_is_given_up_with_its_reason(

@@ -17,8 +17,10 @@ from flyte.io import Dir, File
 from flyte.models import SerializationContext
 from flyteidl2.core import execution_pb2, literals_pb2, tasks_pb2
 from flyteidl2.task import common_pb2, task_definition_pb2
+from kubernetes.client import V1Container, V1EnvVar, V1PodSpec, V1Volume, V1VolumeMount
 from obstore.store import MemoryStore
 
+from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.kubernetes.carrying import bring_inputs, take_outputs
 from flyte_build.submit.kubernetes.container_task import CARRY, Carried, Carrier
 from flyte_build.submit.kubernetes.errors import Unplaceable
@@ -26,9 +28,13 @@ from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import hopeless
 from flyte_build.submit.kubernetes.sight import look
+from flyte_build.submit.kubernetes.watching import trimmed
+from flyte_build.submit.pods.raw import read_raw
+from flyte_build.submit.storage import Storage
+from flyte_build.submit.template import read_task
 from tests.support.apiserver import NAMESPACE, ApiServer
 
-from .test_pod import DIGEST, IMAGE, request_of
+from .test_pod import DIGEST, IMAGE, SIDE, request_of
 
 TOOLS = f"registry.example/driver@{DIGEST}"
 PLACE = Place(NAMESPACE, storage_secret="keys")
@@ -64,9 +70,8 @@ def inputs(**values: Any) -> common_pb2.Inputs:
 
 def made(carried: Carried | None = None, carrier: Carrier | None = CARRIER, **more: Any) -> dict[str, Any]:
     found = spec(**more)
-    request = request_of(
-        found.SerializeToString(), args=tuple(found.task_template.container.args), env={"A": "b"}, task="raw.it"
-    )
+    args = read_task(found).args
+    request = request_of(found.SerializeToString(), args=args, env={"A": "b"}, task="raw.it")
     return job(request, IMAGE, PLACE, carrier=carrier, carried=carried)
 
 
@@ -106,6 +111,92 @@ def test_what_no_container_task_here_can_be_is_refused(api: ApiServer) -> None:
         made(outputs={"o": list[int]})
     request = request_of(spec().SerializeToString(), image=IMAGE, args=("x",), task="raw.it")
     assert hopeless(api.cluster(), [request], Place(NAMESPACE)) == []
+
+
+def _template(**more: Any) -> flyte.PodTemplate:
+    side = V1Container(name="side", image=SIDE, volume_mounts=[V1VolumeMount(name="d", mount_path="/d")])
+    first = V1Container(name="first", image=SIDE)
+    own = V1Container(name="mine", working_dir="/work", env=[V1EnvVar(name="MORE", value="1")])
+    spec = V1PodSpec(containers=[own, side], init_containers=[first], node_selector={"pool": "ml"}, **more)
+    return flyte.PodTemplate(pod_spec=spec, primary_container_name="mine", labels={"cost": "center"})
+
+
+def test_a_pod_template_is_merged_whole_and_its_other_containers_run_beside_the_tasks_own() -> None:
+    carried = Carried(inputs(word="so", file="s3://bucket/base/x"), TOLD["inputs"], TOLD["attempt"], TOLD["data"])
+    volume = V1Volume(name="d", empty_dir={})
+    found = made(carried, pod_template=_template(volumes=[volume]))["spec"]["template"]
+    pod = found["spec"]
+    first, bring, side, own = pod["initContainers"]
+    assert [c["name"] for c in (first, bring, side, own)] == ["first", "inputs", "side", "mine"]
+    assert [c["name"] for c in pod["containers"]] == ["outputs"]
+    assert [c.get("restartPolicy") for c in (first, bring, side, own)] == [None, None, "Always", None]
+    assert (own["image"], own["workingDir"], own["args"]) == (IMAGE, "/work", ["run", "so", "$$(HOME)"])
+    assert {"name": "MORE", "value": "1"} in own["env"]
+    assert [m["mountPath"] for m in own["volumeMounts"]] == ["/var/inputs", "/var/outputs"]
+    assert pod["nodeSelector"] == {"pool": "ml"}
+    assert {v["name"] for v in pod["volumes"]} == {"d", "flyte-build-inputs", "flyte-build-outputs"}
+    assert found["metadata"]["labels"]["cost"] == "center"
+    assert found["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"] == "mine"
+    told = json.loads(next(e["value"] for e in bring["env"] if e["name"] == CARRY))
+    small = tasks_pb2.TaskTemplate.FromString(base64.b64decode(told["template"]))
+    assert [v.key for v in small.interface.outputs.variables] == ["o"]
+
+
+def test_a_template_of_the_cluster_is_below_what_a_container_task_says() -> None:
+    named = {
+        "spec": {
+            "nodeSelector": {"pool": "ml"},
+            "containers": [
+                {"name": "primary", "workingDir": "/work", "env": [{"name": "A", "value": "named"}]},
+                {"name": "side", "image": SIDE},
+            ],
+        }
+    }
+    found = spec(pod_template="team", env_vars={"A": "task"})
+    args = tuple(found.task_template.container.args)
+    request = request_of(found.SerializeToString(), args=args, env={}, task="raw.it")
+    pod = job(
+        request, IMAGE, PLACE, template=named, carrier=CARRIER, carried=Carried(inputs(word="so", file="s3://b/x"))
+    )
+    pod = pod["spec"]["template"]["spec"]
+    bring, side, own = pod["initContainers"]
+    assert (bring["name"], side["name"], own["name"], own["workingDir"]) == ("inputs", "side", "primary", "/work")
+    assert [e["value"] for e in own["env"] if e["name"] == "A"] == ["task"]
+    assert pod["nodeSelector"] == {"pool": "ml"}
+
+
+def test_a_machine_of_no_pods_refuses_a_template_on_a_container_task(tmp_path: Path) -> None:
+    image = ImageRoot(DIGEST, tmp_path, "")
+    for found in (spec(pod_template=_template()), spec(pod_template="team")):
+        request = request_of(found.SerializeToString(), task="raw.it")
+        with pytest.raises(Unplaceable, match=r"raw\.it is a container task with a pod template, which is not here"):
+            read_raw(request, image, Storage(tmp_path).run("r1"))
+
+
+def test_a_container_that_is_called_as_ours_is_refused() -> None:
+    template = flyte.PodTemplate(
+        pod_spec=V1PodSpec(containers=[V1Container(name="primary"), V1Container(name="inputs", image=SIDE)])
+    )
+    with pytest.raises(Unplaceable, match=r"the pod template of raw\.it has a container called inputs"):
+        made(Carried(inputs(word="so", file="s3://b/x")), pod_template=template)
+
+
+def test_its_end_is_that_of_its_own_container_and_not_of_what_ran_beside() -> None:
+    ends = {"mine": (3, "Error"), "side": (137, "Error"), "inputs": (0, "Completed")}
+    states = [
+        {"name": name, "state": {"terminated": {"exitCode": code, "reason": why}}} for name, (code, why) in ends.items()
+    ]
+    pod = {
+        "metadata": {"name": "p", "annotations": {"kubectl.kubernetes.io/default-container": "mine"}},
+        "spec": {"nodeName": "n1", "initContainers": [{"name": "side", "restartPolicy": "Always", "image": SIDE}]},
+        "status": {"phase": "Failed", "initContainerStatuses": states},
+    }
+    found = look({"metadata": {}}, [trimmed(pod)], unscheduled=1.0)
+    assert found.outcome is not None
+    assert found.outcome.exit_code == 3
+    states[0]["state"] = {"running": {}}
+    pod["status"] = {"phase": "Pending", "initContainerStatuses": states}
+    assert look({"metadata": {}}, [trimmed(pod)], unscheduled=1.0).line == "running on n1"
 
 
 def test_it_runs_while_its_own_container_does() -> None:

@@ -149,7 +149,8 @@ def test_its_pod_is_told_where_the_service_is_by_a_secret_alone(bench: Bench) ->
     (main,) = bench.api.objects[JOBS][NAME]["spec"]["template"]["spec"]["containers"]
     assert main["env"] == [
         {"name": "FLYTE_AWS_ENDPOINT", "value": "http://s3"},
-        {"name": "_U_EP_OVERRIDE", "valueFrom": {"secretKeyRef": {"name": "r1-run", "key": "endpoint"}}},
+        {"name": "_FLYTE_BUILD_SERVICE", "valueFrom": {"secretKeyRef": {"name": "r1-run", "key": "endpoint"}}},
+        {"name": "_U_EP_OVERRIDE", "value": "$(_FLYTE_BUILD_SERVICE)/as/a0"},
     ]
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
-import obstore
 from obstore.store import MemoryStore
 
 from flyte_build.pages.document import document_of
 from flyte_build.submit.kubernetes import reading
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.page_files import fetch_page
-from flyte_build.submit.storage import MOUNT
-from tests.support.runs import Call, make_run
+from tests.support.runs import Call, make_run, store_run
 
 NAME = "r20261120-101500-ab12"
 URL = "s3://bucket/base"
@@ -24,20 +21,7 @@ def stored(tmp_path: Path, calls: list[Call]) -> tuple[Mirror, dict[str, object]
     """A run here, put into a storage as a cluster has it; and the page of the one here."""
     here = make_run(tmp_path / "here", calls)
     mirror = Mirror(URL, tmp_path / "mirror", MemoryStore())
-    for path in (tmp_path / "here").rglob("*"):
-        key = path.relative_to(tmp_path / "here").as_posix()
-        if path.is_file() and not key.endswith("journal.jsonl"):
-            obstore.put(mirror.store, key, path.read_bytes())
-    lines = []
-    for line in (here.folder / "journal.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if "action" in entry:
-            action = entry["action"]
-            for field in ("output_uri", "report"):
-                told = str(action.get(field) or "")
-                action[field] = told.replace(str(tmp_path / "here"), URL).replace(MOUNT, URL)
-        lines.append(json.dumps(entry))
-    obstore.put(mirror.store, f"{NAME}/journal/000001-000001.jsonl", ("\n".join(lines) + "\n").encode())
+    store_run(here, mirror.store, URL)
     return mirror, document_of(here)
 
 

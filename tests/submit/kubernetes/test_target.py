@@ -133,7 +133,7 @@ def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
     ]  # fmt: skip
     assert role["kind"] == "Role"
     assert {(r["apiGroups"][0], r["resources"][0]): r["verbs"] for r in role["rules"]} == {
-        ("batch", "jobs"): ["create", "get", "list", "watch", "delete"],
+        ("batch", "jobs"): ["create", "get", "list", "watch", "delete", "patch"],
         ("", "pods"): ["get", "list", "watch", "create"],
         ("", "pods/log"): ["get"],
         ("", "events"): ["list", "watch"],
@@ -141,6 +141,7 @@ def test_an_administrator_is_asked_for_no_more_than_a_namespace() -> None:
         ("", "services"): ["create", "get", "delete"],
         ("networking.k8s.io", "networkpolicies"): ["create"],
         ("apps", "deployments"): ["create", "get", "delete"],
+        ("jobset.x-k8s.io", "jobsets"): ["create", "get", "delete"],
         ("", "resourcequotas"): ["list"],
         ("", "podtemplates"): ["get"],
         ("kueue.x-k8s.io", "localqueues"): ["get"],

@@ -7,7 +7,9 @@ from typing import Literal
 
 import click
 
+from ....kernel.paths import shown
 from ...completion import complete_environment
+from ...console import counted, echo
 from ...options import file_argument, named_lock, platform_option, project_options, quiet_option
 
 __all__ = ["requirements"]
@@ -71,3 +73,6 @@ def requirements(
     made = export_text(named, form, make_reporter(quiet), output=output, platform=platform, wheels=wheels)
     if output is None:
         click.echo(made.text, nl=False)
+    elif not quiet:
+        beside = f"; they are in {shown(wheels)}" if wheels is not None else ""
+        echo(f"written to {shown(output)}: {counted(made.wheels, 'wheel')}, for Python {made.python}{beside}")

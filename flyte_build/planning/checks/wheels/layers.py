@@ -72,10 +72,10 @@ class WheelLayers:
         return found is not None
 
     def _layers(self, sha256: str) -> Sequence[LayerDerivation]:
-        """Those that hold a wheel; the one with the fewest others first, as it leaves the fewest questions."""
+        """Those that hold all of a wheel; the one with the fewest others first, as it leaves the fewest questions."""
         if self._holding is None:
             self._holding = {}
-            every = {x.hash: x for x in self._derivations() if x.kind == "wheels"}
+            every = {x.hash: x for x in self._derivations() if x.kind == "wheels" and "part" not in x.spec}
             for layer in sorted(every.values(), key=lambda x: len(x.artifacts)):
                 for artifact in layer.artifacts:
                     self._holding.setdefault(artifact.sha256, []).append(layer)

@@ -1,0 +1,37 @@
+"""Where tasks are deployed to, as ``deploy`` sees it: this machine, or a target's storage (see ``deploying_away``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyteidl2.task.task_definition_pb2 import TaskSpec
+
+from ..submit.deployed import DeployedTask
+
+__all__ = ["Shelf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """``references``: environment → its image by digest, as those who run it have it; ``needs``: what images need of
+    nodes, by digest; ``sidecars``: the images of other containers, as code writes them, by digest."""
+
+    references: Mapping[str, str]
+    put: Callable[[Iterable[DeployedTask]], list[tuple[DeployedTask, bool]]]
+    needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sidecars: Mapping[str, str] = field(default_factory=dict)
+
+    def completed(self, spec: TaskSpec) -> TaskSpec:
+        """``spec``, changed: every other container of its pod by digest, as the lock pins it."""
+        if not self.sidecars or not spec.task_template.HasField("k8s_pod"):
+            return spec
+        pod = spec.task_template.k8s_pod.pod_spec
+        for kind in ("initContainers", "containers"):
+            if kind not in pod:
+                continue
+            for container in pod[kind]:
+                if "image" in container and (image := self.sidecars.get(container["image"])):
+                    container["image"] = image
+        return spec
