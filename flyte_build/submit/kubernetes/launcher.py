@@ -125,7 +125,7 @@ class KubernetesLauncher:
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self.see(made, request, self.said)
             outcome = sight.outcome or Outcome(0)
-            log = await pods_log(self.cluster, self.watcher.known(name).pods)
+            log = await pods_log(self.cluster, self.watcher, name)
             left = await take_over(self.folder, self.mirror, request, outcome)
             if log:
                 await self.mirror.put(self.mirror.key(request.log), log)

@@ -6,23 +6,29 @@ Of what a good end left only its place matters here, so its bytes do not come to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
-from typing import Any
 
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Left, Outcome
 from ..storage import RunFolder
 from .api import ApiError, Cluster
 from .mirror import Mirror
-from .watching import PODS, log_query
+from .watching import PODS, Watcher, log_query
 
 __all__ = ["pods_log", "take_over"]
 
 _LOG_BYTES = 64 << 20
 
 
-async def pods_log(cluster: Cluster, pods: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """The whole log of an attempt's ``pods``, in their order, as far as the cluster still has it."""
+async def pods_log(cluster: Cluster, watcher: Watcher, job: str) -> bytes:
+    """The whole log of the pods of ``job``, in their order, as far as the cluster still has it."""
+    pods = watcher.known(job).pods
+    if not pods:
+        # Of its Job's end one may be told before one is told of its pod: by another watch.
+        with contextlib.suppress(ApiError):
+            await asyncio.to_thread(watcher.fetch, job)
+        pods = watcher.known(job).pods
     inorder = sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or ""))
     return b"".join([await asyncio.to_thread(_log_of, cluster, pod, log_query(pods[pod])) for pod in inorder])
 

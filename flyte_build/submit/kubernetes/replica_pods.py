@@ -198,7 +198,7 @@ class ReplicaPods:
         replica = self._known.pop(name, None)
         if replica is None:
             return
-        if len(replica.logs) == 1 and (log := await pods_log(self._cluster, self._watcher.known(name).pods)):
+        if len(replica.logs) == 1 and (log := await pods_log(self._cluster, self._watcher, name)):
             with open(next(iter(replica.logs.values())), "ab") as f:
                 f.write(log)
         if replica.watching is not None:

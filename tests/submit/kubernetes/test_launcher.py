@@ -123,6 +123,18 @@ def test_an_attempt_from_its_job_to_its_outputs(bench: Bench) -> None:
     assert bench.watcher._attempts == {}
 
 
+def test_of_a_job_that_ended_before_its_pod_was_heard_of_the_log_is_there_as_well(bench: Bench) -> None:
+    """Each kind has a watch of its own, and one may be far behind another."""
+
+    def hand() -> None:
+        bench.api.put("v1/pods", {"metadata": {"name": f"{NAME}-x", "labels": {"job-name": NAME}}, "status": {}})
+        ended = [{"type": "Complete", "status": "True"}]
+        bench.api.put(JOBS, {"metadata": {"name": NAME, "labels": {"run": "r1"}}, "status": {"conditions": ended}})
+
+    assert bench.launch(hand) == Outcome(0)
+    assert any(f"/pods/{NAME}-x/log" in asked for asked in bench.api.asked)
+
+
 def test_what_a_failed_attempt_left_is_told(bench: Bench) -> None:
     def hand() -> None:
         obstore.put(bench.store, f"{BASE}/error.pb", b"error")
