@@ -69,7 +69,9 @@ class Attempt:
 def trimmed(value: Object) -> dict[str, Any]:
     """What is needed of an object to see how its attempt goes."""
     metadata = value.get("metadata") or {}
-    kept = {k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp") if k in metadata}
+    kept = {
+        k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp", "labels") if k in metadata
+    }
     if MAIN in (told := metadata.get("annotations") or {}):
         kept["annotations"] = {MAIN: told[MAIN]}
     spec = value.get("spec") or {}

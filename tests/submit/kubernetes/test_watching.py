@@ -185,7 +185,7 @@ def test_after_its_end_nothing_is_told(bench: Bench) -> None:
     bench.until("a", lambda known: known.job)
     bench.watcher.close()
     bench.watcher.note({"metadata": {"name": "a"}, "status": {"active": 9}})
-    assert bench.watcher.known("a").job == {"metadata": {"name": "a"}, "spec": {}, "status": {}}
+    assert bench.watcher.known("a").job == {"metadata": {"name": "a", "labels": LABELS}, "spec": {}, "status": {}}
 
 
 def test_what_a_watch_told_is_newer_than_an_answer_that_was_on_its_way(bench: Bench) -> None:
