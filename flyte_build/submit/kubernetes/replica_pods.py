@@ -22,7 +22,7 @@ from ..beginning import Beginning
 from ..storage import RunFolder
 from ..warm.forked import Lost
 from ..warm.replicas import Replicas
-from ..warm.told import texts
+from ..warm.told import texts, whole
 from .api import ApiError, Cluster
 from .gangs import Made, made_for
 from .leaving import pods_log, take_over
@@ -41,6 +41,8 @@ REPLICAS = "/replicas"
 _REQUEST_BYTES = 1 << 20
 _GOING_SECONDS = 60.0
 _SECRETS = "v1/secrets"
+_MOST_KINDS = 64
+_Kind = tuple[str, dict[str, Any] | None, str]
 Answer = tuple[int, Mapping[str, Any]]
 
 
@@ -84,6 +86,7 @@ class ReplicaPods:
         self._say = say
         self._replicas: Replicas[PodReplica] = Replicas(waits, self._once, self._nothing)
         self._known: dict[str, PodReplica] = {}
+        self._kinds: dict[tuple[Any, ...], _Kind] = {}
         self._numbers = itertools.count(1)
         self._program: asyncio.Task[str] | None = None
 
@@ -94,12 +97,10 @@ class ReplicaPods:
         """
         if request.reuse is None or made_for(request).gang is not None:
             return None
-        manifest, container = (await launcher.prepared(request))()
-        job = replica_job(manifest, container, self.program)
+        key, job, container = await self._kind(launcher, request)
         if job is None:
             self._once(f"environment {request.environment}: its `reusable` has no effect: its container has a command")
             return None
-        key = hashlib.sha256(json.dumps([job, request.environment], sort_keys=True).encode()).hexdigest()
         request.log.parent.mkdir(parents=True, exist_ok=True)
         start = partial(self._start, launcher, request, partial(named, job, container))
         try:
@@ -116,6 +117,18 @@ class ReplicaPods:
             if left.outputs:  # only an error is said with the end of it
                 request.log.unlink()
         return replace(outcome, left=left)
+
+    async def _kind(self, launcher: Jobs, request: LaunchRequest) -> _Kind:
+        """Of which kind the replicas for the attempt are: a name for it, their Job, and the container's name."""
+        asked = (request.task_spec, request.image, request.queue, tuple(sorted(whole(request.env).items())))
+        if asked not in self._kinds:
+            manifest, container = (await launcher.prepared(request))()
+            job = replica_job(manifest, container, self.program)
+            text = json.dumps([job, request.environment], sort_keys=True)
+            self._kinds[asked] = hashlib.sha256(text.encode()).hexdigest(), job, container
+            for old in list(self._kinds)[:-_MOST_KINDS]:
+                del self._kinds[old]
+        return self._kinds[asked]
 
     @property
     def program(self) -> str:

@@ -214,7 +214,8 @@ class Replicas(Generic[M]):
             try:
                 async with there.changed:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(there.changed.wait(), _LOOK_SECONDS)
+                        # So often one of them looks, however many there are.
+                        await asyncio.wait_for(there.changed.wait(), _LOOK_SECONDS * there.waiting)
             finally:
                 there.waiting -= 1
 
