@@ -22,7 +22,7 @@ from .report import Case, as_json, as_text
 
 NAMES = ("layers", "images", "noop", "closure", "memory", "push")
 # Measured where they are named only.
-ALSO = ("actions", "locking", "service", "sharing")
+ALSO = ("actions", "bytecode", "locking", "service", "sharing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -250,6 +250,18 @@ def test_locking_again_is_measured_without_a_network(tmp_path: Path) -> None:
     assert [(ratio["name"], ratio["goal"], ratio["unit"]) for ratio in case["ratios"]] == [(n, 100, "ms") for n in ours]
 
 
+def test_bytecode_is_measured_by_this_python(tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    done = run(tmp_path / "cache", "bytecode", "--quick", "--no-peers", "--json", str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    [case] = json.loads(out.read_text())["benchmarks"]["bytecode"]
+    assert [series["label"] for series in case["series"]] == ["layers of bytecode", "compileall", "no bytecode"]
+    assert [(ratio["name"], ratio.get("goal")) for ratio in case["ratios"]] == [
+        ("processor time ÷ compileall's", 1.05), ("without ÷ compileall's", None),
+    ]  # fmt: skip
+    assert all(series["cpu_median"] > 0 for series in case["series"])
+
+
 def test_what_locking_is_compared_with() -> None:
     """All that the example's images ask for, once; and requests as `--verbose` tells them, not their answers."""
     project = tomllib.loads(locking._union(ROOT / "lockfiles"))["project"]

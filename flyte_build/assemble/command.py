@@ -81,6 +81,7 @@ def _step_arguments(argv: Sequence[str]) -> argparse.Namespace:
     layer.add_argument("plan", metavar="SPEC", help="one of a plan's layers (JSON)")
     layer.add_argument("out", metavar="OUT", help="the folder to make; must not exist, or be empty")
     _artifact_options(layer)
+    layer.add_argument("--compiled", metavar="FILE", help="of a layer of bytecode: what `compiling.py` wrote")
     image = steps.add_parser("image", description="Make the image that PLAN describes from finished layers.")
     image.add_argument("plan", metavar="PLAN", help="an image derivation (JSON)")
     image.add_argument("out", metavar="OUT", help="the folder to make; must not exist, or be empty")
@@ -180,7 +181,7 @@ def _run(arguments: argparse.Namespace) -> str:
     artifacts = _locate(plan, known, arguments.artifacts)
     if arguments.step is None:
         return _assemble(plan, artifacts, arguments.out, arguments.ref)
-    made = make_layer(plan["layers"][0], artifacts.__getitem__, arguments.out)
+    made = make_layer(plan["layers"][0], artifacts.__getitem__, arguments.out, arguments.compiled)
     for warning in made.result.warnings:
         print(printable(f"warning: {warning}"), file=sys.stderr)
     return made.result.digest

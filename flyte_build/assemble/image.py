@@ -76,13 +76,13 @@ def check_image(spec: Mapping[str, Any], results: Sequence[LayerResult]) -> list
     Layers of kind ``files`` may: the user said so. So may the folders of a ``system`` layer: it owns and opens
     packages' folders (``/root``, ``/var/tmp``) as maintainer scripts do. And what a registry base holds may be hidden
     by all that lies on it, as under ``FROM``: whoever builds on a base asks for more than it has. A ``sealed`` layer
-    changes what is below it; that is what its programs were run for.
+    changes what is below it; that is what its programs were run for. And ``bytecode`` is of the module that is there.
     """
     packaged: set[str] = set()
     checked: list[tuple[str, Mapping[str, str]]] = []
     for layer, result in zip(spec["layers"], results, strict=True):
         listing = result.listing
-        if layer["kind"] in ("files", "base", "sealed"):
+        if layer["kind"] in ("files", "base", "sealed", "bytecode"):
             continue
         if layer["kind"] == "debian":
             packaged.update(listing)

@@ -65,6 +65,7 @@ def write_layer(
     progress: Callable[[int], object] | None = None,
     verify: bool = True,
     write: WriteBlob = write_blob,
+    compiled: str | None = None,
 ) -> LayerResult:
     """Write the layer that ``spec`` describes (``flyte_build.deriving.derivation`` documents the kinds) to ``out``.
 
@@ -72,6 +73,7 @@ def write_layer(
     ``inflate`` does what ``zlib`` does, and cannot change the result; ``progress`` is told bytes of the tar
     stream; ``verify=False`` leaves out the hashes of wheels' RECORDs, for artifacts that passed before (sizes and
     CRC-32 are always checked); ``write`` does what :func:`~.blob.write_blob` does, and cannot change the result either.
+    ``compiled`` is what :mod:`.compiling` made of the modules, for a layer of kind ``bytecode``.
     Raises :class:`AssembleError` for an input that cannot become a layer.
     """
     if spec["assembler"] != ASSEMBLER:
@@ -85,10 +87,15 @@ def write_layer(
         with open(resolve(spec["digest"].removeprefix("sha256:")), "rb") as source:
             return copy_base(spec, source, out, progress)
     warnings: list[str] = []
-    entries = _entries(spec, resolve, scratch, verify, warnings)
+    removed = _removed(spec)
+    if spec["kind"] == "bytecode":
+        made, removed, warnings = _compiled(spec, compiled)
+        entries = [(str(spec["title"]), entry) for entry in made]
+    else:
+        entries = _entries(spec, resolve, scratch, verify, warnings)
     kept = _site(spec) if not spec.get("folders", True) else frozenset()
     complete, overlaps = spec["kind"] not in ("files", "overlay"), warnings if spec["kind"] == "wheels" else None
-    ordered = arrange(entries, complete=complete, removed=_removed(spec), kept=kept, overlaps=overlaps)
+    ordered = arrange(entries, complete=complete, removed=removed, kept=kept, overlaps=overlaps)
     # A store's file is called by its hash; messages call it by the artifact's name.
     names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
     blob = write(ordered, out, inflate=inflate, names=names, progress=progress)
@@ -130,6 +137,17 @@ def _entries(
 
         return [(title, entry) for entry in python_entries(spec, resolve, scratch)]
     raise AssembleError(f"expected a layer of a known kind, found `{kind}`")
+
+
+def _compiled(spec: Mapping[str, Any], compiled: str | None) -> tuple[list[Entry], list[str], list[str]]:
+    from .bytecode import bytecode_entries
+
+    if compiled is None:
+        raise AssembleError(
+            f"expected the modules that Python {spec['by']} compiled, found none: run `compiling.py` on the finished "
+            "layer that they are in, by that Python, and name what it wrote with `--compiled`"
+        )
+    return bytecode_entries(spec, compiled)
 
 
 def _removed(spec: Mapping[str, Any]) -> list[str]:

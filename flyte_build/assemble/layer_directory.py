@@ -40,18 +40,19 @@ def derivation(spec: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(canonical(identity)).hexdigest()
 
 
-def make_layer(spec: dict[str, Any], resolve: Callable[[str], str], out: str) -> Finished:
+def make_layer(spec: dict[str, Any], resolve: Callable[[str], str], out: str, compiled: str | None = None) -> Finished:
     """Make the layer that ``spec`` describes, as the folder ``out``, new or empty; it is removed where that fails.
 
-    ``resolve`` maps an artifact's SHA-256 to a verified local file. Raises :class:`AssembleError` for an input that
-    cannot become a layer and ``OSError`` where ``out`` holds something or cannot be written.
+    ``resolve`` maps an artifact's SHA-256 to a verified local file; ``compiled`` as :func:`~.layer.write_layer` has it.
+    Raises :class:`AssembleError` for an input that cannot become a layer and ``OSError`` where ``out`` holds something
+    or cannot be written.
     """
     _claim(out)
     try:
         scratch, blob = os.path.join(out, "scratch"), os.path.join(out, "blob")
         os.mkdir(scratch)
         with open(blob, "xb", buffering=0) as f:
-            result = write_layer(spec, resolve, f, scratch=scratch)
+            result = write_layer(spec, resolve, f, scratch=scratch, compiled=compiled)
         shutil.rmtree(scratch)
         known = derivation(spec)
         shown = {"derivation": known, **{key: getattr(result, key) for key in _KEYS}, "warnings": result.warnings}
@@ -116,7 +117,7 @@ def join_layers(
             known = derivation(spec)
             unused.pop(known, None)
             if known not in given:
-                if layer_artifacts(spec):
+                if layer_artifacts(spec) or spec["kind"] == "bytecode":
                     raise AssembleError(f"expected a finished layer `{spec['title']}` ({known}), found none")
                 given[known] = make_layer(spec, _no_artifact, os.path.join(out, "made"))
                 _place(given[known], blobs, link=False)

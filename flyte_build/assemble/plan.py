@@ -29,6 +29,14 @@ def _number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _folders(value: object) -> bool:
+    return isinstance(value, list) and value != [] and all(map(_text(_FOLDER), value))
+
+
 _ARTIFACT = {"file": _text(), "sha256": _text(_SHA256)}
 _BLOB: dict[str, Callable[[object], bool]] = {
     "digest": _text(_DIGEST),
@@ -38,6 +46,7 @@ _BLOB: dict[str, Callable[[object], bool]] = {
 }
 _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "base": _BLOB,
+    "bytecode": {"python": _text(_PYTHON), "by": _text(), "rules": _number, "of": _object, "folders": _folders},
     "sealed": _BLOB,
     "debian": {},
     "overlay": {},
@@ -100,6 +109,9 @@ def _layer(layer: Any, name: str, where: str) -> None:
     kind = layer["kind"]
     _fields(layer, _KINDS[kind], name, where)
     if kind in ("base", "sealed"):
+        return
+    if kind == "bytecode":
+        _layer({"title": "", **layer["of"]}, name, f"{where}.of")
         return
     if "part" in layer:
         _expect(kind == "wheels", name, f"{where}.kind", "wheels, of which there are parts", kind)

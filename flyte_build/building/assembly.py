@@ -34,6 +34,7 @@ from ..store.locks import Busy
 
 if TYPE_CHECKING:
     from ..sources.fetching import Fetcher
+    from .bytecode import Hosts
 
 __all__ = ["Assembly", "artifact_error"]
 
@@ -44,12 +45,20 @@ _CONNECTIONS = 8
 class Assembly:
     """The threads of one build; decisions are taken in the caller's."""
 
-    def __init__(self, session: Session, locator: Locator, reporter: Reporter, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        session: Session,
+        locator: Locator,
+        reporter: Reporter,
+        stop: threading.Event,
+        hosts: Hosts | None = None,
+    ) -> None:
         self._session = session
         self._store = session.store
         self._locator = locator
         self._reporter = reporter
         self._stop = stop
+        self._hosts = hosts
         # Of the whole build: what one layer unpacked of a Debian package, the next one finds here.
         self._scratch = session.temporary("scratch")
 
@@ -69,11 +78,33 @@ class Assembly:
                 todo.append(layer)
             else:
                 layers[derivation] = found, True
+        compiled = {layer.hash for layer in todo if layer.kind == "bytecode"}
+        if compiled:
+            return layers | self._compiled(images, compiled, todo, jobs)
         if todo:
             # The largest first: they decide when the last one is done.
             made = self._make(sorted(todo, key=lambda x: -x.fetch_size), jobs)
             layers |= {derivation: (result, False) for derivation, result in made.items()}
         return layers
+
+    def _compiled(
+        self, images: Sequence[ImageDerivation], compiled: set[str], todo: Sequence[LayerDerivation], jobs: int
+    ) -> dict[str, tuple[LayerResult, bool]]:
+        """All of ``todo``, with the layers of bytecode whose hashes are ``compiled``: first what they are made of."""
+        from .bytecode import compile_layers, wanted_of
+
+        wanted = {}
+        for image in images:
+            for layer in image.layers:
+                if layer.hash in compiled and layer.hash not in wanted:
+                    wanted[layer.hash] = wanted_of(layer, image, self._hosts)
+        needed = {x.hash: x for one in wanted.values() for x in one.needs}
+        there = {derivation: found for derivation in needed if (found := self._stored(derivation)) is not None}
+        first = {x.hash: x for x in todo if x.hash not in compiled} | needed
+        rest = [layer for derivation, layer in first.items() if derivation not in there]
+        made = self._make(sorted(rest, key=lambda x: -x.fetch_size), jobs) if rest else {}
+        made |= compile_layers(list(wanted.values()), there | made, self._session, self._reporter)
+        return {derivation: (result, False) for derivation, result in made.items()}
 
     def _make(self, todo: Sequence[LayerDerivation], jobs: int) -> dict[str, LayerResult]:
         needed = {a.sha256: a for layer in todo for a in layer.artifacts}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..assemble.layer import LayerResult
     from ..remote.available import Elsewhere
     from ..remote.cache import RemoteCache
+    from .bytecode import Hosts
 
 __all__ = ["build"]
 
@@ -40,12 +41,14 @@ def build(
     remote: RemoteCache | None = None,
     bases: Mapping[str, str] | None = None,
     local: bool = True,
+    hosts: Hosts | None = None,
 ) -> list[BuiltImage]:
     """Realise all ``images`` in ``store``; the result is in their order.
 
     ``jobs``: layers assembled at a time (default: the processors). ``remote`` is asked for what the store lacks, and
     ``bases`` says where the layers of kind ``base`` lie: derivation → ``host/repository``. With ``local`` all these
-    are pulled; without, images are composed of them without their bytes. Nothing is fetched for what either of
+    are pulled; without, images are composed of them without their bytes. ``hosts``: who compiles modules for other
+    platforms. Nothing is fetched for what either of
     them has. Raises :class:`FetchError`, :class:`ArtifactError` and
     :class:`StoreError`; what was finished by then stays.
     """
@@ -61,7 +64,9 @@ def build(
             else:
                 done[image.hash] = known
     if missing:
-        done |= _make(list(missing.values()), store, locator, reporter, jobs, remote, bases or {}, local, started)
+        done |= _make(
+            list(missing.values()), store, locator, reporter, jobs, remote, bases or {}, local, hosts, started
+        )
     elif store.unswept():
         with store.session():
             pass
@@ -78,6 +83,7 @@ def _make(
     remote: RemoteCache | None,
     bases: Mapping[str, str],
     local: bool,
+    hosts: Hosts | None,
     started: float,
 ) -> dict[str, BuiltImage]:
     from ..remote.available import Elsewhere
@@ -92,7 +98,7 @@ def _make(
         todo = [image for image in missing if image.hash not in done]
         while todo:
             known = elsewhere.pulled(todo) if local else elsewhere.composable(todo)
-            layers = Assembly(session, locator, reporter, stop).run(todo, jobs or os.cpu_count() or 1, known)
+            layers = Assembly(session, locator, reporter, stop, hosts).run(todo, jobs or os.cpu_count() or 1, known)
             again = []
             for image in todo:
                 try:

@@ -5,10 +5,10 @@ Says where artifacts may be had and where bases' layers lie, and warns of what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..deriving.nouns import ImageDerivation
+from ..deriving.nouns import ImageDerivation, LayerDerivation
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb
 from ..locks.seals import CONFIGURED
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
     from ..remote.cache import RemoteCache
     from ..sources.places import Locator
+    from .bytecode import Hosts
 
 __all__ = ["build_plan", "supply_sealed", "warn_of_sizes"]
 
@@ -60,11 +61,23 @@ def build_plan(
         remote=shared,
         bases=bases,
         local=local,
+        hosts=_hosts(locks),
     )
     if plan.to_build:
         _warn_of_scripts(plan, locks, store, reporter)
         warn_of_sizes(built, recipes, reporter)
     return built
+
+
+def _hosts(locks: Mapping[str, Lock]) -> Hosts:
+    """Who compiles modules for other platforms; few builds ask."""
+
+    def hosts(image: ImageDerivation) -> Sequence[LayerDerivation]:
+        from .bytecode import hosts_of
+
+        return hosts_of(locks)(image)
+
+    return hosts
 
 
 def supply_sealed(

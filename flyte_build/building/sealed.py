@@ -8,7 +8,6 @@ whether a seal is stale.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..deriving.nouns import ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
 from ..kernel.errors import InputError, SealError
-from ..kernel.paths import state_dir
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
 from ..locks.seals import CONFIGURED
@@ -28,6 +26,7 @@ from ..recipe import Recipe, SecretMount
 from ..sources.places import Locator
 from ..store import Session, Store
 from .configuring import controls, given
+from .step_logs import log_of
 
 if TYPE_CHECKING:
     from ..assemble.deb import Control
@@ -131,12 +130,6 @@ def keeping(store: Store) -> Iterator[Stages]:
 
         with Stages(place) as stages:
             yield stages
-
-
-def log_of(environment: str, index: int, on: str) -> Path:
-    """Where a step's programs' words go: one file for what ran on one thing."""
-    name = re.sub(r"[^\w.-]", "_", environment)
-    return state_dir() / "sealed" / f"{name}-step{index + 1}-{on.removeprefix('sha256:')[:12]}.log"
 
 
 def _value(secret: SecretMount) -> bytes:

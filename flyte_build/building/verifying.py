@@ -104,6 +104,8 @@ def verify_images(
             f"{remote.exactly}: no such image in the registry",
             hint="push it, or name another; a registry without tag and digest is asked for the tags of pushes",
         )
+    from .bytecode import hosts_of
+
     recipes = {e.name: e.recipe for e in environments}
     locator: Locator = project_locator(recipes, locks, workspace.project.root, store=store)
     if shared is not None:
@@ -122,6 +124,7 @@ def verify_images(
             remote=shared,
             bases=base_repositories(images, locks),
             local=False,
+            hosts=hosts_of(locks),
         )
         with reporter.work("compare", len(built)) as progress:
             found = []

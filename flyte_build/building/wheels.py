@@ -30,7 +30,8 @@ from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
 from ..recipe import PipInstall, Platform, Recipe
 from ..sources.places import Locator
 from ..store import Session
-from .sealed import Sealer, log_of
+from .sealed import Sealer
+from .step_logs import log_of
 
 if TYPE_CHECKING:
     from ..sealing import Outcome

@@ -127,6 +127,8 @@ def text_of(shown: Shown, images: Images) -> str:
                 stdout().print(f"written to {named(images.written.path)} ({form})", markup=False, soft_wrap=True)
             show_loaded(images.loaded)
             show_pushed(images.pushed, images.seconds)
+            for image in images.indexed:
+                stdout().print(f"with a SOCI index: {image.reference}", markup=False, soft_wrap=True)
     return printed.get()
 
 
@@ -134,6 +136,8 @@ def _document(shown: Shown, images: Images) -> dict[str, Any]:
     document: dict[str, Any] = {"schema": 1, "images": [_image(image) for image in images.built]}
     if shown.pushed:
         document["pushed"] = [_pushed(image) for image in images.pushed]
+        if images.indexed:
+            document["soci"] = [_pushed(image) for image in images.indexed]
     if shown.loaded:
         document["loaded"] = [
             {

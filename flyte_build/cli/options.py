@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from ..kernel.errors import FlyteBuildError
 from .completion import complete_environment, complete_output, complete_platform, complete_task
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "platform_option",
     "project_options",
     "quiet_option",
+    "soci_option",
     "tag_option",
     "task_argument",
     "unchecked_option",
@@ -43,11 +45,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def file_argument(f: F) -> F:
-    """FILE, or what the settings say; where they say it, the first word may be the TASK as well."""
+    """FILE, or what the settings say; where they say it, the first word may be the TASK as well. What an error says is
+    to be done is said of this FILE."""
 
     @wraps(f)
     def told(**given: Any) -> Any:
-        return f(**_told_apart(given))
+        words = _told_apart(given)
+        try:
+            return f(**words)
+        except FlyteBuildError as e:
+            if e.hint and words["file"] is not None:
+                from .hints import pointed
+
+                e.hint = pointed(e.hint, words["file"])
+            raise
 
     return cast("F", click.argument("file", type=click.Path(path_type=Path), required=False)(told))
 
@@ -118,6 +129,13 @@ locked_option = click.option(
 
 attest_option = click.option(
     "--no-attest", "attest", flag_value=False, is_flag=True, default=True, help="Push no SBOM and no provenance."
+)
+
+soci_option = click.option(
+    "--soci",
+    is_flag=True,
+    help="Push beside each image one with a SOCI index, of the same layers, for nodes that fetch files when they are "
+    "read. They need soci-snapshotter 0.14 or later: an older one reads them wrong.",
 )
 
 name_option = click.option(

@@ -18,6 +18,7 @@ and ``"title"``, which is shown in the image's history):
 ``base``     ``{"digest", "size", "diff_id", "media_type"}``: a layer of a registry base, which nobody makes
 ``packages`` ``{"debs": [{"file", "sha256"}]}``: Debian packages added to a registry base
 ``sealed``   ``{"digest", "size", "diff_id", "media_type"}``: what a sealed step changed (:mod:`.sealed`)
+``bytecode`` ``{"python", "by", "folders", "rules", "of": a layer's spec}``: the modules of ``of``, compiled
 ``overlay``  ``{"entries": [{"path", "mode", "uid", "gid", and "text" | "link" | "dir": true} | {"path", "removed"}]}``
 
 A ``wheels`` layer with ``"folders": false`` leaves the folders of a base's own virtual environment alone; with
@@ -34,13 +35,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform
 from ..locks.seals import CONFIGURED
 from ..recipe import CopyFiles, Recipe
 from ..recipe.conventions import USER, VENV
+from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
 from .image_config import base_config, debian_config, expand, working_directories
 from .nouns import Artifact, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
@@ -57,6 +58,7 @@ from .overlay import (
 )
 from .pythons import python_layers, system_fields
 from .sealed import sealed_layer
+from .specs import layer_of, named
 from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, check_layers, wheel_layers
 
 __all__ = [
@@ -102,7 +104,9 @@ def derive(
         return _on_base(asked, locked.base)
     layers = _debian_layers(locked, recipe)
     if below != CONFIGURED:
-        venv, under = Venv(str(recipe.python), VENV), 3 if locked.python is None else 4
+        by = interpreter_of(locked, str(recipe.python)) if recipe.bytecode else None
+        venv = Venv(str(recipe.python), VENV, by=by)
+        under = 3 + (locked.python is not None) + recipe.bytecode
         if locked.seal(CONFIGURED) is not None:
             layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
             under += 1
@@ -140,7 +144,9 @@ def _steps(
         if venv is not None:
             layers += wheel_layers(asked.locked, recipe, venv, under, range(start, end))
         files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
-        layers += _file_layers(recipe, files, owner, workdirs[start : end + 1], there)
+        layers += _each_once(_file_layers(recipe, files, owner, workdirs[start : end + 1], there))
+        if venv is not None and venv.by is not None:
+            layers += replaced_layer(files.values(), recipe, asked.locked, venv.path)
         if end in (asked.below, len(recipe.steps)):
             return
         layers.append(sealed_layer(asked.environment, recipe, asked.locked, asked.platform, end, layers))
@@ -167,28 +173,20 @@ def _image(
 
 def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     environment, locked, recipe = asked.environment, asked.locked, asked.recipe
-    layers = [_layer("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
+    layers = [layer_of("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
     if recipe.as_is:
         return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)
     if rows:
-        layers.append(_layer("overlay", "what the base lacks", [], entries=rows))
+        layers.append(layer_of("overlay", "what the base lacks", [], entries=rows))
     venv = venv_of(recipe, facts)
     where = Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
     config = base_config(recipe, base, venv)
     return _image(asked, layers, config, base_annotations(base), history=history(base))
-
-
-def _layer(kind: str, title: str, artifacts: Sequence[Artifact], **fields: Json) -> LayerDerivation:
-    return LayerDerivation({"kind": kind, "assembler": ASSEMBLER, "title": title, **fields}, tuple(artifacts))
-
-
-def _named(artifacts: Sequence[Artifact]) -> Json:
-    return [{"file": a.file, "sha256": a.sha256} for a in artifacts]
 
 
 def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:
@@ -199,19 +197,22 @@ def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:
 def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
     base = _debs([d for d in locked.debs if d.base])
     asked = _debs([d for d in locked.debs if not d.base])
-    layers = [_layer("debian", f"debian {locked.suite}", base, debs=_named(base))]
+    layers = [layer_of("debian", f"debian {locked.suite}", base, debs=named(base))]
+    if recipe.bytecode and locked.python is None:
+        layers.append(_standard(layers[-1], locked, recipe))
     if asked:
         names = " ".join(sorted(recipe.apt_packages))
-        layers.append(_layer("debian", f"apt {names}", asked, debs=_named(asked)))
-    layers += python_layers(locked)
+        layers.append(layer_of("debian", f"apt {names}", asked, debs=named(asked)))
+    if pythons := python_layers(locked):
+        layers += [*pythons, _standard(pythons[-1], locked, recipe)] if recipe.bytecode else pythons
     everything = _debs(locked.debs)
     layers.append(
-        _layer(
+        layer_of(
             "system",
             "system files, user and venv",
             everything,
             suite=locked.suite,
-            debs=_named(everything),
+            debs=named(everything),
             python=recipe.python,
             venv=VENV,
             user=cast(Json, USER),
@@ -221,11 +222,17 @@ def _debian_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivati
     return layers
 
 
+def _standard(of: LayerDerivation, locked: LockedPlatform, recipe: Recipe) -> LayerDerivation:
+    """The bytecode of the standard library, which lies in the interpreter's own layer."""
+    python = str(recipe.python)
+    return bytecode_layer(of, python, interpreter_of(locked, python), standard_library(locked, python))
+
+
 def _apt_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]:
     """Debian packages added to a registry base that is Debian itself."""
     asked = _debs(locked.debs)
     names = " ".join(sorted(recipe.apt_packages))
-    return [_layer("packages", f"apt {names}", asked, debs=_named(asked))] if asked else []
+    return [layer_of("packages", f"apt {names}", asked, debs=named(asked))] if asked else []
 
 
 def _file_layers(
@@ -250,8 +257,16 @@ def _file_layers(
             else:
                 row["dir"] = True
             rows.append(row)
-        layers.append(_layer("files", f"copy {step.source}", artifacts, files=rows))
+        layers.append(layer_of("files", f"copy {step.source}", artifacts, files=rows))
     return layers
+
+
+def _each_once(layers: Sequence[LayerDerivation]) -> list[LayerDerivation]:
+    """Without those that are another one again: nothing lies between two copies that could have changed the first."""
+    seen: dict[str, LayerDerivation] = {}
+    for layer in layers:
+        seen.setdefault(layer.hash, layer)
+    return list(seen.values())
 
 
 def _workdir_layers(
@@ -263,4 +278,4 @@ def _workdir_layers(
     asked = sorted({d.strip("/") for d in workdirs} - {*copied, *there, ""})
     row: dict[str, Json] = {"mode": 0o755, "uid": owner.uid, "gid": owner.gid, "dir": True}
     rows: list[Json] = [{"path": path, **row} for path in asked]
-    return [_layer("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []
+    return [layer_of("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []

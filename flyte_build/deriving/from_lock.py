@@ -50,6 +50,7 @@ def recorded_recipe(lock: Lock) -> Recipe:
             flyte=raw["flyte"],
             steps=tuple(_STEPS[step["kind"]](step) for step in raw["steps"]),
             layer_ceiling=raw.get("layer_ceiling"),
+            bytecode=raw.get("bytecode") == "layer",
         )
         same = lock.answers(recipe)
     except (KeyError, TypeError, ValueError) as e:

@@ -15,6 +15,7 @@ from ..kernel.errors import LockError
 from ..locks.nouns import LockedPlatform, LockedWheel
 from ..recipe import CopyFiles, PipInstall, Recipe, RunCommands
 from ..recipe.conventions import LAYER_CEILING
+from .bytecode import bytecode_layer, site_packages
 from .nouns import Artifact, LayerDerivation
 
 __all__ = ["LARGE_WHEEL", "MAX_LAYERS", "Venv", "check_layers", "parts", "wheel_layers"]
@@ -28,11 +29,13 @@ _ENGINES = 125
 
 @dataclass(frozen=True, slots=True)
 class Venv:
-    """Where wheels go. ``plain``: the folders on the way are root's, 0755, as every layer of wheels has them."""
+    """Where wheels go. ``plain``: the folders on the way are root's, 0755, as every layer of wheels has them. ``by``:
+    the interpreter that their bytecode is made by, where they get any."""
 
     python: str
     path: str
     plain: bool = True
+    by: str | None = None
 
 
 def parts(size: int, ceiling: int) -> int:
@@ -56,7 +59,8 @@ def wheel_layers(locked: LockedPlatform, recipe: Recipe, venv: Venv, below: int,
     steps = sorted({w.step for w in locked.wheels})
     others = sum(isinstance(s, CopyFiles | RunCommands) for s in recipe.steps)
     spread = {w.name: parts(w.size, ceiling) for w in locked.wheels if w.size > ceiling}
-    room = MAX_LAYERS - below - len(steps) - others - sum(spread.values())
+    # With bytecode, each has another one beside it.
+    room = (MAX_LAYERS - below - others) // (1 if venv.by is None else 2) - len(steps) - sum(spread.values())
     large = sorted(
         (w for w in locked.wheels if w.step > 0 and w.size >= LARGE_WHEEL and w.name not in spread),
         key=lambda w: (-w.size, w.name),
@@ -73,7 +77,11 @@ def wheel_layers(locked: LockedPlatform, recipe: Recipe, venv: Venv, below: int,
             layers += _alone(wheel, venv, spread.get(wheel.name, 1), ceiling)
         groups = list(_groups([w for w in members if w.name not in alone], ceiling))
         layers += [_wheels(_title(group, step, len(groups)), group, venv) for group in groups]
-    return layers
+    return layers if venv.by is None else [x for layer in layers for x in (layer, _beside(layer, venv, venv.by))]
+
+
+def _beside(layer: LayerDerivation, venv: Venv, by: str) -> LayerDerivation:
+    return bytecode_layer(layer, venv.python, by, site_packages(venv.path, venv.python))
 
 
 def _alone(wheel: LockedWheel, venv: Venv, count: int, ceiling: int) -> Iterator[LayerDerivation]:

@@ -19,7 +19,7 @@ from .entries import File, of_row
 __all__ = ["Contents", "Held", "Layer", "Package", "of_derivation", "of_spec", "total"]
 
 # What a layer's spec says besides its members.
-_MEMBERS = frozenset({"kind", "title", "wheels", "debs", "files", "entries", "archives"})
+_MEMBERS = frozenset({"kind", "title", "wheels", "debs", "files", "entries", "archives", "of"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,8 @@ from .base import parse_base
 from .builds import parse_builds
 from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
 from .pythons import parse_python
-from .reading import DIGEST, SHA256, Reader
+from .reading import DIGEST, Reader
+from .rows import debs_of, wheels_of
 from .seals import parse_seals
 
 __all__ = [
@@ -38,11 +39,6 @@ __all__ = [
     "write",
     "write_all",
 ]
-
-_WHEEL = re.compile(r"[^/\\\s]+-[^/\\\s]+\.whl")
-_PATH = re.compile(r"(?!.*(^|/)\.\.?(/|$))[^/\\\s:][^\\\s:]*")
-_DEB = re.compile(r"[a-z0-9][a-z0-9.+-]*_[^/\\\s]+_[a-z0-9-]+\.deb")
-
 
 # -- reading ---------------------------------------------------------------------------------------
 
@@ -74,9 +70,9 @@ def parse(text: str, path: Path) -> Lock:
             f"{path}: lock schema {schema} is newer than this flyte-build knows ({SCHEMA})",
             hint="upgrade flyte-build, or lock again with this version",
         )
-    if schema != SCHEMA:
-        raise r.fail("$.schema", str(SCHEMA), schema)
-    r.known(raw, _TOP, "$")
+    if schema not in (1, SCHEMA):
+        raise r.fail("$.schema", f"1 or {SCHEMA}", schema)
+    r.known(raw, _TOP if schema == 1 else _TOP | {"debs", "wheels"}, "$")
     recipe = r.get(raw, "recipe", dict, "$")
     base = {} if recipe.get("base") is None else r.get(recipe, "base", dict, "$.recipe")
     registry = base.get("kind") == "registry"
@@ -93,8 +89,9 @@ def parse(text: str, path: Path) -> Lock:
             hint="the file was edited by hand; run `flyte-build lock` again",
         )
     resolver = r.get(raw, "resolver", dict, "$")
+    common = _common(r, raw, schema)
     platforms = {
-        name: _platform(r, value, f"$.platforms.{name}", registry)
+        name: _platform(r, value, f"$.platforms.{name}", registry, common)
         for name, value in r.get(raw, "platforms", dict, "$").items()
     }
     own = not registry and bool(base.get("standalone"))
@@ -138,27 +135,28 @@ def _pins(r: Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatf
     return pins
 
 
-def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatform:
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """The rows that all platforms have; ``whole``: every row says everything, as in schema 1."""
+
+    whole: bool
+    debs: tuple[LockedDeb, ...] = ()
+    wheels: tuple[LockedWheel, ...] = ()
+
+
+def _common(r: Reader, raw: Mapping[str, Any], schema: int) -> _Common:
+    if schema == 1:
+        return _Common(True)
+    debs = debs_of(r, r.get(raw, "debs", list, "$"), "debs", "$", whole=False) if "debs" in raw else ()
+    return _Common(False, debs, wheels_of(r, r.get(raw, "wheels", list, "$"), "$") if "wheels" in raw else ())
+
+
+def _platform(r: Reader, raw: object, where: str, registry: bool, common: _Common) -> LockedPlatform:
     if not isinstance(raw, dict):
         raise r.fail(where, "an object", raw)
     r.known(raw, {"base", *_DEBIAN} if registry else _OWN, where)
-    wheels: list[LockedWheel] = []
-    for i, w in enumerate(r.get(raw, "wheels", list, where)):
-        at = f"{where}.wheels[{i}]"
-        if not isinstance(w, dict):
-            raise r.fail(at, "an object", w)
-        r.known(w, {"name", "version", "file", "size", "sha256", "step"}, at)
-        wheels.append(
-            LockedWheel(
-                name=r.get(w, "name", str, at),
-                version=r.get(w, "version", str, at),
-                file=r.matching(w, "file", _WHEEL, "a wheel file name", at),
-                size=r.size(w, at),
-                sha256=r.matching(w, "sha256", SHA256, "64 hexadecimal digits", at),
-                step=r.get(w, "step", int, at),
-            )
-        )
-    debs = _debs(r, raw, "debs", where)
+    wheels = (*common.wheels, *wheels_of(r, r.get(raw, "wheels", list, where), where))
+    debs = (*common.debs, *debs_of(r, r.get(raw, "debs", list, where), "debs", where, whole=common.whole))
     for what, names in (("wheels", [w.name for w in wheels]), ("debs", [d.name for d in debs])):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -166,35 +164,16 @@ def _platform(r: Reader, raw: object, where: str, registry: bool) -> LockedPlatf
     return LockedPlatform(
         suite=r.get(raw, "suite", str, where),
         snapshot=r.get(raw, "snapshot", str, where),
-        debs=debs,
-        wheels=tuple(wheels),
+        debs=tuple(sorted(debs, key=lambda d: (d.name, d.architecture))) if common.debs else debs,
+        wheels=tuple(sorted(wheels, key=lambda w: w.name)) if common.wheels else wheels,
         base=parse_base(r, raw.get("base"), f"{where}.base") if registry else None,
         seals=parse_seals(r, raw, where),
         builds=parse_builds(r, raw, where),
-        tools=_debs(r, raw, "tools", where) if "tools" in raw else (),
+        tools=debs_of(r, r.get(raw, "tools", list, where), "tools", where, whole=common.whole)
+        if "tools" in raw
+        else (),
         python=parse_python(r, raw["python"], f"{where}.python") if "python" in raw else None,
     )
-
-
-def _debs(r: Reader, raw: Mapping[str, Any], key: str, where: str) -> tuple[LockedDeb, ...]:
-    debs: list[LockedDeb] = []
-    for i, d in enumerate(r.get(raw, key, list, where)):
-        at = f"{where}.{key}[{i}]"
-        if not isinstance(d, dict):
-            raise r.fail(at, "an object", d)
-        strings = ("name", "version", "architecture", "source", "archive", "component")
-        r.known(d, {*strings, "file", "size", "sha256", "base", "path"}, at)
-        debs.append(
-            LockedDeb(
-                **{key: r.get(d, key, str, at) for key in strings},
-                file=r.matching(d, "file", _DEB, "a Debian package file name", at),
-                size=r.size(d, at),
-                sha256=r.matching(d, "sha256", SHA256, "64 hexadecimal digits", at),
-                base=r.get(d, "base", bool, at),
-                path=r.matching(d, "path", _PATH, "a path below the source's root", at) if "path" in d else None,
-            )
-        )
-    return tuple(debs)
 
 
 def lock_path(directory: Path, environment: str) -> Path:

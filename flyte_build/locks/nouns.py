@@ -16,7 +16,9 @@ from ..recipe import Recipe, differences
 from .base import LockedBase, base_json
 from .builds import LockedBuild, build_json
 from .pythons import LockedPython, python_json
+from .rows import deb_json, shared_rows, wheel_json
 from .seals import CONFIGURED, LockedSeal, seal_json
+from .wares import LockedDeb, LockedWheel
 
 __all__ = [
     "SCHEMA",
@@ -30,53 +32,8 @@ __all__ = [
     "Pin",
 ]
 
-SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True)
-class LockedWheel:
-    """One wheel: ``name`` normalised (PEP 503), ``size`` in bytes, ``sha256`` in hex.
-
-    ``step`` is the earliest pip step of the recipe whose closure holds it (0: the flyte runtime), which
-    decides the layer it lies in, so that images that extend one another share layers (law 7).
-    """
-
-    name: str
-    version: str
-    file: str
-    size: int
-    sha256: str
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class LockedDeb:
-    """One Debian package.
-
-    ``archive`` is ``debian`` or ``debian-security``; with ``component``, ``source`` and ``file`` it gives
-    the pool path on any mirror. Else it is the name of a source that the project's settings allow, and ``path`` is
-    where the file lies below its root. ``base`` tells the base's packages from those asked for by name.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    file: str
-    size: int
-    sha256: str
-    source: str
-    archive: str
-    component: str
-    base: bool
-    path: str | None = None
-
-    @property
-    def pool_path(self) -> str:
-        """The path below an archive's root, by Debian's pool rule (``liba`` → ``liba``, else first letter)."""
-        if self.path is not None:
-            return self.path
-        prefix = self.source[:4] if self.source.startswith("lib") else self.source[:1]
-        return f"pool/{self.component}/{prefix}/{self.source}/{self.file}"
+SCHEMA = 2
+"""What is written. Schema 1, in which every row said everything, and every platform all of its rows, is read, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +113,27 @@ class Lock:
     # -- serialisation -------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Json]:
+        names = sorted(self.platforms)
+        debs = {n: [deb_json(d) for d in sorted(self.platforms[n].debs, key=_deb_key)] for n in names}
+        wheels = {n: [wheel_json(w) for w in sorted(self.platforms[n].wheels, key=lambda w: w.name)] for n in names}
+        every = {"debs": shared_rows(list(debs.values())), "wheels": shared_rows(list(wheels.values()))}
+        known = {key: {row["name"] for row in rows} for key, rows in every.items()}
+        shared: dict[str, Json] = {key: cast(Json, rows) for key, rows in every.items() if rows}
         platforms: dict[str, Json] = {}
-        for name, platform in sorted(self.platforms.items()):
+        for name in names:
+            platform = self.platforms[name]
             base: dict[str, Json] = {"base": base_json(platform.base)} if platform.base is not None else {}
             python: dict[str, Json] = {"python": python_json(platform.python)} if platform.python is not None else {}
             seals: dict[str, Json] = {"seals": [seal_json(s) for s in platform.seals]} if platform.seals else {}
-            tools: dict[str, Json] = {"tools": [_deb_json(d) for d in platform.tools]} if platform.tools else {}
+            tools: dict[str, Json] = {"tools": [deb_json(d) for d in platform.tools]} if platform.tools else {}
             builds: dict[str, Json] = {"builds": [build_json(b) for b in platform.builds]} if platform.builds else {}
             platforms[name] = {
                 **base,
                 **python,
                 "suite": platform.suite,
                 "snapshot": platform.snapshot,
-                "debs": [_deb_json(d) for d in sorted(platform.debs, key=lambda d: (d.name, d.architecture))],
-                "wheels": [_wheel_json(w) for w in sorted(platform.wheels, key=lambda w: w.name)],
+                "debs": [row for row in debs[name] if row["name"] not in known["debs"]],
+                "wheels": [row for row in wheels[name] if row["name"] not in known["wheels"]],
                 **seals,
                 **builds,
                 **tools,
@@ -181,6 +145,7 @@ class Lock:
             "recipe": self.recipe,
             "resolver": {"name": self.resolver, "version": self.resolver_version},
             "cutoff": self.cutoff,
+            **shared,
             "platforms": platforms,
         }
         if self.apart is not None:
@@ -196,31 +161,8 @@ class Lock:
         return _layout(self.to_json(), 0) + "\n"
 
 
-def _wheel_json(w: LockedWheel) -> Json:
-    return {
-        "name": w.name,
-        "version": w.version,
-        "file": w.file,
-        "size": w.size,
-        "sha256": w.sha256,
-        "step": w.step,
-    }
-
-
-def _deb_json(d: LockedDeb) -> Json:
-    return {
-        "name": d.name,
-        "version": d.version,
-        "architecture": d.architecture,
-        "file": d.file,
-        "size": d.size,
-        "sha256": d.sha256,
-        "source": d.source,
-        "archive": d.archive,
-        "component": d.component,
-        "base": d.base,
-        **({"path": d.path} if d.path is not None else {}),
-    }
+def _deb_key(d: LockedDeb) -> tuple[str, str]:
+    return d.name, d.architecture
 
 
 def _layout(value: Json, depth: int) -> str:

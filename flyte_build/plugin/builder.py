@@ -20,7 +20,7 @@ import flyte.errors
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, RefusedError
 from ..kernel.reporting import Reporter
 from ..project import session
-from ..project.environments import read_environments
+from ..project.environments import as_set, read_environments
 from ..project.images import read_image
 from ..project.nouns import Environment, Project
 from ..recipe import Recipe
@@ -117,7 +117,8 @@ def _alone(image: flyte.Image) -> tuple[Project, str]:
     root = session.root_dir() or Path.cwd()
     owner = f"image {image.name}" if image.name else "the image"
     try:
-        wish: Recipe | FlyteBuildError = read_image(image, owner, root, read_settings(root).base)
+        settings = read_settings(root)
+        wish: Recipe | FlyteBuildError = as_set(read_image(image, owner, root, settings.base), settings)
     except FlyteBuildError as e:
         wish = e
     name = locked_as(wish, root) if isinstance(wish, Recipe) else "image"

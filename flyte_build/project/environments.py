@@ -18,7 +18,7 @@ import flyte
 
 from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, InputError, LoadError
-from ..recipe import Recipe
+from ..recipe import DebianBase, Recipe
 from ..recipe.conventions import LAYER_CEILING, LOWEST_CEILING
 from ..settings import Settings, read_settings
 from .app_stubs import chosen_by
@@ -109,9 +109,17 @@ def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_r
     try:
         code = Code(code_root, lambda: _files(environment))
         recipe = read_image(environment.image, f"environment {environment.name}", root, settings.base, code)
-        return replace(recipe, layer_ceiling=_ceiling(settings)) if recipe.installs else recipe
+        return as_set(recipe, settings)
     except FlyteBuildError as e:
         return e
+
+
+def as_set(recipe: Recipe, settings: Settings) -> Recipe:
+    """``recipe`` with what the settings say of its layers of Python packages."""
+    if not recipe.installs:
+        return recipe
+    compiled = settings.bytecode == "layer" and isinstance(recipe.base, DebianBase)
+    return replace(recipe, layer_ceiling=_ceiling(settings), bytecode=compiled)
 
 
 def _ceiling(settings: Settings) -> int | None:

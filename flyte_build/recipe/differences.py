@@ -14,7 +14,7 @@ def differences(old: Json, new: Json) -> list[str]:
     if not isinstance(old, dict) or not isinstance(new, dict):
         return ["the recipe"]
     lines: list[str] = []
-    for key in ("base", "python", "flyte", "platforms", "layer_ceiling"):
+    for key in ("base", "python", "flyte", "platforms", "layer_ceiling", "bytecode"):
         if old.get(key) != new.get(key):
             lines.append(f"{key}: {_show(old.get(key))} → {_show(new.get(key))}")
     before = cast("list[Json]", old.get("steps") or [])

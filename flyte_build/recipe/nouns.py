@@ -255,6 +255,7 @@ class Recipe:
     ``python`` is ``"3.11"``, ``None`` where it is whatever the registry base has; ``flyte`` the version of the flyte
     package that the runtime step installs (``None``: the user brings it, or not). ``steps`` are in the order of the
     ``with_*`` calls. ``layer_ceiling``: the bytes that a layer of wheels may have, where they are not the default.
+    ``bytecode``: Python's modules have theirs in layers of its own.
     """
 
     base: Base
@@ -263,17 +264,19 @@ class Recipe:
     flyte: str | None
     steps: tuple[Step, ...] = ()
     layer_ceiling: int | None = None
+    bytecode: bool = False
 
     def to_json(self) -> Json:
         """The canonical form: everything a lock has to answer, and nothing about where things come from."""
-        ceiling: dict[str, Json] = {} if self.layer_ceiling is None else {"layer_ceiling": self.layer_ceiling}
+        more: dict[str, Json] = {} if self.layer_ceiling is None else {"layer_ceiling": self.layer_ceiling}
+        more |= {"bytecode": "layer"} if self.bytecode else {}
         return {
             "base": self.base.to_json(),
             "platforms": list(self.platforms),
             "python": self.python,
             "flyte": self.flyte,
             "steps": [step.to_json() for step in self.steps if not (isinstance(step, CopyFiles) and step.code)],
-            **ceiling,
+            **more,
         }
 
     @property

@@ -36,7 +36,33 @@ def changes(upper: str, lower: str, lent: frozenset[str]) -> Changes:
     """What ``upper`` changes of ``lower``. ``lent``: paths that the sandbox made itself, for what it mounted there."""
     walk = _Walk(upper, lower, lent)
     walk.folder("", over=True)
+    walk.found.removed += _unsound(walk.found, lower)
     return walk.found
+
+
+def _unsound(found: Changes, lower: str) -> list[str]:
+    """The bytecode below of modules that are others now, or gone: what a layer of bytecode has, nobody holds against
+    its module any more (PEP 552, unchecked). What programs compile themselves is left out, or looks at its module."""
+    gone = []
+    for path in sorted({entry.path for entry in found.entries} | set(found.removed)):
+        folder, _, name = path.rpartition("/")
+        cache = f"{folder}/__pycache__".lstrip("/")
+        if not name.endswith(".py") or not _is_folder(f"{lower}/{cache}"):
+            continue
+        names = [n for n in os.listdir(f"{lower}/{cache}") if n.startswith(name[:-2]) and n.endswith(".pyc")]
+        gone += [f"{cache}/{n}" for n in sorted(names) if _unchecked(f"{lower}/{cache}/{n}")]
+    return gone
+
+
+def _unchecked(at: str) -> bool:
+    try:
+        handle = os.open(at, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(handle, 4, 4) == b"\1\0\0\0"
+    finally:
+        os.close(handle)
 
 
 class _Walk:

@@ -53,6 +53,7 @@ class Settings:
     layer_ceiling: int | None = DEFAULTS["layer-ceiling"]
     pin: Literal["always", "on-push", "never"] = DEFAULTS["pin"]
     base: Literal["debian", "standalone", "registry"] = DEFAULTS["base"]
+    bytecode: Literal["none", "layer"] = DEFAULTS["bytecode"]
     apt_components: tuple[str, ...] = DEFAULTS["apt-components"]
     apt_sources: tuple[Path, ...] = DEFAULTS["apt-sources"]
     sign_key: str | None = DEFAULTS["sign-key"]

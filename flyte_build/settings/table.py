@@ -127,6 +127,16 @@ _ROWS = (
         see="bases.md",
     ),
     Setting(
+        "bytecode",
+        "choice",
+        "Whether images have their Python modules' bytecode, in layers of its own beside those of the modules: tasks "
+        "in fresh pods import in less time, and images are larger. Of images on Debian, not of those on a registry's.",
+        '"layer"',
+        default="none",
+        choices=("none", "layer"),
+        see="bytecode.md",
+    ),
+    Setting(
         "apt-components",
         "texts",
         "Parts of Debian's archive that packages may come from, besides `main`, whose licences are not free as Debian "

@@ -47,12 +47,18 @@ def files_layer(
         )
     plain = replace(recipe, steps=tuple(s for s in recipe.steps if not isinstance(s, RunCommands)))
     unsealed = replace(lock, recipe=plain.to_json())
-    made = derive(unsealed, plain, platform, snapshot(plain, root, lock.platforms[platform].base))
-    # The copies' layers are the last ones, in the order of their steps.
-    copies_from_here = sum(isinstance(s, CopyFiles) for s in recipe.steps[step:])
-    layer = made.layers[-copies_from_here]
+    entries = snapshot(plain, root, lock.platforms[platform].base)
+    made = derive(unsealed, plain, platform, entries)
+    # Two copies of the same are one layer, so it is found by what is in it.
+    place = sum(not isinstance(s, RunCommands) for s in recipe.steps[:step])
+    wanted = [(e.path, e.mode, e.sha256, e.link) for e in sorted(entries[place], key=lambda e: e.path)]
+    layer = next(x for x in made.layers if x.kind == "files" and _held(x.spec) == wanted)
     paths = {sha256: str(path) for sha256, path in sources(recipe, root).items()}
     return make_layer(dict(layer.spec), paths.__getitem__, str(out))
+
+
+def _held(spec: Mapping[str, Any]) -> list[tuple[str, int, str | None, str | None]]:
+    return [(row["path"], row["mode"], row.get("sha256"), row.get("link")) for row in spec["files"]]
 
 
 def derive_image(lock: Lock, platform: str, files: Mapping[int, Finished]) -> ImageDerivation:

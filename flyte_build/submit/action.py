@@ -26,6 +26,7 @@ __all__ = [
     "Kind",
     "LaunchRequest",
     "Launcher",
+    "Left",
     "Outcome",
     "Phase",
     "Resources",
@@ -186,6 +187,15 @@ class LaunchRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What an attempt left, and what of it was taken over: whether outputs and a report were; its error.pb."""
+
+    outputs: bool = False
+    report: bool = False
+    error: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt's processes ended, which is not yet the action's verdict (see ``verdict``).
 
@@ -193,7 +203,7 @@ class Outcome:
     it refused a process (which it may have lived with), ``disk`` and ``files`` when it wrote more than it may,
     ``lost`` when it was taken from its task by no fault of its own (a node that went, an eviction), and ``error`` when
     it never ran because of what ``message`` says; else empty. Of an ``error``, ``whose`` fault it is, and whether
-    trying ``again`` may help.
+    trying ``again`` may help. ``left`` is told by launchers whose attempts do not write to this machine.
     """
 
     exit_code: int
@@ -202,6 +212,7 @@ class Outcome:
     code: str = ""
     whose: Literal["user", "system"] = "system"
     again: bool = False
+    left: Left | None = field(default=None, compare=False)
 
 
 class Launcher(Protocol):

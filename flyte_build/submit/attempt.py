@@ -14,11 +14,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
 
 from . import door
-from .action import ERROR, INLINE, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Outcome, Phase
+from .action import ERROR, INLINE, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Left, Outcome, Phase
 from .journal import ActionRecord
 from .scheduler import Scheduler
 from .storage import RunFolder
@@ -76,23 +75,26 @@ class Attempts:
     facts: RunFacts
     launcher: Launcher
     scheduler: Scheduler
+    # The last attempt of each action, where no folder of this machine tells of it.
+    _tried: dict[str, int] = field(default_factory=dict)
 
     async def run(
         self,
         record: ActionRecord,
         task: Task,
-        action: actions_service_pb2.Action,
+        spec: bytes,
         depth: int,
         changed: Callable[[ActionRecord], Awaitable[None]],
     ) -> ActionRecord:
         """Try until success, a failure that stands, or no retries left; gives the terminal record, without its end.
 
-        ``changed`` is told when an attempt starts, before it does. ``depth`` levels lie above the action.
+        ``spec`` is the whole description of ``task``, ``changed`` is told when an attempt starts, before it does, and
+        ``depth`` levels lie above the action.
         """
         folder = self.facts.folder
         # An attempt that an earlier driver of the run began is gone on with.
         begun = record.phase is Phase.RUNNING
-        attempt = record.attempt if begun else folder.last_attempt(record.name) + 1
+        attempt = record.attempt if begun else self._last(record.name) + 1
         retry, lost = record.retry if begun else 0, 0
         while True:
             log = folder.log(record.name, attempt)
@@ -114,9 +116,12 @@ class Attempts:
                         log=folder.storage.shown(log),
                     )
                     await changed(record)
-                request = self._request(record, task, action, attempt, retry, log)
+                request = self._request(record, task, spec, attempt, retry, log)
                 outcome = await self.launcher.launch(request)
-            verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
+            if folder.storage.remote:
+                verdict, report = self._judge_left(record.name, attempt, outcome, task, log)
+            else:
+                verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
             record = record.replace(report=report)
             if verdict.phase is Phase.SUCCEEDED:
                 uri = folder.storage.uri(folder.outcome(record.name, attempt))
@@ -133,18 +138,35 @@ class Attempts:
                 await asyncio.sleep(task.backoff.delay(retry))
             retry += 1
 
-    def _request(
-        self, record: ActionRecord, task: Task, action: actions_service_pb2.Action, attempt: int, retry: int, log: Path
-    ) -> LaunchRequest:
-        facts, folder, name = self.facts, self.facts.folder, record.name
-        storage = folder.storage
+    def _last(self, name: str) -> int:
+        """The highest attempt that there was, 0 if there was none."""
+        return max(self.facts.folder.last_attempt(name), self._tried.get(name, 0))
+
+    def _make_folders(self, name: str, attempt: int, log: Path) -> None:
+        """Where an attempt of this machine writes to, and what is taken over of it."""
+        folder = self.facts.folder
         for path in (folder.outcome(name, attempt), log.parent):
             path.mkdir(parents=True, exist_ok=True)
-        previous = folder.checkpoints(name, attempt - 1)
         with door.folder(folder.path) as top:
             for path in (folder.attempt(name, attempt), folder.data(name, attempt)):
                 door.make_folders(top, path.relative_to(folder.path).as_posix())
-            has_checkpoint = door.is_folder(top, previous.relative_to(folder.path).as_posix())
+
+    def _has_folder(self, path: Path) -> bool:
+        folder = self.facts.folder
+        with door.folder(folder.path) as top:
+            return door.is_folder(top, path.relative_to(folder.path).as_posix())
+
+    def _request(
+        self, record: ActionRecord, task: Task, spec: bytes, attempt: int, retry: int, log: Path
+    ) -> LaunchRequest:
+        facts, folder, name = self.facts, self.facts.folder, record.name
+        storage = folder.storage
+        if storage.remote:
+            self._tried[name] = attempt
+        else:
+            self._make_folders(name, attempt, log)
+        previous = folder.checkpoints(name, attempt - 1)
+        has_checkpoint = attempt > 1 and self._has_folder(previous)
         values = {
             "input": storage.uri(folder.inputs(name)),
             "outputPrefix": storage.uri(folder.attempt(name, attempt)),
@@ -183,13 +205,21 @@ class Attempts:
             resources=task.resources,
             secrets=task.secrets,
             timeout=task.timeout,
-            task_spec=action.task.spec.SerializeToString(deterministic=True),
+            task_spec=spec,
             environment=task.environment,
             inline=self.facts.most_inline(task.name),
-            # A field that older SDKs' messages have not.
-            queue=getattr(action.task, "queue", ""),
+            queue=record.queue,
             reuse=task.reuse,
         )
+
+    def _judge_left(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
+        """As :meth:`_judge`, of what the launcher says that was left."""
+        folder, left = self.facts.folder, outcome.left or Left()
+        tail = "" if left.outputs else _tail(log)
+        verdict = judge(
+            outcome, left.error, outputs=left.outputs, wanted=task.has_outputs, timeout=task.timeout, log=tail
+        )
+        return verdict, folder.storage.shown(folder.outcome(name, attempt) / REPORT) if left.report else ""
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
         folder = self.facts.folder

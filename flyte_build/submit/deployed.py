@@ -180,6 +180,8 @@ def read_document(data: bytes, bundle: Callable[[str], Path], where: str) -> Dep
         found = parse_object(data)
         if found["schema"] != 1:
             raise ValueError(f"schema {found['schema']}, of another version of flyte-build")
+        if other := [r for r, digest in found["images"].items() if not r.endswith(f"@{digest}")]:
+            raise ValueError(f"the image {other[0]} by another digest")
         return DeployedTask(
             project=str(found["project"]),
             domain=str(found["domain"]),

@@ -167,24 +167,24 @@ class RunFolder:
 
     def inputs(self, action: str) -> Path:
         """The action's inputs, as they were taken over from its parent's sandbox."""
-        return self.kept / action / INPUTS
+        return self.kept.joinpath(action, INPUTS)
 
     def outcome(self, action: str, attempt: int) -> Path:
         """Where the attempt's outputs and report are, once they were taken over."""
-        return self.kept / action / str(attempt)
+        return self.kept.joinpath(action, str(attempt))
 
     def attempt(self, action: str, attempt: int) -> Path:
         """Where the attempt writes its outputs, error and report."""
-        return self.meta / action / str(attempt)
+        return self.meta.joinpath(action, str(attempt))
 
     def data(self, action: str, attempt: int) -> Path:
-        return self.raw / action / str(attempt)
+        return self.raw.joinpath(action, str(attempt))
 
     def checkpoints(self, action: str, attempt: int) -> Path:
-        return self.data(action, attempt) / CHECKPOINTS
+        return self.raw.joinpath(action, str(attempt), CHECKPOINTS)
 
     def log(self, action: str, attempt: int) -> Path:
-        return self.path / "logs" / action / f"{attempt}.log"
+        return self.path.joinpath("logs", action, f"{attempt}.log")
 
     def last_attempt(self, action: str) -> int:
         """The highest attempt there is a trace of, 0 if there is none."""

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,7 @@ from google.protobuf.json_format import MessageToDict
 from .action import Resources, ReusePolicy, SecretRef
 from .amounts import quantity
 from .asked import resources_of
+from .specs import KEPT, parsed, serialized
 
 __all__ = [
     "CLUSTERED", "RUNTIME", "Backoff", "Task", "Unsupported", "fill", "loading_of", "not_pinned", "pin_root",
@@ -31,8 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNTIME = "a0"
-CLUSTERED = "clustered"
-"""The runtime's launcher in each pod of a clustered task; its options are the runtime's."""
+CLUSTERED = "clustered"  # its launcher in each pod of a clustered task, with its own options
 _CODE, _VERSION = "--tgz", "--version"
 _PRIMARY = "primary_container_name"
 _CONTAINER_TASK = "raw-container"
@@ -118,8 +119,13 @@ def fill(args: Iterable[str], values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def read_task(spec: task_definition_pb2.TaskSpec, *, gangs: bool = False) -> Task:
-    """Read a spec; raises :class:`Unsupported` for a task that is not the stock runtime's, or, without ``gangs``, one
-    of several pods at once."""
+    """Read a spec; raises :class:`Unsupported` for another runtime and, without ``gangs``, of several pods."""
+    return _read(serialized(spec), gangs)
+
+
+@lru_cache(KEPT)
+def _read(data: bytes, gangs: bool) -> Task:
+    spec = parsed(data)
     template = spec.task_template
     image, args, env, asked = _container(template)
     name = template.id.name

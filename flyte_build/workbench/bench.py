@@ -182,6 +182,7 @@ class Workbench(Registering):
         registry: str | None = None,
         tags: Sequence[str] = (),
         attest: bool = True,
+        soci: bool = False,
         env: Sequence[str] = (),
         platform: str | None = None,
         caches: Sequence[str] = (),
@@ -194,14 +195,14 @@ class Workbench(Registering):
     ) -> Images:
         """Push the images that are meant below ``registry`` (default: the settings'); build what is missing first.
 
-        ``tags`` name them besides their digest; ``attest``: attach SBOM and provenance. ``platform``: by default all
-        that the images are for. The rest as :meth:`build`.
+        ``tags`` name them besides their digest; ``attest``: attach SBOM and provenance; ``soci``: push images with SOCI
+        indexes beside them. ``platform``: by default all that the images are for. The rest as :meth:`build`.
         """
         from .making import Asked, make
 
         asked = Asked(
             task, tuple(env), platform, tuple(caches), check, locked, jobs, output, into, registry or "", tuple(tags),
-            attest,
+            attest, soci,
         )  # fmt: skip
         return make(self, asked, follower)
 

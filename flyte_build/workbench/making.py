@@ -41,6 +41,7 @@ class Asked:
     registry: str | None = None
     tags: tuple[str, ...] = ()
     attest: bool = True
+    soci: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Images:
 
     ``plan`` is ``None`` for images that something else built; ``seconds`` is the time that all took; ``used`` are the
     files whose dates keep the images from ``store gc``; ``again`` is what a registry has to be asked before the same
-    push may be said to have nothing to do.
+    push may be said to have nothing to do; ``indexed`` are the images with SOCI indexes beside those pushed.
     """
 
     built: tuple[BuiltImage, ...]
@@ -60,6 +61,7 @@ class Images:
     plan: Plan | None = None
     used: tuple[str, ...] = field(default=(), repr=False)
     again: Mapping[str, Any] | None = field(default=None, repr=False)
+    indexed: tuple[PushedImage, ...] = ()
 
     @property
     def repeated(self) -> Images:
@@ -68,10 +70,11 @@ class Images:
             replace(i, reused=True, seconds=0.0, layers=tuple(replace(x, reused=True, pulled=False) for x in i.layers))
             for i in self.built
         )
-        pushed = tuple(
-            replace(p, uploaded=0, mounted=0, existing=p.uploaded + p.mounted + p.existing) for p in self.pushed
+        pushed, indexed = (
+            tuple(replace(p, uploaded=0, mounted=0, existing=p.uploaded + p.mounted + p.existing) for p in some)
+            for some in (self.pushed, self.indexed)
         )
-        return replace(self, built=built, pushed=pushed)
+        return replace(self, built=built, pushed=pushed, indexed=indexed)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -138,18 +141,23 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
                 refuse(find(workspace, environments, store, platform=asked.platform, reporter=reporter, shared=shared))
         follower.making()
         pushed: list[PushedImage] = []
+        indexed: list[PushedImage] = []
         loaded: list[LoadedImage] = []
         again: dict[str, Any] | None = None
         if pushing:
             from .pipeline import push_plan
             from .pushed_before import questions
 
-            local = destination is not None or asked.into is not None
+            local = destination is not None or asked.into is not None or asked.soci
             built, pushed, attached = push_plan(
                 workspace, plan, store, settings, reporter, shared,
                 tags=asked.tags, jobs=asked.jobs, local=local, locked=asked.locked, attest=asked.attest,
             )  # fmt: skip
-            again = questions(pushed, attached, settings)
+            if asked.soci:
+                from .pipeline import push_soci
+
+                indexed = push_soci(pushed, store, settings, reporter, shared)
+            again = questions([*pushed, *indexed], attached, settings)
         else:
             from .pipeline import build_pinned
 
@@ -167,4 +175,4 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
             loaded = load(store, built, asked.into, reporter)
     took = time.monotonic() - started
     used = tuple(str(store.used_path(image.derivation)) for image in built)
-    return Images(tuple(built), tuple(pushed), tuple(loaded), destination, took, plan, used, again)
+    return Images(tuple(built), tuple(pushed), tuple(loaded), destination, took, plan, used, again, tuple(indexed))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..settings import Settings
     from ..supply.attaching import Attached
 
-__all__ = ["build_pinned", "ensure_locked", "publish_images", "push_plan"]
+__all__ = ["build_pinned", "ensure_locked", "publish_images", "push_plan", "push_soci"]
 
 
 def build_pinned(
@@ -125,6 +125,22 @@ def push_plan(
 
         sign_pushed(pushed, settings.sign_key, writing)
     return built, pushed, attached
+
+
+def push_soci(
+    pushed: Sequence[PushedImage], store: Store, settings: Settings, reporter: Reporter, shared: RemoteCache
+) -> list[PushedImage]:
+    """Push SOCI-enabled images beside ``pushed``, whose layers the store has, and sign them where the settings have a
+    key. Raises :class:`RegistryError`."""
+    from ..soci import push_indexed
+
+    writing = shared.registry(patient=True)
+    indexed = push_indexed(pushed, store, writing, reporter)
+    if settings.sign_key is not None:
+        from ..supply.signing import sign_pushed
+
+        sign_pushed(indexed, settings.sign_key, writing)
+    return indexed
 
 
 def publish_images(

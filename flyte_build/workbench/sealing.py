@@ -6,15 +6,13 @@ first, and an environment that shares a step with another on the same layers sha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..kernel.emulation import foreign
 from ..kernel.errors import InputError, LockError
-from ..kernel.platforms import host_platform
 from ..kernel.quantities import counted, duration, size
 from ..kernel.reporting import Reporter
 from ..locks.lockfile import read
@@ -196,20 +194,3 @@ class Sealing:
                 f"{run.environment}: `{title}` was {before.digest}; the first difference: {where or 'its headers'}"
             )
         return seal
-
-
-def foreign(platform: str) -> str | None:
-    """This machine's platform, where it does not run the programs of ``platform``."""
-    here = host_platform()
-    if platform == here:
-        return None
-    # An emulator that was opened when it was registered (flag F) works in any root (binfmt_misc of the kernel's docs).
-    for entry in Path("/proc/sys/fs/binfmt_misc").glob(f"*{_MACHINES[platform]}*"):
-        with suppress(OSError):
-            text = entry.read_text(encoding="ascii", errors="replace")
-            if text.startswith("enabled") and re.search(r"^flags:.*F", text, re.MULTILINE):
-                return None
-    return here
-
-
-_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}

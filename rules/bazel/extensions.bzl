@@ -9,17 +9,17 @@
 
 load(":artifact.bzl", "declare_artifact")
 load(":interpreter.bzl", "locked_interpreter")
-load(":grouping.bzl", "copies", "image_layers")
+load(":grouping.bzl", "copies", "image_layers", "interpreter", "whole")
 
 _TITLE = 40
 
 def _flyte(ctx):
     layout = json.decode(ctx.read(Label("//rules:layout.json")))
-    declared = {}
+    declared = {}  # SHA-256 of artifacts, and what interpreters are made of → repository
     for module in ctx.modules:
         for tag in module.tags.locks:
             _locks(ctx, tag, layout, declared)
-    builder = json.decode(ctx.read(Label("//flyte_build/toolchain:builder.json")))
+    builder = whole(json.decode(ctx.read(Label("//flyte_build/toolchain:builder.json"))))
     _interpreters(builder, declared)
     return ctx.extension_metadata(reproducible = True)
 
@@ -33,20 +33,21 @@ def _labels(ctx, tag):
     return labels
 
 def _locks(ctx, tag, layout, declared):
-    layers = {}  # spec, as JSON → target, SHA-256 of its artifacts
+    layers = {}  # spec, as JSON → target, SHA-256 of its artifacts, what it is the bytecode of, and by whom
     images = {}  # environment → platform → targets
     labels = {}  # environment → its lock
     steps = {}  # environment → the copies of its recipe
     for label in _labels(ctx, tag):
-        lock = json.decode(ctx.read(label))
+        stated = json.decode(ctx.read(label))
+        if stated["schema"] not in (1, layout["lock_schema"]):
+            fail("%s: lock schema %d, but these rules know %d" % (label, stated["schema"], layout["lock_schema"]))
+        lock = whole(stated)
         name = lock["environment"]
         if name in images:
             fail("%s: two locks are of the environment %s" % (tag.name, name))
         images[name] = {}
         labels[name] = str(label)
         steps[name] = copies(lock)
-        if lock["schema"] != layout["lock_schema"]:
-            fail("%s: lock schema %d, but these rules know %d" % (label, lock["schema"], layout["lock_schema"]))
         for platform in lock["platforms"]:
             locked = lock["platforms"][platform]
             if locked.get("base"):
@@ -58,7 +59,10 @@ def _locks(ctx, tag, layout, declared):
                 if key not in layers:
                     for row in layer.artifacts:
                         _declare(row, locked, lock["recipe"]["python"], declared)
-                    layers[key] = _name(len(layers), layer), [row["sha256"] for row in layer.artifacts]
+                    of, by = None, {}
+                    if layer.of:
+                        of, by = layers[json.encode(layer.of.spec)][0], _compilers(lock, layer.spec["by"], declared)
+                    layers[key] = _name(len(layers), layer), [row["sha256"] for row in layer.artifacts], of, by
                 targets.append(layers[key][0])
             images[name][platform] = targets
     _hub(
@@ -81,6 +85,8 @@ def repository(sha256):
 def _name(number, layer):
     kind = layer.spec["kind"]
     words = [kind] if kind != "wheels" else [a["name"] for a in layer.artifacts]
+    if layer.of:
+        words.append(layer.of.spec["kind"])
     plain = "".join([c if c.isalnum() else "_" for c in "_".join(words).elems()])
     return "layer_%d_%s" % (number, plain[:_TITLE])
 
@@ -95,8 +101,42 @@ def _interpreters(builder, declared):
             name = "flyte_python_" + platform.replace("/", "_"),
             platform = platform,
             python = builder["recipe"]["python"],
+            suite = locked["suite"],
             debs = ["@%s//:%s" % (repository(row["sha256"]), row["file"]) for row in debs],
         )
+
+def _compilers(lock, by, declared):
+    """Processor → the interpreter that compiles on it, of those of the lock that are the version `by`."""
+    found = {}
+    for platform, locked in lock["platforms"].items():
+        if interpreter(locked, lock["recipe"]) == by:
+            found[_CPUS[platform]] = "@%s//:python" % _interpreter_of(platform, locked, lock["recipe"]["python"], declared)
+    return found
+
+def _interpreter_of(platform, locked, python, declared):
+    """The repository of an image's own interpreter."""
+    debs = [row for row in locked["debs"] if row["base"]]
+    archive = locked.get("python")
+    key = json.encode([platform, python, [row["sha256"] for row in debs], archive])
+    if key not in declared:
+        for row in debs + ([archive] if archive else []):
+            _declare(row, locked, python, declared)
+        number = len([known for known in declared if known.startswith("[")])
+        declared[key] = "flyte_compiler_%d" % number
+        locked_interpreter(
+            name = declared[key],
+            platform = platform,
+            python = python,
+            suite = locked["suite"],
+            debs = ["@%s//:%s" % (repository(row["sha256"]), row["file"]) for row in debs],
+            archive = "@%s//:%s" % (repository(archive["sha256"]), archive["file"]) if archive else None,
+        )
+    return declared[key]
+
+_CPUS = {
+    "linux/amd64": "@platforms//cpu:x86_64",
+    "linux/arm64": "@platforms//cpu:aarch64",
+}
 
 # -- the images ------------------------------------------------------------------------------------
 
@@ -144,11 +184,24 @@ def _hub_impl(ctx):
     for environment, label in ctx.attr.locks.items():
         ctx.symlink(ctx.path(Label(label)), _lock(environment))
     build = ['load("@flyte_build//rules/bazel:layer.bzl", "flyte_layer")', 'package(default_visibility = ["//visibility:public"])']
-    for spec, (target, artifacts) in json.decode(ctx.attr.layers).items():
-        build.append("flyte_layer(name = %r, spec = %r, artifacts = %r)" % (
+    compilers = {}
+    for spec, (target, artifacts, of, by) in json.decode(ctx.attr.layers).items():
+        more = ""
+        if of:
+            key = json.encode(by)
+            if key not in compilers:
+                compilers[key] = "compiler_%d" % len(compilers)
+                build.append("alias(name = %r, actual = select(%r, no_match_error = %r))" % (
+                    compilers[key],
+                    by,
+                    "the lock has no Python of the image's version for this machine: lock for its platform, too",
+                ))
+            more = ", of = %r, interpreter = %r" % (of, compilers[key])
+        build.append("flyte_layer(name = %r, spec = %r, artifacts = %r%s)" % (
             target,
             spec,
             {"@%s//:artifact" % repository(sha256): sha256 for sha256 in artifacts},
+            more,
         ))
     locks = {environment: "//:" + _lock(environment) for environment in ctx.attr.locks}
     build.append("exports_files(%r)" % [_lock(environment) for environment in ctx.attr.locks])

@@ -5,17 +5,50 @@ looks every layer up by its derivation, so that a difference is an error that na
 Layers of local files and of working directories are not here: the actions make them, by the recipe in the lock.
 """
 
+def whole(lock):
+    """A lock with all that its file leaves out because it follows: every platform's rows, and every row's fields.
+
+    The rules are `flyte_build/locks/rows.py`'s (docs/locks.md). A file of schema 1 stays as it is.
+
+    Args:
+      lock: a lock file, decoded.
+
+    Returns:
+      The same as a dict of its own.
+    """
+    platforms = {}
+    for platform, locked in lock["platforms"].items():
+        more = {"tools": [_deb(row) for row in locked["tools"]]} if "tools" in locked else {}
+        platforms[platform] = dict(
+            locked,
+            debs = [_deb(row) for row in lock.get("debs", []) + locked["debs"]],
+            wheels = lock.get("wheels", []) + locked["wheels"],
+            **more
+        )
+    return dict(lock, platforms = platforms)
+
+def _deb(row):
+    version = row["version"].partition(":")[2] or row["version"]
+    usual = {
+        "file": "%s_%s_%s.deb" % (row["name"], version, row["architecture"]),
+        "source": row["name"],
+        "archive": "debian",
+        "component": "main",
+        "base": True,
+    }
+    return dict(usual, **row)
+
 def image_layers(lock, platform, layout):
     """The layers of artifacts of one platform's image.
 
     Args:
-      lock: a lock file, decoded.
+      lock: a lock, as `whole` makes it.
       platform: such as `linux/amd64`; one of the lock's.
       layout: `rules/layout.json`, decoded: the numbers and names that the grouping depends on.
 
     Returns:
-      A list of `struct(spec, artifacts)`: the layer's spec as the assembler takes it (a dict), and the rows of the
-      lock whose bytes it needs.
+      A list of `struct(spec, artifacts, of)`: the layer's spec as the assembler takes it (a dict), the rows of the
+      lock whose bytes it needs, and for a layer of bytecode the one of its modules.
     """
     locked = lock["platforms"][platform]
     recipe = lock["recipe"]
@@ -24,6 +57,39 @@ def image_layers(lock, platform, layout):
 def copies(lock):
     """The indexes of the recipe's steps that copy local files: one layer each."""
     return [i for i, step in enumerate(lock["recipe"]["steps"]) if step["kind"] == "copy"]
+
+def interpreter(locked, recipe):
+    """Which interpreter an image has, as layers of bytecode know it (`flyte_build/deriving/bytecode.py`)."""
+    python = locked.get("python")
+    if python:
+        words = python["file"].split("-")
+        plain = len(words) > 2 and words[0] == "cpython" and len(words[1].split(".")) > 2
+        return words[1] if plain else python["version"]
+    for deb in locked["debs"]:
+        if deb["name"] == "python" + recipe["python"]:
+            return deb["version"]
+    return recipe["python"]
+
+def _compiled(recipe):
+    return recipe.get("bytecode") == "layer"
+
+def _layer(spec, artifacts):
+    return struct(spec = spec, artifacts = artifacts, of = None)
+
+def _with_bytecode(of, locked, recipe, layout, folder):
+    """A layer, and that of its modules' bytecode where the image has such."""
+    if not _compiled(recipe):
+        return [of]
+    spec = _spec(
+        "bytecode",
+        layout,
+        python = recipe["python"],
+        by = interpreter(locked, recipe),
+        folders = [folder],
+        rules = layout["bytecode_rules"],
+        of = {key: value for key, value in of.spec.items() if key != "title"},
+    )
+    return [of, struct(spec = spec, artifacts = [], of = of)]
 
 def _spec(kind, layout, **fields):
     return dict(fields, kind = kind, assembler = layout["assembler"], title = kind)
@@ -37,17 +103,20 @@ def _debian(locked, recipe, layout):
         [d for d in debs if d["base"]],
         [d for d in debs if not d["base"]],
     ]
-    found = [
-        struct(spec = _spec("debian", layout, debs = _rows(group)), artifacts = group)
-        for i, group in enumerate(groups)
-        if group or i == 0
-    ]
     python = locked.get("python")
+    found = []
+    for i, group in enumerate(groups):
+        if group or i == 0:
+            layer = _layer(_spec("debian", layout, debs = _rows(group)), group)
+            own = i == 0 and not python
+            folder = "/usr/lib/python" + (recipe["python"] or "")
+            found += _with_bytecode(layer, locked, recipe, layout, folder) if own else [layer]
     interpreter = {}
     if python:
         minor = python["version"].rpartition(".")[0]
         spec = _spec("python", layout, python = minor, prefix = layout["prefix"], archives = _rows([python]))
-        found.append(struct(spec = spec, artifacts = [python]))
+        folder = "%s/lib/python%s" % (layout["prefix"], recipe["python"])
+        found += _with_bytecode(_layer(spec, [python]), locked, recipe, layout, folder)
         interpreter = {"interpreter": "%s/bin/python%s" % (layout["prefix"], minor), "version": python["version"]}
     system = _spec(
         "system",
@@ -59,17 +128,20 @@ def _debian(locked, recipe, layout):
         user = layout["user"],
         **interpreter
     )
-    return found + [struct(spec = system, artifacts = debs)]
+    return found + [_layer(system, debs)]
 
 def _wheels(locked, recipe, layout):
     steps = sorted({w["step"]: None for w in locked["wheels"]}.keys())
     copied = len([s for s in recipe["steps"] if s["kind"] in ("copy", "commands")])
     ceiling = recipe.get("layer_ceiling") or layout["layer_ceiling"]
     spread = {w["name"]: -(-2 * w["size"] // ceiling) for w in locked["wheels"] if w["size"] > ceiling}
-    beside = len(steps) + copied
+    beside = len(steps)
     for parts in spread.values():
         beside += parts
-    room = max(layout["max_layers"] - (4 if locked.get("python") else 3) - beside, 0)
+    under = (4 if locked.get("python") else 3) + (1 if _compiled(recipe) else 0)
+
+    # With bytecode, each has another one beside it.
+    room = max((layout["max_layers"] - under - copied) // (2 if _compiled(recipe) else 1) - beside, 0)
     large = sorted(
         [
             w
@@ -92,7 +164,9 @@ def _wheels(locked, recipe, layout):
                 found.append(_wheel_layer([w], recipe, layout))
         small = [w for w in members if w["name"] not in alone and w["name"] not in spread]
         found += [_wheel_layer(group, recipe, layout) for group in _groups(small, ceiling)]
-    return found
+    folder = "%s/lib/python%s/site-packages" % (layout["venv"], recipe["python"])
+    pairs = [_with_bytecode(layer, locked, recipe, layout, folder) for layer in found]
+    return [layer for pair in pairs for layer in pair]
 
 def _groups(wheels, ceiling):
     """In the order of file names, as many to a layer as the ceiling allows."""
@@ -116,7 +190,7 @@ def _wheel_layer(group, recipe, layout, **more):
         wheels = _rows(ordered),
         **more
     )
-    return struct(spec = spec, artifacts = ordered)
+    return _layer(spec, ordered)
 
 def _sealed(locked, layout):
     """What sealed steps changed: layers that are there already, by the digest in the lock."""
@@ -131,5 +205,5 @@ def _sealed(locked, layout):
             diff_id = seal["diff_id"],
             media_type = "application/vnd.oci.image.layer.v1.tar+gzip",
         )
-        found.append(struct(spec = spec, artifacts = [{"file": "sealed-%s.tar.gz" % sha256[:16], "sha256": sha256}]))
+        found.append(_layer(spec, [{"file": "sealed-%s.tar.gz" % sha256[:16], "sha256": sha256}]))
     return found

@@ -20,14 +20,18 @@ _BUILD = """load("@flyte_build//rules/bazel:python.bzl", "locked_python")
 locked_python(
     name = "python",
     root = "root.txt",
-    loader = "lib/{triplet}/{loader}",
+    loader = "{folder}/{triplet}/{loader}",
     libraries = ["lib/{triplet}", "usr/lib/{triplet}"],
-    program = "usr/bin/python{python}",
-    files = ["root.txt", "usr/bin/python{python}"] + glob([
-        "lib/{triplet}/*.so*",
-        "usr/lib/{triplet}/*.so*",
-        "usr/lib/python{python}/**",
-    ]),
+    program = "{program}",
+    files = ["root.txt", "{program}"] + glob(
+        [
+            "lib/{triplet}/*.so*",
+            "usr/lib/{triplet}/*.so*",
+            "usr/lib/python{python}/**",
+            "relocated/python/lib/**",
+        ],
+        allow_empty = True,
+    ),
     visibility = ["//visibility:public"],
 )
 """
@@ -43,7 +47,14 @@ def _impl(ctx):
         fail("unpacking the locked interpreter failed: " + done.stderr)
     triplet, loader = _TRIPLETS[ctx.attr.platform]
     ctx.file("root.txt", "Paths of the interpreter start here.\\n", executable = False)
-    build = _BUILD.format(triplet = triplet, loader = loader, python = ctx.attr.python)
+    program = "usr/bin/python%s" % ctx.attr.python
+    if ctx.attr.archive:
+        ctx.extract(ctx.path(ctx.attr.archive), output = "relocated")
+        program = "relocated/python/bin/python%s" % ctx.attr.python
+
+    # Debian moved the loader's file into /usr with trixie.
+    folder = "lib" if ctx.attr.suite == "bookworm" else "usr/lib"
+    build = _BUILD.format(triplet = triplet, loader = loader, folder = folder, python = ctx.attr.python, program = program)
     ctx.file("BUILD.bazel", build, executable = False)
 
 locked_interpreter = repository_rule(
@@ -51,6 +62,8 @@ locked_interpreter = repository_rule(
     attrs = {
         "platform": attr.string(mandatory = True, values = _TRIPLETS.keys()),
         "python": attr.string(mandatory = True),
+        "suite": attr.string(mandatory = True),
+        "archive": attr.label(allow_files = [".tar.gz"], doc = "A relocatable Python, which is run instead of Debian's."),
         "debs": attr.label_list(mandatory = True, allow_files = [".deb"]),
     },
 )

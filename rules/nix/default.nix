@@ -4,7 +4,8 @@ let
   inherit (builtins) attrNames attrValues concatLists fromJSON head listToAttrs map mapAttrs match readDir readFile;
 
   fetch = import ./fetch.nix;
-  interpreters = import ./interpreter.nix { inherit fetch; };
+  whole = import ./lock.nix;
+  interpreters = import ./interpreter.nix { inherit fetch whole; };
   imagesOf = import ./images.nix { inherit fetch; sources = import ./sources.nix; layersOf = import ./layers.nix; };
 
   # The locks in a folder, by environment.
@@ -13,7 +14,7 @@ let
       let name = match "(.*)\\.json" file;
       in
       if name == null then [ ] else
-      let lock = fromJSON (readFile (folder + "/${file}"));
+      let lock = whole (fromJSON (readFile (folder + "/${file}")));
       in
       if [ lock.environment ] != name then throw "${file}: expected the lock of ${head name}, found that of ${lock.environment}"
       else [{ name = lock.environment; value = lock; }])
@@ -47,6 +48,6 @@ in
       (attrNames every))));
 
   # For tests and the curious.
-  inherit fetch interpreters;
+  inherit fetch interpreters whole;
   layers = import ./layers.nix;
 }

@@ -28,11 +28,26 @@ let
       builtins.path { path = src + "/${own.${row.file}}"; name = fetch.storeName row.file; recursive = false; }
     else fetch.wheel run recipe.python row;
 
-  layer = locked: { spec, artifacts }:
+  layer = locked: { spec, artifacts, ... }@one:
     derivation ({ name = "flyte-layer-${spec.kind}"; } // alone // run (
       [ sources.assemble "layer" (toFile "spec.json" (toJSON spec)) (placeholder "out") ]
       ++ concatLists (map (row: [ "--artifact" "${row.sha256}=${artifact locked row}" ]) artifacts)
+      ++ (if one ? of then [ "--compiled" (compiled locked one) ] else [ ])
     ));
+
+  # What the image's own interpreter makes of the modules of a finished layer. It is the same version's, for the machine
+  # that builds, out of the same lock.
+  compiled = locked: { spec, of, ... }:
+    let
+      here = lock.platforms.${interpreter.platform} or null;
+      by = if here == null then "none" else layersOf.interpreter lock here;
+    in
+    if by != spec.by then
+      throw "${lock.environment}: its modules are compiled by Python ${spec.by}, and for ${interpreter.platform} the lock has ${by}"
+    else
+      derivation ({ name = "flyte-bytecode"; } // alone // interpreter.runOf (artifact here) lock.recipe.python here (
+        [ "${sources.assemble}/compiling.py" "${layer locked of}/blob" (placeholder "out") ] ++ spec.folders
+      ));
 
   # A layer of files depends on the recipe and the project, so of the lock it is given nothing else.
   bare = lock // {

@@ -4,8 +4,8 @@
 # while Nix evaluates, and evaluation runs no Python. A test holds the two against each other, and the step that joins
 # layers looks each one up by the hash of its spec: a difference is an error there, never another image.
 #
-# Takes a lock (as read from its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
-# told, and the lock's rows of what it needs. Local files, working directories and configuration are not here: the
+# Takes a lock (as `lock.nix` makes it of its file) and a platform of it; gives a list of { spec, artifacts }: what the assembler is
+# told, and the lock's rows of what it needs. A layer of bytecode has `of` besides, the layer of its modules. Local files, working directories and configuration are not here: the
 # joining step makes them from the lock.
 
 let
@@ -19,6 +19,33 @@ let
   # A title is part of the image and not of the layer; the assembler only wants to have one for its messages.
   spec = kind: fields: { inherit kind; inherit (layout) assembler; title = kind; } // fields;
 
+  # Whether modules have their bytecode in layers, and by which interpreter (`flyte_build/deriving/bytecode.py`).
+  compiled = lock: (lock.recipe.bytecode or "none") == "layer";
+  interpreter = lock: locked:
+    let
+      archive = builtins.match "cpython-([0-9]+\\.[0-9]+\\.[0-9]+[^-]*)-.*" locked.python.file;
+      package = filter (d: d.name == "python${lock.recipe.python}") locked.debs;
+    in
+    if (locked.python or null) != null then (if archive == null then locked.python.version else head archive)
+    else if package == [ ] then lock.recipe.python
+    else (head package).version;
+  # A layer, and that of its modules' bytecode where the image has such.
+  withBytecode = lock: locked: folder: of:
+    if !compiled lock then [ of ] else [
+      of
+      {
+        artifacts = [ ];
+        inherit of;
+        spec = spec "bytecode" {
+          inherit (lock.recipe) python;
+          by = interpreter lock locked;
+          folders = [ folder ];
+          rules = layout.bytecode_rules;
+          of = removeAttrs of.spec [ "title" ];
+        };
+      }
+    ];
+
   debian = lock: locked:
     let
       # A lock holds a package once, so the name alone decides.
@@ -28,12 +55,15 @@ let
       python = locked.python or null;
       minor = builtins.head (builtins.match "([0-9]+\\.[0-9]+)\\..*" python.version);
     in
-    [ (group (filter (d: d.base) every)) ]
+    (
+      let base = group (filter (d: d.base) every);
+      in if python == null then withBytecode lock locked "/usr/lib/python${lock.recipe.python}" base else [ base ]
+    )
     ++ (if asked == [ ] then [ ] else [ (group asked) ])
-    ++ (if python == null then [ ] else [{
+    ++ (if python == null then [ ] else withBytecode lock locked "${layout.prefix}/lib/python${lock.recipe.python}" {
       artifacts = [ python ];
       spec = spec "python" { python = minor; inherit (layout) prefix; archives = named [ python ]; };
-    }])
+    })
     ++ [{
       artifacts = every;
       spec = spec "system" ({
@@ -55,7 +85,9 @@ let
       ceiling = lock.recipe.layer_ceiling or layout.layer_ceiling;
       parts = w: if w.size <= ceiling then 1 else (2 * w.size + ceiling - 1) / ceiling;
       spread = filter (w: w.size > ceiling) locked.wheels;
-      room = layout.max_layers - (if locked ? python then 4 else 3) - length steps - copies
+      # With bytecode, each has another one beside it.
+      under = (if locked ? python then 4 else 3) + (if compiled lock then 1 else 0);
+      room = (layout.max_layers - under - copies) / (if compiled lock then 2 else 1) - length steps
         - foldl' (sum: w: sum + parts w) 0 spread;
       large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
         (filter (w: w.step > 0 && w.size >= layout.large_wheel && w.size <= ceiling) locked.wheels);
@@ -89,7 +121,9 @@ let
         in
         builtins.concatLists (map own (filter (w: alone ? ${w.name}) members)) ++ map (group { }) (groups small);
     in
-    builtins.concatLists (map ofStep steps);
+    builtins.concatLists (map
+      (withBytecode lock locked "${layout.venv}/lib/python${lock.recipe.python}/site-packages")
+      (builtins.concatLists (map ofStep steps)));
 
   # What sealed steps changed: layers that are there already, by the digest in the lock.
   sealed = locked:
@@ -105,7 +139,7 @@ let
         })
       (locked.seals or [ ]);
 in
-lock: platform:
+{ inherit interpreter; __functor = _: lock: platform:
 let
   at = "the lock of ${lock.environment}";
   locked = lock.platforms.${platform} or (throw "${at} has no platform ${platform}");
@@ -115,4 +149,5 @@ if lock.schema != layout.lock_schema then
 else if lock.recipe.base.kind != "debian" then
   throw "${at}: its base is an image of a registry, and Nix builds on Debian's packages only: use `flyte-build build`"
 else
-  debian lock locked ++ wheels lock locked ++ sealed locked
+  debian lock locked ++ wheels lock locked ++ sealed locked;
+}

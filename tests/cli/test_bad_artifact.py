@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..support.debs import Symlink, build_deb
+from ..support.locking import whole_lock
 from ..support.offline import Offline, workflow
 from ..support.wheels import MUTATIONS
 
@@ -37,7 +38,7 @@ def relock(offline: Offline, path: Path) -> None:
     """Make the lock promise the bytes of ``path``, as if they had been those when it was made."""
     data = path.read_bytes()
     lock = offline.lockfiles / "low.json"
-    raw = json.loads(lock.read_text())
+    raw = whole_lock(lock)
     for platform in raw["platforms"].values():
         for artifact in (*platform["wheels"], *platform["debs"]):
             if artifact["file"] == path.name:

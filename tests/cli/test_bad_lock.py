@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..support.locking import whole_lock
 from ..support.offline import Offline, snapshot, workflow
 
 
@@ -60,11 +61,11 @@ EDITS = {
     ),
     "a hash": ('"sha256": "', '"sha256": "xyz', r'\.sha256: expected 64 hexadecimal digits, found "xyz'),
     "a size": ('"size": ', '"size": -', r"\.size: expected a size in bytes, found -"),
-    "a new key": ('"schema": 1', '"schema": 1, "note": 1', r'\$\.note: expected one of apart, .*, found "note"'),
-    "an old schema": ('"schema": 1', '"schema": 0', r"\$\.schema: expected 1, found 0"),
+    "a new key": ('"schema": 2', '"schema": 2, "note": 1', r'\$\.note: expected one of apart, .*, found "note"'),
+    "an old schema": ('"schema": 2', '"schema": 0', r"\$\.schema: expected 1 or 2, found 0"),
     "another environment": ('"environment": "low"', '"environment": "high"', "expected the lock of environment low"),
     "a path in a name": ('"file": "alpha', '"file": "../alpha', r"\.file: expected a wheel file name, found"),
-    "not JSON": ('"schema": 1', '"schema": 1]', r"low\.json:\d+:\d+: not JSON"),
+    "not JSON": ('"schema": 2', '"schema": 2]', r"low\.json:\d+:\d+: not JSON"),
 }
 
 
@@ -80,7 +81,7 @@ def test_a_lock_edited_by_hand(offline: Offline, low: Path, edit: str) -> None:
         assert re.search(said, message), message
         assert "error: lockfiles/low.json" in message
         assert "hint: " in message
-        assert "run `flyte-build lock` again" in message
+        assert re.search(r"run `flyte-build lock( flow.py)?` again", message)
     assert snapshot(offline.lockfiles) == before
     assert not (offline.store / "oci" / "blobs").exists(), "nothing was built from it"
     # Locking anew is what the hint says, and the way out: it says what it replaced.
@@ -95,7 +96,7 @@ def test_a_lock_from_a_future_schema(offline: Offline, low: Path) -> None:
     before = snapshot(offline.lockfiles)
     for command in (*READERS, ["lock", "flow.py"], ["lock", "flow.py", "--upgrade"]):
         said = offline.refused(4, *command)
-        assert "error: lockfiles/low.json: lock schema 99 is newer than this flyte-build knows (1)\n" in said
+        assert "error: lockfiles/low.json: lock schema 99 is newer than this flyte-build knows (2)\n" in said
         assert "hint: upgrade flyte-build" in said
     assert snapshot(offline.lockfiles) == before, "what a newer version wrote is not overwritten"
 
@@ -125,3 +126,14 @@ def test_what_was_never_locked_is_locked_beside_what_was(offline: Offline, low: 
     assert "answers no environment" not in done.err
     assert low.is_file()
     assert json.loads((offline.lockfiles / "top.json").read_text())["fingerprint"] == json.loads(top)["fingerprint"]
+
+
+def test_a_lock_of_the_first_schema_answers_as_it_is_and_is_written_anew_by_lock(offline: Offline, low: Path) -> None:
+    new = low.read_text()
+    low.write_text(json.dumps(whole_lock(low), indent=2))
+    old = low.read_text()
+    offline.ok("lock", "flow.py", "--check")
+    offline.ok("plan", "flow.py")
+    assert low.read_text() == old
+    offline.ok("lock", "flow.py")
+    assert low.read_text() == new

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from flyte_build.locking.apt.lock import BASE
 
 from ..support.archive import Deb, Signer, publish
 from ..support.building_python import BUILDS, python_files
+from ..support.locking import whole_lock
 from ..support.offline import Offline
 from ..support.wheels import build_wheel
 
@@ -53,7 +53,7 @@ def project(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> Offline:
 
 
 def parts(project: Offline) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads((project.lockfiles / "low.json").read_text())["platforms"]
+    found: Mapping[str, Any] = whole_lock(project.lockfiles / "low.json")["platforms"]
     return found
 
 

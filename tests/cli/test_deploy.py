@@ -53,3 +53,15 @@ def test_what_would_fail_is_not_deployed(calls: Offline) -> None:
     assert calls("deploy", "callee.py", "--list").code == 2
     assert calls("deploy", "callee.py", "--env", "none").code == 3
     assert json.loads(calls.ok("deploy", "--list", "--json").out)["tasks"] == []
+
+
+def test_what_a_target_has_is_listed_by_its_storage_alone(offline: Offline) -> None:
+    storage = offline.home / "storage"
+    storage.mkdir()
+    offline.write(
+        f'[tool.flyte-build.targets.prod]\nnamespace = "ml"\nstorage = "file://{storage}"\n', "pyproject.toml"
+    )
+    said = offline.ok("deploy", "--list", "--on", "prod").out
+    assert said == "no tasks were deployed to target prod; `flyte-build deploy --on prod FILE` does that\n"
+    wrong = offline("deploy", "--list", "--on", "nowhere")
+    assert (wrong.code, "no target `nowhere`; there are: prod" in wrong.err) == (2, True)

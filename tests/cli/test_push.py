@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.offline import Offline
+from flyte_build.soci import publishing, ztoc
+from tests.support.images import noise
+from tests.support.offline import Offline, workflow
 from tests.support.registry import RegistryServer
 
 
@@ -24,6 +27,13 @@ def project(offline: Offline, registry: RegistryServer) -> Offline:
     )
     offline.locked()
     return offline
+
+
+def test_images_without_large_layers_have_no_soci_index(project: Offline, registry: RegistryServer) -> None:
+    said = project.ok("push", "flow.py", "--env", "low", "--soci")
+    assert "low: no layer of 10 MiB or more that can be read in parts: no SOCI index" in said.err
+    assert "with a SOCI index" not in said.out
+    assert all("-soci" not in tag for one in registry.repositories.values() for tag in one.tags)
 
 
 def forget(project: Offline) -> None:
@@ -210,6 +220,32 @@ def test_a_layout_is_pushed_as_it_is_whoever_made_it(project: Offline, registry:
     assert done.out == f"low {registry.host}/others/low@{built['digest']}\n"
     again = project.ok("push", "oci:out", "--registry", f"{registry.host}/others", "--name", "mine", "--json").json()
     assert again["pushed"][0]["reference"] == f"{registry.host}/others/mine@{built['digest']}"
+
+
+def test_images_with_a_soci_index_lie_beside_those_pushed(
+    project: Offline, registry: RegistryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "LEAST", 1000)
+    monkeypatch.setattr(publishing, "ztoc", partial(ztoc, span=1000))
+    project.publish("wide", files={f"wide/{i}.bin": noise(40_000, i) for i in range(12)})
+    project.write(workflow("low: wide"))
+    project.ok("lock", "flow.py")
+    done = project.ok("push", "flow.py", "--soci", "--json").json()
+    (pushed,), (indexed,) = done["pushed"], done["soci"]
+    assert indexed.keys() == pushed.keys()
+    assert indexed["tags"] == [tag + "-soci" for tag in pushed["tags"]]
+    held = registry.repositories["team/low"]
+    assert {held.tags[tag] for tag in indexed["tags"]} == {indexed["digest"]}
+    assert {held.tags[tag] for tag in pushed["tags"]} == {pushed["digest"]}
+    assert registry.dangling() == []
+    assert f"with a SOCI index: {indexed['reference']}" in project.ok("push", "flow.py", "--soci").out
+
+
+def test_of_a_layout_no_soci_index_is_made(project: Offline) -> None:
+    project.ok("build", "flow.py", "--env", "low", "--output", "oci:out")
+    said = project("push", "oci:out", "--registry", "registry.example/x", "--soci")
+    assert said.code == 2
+    assert "--soci is for the images of a file" in said.err
 
 
 def test_a_name_is_for_layouts(project: Offline) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ..support.archive import Deb, Signer, publish
 from ..support.building_python import BUILDS, python_files
+from ..support.locking import whole_lock
 from ..support.offline import Offline, workflow
 from ..support.wheels import build_wheel
 
@@ -42,7 +43,7 @@ def project(offline: Offline, signer: Signer) -> Offline:
 
 
 def platform(project: Offline) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((project.lockfiles / "low.json").read_text())["platforms"]["linux/amd64"]
+    found: dict[str, Any] = whole_lock(project.lockfiles / "low.json")["platforms"]["linux/amd64"]
     return found
 
 

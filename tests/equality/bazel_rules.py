@@ -20,7 +20,7 @@ RULES = Path(__file__).parents[2] / "rules"
 # What crosses into Starlark and back is JSON, as in the rules, where locks are decoded with json.decode.
 _ENTRY = """
 def for_test_layers(lock, platform, layout):
-    found = image_layers(json.decode(lock), platform, json.decode(layout))
+    found = image_layers(whole(json.decode(lock)), platform, json.decode(layout))
     return json.encode([[layer.spec, layer.artifacts] for layer in found])
 
 def for_test_copies(lock):

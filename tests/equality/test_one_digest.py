@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 import tempfile
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 
 from flyte_build.recipe import AptInstall, CopyFiles, EnvVars, PipInstall, WorkDir
+from tests.support.locking import whole_lock
 
 from .bazel_rules import image_layers
 from .builders import at_once, in_steps, stored
@@ -105,6 +105,19 @@ def test_an_image_of_wheels_over_several_layers(tmp_path: Path) -> None:
             assert tar.next() is not None, "no layer is empty"
 
 
+def test_the_same_copy_twice_is_one_layer(tmp_path: Path) -> None:
+    few = tuple(w for w in WHOLE.wheels if w.name == "eta9")
+    (copy,) = (s for s in WHOLE.steps if isinstance(s, CopyFiles) and s.folder)
+    project = make(tmp_path, [replace(WHOLE, steps=(*WHOLE.steps, copy), wheels=few, platforms=PLATFORMS[:1])])
+    (made,) = every_way(project, tmp_path)
+    one_digest(made)
+    blobs = [row["digest"] for row in made[0].manifest["layers"]]
+    assert len(set(blobs)) == len(blobs)
+    config = made[0].document(made[0].manifest["config"]["digest"])
+    titles = [row["created_by"].removeprefix("flyte-build: ") for row in config["history"]]
+    assert [title for title in titles if title.startswith("copy")] == ["copy env/data", "copy env/one.txt"]
+
+
 def test_grouping_that_differs_is_an_error_that_names_the_layer(tmp_path: Path) -> None:
     """Never another image: whoever groups a large wheel with others hears of it."""
     project = make(tmp_path, [WHOLE])
@@ -124,7 +137,7 @@ def test_grouping_that_differs_is_an_error_that_names_the_layer(tmp_path: Path) 
 def test_the_shape_is_what_its_lock_says(tmp_path: Path) -> None:
     """The generator makes what it is told: a wheel for each platform, and files that git and the lock can hold."""
     project = make(tmp_path, [WHOLE])
-    raw = json.loads((project.lockfiles / "env.json").read_text())
+    raw = whole_lock(project.lockfiles / "env.json")
     files = {p: {w["name"]: w["file"] for w in raw["platforms"][p]["wheels"]} for p in PLATFORMS}
     assert files["linux/amd64"]["alpha"].endswith("x86_64.whl")
     assert files["linux/arm64"]["alpha"].endswith("aarch64.whl")

@@ -109,7 +109,8 @@ def test_what_a_lock_pins_is_checked(nix: Nix, home: Path, layout: Layout) -> No
 
 
 def test_a_project_of_ones_own(nix: Nix, flake: Path, filled: Cli, tmp_path: Path) -> None:
-    """From a file to an image: lock, export, prefetch, build; with local files that git and .dockerignore choose."""
+    """From a file to an image: lock, export, prefetch, build; with local files that git and .dockerignore choose, and
+    layers of bytecode, which there the image's own interpreter makes without any sandbox of ours."""
     data = tmp_path / "data"
     (data / "sub").mkdir(parents=True)
     (data / "ü.txt").write_text("ü\n")
@@ -120,6 +121,7 @@ def test_a_project_of_ones_own(nix: Nix, flake: Path, filled: Cli, tmp_path: Pat
     (tmp_path / ".dockerignore").write_text("*.log\n")
     main = tmp_path / "main.py"
     main.write_text(PROJECT)
+    (tmp_path / "pyproject.toml").write_text('[tool.flyte-build]\nbytecode = "layer"\n')
     shell("git", "-C", tmp_path, "init", "-q")
     filled.ok("lock", main)
     filled.ok("export", "nix", main, "--flake", f"git+file://{flake}")

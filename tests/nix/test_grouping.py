@@ -55,7 +55,8 @@ def evaluate(expression: str, **values: object) -> Any:
 
 def grouped(locks: Sequence[Lock]) -> list[dict[str, list[tuple[str, list[str]]]]]:
     """For each lock, by platform, its layers as Nix has them: derivation, and SHA-256 of the artifacts."""
-    expression = f"map (lock: builtins.mapAttrs (p: _: import {RULES}/layers.nix lock p) lock.platforms) locks"
+    each = f"builtins.mapAttrs (p: _: import {RULES}/layers.nix lock p) lock.platforms"
+    expression = f"map (stated: let lock = import {RULES}/lock.nix stated; in {each}) locks"
     found = evaluate(expression, locks=[lock.to_json() for lock in locks])
     return [
         {
@@ -106,13 +107,14 @@ def locks(draw: st.DrawFn) -> Lock:
     python = draw(st.sampled_from(["3.11", "3.12", "3.13"]))
     recipe = recipe_of(AptInstall(("git",)), *copies, PipInstall(("a", "ü")), python=python)
     ceiling = draw(st.sampled_from([None, None, 1 << 24, 10**9]))
-    recipe = dataclasses.replace(recipe, layer_ceiling=ceiling)
+    recipe = dataclasses.replace(recipe, layer_ceiling=ceiling, bytecode=ceiling is None and draw(st.booleans()))
     held = draw(wheels)
     if ceiling is not None:
         # Engines take 125 layers, and an image of more is refused.
         large = [w for w in held if ceiling < w.size < 20 * ceiling][:3]
         held = [w for w in held if w.size <= ceiling or w in large]
-    return lock_of(recipe, held, draw(debs))
+    own = [deb(f"python{python}", "3.11.2-6+deb12u9")] if draw(st.booleans()) else []
+    return lock_of(recipe, held, [*draw(debs), *own])
 
 
 @settings(max_examples=15, deadline=None)

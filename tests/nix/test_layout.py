@@ -9,10 +9,11 @@ from pathlib import Path
 
 import flyte_build
 from flyte_build.assemble.version import ASSEMBLER
+from flyte_build.deriving.bytecode import RULES as RULES_OF_BYTECODE
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
 from flyte_build.deriving.pythons import PREFIX
 from flyte_build.locks.nouns import SCHEMA
-from flyte_build.recipe.conventions import USER, VENV
+from flyte_build.recipe.conventions import LAYER_CEILING, USER, VENV
 from flyte_build.toolchain import builder
 
 PACKAGE = Path(flyte_build.__file__).parent
@@ -23,11 +24,13 @@ def test_the_numbers() -> None:
     assert json.loads((RULES / "layout.json").read_text()) == {
         "lock_schema": SCHEMA,
         "assembler": ASSEMBLER,
+        "bytecode_rules": RULES_OF_BYTECODE,
         "venv": VENV,
         "prefix": PREFIX,
         "user": USER,
         "large_wheel": LARGE_WHEEL,
         "max_layers": MAX_LAYERS,
+        "layer_ceiling": LAYER_CEILING,
     }
 
 

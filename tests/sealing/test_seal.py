@@ -93,6 +93,22 @@ def test_the_traces_of_one_run_are_left_out(sealed: Sealed) -> None:
     }  # fmt: skip
 
 
+def test_a_module_that_changes_takes_its_bytecode_along(sealed: Sealed) -> None:
+    """Of what a layer of bytecode has, nobody would look whether it is still the module's; other bytecode looks."""
+    unchecked, by_date = b"\xa7\r\r\n\1\0\0\0" + bytes(8), b"\xa7\r\r\n" + bytes(12)
+    names = ("changed", "gone", "same", "dated", "changed_not")
+    below = {f"lib/{name}.py": b"x = 1" for name in names}
+    below |= {f"lib/__pycache__/{name}.cpython-311.pyc": unchecked for name in names}
+    below["lib/__pycache__/dated.cpython-311.pyc"] = by_date
+    made = sealed(
+        "cd /lib; echo 2 > changed.py; rm gone.py __pycache__/gone*; echo 2 > dated.py; touch same.py", files=[below]
+    )
+    assert set(made.listing) == {
+        "lib", "lib/.wh.gone.py", "lib/__pycache__/.wh.changed.cpython-311.pyc",
+        "lib/__pycache__/.wh.gone.cpython-311.pyc", "lib/changed.py", "lib/dated.py",
+    }  # fmt: skip
+
+
 def test_what_writes_the_time_is_not_reproducible_and_said_by_path(sealed: Sealed) -> None:
     made = sealed("mkdir /opt; echo 1 > /opt/same; stat -c %i-%Z /bin/sh > /dev/null; cat /proc/uptime > /opt/when")
     assert not made.reproducible

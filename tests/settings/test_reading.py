@@ -113,7 +113,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ('cahce = "x"', "no setting `cahce`; there are: apt-components, apt-sources, base, cache"),
+        ('cahce = "x"', "no setting `cahce`; there are: apt-components, apt-sources, base, bytecode"),
         ("registry = 3", "registry: expected a string, found 3"),
         ('registry = ""', "registry: expected a string, found ''"),
         ('cache-write = "no"', "cache-write: expected true or false, found 'no'"),

@@ -82,6 +82,8 @@ def test_the_command_line_wins_over_the_variable_and_that_over_the_file(
     in_file, in_variable, on_line, *means = SAID[setting.kind]
     if setting.key == "base":
         in_file, on_line, means = '"registry"', "debian", ["registry", "", "debian"]
+    if setting.key == "bytecode":
+        in_file, on_line, means = '"layer"', "none", ["layer", "", "none"]
     if setting.key in ("network", "seal-network"):
         in_file, in_variable, on_line, means = '"none"', "host", "internet", ["none", "host", "internet"]
     if setting.key == "checks":

@@ -53,7 +53,10 @@ def messages(file: Path) -> Iterator[tuple[int, str]]:
     within = {id(v) for node in nodes if isinstance(node, ast.JoinedStr) for v in ast.walk(node)}
     for node in nodes:
         if isinstance(node, ast.JoinedStr):
-            text = "".join(str(v.value) if isinstance(v, ast.Constant) else "X" for v in node.values)
+            text = ""
+            for v in node.values:  # behind a word without a blank: options, or nothing
+                filled = "" if re.search(r"[a-z]$", text) else "X"
+                text += str(v.value) if isinstance(v, ast.Constant) else filled
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in within:
             text = node.value
         else:

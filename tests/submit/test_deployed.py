@@ -79,7 +79,9 @@ def test_a_document_that_is_none_is_told(tmp_path: Path, clock: list[float]) -> 
     store = Deployments(tmp_path / "tasks")
     store.put([task(tmp_path)])
     path = tmp_path / "tasks" / "p" / "d" / "env.work" / "1.json"
-    for text in ("", "[]", "{}", path.read_text().replace('"schema": 1', '"schema": 2'), '{"schema": 1, "spec": 3}'):
+    whole = path.read_text()
+    others = whole.replace('"schema": 1', '"schema": 2'), whole.replace('env@sha256:aa": "', 'env@sha256:ff": "')
+    for text in ("", "[]", "{}", *others, '{"schema": 1, "spec": 3}'):
         path.write_text(text)
         with pytest.raises(RunError, match=r"1\.json: expected a deployed task"):
             store.find("p", "d", "env.work", "1")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from flyteidl2.core import literals_pb2
+from flyteidl2.core import execution_pb2, literals_pb2
 from google.protobuf.duration_pb2 import Duration
 
-from flyte_build.submit.action import ErrorInfo, LaunchRequest, Outcome, Phase
+from flyte_build.submit.action import ErrorInfo, LaunchRequest, Left, Outcome, Phase
+from flyte_build.submit.attempt import Attempts
 from flyte_build.submit.journal import ActionRecord
+from flyte_build.submit.scheduler import Scheduler
+from flyte_build.submit.specs import serialized
+from flyte_build.submit.storage import Storage
+from flyte_build.submit.template import read_task
 from tests.support.engine import World, retries
 
 
@@ -45,6 +51,33 @@ def test_each_attempt_is_kept_with_its_end(tmp_path: Path) -> None:
     first, second = record.attempts
     assert record.queued <= first.started <= first.ended <= second.started <= second.ended
     assert ActionRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+def test_in_a_storage_attempts_are_counted_though_nothing_of_them_is_here(tmp_path: Path) -> None:
+    """A parent that is tried again calls anew what had failed, by the same name: that is no attempt which was."""
+    world = World(tmp_path)
+    folder = Storage(tmp_path / "runs", "s3://bucket").run("away")
+    folder.path.mkdir()
+    attempts = Attempts(dataclasses.replace(world.facts, folder=folder), world.launcher, Scheduler(4, 1 << 40))
+
+    async def main(request: LaunchRequest) -> Outcome:
+        document = execution_pb2.ErrorDocument(error=execution_pb2.ContainerError(code="Oops", message="words"))
+        return Outcome(1, left=Left(error=document.SerializeToString()))
+
+    async def changed(record: ActionRecord) -> None:
+        pass
+
+    async def go() -> list[int]:
+        world.launcher.bodies["main"] = main
+        spec = world.task("main").task.spec
+        for _ in range(2):
+            record = ActionRecord("a1", parent="a0")
+            ended = await attempts.run(record, read_task(spec), serialized(spec), 1, changed)
+            assert (ended.phase, ended.error) == (Phase.FAILED, ErrorInfo("Oops", "words"))
+        return [request.attempt for request in world.launcher.requests]
+
+    assert asyncio.run(go()) == [1, 2]
+    assert list(folder.path.iterdir()) == []
 
 
 def test_what_was_taken_from_a_task_is_none_of_its_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from flyte_build.submit import removal
 from flyte_build.submit.removal import remove_left
+from tests.support.descriptors import open_below
 
 
 def test_everything_goes_and_nothing_is_followed(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_folders_in_each_other_without_end(tmp_path: Path, monkeypatch: pytest.M
     @contextmanager
     def counted(at: int, name: str) -> Iterator[int]:
         with opened(at, name) as inner:
-            held.append(len(os.listdir("/proc/self/fd")))
+            held.append(open_below(tmp_path))
             yield inner
 
     monkeypatch.setattr(removal, "_writable", counted)
@@ -54,12 +55,11 @@ def test_folders_in_each_other_without_end(tmp_path: Path, monkeypatch: pytest.M
         current = following
     os.mkdir("last", 0o500, dir_fd=current)
     os.close(current)
-    before = len(os.listdir("/proc/self/fd"))
     assert remove_left(tmp_path / "left") is None
     assert os.listdir(tmp_path) == []
     assert len(held) > 50
     assert max(held) - min(held) <= 3, "as many are open as there are levels in one go"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(tmp_path) == 0
 
 
 def test_what_cannot_be_removed_is_told_and_the_rest_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

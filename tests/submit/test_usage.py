@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flyte_build.submit.removal import remove_left
 from flyte_build.submit.usage import DEEP, NOTHING, Place, Usage, descendants, measure, unlinked
+from tests.support.descriptors import open_below
 
 BLOCK = 4096
 
@@ -114,10 +115,9 @@ def test_folders_without_end_are_told(tmp_path: Path) -> None:
         os.close(current)
         current = following
     os.close(current)
-    before = len(os.listdir("/proc/self/fd"))
     found = of(tmp_path)
     assert (found.deep, found.files) == (True, DEEP)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_below(tmp_path) == 0
 
 
 def test_files_without_a_name_are_found_with_who_holds_them(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 from tests.support.supply import DIGEST, base, everything
 
 MADE = Made("sha256:" + "d0" * 32, {"home/flyte/b": sha("b"), "home/flyte/a": sha("a")})
-GOLDEN = "ce199ca4ce340ae69abf55efedb0e79f6b3561570c4c86435604312d323d281c"
+GOLDEN = "9876c2560a730c9a90cf5f25b60d49363b1dd25ffed966c17d928a19e7becb5b"
 
 
 def of(lock: Lock, made: Made | None = MADE) -> bytes:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from flyte_build.kernel.reporting import Recorder, Reporter
 from flyte_build.locking.apt import DebianResolution
 from flyte_build.locking.project import LockReport, lock_project
 from flyte_build.locking.pypi.pip_tools import host
 from flyte_build.locking.wheels import Target
-from flyte_build.locks.lockfile import Lock, LockedDeb
+from flyte_build.locks.lockfile import Lock, LockedDeb, parse
 from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe, Step
 from flyte_build.sources.indexes import Index, IndexSettings
 
 from .index import SimpleIndex
 from .wheels import build_wheel
 
-__all__ = ["BOOKWORM", "HOST_PLATFORM", "HOST_PYTHON", "FakeDebian", "pins", "project", "publish", "recipe", "settings"]
+__all__ = [
+    "BOOKWORM",
+    "HOST_PLATFORM",
+    "HOST_PYTHON",
+    "FakeDebian",
+    "pins",
+    "project",
+    "publish",
+    "recipe",
+    "settings",
+    "whole_lock",
+]
 
 # Where pip-tools can be asked: here.
 HOST_PLATFORM, HOST_PYTHON = cast("tuple[Platform, str]", host())
@@ -120,3 +133,15 @@ def project(
 def pins(lock: Lock, platform: str = "linux/amd64") -> dict[str, tuple[str, int]]:
     """Name → (version, step)."""
     return {w.name: (w.version, w.step) for w in lock.platforms[platform].wheels}
+
+
+def whole_lock(path: Path) -> dict[str, Any]:
+    """A lock file as schema 1 has it: every platform with all of its rows, and every row with all of its fields."""
+    text = path.read_text(encoding="utf-8")
+    raw: dict[str, Any] = json.loads(text)
+    lock = parse(text, path)
+    for name, platform in lock.platforms.items():
+        for key in {"debs", "wheels", "tools"} & raw["platforms"][name].keys():
+            rows = [dataclasses.asdict(row) for row in getattr(platform, key)]
+            raw["platforms"][name][key] = [{k: v for k, v in row.items() if v is not None} for row in rows]
+    return {**{k: v for k, v in raw.items() if k not in ("debs", "wheels")}, "schema": 1}

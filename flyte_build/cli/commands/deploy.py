@@ -117,8 +117,10 @@ def _show(project: str | None, domain: str | None, on: str | None, as_json: bool
     if as_json:
         echo(json.dumps({"schema": 1, "tasks": [task.to_json() for task in found]}, indent=2))
     elif not found:
-        where, way = ("here", "") if on is None else (f"to target {on}", f" --on {on}")
-        echo(f"no tasks were deployed {where}; `flyte-build deploy{way} FILE` does that")
+        if on is None:
+            echo("no tasks were deployed here; `flyte-build deploy FILE` does that")
+        else:
+            echo(f"no tasks were deployed to target {on}; `flyte-build deploy --on {on} FILE` does that")
     else:
         _table(found)
 

@@ -19,6 +19,7 @@ from ..options import (
     name_option,
     project_options,
     quiet_option,
+    soci_option,
     tag_option,
     task_argument,
     unchecked_option,
@@ -50,6 +51,7 @@ __all__ = ["push"]
 @tag_option
 @cache_option
 @attest_option
+@soci_option
 @jobs_option
 @locked_option
 @unchecked_option
@@ -82,6 +84,8 @@ def push(
     shown = Shown(as_json, quiet, pushed=True)
 
     def taken() -> Images:
+        if asked["soci"]:
+            raise click.UsageError("--soci is for the images of a file: of a layout (oci:DIR) no index is made.")
         reporter = make_reporter(shown.silent)
         return push_layout(str(file), reporter, registry=asked["registry"], tags=asked["tags"], name=name)
 

@@ -80,11 +80,13 @@ class Finder:
 
     def nobody(self, name: str, project: str, domain: str) -> str:
         """That there is no such task, and what to do."""
-        on = " --on TARGET" if self._facts.folder.storage.remote else ""
-        return (
-            f"no task {name} was deployed {self._where} (project {project}, domain {domain}): "
-            f"`flyte-build deploy{on} FILE` does that, and `flyte-build deploy{on} --list` shows what there is"
-        )
+        way = "`flyte-build deploy FILE` does that, and `flyte-build deploy --list` shows what there is"
+        if self._facts.folder.storage.remote:
+            way = (
+                "`flyte-build deploy --on TARGET FILE` does that, and `flyte-build deploy --on TARGET --list` shows "
+                "what there is"
+            )
+        return f"no task {name} was deployed {self._where} (project {project}, domain {domain}): {way}"
 
     def say(self, words: str) -> None:
         if words not in self._said:

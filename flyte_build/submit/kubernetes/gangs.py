@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
-from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from ..action import LaunchRequest, Outcome
+from ..specs import parsed
 from ..template import CLUSTERED
 from .api import Cluster
 from .errors import Unplaceable
@@ -79,7 +79,7 @@ def gang_of(task: tasks_pb2.TaskTemplate) -> Gang | None:
 
 def made_for(request: LaunchRequest) -> Made:
     """What is made for the attempt that is asked for."""
-    gang = gang_of(task_definition_pb2.TaskSpec.FromString(request.task_spec).task_template)
+    gang = gang_of(parsed(request.task_spec).task_template)
     name = job_name(request.run, request.action, request.attempt, **({"most": _MOST_NAME} if gang else {}))
     return Made(JOBS, name, name) if gang is None else Made(JOBSETS, name, f"{name}-{_WORKERS}-0", gang)
 

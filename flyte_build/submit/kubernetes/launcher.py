@@ -7,46 +7,55 @@ answers that it is there. Nothing is believed but storage: how a pod ended is on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from flyteidl2.task import common_pb2, task_definition_pb2
+from flyteidl2.task import common_pb2
 
 from .. import door
-from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Outcome
-from ..control.addressing import AS
+from ..action import LaunchRequest, Left, Outcome
+from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
+from .calling import service_of
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .gangs import Made, jobset, look_gang, made_for
-from .kueue import why_queued
+from .gathering import gathered
+from .kueue import why_waits
+from .leaving import pods_log, take_over
 from .mirror import Mirror
 from .needs import NOTHING, Needs
 from .pod import Place, job
+from .replica_job import main_of
+from .replica_pods import ReplicaPods
 from .sight import QUEUED, Sight, gave_up, look
-from .templates import named_template
+from .templates import named_template, template_name
 from .tls import trusting
-from .watching import PODS, Watcher, log_query
+from .watching import Watcher
 
-__all__ = ["ENDPOINT", "KubernetesLauncher"]
+__all__ = ["REQUESTS", "KubernetesLauncher"]
 
-ENDPOINT = "endpoint"
-"""The key of the run's Secret that holds the actions service's address, with its token."""
-_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
-_LOG_BYTES = 64 << 20
+# Seconds for which news are gathered.
+_MOMENT = 0.02
 # Seconds after which Kueue is asked why it says nothing.
 _ASK = 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
+# So many requests to the API are on their way at once, and of those so many that make a Job: what has ended shall not
+# wait until thousands have begun.
+REQUESTS, _BEGINNING = 16, 12
+_NO_LIMIT = contextlib.nullcontext()
 T = TypeVar("T")
 
 
@@ -57,8 +66,9 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``tls``: the Secret
-    has whom pods trust to be the service. ``said`` hears one line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins, ``replicas`` are
+    those of reusable environments. ``tls``: the Secret has whom pods trust to be the service. ``said`` hears one line
+    about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -75,33 +85,37 @@ class KubernetesLauncher:
     carrier: Carrier | None = None
     tls: bool = False
     apps: ClusterApps | None = None
+    replicas: ReplicaPods | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BEGINNING))
 
     def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
         """What the watcher is to call, from any thread."""
 
-        def wake(name: str) -> None:
-            news = self._news.get(name)
-            if news is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(news.set)
+        def tell(name: str) -> None:
+            if (news := self._news.get(name)) is not None:
+                news.set()
 
-        return wake
+        # A Job, its pod and their events tell of one step, each by a watch of its own.
+        return gathered(loop, _MOMENT, self._news, tell)
 
     async def launch(self, request: LaunchRequest) -> Outcome:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
         made = made_for(request)
         name = made.watched
-        self._news[name] = asyncio.Event()
-        self.watcher.ask(name)
+        self.watch(name)
         try:
             try:
-                if (request.action, request.attempt) in self.begun and await self._ended_before(made, request):
-                    return Outcome(0)
+                if (left := await self._ended_before(made, request)) is not None:
+                    return Outcome(0, left=left)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
-                await self._create(request, made)
+                if self.replicas is not None and (shared := await self.replicas.launch(self, request)) is not None:
+                    return shared
+                manifest = await self.prepared(request)
+                await self.make(made, request, lambda: manifest()[0])
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -109,19 +123,31 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self._end(made, request)
-            await self._fetch_log(name, request.log)
-            if request.log.is_file():
-                await self.mirror.up(request.log)
-            await self._take_over(request)
-            return sight.outcome or Outcome(0)
+            sight = await self.see(made, request, self.said)
+            outcome = sight.outcome or Outcome(0)
+            log = await pods_log(self.cluster, self.watcher.known(name).pods)
+            left = await take_over(self.folder, self.mirror, request, outcome)
+            if log:
+                await self.mirror.put(self.mirror.key(request.log), log)
+            if log and not left.outputs:  # its end is said with the error
+                request.log.parent.mkdir(parents=True, exist_ok=True)
+                request.log.write_bytes(log)
+            return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
             await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
-            self.watcher.forget(name)
-            del self._news[name]
+            self.unwatch(name)
+
+    def watch(self, name: str) -> None:
+        """Hear of the Job ``name`` from now on."""
+        self._news[name] = asyncio.Event()
+        self.watcher.ask(name)
+
+    def unwatch(self, name: str) -> None:
+        self.watcher.forget(name)
+        self._news.pop(name, None)
 
     async def settle(
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
@@ -129,40 +155,56 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`. Copied within the storage: what it refers to lies there already."""
         below = self.folder.storage.below(document, self.folder.name)
         await self.mirror.copy(f"{self.folder.name}/{below}", target)
-        if not await self.mirror.down(target, limit):
-            raise FileNotFoundError(document)
+        await self.mirror.within(target, limit)
 
     async def fetch(self, document: Path) -> None:
         """See :class:`~..action.Launcher`."""
         await self._down(document, door.INLINE)
 
-    async def _ended_before(self, made: Made, request: LaunchRequest) -> bool:
-        """Whether an attempt of an earlier driver has left its word, and its Job is gone: it shall not run again."""
+    async def _ended_before(self, made: Made, request: LaunchRequest) -> Left | None:
+        """What an attempt of an earlier driver has left, where its Job is gone: it shall not run again."""
+        if (request.action, request.attempt) not in self.begun:
+            return None
         if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
-            return False
-        await self._take_over(request)
-        attempt = self.folder.attempt(request.action, request.attempt)
-        return (attempt / OUTPUTS).is_file() or (attempt / ERROR).is_file()
+            return None
+        left = await take_over(self.folder, self.mirror, request, Outcome(0))
+        return left if left.outputs or left.error is not None else None
 
     # -- one attempt -------------------------------------------------------------------------------------
 
-    async def _create(self, request: LaunchRequest, made: Made) -> None:
-        template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
-        needs = self.needs.get(request.image, NOTHING)
+    async def prepared(self, request: LaunchRequest) -> Callable[[], tuple[dict[str, Any], str]]:
+        """What makes the attempt's Job, and says what its own container is called: of thousands that wait for their
+        turn nobody holds a manifest. Raises :class:`Unplaceable`, and :class:`ApiError`."""
+        template = None
+        if template_name(request.task_spec):
+            template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         reference, carried = self._reference(request), await self._carried(request)
-        manifest = job(
-            self._with_env(request), reference, self.place, template=template, needs=needs, carrier=self.carrier,
-            carried=carried,
-        )  # fmt: skip
-        if carried is None:
-            main = _main(manifest, reference)
-            main["env"] += self._endpoint(request)
+
+        def manifest() -> tuple[dict[str, Any], str]:
+            told = replace(request, env={**self.env, **request.env})
+            needs = self.needs.get(request.image, NOTHING)
+            made = job(
+                told, reference, self.place, template=template, needs=needs, carrier=self.carrier, carried=carried
+            )
+            if carried is not None:
+                return made, ""
+            main = main_of(made, reference)
+            main["env"] += service_of(self.secret, request.action)
             if self.tls:
-                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
-        if made.gang is not None:
-            manifest = jobset(manifest, made)
+                trusting(main, made["spec"]["template"]["spec"], self.secret)
+            return made, str(main["name"])
+
+        return manifest
+
+    async def make(self, made: Made, request: LaunchRequest, manifest: Callable[[], dict[str, Any]]) -> None:
+        """Make what is ``made`` of a Job; that it is there already is as well. Raises :class:`ApiError`."""
+
+        def create() -> dict[str, Any]:
+            found = manifest()
+            return self.cluster.create(made.kind, found if made.gang is None else jobset(found, made))
+
         try:
-            there = await self._patiently(request, lambda: self.cluster.create(made.kind, manifest))
+            there = await self._patiently(request, create, self._room)
         except ApiError as e:
             if e.status != 409:
                 raise
@@ -172,16 +214,9 @@ class KubernetesLauncher:
         if made.gang is None:
             self.watcher.note(there)
 
-    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
-        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
-        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
-        return [{"name": _ADDRESS, "valueFrom": held}, asks]
-
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
-        spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-        if loading_of(spec.task_template) is None:
+        if loading_of(parsed(request.task_spec).task_template) is None:
             return None
         document = self.folder.inputs(request.action)
         if not document.is_file():
@@ -190,15 +225,19 @@ class KubernetesLauncher:
         attempt, data = (f(request.action, request.attempt) for f in (self.folder.attempt, self.folder.data))
         return Carried(given, self.mirror.key(document), self.mirror.key(attempt), self.mirror.key(data))
 
-    async def _patiently(self, request: LaunchRequest, ask: Callable[[], T]) -> T:
+    async def _patiently(
+        self, request: LaunchRequest, ask: Callable[[], T], room: AbstractAsyncContextManager[Any] = _NO_LIMIT
+    ) -> T:
         """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
+        It is asked within ``room``, and waited for without.
 
         A namespace that may hold no more Jobs now (a quota of ``count/jobs.batch``) is waited for as a node is.
         """
         pause, begun = _FIRST_PAUSE, self.clock()
         while True:
             try:
-                return await asyncio.to_thread(ask)
+                async with room:
+                    return await asyncio.to_thread(ask)
             except ApiError as e:
                 quota = used_up(e)
                 if quota and self.clock() - begun < self.unscheduled:
@@ -216,10 +255,7 @@ class KubernetesLauncher:
             raise Unplaceable(f"image {request.image} of {request.task} is in no registry that the cluster pulls from")
         return reference
 
-    def _with_env(self, request: LaunchRequest) -> LaunchRequest:
-        return replace(request, env={**self.env, **request.env})
-
-    async def _end(self, made: Made, request: LaunchRequest) -> Sight:
+    async def see(self, made: Made, request: LaunchRequest, said: Callable[[str, int, str], None]) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
         name = made.watched
         key, since, line = "", self.clock(), ""
@@ -230,12 +266,15 @@ class KubernetesLauncher:
             sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
-                why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
+                why, asked = (
+                    await asyncio.to_thread(why_waits, self.cluster, self.watcher.known(name).job),
+                    self.clock(),
+                )
             if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
                 line = sight.line
-                self.said(request.action, request.attempt, line)
+                said(request.action, request.attempt, line)
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
@@ -256,57 +295,14 @@ class KubernetesLauncher:
                 pass
 
     async def _look(self, made: Made, request: LaunchRequest) -> Sight:
-        if made.gang is not None:
+        gang, known = made.gang, self.watcher.known(made.watched)
+        if gang is not None:
             found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
-        known = self.watcher.known(made.watched)
-        if made.gang is not None:
-            return look_gang(
-                made.gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled
-            )
+            known = self.watcher.known(made.watched)
+            return look_gang(gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
-
-    def _why_queued(self, name: str) -> str:
-        """What no event says: that the queue is gone, or stopped."""
-        job = self.watcher.known(name).job
-        try:
-            return why_queued(self.cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
-        except ApiError:
-            return ""
-
-    async def _fetch_log(self, name: str, target: Path) -> None:
-        """The pod's whole log, as far as the cluster still has it."""
-        pods = self.watcher.known(name).pods
-        for pod in sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or "")):
-            text = await asyncio.to_thread(self._log_of, pod, log_query(pods[pod]))
-            if text:
-                with open(target, "ab") as f:
-                    f.write(text)
-
-    def _log_of(self, pod: str, whose: Mapping[str, str]) -> bytes:
-        path = f"{self.cluster.path(PODS, pod)}/log"
-        try:
-            return self.cluster.text(path, {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
-        except (ApiError, OSError):
-            return b""
-
-    async def _take_over(self, request: LaunchRequest) -> None:
-        """Fetch what the attempt left to where the engine looks for it."""
-        attempt = self.folder.attempt(request.action, request.attempt)
-        kept = self.folder.outcome(request.action, request.attempt)
-        checkpoints = self.folder.checkpoints(request.action, request.attempt)
-        limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
-        await asyncio.gather(*(self._down(attempt / name, limit) for name, limit in limits.items()))
-        if (attempt / OUTPUTS).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / OUTPUTS), kept / OUTPUTS)
-            await self.mirror.down(kept / OUTPUTS, request.inline)
-        if (attempt / REPORT).is_file():
-            await self.mirror.copy(self.mirror.key(attempt / REPORT), kept / REPORT)
-        if await self.mirror.any(checkpoints):
-            # The next attempt is told of it where its folder is there.
-            with door.folder(self.folder.path) as top:
-                door.make_folders(top, checkpoints.relative_to(self.folder.path).as_posix())
 
     async def _down(self, path: Path, limit: int) -> None:
         try:
@@ -314,8 +310,3 @@ class KubernetesLauncher:
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
-
-
-def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:
-    containers: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
-    return next(c for c in containers if c.get("image") == image)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from .. import door
 __all__ = ["Mirror", "mirror_of"]
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "abfs://", "abfss://", "az://", "azure://", "adl://", "file:///")
+# So many names a store gives in one answer.
+_LISTED = 1000
 _CONNECTION = ("allow_http", "allow_invalid_certificates")
 
 
@@ -38,7 +40,10 @@ class Mirror:
 
     def key(self, path: Path) -> str:
         """The object's key of a path below ``runs``; raises ``ValueError`` for any other."""
-        return path.relative_to(self.runs).as_posix()
+        here, top = str(path), f"{self.runs}/"
+        if not here.startswith(top):
+            raise ValueError(f"{here!r} is not below {top!r}")
+        return here[len(top) :]
 
     async def up(self, path: Path) -> None:
         """Store a file of this machine; raises :class:`RunError`."""
@@ -103,6 +108,38 @@ class Mirror:
             except (NotFoundError, FileNotFoundError):
                 return await self.any(self.runs / key)
             return True
+
+    async def within(self, path: Path, most: int) -> None:
+        """Raises :class:`~..door.Refused` where the object of ``path`` has more than ``most`` bytes, FileNotFoundError
+        where there is none, and :class:`RunError`."""
+        key = self.key(path)
+        with _said(f"{self.url}/{key}"):
+            try:
+                size = (await obstore.head_async(self.store, key))["size"]
+            except (NotFoundError, FileNotFoundError):
+                raise FileNotFoundError(key) from None
+            if size > most:
+                raise door.Refused(f"{self.url}/{key} has {size:,} bytes, and may have {most:,}")
+
+    async def sizes(self, folder: Path, names: Collection[str]) -> dict[str, int]:
+        """How large the objects are that have one of ``names`` in ``folder``, of those that are there.
+
+        One list tells of all; where a task has left so much there that it would be long, each is asked for.
+        """
+        prefix = f"{self.key(folder)}/"
+        with _said(f"{self.url}/{prefix}"):
+            async for page in obstore.list(self.store, prefix=prefix, chunk_size=_LISTED):
+                if len(page) == _LISTED:
+                    break
+                told = {str(meta["path"]).removeprefix(prefix): int(meta["size"]) for meta in page}
+                return {name: told[name] for name in names if name in told}
+            else:
+                return {}
+        found: dict[str, int] = {}
+        for name in names:
+            with _said(f"{self.url}/{prefix}{name}"), contextlib.suppress(NotFoundError, FileNotFoundError):
+                found[name] = int((await obstore.head_async(self.store, f"{prefix}{name}"))["size"])
+        return found
 
     async def keys(self, prefix: str) -> dict[str, int]:
         """The keys below the folder ``prefix``, in their order, and how large each object is."""

@@ -13,14 +13,15 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
-from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 from ..action import LaunchRequest
 from ..pods.raw_files import check_raw
+from ..specs import KEPT, parsed
 from .asks import refuse
 from .container_task import Carried, Carrier, staged
 from .errors import Unplaceable
@@ -89,12 +90,10 @@ def job(
     cluster holds, ``needs`` is what the image needs of a node. Of a container task ``carrier`` brings
     what is ``carried``. Raises :class:`Unplaceable` for what no pod here can be.
     """
-    spec = task_definition_pb2.TaskSpec.FromString(request.task_spec)
-    task = spec.task_template
+    task = parsed(request.task_spec).task_template
     if not _DIGEST.fullmatch(image):
         raise Unplaceable(f"expected the image of {request.task} by digest, found {image}")
-    refuse(task)
-    metadata, pod, name = pod_of(task)
+    metadata, pod, name = json.loads(_told(request.task_spec))
     if template is not None:
         metadata, pod = upon(template, metadata, pod, name)
     raw = check_raw(task, request.task)
@@ -160,6 +159,14 @@ def _queued(request: LaunchRequest, place: Place) -> dict[str, str]:
             hint="a queue of Kueue is called by lower case letters, digits and `-`, at most 63",
         )
     return {QUEUE: queue} if queue else {}
+
+
+@lru_cache(KEPT)
+def _told(task_spec: bytes) -> str:
+    """As JSON, which each attempt reads anew and changes."""
+    task = parsed(task_spec).task_template
+    refuse(task)
+    return json.dumps(pod_of(task))
 
 
 def pod_of(task: tasks_pb2.TaskTemplate) -> tuple[dict[str, Any], dict[str, Any], str]:

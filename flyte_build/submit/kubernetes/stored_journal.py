@@ -4,9 +4,9 @@ large.
     <run>/journal/<driver>-<piece>.jsonl
     <run>/actions/<action>.pb            each action as it was enqueued, before it is taken on
 
-Whatever was published is stored before anybody hears of it. All that comes while one piece is being stored is stored
-with the next, so a thousand actions that end at once cost a few requests. Each driver of a run has pieces of its own,
-by its number: one that was thought dead cannot write over its successor's.
+Whatever was published is stored before anybody hears of it. All that comes while one piece is being stored, and in a
+moment after it, is stored with the next, so a thousand actions that end at once cost a few requests. Each driver of a
+run has pieces of its own, by its number: one that was thought dead cannot write over its successor's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ __all__ = ["Pieces", "StoredJournal", "claim", "read_actions", "read_stored"]
 _PIECE = 64 << 10
 _MOST_PIECE = 32 << 20
 _NAME = re.compile(r"(\d{6})-(\d{6})\.jsonl")
+# Seconds between two writes of a piece for each entry that the last one brought, at most so many of them; and how many
+# pass before what nobody waits for is written.
+_MOMENT, _MOST_MOMENTS, _MOMENTS = 0.02, 10, 20
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 
@@ -46,19 +49,28 @@ class StoredJournal(Journal):
         self._number = number
         self._count = 1  # the piece 0 is the claim
         self._piece = bytearray()
+        self._here = 0  # bytes of the piece that ``path`` has
+        self._stored = 0  # and that the storage has
+        self._new = 0  # entries since the last write
         self._next: asyncio.Future[None] | None = None
         self._storing: asyncio.Task[None] | None = None
 
     async def append(self, entry: dict[str, Any], *, durable: bool = False) -> None:
         """See :class:`Journal`; it is stored when this returns, whether or not it is ``durable``."""
-        await super().append(entry)
-        self._piece += json.dumps(entry, ensure_ascii=False).encode() + b"\n"
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         waiting = self._next
+        self.note(entry)
+        await asyncio.shield(waiting)
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Have ``entry`` stored with what comes next, or in a moment: nobody waits for it, and it may be lost."""
+        if self._file.closed:
+            return
+        self._piece += json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        self._new += 1
         if self._storing is None:
             self._storing = asyncio.create_task(self._store())
-        await asyncio.shield(waiting)
 
     async def enqueued(self, action: actions_service_pb2.Action, record: ActionRecord, *, again: bool) -> None:
         """Store it; ``again``: the journal says as well that it has not ended, as it says that it had."""
@@ -70,21 +82,39 @@ class StoredJournal(Journal):
     async def _store(self) -> None:
         """Store what there is until there is nothing new. What cannot be stored is told to who waits for it, once it
         was tried for a minute, and stored with what comes next."""
-        while (waiting := self._next) is not None:
-            self._next = None
-            key = f"{self._run}/journal/{self._number:06d}-{self._count:06d}.jsonl"
-            data = bytes(self._piece)
-            try:
-                await self._put(key, data)
-            except (FlyteBuildError, OSError) as e:
+        while self._next is not None or len(self._piece) > self._stored:
+            for _ in range(_MOMENTS):
+                if self._next is not None:
+                    break
+                await asyncio.sleep(_MOMENT)
+            waiting, self._next = self._next, None
+            new, self._new = self._new, 0
+            await self._store_piece(waiting)
+            # Each time the whole piece is stored: the more there is to store, the more of it goes together.
+            await asyncio.sleep(_MOMENT * min(new, _MOST_MOMENTS))
+        self._storing = None
+
+    async def _store_piece(self, waiting: asyncio.Future[None] | None) -> None:
+        key = f"{self._run}/journal/{self._number:06d}-{self._count:06d}.jsonl"
+        data = bytes(self._piece)
+        try:
+            while self._here < len(data):
+                self._here += self._file.write(data[self._here :])
+            await self._put(key, data)
+        except (FlyteBuildError, OSError) as e:
+            self._stored = len(data)  # nothing to come back for until there is more
+            if waiting is not None:
                 waiting.set_exception(OSError(str(e)))
                 waiting.exception()  # whoever waited may have gone
-                continue
-            if len(data) >= _PIECE:
-                self._count += 1
-                del self._piece[: len(data)]
+            return
+        self._stored = len(data)
+        if len(data) >= _PIECE:
+            self._count += 1
+            del self._piece[: len(data)]
+            self._here -= len(data)
+            self._stored = 0
+        if waiting is not None:
             waiting.set_result(None)
-        self._storing = None
 
     async def _put(self, key: str, data: bytes) -> None:
         for pause in _PAUSES:

@@ -78,7 +78,8 @@ class StoredStash:
                 raise FileNotFoundError(f"{self.mirror.url}/{key} is not there")
         except RunError as e:
             raise OSError(e.message) from None
-        self.images.update({digest: reference for reference, digest in task.images.items()})
+        # The run's own images stay where it has them.
+        self.images.update({d: reference for reference, d in task.images.items() if d not in self.images})
         self.needs.update({d: Needs.from_json(told) for d, told in task.needs.items() if d not in self.needs})
         return f"{self.mirror.url}/{key}"
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flyteidl2.task import task_definition_pb2
-
+from ..specs import parsed
 from .api import Cluster
 from .errors import Unplaceable
 
-__all__ = ["named_template"]
+__all__ = ["named_template", "template_name"]
 
 _TEMPLATES = "v1/podtemplates"
+
+
+def template_name(task_spec: bytes) -> str:
+    """The PodTemplate that a task names; empty where it names none."""
+    return str(parsed(task_spec).task_template.metadata.pod_template_name)
 
 
 def named_template(cluster: Cluster, task: str, task_spec: bytes) -> Mapping[str, Any] | None:
@@ -20,8 +24,7 @@ def named_template(cluster: Cluster, task: str, task_spec: bytes) -> Mapping[str
 
     Raises :class:`Unplaceable` for one that the namespace has not, and :class:`ApiError`.
     """
-    spec = task_definition_pb2.TaskSpec.FromString(task_spec)
-    name = spec.task_template.metadata.pod_template_name
+    name = template_name(task_spec)
     if not name:
         return None
     found = cluster.get(_TEMPLATES, name)

@@ -17,5 +17,6 @@ def api() -> Iterator[ApiServer]:
 
 @pytest.fixture(autouse=True)
 def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that a test moves wakes nobody up."""
+    """A clock that a test moves wakes nobody up, and a test gathers nothing."""
     monkeypatch.setattr("flyte_build.submit.kubernetes.launcher._LOOK", 0.05)
+    monkeypatch.setattr("flyte_build.submit.kubernetes.stored_journal._MOMENT", 0.001)

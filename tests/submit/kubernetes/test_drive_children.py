@@ -18,7 +18,8 @@ from flyteidl2.common import identifier_pb2
 from flyteidl2.core import literals_pb2
 from flyteidl2.dataproxy import dataproxy_service_pb2
 from flyteidl2.dataproxy.dataproxy_service_connect import DataProxyServiceClient
-from flyteidl2.task import common_pb2, run_pb2, task_definition_pb2
+from flyteidl2.task import common_pb2, run_pb2, task_definition_pb2, task_service_pb2
+from flyteidl2.task.task_service_connect import TaskServiceClient
 from flyteidl2.workflow import run_service_pb2
 from flyteidl2.workflow.run_service_connect import RunServiceClient
 from obstore.store import MemoryStore
@@ -31,6 +32,7 @@ from flyte_build.submit.kubernetes import launcher
 from flyte_build.submit.kubernetes.drive import ClusterRun, drive
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
+from flyte_build.submit.kubernetes.stored_journal import read_stored
 from flyte_build.submit.kubernetes.stored_tasks import StoredDeployments
 from flyte_build.submit.kubernetes.submission import Submission, store_submission
 from flyte_build.submit.kubernetes.watching import JOBS
@@ -133,18 +135,28 @@ def test_a_task_starts_a_run_of_a_task_that_was_deployed(
 ) -> None:
     async def talk(address: str) -> Any:
         await _begin(address)
+        wanted = task_service_pb2.GetTaskDetailsRequest(
+            task_id=task_definition_pb2.TaskIdentifier(project="p", domain="d", name="other.gone")
+        )
+        with pytest.raises(ConnectError, match=r"no task other\.gone was deployed to s3://bucket/base"):
+            await TaskServiceClient(address).get_task_details(wanted)
         run = identifier_pb2.ActionIdentifier(run=_request().run_id, name="a0")
         wanted = dataproxy_service_pb2.GetActionDataRequest(action_id=run)
         return await DataProxyServiceClient(address).get_action_data(wanted)
 
     async def go() -> Any:
         asking = Asking(talk)
-        found = await asyncio.wait_for(drive(_run(api, mirror, submission), Collector(), asking.serving), 60)
+        found = await asyncio.wait_for(drive(_run(api, mirror, submission), heard, asking.serving), 60)
         assert asking.asked is not None
-        return found, await asking.asked
+        return found, await asking.asked, await read_stored(mirror, "r1")
 
+    heard = Collector()
     with Held(api, mirror) as hand:
-        found, data = asyncio.run(go())
+        found, data, journal = asyncio.run(go())
+    (warned,) = heard.warnings
+    assert "`flyte-build deploy --on TARGET FILE` does that" in warned
+    lines = [entry["line"]["text"] for entry in journal if "line" in entry]
+    assert f"driver: {warned}" in lines, "whoever follows from elsewhere reads it"
     assert _records(found) == {"a0": (Phase.SUCCEEDED, "", ""), "mine": (Phase.SUCCEEDED, "mine", "a0")}
     assert sorted(hand.ran) == sorted([job_name("r1", "a0", 1), CHILD])
     (main,) = api.objects[JOBS][CHILD]["spec"]["template"]["spec"]["containers"]

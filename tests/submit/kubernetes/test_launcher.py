@@ -13,7 +13,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from flyte_build.submit import door
-from flyte_build.submit.action import LaunchRequest, Outcome
+from flyte_build.submit.action import LaunchRequest, Left, Outcome
 from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
@@ -113,18 +113,35 @@ def test_an_attempt_from_its_job_to_its_outputs(bench: Bench) -> None:
         bench.until("running on n1")
         obstore.put(bench.store, f"{BASE}/outputs.pb", b"outputs")
         obstore.put(bench.store, f"{BASE}/report.html", b"<p>")
-        obstore.put(bench.store, "r1/raw/a0/1/_flytecheckpoints/x", b"c")
         bench.end()
 
-    assert bench.launch(hand) == Outcome(0)
-    folder = bench.folder
-    assert (folder.attempt("a0", 1) / "outputs.pb").read_bytes() == b"outputs"
-    assert (folder.outcome("a0", 1) / "outputs.pb").read_bytes() == b"outputs"
-    assert (folder.attempt("a0", 1) / "report.html").read_bytes() == b"<p>"
-    assert folder.checkpoints("a0", 1).is_dir(), "the next attempt is told of it"
+    outcome = bench.launch(hand)
+    assert (outcome, outcome.left) == (Outcome(0), Left(outputs=True, report=True))
     assert obstore.get(bench.store, "r1/kept/a0/1/outputs.pb").bytes() == b"outputs"
+    assert obstore.get(bench.store, "r1/kept/a0/1/report.html").bytes() == b"<p>"
     assert bench.lines[-2:] == ["running on n1", "succeeded"]
     assert bench.watcher._attempts == {}
+
+
+def test_what_a_failed_attempt_left_is_told(bench: Bench) -> None:
+    def hand() -> None:
+        obstore.put(bench.store, f"{BASE}/error.pb", b"error")
+        obstore.put(bench.store, "r1/raw/a0/1/_flytecheckpoints/x", b"c")
+        bench.end("Error", 1, "Failed")
+
+    outcome = bench.launch(hand)
+    assert (outcome, outcome.left) == (Outcome(1), Left(error=b"error"))
+    assert bench.folder.checkpoints("a0", 1).is_dir(), "the next attempt is told of it"
+
+
+def test_of_an_attempt_that_left_thousands_of_things_those_that_count_are_found(bench: Bench) -> None:
+    def hand() -> None:
+        for number in range(1000):
+            obstore.put(bench.store, f"{BASE}/a{number}", b"")
+        obstore.put(bench.store, f"{BASE}/outputs.pb", b"outputs")
+        bench.end()
+
+    assert bench.launch(hand).left == Left(outputs=True)
 
 
 def test_its_pod_is_told_where_the_service_is_by_a_secret_alone(bench: Bench) -> None:
@@ -243,18 +260,21 @@ def test_outputs_are_bounded_by_what_their_task_says(bench: Bench, limit: int) -
         obstore.put(bench.store, f"{BASE}/outputs.pb", b"12345")
         bench.end()
 
-    bench.launch(hand, inline=limit)
-    assert (bench.folder.outcome("a0", 1) / "outputs.pb").exists() is (limit == 5)
+    left = bench.launch(hand, inline=limit).left
+    assert left is not None
+    assert left.outputs is (limit == 5)
+    assert asyncio.run(bench.launcher.mirror.has("r1/kept/a0/1/outputs.pb")) is (limit == 5)
 
 
 def test_inputs_of_a_child_are_copied_within_the_storage(bench: Bench) -> None:
     obstore.put(bench.store, "r1/meta/a1/inputs.pb", b"inputs")
     target = bench.folder.inputs("a1")
     asyncio.run(bench.launcher.settle("a0", "s3://bucket/r1/meta/a1/inputs.pb", target, "inputs"))
-    assert target.read_bytes() == b"inputs"
     assert obstore.get(bench.store, "r1/kept/a1/inputs.pb").bytes() == b"inputs"
     for document in ("s3://bucket/r2/meta/a1/inputs.pb", "s3://bucket/r1/kept/x", "s3://bucket/r1/meta/../../r2/x"):
         with pytest.raises(ValueError, match="is not in s3://bucket/r1, where tasks write"):
             asyncio.run(bench.launcher.settle("a0", document, target, "inputs"))
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(bench.launcher.settle("a0", "s3://bucket/r1/meta/a2/inputs.pb", target, "inputs"))
     with pytest.raises(door.Refused, match="has 6 bytes, and may have 5"):
         asyncio.run(bench.launcher.settle("a0", "s3://bucket/r1/meta/a1/inputs.pb", target, "inputs", 5))

@@ -77,6 +77,23 @@ def test_what_is_appended_is_stored_when_it_returns_and_many_at_once_cost_few_re
     assert len(puts) < 30
 
 
+def test_what_nobody_waits_for_is_stored_as_well(mirror: Mirror) -> None:
+    async def go() -> None:
+        journal, pieces = journal_of(mirror), Pieces(mirror, "r")
+        await journal.append({"n": 0})
+        journal.note({"n": 1})
+        found = await pieces.new()
+        async with asyncio.timeout(60):
+            while len(found) < 2:
+                found += await pieces.new()
+        journal.close()
+        journal.note({"n": 2})
+        assert found == [{"n": 0}, {"n": 1}]
+        assert (mirror.runs / "r" / "journal.jsonl").read_bytes() == b'{"n": 0}\n{"n": 1}\n'
+
+    asyncio.run(go())
+
+
 def test_pieces_end_and_readers_go_on_where_they_were(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_journal, "_PIECE", 100)
 
