@@ -101,3 +101,20 @@ def test_code_of_ones_own_outside_of_the_root_is_never_to_be_published(make: Mak
     (error,) = made.check(made.lock("env"))
     assert error.code == "import-missing"
     assert error.hint == "`mine` is the project's own, in ..: start imports at or above it (`--root`)"
+
+
+def test_nor_is_a_sibling_that_a_uv_project_edits_in_place(make: Make) -> None:
+    body = "    import sibling.maths\n    return 1\n"
+    made = make(main=IMAGE + f"env = flyte.TaskEnvironment('env', image=image)\n@env.task\ndef go() -> int:\n{body}")
+    app = made.project.root / "app"
+    app.mkdir()
+    (made.project.root / "main.py").rename(app / "flow.py")
+    (made.project.root / "libs/sibling/src/sibling").mkdir(parents=True)
+    (made.project.root / "libs/sibling/src/sibling/__init__.py").touch()
+    (app / "pyproject.toml").write_text('[tool.uv.sources]\nsibling = { path = "../libs/sibling", editable = true }\n')
+    made = Loaded(load(app / "flow.py", app), made.wheels)
+    (error,) = made.check(made.lock("env"))
+    assert str(error.hint).startswith("`sibling` is the project's own, in ../libs/sibling/src, which its uv project")
+    (app / "pyproject.toml").write_text("[tool]\nuv = 1\n")
+    (error,) = made.check(made.lock("env"))
+    assert str(error.hint).startswith("add the distribution that has `sibling.maths`")

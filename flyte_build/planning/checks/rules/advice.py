@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
+import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,11 @@ class Advice:
         """How the image of ``caller``'s environment gets ``wheel``, which ``callee``'s recipe asks for."""
         if wheel is None and (own := self._own_code(module.partition(".")[0])) is not None:
             folder = os.path.relpath(own.parent, self._sources.root)
+            if any(own.is_relative_to(edited) for edited in self._edited()):
+                return (
+                    f"`{own.stem}` is the project's own, in {folder}, which its uv project edits in place: give "
+                    "`--root` the folder above both, with that one on PYTHONPATH (or installed by `uv sync`)"
+                )
             return f"`{own.stem}` is the project's own, in {folder}: start imports at or above it (`--root`)"
         if wheel is None:
             return f"add the distribution that has `{module}` to {self._written(caller, '…')}"
@@ -123,9 +129,23 @@ class Advice:
         away = ", or call the task remotely (`flyte.remote.Task.get`)" if callee is not None else ""
         return f"add it: {self._written(caller, packages)}{source}{away}"
 
+    def _edited(self) -> list[Path]:
+        """The folders of local packages that the nearest uv project names by path (``[tool.uv.sources]``)."""
+        for folder in (self._sources.root, *self._sources.root.parents):
+            try:
+                document = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+                sources = document["tool"]["uv"]["sources"]
+                paths = [entry["path"] for entry in sources.values() if isinstance(entry, dict) and "path" in entry]
+                return [Path(os.path.normpath(folder / path)) for path in paths]
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                break
+        return []
+
     def _own_code(self, name: str) -> Path | None:
         """The package or module ``name`` of the project's, where it lies outside of what its imports start from."""
-        for folder in (self._sources.root, *self._sources.root.parents):
+        for folder in (*self._edited(), self._sources.root, *self._sources.root.parents):
             for place in (folder, folder / "src"):
                 for found in (place / name / "__init__.py", place / f"{name}.py"):
                     if found.is_file():
