@@ -47,6 +47,7 @@ SLOW = (
     "tests/planning/checks/test_calls_against_execution.py",
     "tests/plugin/contract/",
     "tests/registry/test_any_faults.py",
+    "tests/submit/kubernetes/test_many.py",
     "tests/test_benchmarks.py",
     "tests/test_ci_recipe.py",
 )

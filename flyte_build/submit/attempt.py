@@ -14,14 +14,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flyteidl2.actions import actions_service_pb2
 from flyteidl2.common import identifier_pb2
 
 from . import door
 from .action import ERROR, INLINE, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Left, Outcome, Phase
 from .journal import ActionRecord
 from .scheduler import Scheduler
-from .specs import serialized
 from .storage import RunFolder
 from .template import Task
 from .verdict import Verdict, judge
@@ -84,13 +82,14 @@ class Attempts:
         self,
         record: ActionRecord,
         task: Task,
-        action: actions_service_pb2.Action,
+        spec: bytes,
         depth: int,
         changed: Callable[[ActionRecord], Awaitable[None]],
     ) -> ActionRecord:
         """Try until success, a failure that stands, or no retries left; gives the terminal record, without its end.
 
-        ``changed`` is told when an attempt starts, before it does. ``depth`` levels lie above the action.
+        ``spec`` is the whole description of ``task``, ``changed`` is told when an attempt starts, before it does, and
+        ``depth`` levels lie above the action.
         """
         folder = self.facts.folder
         # An attempt that an earlier driver of the run began is gone on with.
@@ -117,7 +116,7 @@ class Attempts:
                         log=folder.storage.shown(log),
                     )
                     await changed(record)
-                request = self._request(record, task, action, attempt, retry, log)
+                request = self._request(record, task, spec, attempt, retry, log)
                 outcome = await self.launcher.launch(request)
             if folder.storage.remote:
                 verdict, report = self._judge_left(record.name, attempt, outcome, task, log)
@@ -158,7 +157,7 @@ class Attempts:
             return door.is_folder(top, path.relative_to(folder.path).as_posix())
 
     def _request(
-        self, record: ActionRecord, task: Task, action: actions_service_pb2.Action, attempt: int, retry: int, log: Path
+        self, record: ActionRecord, task: Task, spec: bytes, attempt: int, retry: int, log: Path
     ) -> LaunchRequest:
         facts, folder, name = self.facts, self.facts.folder, record.name
         storage = folder.storage
@@ -206,11 +205,10 @@ class Attempts:
             resources=task.resources,
             secrets=task.secrets,
             timeout=task.timeout,
-            task_spec=serialized(action.task.spec),
+            task_spec=spec,
             environment=task.environment,
             inline=self.facts.most_inline(task.name),
-            # A field that older SDKs' messages have not.
-            queue=getattr(action.task, "queue", ""),
+            queue=record.queue,
             reuse=task.reuse,
         )
 

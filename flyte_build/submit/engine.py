@@ -27,10 +27,11 @@ from .attempt import Attempts, left
 from .audience import Audience
 from .conditions import answered, paused
 from .journal import ActionRecord, Journal
-from .live import AlreadyExists, ChildRun, Live, NotFound
+from .live import AlreadyExists, Call, ChildRun, Live, NotFound
 from .observer import Observer
 from .restored import Restored
 from .reuse import Reuse
+from .specs import serialized
 from .template import Task, not_pinned, read_task
 from .traces import recorded
 
@@ -202,8 +203,7 @@ class Engine:
         """See the action to its end, whatever that is; then end its children, and tell."""
         await asyncio.wait([job])
         if job.cancelled():
-            error = ErrorInfo("Aborted", "the action was aborted")
-            record = state.record.replace(phase=Phase.ABORTED, error=error)
+            record = state.record.replace(phase=Phase.ABORTED, error=ErrorInfo("Aborted", "the action was aborted"))
         elif (failure := job.exception()) is not None:
             error = ErrorInfo(type(failure).__name__, f"flyte-build: {failure}", "system")
             record = state.record.replace(phase=Phase.FAILED, error=error)
@@ -269,36 +269,36 @@ class Engine:
         image = self._facts.images.get(task.image, "")
         code = self._facts.code(task.bundle)
         record = state.record.replace(image=image, bundle=code, **task.shown, queue=getattr(action.task, "queue", ""))
-        task = replace(task, env={**(state.within or ChildRun()).env, **task.env})
+        task = replace(task, env={**state.within.env, **task.env}) if state.within else task
+        call = Call(action.input_uri, action.task.cache_key.value, serialized(action.task.spec))
+        del action  # of a map's thousands, each has its whole description
         if record.phase is not Phase.RUNNING:
             await self._publish(state, record)
         if not image:
             return record.replace(phase=Phase.FAILED, error=ErrorInfo("ImageNotPinned", not_pinned(task)))
         try:
             async with asyncio.timeout(left(task.deadline, record.queued, time.time())) as limit:
-                return await self._outcome(state, action, record, task)
+                return await self._outcome(state, call, record, task)
         except TimeoutError:
             if not limit.expired():
                 raise
             error = ErrorInfo("DEADLINE_EXCEEDED", f"not done within its deadline of {task.deadline:g} s")
             return state.record.replace(phase=Phase.TIMED_OUT, error=error)
 
-    async def _outcome(
-        self, state: Live, action: actions_service_pb2.Action, record: ActionRecord, task: Task
-    ) -> ActionRecord:
+    async def _outcome(self, state: Live, call: Call, record: ActionRecord, task: Task) -> ActionRecord:
         """How the task ends: as it did before, or by its attempts."""
         begun = record.phase is Phase.RUNNING  # by an earlier driver of this run
         refresh = (state.within or ChildRun()).refresh
         if record.parent and not begun:  # the root's inputs are ours
             target, limit = self._facts.folder.inputs(record.name), self._facts.most_inline(task.name)
             try:
-                await self._attempts.launcher.settle(record.parent, action.input_uri, target, "inputs", limit)
+                await self._attempts.launcher.settle(record.parent, call.inputs, target, "inputs", limit)
             except (door.Refused, FileNotFoundError, ValueError, DecodeError) as e:
                 error = ErrorInfo("BadInputs", f"its inputs cannot be taken over: {e}")
                 return record.replace(phase=Phase.FAILED, error=error)
         if not begun and (found := await self._reuse.resumed(record, task)) is not None:
             return found
-        entry = self._reuse.entry(record, task, action.task.cache_key.value)
+        entry = self._reuse.entry(record, task, call.key)
         async with self._reuse.alone(task, entry):
             if not begun and (found := await self._reuse.cached(record, task, entry, refresh)) is not None:
                 return found
@@ -307,7 +307,7 @@ class Engine:
                 self._forget_failures(state)
                 await self._publish(state, new)
 
-            record = await self._attempts.run(record, task, action, state.depth, changed)
+            record = await self._attempts.run(record, task, call.spec, state.depth, changed)
             await self._reuse.remember(record, entry)
             return record
 

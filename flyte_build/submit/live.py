@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .journal import ActionRecord
 
-__all__ = ["AlreadyExists", "ChildRun", "Live", "NotFound"]
+__all__ = ["AlreadyExists", "Call", "ChildRun", "Live", "NotFound"]
 
 
 class AlreadyExists(Exception):
@@ -25,6 +25,15 @@ class ChildRun:
 
     env: Mapping[str, str] = field(default_factory=dict)
     refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is still to be known of a task's action once it is read: where its inputs are, its cache key, its spec."""
+
+    inputs: str
+    key: str
+    spec: bytes
 
 
 @dataclass(slots=True)

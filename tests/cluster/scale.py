@@ -3,10 +3,11 @@
 The driver is ours, alone in its process; a task that calls that many is played by a second process, over the real
 service; the same Jobs by a creator that does nothing else, in a third, are what it is held against.
 
-    python -m tests.cluster.scale driver KUBECONFIG NAMESPACE STORAGE OPTIONS IMAGE ACTIONS
+    python -m tests.cluster.scale driver KUBECONFIG NAMESPACE STORAGE OPTIONS IMAGE ACTIONS [MAPS]
     python -m tests.cluster.scale bare   KUBECONFIG NAMESPACE STORAGE OPTIONS IMAGE ACTIONS
 
-Each prints an object of JSON. OPTIONS are the object store's, as JSON.
+Each prints an object of JSON. OPTIONS are the object store's, as JSON. With MAPS it is a map of so
+many maps.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Counted:
         return self._pool.request(method, url, **more)
 
 
-async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dict[str, Any]:
+async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int, maps: int) -> dict[str, Any]:
     settle_memory()
     counted = Counted(cluster._pool)
     cluster._pool = counted
@@ -111,14 +112,20 @@ async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int) -> dic
 
     async def played(service: Service) -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}"
-        words = [sys.executable, "-m", "tests.cluster.scale", "caller", url, mirror.url, image, str(actions)]
+        words = [sys.executable, "-m", "tests.cluster.scale", "caller", url, mirror.url, image]
+        words += [str(actions), str(maps)]
         while (record := service._engine.record("a0")) is None or record.phase is not Phase.RUNNING:
             await asyncio.sleep(0.05)
         took["mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        before, begun = _cpu(), time.monotonic()
+        before, threads, begun = _cpu(), _threads(), time.monotonic()
         calling = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
         out, _ = await calling.communicate()
-        took.update(json.loads(out), cpu=_cpu() - before, seconds=time.monotonic() - begun, threads=_threads())
+        took.update(
+            json.loads(out),
+            cpu=_cpu() - before,
+            seconds=time.monotonic() - begun,
+            threads={k: s - threads.get(k, 0.0) for k, s in _threads().items()},
+        )
         await service._engine.abort("a0")
 
     @contextlib.asynccontextmanager
@@ -156,36 +163,66 @@ def _threads() -> dict[str, float]:
     return dict(found)
 
 
-async def _call(url: str, storage: str, image: str, actions: int) -> dict[str, Any]:
-    """Play the task that calls: enqueue them all, and hear how each ends."""
-    client = ActionsServiceClient(url)
-    serialized = spec("one", image, SECONDS)
-    parent = pb.WatchForUpdatesRequest()
-    parent.parent_action_id.run.name, parent.parent_action_id.name = RUN, "a0"
-    ended: dict[str, int] = {}
+class _Caller:
+    """Plays tasks that call: enqueues what they call, and hears how each of that ends."""
 
-    async def heard() -> None:
-        async for message in client.watch_for_updates(parent):
+    def __init__(self, url: str, storage: str, image: str) -> None:
+        self._client = ActionsServiceClient(url)
+        self._storage = storage
+        self._specs = {name: spec(name, image, runs) for name, runs in (("one", SECONDS), ("many", "100000s"))}
+        self._room = asyncio.Semaphore(16)
+
+    async def map(self, parent: str, task: str, names: list[str], enough: int) -> dict[str, int]:
+        """Call ``task`` once under each of ``names``; the phases once all are at least in the phase ``enough``."""
+        there = asyncio.create_task(self._hear(parent, len(names), enough))
+        await asyncio.gather(*(self._one(parent, task, name) for name in names))
+        return await there
+
+    async def _hear(self, parent: str, many: int, enough: int) -> dict[str, int]:
+        asked = pb.WatchForUpdatesRequest()
+        asked.parent_action_id.run.name, asked.parent_action_id.name = RUN, parent
+        found: dict[str, int] = {}
+        async for message in self._client.watch_for_updates(asked):
             update = message.action_update
-            if message.HasField("action_update") and update.phase >= phase_pb2.ACTION_PHASE_SUCCEEDED:
-                ended[update.action_id.name] = update.phase
-            if len(ended) == actions:
-                return
+            if message.HasField("action_update") and update.phase >= enough:
+                found[update.action_id.name] = update.phase
+            if len(found) == many:
+                break
+        return found
 
-    watching = asyncio.create_task(heard())
-    room = asyncio.Semaphore(16)
+    async def _one(self, parent: str, task: str, name: str) -> None:
+        action = pb.Action(parent_action_name=parent, input_uri=f"{self._storage}/{RUN}/meta/a0/inputs.pb")
+        action.run_output_base = f"{self._storage}/{RUN}/meta"
+        action.action_id.run.name, action.action_id.name = RUN, name
+        action.task.spec.CopyFrom(self._specs[task])
+        async with self._room:
+            await self._client.enqueue(pb.EnqueueRequest(action=action))
 
-    async def one(number: int) -> None:
-        action = pb.Action(parent_action_name="a0", input_uri=f"{storage}/{RUN}/meta/a0/inputs.pb")
-        action.run_output_base = f"{storage}/{RUN}/meta"
-        action.action_id.run.name, action.action_id.name = RUN, f"c{number:05d}"
-        action.task.spec.CopyFrom(serialized)
-        async with room:
-            await client.enqueue(pb.EnqueueRequest(action=action))
+    async def abort(self, name: str) -> None:
+        asked = pb.AbortRequest()
+        asked.action_id.run.name, asked.action_id.name = RUN, name
+        await self._client.abort(asked)
 
-    await asyncio.gather(*(one(number) for number in range(actions)))
-    await watching
-    return {"succeeded": sum(phase == phase_pb2.ACTION_PHASE_SUCCEEDED for phase in ended.values())}
+
+async def _call(url: str, storage: str, image: str, actions: int, maps: int) -> dict[str, Any]:
+    """Play the task that calls, and with ``maps`` so many between it and ``actions``: a map of maps."""
+    caller = _Caller(url, storage, image)
+    over = phase_pb2.ACTION_PHASE_SUCCEEDED
+    names = [f"c{number:05d}" for number in range(actions)]
+
+    async def between(number: int) -> dict[str, int]:
+        name = f"m{number:05d}"
+        ended = await caller.map(name, "one", names[number::maps], over)
+        await caller.abort(name)  # nobody runs in its pod, which could end it
+        return ended
+
+    if not maps:
+        found = [await caller.map("a0", "one", names, over)]
+    else:
+        middle = [f"m{number:05d}" for number in range(maps)]
+        await caller.map("a0", "many", middle, phase_pb2.ACTION_PHASE_RUNNING)
+        found = await asyncio.gather(*map(between, range(maps)))
+    return {"succeeded": sum(phase == over for ended in found for phase in ended.values())}
 
 
 def bare(cluster: Cluster, image: str, actions: int) -> dict[str, Any]:
@@ -220,17 +257,17 @@ def bare(cluster: Cluster, image: str, actions: int) -> dict[str, Any]:
 def main() -> None:
     what, *rest = sys.argv[1:]
     if what == "caller":
-        url, storage, image, actions = rest
-        print(json.dumps(asyncio.run(_call(url, storage, image, int(actions)))))
+        url, storage, image, *numbers = rest
+        print(json.dumps(asyncio.run(_call(url, storage, image, *map(int, numbers)))))
         return
-    kubeconfig, namespace, storage, options, image, actions = rest
+    kubeconfig, namespace, storage, options, image, actions, *maps = rest
     cluster = connect(kubeconfig=kubeconfig, namespace=namespace)
     if what == "bare":
         print(json.dumps(bare(cluster, image, int(actions))))
         return
     with tempfile.TemporaryDirectory() as folder:
         mirror = mirror_of(storage, Path(folder), json.loads(options))
-        print(json.dumps(asyncio.run(_drive(cluster, mirror, image, int(actions)))))
+        print(json.dumps(asyncio.run(_drive(cluster, mirror, image, int(actions), int(maps[0]) if maps else 0))))
 
 
 if __name__ == "__main__":

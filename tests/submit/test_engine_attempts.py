@@ -16,6 +16,7 @@ from flyte_build.submit.action import ErrorInfo, LaunchRequest, Left, Outcome, P
 from flyte_build.submit.attempt import Attempts
 from flyte_build.submit.journal import ActionRecord
 from flyte_build.submit.scheduler import Scheduler
+from flyte_build.submit.specs import serialized
 from flyte_build.submit.storage import Storage
 from flyte_build.submit.template import read_task
 from tests.support.engine import World, retries
@@ -68,10 +69,10 @@ def test_in_a_storage_attempts_are_counted_though_nothing_of_them_is_here(tmp_pa
 
     async def go() -> list[int]:
         world.launcher.bodies["main"] = main
-        action = world.task("main")
+        spec = world.task("main").task.spec
         for _ in range(2):
             record = ActionRecord("a1", parent="a0")
-            ended = await attempts.run(record, read_task(action.task.spec), action, 1, changed)
+            ended = await attempts.run(record, read_task(spec), serialized(spec), 1, changed)
             assert (ended.phase, ended.error) == (Phase.FAILED, ErrorInfo("Oops", "words"))
         return [request.attempt for request in world.launcher.requests]
 

@@ -42,7 +42,8 @@ async def take_over(folder: RunFolder, mirror: Mirror, request: LaunchRequest, o
     limits = {OUTPUTS: request.inline, ERROR: door.INLINE, REPORT: door.INLINE}
     there = await mirror.sizes(attempt, limits)
     left = {name for name, size in there.items() if size <= limits[name]}
-    await asyncio.gather(*(mirror.copy(mirror.key(attempt / name), kept / name) for name in left - {ERROR}))
+    for name in left - {ERROR}:  # one, or two
+        await mirror.copy(mirror.key(attempt / name), kept / name)
     error = await mirror.get(mirror.key(attempt / ERROR)) if ERROR in left else None
     # After a good end comes no other attempt.
     good = OUTPUTS in left and error is None and not outcome.reason

@@ -40,7 +40,10 @@ class Mirror:
 
     def key(self, path: Path) -> str:
         """The object's key of a path below ``runs``; raises ``ValueError`` for any other."""
-        return path.relative_to(self.runs).as_posix()
+        here, top = str(path), f"{self.runs}/"
+        if not here.startswith(top):
+            raise ValueError(f"{here!r} is not below {top!r}")
+        return here[len(top) :]
 
     async def up(self, path: Path) -> None:
         """Store a file of this machine; raises :class:`RunError`."""

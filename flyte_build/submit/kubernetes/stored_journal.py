@@ -33,8 +33,9 @@ __all__ = ["Pieces", "StoredJournal", "claim", "read_actions", "read_stored"]
 _PIECE = 64 << 10
 _MOST_PIECE = 32 << 20
 _NAME = re.compile(r"(\d{6})-(\d{6})\.jsonl")
-# Seconds between two writes of a piece, and how many of them pass before what nobody waits for is written.
-_MOMENT, _MOMENTS = 0.03, 20
+# Seconds between two writes of a piece for each entry that the last one brought, at most so many of them; and how many
+# pass before what nobody waits for is written.
+_MOMENT, _MOST_MOMENTS, _MOMENTS = 0.02, 10, 20
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 
 
@@ -50,6 +51,7 @@ class StoredJournal(Journal):
         self._piece = bytearray()
         self._here = 0  # bytes of the piece that ``path`` has
         self._stored = 0  # and that the storage has
+        self._new = 0  # entries since the last write
         self._next: asyncio.Future[None] | None = None
         self._storing: asyncio.Task[None] | None = None
 
@@ -66,6 +68,7 @@ class StoredJournal(Journal):
         if self._file.closed:
             return
         self._piece += json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        self._new += 1
         if self._storing is None:
             self._storing = asyncio.create_task(self._store())
 
@@ -85,9 +88,10 @@ class StoredJournal(Journal):
                     break
                 await asyncio.sleep(_MOMENT)
             waiting, self._next = self._next, None
+            new, self._new = self._new, 0
             await self._store_piece(waiting)
-            # What comes within a moment is stored at once: each time the whole piece is.
-            await asyncio.sleep(_MOMENT)
+            # Each time the whole piece is stored: the more there is to store, the more of it goes together.
+            await asyncio.sleep(_MOMENT * min(new, _MOST_MOMENTS))
         self._storing = None
 
     async def _store_piece(self, waiting: asyncio.Future[None] | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ _HEAD = re.compile(
 _OF_JOB = re.compile(rb'"job-name":"([^"\\]+)"')
 WATCH_SECONDS = 300
 _SILENCE = 330.0
+_REST = 0.02
 _MOST_EVENTS = 20
 _OWNED = "job-name"
 # Beside the words of a watch: it was asked for, and what a watch told meanwhile may be newer.
@@ -203,7 +205,12 @@ class Watcher:
             **self._query(kind), "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version,
             "timeoutSeconds": str(WATCH_SECONDS),
         }  # fmt: skip
+        rested = 0.0
         for line in self._cluster.lines(self._cluster.path(kind), query, _SILENCE):
+            if (now := time.monotonic()) - rested > _REST:
+                # The next lines are read at once: being woken up costs more than most of them do.
+                time.sleep(_REST)
+                rested = now + _REST
             if self._closed.is_set():
                 return version
             if (passed := self._passed(kind, line)) is not None:
