@@ -6,13 +6,14 @@ import html
 import json
 import re
 import subprocess
+import threading
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flyte_build.pages import document_of, render_page
+from flyte_build.pages import Pages, document_of, render_page
 from flyte_build.submit.action import ErrorInfo, Phase
 
 from ..support.runs import Call, make_run
@@ -62,35 +63,26 @@ _PROBE = """<script>%s
 </script>"""
 
 
+def browsed(address: str, folder: Path, size: str, *flags: str) -> str:
+    """The document behind ``address`` after 20 seconds of the browser's own clock, in a window of ``size``."""
+    quiet = ("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+    done = subprocess.run(
+        [
+            need("chromium"), "--headless", "--no-sandbox", *quiet, f"--user-data-dir={folder / 'profile'}",
+            f"--window-size={size}", "--virtual-time-budget=20000", *flags, "--dump-dom", address,
+        ],
+        capture_output=True, text=True, timeout=180, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
 def looked_at(page: str, folder: Path, size: str, *flags: str, axe: str = "") -> dict[str, Any]:
     """What the probe saw of the page in a window of ``size``."""
     file = folder / "run.html"
     file.write_text(page.replace("</body>", _PROBE % axe + "</body>"))
-    done = subprocess.run(
-        [
-            need("chromium"),
-            *[
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-sync",
-            ],
-            f"--user-data-dir={folder / 'profile'}",
-            f"--window-size={size}",
-            "--virtual-time-budget=20000",
-            *flags,
-            "--dump-dom",
-            file.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=True,
-    )
-    title = re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL)
-    assert title is not None, done.stdout[:2000]
+    dumped = browsed(file.as_uri(), folder, size, *flags)
+    title = re.search(r"<title>(\{.*?\})</title>", dumped, re.DOTALL)
+    assert title is not None, dumped[:2000]
     said: dict[str, Any] = json.loads(html.unescape(title[1]))
     return said
 
@@ -129,3 +121,14 @@ def test_accessibility_by_axe_core(dark: bool, tmp_path: Path) -> None:
     said = looked_at(big(tmp_path, 60), tmp_path, "1400,900", *flags, axe=axe)
     assert said["dark"] == ("rgb(18, 22, 28)" if dark else "rgb(255, 255, 255)")
     assert said["axe"] == []
+
+
+def test_the_list_of_runs_keeps_itself_up_to_date(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", [Call("a0", task="flow.main")])
+    answers = iter([[]])
+    with Pages(lambda: next(answers, [run]), lambda name: run) as served:
+        threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        seen = browsed(served.url, tmp_path, "900,700")
+        served.shutdown()
+    assert f">{run.name}</a></td><td>flow.main</td>" in seen.partition("<script>")[0]
+    assert '<p id="said" role="status"></p>' in seen

@@ -131,8 +131,11 @@ def _newest(on: str | None) -> str:
 
     found = kept_runs(1, project=Path.cwd()) if on is None else target_runs(on, 1)
     if not found:
-        where = "of this project" if on is None else f"on {on}"
-        raise RunError(f"there are no runs {where} yet", hint="`flyte-build runs --all` lists those of every project")
+        if on is not None:
+            raise RunError(f"there are no runs on {on} yet", hint=f"`flyte-build run --on {on} FILE TASK` makes one")
+        raise RunError(
+            "there are no runs of this project yet", hint="`flyte-build runs --all` lists those of every project"
+        )
     return found[0].name
 
 
