@@ -6,7 +6,6 @@ knows are on a host that tests do not reach.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.locking import whole_lock
 from tests.support.pythons import listing, of_this_machine
 
 pytestmark = pytest.mark.integration
@@ -51,7 +51,7 @@ def main() -> str:
 
 
 def platform(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "lockfiles/env.json").read_text())["platforms"]["linux/amd64"]
+    found: dict[str, Any] = whole_lock(folder / "lockfiles/env.json")["platforms"]["linux/amd64"]
     return found
 
 

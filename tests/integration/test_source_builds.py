@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.cli.test_source_trees import git
 from tests.support.cli import Cli
+from tests.support.locking import whole_lock
 
 pytestmark = pytest.mark.integration
 
@@ -79,7 +79,7 @@ def sources(folder: Path) -> str:
 
 
 def platform(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "lockfiles/env.json").read_text())["platforms"]["linux/amd64"]
+    found: dict[str, Any] = whole_lock(folder / "lockfiles/env.json")["platforms"]["linux/amd64"]
     return found
 
 

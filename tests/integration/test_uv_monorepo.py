@@ -12,6 +12,7 @@ import pytest
 
 from flyte_build.sources.indexes.settings import uv_binary
 from tests.support.cli import Cli
+from tests.support.locking import whole_lock
 
 pytestmark = pytest.mark.integration
 
@@ -87,7 +88,7 @@ def test_a_workspace_with_one_lock(tmp_path: Path) -> None:
     options = 'extra_args="--package shop", project_install_mode="install_project"'
     flow.write_text(FLOW.format(name="shop", package="goods", distribution="goods", arguments=options))
     assert "goods costs 3 iniconfig 0.1.0" in said_by(Cli(tmp_path), flow, "lock", "plan", "build")
-    held = json.loads((root / "lockfiles/shop.json").read_text())["platforms"]["linux/amd64"]
+    held = whole_lock(root / "lockfiles/shop.json")["platforms"]["linux/amd64"]
     assert {b["source"]["name"] for b in held["builds"]} == {"goods", "shop"}
     # One lock is the workspace's: what it says of a sibling's dependency is what is in the image.
     (row,) = [w for w in held["wheels"] if w["name"] == "iniconfig"]
