@@ -10,7 +10,6 @@ then the files of bytecode, one after the other, in the order of the rows. ``doc
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import json
 import marshal
@@ -20,12 +19,14 @@ import struct
 import sys
 import tarfile
 import warnings
+import zlib
 from types import CodeType
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 HEADER = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1)
 """PEP 552: the magic number, and flags that say: by hash, unchecked."""
 
+_BLOCK = 1 << 16
 _LARGEST = 64 << 20  # bytes of a module
 _TESTS = re.compile(r"/tests/|/lib/python3\.\d+/(test|idlelib/idle_test)/")
 _MODERN = sys.version_info >= (3, 11)
@@ -139,12 +140,25 @@ def bytecode(source: bytes, path: str) -> bytes | None:
     return HEADER + importlib.util.source_hash(source) + canonical(code)
 
 
-def _plain(layer: str) -> IO[bytes]:
-    """The tar in it. Not by ``tarfile``, whose streams end with the first member of a gzip file."""
-    raw = open(layer, "rb")  # noqa: SIM115 - the caller closes it
-    compressed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if compressed else raw
+class _Plain:
+    """The tar in the file ``raw``. ``tarfile``'s own streams end with the first member of a gzip file."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw, self._ready, self._at, self._left = raw, b"", 0, raw.read(_BLOCK)
+        self._one = zlib.decompressobj(31) if self._left[:2] == b"\x1f\x8b" else None
+
+    def read(self, size: int) -> bytes:
+        while len(self._ready) - self._at < size and (data := self._left or self._raw.read(_BLOCK)):
+            self._left = b""
+            if self._one is not None:
+                if self._one.eof:
+                    self._one = zlib.decompressobj(31)
+                inflated = self._one.decompress(data)
+                self._left = self._one.unused_data
+                data = inflated
+            self._ready, self._at = self._ready[self._at :] + data, 0
+        self._at += size
+        return self._ready[self._at - size : self._at]
 
 
 def modules(layer: str, folders: tuple[str, ...]) -> dict[str, bytes | None]:
@@ -153,7 +167,7 @@ def modules(layer: str, folders: tuple[str, ...]) -> dict[str, bytes | None]:
     Without tests, which nobody imports and which are half of pandas: folders called ``tests``, and Python's own.
     """
     found: dict[str, bytes | None] = {}
-    with _plain(layer) as raw, tarfile.open(fileobj=raw, mode="r|") as tar:
+    with open(layer, "rb") as raw, tarfile.open(fileobj=cast("IO[bytes]", _Plain(raw)), mode="r|") as tar:
         for member in tar:
             path = member.name.lstrip("/")
             if member.isdir() or not path.startswith(folders) or not path.endswith(".py") or _TESTS.search(path):

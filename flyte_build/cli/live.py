@@ -185,9 +185,11 @@ class RunView:
         self._heard = listener
 
     def hold(self) -> None:
-        """Leave the terminal alone until :meth:`go_on`."""
+        """Leave the terminal alone until :meth:`go_on`. The tree goes, as one that stands still would soon be wrong; it
+        is drawn again below what is said meanwhile."""
         self._held, live, self._live = self._live is not None, self._live, None
         if live is not None:
+            live.transient = True
             live.stop()
 
     def go_on(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from ..kernel.errors import FlyteBuildError
 from .completion import complete_environment, complete_output, complete_platform, complete_task
 
 if TYPE_CHECKING:
@@ -44,11 +45,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def file_argument(f: F) -> F:
-    """FILE, or what the settings say; where they say it, the first word may be the TASK as well."""
+    """FILE, or what the settings say; where they say it, the first word may be the TASK as well. What an error says is
+    to be done is said of this FILE."""
 
     @wraps(f)
     def told(**given: Any) -> Any:
-        return f(**_told_apart(given))
+        words = _told_apart(given)
+        try:
+            return f(**words)
+        except FlyteBuildError as e:
+            if e.hint and words["file"] is not None:
+                from .hints import pointed
+
+                e.hint = pointed(e.hint, words["file"])
+            raise
 
     return cast("F", click.argument("file", type=click.Path(path_type=Path), required=False)(told))
 

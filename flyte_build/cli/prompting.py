@@ -105,7 +105,7 @@ class Prompter:
             out.print(f"[yellow]?[/] [bold]{escape(record.task)}[/]{said}[dim]{kind}[/] ", end="", soft_wrap=True)
             line = self._line(record)
             if line is None:
-                out.print("[dim]not asked any longer[/]")
+                out.print("\n[dim]not asked any longer[/]")
                 return True
             if not line:
                 out.print(f"\n[dim]`flyte-build signal RUN {escape(record.task)} VALUE` answers it from elsewhere[/]")

@@ -19,7 +19,7 @@ __all__ = ["show_built", "show_loaded", "show_pushed"]
 
 
 def show_built(images: Sequence[BuiltImage], seconds: float) -> None:
-    """One row an image, and what was done in all."""
+    """One row an image, and what was done in all; on a terminal only that, where nothing was to be done."""
     out = stdout()
     columns = (
         Column("environment"),
@@ -33,8 +33,9 @@ def show_built(images: Sequence[BuiltImage], seconds: float) -> None:
         (escape(i.environment), i.platform, i.manifest_digest, str(len(i.layers)), size(i.size), _state(i))
         for i in images
     ]
-    print_table(out, columns, rows)
     new = [image for image in images if not image.reused]
+    if new or not out.is_terminal:
+        print_table(out, columns, rows)
     pulled = sum(map(_pulled, new))
     done = [f"{verb} {number}" for verb, number in (("built", len(new) - pulled), ("pulled", pulled)) if number]
     there = "1 image is" if len(images) == 1 else f"{len(images)} images are"

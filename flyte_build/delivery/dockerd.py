@@ -203,7 +203,10 @@ def _post(client: Any, pieces: Iterator[bytes]) -> None:
     for event in client.load_image(pieces):
         said = event.get("error") or event.get("message") if isinstance(event, dict) else None
         if said:
-            raise StoreError(f"the Docker daemon refused the images: {said}", hint="look at the daemon's own log")
+            raise StoreError(
+                f"the Docker daemon refused the images: {said}",
+                hint="the daemon's own log says more (`journalctl -u docker`)",
+            )
 
 
 def _find(client: Any, image: Wanted) -> str | None:

@@ -281,7 +281,8 @@ def _blob(raw: object) -> LockedBlob:
     found = LockedBlob(said.media_type, said.digest, said.size)
     if not DIGEST.fullmatch(found.digest):
         raise RefusedError(
-            f"expected a blob with a SHA-256 digest, found `{found.digest}`", hint="copy the base with `skopeo copy`"
+            f"expected a blob with a SHA-256 digest, found `{found.digest}`",
+            hint="copy the base with `skopeo copy --format oci`, and name the copy",
         )
     return found
 

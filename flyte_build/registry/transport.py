@@ -184,7 +184,10 @@ class Transport:
                 f"{words}: a {method} is not redirected like that", hint="is the registry's name right?"
             )
         if count > _MOST_REDIRECTS:
-            raise RegistryError(f"{words}: more than {_MOST_REDIRECTS} redirects", hint="the registry is misconfigured")
+            raise RegistryError(
+                f"{words}: more than {_MOST_REDIRECTS} redirects",
+                hint="tell whoever runs the registry: its redirects go round",
+            )
         self.check_step(words, before.scheme, after.scheme)
         return target
 

@@ -237,7 +237,10 @@ class Upload:
         if digest is not None and digest.partition(":")[0] == self._blob.digest.partition(":")[0]:
             if digest != self._blob.digest:
                 words = f"{answer.method} {redact_url(answer.url)}: expected {self._blob.digest}, found {digest}"
-                raise RegistryError(words, hint="the registry stored other bytes than were sent")
+                raise RegistryError(
+                    words,
+                    hint="the registry stored other bytes than were sent: push again, else ask who runs it",
+                )
             return True
         return answer.headers.get("location", "").endswith(f"/blobs/{self._blob.digest}") or self.exists()
 

@@ -47,7 +47,10 @@ def map_ids(pid: int) -> None:
             command = [program, str(pid), "0", str(own), "1", "1", str(start), str(min(count, COUNT - 1))]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise SandboxError(f"{tool}: {done.stderr.strip()}", hint=f"check {file}")
+                raise SandboxError(
+                    f"{tool}: {done.stderr.strip()}",
+                    hint=f"{file} has to grant this user the range (newuidmap(1)), or lock as root",
+                )
     except OSError as e:
         raise SandboxError(
             f"the ids of a step cannot be mapped: {e.strerror or e}",

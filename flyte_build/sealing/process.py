@@ -144,7 +144,10 @@ class StageProcess:
             if answers in ready:
                 data = os.read(answers, _BLOCK)
                 if not data:
-                    raise SandboxError("a step's sandbox was killed", hint="is the machine out of memory?")
+                    raise SandboxError(
+                        "a step's sandbox was killed",
+                        hint="perhaps for want of memory, which `dmesg` says: free some, and run again",
+                    )
                 self._left += data
         # Whoever could still have said something has ended by now.
         self._hear()

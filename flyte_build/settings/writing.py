@@ -37,7 +37,10 @@ def add_table(file: Path, values: Mapping[str, str]) -> None:
         raise InputError(f"{file}: cannot be read: {e}") from None
     tool = document.get("tool")
     if isinstance(tool, dict) and "flyte-build" in tool:
-        raise InputError(f"{file}: has [tool.flyte-build] already, which is not changed", hint="edit it yourself")
+        raise InputError(
+            f"{file}: has [tool.flyte-build] already, which is not changed",
+            hint="edit that table yourself, or remove it and run this again",
+        )
     gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
     after = f"{before}{gap}{table_text(values)}"
     try:

@@ -85,7 +85,7 @@ class LocalLauncher:
     bank: Bank = field(default_factory=Bank)
     _groups: Groups = field(init=False)
     _pool: Pool = field(init=False)
-    _replicas: Replicas = field(init=False)
+    _replicas: Replicas[Replica] = field(init=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _roots: dict[str, ImageRoot] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -105,7 +105,7 @@ class LocalLauncher:
         )  # fmt: skip
         object.__setattr__(self, "_pool", pool)
         object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, self._clean_replica))
-        self.bank.lacked = lambda: self._replicas.relieve(lambda scratch: bool(self.bank.of(scratch.name)))
+        self.bank.lacked = lambda: self._replicas.relieve(lambda replica: bool(self.bank.of(replica.scratch.name)))
 
     async def close(self) -> None:
         """End what outlives an attempt. Nothing is launched after it."""
@@ -164,7 +164,8 @@ class LocalLauncher:
         name = f"replica{next(self._numbers)}"
         furnish = partial(self._furnish, name, request, image, self.folder.scratch / name, env)
         limits = partial(self._limits, request)
-        await self.bank.wait(name, request.resources, partial(self._replicas.waiting, self.folder.scratch / name))
+        itself = partial(self._replicas.waiting, lambda replica: replica.scratch.name == name)
+        await self.bank.wait(name, request.resources, itself)
         try:
             return await started(name, self.folder, self.engine, bare, request, image, secrets, furnish, limits)
         except BaseException:

@@ -69,6 +69,6 @@ async def started(
         raise
     finally:
         theirs.close()
-    replica = Replica(running, ours, mounts, scratch, group, request.reuse)
+    replica = Replica(running, ours, mounts, scratch, group, policy=request.reuse)
     replica.listen()
     return replica

@@ -48,14 +48,20 @@ class Service:
         self._engine = engine
         self._run = run
         self._others = others or Routes({})
+        self._own: dict[str, _App] = {}
+
+    def answer(self, path: str, application: _App) -> None:
+        """Let ``application`` answer what is below ``path``."""
+        self._own[f"{path}/"] = application
 
     def application(self) -> _App:
         """Its calls, and all others."""
         calls = careful(ActionsServiceASGIApplication, self)
-        others = self._others
+        others, own = self._others, self._own
 
         async def route(scope: _Scope, receive: Any, send: Any) -> None:
-            chosen = calls if scope["path"].startswith(f"{calls.path}/") else others
+            path: str = scope["path"]
+            chosen = calls if path.startswith(f"{calls.path}/") else own.get(path[: path.rfind("/") + 1], others)
             await chosen(scope, receive, send)
 
         return route

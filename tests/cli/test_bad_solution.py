@@ -123,7 +123,10 @@ def test_an_index_that_lies_about_a_hash(offline: Offline) -> None:
     offline.write(workflow("low: gamma", "top(low): beta"))
     said = offline.refused(6, "lock", "flow.py")
     assert f"/files/gamma-1.0-py3-none-any.whl: the index states sha256 {'0' * 64}, the file has " in said
-    assert "hint: the index lies or the file was damaged on the way; nothing was locked\n" in said
+    assert (
+        "hint: nothing was taken: try again, and if it stays so, tell whoever runs the index, or configure another\n"
+        in said
+    )
 
 
 def test_an_archive_that_is_down(offline: Offline) -> None:

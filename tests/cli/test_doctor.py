@@ -44,12 +44,12 @@ def test_a_project_that_was_locked(offline: Offline) -> None:
     assert offline.index.url.rstrip("/") in found["package index"]["said"]
     assert found["Debian's archive"]["state"] == "good"
     assert found["clock"]["state"] == "good"
-    assert found["lock of low"]["said"] == "answers its recipe, not built yet"
+    assert found["lock of low"]["said"] == "answers its recipe, not pinned yet"
     assert found["calls"]["state"] == "good"
     assert "or on a Linux machine" in found["sandboxes"]["way_out"]
     out = offline.ok("doctor", "flow.py").out
     assert out.splitlines()[-1] == "nothing stands in the way"
-    assert "  ✓ lock of top: answers its recipe, not built yet" in out
+    assert "  ✓ lock of top: answers its recipe, not pinned yet" in out
 
 
 def test_a_lock_that_is_stale_or_missing(offline: Offline) -> None:

@@ -71,9 +71,9 @@ def test_tree(asked: Offline) -> None:
     lines = asked.ok("tree", "flow.py", "--env", "low").out.splitlines()
     assert lines[0] == "low linux/amd64"
     assert lines[-3:] == [
-        "top-thing 1.0 top-thing: with_pip_packages, step 1",
-        "└─ middle 1.0 middle>=1",
-        "   └─ deep 1.0 deep<3",
+        "top-thing 1.0  top-thing: with_pip_packages, step 1",
+        "└─ middle 1.0  middle>=1",
+        "   └─ deep 1.0  deep<3",
     ]
     short = asked.ok("tree", "flow.py", "--env", "low", "--depth", "1").out.splitlines()
     assert short == lines[:-1]

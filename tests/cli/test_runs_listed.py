@@ -56,3 +56,15 @@ def test_one_is_shown_with_its_attempts(offline: Offline) -> None:
         ("a0", "", "", False), ("b", "Squares it.", "", False)
     ]  # fmt: skip
     assert "no run `nobody`" in offline.refused(12, "runs", "show", "nobody")
+
+
+def test_logs_without_a_run_are_the_newest_ones_of_this_project(offline: Offline) -> None:
+    (offline.project / "pyproject.toml").touch()
+    assert "there are no runs of this project yet" in offline.refused(12, "logs")
+    runs = offline.home / "state" / "runs"
+    mine = {"invocation": {"file": str(offline.project / "flow.py")}}
+    make_run(runs, [Call("a0", "low.main", log="old\n")], name="r1", **{**mine, "started": 1.0})
+    make_run(runs, [Call("a0", "low.main", log="new\n")], name="r2", **mine)
+    make_run(runs, [Call("a0", "low.main", log="another project's\n")], name="r3", started=9e9)
+    assert offline.ok("logs").out == "new\n"
+    assert offline.ok("logs", "-f").out.endswith("new\n")

@@ -65,6 +65,21 @@ view.stop()
 print("done")
 """
 
+ASKED = """
+from flyte_build.cli.console import stderr
+from flyte_build.cli.live import RunView
+from tests.cli.test_live import ROOT, record
+from flyte_build.submit.action import Phase
+view = RunView("r1 top.main").started()
+view.on_action(ROOT)
+view.on_action(record("c", "approve", kind="condition", phase=Phase.PAUSED))
+view.hold()
+stderr().print("? approve")
+view.on_action(record("c", "approve", kind="condition", phase=Phase.ABORTED))
+view.go_on()
+view.stop()
+"""
+
 VARIANTS = [(80, True), (80, False), (200, True), (200, False)]
 
 
@@ -100,7 +115,7 @@ def test_commands(offline: Offline, columns: int, coloured: bool) -> None:
         assert not twice or any(word in name for word in ("--layers", "--help", "--explain", "tree")), (name, twice)
         assert one.text, name
     assert shown["0 lock flow.py"].text.count("written") >= 2
-    assert len(shown["5 build flow.py"].lines) == 4, "titles, two images, and that there was nothing to build"
+    assert shown["5 build flow.py"].lines == ("nothing to build: 2 images are cached",)
     for name in (
         "13 plan flow.py --env no-such-environment-in-this-file",
         "14 lock bad.py",
@@ -124,3 +139,12 @@ def test_what_is_drawn_over(columns: int, coloured: bool) -> None:
     assert sum("group squares" in line for line in shown.lines) == 1
     assert "▶ square" not in shown.text
     assert sum("✗ square" in line for line in shown.lines) == 5
+
+
+def test_the_tree_goes_while_somebody_is_asked_and_is_there_once_at_the_end() -> None:
+    shown = seen(on_terminal([sys.executable, "-c", ASKED], 80, terminal(False), ROOT), 80)
+    sound(shown)
+    assert shown.lines[:2] == ("? approve", "r1 top.main")
+    assert shown.text.count("approve") == 2
+    assert "‖" not in shown.text
+    assert "■ approve" in shown.lines[-1]

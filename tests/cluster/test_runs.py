@@ -180,6 +180,26 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     project.until(lambda: not [name for name in project.left() if "serve" in name])
 
 
+def test_replicas_are_pods_also_when_their_driver_is_killed(project: Project) -> None:
+    """A parent and its children share one process, and that of a driver which is gone is followed by another."""
+    name = project.ok("run", "--on", "test", "--detach", "reuse.py", "main").strip()
+    project.until(lambda: any(a.get("asks") for a in project.newest()["actions"]))
+    (before,) = [left for left in project.left() if "replica1" in left and left.startswith(f"{name}-")][:1]
+    assert kill_drivers() == 1
+    project.ok("signal", "--on", "test", name, "go", "true")
+    project.until(lambda: project.newest()["phase"] not in ("running", "killed"))
+    run = project.newest()
+    assert (run["name"], run["phase"]) == (name, "succeeded"), run
+    assert {(a["phase"], a["attempt"]) for a in run["actions"] if a["task"] != "go"} == {("succeeded", 1)}
+    assert "child " in project.ok("logs", "--on", "test", name, "child")
+    assert project.jobs(name) == [], "no action has a Job of its own"
+    assert before not in project.left()
+    project.until(lambda: not [left for left in project.left() if "replica" in left])
+    *children, parent = json.loads(project.ok("run", "--on", "test", "--resume", name, "--json"))["outputs"]["o0"]
+    assert len(set(children)) == 1
+    assert parent != children[0], "what ran in the replica ran again, and what had ended did not"
+
+
 def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:
     running = project.start("run", "--on", "test", *MAIN)
     project.until(lambda: [a for a in project.newest()["actions"] if a["phase"] == "running"], 300)

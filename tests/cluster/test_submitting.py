@@ -65,7 +65,8 @@ def test_a_second_launcher_adopts_the_firsts_job(make: Callable[..., Bench]) -> 
         log.parent.mkdir(parents=True)
         request = LaunchRequest(first.run, "a0", 1, "env.task", "it", ("sleep=3s", "print=once"), {}, log,
                                 task_spec=spec())  # fmt: skip
-        await first.launcher._create(request, made_for(request))
+        manifest = await first.launcher.prepared(request)
+        await first.launcher.make(made_for(request), request, lambda: manifest()[0])
 
     asyncio.run(begun_and_left())
     log = first.folder.log("a0", 1)

@@ -59,14 +59,17 @@ def doctor(file: Path | None, root: Path | None, lockfiles: Path | None, as_json
 def _show(line: Line, before: str) -> str:
     from rich.markup import escape
 
-    from ..console import stdout
+    from ..console import room, stdout, wrapped
+    from ..errors import nearer
 
     out = stdout()
+    width = room(out)
     if line.area != before:
         out.print(f"[bold]{escape(line.area)}[/]")
-    out.print(f"  {_MARKS[line.state]} {escape(line.name)}: {escape(line.said)}", soft_wrap=True)
+    said = wrapped(nearer(f"{line.name}: {line.said}"), width, 4)
+    out.print(f"  {_MARKS[line.state]} {escape(said)}", soft_wrap=True)
     if line.way_out is not None:
-        out.print(f"    [dim]→ {escape(line.way_out)}[/]", soft_wrap=True)
+        out.print(f"    [dim]→ {escape(wrapped(nearer(line.way_out), width, 6))}[/]", soft_wrap=True)
     return line.area
 
 

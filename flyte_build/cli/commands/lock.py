@@ -112,7 +112,7 @@ def lock(
             anew = anew or bool(reseal) or solved.begun or bool(report.written or report.sealed)
     with stdout().capture() as printed:
         if check and not quiet:
-            stdout().print(f"{number} locks answer their recipes", markup=False, soft_wrap=True)
+            stdout().print(_answering(number), markup=False, soft_wrap=True)
         elif not check and as_json:
             stdout().print(json.dumps(_to_json(report), indent=2), markup=False, soft_wrap=True)
         elif not check and not quiet:
@@ -141,7 +141,7 @@ def show(report: LockReport, lockfiles: Path) -> None:
     from rich.markup import escape
 
     from ...workbench.questions import moved
-    from ..console import counted, size
+    from ..console import size
     from ..tables import Column, print_table
     from .outdated import show_moves
 
@@ -173,13 +173,17 @@ def show(report: LockReport, lockfiles: Path) -> None:
             out.print(f"[dim]and {len(every) - _MOVES} more: `git diff`, or --json[/]", soft_wrap=not out.is_terminal)
     else:
         out.print(
-            f"[dim]nothing changed: {counted(len(report.locks), 'lock')} answer their recipes[/]",
+            f"[dim]nothing changed: {_answering(len(report.locks))}[/]",
             soft_wrap=not out.is_terminal,
         )
     for note in report.notes:
         out.print(f"[dim]{escape(note)}[/]", soft_wrap=not out.is_terminal)
     if report.written:
         out.print(f"written to {escape(shown(lockfiles))}; commit it", soft_wrap=True)
+
+
+def _answering(number: int) -> str:
+    return "1 lock answers its recipe" if number == 1 else f"{number} locks answer their recipes"
 
 
 def _to_json(report: LockReport) -> dict[str, object]:

@@ -124,6 +124,18 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     print_run(found)
 
 
+def _newest(on: str | None) -> str:
+    from ...kernel.errors import RunError
+    from ...workbench import kept_runs
+    from ...workbench.reaching import target_runs
+
+    found = kept_runs(1, project=Path.cwd()) if on is None else target_runs(on, 1)
+    if not found:
+        where = "of this project" if on is None else f"on {on}"
+        raise RunError(f"there are no runs {where} yet", hint="`flyte-build runs --all` lists those of every project")
+    return found[0].name
+
+
 def _state(run: Run) -> str:
     if run.phase is None:
         return "[yellow]killed[/]"
@@ -144,25 +156,27 @@ def _to_json(run: Run) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@click.argument("run", required=False, shell_complete=complete_run)
 @click.argument("action", required=False, shell_complete=complete_action)
 @on_option
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is printed until the run has ended.")
 @click.option("--tree", is_flag=True, help="Show the tree of actions instead of what they printed.")
-def logs(run: str, action: str | None, on: str | None, follow: bool, tree: bool) -> None:
+def logs(run: str | None, action: str | None, on: str | None, follow: bool, tree: bool) -> None:
     """Show what RUN printed: all of its actions, or ACTION (its id, the beginning of it, or a task's name).
 
-    RUN may be the beginning of a run's name; `flyte-build runs` lists them. With --on, it is a run of a target, and
-    logs come from its storage; with --follow, those of pods that run come from the cluster.
+    Without RUN it is the newest run: of this project, or of the target. RUN may be the beginning of a run's name;
+    `flyte-build runs` lists them. With --on, it is a run of a target, and logs come from its storage; with --follow,
+    those of pods that run come from the cluster.
 
     \b
-    flyte-build logs r20261120-101500-ab12
+    flyte-build logs
     flyte-build logs r20261120-101500-ab12 run_fold
     flyte-build logs r20261120-101500-ab12 --tree
     flyte-build logs --on prod -f r20261120-101500-ab12
     """
     from ...workbench.runs import find_logs, kept_run
 
+    run = run or _newest(on)
     if follow:
         from ..following import follow_logs
 

@@ -87,11 +87,11 @@ def _show(graph: Graph, debian: bool, depth: int | None) -> None:
     alone = [key for key in graph.versions if key not in standing and (debian or key.kind == "wheel")]
     for root in roots:
         out.print(
-            f"{escape(_label(graph, root.what))} [dim]{escape(root.words)}: {escape(root.origin)}[/]", soft_wrap=True
+            f"{escape(_label(graph, root.what))}  [dim]{escape(root.words)}: {escape(root.origin)}[/]", soft_wrap=True
         )
         _below(graph, root.what, "", seen, depth)
     for key in alone:
-        out.print(f"{escape(_label(graph, key))} [dim]nothing known here requires it[/]", soft_wrap=True)
+        out.print(f"{escape(_label(graph, key))}  [dim]nothing known here requires it[/]", soft_wrap=True)
         _below(graph, key, "", seen, depth)
 
 
@@ -110,7 +110,7 @@ def _below(graph: Graph, key: Key, indent: str, seen: set[Key], depth: int | Non
         at, words, mark, below, level = waiting.pop()
         again = at in seen and at in graph.edges
         out.print(
-            f"[dim]{mark}[/]{escape(_label(graph, at))} [dim]{escape(words)}{' (*)' if again else ''}[/]",
+            f"[dim]{mark}[/]{escape(_label(graph, at))}  [dim]{escape(words)}{' (*)' if again else ''}[/]",
             soft_wrap=True,
         )
         if at not in seen:

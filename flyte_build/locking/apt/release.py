@@ -85,7 +85,7 @@ def parse_release(text: str, mirror: Mirror, suite: str) -> Release:
     if not suite.endswith("/") and not _is(suite, codename, named):
         raise FetchError(
             f"{what}: expected the suite {suite}, found {_cut(codename)} ({_cut(named)})",
-            hint="the mirror answers with another suite's Release file",
+            hint="the mirror answers with another suite's Release file: configure another, or ask who runs it",
         )
     date = _instant(fields, "Date", what)
     if date is None:

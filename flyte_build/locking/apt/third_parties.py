@@ -59,7 +59,10 @@ def other_listings(
             try:
                 release = fetch_release(http, mirror, suite, [ring])
             except FetchError as e:
-                raise FetchError(f"apt source `{source.name}`: {e.message}", hint=f"see {source.where}") from None
+                raise FetchError(
+                    f"apt source `{source.name}`: {e.message}",
+                    hint=f"{source.where} says where it is, and which key signs it: correct that, or ask who runs it",
+                ) from None
             if (problem := expiry(release, now)) is not None:
                 raise FetchError(f"apt source `{source.name}`: {shown(release.url)}/InRelease {problem}")
             if suite.endswith("/"):

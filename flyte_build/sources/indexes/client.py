@@ -287,7 +287,7 @@ def _verify(file: IndexFile, sha256: str) -> None:
     if file.sha256 not in (None, sha256):
         raise FetchError(
             f"{redact(file.url)}: the index states sha256 {file.sha256}, the file has {sha256}",
-            hint="the index lies or the file was damaged on the way; nothing was locked",
+            hint="nothing was taken: try again, and if it stays so, tell whoever runs the index, or configure another",
         )
 
 

@@ -92,7 +92,7 @@ def _made(cert: str | None, folder: str | None, client_cert: str | None, _defaul
     except (OSError, ssl.SSLError) as e:
         raise InputError(
             f"the certificates configured for package indexes cannot be read: {e}",
-            hint="see PIP_CERT, SSL_CERT_FILE, REQUESTS_CA_BUNDLE and pip's configuration",
+            hint="PIP_CERT, SSL_CERT_FILE, REQUESTS_CA_BUNDLE or `cert` of pip's configuration has to name a PEM file",
         ) from None
     return context
 

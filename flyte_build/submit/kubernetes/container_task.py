@@ -89,7 +89,7 @@ def staged(
             raise Unplaceable(
                 f"the pod template of {request.task} has a container called {container['name']}, which is that of a "
                 f"container task's {container['name']}",
-                hint="call it otherwise",
+                hint="give the template's container another name",
             )
     volumes = [f"{_VOLUME}{INPUTS}", f"{_VOLUME}{OUTPUTS}"]
     pod.setdefault("volumes", []).extend({"name": name, "emptyDir": {}} for name in volumes)

@@ -36,6 +36,7 @@ from .mirror import Mirror
 from .names import label_value
 from .needs import Needs
 from .reading import ALIVE, BEAT_SECONDS, read_chain
+from .replica_pods import REPLICAS, ReplicaPods
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
 from .stored_stash import StoredStash, recall
@@ -102,6 +103,8 @@ async def drive(
     watcher = Watcher(
         run.cluster, f"run={label_value(submission.run)}", lambda job: wake[0](job) if wake else None, observer.warn
     )
+    scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
+    replicas = ReplicaPods(folder, number, run.cluster, mirror, watcher, scheduler.waits, observer.warn)
     launcher = KubernetesLauncher(
         folder=folder,
         cluster=run.cluster,
@@ -115,6 +118,7 @@ async def drive(
         needs=apps.needs,
         apps=apps,
         tls=run.target.tls,
+        replicas=replicas,
         said=heard.on_line,
         carrier=Carrier(
             submission.carrier,
@@ -129,7 +133,6 @@ async def drive(
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
-    scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
     stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
     await recall(entries, facts, stash, deployed, own, heard.warn)
@@ -137,13 +140,21 @@ async def drive(
     specs = {name: actions[name].task.spec for name in begun}
     control = Control(deployed, own, lambda _: stash, specs)
     inbox = StoredInbox(mirror, submission.run)
+    if before:
+        await replicas.sweep()
     watcher.start()
     beating = asyncio.create_task(_beat(mirror, submission.run))
     try:
-        drive = Drive(facts, launcher, scheduler, reuse, journal, heard, serving, inbox, control)
+
+        def served(service: Service) -> AbstractAsyncContextManager[None]:
+            service.answer(REPLICAS, replicas)
+            return serving(service)
+
+        drive = Drive(facts, launcher, scheduler, reuse, journal, heard, served, inbox, control)
         return await drive.go(actions[ROOT_ACTION], before)
     finally:
         try:
+            await replicas.close()
             await apps.close()
         finally:
             beating.cancel()

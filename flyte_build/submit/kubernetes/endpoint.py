@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ...kernel.errors import InputError
 from .api import ApiError, Cluster
-from .launcher import ENDPOINT
+from .calling import ENDPOINT
 from .names import label_value, run_object
 from .pod import MANAGED_BY
 from .tls import Certificates, make_certificates

@@ -11,7 +11,7 @@ from typing import Any
 
 from .api import ApiError, Cluster
 
-__all__ = ["LOCAL_QUEUES", "installed_groups", "job_of", "queue_trouble", "why_queued"]
+__all__ = ["LOCAL_QUEUES", "installed_groups", "job_of", "queue_trouble", "why_queued", "why_waits"]
 
 GROUP = "kueue.x-k8s.io"
 LOCAL_QUEUES, WORKLOADS = f"{GROUP}/v1beta1/localqueues", f"{GROUP}/v1beta1/workloads"
@@ -75,3 +75,11 @@ def _condition(value: Object, kind: str) -> Object:
     conditions = (value.get("status") or {}).get("conditions") or ()
     found: Object = next((c for c in conditions if c.get("type") == kind), {})
     return found
+
+
+def why_waits(cluster: Cluster, job: Mapping[str, Any] | None) -> str:
+    """What no event of ``job`` says: that its queue is gone, or stopped; empty where nobody says."""
+    try:
+        return why_queued(cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
+    except ApiError:
+        return ""

@@ -19,31 +19,30 @@ from flyteidl2.task import common_pb2
 
 from .. import door
 from ..action import LaunchRequest, Left, Outcome
-from ..control.addressing import AS
 from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
+from .calling import service_of
 from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .gangs import Made, jobset, look_gang, made_for
 from .gathering import gathered
-from .kueue import why_queued
+from .kueue import why_waits
 from .leaving import pods_log, take_over
 from .mirror import Mirror
 from .needs import NOTHING, Needs
 from .pod import Place, job
+from .replica_job import main_of
+from .replica_pods import ReplicaPods
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template, template_name
 from .tls import trusting
 from .watching import Watcher
 
-__all__ = ["ENDPOINT", "REQUESTS", "KubernetesLauncher"]
+__all__ = ["REQUESTS", "KubernetesLauncher"]
 
-ENDPOINT = "endpoint"
-"""The key of the run's Secret that holds the actions service's address, with its token."""
-_ADDRESS = "_FLYTE_BUILD_SERVICE"
 
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
@@ -67,8 +66,9 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins. ``tls``: the Secret
-    has whom pods trust to be the service. ``said`` hears one line about an attempt whenever it is another.
+    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins, ``replicas`` are
+    those of reusable environments. ``tls``: the Secret has whom pods trust to be the service. ``said`` hears one line
+    about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -85,6 +85,7 @@ class KubernetesLauncher:
     carrier: Carrier | None = None
     tls: bool = False
     apps: ClusterApps | None = None
+    replicas: ReplicaPods | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -104,15 +105,17 @@ class KubernetesLauncher:
         """See :class:`~..action.Launcher`. What cannot be a pod, or what the cluster refuses, is an outcome."""
         made = made_for(request)
         name = made.watched
-        self._news[name] = asyncio.Event()
-        self.watcher.ask(name)
+        self.watch(name)
         try:
             try:
                 if (left := await self._ended_before(made, request)) is not None:
                     return Outcome(0, left=left)
                 if self.apps is not None and (failed := await self.apps.ready()) is not None:
                     return failed
-                await self._create(request, made)
+                if self.replicas is not None and (shared := await self.replicas.launch(self, request)) is not None:
+                    return shared
+                manifest = await self.prepared(request)
+                await self.make(made, request, lambda: manifest()[0])
             except Unplaceable as e:
                 hint = f"; {e.hint}" if e.hint else ""
                 return Outcome(1, "error", f"{e}{hint}", "Unplaceable", "user")
@@ -120,7 +123,7 @@ class KubernetesLauncher:
                 if quota := used_up(e):
                     return gave_up(f"the quota left no room: {quota}")
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
-            sight = await self._end(made, request)
+            sight = await self.see(made, request, self.said)
             outcome = sight.outcome or Outcome(0)
             log = await pods_log(self.cluster, self.watcher, name)
             left = await take_over(self.folder, self.mirror, request, outcome)
@@ -135,8 +138,16 @@ class KubernetesLauncher:
             await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
-            self.watcher.forget(name)
-            del self._news[name]
+            self.unwatch(name)
+
+    def watch(self, name: str) -> None:
+        """Hear of the Job ``name`` from now on."""
+        self._news[name] = asyncio.Event()
+        self.watcher.ask(name)
+
+    def unwatch(self, name: str) -> None:
+        self.watcher.forget(name)
+        self._news.pop(name, None)
 
     async def settle(
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
@@ -161,15 +172,36 @@ class KubernetesLauncher:
 
     # -- one attempt -------------------------------------------------------------------------------------
 
-    async def _create(self, request: LaunchRequest, made: Made) -> None:
+    async def prepared(self, request: LaunchRequest) -> Callable[[], tuple[dict[str, Any], str]]:
+        """What makes the attempt's Job, and says what its own container is called: of thousands that wait for their
+        turn nobody holds a manifest. Raises :class:`Unplaceable`, and :class:`ApiError`."""
         template = None
         if template_name(request.task_spec):
             template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
         reference, carried = self._reference(request), await self._carried(request)
 
+        def manifest() -> tuple[dict[str, Any], str]:
+            told = replace(request, env={**self.env, **request.env})
+            needs = self.needs.get(request.image, NOTHING)
+            made = job(
+                told, reference, self.place, template=template, needs=needs, carrier=self.carrier, carried=carried
+            )
+            if carried is not None:
+                return made, ""
+            main = main_of(made, reference)
+            main["env"] += service_of(self.secret, request.action)
+            if self.tls:
+                trusting(main, made["spec"]["template"]["spec"], self.secret)
+            return made, str(main["name"])
+
+        return manifest
+
+    async def make(self, made: Made, request: LaunchRequest, manifest: Callable[[], dict[str, Any]]) -> None:
+        """Make what is ``made`` of a Job; that it is there already is as well. Raises :class:`ApiError`."""
+
         def create() -> dict[str, Any]:
-            # Made for the request alone: of thousands that wait for their turn nobody holds a manifest.
-            return self.cluster.create(made.kind, self._manifest(request, made, reference, template, carried))
+            found = manifest()
+            return self.cluster.create(made.kind, found if made.gang is None else jobset(found, made))
 
         try:
             there = await self._patiently(request, create, self._room)
@@ -181,31 +213,6 @@ class KubernetesLauncher:
             return
         if made.gang is None:
             self.watcher.note(there)
-
-    def _endpoint(self, request: LaunchRequest) -> list[dict[str, Any]]:
-        """Where the service is, with the run's token, and who asks: Kubernetes puts the one into the other."""
-        held = {"secretKeyRef": {"name": self.secret, "key": ENDPOINT}}
-        asks = {"name": "_U_EP_OVERRIDE", "value": f"$({_ADDRESS})/{AS}/{request.action}"}
-        return [{"name": _ADDRESS, "valueFrom": held}, asks]
-
-    def _manifest(
-        self,
-        request: LaunchRequest,
-        made: Made,
-        reference: str,
-        template: Mapping[str, Any] | None,
-        carried: Carried | None,
-    ) -> dict[str, Any]:
-        manifest = job(
-            self._with_env(request), reference, self.place, template=template,
-            needs=self.needs.get(request.image, NOTHING), carrier=self.carrier, carried=carried,
-        )  # fmt: skip
-        if carried is None:
-            main = _main(manifest, reference)
-            main["env"] += self._endpoint(request)
-            if self.tls:
-                trusting(main, manifest["spec"]["template"]["spec"], self.secret)
-        return jobset(manifest, made) if made.gang is not None else manifest
 
     async def _carried(self, request: LaunchRequest) -> Carried | None:
         """What an attempt of a container task is given and gives; ``None`` for any other task's."""
@@ -248,10 +255,7 @@ class KubernetesLauncher:
             raise Unplaceable(f"image {request.image} of {request.task} is in no registry that the cluster pulls from")
         return reference
 
-    def _with_env(self, request: LaunchRequest) -> LaunchRequest:
-        return replace(request, env={**self.env, **request.env})
-
-    async def _end(self, made: Made, request: LaunchRequest) -> Sight:
+    async def see(self, made: Made, request: LaunchRequest, said: Callable[[str, int, str], None]) -> Sight:
         """Wait until the attempt ended, or has to be given up; then nothing of it runs."""
         name = made.watched
         key, since, line = "", self.clock(), ""
@@ -262,12 +266,15 @@ class KubernetesLauncher:
             sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
-                why, asked = await asyncio.to_thread(self._why_queued, name), self.clock()
+                why, asked = (
+                    await asyncio.to_thread(why_waits, self.cluster, self.watcher.known(name).job),
+                    self.clock(),
+                )
             if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
                 line = sight.line
-                self.said(request.action, request.attempt, line)
+                said(request.action, request.attempt, line)
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
@@ -297,22 +304,9 @@ class KubernetesLauncher:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
 
-    def _why_queued(self, name: str) -> str:
-        """What no event says: that the queue is gone, or stopped."""
-        job = self.watcher.known(name).job
-        try:
-            return why_queued(self.cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
-        except ApiError:
-            return ""
-
     async def _down(self, path: Path, limit: int) -> None:
         try:
             await self.mirror.down(path, limit)
         except door.Refused:
             # Larger than any message may be: to the engine it is not there.
             path.unlink(missing_ok=True)
-
-
-def _main(manifest: Mapping[str, Any], image: str) -> dict[str, Any]:
-    containers: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
-    return next(c for c in containers if c.get("image") == image)

@@ -126,7 +126,8 @@ async def _visited(
                 raise
         if watched.outcome is not None:
             raise RunError(
-                f"`{asked.argv[0]}` was ended: {watched.outcome.message}", hint="see `task-disk` in the settings"
+                f"`{asked.argv[0]}` was ended: {watched.outcome.message}",
+                hint="`task-disk` in [tool.flyte-build] says how much it may write (docs/settings.md)",
             )
     finally:
         group.remove()

@@ -5,5 +5,5 @@
 of what the launcher says of any sandbox; it knows processes, not Flyte's engine.
 
 An environment that asks to be reused has replicas instead: ``replica`` is one inside, ``replicas`` says how many there
-are and what runs in which.
+are and what runs in which, each of which is a ``member``. A replica in a pod has ``calling`` besides.
 """

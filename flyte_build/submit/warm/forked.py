@@ -105,8 +105,14 @@ async def begin(
             pid = await _first_words(ours)
             # It waits for a word: its number is still its own.
             handles.append(os.pidfd_open(pid))
-            for procs in join:
-                _enter(procs, pid)
+            if join:
+                # The kernel holds who asks for up to some ten milliseconds, and others of this loop go on meanwhile.
+                entering = asyncio.create_task(asyncio.to_thread(_enter, join, pid))
+                try:
+                    await asyncio.shield(entering)
+                except asyncio.CancelledError:
+                    await asyncio.wait([entering])  # as long as its number is its own
+                    raise
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_LINE)
             writer.write(b"g")
             if attach is not None:
@@ -138,9 +144,10 @@ def _close(handles: list[int]) -> None:
         os.close(handles.pop())
 
 
-def _enter(procs: Path, pid: int) -> None:
-    with open(procs, "r+") as f:
-        f.write(f"{pid}\n")
+def _enter(groups: Sequence[Path], pid: int) -> None:
+    for procs in groups:
+        with open(procs, "r+") as f:
+            f.write(f"{pid}\n")
 
 
 async def _line(reader: asyncio.StreamReader) -> dict[str, Any]:

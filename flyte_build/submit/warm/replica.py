@@ -7,7 +7,7 @@ the launcher does without. Modules are imported once and shared by all of its ac
 
 Over ``control``, an inherited socket: it says ``{"ready": …}`` or ``{"refused": why}``; an action is ``{"id", "argv"}``
 with its log, ``{"cancel": id}`` ends one; it answers ``{"id", "code", "changed"}``: what of the process an action left
-otherwise than it was, or null.
+otherwise than it was, or null. In a pod, where no socket is inherited, the same is said by ``calling``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import signal
 import socket
 import sys
 import traceback
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime, timezone
 from typing import Any
 
+UTC = timezone.utc  # noqa: UP017 - Python 3.10 has no other
 _LOG: contextvars.ContextVar[int] = contextvars.ContextVar("log")
 RUNTIME = "flyte._internal.runtime.rusty"
 NEEDED = ("create_controller", "download_tgz", "load_task_from_code_bundle", "run_task")
@@ -35,6 +37,8 @@ LARGEST = 1 << 18
 
 class Routed(io.RawIOBase):
     """A standard stream whose words go to the log of the action that says them, else to the replica's own."""
+
+    copied = False
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -46,16 +50,49 @@ class Routed(io.RawIOBase):
         return self._number
 
     def write(self, data: Any) -> int:
-        return os.write(_LOG.get(self._number), data)
+        log = _LOG.get(self._number)
+        count = os.write(log, data)
+        if self.copied and log != self._number:
+            os.write(self._number, data[:count])
+        return count
 
 
 class Refused(Exception):
     """This runtime has not what a replica needs."""
 
 
+class Reading:
+    """Reads an action's arguments as the runtime's ``command`` (click's) does, which takes a third of all that an
+    action costs here. So of a task that was read before only the texts of its options are new: by their places."""
+
+    def __init__(self, command: Any) -> None:
+        self._command = command
+        self._known: list[tuple[list[str], dict[str, int], dict[str, Any]]] = []
+
+    def __call__(self, argv: list[str]) -> dict[str, Any]:
+        for known, places, params in self._known:
+            own = set(places.values())
+            same = len(known) == len(argv) and all(known[i] == argv[i] for i in range(len(argv)) if i not in own)
+            if same and not any(argv[i].startswith("-") for i in own):
+                return {**params, **{name: argv[i] for name, i in places.items()}}
+        params = dict(self._command.make_context(argv[0], argv[1:]).params)
+        self._known = [*self._known[-15:], (argv, self._places(argv, params), params)]
+        return dict(params)
+
+    def _places(self, argv: list[str], params: dict[str, Any]) -> dict[str, int]:
+        """The options that are texts, each once and taken as they are: where in ``argv`` their texts are."""
+        found = {}
+        for option in self._command.params:
+            at = [i for i, word in enumerate(argv[:-1]) if word in option.opts and word.startswith("--")]
+            plain = option.type.name == "text" and option.callback is None and option.nargs == 1
+            if plain and len(at) == 1 and params.get(option.name) == argv[at[0] + 1]:
+                found[option.name] = at[0] + 1
+        return found
+
+
 class Replica:
-    def __init__(self, link: socket.socket) -> None:
-        self._link = link
+    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+        self._say = say
         self._actions: dict[int, asyncio.Task[None]] = {}
         self._tasks: dict[Any, Any] = {}
         self._bundles: dict[str, Any] = {}
@@ -70,29 +107,19 @@ class Replica:
         missing = [name for name in NEEDED if not hasattr(self._runtime, name)]
         if missing:
             raise Refused(f"this flyte's {RUNTIME} has no {', '.join(missing)}")
+        self._taken = frozenset(inspect.signature(self._runtime.run_task).parameters)
+        self._read = Reading(self._command)
 
     def _state(self) -> dict[str, Any]:
-        return {"folder": os.getcwd(), "environment": dict(os.environ)}
+        return {"folder": os.getcwd(), "environment": dict(os.environb)}
 
-    async def serve(self) -> None:
-        faulthandler.register(signal.SIGUSR1)
-        asyncio.get_running_loop().add_reader(self._link.fileno(), self._receive)
-        self._say({"ready": True})
-        await asyncio.Event().wait()
-
-    def _say(self, message: dict[str, Any]) -> None:
-        self._link.send(json.dumps(message).encode())
-
-    def _receive(self) -> None:
-        data, handles, _, _ = socket.recv_fds(self._link, LARGEST, 1)
-        if not data:
-            os._exit(0)  # the launcher is gone, or has lost patience
-        said = json.loads(data)
+    def hear(self, said: Any, log: int = -1) -> None:
+        """An order; ``log`` takes the words of an action, and is closed at its end."""
         if "cancel" in said:
             if said["cancel"] in self._actions:
                 self._actions[said["cancel"]].cancel()
         else:
-            self._actions[said["id"]] = asyncio.get_running_loop().create_task(self._act(said, handles[0]))
+            self._actions[said["id"]] = asyncio.get_running_loop().create_task(self._act(said, log))
 
     async def _act(self, said: Any, log: int) -> None:
         _LOG.set(log)
@@ -113,12 +140,14 @@ class Replica:
         self._say({"id": said["id"], "code": code, "changed": changed})
 
     async def _run(self, argv: list[str]) -> None:
-        given = self._command.make_context(argv[0], argv[1:]).params
+        given = self._read(argv)
         resolver = (given["resolver"], *given["resolver_args"])
         async with self._lock:
             if self._controller is None:
                 endpoint = os.environ["_U_EP_OVERRIDE"]
-                self._controller = await self._runtime.create_controller(endpoint=endpoint, insecure=True)
+                self._controller = await self._runtime.create_controller(
+                    endpoint=endpoint, insecure=endpoint.startswith("http:")
+                )
             if given["tgz"] and given["tgz"] not in self._bundles:
                 sys.path.insert(0, ".")
                 self._bundles[given["tgz"]] = await self._runtime.download_tgz(
@@ -137,8 +166,7 @@ class Replica:
             "run_start_time": when(given.get("run_start_time")),
             **{name: given[name] for name in given if name not in ("inputs", "outputs_path", "run_start_time")},
         }
-        taken = inspect.signature(self._runtime.run_task).parameters
-        await self._runtime.run_task(**{name: value for name, value in known.items() if name in taken})
+        await self._runtime.run_task(**{name: value for name, value in known.items() if name in self._taken})
 
 
 def when(text: str | None) -> datetime:
@@ -150,21 +178,59 @@ def when(text: str | None) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
+class Inherited:
+    """The way to a launcher on the same machine: a socket."""
+
+    def __init__(self, number: int) -> None:
+        self._socket = socket.socket(fileno=number)
+        self._socket.set_inheritable(False)
+
+    def say(self, message: dict[str, Any]) -> None:
+        self._socket.send(json.dumps(message).encode())
+
+    def close(self) -> None:
+        pass  # what was said is on its way
+
+    async def serve(self, hear: Callable[[Any, int], None]) -> None:
+        def receive() -> None:
+            data, handles, _, _ = socket.recv_fds(self._socket, LARGEST, 1)
+            if not data:
+                os._exit(0)  # the launcher is gone, or has lost patience
+            hear(json.loads(data), *handles)
+
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), receive)
+        self.say({"ready": True})
+        await asyncio.Event().wait()
+
+
+def calling(name: str) -> Any:
+    """The way to a run's driver, from a pod, whose log has what its actions print, too."""
+    Routed.copied = True
+    # Process 1 is asked to end by nothing that it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    try:
+        return importlib.import_module("calling").Calling(name, os.environ["_U_EP_OVERRIDE"])
+    finally:
+        del sys.path[0]
+
+
 async def main() -> None:
     script, config = sys.argv[2], json.loads(sys.argv[3])
-    link = socket.socket(fileno=config["control"])
-    link.set_inheritable(False)
+    faulthandler.register(signal.SIGUSR1)
+    link = Inherited(config["control"]) if "control" in config else calling(config["name"])
     for name, number in (("stdout", 1), ("stderr", 2)):
         routed = io.BufferedWriter(Routed(number), 1)
         setattr(sys, name, io.TextIOWrapper(routed, "utf-8", "backslashreplace", line_buffering=True))
     if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
         sys.path[0] = os.path.dirname(os.path.realpath(script))
     try:
-        replica = Replica(link)
+        replica = Replica(link.say)
     except Refused as e:
-        link.send(json.dumps({"refused": str(e)}).encode())
-        return
-    await replica.serve()
+        link.say({"refused": str(e)})
+        link.close()
+    else:
+        await link.serve(replica.hear)
 
 
 if __name__ == "__main__":

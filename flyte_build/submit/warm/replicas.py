@@ -15,43 +15,34 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..action import LaunchRequest, Outcome, ReusePolicy
 from ..sandbox import process
 from ..sandbox.cgroups import Group
-from ..sandbox.process import GRACE_SECONDS
 from ..sandbox.spec import Mount
 from .forked import PATIENCE, Lost, readable
+from .member import Member
 
 __all__ = ["Replica", "Replicas"]
 
 LARGEST = 1 << 17
 _LOOK_SECONDS = 0.2
+_GOODBYE = 0.5
+M = TypeVar("M", bound=Member)
 
 
 @dataclass(slots=True, eq=False)
-class Replica:
-    """One process, whose files are in ``scratch``. ``ended`` is there once it is."""
+class Replica(Member):
+    """One process of this machine, whose files are in ``scratch``."""
 
     running: process.Process
     control: socket.socket
     mounts: tuple[Mount, ...]
     scratch: Path
     group: Group | None
-    policy: ReusePolicy
-    actions: set[str] = field(default_factory=set)
-    drained: bool = False
-    ended: bool = False
-    timer: asyncio.TimerHandle | None = None
-    _flights: dict[int, asyncio.Future[int | None]] = field(default_factory=dict)
-    _count: int = 0
-
-    @property
-    def free(self) -> bool:
-        return not self.ended and not self.drained and len(self.actions) < self.policy.concurrency
 
     def listen(self) -> None:
         asyncio.get_running_loop().add_reader(self.control, self._hear)
@@ -59,69 +50,43 @@ class Replica:
     def _hear(self) -> None:
         """Its words are a hostile process's: what is none of ours ends it."""
         try:
-            said = json.loads(self.control.recv(4096))
-            flight, code, changed = self._flights.pop(said["id"]), int(said["code"]) & 0xFF, said.get("changed")
+            self.hear(json.loads(self.control.recv(4096)))
         except BlockingIOError:
             return
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            self._close()  # nothing at all is said at its end
-            return
-        if not flight.done():
-            flight.set_result(code)
-        self.drained = self.drained or bool(changed)
+            self.over()  # nothing at all is said at its end
 
-    def _close(self) -> None:
+    def over(self) -> None:
         if not self.ended:
-            self.ended = True
             asyncio.get_running_loop().remove_reader(self.control)
             self.control.close()
-            for flight in self._flights.values():
-                if not flight.done():
-                    flight.set_result(None)
+            Member.over(self)
 
-    async def run(self, request: LaunchRequest, within: AbstractAsyncContextManager[None]) -> int | None:
-        """Run it; ``None`` where the replica ended meanwhile. Raises TimeoutError once the action is ended for that.
-
-        ``within`` holds it to its timeout (see ``beginning``).
-        """
-        self._count += 1
-        number = self._count
-        flight = self._flights[number] = asyncio.get_running_loop().create_future()
+    def begin(self, number: int, request: LaunchRequest) -> None:
         log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             socket.send_fds(self.control, [json.dumps({"id": number, "argv": request.args}).encode()], [log])
-        except OSError:
-            self._close()
         finally:
             os.close(log)
-        try:
-            async with within:
-                return await asyncio.shield(flight)
-        except (TimeoutError, asyncio.CancelledError):
-            await self._cancel(number, flight)
-            raise
 
-    async def _cancel(self, number: int, flight: asyncio.Future[int | None]) -> None:
-        """Ask the action to end. One that does not is the last of its replica, which takes no others from now on."""
-        with contextlib.suppress(OSError):
-            self.control.send(json.dumps({"cancel": number}).encode())
-        if not self.ended and self.policy.concurrency > 1:
-            await asyncio.wait([flight], timeout=GRACE_SECONDS)
-        if not flight.done():
-            self.drained = True
+    def cancel(self, number: int) -> None:
+        self.control.send(json.dumps({"cancel": number}).encode())
 
-    async def stop(self) -> int:
-        """End it, and all that is in it."""
-        self._close()
-        if self.timer is not None:
-            self.timer.cancel()
-        return await self.running.stop(grace=0)
+    async def stop(self) -> Outcome:
+        self.over()
+        # It ends when nobody asks any more; then its processor time is its parents', which that of what is killed
+        # with its namespace is not.
+        await asyncio.wait([asyncio.ensure_future(self.running.wait())], timeout=_GOODBYE)
+        code = await self.running.stop(grace=0)
+        if self.group is not None and self.group.oom_kills():
+            return Outcome(code, "oom")
+        return Outcome(code)
 
 
 @dataclass(slots=True, eq=False)
-class _Environment:
+class _Environment(Generic[M]):
     policy: ReusePolicy
-    replicas: list[Replica] = field(default_factory=list)
+    replicas: list[M] = field(default_factory=list)
     starting: int = 0
     waiting: int = 0
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -129,7 +94,7 @@ class _Environment:
 
 
 @dataclass(slots=True, eq=False)
-class Replicas:
+class Replicas(Generic[M]):
     """``waits`` says whether an action only waits for its children; ``say`` is told what its user should know.
 
     ``clean`` removes what a replica that ended leaves. For one event loop.
@@ -137,16 +102,16 @@ class Replicas:
 
     waits: Callable[[str], bool]
     say: Callable[[str], object]
-    clean: Callable[[Replica], Awaitable[object]]
-    _environments: dict[str, _Environment] = field(default_factory=dict)
+    clean: Callable[[M], Awaitable[object]]
+    _environments: dict[str, _Environment[M]] = field(default_factory=dict)
     _refused: dict[str, str] = field(default_factory=dict)
     _suspects: set[str] = field(default_factory=set)
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
     @contextlib.asynccontextmanager
     async def place(
-        self, key: str, request: LaunchRequest, start: Callable[[], Awaitable[Replica]]
-    ) -> AsyncIterator[Replica | None]:
+        self, key: str, request: LaunchRequest, start: Callable[[], Awaitable[M]]
+    ) -> AsyncIterator[M | None]:
         """A place for the action in a replica, ``start`` making a new one; ``None``: it is to have its own process."""
         assert request.reuse is not None
         large = len(json.dumps(request.args)) > LARGEST
@@ -173,9 +138,7 @@ class Replicas:
                 self._rest(there, replica)
             await self._tell(there, there.policy.concurrency if gone else 1)
 
-    async def outcome(
-        self, replica: Replica, request: LaunchRequest, within: AbstractAsyncContextManager[None]
-    ) -> Outcome:
+    async def outcome(self, replica: M, request: LaunchRequest, within: AbstractAsyncContextManager[None]) -> Outcome:
         """Run the action in its place; ``within`` holds it to its timeout."""
         try:
             code = await replica.run(request, within)
@@ -184,25 +147,27 @@ class Replicas:
         if code is not None:
             return Outcome(code)
         others = replica.actions - {request.action}
-        code = await replica.stop()
-        if replica.group is not None and replica.group.oom_kills():
+        ended = await replica.stop()
+        if ended.reason == "oom":
             size = request.resources.memory or 0
-            return Outcome(code, "oom", f"its replica was killed at its memory limit of {size / 2**20:.0f} MiB")
+            return replace(ended, message=f"its replica was killed at its memory limit of {size / 2**20:.0f} MiB")
+        if ended.reason == "lost":
+            return ended
         if others or request.action in self._suspects:
             # Whose doing it was cannot be told: each is tried again, in a process of its own.
             self._suspects.update(others, {request.action})
-            return Outcome(code, "lost", f"its replica ended, with {len(others)} other actions in it")
-        return Outcome(code)
+            return replace(ended, reason="lost", message=f"its replica ended, with {len(others)} other actions in it")
+        return ended
 
-    def waiting(self, scratch: Path) -> bool:
-        """Whether all that runs in the replica there only waits for actions of its own."""
-        found = [r for there in self._environments.values() for r in there.replicas if r.scratch == scratch]
+    def waiting(self, which: Callable[[M], bool]) -> bool:
+        """Whether all that runs in the replica that ``which`` finds only waits for actions of its own."""
+        found = [r for there in self._environments.values() for r in there.replicas if which(r)]
         return any(r.actions and all(self.waits(name) for name in r.actions) for r in found)
 
-    def relieve(self, holds: Callable[[Path], bool]) -> None:
-        """End the idle ones that have what others wait for, as ``holds`` says by their folder."""
+    def relieve(self, holds: Callable[[M], bool]) -> None:
+        """End the idle ones that have what others wait for, as ``holds`` says."""
         for there in self._environments.values():
-            for replica in [r for r in there.replicas if not r.actions and holds(r.scratch)]:
+            for replica in [r for r in there.replicas if not r.actions and holds(r)]:
                 self._remove(there, replica)
 
     async def close(self) -> None:
@@ -216,9 +181,7 @@ class Replicas:
 
     # -- which, and how many ----------------------------------------------------------------------------------------
 
-    async def _find(
-        self, there: _Environment, request: LaunchRequest, start: Callable[[], Awaitable[Replica]]
-    ) -> Replica:
+    async def _find(self, there: _Environment[M], request: LaunchRequest, start: Callable[[], Awaitable[M]]) -> M:
         while True:
             if there.timer is not None:
                 there.timer.cancel()
@@ -255,22 +218,22 @@ class Replicas:
             finally:
                 there.waiting -= 1
 
-    def _rest(self, there: _Environment, replica: Replica) -> None:
+    def _rest(self, there: _Environment[M], replica: M) -> None:
         loop = asyncio.get_running_loop()
         replica.timer = loop.call_later(there.policy.scaledown, self._scale_down, there, replica)
         if not any(r.actions for r in there.replicas):
             there.timer = loop.call_later(there.policy.idle, self._end_all, there)
 
-    def _scale_down(self, there: _Environment, replica: Replica) -> None:
+    def _scale_down(self, there: _Environment[M], replica: M) -> None:
         if not replica.actions and len(there.replicas) > there.policy.fewest:
             self._remove(there, replica)
 
-    def _end_all(self, there: _Environment) -> None:
+    def _end_all(self, there: _Environment[M]) -> None:
         if not any(r.actions for r in there.replicas):
             for replica in list(there.replicas):
                 self._remove(there, replica)
 
-    def _remove(self, there: _Environment, replica: Replica) -> None:
+    def _remove(self, there: _Environment[M], replica: M) -> None:
         if replica in there.replicas:
             there.replicas.remove(replica)
             self._soon(self._end(replica))
@@ -280,13 +243,13 @@ class Replicas:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
-    async def _tell(self, there: _Environment, places: int) -> None:
+    async def _tell(self, there: _Environment[M], places: int) -> None:
         """Wake as many as find a place; whom this misses looks for itself."""
         if there.waiting:
             async with there.changed:
                 there.changed.notify(places)
 
-    async def _end(self, replica: Replica) -> None:
+    async def _end(self, replica: M) -> None:
         await replica.stop()
         await self.clean(replica)
 

@@ -12,6 +12,7 @@ import functools
 import gc
 import os
 import random
+import re
 import ssl
 import sys
 import threading
@@ -180,6 +181,37 @@ class Transports:
             return original(*args, **kwargs)
 
         module.HTTPTransport = transport
+
+
+# Functions of the runtime that say something of the image alone, and keep it: which entry points its packages have (a
+# file a package, some 10 ms), and whether a library takes an argument.
+_KEPT = (
+    ("flyte._utils.entry_points", "_installed_entry_points"),
+    ("flyte.remote._client.auth._session", "_supports_system_certs"),
+)
+
+
+def recall() -> None:
+    """Call those, so that a fork need not."""
+    for module, name in _KEPT:
+        function: Any = getattr(sys.modules.get(module), name, None)
+        if hasattr(function, "cache_info"):
+            with contextlib.suppress(Exception):
+                function()
+
+
+def patterns() -> list[tuple[str, int]]:
+    """The regular expressions that ``re`` keeps compiled, each with its flags; a version that keeps them elsewhere has
+    none."""
+    kept = getattr(re, "_cache", {})
+    return [(key[1], int(key[2])) for key in kept if len(key) == 3 and key[0] is str]
+
+
+def compiled(found: list[tuple[str, int]]) -> None:
+    """Let ``re`` keep those."""
+    for pattern, flags in found:
+        with contextlib.suppress(re.error):
+            re.compile(pattern, flags)
 
 
 def reseed() -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from ..sandbox.spec import Mount, Sandbox
 
-__all__ = ["IMAGE", "NEVER", "PLACE", "PRELOAD", "command", "key_of", "last_line", "programs", "whole"]
+__all__ = [
+    "ACTIONS", "IMAGE", "NEVER", "PLACE", "PRELOAD", "command", "key_of", "last_line", "programs", "texts", "whole",
+]  # fmt: skip
 
 PLACE = "/run/flyte-build"
 IMAGE = f"{PLACE}/image"
@@ -22,7 +24,7 @@ PRELOAD = (
     "flyte._internal.imagebuild.image_builder", "flyte.remote._client.controlplane",
 )  # fmt: skip
 # Variables of one action: no import reads them. The others are a worker's own.
-_ACTIONS = ("ACTION_NAME", "FLYTE_ATTEMPT_NUMBER")
+ACTIONS = ("ACTION_NAME", "FLYTE_ATTEMPT_NUMBER")
 # What runs something else than the task in this process.
 NEVER = ("_F_E_VS", "_F_EXEC_WRAPPER")
 
@@ -34,13 +36,21 @@ def programs() -> tuple[Mount, ...]:
     return tuple(Mount(path, f"{PLACE}/{path.name}") for path in inside)
 
 
+def texts() -> dict[str, str]:
+    """What runs inside of a pod, by its name beside the others."""
+    found = {mount.target.rpartition("/")[2]: mount.source for mount in programs()}
+    here = Path(__file__).parent
+    found |= {path.name: path for path in (here / "calling.py", here.parent / "sandbox" / "init.py")}
+    return {name: path.read_text() for name, path in found.items()}
+
+
 def command(box: Sandbox, config: Mapping[str, object]) -> list[str]:
     return [box.python, "-I", "-S", f"{PLACE}/worker.py", "become", json.dumps(config)]
 
 
 def whole(env: Mapping[str, str]) -> dict[str, str]:
     """The variables that are not of one action alone."""
-    return {k: v for k, v in env.items() if k not in _ACTIONS}
+    return {k: v for k, v in env.items() if k not in ACTIONS}
 
 
 def key_of(image: str, box: Sandbox, env: Mapping[str, str], libraries: Sequence[str] = ()) -> str:

@@ -2,9 +2,9 @@
 
 Runs in a sandbox with the image's Python (3.8 or later), standard library only, first as ``worker.py become CONFIG``
 (isolated; it finds ``a0`` and becomes what its first line names), then as ``serve SCRIPT CONFIG``. ``CONFIG`` is JSON:
-``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket), ``preload`` (modules),
-``unshare`` (namespaces of a fork), ``attached`` (its network is attached from outside), ``filter`` (the system calls
-that it may not make, base64, or null).
+``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket, none in a pod), ``preload``
+(modules), ``unshare`` (namespaces of a fork), ``attached`` (its network is attached from outside), ``filter`` (the
+system calls that it may not make, base64, or null).
 
 Over ``control`` it says ``{"ready": …}`` or ``{"refused": why}`` once, and from then on every message is an action with
 two descriptors, its log and its link. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what
@@ -138,11 +138,13 @@ class Worker:
         self._imported = [name for name in config["preload"] if self._import(name)]
         self._still = stillness.Still(had)
         if self._imported:
-            late, calls, self._made = self._rehearse()
+            late, calls, self._made, patterns = self._rehearse()
             self._still.stir()
             for name in late:
                 self._import(name)
             self._contexts.make(calls)
+            stillness.compiled(patterns)
+            stillness.recall()
             self._still = stillness.Still(had)
 
     def _import(self, name: str) -> bool:
@@ -154,7 +156,8 @@ class Worker:
         return True
 
     def _rehearse(self) -> Any:
-        """A whole action in a fork that is thrown away: modules that it imports, its TLS contexts and HTTP clients."""
+        """A whole action in a fork that is thrown away: modules that it imports, its TLS contexts, HTTP clients and
+        regular expressions."""
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as told:
             pid = os.fork()
             if pid == 0:
@@ -167,17 +170,19 @@ class Worker:
                     for name, text in (("rehearsal.py", REHEARSAL), ("inputs.pb", "")):
                         with open(name, "w") as f:
                             f.write(text)
-                    before = set(sys.modules)
+                    before, had = set(sys.modules), set(stillness.patterns())
                     self._contexts.record()
                     self._transports.record()
                     self._still.stir()
                     run(self._script, ARGUMENTS.format(folder).split())
                     names = [n for n in sys.modules if n not in before and n != "rehearsal"]
-                    os.write(told.fileno(), json.dumps([names, self._contexts.calls, self._transports.count]).encode())
+                    new = [pattern for pattern in stillness.patterns() if pattern not in had]
+                    found = [names, self._contexts.calls, self._transports.count, new]
+                    os.write(told.fileno(), json.dumps(found).encode())
                 os._exit(0)
             os.waitpid(pid, 0)
             told.seek(0)
-            return json.loads(told.read() or b"[[], [], 0]")
+            return json.loads(told.read() or b"[[], [], 0, []]")
 
     def serve(self) -> NoReturn:
         signal.signal(signal.SIGCHLD, reap)  # how one ended it says itself
@@ -284,6 +289,8 @@ class Worker:
 
 def main() -> None:
     what, config = sys.argv[1], json.loads(sys.argv[-1])
+    if "control" not in config:  # a replica in a pod, to which an exit code is an answer
+        become(sys.argv[-1])
     control = socket.socket(fileno=config["control"])
     try:
         if what == "become":

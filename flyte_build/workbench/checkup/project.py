@@ -60,7 +60,7 @@ def _locks(bench: Workbench, file: Path) -> Iterator[Line]:
             whole = False
             yield bad(AREA, name, f"stale: {'; '.join(changes)}", f"`flyte-build lock {file}`", LockError.exit_code)
         else:
-            pinned = f", pinned for {', '.join(sorted(lock.pins))}" if lock.pins else ", not built yet"
+            pinned = f", pinned for {', '.join(sorted(lock.pins))}" if lock.pins else ", not pinned yet"
             yield good(AREA, name, f"answers its recipe{pinned}")
     yield from _git(bench.lockfiles)
     if whole and bench.environments:

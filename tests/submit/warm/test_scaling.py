@@ -23,6 +23,9 @@ class Running:
     def __init__(self) -> None:
         self.stopped = False
 
+    async def wait(self) -> int:
+        return 137
+
     async def stop(self, grace: float = 5.0) -> int:
         self.stopped = True
         return 137
@@ -43,7 +46,7 @@ class Rig:
         await self.go.wait()
         running: Any = Running()
         control, _ = socket.socketpair()
-        replica = Replica(running, control, (), Path("scratch"), None, self.policy)
+        replica = Replica(running, control, (), Path("scratch"), None, policy=self.policy)
         self.started.append(replica)
         return replica
 

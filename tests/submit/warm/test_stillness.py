@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
 import types
 from typing import Any
 
 import pytest
 
+from flyte_build.submit.warm import stillness
 from flyte_build.submit.warm.stillness import Transports
 
 OURS = {"_U_INSECURE": "true", "_U_EP_OVERRIDE": "http://127.0.0.1:1/t"}
@@ -70,3 +73,34 @@ def test_a_runtime_without_that_library_is_left_alone(monkeypatch: pytest.Monkey
     transports.lighten(2, OURS)
     assert transports.count == 0
     assert "pyqwest" not in sys.modules
+
+
+def test_regular_expressions_of_a_rehearsal_are_kept_compiled() -> None:
+    had = set(stillness.patterns())
+    once = re.compile("a rehearsal's (own|pattern)", re.IGNORECASE)
+    found = [pattern for pattern in stillness.patterns() if pattern not in had]
+    assert found == [("a rehearsal's (own|pattern)", re.IGNORECASE)]
+    re.purge()
+    stillness.compiled([*found, ("(", 0)])
+    assert stillness.patterns() == found, "what is no pattern is left out"
+    kept = re.compile("a rehearsal's (own|pattern)", re.IGNORECASE)
+    assert kept is re.compile("a rehearsal's (own|pattern)", re.IGNORECASE)
+    assert kept is not once
+
+
+def test_what_an_image_says_of_itself_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    @functools.cache
+    def points() -> int:
+        asked.append(1)
+        return 1
+
+    module = types.ModuleType("kept")
+    module.points = points  # type: ignore[attr-defined]
+    module.other = lambda: asked.append(2)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kept", module)
+    monkeypatch.setattr(stillness, "_KEPT", (("kept", "points"), ("kept", "other"), ("kept", "none"), ("lacking", "f")))
+    stillness.recall()
+    points()
+    assert asked == [1], "only what keeps its answer, and no error where a version has it not"
