@@ -158,12 +158,13 @@ def pythons(bazel: Bazel) -> list[Python]:
 def test_the_assembler_under_three_pythons(
     subject: Subject, pythons: Sequence[Python], home: Path, ran: Callable[[str, str], None]
 ) -> None:
-    """The plan's whole image each time: each generated one under all, the examples' under one each, by turns: they are
-    large, and pure Python packs a megabyte in a second."""
+    """The plan's whole image each time: each generated one under all; of each example one, under another each: they
+    are large, and pure Python packs a megabyte in a second."""
     jobs: list[tuple[Python, Key]] = []
-    for i, key in enumerate(sorted(subject.made)):
-        every = subject.name == "generated"
-        jobs += [(python, key) for python in (pythons if every else [pythons[i % len(pythons)]])]
+    if subject.name == "generated":
+        jobs = [(python, key) for key in sorted(subject.made) for python in pythons]
+    else:
+        jobs = [(pythons[SUBJECTS.index(subject.name) % len(pythons)], min(subject.made))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         images = list(pool.map(lambda job: assembled(subject, job[0], job[1], home), jobs))
     for (_, key), image in zip(jobs, images, strict=True):
