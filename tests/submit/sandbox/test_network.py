@@ -32,6 +32,7 @@ from tests.support.tools import lacking, need, need_root
 
 pytestmark = pytest.mark.integration
 
+GATEWAY = "10.0.2.2"
 TRY = """
 import json, socket
 reached = []
@@ -56,9 +57,6 @@ for device in (None, b"tap0"):
 tried("abstract", socket.AF_UNIX, socket.SOCK_STREAM, "\\0ABSTRACT", None)
 print(json.dumps(reached))
 """
-
-
-GATEWAY = "10.0.2.2"
 
 
 def of_the_host(found: Services) -> list[str]:
