@@ -32,12 +32,17 @@ SLOW = (
     "tests/cli/test_bad_artifact.py",
     "tests/cli/test_bad_machine.py",
     "tests/cli/test_bad_solution.py",
+    "tests/cli/test_builds_elsewhere.py",
     "tests/cli/test_checked_elsewhere.py",
+    "tests/cli/test_configured_packages.py",
+    "tests/cli/test_export.py::test_pip_installs",
+    "tests/cli/test_located_files.py",
     "tests/cli/test_sealed.py",
     "tests/cli/test_signed_run.py",
     "tests/cli/test_source_builds.py",
     "tests/cli/test_source_trees.py",
     "tests/cli/test_verify_registry.py",
+    "tests/equality/test_one_digest.py::test_any_image",
     "tests/hostile/test_fuzz.py",
     "tests/hostile/test_nothing_left.py",
     "tests/hostile/test_odd_machines.py",
@@ -48,8 +53,10 @@ SLOW = (
     "tests/plugin/contract/",
     "tests/registry/test_any_faults.py",
     "tests/submit/kubernetes/test_many.py",
+    "tests/submit/test_resolving.py::test_what_is_gone",
     "tests/test_benchmarks.py",
     "tests/test_ci_recipe.py",
+    "tests/workbench/test_bench.py::test_a_notebook",
 )
 
 
