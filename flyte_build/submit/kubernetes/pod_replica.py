@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..action import LaunchRequest, Outcome
+from ..warm.calling import LEFT, MOST
 from ..warm.member import Member
 from .sight import QUEUED, Sight
 
@@ -22,9 +23,6 @@ __all__ = ["PodReplica", "Said"]
 
 # Seconds that a question waits for its answer; whoever asks waits longer (see ``warm/calling``).
 _HOLD = 20.0
-_LOG_BYTES = 64 << 20
-# What a process ends with that its driver left (see ``warm/calling``).
-_LEFT = 75
 Said = Callable[[str, int, str], None]
 
 
@@ -67,7 +65,7 @@ class PodReplica(Member):
         seen = self.watching.result() if self.watching is not None and self.watching.done() else None
         await self.end()
         outcome = seen.outcome if seen is not None else None
-        if outcome is None or outcome.exit_code == _LEFT:
+        if outcome is None or outcome.exit_code == LEFT:
             return Outcome(137, "lost", "its replica is gone", "Interrupted")
         return outcome
 
@@ -106,7 +104,7 @@ class PodReplica(Member):
                 self.ready.set_result(str(message.get("refused") or "")[:500])
         elif "log" in message:
             with open(self.logs[message["id"]], "ab") as f:
-                f.write(base64.b64decode(message["log"])[: max(_LOG_BYTES - f.tell(), 0)])
+                f.write(base64.b64decode(message["log"])[: max(MOST - f.tell(), 0)])
         else:
             self.hear(message)
             self.logs.pop(message["id"], None)

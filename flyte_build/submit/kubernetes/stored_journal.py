@@ -57,6 +57,8 @@ class StoredJournal(Journal):
 
     async def append(self, entry: dict[str, Any], *, durable: bool = False) -> None:
         """See :class:`Journal`; it is stored when this returns, whether or not it is ``durable``."""
+        if self._file.closed:
+            raise OSError("the journal is closed")
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         waiting = self._next
@@ -101,7 +103,7 @@ class StoredJournal(Journal):
             while self._here < len(data):
                 self._here += self._file.write(data[self._here :])
             await self._put(key, data)
-        except (FlyteBuildError, OSError) as e:
+        except Exception as e:  # whatever it is: who waits would wait for ever
             self._stored = len(data)  # nothing to come back for until there is more
             if waiting is not None:
                 waiting.set_exception(OSError(str(e)))
