@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..kernel.canonical import canonical
 from ..kernel.errors import StoreError
 from ..kernel.reporting import Reporter
 from ..registry.reference import Reference
@@ -108,7 +109,7 @@ def soci_index(tables: Sequence[Mapping[str, Any]]) -> Document:
         "layers": list(tables),
         "annotations": {f"{_NOTE}build-tool-identifier": TOOL},
     }
-    data = _written(index)
+    data = canonical(index)
     return data, {**descriptor(IMAGE_MANIFEST, data), "artifactType": _TYPE}
 
 
@@ -117,17 +118,13 @@ def bound(manifest: Mapping[str, Any], platform: str, index: Mapping[str, Any] |
     notes = dict(manifest.get("annotations") or {})
     if index is not None:
         notes[f"{_NOTE}index-digest"] = index["digest"]
-    data = _written({**manifest, "annotations": notes} if notes else dict(manifest))
+    data = canonical({**manifest, "annotations": notes} if notes else dict(manifest))
     described = {**descriptor(manifest["mediaType"], data), "platform": _platform(platform)}
     return data, {**described, "annotations": notes} if notes else described
 
 
 def _platform(platform: str) -> dict[str, str]:
     return dict(zip(("os", "architecture", "variant"), platform.split("/"), strict=False))
-
-
-def _written(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class _Push:
@@ -156,7 +153,7 @@ class _Push:
         if not indexes:
             return None
         rows = [described for _, described in (*images, *indexes)]
-        whole = _written({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": rows})
+        whole = canonical({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": rows})
         digest = digest_of(whole)
         tags = tuple(tag + SUFFIX for tag in self.image.tags)
         missing = [tag for tag in tags if not self._has(self.repository.with_tag(tag), digest)]
