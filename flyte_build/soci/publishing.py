@@ -102,7 +102,7 @@ def descriptor(media_type: str, data: bytes) -> dict[str, Any]:
 
 def soci_index(tables: Sequence[Mapping[str, Any]]) -> Document:
     """The index of one platform's image, over the descriptors of its layers' tables."""
-    index = {
+    index: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": IMAGE_MANIFEST,
         "config": descriptor(_TYPE, EMPTY),
@@ -152,7 +152,7 @@ class _Push:
             used |= dict.fromkeys(own)
         if not indexes:
             return None
-        rows = [described for _, described in (*images, *indexes)]
+        rows: list[Any] = [described for _, described in (*images, *indexes)]
         whole = canonical({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": rows})
         digest = digest_of(whole)
         tags = tuple(tag + SUFFIX for tag in self.image.tags)
