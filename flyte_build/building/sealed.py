@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..deriving.nouns import ImageDerivation, LayerDerivation
+from ..deriving.derivation import derive, stage_of, taken_by
+from ..deriving.local_files import snapshot
+from ..deriving.nouns import Copied, ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
 from ..kernel.errors import InputError, SealError
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
 from ..locks.seals import CONFIGURED
-from ..recipe import Recipe, SecretMount
+from ..recipe import Recipe, RunCommands, SecretMount
 from ..sources.places import Locator
 from ..store import Session, Store
 from .configuring import controls, given
@@ -78,7 +80,8 @@ class Sealer:
             if part is not None:
                 lent = session.temporary("given")
                 layers.append(Below(lent, given(lent, part, self._controls), passing=True))
-            step = self._step(asked, part is not None)
+            roots = tuple(tuple(self.realised(image, session, threading.Event())) for image in asked.taken)
+            step = self._step(asked, part is not None, roots)
             try:
                 outcome = seal(step, layers, folder, log, self.reporter, twice=twice, stages=self.stages)
                 sealed = LockedSeal(
@@ -108,13 +111,22 @@ class Sealer:
     def _controls(self, debs: Iterable[LockedDeb]) -> list[tuple[LockedDeb, Control]]:
         return controls(debs, self.store, self.locator(), self.reporter)
 
-    def _step(self, asked: Question, closed: bool) -> Step:
-        from ..sealing.nouns import Secret, Step
+    def _step(self, asked: Question, closed: bool, roots: tuple[tuple[Below, ...], ...]) -> Step:
+        from ..sealing.nouns import Copy, Mount, Secret, Step
 
-        secrets = tuple(Secret(s.name, _value(s), s.env, s.path) for s in asked.step.secrets)
-        network: Network = "none" if closed else self.network
+        said = asked.step
+        secrets = tuple(
+            Secret(s.name, _value(s), s.env, s.path, 0o400 if s.mode is None else s.mode, s.owner or (0, 0))
+            for s in said.secrets
+        )
+        network: Network = "none" if closed or said.offline or not said.commands else self.network
         lent = _indexes(self.root) if network != "none" else {}
-        return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, network, secrets, lent)
+        mounts = (Mount(m.kind, m.target, m.stage, m.source, m.writable, m.mode, m.owner) for m in said.mounts)
+        copies = (Copy(c.stage, c.sources, c.destination, c.chown, c.chmod, c.unpack) for c in said.copies)
+        return Step(
+            asked.title, said.commands, asked.environment, asked.workdir, network, secrets, lent, said.user or "",
+            tuple(mounts), tuple(copies), roots,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -168,13 +180,22 @@ def supply(
     """Bring the sealed layers of ``images`` that the store lacks and no cache has among its artifacts, by running their
     steps again. Raises :class:`SealError` where other bytes come out."""
     for image in images:
-        locked = locks[image.environment].platforms[image.platform]
-        places = iter(locked.sealed_places(recipes[image.environment]))
-        for at, layer in enumerate(image.layers):
-            if layer.kind == "sealed":
-                index = next(places)
-                if not _had(layer, sealer):
-                    _again(image, at, index, recipes[image.environment], locks[image.environment], sealer)
+        recipe, lock = recipes[image.environment], locks[image.environment]
+        if any(layer.kind == "sealed" for layer in image.layers):
+            _supplied(image, recipe, lock, None, sealer)
+
+
+def _supplied(image: ImageDerivation, recipe: Recipe, lock: Lock, files: Copied | None, sealer: Sealer) -> None:
+    """The sealed layers of one image, or of a stage's, whose ``files`` are known."""
+    locked = lock.platforms[image.platform]
+    places = iter(locked.sealed_places(recipe))
+    for at, layer in enumerate(image.layers):
+        if layer.kind == "sealed":
+            index = next(places)
+            if not _had(layer, sealer):
+                if files is None and recipe.stages:
+                    files = snapshot(recipe, sealer.root, locked.base, locked.stages)
+                _again(image, at, index, recipe, lock, files or Copied(), sealer)
 
 
 def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
@@ -187,7 +208,9 @@ def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
     return sealer.remote is not None and layer.hash in sealer.remote.layers([layer])
 
 
-def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lock, sealer: Sealer) -> None:
+def _again(
+    image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lock, files: Copied, sealer: Sealer
+) -> None:
     from ..sealing import first_difference
 
     locked = lock.platforms[image.platform]
@@ -195,10 +218,16 @@ def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lo
     assert expected is not None
     below = ImageDerivation(image.environment, image.platform, image.layers[:at], image.spec)
     hashes = [layer.hash for layer in below.layers]
-    asked = question(image.environment, recipe, locked, image.platform, index, hashes)
+    taken = taken_by(lock, recipe, image.platform, files, index) if index != CONFIGURED else []
+    asked = question(image.environment, recipe, locked, image.platform, index, hashes, taken or ())
+    step = recipe.steps[index] if index != CONFIGURED else None
+    for number in step.stages if isinstance(step, RunCommands) else ():
+        low, part, copied = stage_of(lock, recipe, image.platform, files, number)
+        stage = derive(low, part, image.platform, copied)
+        _supplied(stage, part, low, copied if isinstance(copied, Copied) else None, sealer)
     sealer.reporter.note(f"{image.environment}: nobody has the layer of `{asked.title}`: the step is run again")
-    part = locked if index == CONFIGURED else None
-    found, outcome, log = sealer.seal(below, asked, index, twice=False, part=part)
+    configured = locked if index == CONFIGURED else None
+    found, outcome, log = sealer.seal(below, asked, index, twice=False, part=configured)
     if found.digest == expected.digest:
         return
     if found.diff_id == expected.diff_id:

@@ -89,8 +89,9 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        on, found = read_dockerfile(at.found(image.dockerfile), owner, at.relative)
-        return Recipe(on, _platforms(at, image.platform), None, None, with_bundles(found, root))
+        platforms = _platforms(at, image.platform)
+        said = read_dockerfile(at.found(image.dockerfile), owner, at.relative, platforms)
+        return Recipe(said.base, platforms, None, None, with_bundles(said.steps, root), stages=said.stages)
     if image._ref_name is not None:
         raise RefusedError(
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",

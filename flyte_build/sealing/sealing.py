@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def seal(
 
         folder.mkdir()
         kept = stages or stack.enter_context(Stages(lambda: folder / "stage"))
-        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit))
+        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit, step.roots))
         run = _Run(laid, replace(step, network=network), words, folder)
         first = run.once(1)
         if not twice:
@@ -96,6 +96,7 @@ class _Run:
 
     def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path) -> None:
         self._stage, self._over, self._number = laid.stage, list(laid.over), laid.number
+        self._roots = [list(root) for root in laid.roots]
         self._step, self._words, self._folder = step, words, folder
 
     def once(self, number: int) -> Outcome:
@@ -111,8 +112,15 @@ class _Run:
             workdir=step.workdir,
             network=step.network,
             files=files_of(step, step.network),
+            user=step.user,
+            home=step.environment.get("HOME"),
+            mounts=[asdict(mount) for mount in step.mounts],
+            copies=[asdict(copy) for copy in step.copies],
+            roots=self._roots,
         )
         seconds = time.monotonic() - started
+        if "wrong" in ended:
+            raise SealError(f"`{step.title}`: {ended['wrong']}", hint=f"its output is in {self._words.path}")
         if ended["exit"]:
             raise self._failed(ended["exit"], step.commands[ended["index"]])
         run, name = f"{self._number}-{number}", f"layer-{number}"

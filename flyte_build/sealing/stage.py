@@ -6,7 +6,7 @@ above. Everything is imported before it enters the namespace: afterwards it coul
 home. Ends, and all in it, with its parent.
 
 ``unpack``  ``{"name", "over", "diff_id"}`` and a layer's blob: what it changes of ``over`` → the folder ``name``
-``run``     the step over ``over``, in ``upper-N``; see :mod:`.entering`
+``run``     the step over ``over``, in ``upper-N``; ``roots``: what it takes files from; see :mod:`.entering`
 ``capture`` ``{"run", "over", "out", "lent", "secrets"}``: the layer of ``upper-N`` → the file ``out`` and its listing
 ``remove``  ``{"names"}``: folders of other owners, which the caller may not be able to remove
 
@@ -100,8 +100,8 @@ class Stage:
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         n = request["run"]
-        names = {"root": f"root-{n}", "upper": f"upper-{n}", "work": f"work-{n}"}
-        for name in names.values():
+        names = {"root": f"root-{n}", "upper": f"upper-{n}", "work": f"work-{n}", "more": f"more-{n}"}
+        for name in (*names.values(), f"more-{n}/empty"):
             os.mkdir(name)
         # The upper folder's own mode and owner are those of the root directory.
         _like(names["upper"], request["over"])
