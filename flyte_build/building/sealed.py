@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from ..deriving.derivation import derive, stage_of, taken_by
 from ..deriving.local_files import snapshot
 from ..deriving.nouns import Copied, ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
+from ..kernel.canonical import Json
 from ..kernel.errors import InputError, SealError
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
@@ -80,13 +81,18 @@ class Sealer:
             if part is not None:
                 lent = session.temporary("given")
                 layers.append(Below(lent, given(lent, part, self._controls), passing=True))
-            roots = tuple(tuple(self.realised(image, session, threading.Event())) for image in asked.taken)
-            step = self._step(asked, part is not None, roots)
+            step, config = self._step(asked, part is not None), dict[str, Json]()
+            if asked.step.delegation is not None:
+                step = replace(step, network="host", made=self._elsewhere(asked, below, folder, log, step, config))
+            elif asked.taken:
+                roots = (tuple(self.realised(image, session, threading.Event())) for image in asked.taken)
+                step = replace(step, roots=tuple(roots))
             try:
                 outcome = seal(step, layers, folder, log, self.reporter, twice=twice, stages=self.stages)
                 sealed = LockedSeal(
                     index, asked.on, outcome.network, outcome.digest, outcome.size, outcome.diff_id,
                     outcome.reproducible, sketch(outcome.listing), modules_of(outcome.listing, asked.environment),
+                    config or None,
                 )  # fmt: skip
                 session.put_artifact(outcome.layer, sealed.sha256)
                 session.sync()
@@ -108,10 +114,31 @@ class Sealer:
         results = [made[layer.hash][0] for layer in image.layers]
         return [Below(self.store.blob_path(result.digest), result.diff_id) for result in results]
 
+    def _elsewhere(
+        self, asked: Question, below: ImageDerivation, folder: Path, log: Path, step: Step, config: dict[str, Json]
+    ) -> Callable[[int], Sequence[Below]]:
+        """What has another builder build the image; ``config`` becomes its configuration."""
+        from .delegating import Order, build, builder
+
+        whole = asked.step.delegation
+        assert whole is not None
+        base = [str(layer.spec["diff_id"]) for layer in below.layers if layer.kind == "base"]
+        secrets = {secret.name: secret.value for secret in step.secrets}
+        file = self.root / whole.file
+        order = Order(file, below.platform, asked.images, base, secrets, whole.why or f"{whole.file}", whole.other)
+        self.reporter.note(f"{whole.why or whole.file}: {builder(order)} builds the image, which is sealed")
+
+        def made(number: int) -> Sequence[Below]:
+            found = build(order, folder / f"elsewhere-{number}", log)
+            config.update(config or found.config)
+            return found.layers
+
+        return made
+
     def _controls(self, debs: Iterable[LockedDeb]) -> list[tuple[LockedDeb, Control]]:
         return controls(debs, self.store, self.locator(), self.reporter)
 
-    def _step(self, asked: Question, closed: bool, roots: tuple[tuple[Below, ...], ...]) -> Step:
+    def _step(self, asked: Question, closed: bool) -> Step:
         from ..sealing.nouns import Copy, Mount, Secret, Step
 
         said = asked.step
@@ -125,7 +152,7 @@ class Sealer:
         copies = (Copy(c.stage, c.sources, c.destination, c.chown, c.chmod, c.unpack) for c in said.copies)
         return Step(
             asked.title, said.commands, asked.environment, asked.workdir, network, secrets, lent, said.user or "",
-            tuple(mounts), tuple(copies), roots,
+            tuple(mounts), tuple(copies),
         )  # fmt: skip
 
 
@@ -195,7 +222,7 @@ def _supplied(image: ImageDerivation, recipe: Recipe, lock: Lock, files: Copied 
             if not _had(layer, sealer):
                 if files is None and recipe.stages:
                     files = snapshot(recipe, sealer.root, locked.base, locked.stages)
-                _again(image, at, index, recipe, lock, files or Copied(), sealer)
+                _again(image, at, index, recipe, lock, files if files is not None else Copied(), sealer)
 
 
 def _had(layer: LayerDerivation, sealer: Sealer) -> bool:

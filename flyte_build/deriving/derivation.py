@@ -103,7 +103,7 @@ def derive(
     if not lock.answers(recipe):
         raise ValueError(f"the lock of {lock.environment} does not answer this recipe")
     locked = lock.platforms[platform]
-    asked = _Asked(lock, locked, recipe, platform, files or {}, below)
+    asked = _Asked(lock, locked, recipe, platform, files if files is not None else {}, below)
     if isinstance(recipe.base, Scratch):
         nothing: list[LayerDerivation] = []
         _steps(asked, nothing, None, 0, Owner(0, 0), working_directories(recipe), frozenset())
@@ -234,8 +234,17 @@ def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     where = Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
-    config = base_config(recipe, base, venv)
+    config = _delegated(recipe, locked) or base_config(recipe, base, venv)
     return _image(asked, layers, config, base_annotations(base), history=history(base))
+
+
+def _delegated(recipe: Recipe, locked: LockedPlatform) -> dict[str, Json]:
+    """The configuration that another builder gave to the image, where one has built it."""
+    for index in recipe.sealed_steps:
+        step, seal = recipe.steps[index], locked.seal(index)
+        if isinstance(step, RunCommands) and step.delegation is not None and seal is not None:
+            return dict(seal.config or {})
+    return {}
 
 
 def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:

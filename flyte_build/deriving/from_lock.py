@@ -19,6 +19,7 @@ from ..recipe import (
     Base,
     CopyFiles,
     DebianBase,
+    Delegation,
     EnvVars,
     ImageSettings,
     Mount,
@@ -139,6 +140,9 @@ def _commands(raw: Mapping[str, Any]) -> Step:
         mounts=tuple(Mount(**{**row, "owner": _owner(row.get("owner")) or (0, 0)}) for row in raw.get("mounts", ())),
         offline=raw.get("offline", False),
         copies=tuple(TreeCopy(**{**row, "sources": tuple(row["sources"])}) for row in raw.get("copies", ())),
+        delegation=Delegation(**{**raw["delegation"], "images": tuple(raw["delegation"]["images"])})
+        if "delegation" in raw
+        else None,
     )
 
 

@@ -9,7 +9,7 @@ seal with another ``on`` is stale.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from ..assemble.version import ASSEMBLER
@@ -35,7 +35,8 @@ _TITLE = 60
 @dataclass(frozen=True, slots=True)
 class Question:
     """What one sealed step is to run, and on what. ``environment``: its variables, as the image has them there;
-    ``taken``: the images that it takes files from, by the numbers that ``step`` has for them."""
+    ``taken``: the images that it takes files from, by the numbers that ``step`` has for them; ``images``: by the names
+    that a delegated Dockerfile has for them, as they are locked."""
 
     title: str
     step: RunCommands
@@ -43,6 +44,7 @@ class Question:
     workdir: str
     on: str
     taken: tuple[ImageDerivation, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
 
 
 CONFIGURING = RunCommands(("sh /build/configure",))
@@ -90,7 +92,16 @@ def question(
         )
     )
     title = f"configure {' '.join(sorted(recipe.apt_packages))}" if index == CONFIGURED else title_of(step)
-    return Question(title, step, variables, workdir, on, tuple(taken))
+    return Question(title, step, variables, workdir, on, tuple(taken), _images(recipe, locked, index))
+
+
+def _images(recipe: Recipe, locked: LockedPlatform, index: int) -> dict[str, str]:
+    """The images that a Dockerfile names, by digest, where the step at ``index`` delegates one."""
+    step = recipe.steps[index] if index != CONFIGURED else None
+    if not isinstance(step, RunCommands) or step.delegation is None or len(locked.stages) != len(recipe.stages):
+        return {}
+    bases = [(recipe.stages[n].name, locked.stages[n].base) for n in step.delegation.images]
+    return {name: f"{base.repository}@{base.manifest.digest}" for name, base in bases if base is not None}
 
 
 def _settled(step: RunCommands, variables: Mapping[str, str], base: LockedBase | None) -> RunCommands:
@@ -110,7 +121,11 @@ def _settled(step: RunCommands, variables: Mapping[str, str], base: LockedBase |
         for copy in step.copies
     )
     mounts = (replace(m, stage=numbers[m.stage]) if m.stage is not None else m for m in step.mounts)
-    return replace(step, user=user, copies=tuple(copies), mounts=tuple(mounts))
+    whole = step.delegation
+    if whole is not None:
+        images = tuple(numbers[number] for number in whole.images)
+        whole = replace(whole, images=images, context=numbers[whole.context])
+    return replace(step, user=user, copies=tuple(copies), mounts=tuple(mounts), delegation=whole)
 
 
 _ROOTS = ("", "0", "root")

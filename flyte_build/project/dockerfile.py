@@ -16,7 +16,8 @@ from pathlib import Path
 from ..kernel.errors import LoadError
 from ..recipe import ImageSettings, RegistryBase, Scratch, Stage, Step
 from .dockerfile_copies import copy
-from .dockerfile_reading import GIVEN, Reading, State
+from .dockerfile_delegated import delegated
+from .dockerfile_reading import GIVEN, ElsewhereError, Reading, State
 from .dockerfile_settings import SETTERS
 from .dockerfile_steps import env, run, shell, user, workdir
 from .dockerfile_text import Instruction, directives, instructions, staged
@@ -48,13 +49,22 @@ def read_dockerfile(
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise LoadError(f"{owner}: {file}: cannot be read: {e}") from None
-    r = Reading(owner, file, relative, platforms)
+    try:
+        return _read(Reading(owner, file, relative, platforms), text)
+    except ElsewhereError as e:
+        found = delegated(Reading(owner, file, relative, platforms), text, e)
+        if found is None:
+            raise
+        return DockerImage(*found)
+
+
+def _read(r: Reading, text: str) -> DockerImage:
     for name, value in directives(text).items():
         said = Instruction(1, f"# {name}={value}")
         if name == "syntax" and not _STANDARD.fullmatch(value):
-            raise r.refuse(said, "another language than Docker's own has a builder of its own")
+            raise r.refuse(said, "another language than Docker's own has a builder of its own", elsewhere=True)
         if name == "escape" and value != "\\":
-            raise r.refuse(said, "lines are continued by backslashes")
+            raise r.refuse(said, "lines are continued by backslashes", elsewhere=True)
     head, r.texts = staged(list(instructions(text)))
     outside = State(r, -1, Scratch(), asked=set(r.given))
     for one in head:
@@ -63,7 +73,7 @@ def read_dockerfile(
         _argument(outside, one)
     r.outside = outside.values
     if not r.texts:
-        raise LoadError(f"{owner}: {file.name}: no FROM in it")
+        raise LoadError(f"{r.owner}: {r.file.name}: no FROM in it")
     last = _stage(r, len(r.texts) - 1)
     if not isinstance(last.base, RegistryBase):
         raise r.refuse(

@@ -34,7 +34,7 @@ def copy(s: State, one: Instruction, taken: Taken) -> None:
     flags, rest = flags_of(s, one)
     said = {name: s.later(one, value) for name, value in flags if name != "link"}
     if strange := sorted(said.keys() - {"chown", "chmod", *(() if added else ("from",))}):
-        raise s.r.refuse(one, f"`--{strange[0]}`: is not known here")
+        raise s.r.refuse(one, f"`--{strange[0]}`: is not known here", elsewhere=True)
     mode = said.get("chmod", "")
     if mode and not _OCTAL.fullmatch(mode) and not _SYMBOLIC.fullmatch(mode):
         raise s.r.refuse(one, f"`--chmod={mode}`: expected a mode such as 755 or u+x")
@@ -58,7 +58,7 @@ def copy(s: State, one: Instruction, taken: Taken) -> None:
 
 def _sources(s: State, one: Instruction, source: str, *, added: bool) -> list[Path]:
     if added and _REMOTE.match(source):
-        raise s.r.refuse(one, "what it downloads has no hash: fetch it with RUN")
+        raise s.r.refuse(one, "what it downloads has no hash: fetch it with RUN", elsewhere=True)
     return found(s, one, source)
 
 

@@ -15,7 +15,7 @@ from ..recipe import CopyFiles, RegistryBase, RunCommands, Scratch, Stage, Step
 from ..recipe.docker_words import deferred, known, words_of
 from .dockerfile_text import Instruction, StageText
 
-__all__ = ["GIVEN", "Reading", "State"]
+__all__ = ["GIVEN", "ElsewhereError", "Reading", "State"]
 
 _HINT = (
     "leave the line out, build the image elsewhere and use `flyte.Image.from_base(…)`, say it with with_* methods, or "
@@ -26,6 +26,10 @@ _MACHINE = '$(case "$(uname -m)" in x86_64) echo amd64;; aarch64) echo arm64;; *
 _PARTS = (("PLATFORM", f"linux/{_MACHINE}"), ("OS", "linux"), ("ARCH", _MACHINE), ("VARIANT", ""))
 GIVEN: Mapping[str, str] = {f"{of}{name}": value for of in ("TARGET", "BUILD") for name, value in _PARTS}
 """BuildKit's own arguments, as a shell finds them out."""
+
+
+class ElsewhereError(RefusedError):
+    """A line that no step means, and that another builder may know what to do with."""
 
 
 @dataclass
@@ -56,8 +60,9 @@ class Reading:
         values = {"PLATFORM": self.platforms[0], "OS": system, "ARCH": machine, "VARIANT": ""}
         return {f"{of}{name}": value for of in ("TARGET", "BUILD") for name, value in values.items()}
 
-    def refuse(self, one: Instruction, why: str) -> RefusedError:
-        return RefusedError(f"{self.owner}: {self.file.name}:{one.line}: `{one.words}`: {why}", hint=_HINT)
+    def refuse(self, one: Instruction, why: str, *, elsewhere: bool = False) -> RefusedError:
+        kind = ElsewhereError if elsewhere else RefusedError
+        return kind(f"{self.owner}: {self.file.name}:{one.line}: `{one.words}`: {why}", hint=_HINT)
 
     def added(self, stage: Stage) -> int:
         """The number of a stage, which is one of those from now on."""
@@ -112,7 +117,7 @@ class State:
             raise self.r.refuse(one, str(e)) from None
         if unknown:
             more = "" if quotes else ": quote the here-document's name"
-            raise self.r.refuse(one, f"nothing in the file sets ${unknown[0]}{more}")
+            raise self.r.refuse(one, f"nothing in the file sets ${unknown[0]}{more}", elsewhere=True)
         return found
 
     def later(self, one: Instruction, word: str) -> str:

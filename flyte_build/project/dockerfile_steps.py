@@ -52,7 +52,7 @@ def run(s: State, one: Instruction, taken: Taken) -> None:
         elif name == "network" and value in ("none", "default"):
             offline = value == "none"
         elif (name, value) != ("security", "sandbox"):
-            raise s.r.refuse(one, f"`--{name}={value}` asks for what a sealed step has not")
+            raise s.r.refuse(one, f"`--{name}={value}` asks for what a sealed step has not", elsewhere=True)
     text = _exported(s, _command(s, rest, one.here))
     s.run(RunCommands((text,), tuple(secrets), s.user, tuple(mounts), offline))
 
@@ -94,7 +94,7 @@ def _mounted(s: State, one: Instruction, value: str, taken: Taken) -> SecretMoun
     strange = sorted(said.keys() - _KNOWN.get(kind, frozenset()))
     if kind not in _KNOWN or strange:
         what = f"`{strange[0]}` of a mount of type {kind}" if kind in _KNOWN else f"a mount of type `{kind}`"
-        raise s.r.refuse(one, f"`--mount={value}` asks for what a sealed step has not: {what}")
+        raise s.r.refuse(one, f"`--mount={value}` asks for what a sealed step has not: {what}", elsewhere=True)
     mode = _number(s, one, said, "mode", _MODE, 8)
     ids = _number(s, one, said, "uid", _ID, 10), _number(s, one, said, "gid", _ID, 10)
     owner = (ids[0] or 0, ids[1] or 0) if ids != (None, None) else None

@@ -18,13 +18,14 @@ from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
 from .bases import Base, DebianBase, RegistryBase, Scratch
 from .located import SourceTree, hidden
-from .running import Mount, RunCommands, SecretMount, TreeCopy
+from .running import Delegation, Mount, RunCommands, SecretMount, TreeCopy
 
 __all__ = [
     "AptInstall",
     "Base",
     "CopyFiles",
     "DebianBase",
+    "Delegation",
     "EnvVars",
     "ImageSettings",
     "Mount",

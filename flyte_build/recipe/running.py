@@ -5,12 +5,12 @@ Each is a *sealed step*: it is run once, when the image is locked, over exactly 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..kernel.canonical import Json
 
-__all__ = ["Mount", "RunCommands", "SecretMount", "TreeCopy"]
+__all__ = ["Delegation", "Mount", "RunCommands", "SecretMount", "TreeCopy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,31 @@ class TreeCopy:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegation:
+    """A whole Dockerfile that another builder builds: ``file``, relative to the project, whose text has the digest
+    ``text``. ``images``: the numbers of the stages that are the images it names, ``context`` of the one that has its
+    folder; ``other``: in another language than Docker's own. ``why`` is for people: which line no step means."""
+
+    file: str
+    text: str
+    images: tuple[int, ...]
+    context: int
+    other: bool = False
+    why: str = field(default="", compare=False)
+
+    def to_json(self) -> Json:
+        out: dict[str, Json] = {"file": self.file, "text": self.text, "images": list(self.images)}
+        out["context"] = self.context
+        return out | {"other": True} if self.other else out
+
+
+@dataclass(frozen=True, slots=True)
 class RunCommands:
     """Shell commands, run one after the other over what the steps before them made, or copies: a sealed step.
 
     ``user`` runs the commands, as a Dockerfile's USER names one (``None``: root; empty: whoever the base says).
     ``mounts`` are there meanwhile; ``offline``: without a network, whatever the settings say. ``copies`` are made in
-    the place of commands.
+    the place of commands, and so is ``delegation``.
     """
 
     commands: tuple[str, ...]
@@ -100,16 +119,21 @@ class RunCommands:
     mounts: tuple[Mount, ...] = ()
     offline: bool = False
     copies: tuple[TreeCopy, ...] = ()
+    delegation: Delegation | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
         """What is done, each in a line or so."""
+        if self.delegation is not None:
+            return (f"build {self.delegation.file}",)
         return self.commands or tuple(one.title for one in self.copies)
 
     @property
     def stages(self) -> tuple[int, ...]:
         """The numbers of the stages that something is taken from."""
         numbers = {one.stage for one in self.copies if one.sources} | {m.stage for m in self.mounts}
+        if self.delegation is not None:
+            numbers |= {*self.delegation.images, self.delegation.context}
         return tuple(sorted(number for number in numbers if number is not None))
 
     def to_json(self) -> Json:
@@ -124,4 +148,6 @@ class RunCommands:
             out["offline"] = True
         if self.copies:
             out["copies"] = [copy.to_json() for copy in self.copies]
+        if self.delegation is not None:
+            out["delegation"] = self.delegation.to_json()
         return out

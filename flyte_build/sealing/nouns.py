@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -69,7 +69,8 @@ class Copy:
 class Step:
     """``commands`` run one after the other by ``/bin/sh -c``, as ``user`` (a Dockerfile's USER; empty: root), in
     ``workdir``, with ``environment``; ``mounts`` are there meanwhile. ``copies`` are made before any. ``roots`` are
-    what both take files from: layers, lowest first.
+    what both take files from: layers, lowest first. ``made`` gives, for each run by its number, layers that somebody
+    else has made, in the place of commands.
 
     ``lent`` are variables that the programs see besides and that nothing of the outcome should depend on: proxies,
     package indexes. Their values are kept out of the log. ``title`` is for people.
@@ -86,6 +87,7 @@ class Step:
     mounts: tuple[Mount, ...] = ()
     copies: tuple[Copy, ...] = ()
     roots: tuple[tuple[Below, ...], ...] = ()
+    made: Callable[[int], Sequence[Below]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

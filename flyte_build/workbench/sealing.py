@@ -193,7 +193,8 @@ class Sealing:
     ) -> LockedSeal:
         """Run the step, and say what came of it."""
         number, title = len(asked.step.words), asked.title
-        what = counted(number, "command") if asked.step.commands else f"{number} {'copy' if number == 1 else 'copies'}"
+        copies = f"{number} {'copy' if number == 1 else 'copies'}"
+        what = copies if asked.step.copies else counted(number, "command")
         self.reporter.note(f"{below.environment}: sealing `{title}` ({below.platform}): {what}")
         seal, outcome, log = sealer.seal(below, asked, index, part=part)
         self._fresh.add(asked.on)

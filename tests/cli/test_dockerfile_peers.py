@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,50 @@ def test_the_same_image(offline: Offline, registry: RegistryServer, buildah: str
         assert settings.get(key) == config.get(key), key
     assert sorted(settings["Env"]) == sorted(config["Env"])
     assert settings["Labels"].items() <= config["Labels"].items()
+
+
+LEFT = """FROM {host}/team/base:1 AS low
+RUN mkdir /out && touch /out/file && chown 1000:1000 /out/file
+FROM {host}/team/base:1
+COPY --from=low /out /out
+ADD {archive}/given /given
+RUN --mount=type=secret,id=token cat /run/secrets/token > /made && cat /given > /made
+COPY one.txt /one
+USER flyte
+ENV A=b
+HEALTHCHECK CMD true
+"""
+
+
+def test_what_is_left_to_buildah(
+    offline: Offline, registry: RegistryServer, buildah: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built twice on locked bases, sealed by digest, stale when the folder changes; the secret is nowhere."""
+    publish_bases(registry, offline.home)
+    (offline.home / "www/given").write_text("given\n")
+    context(offline.project / "image", LEFT.format(host=registry.host, archive=offline.archive.url))
+    offline.write(FLOW)
+    monkeypatch.setenv("TOKEN", "c4n4ry-in-a-mine")
+    said = offline.ok("lock", "flow.py").err
+    assert "Dockerfile:5: `ADD http" in said
+    assert "what it downloads has no hash" in said
+    assert "buildah builds the image, which is sealed" in said
+    assert "low: sealed `build image/Dockerfile`" in said
+    (seal,) = json.loads((offline.lockfiles / "low.json").read_text())["platforms"]["linux/amd64"]["seals"]
+    assert seal["reproducible"]
+    assert (seal["config"]["User"], seal["config"]["Healthcheck"]) == ("flyte", {"Test": ["CMD-SHELL", "true"]})
+    files, config = ours(offline)
+    assert {path: files[path].split()[:3] for path in ("out/file", "made", "one")} == {
+        "out/file": ["0", "644", "1000:1000"],
+        "made": ["0", "644", "0:0"],
+        "one": ["0", "644", "0:0"],
+    }
+    assert config["User"] == "flyte"
+    assert "A=b" in config["Env"]
+    held = [p for p in offline.home.rglob("*") if p.is_file() and b"c4n4ry-in-a-mine" in p.read_bytes()]
+    assert held == []
+    # Another machine has it built again; a change of the folder makes the seal stale.
+    shutil.rmtree(offline.store)
+    assert ours(offline) == (files, config)
+    (offline.project / "image/one.txt").write_text("other\n")
+    assert "is stale" in offline.refused(4, "plan", "flow.py")

@@ -18,6 +18,7 @@ from flyte_build.locks import Lock, LockedSeal, parse
 from flyte_build.locks.nouns import LockedPlatform, LockedStage
 from flyte_build.recipe import (
     CopyFiles,
+    Delegation,
     EnvVars,
     ImageSettings,
     Mount,
@@ -33,7 +34,7 @@ from flyte_build.recipe import (
 )
 from tests.support.recipes import AMD64, sha
 
-from .test_overlay import locked_base
+from .test_overlay import FACTS, locked_base
 
 BASE = RegistryBase("registry.example/team/base:1")
 LOW = Stage("low", BASE, (EnvVars((("A", "1"),)), CopyFiles("x", "/x", False, owner=(0, 0)), RunCommands(("make",))))
@@ -122,6 +123,50 @@ def test_a_file_of_a_stage_makes_the_copy_stale(root: Path) -> None:
         derive(lock, RECIPE, AMD64, snapshot(RECIPE, root, held.base, held.stages))
     # Who has no files at hand believes the seals.
     assert derive(lock, RECIPE, AMD64, {4: []}).layers[-2].kind == "sealed"
+
+
+def test_an_image_that_copies_nothing_itself_is_held_against_its_stages_too(root: Path) -> None:
+    recipe = replace(RECIPE, steps=RECIPE.steps[:4])
+    lock = sealed(lock_of(recipe), root, recipe)
+    held = lock.platforms[AMD64]
+    derive(lock, recipe, AMD64, snapshot(recipe, root, held.base, held.stages))
+    (root / "dev").write_text("other")
+    with pytest.raises(LockError, match=r"the seal of `run use` .* is stale"):
+        derive(lock, recipe, AMD64, snapshot(recipe, root, held.base, held.stages))
+
+
+def test_folders_that_a_copy_leaves_alone(root: Path) -> None:
+    """The target and what is above it may have been made by a command for somebody; what is in the folder is copied."""
+    (root / "tree/in").mkdir(parents=True)
+    (root / "tree/in/file").touch()
+    to = [((0, 0), ["app/x/in", "app/x/in/file"]), ((5, 5), ["app", "app/x", "app/x/in", "app/x/in/file"])]
+    for owner, paths in to:
+        step = CopyFiles("tree", "/app/x", True, owner=owner)
+        found = snapshot(replace(RECIPE, steps=(step,), stages=()), root, locked_base(replace(FACTS, folders=())))
+        assert [entry.path for entry in found[0]] == paths
+        known = replace(RECIPE, steps=(WorkDir("/app/x"), step), stages=())
+        found = snapshot(known, root, locked_base(replace(FACTS, folders=())))
+        assert [entry.path for entry in found[1]] == ["app/x/in", "app/x/in/file"]
+
+
+def test_the_configuration_of_another_builder(root: Path) -> None:
+    whole = Delegation("Dockerfile", D, (1,), 0)
+    base = Stage("registry.example/team/base:1", BASE)
+    recipe = replace(RECIPE, steps=(RunCommands((), delegation=whole),), stages=(FILES, base))
+    held = LockedPlatform("", "", (), (), locked_base(), stages=(LockedStage(None), LockedStage(locked_base())))
+    lock = Lock("env", recipe.to_json(), "uv", "0.1", None, {AMD64: held})
+    found = asked(lock, recipe, root, 0)
+    assert found.title == "build Dockerfile"
+    assert found.images == {"registry.example/team/base:1": f"registry.example/team/base@sha256:{sha('manifest')}"}
+    made = replace(seal(0, found.on), config={"User": "theirs", "Env": ["A=b"]})
+    lock = replace(lock, platforms={AMD64: replace(held, seals=(made,))})
+    assert parse(lock.text(), Path("env.json")) == lock
+    assert recorded_recipe(lock) == recipe
+    image = derive(lock, recipe, AMD64, snapshot(recipe, root, held.base, held.stages))
+    assert image.spec["config"] == {"User": "theirs", "Env": ["A=b"]}
+    (root / "dev").write_text("other")
+    with pytest.raises(LockError, match="is stale"):
+        derive(lock, recipe, AMD64, snapshot(recipe, root, held.base, held.stages))
 
 
 def test_another_stage_before_it_changes_nothing(root: Path) -> None:

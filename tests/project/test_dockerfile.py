@@ -75,6 +75,14 @@ def run(*commands: str, user: str | None = "", **more: Any) -> RunCommands:
     return RunCommands(commands, user=user, **more)
 
 
+def left(recipe: Recipe) -> str:
+    """Why the file is left to another builder."""
+    (step,) = recipe.steps
+    assert isinstance(step, RunCommands)
+    assert step.delegation is not None
+    return step.delegation.why
+
+
 def copied(source: str, target: str, folder: bool = False, *ignore: str, **more: Any) -> CopyFiles:
     return CopyFiles(f"image/{source}".rstrip("/"), target, folder, ignore, **{"owner": (0, 0), **more})
 
@@ -99,8 +107,6 @@ def test_a_whole_one(project: Path) -> None:
 
 def test_variables_of_the_file_are_known(project: Path) -> None:
     text = "ENV HOME_OF=/srv\nARG where=${HOME_OF}/app\nWORKDIR $where\nCOPY ${NOWHERE:-one}.txt $where/\n"
-    with pytest.raises(RefusedError, match="nothing in the file sets"):
-        steps(project, text)
     assert steps(project, text.replace("${NOWHERE:-one}", "${where:+one}"))[1:] == (
         WorkDir("/srv/app"),
         copied("one.txt", "/srv/app/"),
@@ -132,28 +138,18 @@ def test_wildcards_and_what_is_ignored(project: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("COPY --from=$NOBODY /x /y", r"nothing in the file sets \$NOBODY"),
         ("COPY --from=7 /x /y", "no stage before it is called `7`, and no image can be"),
-        ("COPY --parents one.txt /", "`--parents`: is not known here"),
         ("COPY --chmod=rw one.txt /", "`--chmod=rw`: expected a mode such as 755"),
-        ("RUN --mount=type=ssh make", "asks for what a sealed step has not: a mount of type `ssh`"),
-        ("RUN --mount=type=cache,target=/c,from=x make", "`from` of a mount of type cache"),
         ("RUN --mount=type=cache make", "expected a target"),
-        ("RUN --mount=type=tmpfs,target=/c,mode=9 make", "`mode` of a mount of type tmpfs"),
         ("RUN --mount=type=bind,source=no.txt,target=/c make", "nothing is there to copy"),
-        ("RUN --network=host make", "`--network=host` asks for what a sealed step has not"),
-        ("RUN --security=insecure make", "`--security=insecure` asks for what a sealed step has not"),
         ("COPY <<A <<B /srv\nA\nB", "several files are written: expected a folder"),
         ("COPY one.txt <<B /srv/\nB", "expected here-documents only"),
-        ("COPY <<A /srv/a\n$NOWHERE\nA", r"nothing in the file sets \$NOWHERE: quote"),
         ("SHELL bash -c", "expected a JSON array"),
         ("USER a b", "expected a user's name or number"),
         ("EXPOSE many", "`many`: expected a port"),
         ("HEALTHCHECK --often CMD x", "`--often`: expected --interval"),
-        ("ADD https://h.example/x /x", "no hash"),
         ("COPY ../x /x", "not in the Dockerfile's folder"),
         ("COPY one.txt two.txt /srv", "expected a folder, with a slash"),
-        ("COPY $SOMEWHERE /", r"nothing in the file sets \$SOMEWHERE"),
         ("WORKDIR ${X", "is no variable"),
         ("MAKE it", "no instruction that is known here"),
         ("ENV 'open", "expected|cannot be read"),
@@ -187,8 +183,7 @@ RUN echo $TARGETPLATFORM"""
     (project / "image/Dockerfile").write_text("FROM x:1\nARG TARGETARCH\nCOPY one-$TARGETARCH.txt /")
     both = ("linux/amd64", "linux/arm64")
     image = flyte.Image.from_dockerfile(project / "image/Dockerfile", registry="r", name="n", platform=both)
-    with pytest.raises(RefusedError, match=r"nothing in the file sets \$TARGETARCH"):
-        read_image(image, "environment e", project)
+    assert "nothing in the file sets $TARGETARCH" in left(read_image(image, "environment e", project))
 
 
 def test_an_argument_without_a_value_is_empty(project: Path) -> None:
@@ -303,6 +298,6 @@ def test_mounts_of_folders(project: Path) -> None:
 
 
 def test_a_language_of_its_own(project: Path) -> None:
-    with pytest.raises(RefusedError, match=r"Dockerfile:1: `# syntax=r\.example/other:1`: another language"):
-        read(project, "# syntax=r.example/other:1\nFROM x")
-    assert read(project, "# syntax = docker/dockerfile:1.7-labs\nFROM x").base == RegistryBase("x")
+    said = left(read(project, "# syntax=r.example/other:1\nFROM x"))
+    assert "Dockerfile:1: `# syntax=r.example/other:1`: another language" in said
+    assert read(project, "# syntax = docker/dockerfile:1.7-labs\nFROM x").steps == ()
