@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..deriving.derivation import derive, stage_of, taken_by
 from ..deriving.local_files import snapshot
-from ..deriving.nouns import Copied, ImageDerivation, LayerDerivation
+from ..deriving.nouns import Copied, FileEntry, ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
 from ..kernel.canonical import Json
 from ..kernel.errors import InputError, SealError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..sealing import Below, Outcome, Stages
     from ..sealing.nouns import Network, Step
 
-__all__ = ["Sealer", "keeping", "supply"]
+__all__ = ["Sealer", "keeping", "ready", "supply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,33 @@ def supply(
             _supplied(image, recipe, lock, None, sealer)
 
 
-def _supplied(image: ImageDerivation, recipe: Recipe, lock: Lock, files: Copied | None, sealer: Sealer) -> None:
-    """The sealed layers of one image, or of a stage's, whose ``files`` are known."""
+def ready(
+    below: ImageDerivation,
+    index: int,
+    recipe: Recipe,
+    lock: Lock,
+    files: Mapping[int, Sequence[FileEntry]],
+    sealer: Sealer,
+) -> None:
+    """Bring the sealed layers that the step at ``index`` runs on, and those of the stages that it takes files from,
+    where another machine has sealed them; as :func:`supply` does."""
+    copied = files if isinstance(files, Copied) else None
+    _supplied(below, recipe, lock, copied, sealer)
+    _stages(recipe, lock, below.platform, index, copied if copied is not None else Copied(), sealer)
+
+
+def _stages(recipe: Recipe, lock: Lock, platform: str, index: int, files: Copied, sealer: Sealer) -> None:
+    step = recipe.steps[index] if index != CONFIGURED else None
+    for number in step.stages if isinstance(step, RunCommands) else ():
+        low, part, copied = stage_of(lock, recipe, platform, files, number)
+        stage = derive(low, part, platform, copied)
+        _supplied(stage, part, low, copied if isinstance(copied, Copied) else None, sealer, stage=True)
+
+
+def _supplied(
+    image: ImageDerivation, recipe: Recipe, lock: Lock, files: Copied | None, sealer: Sealer, *, stage: bool = False
+) -> None:
+    """The sealed layers of one image, or of a stage's; ``files`` where they are known."""
     locked = lock.platforms[image.platform]
     places = iter(locked.sealed_places(recipe))
     for at, layer in enumerate(image.layers):
@@ -222,7 +247,8 @@ def _supplied(image: ImageDerivation, recipe: Recipe, lock: Lock, files: Copied 
             if not _had(layer, sealer):
                 if files is None and recipe.stages:
                     files = snapshot(recipe, sealer.root, locked.base, locked.stages)
-                _again(image, at, index, recipe, lock, files if files is not None else Copied(), sealer)
+                number = "all" if stage else str(index + 1)
+                _again(image, at, index, recipe, lock, files if files is not None else Copied(), sealer, number)
 
 
 def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
@@ -236,8 +262,16 @@ def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
 
 
 def _again(
-    image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lock, files: Copied, sealer: Sealer
+    image: ImageDerivation,
+    at: int,
+    index: int,
+    recipe: Recipe,
+    lock: Lock,
+    files: Copied,
+    sealer: Sealer,
+    number: str,
 ) -> None:
+    """Run the step of the layer at ``at`` again; ``number``: what ``--reseal`` calls it."""
     from ..sealing import first_difference
 
     locked = lock.platforms[image.platform]
@@ -247,11 +281,7 @@ def _again(
     hashes = [layer.hash for layer in below.layers]
     taken = taken_by(lock, recipe, image.platform, files, index) if index != CONFIGURED else []
     asked = question(image.environment, recipe, locked, image.platform, index, hashes, taken or ())
-    step = recipe.steps[index] if index != CONFIGURED else None
-    for number in step.stages if isinstance(step, RunCommands) else ():
-        low, part, copied = stage_of(lock, recipe, image.platform, files, number)
-        stage = derive(low, part, image.platform, copied)
-        _supplied(stage, part, low, copied if isinstance(copied, Copied) else None, sealer)
+    _stages(recipe, lock, image.platform, index, files, sealer)
     sealer.reporter.note(f"{image.environment}: nobody has the layer of `{asked.title}`: the step is run again")
     configured = locked if index == CONFIGURED else None
     found, outcome, log = sealer.seal(below, asked, index, twice=False, part=configured)
@@ -266,5 +296,5 @@ def _again(
         f"{image.environment}: `{asked.title}` made other bytes than were sealed:\n  expected {expected.digest}\n"
         f"  found    {found.digest}\n  the first difference: {where}{was}",
         hint=f"get the layer from a cache, a registry or a bundle, or accept what it makes now: `flyte-build lock "
-        f"--reseal {index + 1}`; its output is in {log}",
+        f"--reseal {number}`; its output is in {log}",
     )

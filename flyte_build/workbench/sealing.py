@@ -124,7 +124,7 @@ class Sealing:
 
         for number in range(len(recipe.stages)):
             low, part, copied = stage_of(lock, recipe, platform, files, number)
-            low, whole = self._sealed(low, part, platform, copied, part.sealed_steps, known, sealer)
+            low, whole = self._sealed(low, part, platform, copied, part.sealed_steps, known, sealer, numbered=False)
             held = lock.platforms[platform]
             rows = list(held.stages)
             rows[number] = replace(rows[number], seals=low.platforms[platform].seals)
@@ -143,8 +143,12 @@ class Sealing:
         places: Sequence[int],
         known: dict[str, LockedSeal],
         sealer: Callable[[ImageDerivation], Sealer],
+        *,
+        numbered: bool = True,
     ) -> tuple[Lock, bool]:
-        """The lock of one image with the seals of its ``places``, and whether all are there."""
+        """The lock of one image with the seals of its ``places``, and whether all are there. ``numbered``: its steps
+        are those that a user may name by number."""
+        from ..building.sealed import ready
         from ..deriving.derivation import derive, taken_by
         from ..deriving.sealed import question
 
@@ -153,8 +157,9 @@ class Sealing:
             hashes = [layer.hash for layer in below.layers]
             taken = taken_by(lock, recipe, platform, files, index) if index != CONFIGURED else None
             asked = question(lock.environment, recipe, lock.platforms[platform], platform, index, hashes, taken or ())
+            wanted = {"all", str(index + 1)} if numbered else {"all"}
             seal = known.get(asked.on)
-            if seal is None or (asked.on not in self._fresh and {"all", str(index + 1)} & {*self.again}):
+            if seal is None or (asked.on not in self._fresh and wanted & {*self.again}):
                 if (machine := foreign(platform)) is not None:
                     self.reporter.warn(
                         f"{lock.environment}: `{asked.title}` is not sealed for {platform}: this machine is {machine}; "
@@ -162,7 +167,9 @@ class Sealing:
                     )
                     return lock, False
                 part = lock.platforms[platform] if index == CONFIGURED else None
-                seal = known[asked.on] = self._made(sealer(below), below, asked, index, seal, part)
+                one = sealer(below)
+                ready(below, index, recipe, lock, files, one)
+                seal = known[asked.on] = self._made(one, below, asked, index, seal, part)
             held = lock.platforms[platform]
             done = replace(held, seals=(*held.seals, replace(seal, step=index)))
             lock = replace(lock, platforms={**lock.platforms, platform: done})

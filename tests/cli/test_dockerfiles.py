@@ -119,6 +119,13 @@ def test_a_secret_is_in_no_file(project: Offline, registry: RegistryServer, monk
     built(project)
     held = [p for p in project.home.rglob("*") if p.is_file() and b"c4n4ry-in-a-mine" in p.read_bytes()]
     assert held == []
+    # Another machine seals a step anew that takes of a stage whose seal holds.
+    before = lock_of(project)["stages"]
+    shutil.rmtree(project.store)
+    text = SECRET.format(host=registry.host).replace("COPY", "ENV MORE=1\nCOPY")
+    (project.project / "image/Dockerfile").write_text(text)
+    assert "nobody has the layer of `run cat /run/secrets/token" in project.ok("lock", "flow.py").err
+    assert lock_of(project)["stages"] == before
 
 
 def test_a_line_that_no_step_means_and_no_builder(project: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
