@@ -38,9 +38,15 @@ class DockerImage:
 
 
 def read_dockerfile(
-    file: Path, owner: str, relative: Callable[[Path], str], platforms: Sequence[str] = ("linux/amd64",)
+    file: Path,
+    owner: str,
+    relative: Callable[[Path], str],
+    platforms: Sequence[str] = ("linux/amd64",),
+    *,
+    elsewhere: bool = True,
 ) -> DockerImage:
     """What ``file`` says, whose folder is the context, as the SDK's builder has it; ``platforms``: the image's.
+    ``elsewhere``: with a line that no step means, the whole file is one for another builder.
 
     Raises :class:`LoadError` for a file that cannot be read and :class:`RefusedError` for a line that has no place in a
     lock; both name the line.
@@ -52,7 +58,7 @@ def read_dockerfile(
     try:
         return _read(Reading(owner, file, relative, platforms), text)
     except ElsewhereError as e:
-        found = delegated(Reading(owner, file, relative, platforms), text, e)
+        found = delegated(Reading(owner, file, relative, platforms), text, e) if elsewhere else None
         if found is None:
             raise
         return DockerImage(*found)

@@ -67,6 +67,8 @@ def _of_context(
 ) -> None:
     if (len(paths) > 1 or many) and not target.endswith("/") and target not in (".", ".."):
         raise s.r.refuse(one, "several things are copied: expected a folder, with a slash at its end")
+    if added and (packed := next((path for path in paths if _packed(path)), None)) is not None:
+        raise s.r.refuse(one, f"{packed.name} is packed by zstd, which is not unpacked here", elsewhere=True)
     owner, archives = _owner(said.get("chown", "")), added and any(map(_is_archive, paths))
     mode = int(said["chmod"], 8) if _OCTAL.fullmatch(said.get("chmod", "")) else None
     folders = any(path.is_dir() for path in paths)
@@ -116,6 +118,14 @@ def _unsure(s: State, path: Path, target: str) -> bool:
     if path.is_dir() or name in ("", ".", "..") or "." in name or name == path.name:
         return False
     return any(True for _ in s.ran())
+
+
+def _packed(path: Path) -> bool:
+    """Whether it may be an archive that cannot be read here: BuildKit unpacks those that zstd has made."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as f:
+        return f.read(4) == b"\x28\xb5\x2f\xfd"
 
 
 def _is_archive(path: Path) -> bool:

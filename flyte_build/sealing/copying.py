@@ -136,7 +136,7 @@ class _Copier:
                     os.setxattr(target, name, value, follow_symlinks=False)
 
     def unpacked(self, source: str, destination: str) -> bool:
-        """ADD: unpack an archive into the folder ``destination``; whether it is one."""
+        """ADD: unpack an archive into the folder ``destination``; whether it is one. What is in it keeps its owners."""
         if not os.path.isfile(source) or not tarfile.is_tarfile(source):
             return False
         folder = self.folders(destination).rstrip("/")
@@ -174,8 +174,7 @@ class _Copier:
                 return
             else:
                 raise CannotCopy(f"`{path}` in the archive is neither a file nor a folder nor a link")
-        uid, gid = self._owner or (member.uid, member.gid)
-        os.chown(at, uid, gid, follow_symlinks=False)
+        os.chown(at, member.uid, member.gid, follow_symlinks=False)
         if not member.issym():
             os.chmod(at, member.mode)
 

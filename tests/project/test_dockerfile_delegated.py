@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import flyte
 import pytest
 
 from flyte_build.kernel.errors import RefusedError
+from flyte_build.project.images import read_image
 from flyte_build.recipe import Delegation, RegistryBase, RunCommands, Scratch, SecretMount, Stage
 
 from .test_dockerfile import copied, project, read
@@ -66,6 +68,22 @@ def test_lines_for_another_builder(project: Path, line: str, why: str) -> None:
     assert f"environment e: Dockerfile:2: `{line.splitlines()[0]}`: " in step.delegation.why
     assert why in step.delegation.why
     assert not step.delegation.other
+
+
+def test_an_archive_that_is_not_read_here(project: Path) -> None:
+    (project / "image/x.tar.zst").write_bytes(b"\x28\xb5\x2f\xfd more")
+    (step,) = read(project, "FROM x\nADD x.tar.zst /srv/").steps
+    assert isinstance(step, RunCommands)
+    assert step.delegation is not None
+    assert "x.tar.zst is packed by zstd" in step.delegation.why
+
+
+def test_what_is_left_to_the_sdk_is_refused_here(project: Path) -> None:
+    (project / "image/Dockerfile").write_text("FROM x\nRUN --network=host y")
+    image = flyte.Image.from_dockerfile(project / "image/Dockerfile", registry="r", name="n")
+    with pytest.raises(RefusedError, match="Dockerfile:2: `RUN --network=host y`") as e:
+        read_image(image, "environment e", project, elsewhere=False)
+    assert "from_base" in str(e.value.hint)
 
 
 def test_another_language(project: Path) -> None:

@@ -124,10 +124,10 @@ def test_an_archive_is_unpacked(sealed: Sealed, tree: Tree, mode: str) -> None:
             member.type, member.uid, member.gid, member.mode, member.linkname = kind, 3, 4, 0o751, "f"
             tar.addfile(member, io.BytesIO())
     root = tree({"x.tar": out.getvalue(), "plain": lzma.compress(b"no archive")})
-    copies = (Copy(0, ("/x.tar",), "/opt", unpack=True), Copy(0, ("/plain",), "/tmp/", unpack=True))
+    copies = (Copy(0, ("/x.tar",), "/opt", "9", unpack=True), Copy(0, ("/plain",), "/tmp/", unpack=True))
     made = sealed(step={"copies": copies, "roots": ((root,),)})
     assert {path: what.split()[:3] for path, what in made.listing.items() if path != "tmp"} == {
-        "opt": ["dir", "0755", "0:0"],
+        "opt": ["dir", "0755", "9:9"],
         "opt/d": ["dir", "0751", "3:4"],
         "opt/d/f": ["file", "0751", "3:4"],
         "opt/d/l": ["symlink", "0777", "3:4"],
