@@ -239,7 +239,7 @@ def _before(
     chain = read_chain(storage.runs, request.resume, warn)
     run = chain[0]
     if run.running:
-        raise RunError(f"run {run.name} is still running", hint="interrupt it first, or wait for its end")
+        raise RunError(f"run {run.name} is still running", hint=f"`flyte-build abort {run.name}` ends it; or wait")
     # By its whole name: what was typed may be the beginning of several by the time that this run is resumed.
     return outcomes(chain), {**run.facts, "name": run.name}
 
