@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import SealError
+from ..kernel.patience import patiently
 from ..kernel.reporting import Reporter
 from .keeping import Laid, Stages
 from .lending import Outlet, environment_of, files_of, network_of
@@ -58,7 +59,7 @@ def seal(
             f"`{step.title}` reaches this machine's own services, as nothing parts the two: {why}; "
             '`apt install slirp4netns`, or choose `seal-network = "none"`'
         )
-    with ExitStack() as stack:
+    with patiently("the step is ended"), ExitStack() as stack:
         words = stack.enter_context(StepLog(log, [one.value for one in step.secrets] + _hidden(step)))
         progress = stack.enter_context(reporter.work(step.title, None, unit="bytes"))
         outlet = stack.enter_context(Outlet())
