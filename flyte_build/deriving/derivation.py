@@ -43,7 +43,7 @@ from ..recipe import CopyFiles, Recipe, RunCommands, Scratch
 from ..recipe.conventions import USER, VENV
 from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
 from .file_layers import file_layers
-from .image_config import base_config, debian_config, expand, working_directories
+from .image_config import base_config, debian_config, expand, kept_settings, working_directories
 from .nouns import Artifact, Copied, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
     Owner,
@@ -237,7 +237,7 @@ def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     environment, locked, recipe = asked.environment, asked.locked, asked.recipe
     layers = base_layers(base)
     if recipe.as_is:
-        return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
+        return _image(asked, layers, kept_settings(base), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)

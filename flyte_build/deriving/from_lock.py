@@ -143,6 +143,7 @@ def _commands(raw: Mapping[str, Any]) -> Step:
         delegation=Delegation(**{**raw["delegation"], "images": tuple(raw["delegation"]["images"])})
         if "delegation" in raw
         else None,
+        based=raw.get("based", False),
     )
 
 

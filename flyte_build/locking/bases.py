@@ -183,6 +183,9 @@ def check_base(name: str, recipe: Recipe, base: LockedBase, reporter: Reporter) 
             f"{where} has {len(base.layers)} layers, which leaves no room for more",
             hint="container engines take about 125; flatten the base (`buildah commit --squash`), or use another",
         )
+    if (later := base.settings.get("OnBuild")) and not recipe.as_is:
+        first = f" (`{later[0]}`)" if isinstance(later, list) else ""
+        reporter.warn(f"{where} has instructions for images that are built on it (ONBUILD){first}, which are not run")
     if recipe.installs:
         _installable(where, recipe, facts)
     taken = _taken(facts) if isinstance(recipe.base, RegistryBase) and recipe.base.official else None

@@ -94,7 +94,7 @@ def sealed(lock: Lock, root: Path, recipe: Recipe = RECIPE) -> Lock:
 def test_what_a_copy_runs_on(root: Path) -> None:
     lock = sealed(lock_of(), root)
     found = asked(lock, RECIPE, root, 1)
-    assert found.title == "copy /out /a=b/x"
+    assert found.title == "copy /out $DIR/x"
     assert found.step.copies == (TreeCopy(0, ("/out",), "/a=b/x", "app"),)
     assert [layer.kind for image in found.taken for layer in image.layers] == ["base", "base", "files", "sealed"]
     bound = asked(lock, RECIPE, root, 3)
@@ -107,7 +107,7 @@ def test_the_image_and_its_configuration(root: Path) -> None:
     held = lock.platforms[AMD64]
     made = derive(lock, RECIPE, AMD64, snapshot(RECIPE, root, held.base, held.stages))
     titles = [layer.title for layer in made.layers[2:]]
-    assert titles == ["copy /out /a=b/x", "workdir /w", "run use", "copy x"]
+    assert titles == ["copy /out $DIR/x", "workdir /w", "run use", "copy x"]
     files = made.layers[3].spec["files"], made.layers[5].spec["files"]
     rows: list[Any] = [row for rows in files if isinstance(rows, list) for row in rows]
     assert [(row["path"], row["mode"], row["uid"], row["gid"]) for row in rows] == [
@@ -209,6 +209,21 @@ def test_who_runs_commands(user: str, base: str, then: str | None) -> None:
     recipe = replace(RECIPE, steps=(EnvVars((("WHO", "me"),)), RunCommands(("id",), user=user)), stages=())
     settings = {**locked_base().settings, "User": base}
     assert question("env", recipe, lock_of(recipe, settings=settings).platforms[AMD64], AMD64, 1, []).step.user == then
+
+
+def test_what_runs_commands() -> None:
+    """The base's SHELL, for commands that are for a shell; without one, such a step is as any."""
+    steps = (RunCommands(("a | b",), based=True), RunCommands(("c d",)))
+    recipe = replace(RECIPE, steps=steps, stages=())
+    settings = {**locked_base().settings, "Shell": ["/bin/bash", "-o", "pipefail", "-c"]}
+    held = lock_of(recipe, settings=settings).platforms[AMD64]
+    asked = [question("env", recipe, held, AMD64, index, []) for index in (0, 1)]
+    assert [one.step.commands for one in asked] == [("/bin/bash -o pipefail -c 'a | b'",), ("c d",)]
+    assert asked[0].title == "run a | b"
+    plain = replace(recipe, steps=(RunCommands(("a | b",)), steps[1]))
+    held = lock_of(recipe).platforms[AMD64]
+    assert question("env", recipe, held, AMD64, 0, []).on == question("env", plain, held, AMD64, 0, []).on
+    assert recorded_recipe(lock_of(recipe)) == recipe
 
 
 def test_a_dockerfile_s_settings(root: Path) -> None:
