@@ -37,6 +37,7 @@ SLOW = (
     "tests/cli/test_builds_elsewhere.py",
     "tests/cli/test_checked_elsewhere.py",
     "tests/cli/test_configured_packages.py",
+    "tests/cli/test_dockerfiles.py",
     "tests/cli/test_export.py::test_pip_installs",
     "tests/cli/test_interrupted.py",
     "tests/cli/test_located_files.py",
