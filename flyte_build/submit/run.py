@@ -37,7 +37,7 @@ from .journal import ActionRecord, Journal
 from .leftovers import sweep
 from .limits import TaskLimits
 from .local import LocalLauncher
-from .loop import run_apart
+from .loop import run_apart, seldom_collected
 from .observer import Observer
 from .pods.posing import Pods
 from .removal import remove_left
@@ -196,7 +196,8 @@ def _execute(
         FolderInbox(folder),
         request.control,
     )
-    return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
+    with seldom_collected():
+        return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
 
 
 async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:

@@ -193,11 +193,11 @@ class Worker:
         signal.set_wakeup_fd(wakes)
         self._control.send(json.dumps({"ready": self._imported}).encode())
         while True:
-            ready, _, _ = select.select([self._control, woken], [], [])
+            ready, _, _ = select.select([self._control.fileno(), woken], [], [])
             if woken in ready:
                 os.read(woken, 4096)
                 self._reap()
-            if self._control in ready:
+            if self._control.fileno() in ready:
                 data, handles, _, _ = socket.recv_fds(self._control, 64, 2)
                 if not data:
                     os._exit(0)
