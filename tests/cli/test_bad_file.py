@@ -187,7 +187,8 @@ def test_wrong_usage(offline: Offline, arguments: list[str], said: str) -> None:
     message = offline.refused(2, *arguments)
     assert f"error: {said}" in message
     if "yesterday" not in arguments and "docker:x" not in arguments:
-        assert "--help` shows what it takes" in message
+        shows = "as in `flyte-build plan main.py`" if "no FILE" in said else "--help` shows what it takes"
+        assert shows in message
 
 
 @pytest.mark.parametrize("command", [["logs", "r1"], ["run", "--resume", "r1"]])
