@@ -269,6 +269,32 @@ def test_stages_that_do_not_fit(root: Path, change: Any, said: str) -> None:
         parse(json.dumps(document), Path("env.json"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw["steps"][1]["copies"][0].update(stage=2),
+        lambda raw: raw["steps"][1]["copies"][0].update(stage=-1),
+        lambda raw: raw["steps"][3]["mounts"][0].update(stage="0"),
+        lambda raw: raw["stages"][0]["steps"].append({"kind": "commands", "commands": [], "copies": [_OF_ITSELF]}),
+        lambda raw: raw["steps"][4].update(owner=[]),
+        lambda raw: raw["steps"][3].update(secrets=[7]),
+        lambda raw: raw["steps"].append({"kind": "settings", "settings": []}),
+        lambda raw: raw["steps"].append({"kind": "settings", "settings": {"Labels": {"a": 1}}}),
+        lambda raw: raw["steps"].append({"kind": "settings", "settings": {"User": 1}}),
+        lambda raw: raw["stages"][0].update(base={"kind": "debian", "suite": "bookworm"}),
+    ],
+)
+def test_a_recipe_that_cannot_be(change: Any) -> None:
+    """Whoever writes a lock by hand."""
+    raw = json.loads(json.dumps(RECIPE.to_json()))
+    change(raw)
+    with pytest.raises(LockError, match="the lock's recipe cannot be read"):
+        recorded_recipe(replace(lock_of(), recipe=raw))
+
+
+_OF_ITSELF = {"stage": 0, "sources": ["/x"], "destination": "/y"}
+
+
 def test_what_changed_of_a_stage_is_said() -> None:
     other = replace(LOW, base=RegistryBase("other:2"), steps=(*LOW.steps[:2], RunCommands(("make it",))))
     assert differences(RECIPE.to_json(), replace(RECIPE, stages=(other, FILES)).to_json()) == [
