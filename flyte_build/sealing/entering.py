@@ -145,6 +145,7 @@ def _programs(spec: Mapping[str, Any], output: int) -> dict[str, Any]:
         for what in spec["copies"]:
             os.write(output, f"+ copy {' '.join(what['sources'])} {what['destination']}\n".encode("utf-8", "replace"))
             copying.copy(what, placing.root_at(what["root"]), spec["workdir"])
+        placing.part(spec)
         person = people.person(spec["user"]) if spec["user"] else None
     except (copying.CannotCopy, people.Nobody, OSError) as e:
         return {"exit": 1, "wrong": str(e)}
