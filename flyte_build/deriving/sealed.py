@@ -22,7 +22,7 @@ from .image_config import base_config, debian_config, working_directories
 from .nouns import Artifact, LayerDerivation
 from .overlay import facts_of, venv_of
 
-__all__ = ["CONFIGURING", "SEALER", "Question", "question", "sealed_layer", "title_of"]
+__all__ = ["CONFIGURING", "SEALER", "Question", "question", "sealed_layers", "title_of"]
 
 SEALER = 2
 """The rules of the sandbox and of the normal form: raised where the same step would give another layer."""
@@ -88,15 +88,18 @@ def _variables(environment: str, recipe: Recipe, base: LockedBase | None, index:
     return cast("list[str]", base_config(so_far, base, venv)["Env"])
 
 
-def sealed_layer(
+def sealed_layers(
     environment: str,
     recipe: Recipe,
     locked: LockedPlatform,
     platform: str,
     index: int,
     below: Sequence[LayerDerivation],
-) -> LayerDerivation:
-    """The layer of the step at ``index``. Raises :class:`LockError` where it was never sealed, or on something else."""
+) -> list[LayerDerivation]:
+    """The layer of the step at ``index``, none where it changed nothing: nodes that stream images take no empty ones.
+
+    Raises :class:`LockError` where it was never sealed, or on something else.
+    """
     asked = question(environment, recipe, locked, platform, index, [layer.hash for layer in below])
     seal = locked.seal(index)
     if seal is None:
@@ -110,6 +113,8 @@ def sealed_layer(
             "now (packages, variables, folders or copied files)",
             hint="run `flyte-build lock`: it runs the step again",
         )
+    if seal.empty:
+        return []
     spec: dict[str, Json] = {
         "kind": "sealed",
         "assembler": ASSEMBLER,
@@ -119,4 +124,4 @@ def sealed_layer(
         "diff_id": seal.diff_id,
         "media_type": _LAYER,
     }
-    return LayerDerivation(spec, (Artifact(seal.sha256, seal.size, seal.file, seal),))
+    return [LayerDerivation(spec, (Artifact(seal.sha256, seal.size, seal.file, seal),))]
