@@ -42,7 +42,7 @@ from ..locks.seals import CONFIGURED
 from ..recipe import CopyFiles, Recipe, RunCommands, Scratch
 from ..recipe.conventions import USER, VENV
 from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
-from .file_layers import file_layers
+from .file_layers import each_once, file_layers
 from .image_config import base_config, debian_config, expand, kept_settings, working_directories
 from .nouns import Artifact, Copied, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
@@ -58,7 +58,7 @@ from .overlay import (
     verbatim,
 )
 from .pythons import python_layers, system_fields
-from .sealed import sealed_layer
+from .sealed import sealed_layers
 from .specs import layer_of, named
 from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, check_layers, wheel_layers
 
@@ -120,7 +120,7 @@ def derive(
         venv = Venv(str(recipe.python), VENV, by=by)
         under = 3 + (locked.python is not None) + recipe.bytecode
         if locked.seal(CONFIGURED) is not None:
-            layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
+            layers += sealed_layers(lock.environment, recipe, locked, platform, CONFIGURED, layers)
             under += 1
         _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
     return _image(asked, layers, debian_config(recipe), {})
@@ -195,18 +195,23 @@ def _steps(
 
     A sealed step sees what the steps before it made, and nothing of those after it. ``under``: layers to reckon with.
     """
-    recipe, start = asked.recipe, 0
+    recipe, start, since = asked.recipe, 0, len(layers)
     for end in (*recipe.sealed_steps, len(recipe.steps)):
         if venv is not None:
-            layers += wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+            wheels = wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+            layers += wheels
+            since = len(layers) if wheels else since
         files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
         layers += file_layers(recipe, files, owner, workdirs, range(start, end), there)
+        layers[since:] = each_once(layers[since:])
         if venv is not None and venv.by is not None:
             layers += replaced_layer(files.values(), recipe, asked.locked, venv.path)
         if end in (asked.below, len(recipe.steps)):
             return
         taken = taken_by(asked.lock, recipe, asked.platform, asked.files, end, asked.stages)
-        layers.append(sealed_layer(asked.environment, recipe, asked.locked, asked.platform, end, layers, taken))
+        changed = sealed_layers(asked.environment, recipe, asked.locked, asked.platform, end, layers, taken)
+        layers += changed
+        since = len(layers) if changed else since
         made = {entry.path for rows in files.values() for entry in rows}
         there = there | made | {folder.strip("/") for folder in workdirs[start : end + 1]}
         start = end + 1

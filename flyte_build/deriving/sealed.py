@@ -24,7 +24,7 @@ from .image_config import base_config, debian_config, expand, variables_of, work
 from .nouns import Artifact, ImageDerivation, LayerDerivation
 from .overlay import facts_of, venv_of
 
-__all__ = ["CONFIGURING", "SEALER", "Question", "question", "sealed_layer", "title_of"]
+__all__ = ["CONFIGURING", "SEALER", "Question", "question", "sealed_layers", "title_of"]
 
 SEALER = 2
 """The rules of the sandbox and of the normal form: raised where the same step would give another layer."""
@@ -154,7 +154,7 @@ def _variables(environment: str, recipe: Recipe, base: LockedBase | None, index:
     return cast("list[str]", base_config(so_far, base, venv)["Env"])
 
 
-def sealed_layer(
+def sealed_layers(
     environment: str,
     recipe: Recipe,
     locked: LockedPlatform,
@@ -162,9 +162,12 @@ def sealed_layer(
     index: int,
     below: Sequence[LayerDerivation],
     taken: Sequence[ImageDerivation] | None = (),
-) -> LayerDerivation:
-    """The layer of the step at ``index``; ``taken`` as :func:`question` has it, ``None`` where nobody can tell: then
-    the seal is believed. Raises :class:`LockError` where it was never sealed, or on something else."""
+) -> list[LayerDerivation]:
+    """The layer of the step at ``index``, none where it changed nothing: nodes that stream images take no empty ones.
+
+    ``taken`` as :func:`question` has it, ``None`` where nobody can tell: then the seal is believed. Raises
+    :class:`LockError` where it was never sealed, or on something else.
+    """
     asked = question(environment, recipe, locked, platform, index, [layer.hash for layer in below], taken or ())
     seal = locked.seal(index)
     if seal is None:
@@ -178,6 +181,8 @@ def sealed_layer(
             "now (packages, variables, folders or copied files)",
             hint="run `flyte-build lock`: it runs the step again",
         )
+    if seal.empty:
+        return []
     spec: dict[str, Json] = {
         "kind": "sealed",
         "assembler": ASSEMBLER,
@@ -187,4 +192,4 @@ def sealed_layer(
         "diff_id": seal.diff_id,
         "media_type": _LAYER,
     }
-    return LayerDerivation(spec, (Artifact(seal.sha256, seal.size, seal.file, seal),))
+    return [LayerDerivation(spec, (Artifact(seal.sha256, seal.size, seal.file, seal),))]

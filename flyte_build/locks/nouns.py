@@ -74,8 +74,10 @@ class LockedPlatform:
         return next((seal for seal in self.seals if seal.step == step), None)
 
     def sealed_places(self, recipe: Recipe) -> tuple[int, ...]:
-        """The places of all sealed layers of ``recipe``'s image, lowest first."""
-        return ((CONFIGURED,) if self.seal(CONFIGURED) is not None else ()) + recipe.sealed_steps
+        """The places of all sealed layers of ``recipe``'s image, lowest first; of steps that changed nothing none."""
+        places = ((CONFIGURED,) if self.seal(CONFIGURED) is not None else ()) + recipe.sealed_steps
+        empty = {seal.step for seal in self.seals if seal.empty}
+        return tuple(place for place in places if place not in empty)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,16 @@ from typing import Any
 from ..kernel.canonical import Json
 from .reading import DIGEST, Reader
 
-__all__ = ["ANY_MODULE", "CONFIGURED", "LockedSeal", "SealRun", "parse_seals", "seal_json"]
+__all__ = ["ANY_MODULE", "CONFIGURED", "EMPTY", "LockedSeal", "SealRun", "parse_seals", "seal_json"]
 
 ANY_MODULE = "*"
 """Among a seal's modules: any may have been added."""
 
 CONFIGURED = -1
 """The step of the seal that holds what dpkg made when it configured the image's packages: below all others."""
+
+EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+"""The diff_id of a layer in which nothing is: a tar of two zero blocks."""
 
 _DIGEST = "sha256: and 64 hexadecimal digits"
 
@@ -43,6 +46,11 @@ class LockedSeal:
     sketch: tuple[tuple[str, str], ...] = ()
     modules: tuple[str, ...] = ()
     config: Mapping[str, Json] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the step changed nothing: then no image has its layer."""
+        return self.diff_id == EMPTY
 
     @property
     def sha256(self) -> str:
