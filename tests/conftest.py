@@ -57,6 +57,7 @@ SLOW = (
     "tests/planning/checks/test_calls_against_execution.py",
     "tests/plugin/contract/",
     "tests/registry/test_any_faults.py",
+    "tests/sealing/test_copies.py",
     "tests/submit/kubernetes/test_many.py",
     "tests/submit/test_resolving.py::test_what_is_gone",
     "tests/test_benchmarks.py",
