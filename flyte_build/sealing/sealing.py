@@ -16,19 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..kernel.errors import SealError
+from ..kernel.errors import SandboxError, SealError
 from ..kernel.reporting import Reporter
 from .keeping import Laid, Stages
 from .lending import Outlet, environment_of, files_of, network_of
+from .limits import Fence, Limits
 from .logs import StepLog
 from .nouns import Below, Outcome, Step
 from .sketching import differing
 
-__all__ = ["LIMIT", "seal"]
+__all__ = ["seal"]
 
-LIMIT = 2 * 3600.0
-"""Seconds that a step may take, each time."""
-
+_LIMITS = Limits()
 # Shorter values stand in files by chance.
 _SHORTEST_SECRET = 6
 
@@ -41,7 +40,7 @@ def seal(
     reporter: Reporter,
     *,
     twice: bool = True,
-    limit: float = LIMIT,
+    limits: Limits = _LIMITS,
     stages: Stages | None = None,
 ) -> Outcome:
     """Run ``step`` over the layers ``below`` (lowest first), in the folder ``folder``, which is made and left.
@@ -61,16 +60,22 @@ def seal(
     with ExitStack() as stack:
         words = stack.enter_context(StepLog(log, [one.value for one in step.secrets] + _hidden(step)))
         progress = stack.enter_context(reporter.work(step.title, None, unit="bytes"))
+        fence = stack.enter_context(Fence(limits, reporter.warn))
         outlet = stack.enter_context(Outlet())
 
         def heard(data: bytes) -> None:
             words.write(data)
             progress.advance(len(data))
 
+        def began(pid: int) -> None:
+            fence.join(pid)
+            if network == "internet":
+                outlet.attach(pid)
+
         folder.mkdir()
         kept = stages or stack.enter_context(Stages(lambda: folder / "stage"))
-        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit))
-        run = _Run(laid, replace(step, network=network), words, folder)
+        laid = stack.enter_context(kept.over(below, heard, began, limits.seconds))
+        run = _Run(laid, replace(step, network=network), words, folder, fence)
         first = run.once(1)
         if not twice:
             return replace(first, twice=False)
@@ -94,24 +99,31 @@ def _hidden(step: Step) -> list[bytes]:
 class _Run:
     """One run of the step in a stage, and its capture."""
 
-    def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path) -> None:
+    def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path, fence: Fence) -> None:
         self._stage, self._over, self._number = laid.stage, list(laid.over), laid.number
         self._step, self._words, self._folder = step, words, folder
+        self._fence = fence
 
     def once(self, number: int) -> Outcome:
         step = self._step
         self._words.line(f"run {number} of `{step.title}`, network {step.network}")
         started = time.monotonic()
-        ended = self._stage.ask(
-            "run",
-            run=f"{self._number}-{number}",
-            over=self._over,
-            commands=list(step.commands),
-            environment=environment_of(step, step.network),
-            workdir=step.workdir,
-            network=step.network,
-            files=files_of(step, step.network),
-        )
+        try:
+            ended = self._stage.ask(
+                "run",
+                run=f"{self._number}-{number}",
+                over=self._over,
+                commands=list(step.commands),
+                environment=environment_of(step, step.network),
+                workdir=step.workdir,
+                network=step.network,
+                files=files_of(step, step.network),
+                processes=self._fence.processes,
+            )
+        except SandboxError as e:
+            if (met := self._fence.met()) is None:
+                raise
+            raise SealError(f"`{step.title}`: {met.message}", hint=met.hint, detail=self._words.tail()) from e
         seconds = time.monotonic() - started
         if ended["exit"]:
             raise self._failed(ended["exit"], step.commands[ended["index"]])
@@ -151,6 +163,12 @@ class _Run:
     def _failed(self, code: int, command: str) -> SealError:
         shown = " ".join(command.split())
         hint = f"its output is in {self._words.path}"
+        if (met := self._fence.met()) is not None:
+            return SealError(
+                f"`{self._step.title}`: `{shown[:100]}` ended with exit code {code}: {met.message}",
+                hint=f"{met.hint}; {hint}",
+                detail=self._words.tail(),
+            )
         if code == 127:
             hint = f"a program is not in the image{_elsewhere(command)}; {hint}"
         return SealError(

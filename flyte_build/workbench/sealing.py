@@ -100,7 +100,7 @@ class Sealing:
         stages: Stages,
     ) -> Lock:
         from ..building.repositories import base_repositories
-        from ..building.sealed import Sealer
+        from ..building.sealed import Sealer, limits_of
         from ..deriving.derivation import derive
         from ..deriving.local_files import snapshot
         from ..deriving.sealed import question
@@ -129,6 +129,7 @@ class Sealing:
                     base_repositories([below], locks),
                     self.settings.seal_network,
                     stages=stages,
+                    limits=limits_of(self.settings),
                 )
                 part = lock.platforms[platform] if index == CONFIGURED else None
                 seal = known[asked.on] = self._made(sealer, below, asked, index, seal, part)
