@@ -199,7 +199,7 @@ def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[
         wheels=wheels,
         hashes=tuple(sorted(parsed.hashes.items())),
         sources=tuple(dict.fromkeys(parsed.sources)),
-        secrets=_secrets(layer),
+        secrets=_secrets(at, layer),
     )
 
 
@@ -225,7 +225,7 @@ def _uv_project(at: _Place, layer: Any) -> PipInstall:
 def _poetry_project(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {"pyproject", "poetry_lock", "extra_args", "project_install_mode", "secret_mounts"})
     found = read_poetry(layer, f"{at.owner}: with_poetry_project", at.relative, at.found)
-    return dataclasses.replace(found, secrets=_secrets(layer))
+    return dataclasses.replace(found, secrets=_secrets(at, layer))
 
 
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
@@ -249,7 +249,7 @@ def _apt_packages(at: _Place, layer: Any) -> AptInstall:
                 f"{at.owner}: with_apt_packages: `{name}` is not the name of a Debian package",
                 hint="write `name`, or `name=version` for one version",
             )
-    return AptInstall(tuple(layer.packages), _secrets(layer))
+    return AptInstall(tuple(layer.packages), _secrets(at, layer))
 
 
 def _env(at: _Place, layer: Any) -> EnvVars:
@@ -265,16 +265,22 @@ def _workdir(at: _Place, layer: Any) -> WorkDir:
 def _commands(at: _Place, layer: Any) -> RunCommands | None:
     _known_fields(at, layer, {"commands", "secret_mounts"})
     commands = (layer.commands,) if isinstance(layer.commands, str) else tuple(map(str, layer.commands))
-    return RunCommands(commands, _secrets(layer)) if commands else None
+    return RunCommands(commands, _secrets(at, layer)) if commands else None
 
 
-def _secrets(layer: Any) -> tuple[SecretMount, ...]:
-    return tuple(_secret(one) for one in layer.secret_mounts or ())
+def _secrets(at: _Place, layer: Any) -> tuple[SecretMount, ...]:
+    return tuple(_secret(at, one) for one in layer.secret_mounts or ())
 
 
-def _secret(one: Any) -> SecretMount:
+def _secret(at: _Place, one: Any) -> SecretMount:
     """As the SDK's builder mounts it: in the file ``mount``, else as a variable."""
-    secret = flyte.Secret(key=one) if isinstance(one, str) else one
+    try:
+        secret = flyte.Secret(key=one) if isinstance(one, str) else one
+    except ValueError as e:
+        raise LoadError(
+            f"{at.owner}: secret_mounts: `{one}` is not the name of a secret: {e}",
+            hint="a secret is named by its key: the variable that holds it, in small letters or capitals",
+        ) from None
     if secret.mount:
         return SecretMount(secret.key, secret.group, path=str(secret.mount))
     return SecretMount(secret.key, secret.group, env=str(secret.as_env_var))

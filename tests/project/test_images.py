@@ -139,6 +139,11 @@ def test_what_every_python_stands_on(python: str, base: Base) -> None:
     assert (recipe.base, recipe.flyte, recipe.steps) == (base, None, (PipInstall(("a",)),))
 
 
+def test_what_is_no_name_of_a_secret() -> None:
+    with pytest.raises(LoadError, match="secret_mounts: `/tmp/secret` is not the name of a secret"):
+        read(BASE.clone(extendable=True, name="x").with_apt_packages("vim", secret_mounts=["/tmp/secret"]))
+
+
 def test_an_image_that_a_configuration_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("flyte.config._config.get_config_file", get_config_file.__wrapped__)
