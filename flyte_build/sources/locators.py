@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from ..deriving.derivation import Artifact
-from ..kernel.errors import FetchError
+from ..kernel.errors import FetchError, InputError
 from ..locks.lockfile import Lock, LockedDeb, LockedWheel
 from ..recipe import Recipe, SecretMount
 from .index_clients import IndexClients
@@ -132,23 +132,33 @@ class WheelLocator:
         self._given = settings
         self._settings: tuple[IndexSettings, ...] | None = None
         self._guard = threading.Lock()
+        self._lacking: InputError | None = None
         self._clients = IndexClients(hurried=hurried)
 
     @classmethod
     def of(cls, recipes: Iterable[Recipe], root: Path, *, hurried: bool = False) -> WheelLocator:
         """For these recipes: what all of them name together first (they are locked together), then each, then none.
 
-        Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it.
+        Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it. Where a
+        secret of a recipe is not there the other places are asked, and its error is told if none of them has a wheel.
         """
         every = list(recipes)
+        wanted = [every, *([recipe] for recipe in every)]
 
         def read() -> list[IndexSettings]:
             from .indexes import configured
 
             base = configured(root)
-            return [_settings(base, every, root), *(_settings(base, [recipe], root) for recipe in every), base]
+            found: list[IndexSettings] = []
+            for some in wanted:
+                try:
+                    found.append(_settings(base, some, root))
+                except InputError as e:
+                    made._lacking = made._lacking or e
+            return [*found, base]
 
-        return cls(read, hurried=hurried)
+        made = cls(read, hurried=hurried)
+        return made
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedWheel):
@@ -165,6 +175,8 @@ class WheelLocator:
                         yield Place(location.url, None if location.url.startswith("file:") else client.stream)
             except FetchError as e:
                 errors.append(e)
+        if self._lacking is not None:
+            raise self._lacking
         if errors:
             raise errors[0]
         if not seen:

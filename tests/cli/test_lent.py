@@ -73,6 +73,12 @@ def test_a_private_index(
     monkeypatch.delenv("COMPANY_PAT")
     offline.ok("lock", "--check", "flow.py")
     offline.ok("build", "flow.py")
+    # What else has the same bytes will do; where nothing has, the secret is what lacks.
+    shutil.rmtree(offline.store)
+    assert "expected it in $COMPANY_PAT" in offline.refused(2, "build", "flow.py")
+    inside = "inside-1.0-py3-none-any.whl"
+    shutil.copyfile(private.folder / inside, offline.index.folder / inside)
+    offline.ok("build", "flow.py")
 
 
 def test_a_secret_that_is_not_there(offline: Offline, private: SimpleIndex) -> None:
