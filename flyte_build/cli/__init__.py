@@ -51,8 +51,7 @@ def _run(argv: list[str] | None) -> int:
         show_usage_error(e)
         return e.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error, but nothing more can be written.
         silence()
@@ -74,6 +73,20 @@ def _run(argv: list[str] | None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _watched() -> int:
+    from .interrupts import watch
+
+    watch()
+    return main()
+
+
+def _interrupted() -> int:
+    from .interrupts import EXIT_CODE, say_interrupted
+
+    say_interrupted()
+    return EXIT_CODE
+
+
 def entry() -> None:
     """The console script's entry point."""
     from .noop import answered
@@ -87,7 +100,10 @@ def entry() -> None:
 
         guard()
     try:
-        code = 0 if answered(sys.argv[1:]) else main()
+        code = 0 if answered(sys.argv[1:]) else _watched()
+    except KeyboardInterrupt:
+        # What was loaded when it came heard of it; here it came before, or between two things.
+        code = _interrupted()
     except OSError as e:
         # Only of the recorded answer, which did not get through.
         from .errors import show_error

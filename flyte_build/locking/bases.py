@@ -220,7 +220,9 @@ def _suite(name: str, base: LockedBase) -> str:
     """The Debian suite of ``base``; raises :class:`RefusedError` where nothing can be added to it soundly."""
     facts = base.facts
     if facts is None:
-        raise LockError(f"environment {name}: nobody looked into {base.name}", hint="lock again with --upgrade")
+        raise LockError(
+            f"environment {name}: nobody looked into {base.name}", hint="`flyte-build lock --upgrade` looks"
+        )
     system, _, suite = (facts.system or "").partition(" ")
     why = None
     if system != "debian" or not re.fullmatch("[a-z]+", suite):

@@ -17,9 +17,10 @@ from typing import Any, cast
 
 from ..kernel import documents
 from ..kernel.canonical import Json, digest
-from ..kernel.errors import LockError, StoreError
+from ..kernel.errors import LockError
 from .base import parse_base
 from .builds import parse_builds
+from .directory import unwritten
 from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
 from .pythons import parse_python
 from .reading import DIGEST, Reader
@@ -220,10 +221,7 @@ def write_all(directory: Path, locks: Iterable[Lock]) -> list[str]:
             for lock, temporary in staged:
                 os.replace(temporary, lock_path(directory, lock.environment))
     except OSError as e:
-        raise StoreError(
-            f"{directory}: the locks cannot be written: {e.strerror or e}",
-            hint="make room, or give a folder that you may write to with --lockfiles",
-        ) from e
+        raise unwritten(directory, "the locks", e) from e
     return [lock.environment for lock, _ in staged]
 
 

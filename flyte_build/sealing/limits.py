@@ -15,7 +15,6 @@ from itertools import count
 from types import TracebackType
 
 from ..kernel.cgroups import Cgroups, Group
-from ..kernel.errors import SealError
 from ..kernel.quantities import size
 
 __all__ = ["Fence", "Limits"]
@@ -70,17 +69,17 @@ class Fence:
             with suppress(OSError):
                 file.write_text(str(pid))
 
-    def met(self) -> SealError | None:
-        """What a step that failed failed of, if that was a limit."""
+    def met(self) -> tuple[str, str] | None:
+        """What a step that failed failed of, if that was a limit, and the way out."""
         if self._group is not None and self._group.oom_kills():
-            return SealError(
+            return (
                 f"it may have {size(self._limits.most_memory)} of memory and wanted more: the kernel ended it",
-                hint="`seal-memory` of [tool.flyte-build] says how much a step may have",
+                "`seal-memory` of [tool.flyte-build] says how much a step may have",
             )
         if self._group is not None and self._group.refused_forks():
-            return SealError(
+            return (
                 f"it may have {self._limits.processes:,} processes and threads at once, and wanted more",
-                hint="let it start fewer (`make -j 8`)",
+                "let it start fewer (`make -j 8`)",
             )
         return None
 

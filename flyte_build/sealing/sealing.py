@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import SandboxError, SealError
+from ..kernel.patience import patiently
 from ..kernel.reporting import Reporter
 from .keeping import Laid, Stages
 from .lending import Outlet, environment_of, files_of, network_of
@@ -57,7 +58,7 @@ def seal(
             f"`{step.title}` reaches this machine's own services, as nothing parts the two: {why}; "
             '`apt install slirp4netns`, or choose `seal-network = "none"`'
         )
-    with ExitStack() as stack:
+    with patiently("the step is ended"), ExitStack() as stack:
         words = stack.enter_context(StepLog(log, [one.value for one in step.secrets] + _hidden(step)))
         progress = stack.enter_context(reporter.work(step.title, None, unit="bytes"))
         fence = stack.enter_context(Fence(limits, reporter.warn))
@@ -123,7 +124,7 @@ class _Run:
         except SandboxError as e:
             if (met := self._fence.met()) is None:
                 raise
-            raise SealError(f"`{step.title}`: {met.message}", hint=met.hint, detail=self._words.tail()) from e
+            raise SealError(f"`{step.title}`: {met[0]}", hint=met[1], detail=self._words.tail()) from e
         seconds = time.monotonic() - started
         if ended["exit"]:
             raise self._failed(ended["exit"], step.commands[ended["index"]])
@@ -165,8 +166,8 @@ class _Run:
         hint = f"its output is in {self._words.path}"
         if (met := self._fence.met()) is not None:
             return SealError(
-                f"`{self._step.title}`: `{shown[:100]}` ended with exit code {code}: {met.message}",
-                hint=f"{met.hint}; {hint}",
+                f"`{self._step.title}`: `{shown[:100]}` ended with exit code {code}: {met[0]}",
+                hint=f"{met[1]}; {hint}",
                 detail=self._words.tail(),
             )
         if code == 127:

@@ -67,6 +67,12 @@ def test_no_such_file(offline: Offline, name: str, said: str) -> None:
     assert f"error: {said}\n" in offline.refused(3, "plan", name)
 
 
+def test_a_file_that_is_nearly_called_so(offline: Offline) -> None:
+    assert "hint: did you mean `flow.py`?\n" in offline.refused(3, "plan", "flwo.py")
+    said = offline.refused(3, "plan", ".")
+    assert "hint: name a file in it: flow.py; `flyte-build init .` finds those of Flyte\n" in said
+
+
 def test_a_file_without_environments_or_tasks(offline: Offline) -> None:
     offline.write("import flyte\n", "empty.py")
     said = offline.refused(3, "plan", "empty.py")
@@ -188,4 +194,4 @@ def test_wrong_usage(offline: Offline, arguments: list[str], said: str) -> None:
 def test_no_such_run(offline: Offline, command: list[str]) -> None:
     said = offline.refused(12, *command)
     assert "error: no run `r1` in " in said
-    assert "hint: `flyte-build runs` lists them\n" in said
+    assert "hint: `flyte-build runs --all` lists them\n" in said

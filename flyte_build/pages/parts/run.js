@@ -17,6 +17,7 @@ function header() {
   const when = new Date(RUN.started * 1000).toLocaleString();
   const counts = Object.entries(summary(RUN)).map(([state, n]) => `${n} ${state}`).join(", ");
   $("facts").textContent = [RUN.name, when, duration((RUN.ended || now()) - RUN.started), counts, RUN.resumed ? `resumes ${RUN.resumed}` : ""].filter(Boolean).join(" · ");
+  if (LIVE) $("facts").prepend(make("a", {href: "../"}, "all runs"), " · ");
   $("command").hidden = !RUN.command;
   $("command").replaceChildren(make("code", {}, RUN.command || ""));
   const counted = summary(RUN);
