@@ -11,6 +11,8 @@ import sys
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (``flyte-build --help`` lists them)."""
@@ -81,10 +83,10 @@ def _watched() -> int:
 
 
 def _interrupted() -> int:
-    from .interrupts import EXIT_CODE, say_interrupted
+    from .interrupts import say_interrupted
 
     say_interrupted()
-    return EXIT_CODE
+    return _INTERRUPTED
 
 
 def entry() -> None:
@@ -115,4 +117,8 @@ def entry() -> None:
         if refused is not None:
             show_error(refused)
         code = refused.exit_code if refused is not None else 0
+    interrupts = sys.modules.get(f"{__name__}.interrupts")
+    if code == _INTERRUPTED and interrupts is not None and interrupts.was_said():
+        # All that had to be ended has been; taking an interpreter apart takes longer than somebody waits.
+        interrupts.leave()
     raise SystemExit(code)

@@ -13,10 +13,11 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from typing import NoReturn
 
 from ..kernel.patience import ending
 
-__all__ = ["EXIT_CODE", "say_interrupted", "watch"]
+__all__ = ["leave", "say_interrupted", "was_said", "watch"]
 
 EXIT_CODE = 130
 _MOMENT = 0.35
@@ -55,8 +56,7 @@ def _listen(reading: int) -> None:
         threading.Event().wait(_MOMENT)
         what = ending()
         if what is None or what == told:
-            say_interrupted()
-            os._exit(EXIT_CODE)
+            leave()
         # A wrapper hands on what the terminal sends to all: twice within this moment is once.
         os.set_blocking(reading, False)
         with suppress(BlockingIOError):
@@ -65,6 +65,20 @@ def _listen(reading: int) -> None:
         told = what
         if what:
             _tell(f"interrupted: {what}; once more leaves at once")
+
+
+def leave() -> NoReturn:
+    """The process ends here, as interrupted."""
+    say_interrupted()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(EXIT_CODE)
+
+
+def was_said() -> bool:
+    """Whether it was this process that was interrupted: a command's own exit code may be the same number."""
+    return _said.locked()
 
 
 def say_interrupted() -> None:

@@ -110,7 +110,8 @@ def output(path: Path, needed: int | None = None, mode: int = 0o666) -> Iterator
     refuses, also of what the block writes.
     """
     named, path = path, Path(os.path.realpath(path))
-    if os.path.lexists(path) and not os.path.isfile(path):
+    # Of the name that was given: what /dev/stdout leads to may have none of its own.
+    if os.path.exists(named) and not os.path.isfile(named):
         with writing(named), open(named, "wb") as straight:
             yield straight
         return

@@ -39,7 +39,7 @@ _LIST = """<!doctype html>
 <title>{title}</title><style>
 :root {{ color-scheme: light dark; }} body {{ font: 15px/1.5 system-ui, sans-serif; margin: 24px; max-width: 70em; }}
 td, th {{ text-align: left; padding: 3px 22px 3px 0; }} th {{ font-weight: 400; opacity: .75; }}
-.n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.n {{ text-align: right; font-variant-numeric: tabular-nums; }} .n, td:nth-child(3) {{ white-space: nowrap; }}
 .succeeded {{ color: light-dark(#1a7f4b, #3fb97c); }} .running {{ color: light-dark(#1f6fd6, #62a4ff); }}
 .failed {{ color: light-dark(#c0362c, #f0746a); }} .aborted {{ color: light-dark(#8a5d00, #d9a53b); }}
 @media (max-width: 600px) {{ body {{ margin: 12px; }} td, th {{ padding-right: 12px; }}

@@ -26,7 +26,6 @@ from ..recipe import (
     Recipe,
     RegistryBase,
     RunCommands,
-    SecretMount,
     Step,
     WorkDir,
 )
@@ -34,8 +33,8 @@ from ..recipe.requirements import ParsedRequirements, normalise, parse_requireme
 from .bases import HERE, ImageBase, Prefer, on_python, pythons, read_base
 from .certificates import with_bundles
 from .code_bundle import Code, code_step
-from .dockerfile import read_dockerfile
 from .poetry_layers import brings_flyte, read_poetry
+from .secret_mounts import secrets_of
 from .session import DEFAULT_REFERENCE, asked_python, stated_image
 from .uv_layers import fitting_python, read_project, read_script
 from .wheel_folders import wheels_of
@@ -75,11 +74,18 @@ class _Place:
 
 
 def read_image(
-    image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian", code: Code | None = None
+    image: flyte.Image | str | None,
+    owner: str,
+    root: Path,
+    prefer: Prefer = "debian",
+    code: Code | None = None,
+    *,
+    elsewhere: bool = True,
 ) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
     ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
-    ``with_code_bundle()`` copies (default: every module below ``root``).
+    ``with_code_bundle()`` copies (default: every module below ``root``). ``elsewhere``: a Dockerfile with a line that
+    no step means is for another builder, instead of being refused.
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
@@ -91,8 +97,11 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        on, found = read_dockerfile(at.found(image.dockerfile), owner, at.relative)
-        return Recipe(on, _platforms(at, image.platform), None, None, with_bundles(found, root))
+        from .dockerfile import read_dockerfile
+
+        platforms = _platforms(at, image.platform)
+        said = read_dockerfile(at.found(image.dockerfile), owner, at.relative, platforms, elsewhere=elsewhere)
+        return Recipe(said.base, platforms, None, None, with_bundles(said.steps, root), stages=said.stages)
     if image._ref_name is not None:
         stated = stated_image(image._ref_name)
         if stated is None:
@@ -199,7 +208,7 @@ def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[
         wheels=wheels,
         hashes=tuple(sorted(parsed.hashes.items())),
         sources=tuple(dict.fromkeys(parsed.sources)),
-        secrets=_secrets(at, layer),
+        secrets=secrets_of(layer, at.owner),
     )
 
 
@@ -225,7 +234,7 @@ def _uv_project(at: _Place, layer: Any) -> PipInstall:
 def _poetry_project(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {"pyproject", "poetry_lock", "extra_args", "project_install_mode", "secret_mounts"})
     found = read_poetry(layer, f"{at.owner}: with_poetry_project", at.relative, at.found)
-    return dataclasses.replace(found, secrets=_secrets(at, layer))
+    return dataclasses.replace(found, secrets=secrets_of(layer, at.owner))
 
 
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
@@ -249,7 +258,7 @@ def _apt_packages(at: _Place, layer: Any) -> AptInstall:
                 f"{at.owner}: with_apt_packages: `{name}` is not the name of a Debian package",
                 hint="write `name`, or `name=version` for one version",
             )
-    return AptInstall(tuple(layer.packages), _secrets(at, layer))
+    return AptInstall(tuple(layer.packages), secrets_of(layer, at.owner))
 
 
 def _env(at: _Place, layer: Any) -> EnvVars:
@@ -265,25 +274,7 @@ def _workdir(at: _Place, layer: Any) -> WorkDir:
 def _commands(at: _Place, layer: Any) -> RunCommands | None:
     _known_fields(at, layer, {"commands", "secret_mounts"})
     commands = (layer.commands,) if isinstance(layer.commands, str) else tuple(map(str, layer.commands))
-    return RunCommands(commands, _secrets(at, layer)) if commands else None
-
-
-def _secrets(at: _Place, layer: Any) -> tuple[SecretMount, ...]:
-    return tuple(_secret(at, one) for one in layer.secret_mounts or ())
-
-
-def _secret(at: _Place, one: Any) -> SecretMount:
-    """As the SDK's builder mounts it: in the file ``mount``, else as a variable."""
-    try:
-        secret = flyte.Secret(key=one) if isinstance(one, str) else one
-    except ValueError as e:
-        raise LoadError(
-            f"{at.owner}: secret_mounts: `{one}` is not the name of a secret: {e}",
-            hint="a secret is named by its key: the variable that holds it, in small letters or capitals",
-        ) from None
-    if secret.mount:
-        return SecretMount(secret.key, secret.group, path=str(secret.mount))
-    return SecretMount(secret.key, secret.group, env=str(secret.as_env_var))
+    return RunCommands(commands, secrets_of(layer, at.owner)) if commands else None
 
 
 def _copy(at: _Place, layer: Any) -> CopyFiles:

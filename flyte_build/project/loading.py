@@ -139,7 +139,8 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     else:
         where = f"{shown(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else shown(file)
         detail = "".join(traceback.format_list(frames[-5:])) + "".join(traceback.format_exception_only(error))
-    summary = str(error).splitlines()[0] if str(error) else ""
+    said = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)  # where it is stands before
+    summary = said.splitlines()[0] if said else ""
     summary = summary if len(summary) <= _LONGEST else f"{summary[:_LONGEST]}…"
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name and (hiding := _hiding(error.name, root)) is not None:

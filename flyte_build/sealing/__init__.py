@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from .keeping import Stages
     from .limits import Limits
     from .modules import modules_of
-    from .nouns import Below, Outcome, Secret, Step
+    from .nouns import Below, Copy, Mount, Outcome, Secret, Step
     from .sealing import seal
     from .sketching import differing, first_difference, sketch
 
-__all__ = ["Below", "Limits", "Outcome", "Secret", "Stages", "Step", "differing", "first_difference", "modules_of",
-           "seal", "sketch"]  # fmt: skip
+__all__ = ["Below", "Copy", "Limits", "Mount", "Outcome", "Secret", "Stages", "Step", "differing", "first_difference",
+           "modules_of", "seal", "sketch"]  # fmt: skip
 
 __getattr__ = offering(
     __name__,
@@ -24,7 +24,7 @@ __getattr__ = offering(
         "keeping": "Stages",
         "limits": "Limits",
         "modules": "modules_of",
-        "nouns": "Below Outcome Secret Step",
+        "nouns": "Below Copy Mount Outcome Secret Step",
         "sealing": "seal",
         "sketching": "differing first_difference sketch",
     },

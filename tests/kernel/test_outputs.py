@@ -60,6 +60,15 @@ def test_what_is_no_file_is_written_and_not_replaced(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc here")
+def test_a_descriptor_by_its_name(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    write_output(Path(f"/proc/self/fd/{writer}"), "x")
+    os.close(writer)
+    assert os.read(reader, 10) == b"x"
+    os.close(reader)
+
+
 @contextmanager
 def limited(size: int) -> Iterator[None]:
     """No file may become longer: as a disk that is full."""

@@ -235,14 +235,21 @@ def _show_logs(run: str | None, action: str | None, on: str | None, follow: bool
 
         with telling(f"asking {on}"):
             found = target_run(on, run, logs=not tree)
+    from rich.markup import escape
+
+    from ..console import room, stderr, stdout
+
     if tree:
-        from ..console import room, stdout
         from ..live import action_tree
 
         out = stdout()
         out.print(action_tree(found.actions, f"{found.name} {found.task}"), width=room(out) or _WHOLE, crop=False)
         return
     several = find_logs(found, action)
+    if not any(log.stat().st_size for _, log in several):
+        yet = " yet" if found.running else ""
+        stderr().print(f"[dim]nothing was printed{yet} in {escape(found.name)}[/]", soft_wrap=True)
+        return
     for record, log in several:
         if len(several) > 1:
             click.secho(visible(f"── {record.task or record.name} ({record.name}, attempt {log.stem}) ──"), bold=True)
