@@ -115,8 +115,12 @@ def _version(
     """Of the code, the images and what the tasks and their apps ask for: the same as long as they are."""
     specs = {name: spec.SerializeToString(deterministic=True).hex() for name, spec in pinned.items()}
     served = {name: [dict(app) for app in some] for name, some in apps.items() if some}
-    contents: dict[str, Any] = {"specs": specs, "images": dict(images), "code": code}
-    contents |= {"apps": served} if served else {}
+    contents: dict[str, Any] = {
+        "specs": specs,
+        "images": dict(images),
+        "code": code,
+        **({"apps": served} if served else {}),
+    }
     return canonical.digest(contents).removeprefix("sha256:")[:16]
 
 

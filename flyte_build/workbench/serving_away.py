@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import threading
 
+from ..kernel.patience import patiently
 from ..kernel.scratch import scratch
 from ..project.apps import bundle_of
 from ..project.nouns import Environment
@@ -56,11 +57,12 @@ def serve_on(
     code = _stored(bench, environment, mirror)
     images = {reference.rpartition("@")[2]: reference for reference in references.values()}
     served = Served(label, apps, environment.name, images, needs, code, keeper)
-    run_apart(
-        serve_away(
-            cluster, mirror, target, served, audience.ready, audience.printed, bench.reporter.note, stop
-        )
-    )  # fmt: skip
+    with patiently("what is served is ended"):
+        run_apart(
+            serve_away(
+                cluster, mirror, target, served, audience.ready, audience.printed, bench.reporter.note, stop
+            )
+        )  # fmt: skip
 
 
 def _stored(bench: OpenProject, environment: Environment, mirror: Mirror) -> str:

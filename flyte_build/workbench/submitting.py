@@ -188,7 +188,8 @@ async def _store(
     if options.resume is not None:
         earlier = await reading.read_run(mirror, await reading.full_name(mirror, options.resume))
         if earlier.running:
-            raise RunError(f"run {earlier.name} is still running", hint="abort it first, or wait for its end")
+            hint = f"`flyte-build abort --on {target.name} {earlier.name}` ends it; or wait"
+            raise RunError(f"run {earlier.name} is still running", hint=hint)
         resumed = {**earlier.facts, "name": earlier.name}
     return (
         await store_submission(

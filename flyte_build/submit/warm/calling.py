@@ -91,6 +91,7 @@ class Calling:
         self._logs: dict[int, Any] = {}
         self._sent: dict[int, int] = {}
         self._number = 0
+        self._closed = False
         self._speaking = threading.Thread(target=self._speak, daemon=True)
         self._speaking.start()
 
@@ -98,7 +99,8 @@ class Calling:
         self._says.put(message)
 
     def close(self) -> None:
-        """Return when all is said."""
+        """Return when all is said. From then on no order is asked for."""
+        self._closed = True
         self._says.put({})
         self._speaking.join()
 
@@ -110,7 +112,7 @@ class Calling:
 
     def _listen(self, loop: asyncio.AbstractEventLoop, hear: Callable[[Any, int], None]) -> None:
         line, after = Line(self._address), 0
-        while True:
+        while not self._closed:
             for order in line.ask("orders", {**self._me, "after": after})["orders"]:
                 after = order["number"]
                 loop.call_soon_threadsafe(self._take, order, hear)
