@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from .addons import add_jobset
 from .build import build
 from .cluster import Cluster
 from .site import GPUS, ClusterError
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     hollow = commands.add_parser("hollow", help="add nodes that only say that they run what they are given")
     hollow.add_argument("count", type=int, help="0: none any more")
     hollow.add_argument("capacity", metavar="NAME=COUNT", nargs="*", type=_amount)
+    commands.add_parser("jobset", help="add JobSet: its definition, controllers and admission")
     kubectl = commands.add_parser("kubectl", help="of the same version", add_help=False)
     kubectl.add_argument("words", nargs=argparse.REMAINDER)
     chosen = parser.parse_args(arguments)
@@ -59,6 +61,9 @@ def _do(chosen: argparse.Namespace) -> int:
             return 0 if found["healthy"] else 1
         case "hollow":
             cluster.hollow(chosen.count, dict(chosen.capacity))
+        case "jobset":
+            with cluster.api() as api:
+                add_jobset(cluster, api)
         case "kubectl":
             kube = str(build(_say)["kube"])
             environ = {**os.environ, "KUBECONFIG": str(cluster.site.kubeconfig)}

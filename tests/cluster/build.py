@@ -1,4 +1,5 @@
-"""The cluster's programs, built from Go modules and kept: Kubernetes in one file, what runs in pods, the S3 store.
+"""The cluster's programs, built from Go modules and kept: Kubernetes in one file, what runs in pods, a store, JobSet.
+So are files that a module brings beside its code.
 
 What was built is found again by the hash of all that decides it: the sources, the module list with its hashes, Go's
 version and the command. Two who build at once wait for each other; nothing half-built is ever seen.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -33,18 +35,24 @@ _TAIL = 30
 
 @dataclass(frozen=True)
 class Program:
-    """``module`` is a folder of ``programs/``; ``package`` is what to build there, as Go names it."""
+    """``module`` is a folder of ``programs/``; ``package`` is what to build there, as Go names it. With ``files`` it is
+    no program, but these of the module ``package``, one after the other, as one YAML."""
 
     name: str
     module: str
     package: str
+    files: tuple[str, ...] = ()
 
 
 PROGRAMS = (
     Program("pod", "kube", "./pod"),
     Program("s3", "s3", "github.com/versity/versitygw/cmd/versitygw"),
+    Program("jobset", "jobset", "sigs.k8s.io/jobset", (
+        "config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml", "config/components/webhook/manifests.yaml",
+    )),
+    Program("jobsets", "jobset", "."),
     Program("kube", "kube", "."),
-)
+)  # fmt: skip
 
 
 def cache_folder() -> Path:
@@ -76,12 +84,12 @@ def build(say: Callable[[str], None] = lambda _: None) -> Mapping[str, Path]:
 def _built(program: Program, go: str, folder: Path, say: Callable[[str], None]) -> Path:
     version, target = _go_version(go, SOURCES / program.module)
     command = _command(program, go)
-    path = folder / f"{program.name}-{_hash(program, (version, target, *command[1:]))}"
+    path = folder / f"{program.name}-{_hash(program, (version, target, *command[1:], *program.files))}"
     if not path.exists():
         with _alone(folder / f"{program.name}.lock", lambda: say(f"{program.name}: somebody else builds it; waiting")):
             if not path.exists():
                 say(f"{program.name}: building with {version}")
-                _compile(program, command, path)
+                (_collect if program.files else _compile)(program, command, path)
                 _forget(folder, program.name)
     path.touch()
     return path
@@ -101,6 +109,8 @@ def _go_version(go: str, module: Path) -> tuple[str, str]:
 
 
 def _command(program: Program, go: str) -> list[str]:
+    if program.files:
+        return [go, "mod", "download", "-json", program.package]
     # Without symbols it is a third smaller. What it says of its version is read by clients, and by the kubelet.
     linker = ["-s", "-w"]
     if version := re.search(r"k8s\.io/kubernetes v(1\.(\d+)\.\d+)", (SOURCES / program.module / "go.mod").read_text()):
@@ -128,6 +138,21 @@ def _hash(program: Program, parts: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _collect(program: Program, command: list[str], path: Path) -> None:
+    done = subprocess.run(command, cwd=SOURCES / program.module, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _failed(command, program, f"{done.stderr}\n{done.stdout}")
+    place = Path(json.loads(done.stdout)["Dir"])
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text("\n---\n".join((place / name).read_text() for name in program.files))
+    new.rename(path)
+
+
+def _failed(command: list[str], program: Program, said: str) -> ClusterError:
+    words = [line for line in said.splitlines() if line][-_TAIL:]
+    return ClusterError("\n  ".join([f"`{' '.join(command)}` in {SOURCES / program.module} failed:", *words]))
+
+
 def _compile(program: Program, command: list[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{program.name}.", dir=path.parent) as work:
         new = Path(work) / program.name
@@ -136,8 +161,7 @@ def _compile(program: Program, command: list[str], path: Path) -> None:
         environ = {**os.environ, "CGO_ENABLED": "0"}
         code, said = _run(line, SOURCES / program.module, environ)
         if code:
-            words = said.splitlines()[-_TAIL:]
-            raise ClusterError("\n  ".join([f"`{' '.join(line)}` in {SOURCES / program.module} failed:", *words]))
+            raise _failed(line, program, said)
         new.rename(path)
 
 

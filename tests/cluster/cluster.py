@@ -152,21 +152,32 @@ class Cluster:
     # -- down -------------------------------------------------------------------------------------------
 
     def down(self) -> None:
-        """Ends what ``up`` started and removes what it wrote; nothing if there is nothing.
+        """Ends what ``up`` and others started and removes what it wrote; nothing if there is nothing.
 
-        :raises ClusterError: a process does not end
+        :raises ClusterError: a process does not end; all others have, and whoever asks again goes on from there
         """
         if read_site(self.home) is None:
             return
         with _alone():
-            # Whoever restarts or complains goes first. Nothing is kept, so nothing has to be saved.
-            for name in (HOLLOW, *reversed(_CONTROL)):
-                self.processes.stop(name)
+            # Nothing is kept, so nothing has to be saved, and none waits for another's end.
+            names = list(dict.fromkeys((HOLLOW, *reversed(_CONTROL), *self.processes.names())))
+            for name in names:
+                self.processes.kill(name)
+            if wrong := [said for name in names if (said := self._still(name))]:
+                raise ClusterError("\n".join(wrong))
             subprocess.run(["ip", "link", "delete", self.site.link], capture_output=True, check=False)
             handed = self.home / "controllers"
             remove_cgroup(self.site.cgroup, handed.read_text().split() if handed.exists() else ())
             shutil.rmtree(self.home)
         self.__dict__.pop("site", None)
+
+    def _still(self, name: str) -> str:
+        """What is said of a process that does not end."""
+        try:
+            self.processes.stop(name)
+        except ClusterError as e:
+            return str(e)
+        return ""
 
     # -- what runs --------------------------------------------------------------------------------------
 

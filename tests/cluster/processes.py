@@ -5,6 +5,7 @@ A number that the kernel has given to another process since is never taken for o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -115,6 +116,12 @@ class Processes:
         if pid is not None:
             self._end(name, pid, signals, seconds)
         (self.home / "processes" / name).unlink(missing_ok=True)
+
+    def kill(self, name: str) -> None:
+        """Tells the process to end, if it runs, and waits for nothing."""
+        if (pid := self.pid(name)) is not None:
+            with contextlib.suppress(ClusterError):
+                self._end(name, pid, signal.SIGKILL, 0)
 
     def _end(self, name: str, pid: int, signals: int, seconds: float) -> None:
         try:

@@ -40,6 +40,7 @@ class Project:
         store = cluster.store
         keys = {"AWS_ACCESS_KEY_ID": store.access_key_id, "AWS_SECRET_ACCESS_KEY": store.secret_access_key}
         self.cli = Cli(home, variables=keys)
+        self.started: list[subprocess.Popen[str]] = []
         shutil.copytree(ROOT / "examples" / "af2", folder)
         shutil.copytree(ROOT / "lockfiles", folder / "lockfiles")
         for workflow in Path(__file__).with_name("workflows").glob("*.py"):
@@ -62,10 +63,19 @@ class Project:
             space.api.create(KINDS[value["kind"]].format(space.name), value)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        running = subprocess.Popen(
             self.cli.command(*arguments), cwd=self.folder, env=self.cli.environment(), stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self.started = [one for one in self.started if one.poll() is None] + [running]
+        return running
+
+    def close(self) -> None:
+        """End the commands that a test which failed, or was interrupted, left."""
+        for one in self.started:
+            if one.poll() is None:
+                one.kill()
+                one.wait()
 
     def ok(self, *arguments: str) -> str:
         running = self.start(*arguments)

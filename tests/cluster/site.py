@@ -78,6 +78,11 @@ class Site:
         return self.port(6)
 
     @property
+    def admission(self) -> str:
+        """Of JobSet, where that runs."""
+        return f"127.0.0.1:{self.port(7)}"
+
+    @property
     def pods(self) -> str:
         return f"10.231.{self.number}.0/24"
 

@@ -1,4 +1,4 @@
-"""Definitions of what add-ons bring (Kueue, JobSet), so that a cluster without them takes their objects.
+"""Definitions of what add-ons bring (Kueue), so that a cluster without them takes their objects.
 
 Nothing acts on them: what an add-on would do, the test does in its place.
 """
@@ -10,7 +10,6 @@ from .api import Api, Object
 __all__ = ["install", "remove"]
 
 KUEUE = {"localqueues": "LocalQueue", "workloads": "Workload"}
-JOBSET = {"jobsets": "JobSet"}
 
 
 def _definition(group: str, version: str, plural: str, kind: str) -> Object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
@@ -22,10 +22,18 @@ from flyte_build.submit.storage import Storage
 _RUNS = itertools.count()
 
 
-def spec(*, gpu: str = "", memory: str = "", disk: str = "", account: str = "", command: str = "") -> bytes:
-    """A task as the SDK serializes it, of the pod program."""
+def spec(
+    *, gpu: str = "", memory: str = "", disk: str = "", account: str = "", command: str = "",
+    pod: Mapping[str, Any] | None = None, mounts: Sequence[Mapping[str, Any]] = (),
+) -> bytes:  # fmt: skip
+    """A task as the SDK serializes it, of the pod program; or with a pod template, of which ``pod`` is all but the
+    container, that has the ``mounts``."""
     template = tasks_pb2.TaskTemplate(type="python")
     template.id.name = "env.task"
+    if pod is not None:
+        template.k8s_pod.primary_container_name = "primary"
+        template.k8s_pod.pod_spec.update({**pod, "containers": [{"name": "primary", "volumeMounts": list(mounts)}]})
+        return _serialized(template)
     asked = template.container.resources.requests
     if gpu:
         asked.add(name=tasks_pb2.Resources.GPU, value=gpu)
@@ -37,6 +45,10 @@ def spec(*, gpu: str = "", memory: str = "", disk: str = "", account: str = "", 
         template.container.command.append(command)
     if account:
         template.security_context.run_as.k8s_service_account = account
+    return _serialized(template)
+
+
+def _serialized(template: tasks_pb2.TaskTemplate) -> bytes:
     serialized: bytes = task_definition_pb2.TaskSpec(task_template=template).SerializeToString()
     return serialized
 

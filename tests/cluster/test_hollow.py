@@ -18,10 +18,11 @@ THERE: dict[str, Any] = {"nodeSelector": {"hollow": "true"}, "tolerations": [{"k
 
 
 @pytest.fixture(scope="module")
-def _nodes(cluster: Cluster) -> Iterator[None]:
+def _nodes(cluster: Cluster, interrupted: list[object]) -> Iterator[None]:
     cluster.hollow(NODES, {"nvidia.com/gpu": 8})
     yield
-    cluster.hollow(0, {})
+    if not interrupted:
+        cluster.hollow(0, {})
 
 
 def hollow_job(name: str, image: str, gpus: int = 8, **notes: str) -> dict[str, Any]:

@@ -71,6 +71,16 @@ def test_one_that_does_not_end_is_said(processes: Processes) -> None:
     assert processes.pid("deaf") is not None
 
 
+def test_one_that_is_killed_is_waited_for_later(processes: Processes) -> None:
+    processes.kill("nobody")
+    processes.start("one", WAITS)
+    pid = processes.pid("one")
+    assert pid is not None
+    processes.kill("one")
+    processes.gone("one")
+    assert started(pid) is None
+
+
 def test_what_it_started_is_found_with_its_words() -> None:
     with subprocess.Popen(["sh", "-c", 'sleep "$0" & echo; wait', "1000.5"], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None

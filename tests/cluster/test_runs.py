@@ -35,8 +35,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def project(cluster: Cluster, api: Api, space: Space, home: Path, tmp_path: Path) -> Project:
-    return Project(home, tmp_path / "project", cluster, space)
+def project(cluster: Cluster, api: Api, space: Space, home: Path, tmp_path: Path) -> Iterator[Project]:
+    made = Project(home, tmp_path / "project", cluster, space)
+    yield made
+    made.close()
 
 
 def asked(url: str) -> str:
@@ -155,13 +157,16 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     locks = project.folder / "lockfiles"
     lock = json.loads((locks / "msa_env.json").read_text())
     (locks / "front.json").write_text(json.dumps({**lock, "environment": "front"}))
+    project.ok("deploy", "--on", "test", "asks.py")
     running = project.start("run", "--on", "test", "--json", "asks.py", "main")
     out, err = running.communicate(timeout=600)
     assert running.returncode == 0, err
-    endpoint, status = json.loads(out)["outputs"]["o0"]
+    endpoint, status, other, answered = json.loads(out)["outputs"]["o0"]
     assert endpoint.startswith("http://front-")
     assert endpoint.endswith(f".{project.space.name}.svc")
-    assert status == "200"
+    assert (status, answered) == ("200", "200")
+    assert other.startswith("http://front-")
+    assert other != endpoint, "what is called by name has the app that it was deployed with"
     (driver,) = [
         job for job in project.space.api.items(project.space.jobs)
         if job["metadata"]["labels"].get("app.kubernetes.io/component") == "driver"
@@ -185,6 +190,7 @@ def test_replicas_are_pods_also_when_their_driver_is_killed(project: Project) ->
     name = project.ok("run", "--on", "test", "--detach", "reuse.py", "main").strip()
     project.until(lambda: any(a.get("asks") for a in project.newest()["actions"]))
     (before,) = [left for left in project.left() if "replica1" in left and left.startswith(f"{name}-")][:1]
+    project.until(lambda: "parent waits" in project.ok("logs", "--on", "test", name, "main"))
     assert kill_drivers() == 1
     project.ok("signal", "--on", "test", name, "go", "true")
     project.until(lambda: project.newest()["phase"] not in ("running", "killed"))
@@ -198,6 +204,16 @@ def test_replicas_are_pods_also_when_their_driver_is_killed(project: Project) ->
     *children, parent = json.loads(project.ok("run", "--on", "test", "--resume", name, "--json"))["outputs"]["o0"]
     assert len(set(children)) == 1
     assert parent != children[0], "what ran in the replica ran again, and what had ended did not"
+
+
+@pytest.mark.usefixtures("jobset")
+def test_a_clustered_task_whose_pods_meet_after_they_were_begun_anew(project: Project) -> None:
+    """By the SDK's own launcher in them, JobSet's controllers, and the failure policy that the task has."""
+    done = json.loads(project.ok("run", "--on", "test", "--json", "gang.py", "meet"))
+    assert done["outputs"] == {"o0": ["0 of 2", "1 of 2"]}
+    assert [(a["task"], a["attempt"]) for a in done["actions"]] == [("msa_env.meet", 1)]
+    said = project.ok("logs", "--on", "test", project.newest()["name"])
+    assert ["rank 0" in said, "rank 1" in said] == [True, True]
 
 
 def test_an_interrupt_aborts_and_leaves_nothing_that_runs(project: Project) -> None:

@@ -27,10 +27,11 @@ NODES = int(os.environ.get("FLYTE_BUILD_TEST_NODES", "20"))
 
 
 @pytest.fixture(scope="module")
-def _nodes(cluster: Cluster) -> Iterator[None]:
+def _nodes(cluster: Cluster, interrupted: list[object]) -> Iterator[None]:
     cluster.hollow(NODES, {"nvidia.com/gpu": 8})
     yield
-    cluster.hollow(0, {})
+    if not interrupted:
+        cluster.hollow(0, {})
 
 
 def run(what: str, cluster: Cluster, space: Space, *maps: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
@@ -136,7 +137,7 @@ def test_an_attempt_that_is_called_off_holds_nothing(make: Callable[..., Bench])
 def test_what_is_hopeless_is_found_before_anything_is_made(make: Callable[..., Bench]) -> None:
     bench = make()
 
-    def problems(*secrets: SecretRef, **asked: str) -> list[str]:
+    def problems(*secrets: SecretRef, **asked: Any) -> list[str]:
         log = Path("/dev/null")
         request = LaunchRequest(bench.run, "a0", 1, "env.task", "it", ("sleep=1s",), {}, log, secrets=secrets,
                                 task_spec=spec(**asked))  # fmt: skip

@@ -24,7 +24,7 @@ from .errors import Unplaceable
 from .kueue import OF_SET, installed_groups
 from .names import job_name
 from .pod import QUEUE
-from .sight import Sight, look, queued
+from .sight import Sight, gave_up, look, queued
 from .watching import JOBS
 
 __all__ = ["GROUP", "JOBSETS", "Gang", "Made", "gang_of", "jobset", "look_gang", "made_for", "refuse_gang"]
@@ -165,9 +165,12 @@ def look_gang(
     if hopeless:
         return min(hopeless, key=lambda s: s.patience or 0.0)
     if len(sights) < gang.pods:
-        if job is not None and not alive:
-            return look(job, (), events, unscheduled=unscheduled)
-        return Sight("waiting", f"waits for its pods: {len(sights)} of {gang.pods}", f"pods {latest}", unscheduled)
+        alone = look(job, (), events, unscheduled=unscheduled) if job is not None and not alive else None
+        # That the Job has failed is for JobSet to judge, which may be about to begin all anew.
+        if alone is not None and alone.stage != "ended":
+            return alone
+        line = f"waits for its pods: {len(sights)} of {gang.pods}"
+        return Sight("waiting", line, f"pods {latest}", unscheduled, gave_up("its pods were not all made"))
     again = f", begun anew {latest} times" if latest else ""
     running = sum(s.stage in ("running", "ended") for s in sights)
     return Sight("running" if running == gang.pods else "starting", f"{running} of {gang.pods} pods run{again}", "gang")

@@ -1,9 +1,10 @@
-"""An app, and a task that asks it: both in the image that the example's lock of `msa_env` has."""
+"""An app, and a task that asks it, called by name, too: all in the image that the example's lock of `msa_env` has."""
 
 import urllib.request
 
 import flyte
 import flyte.app
+import flyte.remote
 
 IMAGE = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages("pytest")
 front = flyte.app.AppEnvironment(name="front", image=IMAGE, args=["python", "-m", "http.server", "8080"], port=8080)
@@ -11,7 +12,14 @@ env = flyte.TaskEnvironment(name="msa_env", image=IMAGE, depends_on=[front])
 
 
 @env.task
-async def main() -> list[str]:
+async def ask() -> list[str]:
     """Where the app is, and how it answers."""
     with urllib.request.urlopen(front.endpoint, timeout=30) as answer:
         return [front.endpoint, str(answer.status)]
+
+
+@env.task
+async def main() -> list[str]:
+    """The same of this run's own app, and of that of what was deployed."""
+    deployed = flyte.remote.Task.get("msa_env.ask", auto_version="latest")
+    return [*(await ask()), *(await deployed())]

@@ -29,6 +29,7 @@ async def child(x: int) -> str:
 async def main() -> list[str]:
     """The processes of its children, and its own once somebody said so."""
     found = await asyncio.gather(*(child(x) for x in range(3)))
+    print("parent waits", flush=True)
     condition = await flyte.new_condition.aio("go", prompt="Go on?", data_type=bool)
     await condition.wait.aio()
     return [*found, STARTED]

@@ -198,6 +198,10 @@ def test_several_pods_look_as_one_attempt() -> None:
     again = line(going, [pod(0, "Running", 1), pod(1, "Running", 1), pod(0, "Succeeded"), pod(1, "Succeeded")])
     assert again.line == "2 of 2 pods run, begun anew 1 times"
     assert line({"spec": {"suspend": True}}, []).stage == "queued"
+    evicted = {"metadata": {}, "status": {"conditions": [{"type": "Failed", "status": "True", "message": "m"}]}}
+    between = line(going, [], evicted)
+    assert (between.stage, between.line) == ("waiting", "waits for its pods: 0 of 2"), "JobSet may make them anew"
+    assert between.outcome.code == "Unschedulable"
 
 
 def test_its_end_is_what_its_jobset_says() -> None:

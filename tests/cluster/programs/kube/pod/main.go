@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 )
 
 const usage = `usage: pod [DO...], each in turn:
+  clustered         nothing: with this word a clustered task's arguments begin
   print=TEXT        writes a line
   env=NAME          writes NAME=value, or "NAME is not set"
   sleep=DURATION    waits
@@ -30,6 +32,8 @@ const usage = `usage: pod [DO...], each in turn:
   nobody=NAME       ends badly unless no host has this name
   serve=ADDR,TEXT   answers every request at ADDR (":8080") with TEXT, until it is told to end
   memory=MIB        takes so much memory and holds on to it
+  child=DO          does it in a process of its own, and does not care how that ends
+  fill=FILE,MIB     writes so much to a file
   exit=CODE         ends`
 
 func main() {
@@ -56,6 +60,7 @@ const (
 var held [][]byte
 
 var verbs = map[string]func(string){
+	"clustered": func(string) {},
 	"print": func(text string) { fmt.Println(text) },
 	"env": func(name string) {
 		if value, set := os.LookupEnv(name); set {
@@ -94,6 +99,13 @@ var verbs = map[string]func(string){
 				block[place] = 1
 			}
 			held = append(held, block)
+		}
+	},
+	"child": func(do string) { exec.Command("/proc/self/exe", do).Run() },
+	"fill": func(text string) {
+		name, size, _ := strings.Cut(text, ",")
+		if err := os.WriteFile(name, make([]byte, number(size)<<20), 0o600); err != nil {
+			end(err.Error())
 		}
 	},
 	"exit": func(text string) { os.Exit(number(text)) },
