@@ -135,7 +135,8 @@ def _group(
         return {one.layer.hash: _written(one, files[str(n)], session, reporter) for n, one in enumerate(group)}
     except SandboxError as e:
         ways = 'take the layers from a shared cache, or set `bytecode = "none"`'
-        raise SandboxError(f"modules cannot be compiled here: {e.message}", hint=f"{e.hint}; or {ways}") from None
+        hint = f"{e.hint}; or {ways}" if e.hint else ways
+        raise SandboxError(f"modules cannot be compiled here: {e.message}", hint=hint) from None
     finally:
         given.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)

@@ -181,7 +181,7 @@ def _refuse_other_bytes(directory: Path, pin: Pin | None, image: Made) -> None:
 
 def _not_pinned(directory: Path, pin: Pin | None, image: Made | Planned, changed: Sequence[str]) -> PinError:
     path = lock_path(directory, image.environment)
-    way_out = "build without --locked, review the lock's new pin and commit it"
+    way_out = "`flyte-build build` without --locked writes the new pin: review it in the lock, and commit it"
     digest = getattr(image, "manifest_digest", None)
     if pin is None:
         return PinError(

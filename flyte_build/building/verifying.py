@@ -160,7 +160,7 @@ def mismatch(found: Sequence[Verified]) -> PinError | None:
     return PinError(
         f"{len(bad)} of {len(found)} image{'s' if len(found) > 1 else ''} rebuilt from nothing "
         f"{'is' if len(bad) == 1 else 'are'} not what was recorded:\n" + "\n".join(lines),
-        hint="build again without --locked, and commit the new pins"
+        hint="`flyte-build build` without --locked makes new pins: commit them"
         if outdated
         else "what was rebuilt is what the lock's hashes give; do not use the other one before you know why it differs",
     )

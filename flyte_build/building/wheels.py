@@ -147,7 +147,7 @@ class WheelMaker:
                 return _Ran(outcome, asked, wheels, log)
             except SealError as e:
                 more = "what it needs besides (a compiler, headers) has to be in the image: `with_apt_packages`"
-                raise SealError(e.message, hint=f"{more}; {e.hint}", detail=e.detail) from None
+                raise SealError(e.message, hint=f"{more}; {e.hint}" if e.hint else more, detail=e.detail) from None
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -11,6 +11,8 @@ import sys
 
 __all__ = ["main"]
 
+_INTERRUPTED = 130
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (``flyte-build --help`` lists them)."""
@@ -51,8 +53,7 @@ def _run(argv: list[str] | None) -> int:
         show_usage_error(e)
         return e.exit_code
     except (click.Abort, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         # The reader of our output went away (`| head`): not an error, but nothing more can be written.
         silence()
@@ -74,6 +75,20 @@ def _run(argv: list[str] | None) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _watched() -> int:
+    from .interrupts import watch
+
+    watch()
+    return main()
+
+
+def _interrupted() -> int:
+    from .interrupts import say_interrupted
+
+    say_interrupted()
+    return _INTERRUPTED
+
+
 def entry() -> None:
     """The console script's entry point."""
     from .noop import answered
@@ -87,7 +102,10 @@ def entry() -> None:
 
         guard()
     try:
-        code = 0 if answered(sys.argv[1:]) else main()
+        code = 0 if answered(sys.argv[1:]) else _watched()
+    except KeyboardInterrupt:
+        # What was loaded when it came heard of it; here it came before, or between two things.
+        code = _interrupted()
     except OSError as e:
         # Only of the recorded answer, which did not get through.
         from .errors import show_error
@@ -99,4 +117,8 @@ def entry() -> None:
         if refused is not None:
             show_error(refused)
         code = refused.exit_code if refused is not None else 0
+    interrupts = sys.modules.get(f"{__name__}.interrupts")
+    if code == _INTERRUPTED and interrupts is not None and interrupts.was_said():
+        # All that had to be ended has been; taking an interpreter apart takes longer than somebody waits.
+        interrupts.leave()
     raise SystemExit(code)

@@ -22,7 +22,7 @@ Exit codes:
   6  an artifact cannot be fetched, or is not what was locked
   7  refused: cannot be made hermetic (the message names the way out)
   8  a corrupt wheel, Debian package or file
-  9  the store cannot be read or written (no space, no permission)
+  9  the store or an output cannot be written or read (no space, permission)
   10 a task calls what its environment or image does not provide for
   11 this machine cannot isolate a task
   12 the run did not succeed

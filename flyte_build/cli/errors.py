@@ -16,18 +16,35 @@ from ..kernel.errors import FlyteBuildError
 from .console import room, stderr, wrapped
 from .streams import silence
 
-__all__ = ["say", "show_bug", "show_error", "show_usage_error"]
+__all__ = ["nearer", "say", "show_bug", "show_error", "show_usage_error"]
 
 _LABELS = {"error": "bold red", "hint": "bold cyan", "warning": "bold yellow"}
 
 
 def nearer(text: str) -> str:
-    """``text`` with the paths below the current folder as one would type them here."""
+    """``text`` with the paths below the current folder, and those of the project that it is in, as one would type them
+    here."""
     try:
         here = os.getcwd()
     except OSError:
         return text
-    return re.sub(rf"(?<![\w/.~-]){re.escape(here)}/", "", text) if len(here) > 1 else text
+    if len(here) > 1:
+        text = _replaced(here, "", text)
+    above = _project_above(here)
+    return _replaced(above, f"{os.path.relpath(above, here)}/", text) if above else text
+
+
+def _replaced(folder: str, typed: str, text: str) -> str:
+    return re.sub(rf"(?<![\w/.~-]){re.escape(folder)}/", lambda _: typed, text)
+
+
+def _project_above(here: str) -> str:
+    """The nearest folder above ``here`` that is a project's; empty where there is none, or it is somebody's home."""
+    folder = here
+    while not any(os.path.exists(os.path.join(folder, mark)) for mark in ("pyproject.toml", ".git")):
+        if folder == (folder := os.path.dirname(folder)):
+            return ""
+    return "" if folder in (here, "/", os.path.expanduser("~")) else folder
 
 
 def say(out: Console, label: str, text: str) -> None:

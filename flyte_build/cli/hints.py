@@ -10,10 +10,15 @@ import re
 import shlex
 from pathlib import Path
 
-__all__ = ["pointed"]
+__all__ = ["aimed", "pointed"]
 
 _BARE = re.compile(r"`(flyte-build (?:lock|plan|build|push|verify|outdated)(?: [^`]*)?)`")
 _OPTIONS = re.compile(r"(?: --?[a-z][\w-]*(?:[ =](?!-)[^\s`]+)?)*")
+
+
+def aimed(hint: str, target: str) -> str:
+    """``hint`` with ``target`` wherever its commands say TARGET."""
+    return re.sub(r"`[^`]*`", lambda found: re.sub(r"\bTARGET\b", lambda _: shlex.quote(target), found[0]), hint)
 
 
 def pointed(hint: str, file: Path) -> str:

@@ -48,5 +48,8 @@ def _confirmed(asked: dict[str, object] | None) -> bool:
     if asked is None:
         return True
     from ..workbench.pushed_before import still_there
+    from .interrupts import watch
+
+    watch()
 
     return still_there(asked)

@@ -161,9 +161,28 @@ env_option = click.option(
 )
 
 
-on_option = click.option(
-    "--on", metavar="TARGET", help="The target of [tool.flyte-build.targets] that is meant (default: this machine)."
-)
+def on_option(f: F) -> F:
+    """``--on TARGET``; what an error says is to be done is said of that target."""
+
+    @wraps(f)
+    def told(*args: Any, on: str | None, **given: Any) -> Any:
+        try:
+            return f(*args, on=on, **given)
+        except FlyteBuildError as e:
+            if e.hint and on is not None:
+                from .hints import aimed
+
+                e.hint = aimed(e.hint, on)
+            raise
+
+    return cast(
+        "F",
+        click.option(
+            "--on",
+            metavar="TARGET",
+            help="The target of [tool.flyte-build.targets] that is meant (default: this machine).",
+        )(told),
+    )
 
 
 def network_option(f: F) -> F:
@@ -221,8 +240,14 @@ def opened(
     from ..kernel import tracing
     from ..workbench import open_project
     from .progress import make_reporter
+    from .waits import telling
 
-    with tracing.timed("work", f"load {file or 'the file of the settings'}"), contextlib.redirect_stdout(sys.stderr):
+    name = str(file or "the file of the settings")
+    with (
+        tracing.timed("work", f"load {name}"),
+        telling(f"reading {name}", quiet=quiet),
+        contextlib.redirect_stdout(sys.stderr),
+    ):
         bench = open_project(file, root=root, lockfiles=lockfiles, reporter=reporter or make_reporter(quiet))
     bench.modules.stay()
     # A file that sets up logging means its own: our requests are none of it.

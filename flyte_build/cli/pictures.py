@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kernel.errors import InputError
-from ..kernel.files import write_whole
+from ..kernel.outputs import check_place, write_output
 from .console import stderr
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ _RENDERERS = (
 
 
 def check_target(target: Path) -> None:
-    """Raise :class:`InputError` for a form that there is none of, or that nothing here makes."""
+    """Raise :class:`InputError` for a form that there is none of, or that nothing here makes, and :class:`StoreError`
+    for a place that takes nothing."""
     if target == Path("-"):
         return
     if target.suffix not in FORMS:
         ends = ", ".join(FORMS[:-1])
         raise InputError(f"--graph: expected a name that ends in {ends} or {FORMS[-1]}, or `-`, found `{target}`")
+    check_place(target)
     if target.suffix == ".png" and _renderer() is None:
         names = ", ".join(command[0] for command in _RENDERERS)
         raise InputError(
@@ -46,10 +48,7 @@ def _renderer() -> tuple[str, ...] | None:
 
 def draw(target: Path, planned: Planned) -> None:
     """Write the picture."""
-    try:
-        write_whole(target, _made(target, planned))
-    except OSError as e:
-        raise InputError(f"--graph: {target} cannot be written: {e.strerror or e}") from e
+    write_output(target, _made(target, planned))
     stderr().print(f"drawn to {target}", markup=False, soft_wrap=True)
 
 

@@ -62,10 +62,13 @@ def prepared(
     asked = recorded.key_of(
         "run", [str(file), task, str(root), str(lockfiles), str(not options.check), *options.caches]
     )
-    ready = _recorded(asked, quiet)
+    ready = _recorded(asked)
     if ready is not None:
         bench = opened(file, root, lockfiles, quiet=quiet)
-        return bench, parse_call(bench.task(task), bench.file, arguments), ready
+        given = parse_call(bench.task(task), bench.file, arguments)
+        if not quiet:
+            _say_cached(ready, ", nothing changed")
+        return bench, given, ready
     from ..workbench.watching import watched
 
     with ExitStack() as watching:
@@ -88,7 +91,7 @@ def prepared(
     return bench, given, ready
 
 
-def _recorded(asked: str, quiet: bool) -> Ready | None:
+def _recorded(asked: str) -> Ready | None:
     """The images of this task when nothing changed since they were made ready last."""
     answer = recorded.load(asked)
     if answer is None:
@@ -97,8 +100,6 @@ def _recorded(asked: str, quiet: bool) -> Ready | None:
 
     ready = Ready(answer["images"], tuple(answer["derivations"]), cached=True)
     ready.keep()
-    if not quiet:
-        _say_cached(ready, ", nothing changed")
     return ready
 
 

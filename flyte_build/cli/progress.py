@@ -1,4 +1,4 @@
-"""The reporter as people see it: bars on a terminal, one line at the start and one at the end elsewhere."""
+"""The reporter as people see it: bars on a terminal; elsewhere a line at the end, and more where that takes long."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ from rich.text import Text
 from ..kernel import tracing
 from ..kernel.reporting import Progress, Reporter
 from .console import duration, interactive, room, size, stderr, wrapped
-from .errors import say
+from .errors import nearer, say
 
 __all__ = ["make_reporter"]
 
 # Columns that `123.4/567.8 MB`, and `12.3 MB/s` with the time that is left, take.
 _AMOUNT, _SPEED_AND_TIME = 14, 17
+# Seconds after which what goes on says so where nothing is drawn, and after which it says so again.
+_FIRST, _NEXT = 5.0, 30.0
 
 
 class _Amount(ProgressColumn):
@@ -94,7 +96,7 @@ class _Said:
 
     def note(self, message: str) -> None:
         if not self._quiet:
-            stderr().print(f"[dim]{escape(wrapped(message, room(stderr())))}[/]", soft_wrap=True)
+            stderr().print(f"[dim]{escape(wrapped(nearer(message), room(stderr())))}[/]", soft_wrap=True)
 
     def warn(self, message: str) -> None:
         with self._lock:
@@ -146,10 +148,11 @@ class TerminalReporter(_Said):
 
 
 class _Count:
-    """Progress that only adds up, for the line at the end."""
+    """Progress that only adds up, for the lines that say how far it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: int | None = None) -> None:
         self.done = 0
+        self.whole = whole
         self._lock = threading.Lock()
 
     def advance(self, amount: int = 1) -> None:
@@ -157,16 +160,34 @@ class _Count:
             self.done += amount
 
     def total(self, total: int) -> None:
-        return None
+        self.whole = total
+
+    def so_far(self, unit: str) -> str:
+        if not self.done:
+            return ""
+        told = size if unit == "bytes" else str
+        return f": {told(self.done)} of {told(self.whole)}" if self.whole else f": {told(self.done)}"
 
 
 class PlainReporter(_Said):
-    """For logs and pipes: no bars, no control codes."""
+    """For logs and pipes: no bars, no control codes. What takes long says that it goes on, and how far it is."""
 
     @contextmanager
     def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
-        count, started = _Count(), time.monotonic()
-        yield count
+        count, started, over = _Count(total), time.monotonic(), threading.Event()
+
+        def still() -> None:
+            wait = _FIRST
+            while not over.wait(wait):
+                wait = _NEXT
+                stderr().print(f"{title}{count.so_far(unit)} …", markup=False, soft_wrap=True)
+
+        if not self._quiet:
+            threading.Thread(target=still, name="still", daemon=True).start()
+        try:
+            yield count
+        finally:
+            over.set()
         took = time.monotonic() - started
         if not self._quiet and took > 0.2:
             amount = f" {size(count.done)}" if unit == "bytes" and count.done else ""

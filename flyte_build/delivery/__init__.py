@@ -9,11 +9,16 @@ from ..kernel.offering import offering
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .daemons import load
-    from .destination import Destination, deliver, parse_destination
+    from .destination import Destination, check_destination, deliver, parse_destination
     from .engines import LoadedImage
 
-__all__ = ["Destination", "LoadedImage", "deliver", "load", "parse_destination"]
+__all__ = ["Destination", "LoadedImage", "check_destination", "deliver", "load", "parse_destination"]
 
 __getattr__ = offering(
-    __name__, {"destination": "Destination deliver parse_destination", "daemons": "load", "engines": "LoadedImage"}
+    __name__,
+    {
+        "destination": "Destination check_destination deliver parse_destination",
+        "daemons": "load",
+        "engines": "LoadedImage",
+    },
 )

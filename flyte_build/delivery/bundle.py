@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from ..deriving.derivation import Artifact, ImageDerivation
 from ..kernel.canonical import Json, canonical
 from ..kernel.errors import InputError, StoreError
+from ..kernel.outputs import check_place
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock
 from ..store import Store
@@ -73,6 +74,7 @@ def bundle_plan(
     if not images and not artifacts:
         raise InputError("expected a bundle of images, of artifacts, or of both; found neither asked for")
     tarball.check_target(path, "a bundle")
+    check_place(path)
     derivations = [image.derivation for image in plan.images]
     environments = [workspace.project.environments[name] for name in dict.fromkeys(d.environment for d in derivations)]
     built: list[BuiltImage] | None = None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..store import Store
     from ..store.built import BuiltImage
 
-__all__ = ["FORMS", "Destination", "Kind", "deliver", "parse_destination"]
+__all__ = ["FORMS", "Destination", "Kind", "check_destination", "deliver", "parse_destination"]
 
 Kind = Literal["oci", "oci-archive", "docker-archive"]
 
@@ -53,6 +53,22 @@ def parse_destination(text: str) -> Destination:
     if not path:
         raise InputError(f"expected `{kind}:{_KINDS[kind]}`, found `{text}`")
     return Destination(cast(Kind, kind), Path(path))
+
+
+def check_destination(destination: Destination) -> None:
+    """Raise what :func:`deliver` would for what is there already, or for a place that takes nothing: before images are
+    made for it."""
+    from ..kernel.outputs import check_place
+
+    if destination.kind == "oci":
+        from .layout import check_folder
+
+        check_folder(destination.path)
+    else:
+        from .tarball import check_target
+
+        check_target(destination.path, "an archive")
+    check_place(destination.path)
 
 
 def deliver(store: Store, images: Sequence[BuiltImage], destination: Destination, reporter: Reporter) -> Path:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..kernel.errors import InputError, StoreError
+from ..kernel.outputs import writing
 from ..kernel.scratch import scratch
 from ..store import Store, layout
 from ..store.built import BuiltImage
 from ..store.checked import damaged
-from ..store.files import fsync_directory, hash_file, share, storing
+from ..store.files import fsync_directory, hash_file, share
 
-__all__ = ["entry", "export_layout", "gone", "needed"]
+__all__ = ["check_folder", "entry", "export_layout", "gone", "needed"]
 
 
 def export_layout(store: Store, images: Iterable[BuiltImage], directory: Path) -> Path:
@@ -27,17 +28,19 @@ def export_layout(store: Store, images: Iterable[BuiltImage], directory: Path) -
     not in the store, or are damaged there, or the disk refuses.
     """
     directory = directory.absolute()
-    _check(directory)
-    with storing(directory.parent), store.reading():
+    check_folder(directory)
+    with store.reading():
         entries = [entry(store, image) for image in images]
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with scratch(directory.parent, f".{directory.name[:100]}") as temporary:
-            _write(store, entries, temporary)
-            _replace(temporary, directory)
+        with writing(directory):
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            with scratch(directory.parent, f".{directory.name[:100]}") as temporary:
+                _write(store, entries, temporary, directory)
+                _replace(temporary, directory)
     return directory
 
 
-def _check(directory: Path) -> None:
+def check_folder(directory: Path) -> None:
+    """Raise :class:`InputError` unless ``directory`` is free, empty, or an OCI layout, which may be replaced."""
     if not os.path.lexists(directory):
         return
     if not directory.is_dir() or directory.is_symlink():
@@ -60,7 +63,7 @@ def entry(store: Store, image: BuiltImage) -> layout.Document:
     )
 
 
-def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:
+def _write(store: Store, entries: list[layout.Document], folder: Path, named: Path) -> None:
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     index = layout.empty_index()
@@ -73,7 +76,7 @@ def _write(store: Store, entries: list[layout.Document], folder: Path) -> None:
                 name = described["annotations"][layout.REF_NAME]
                 if source is None:
                     raise gone(name, digest)
-                share(source, target)
+                share(source, target, lambda _, needed: writing(named, needed))
                 # Whatever it was when it was stored: what leaves is hashed. A link is the store's own file.
                 if (found := hash_file(target)[0]) != target.name:
                     raise damaged(store.root, source, found, name)
@@ -108,5 +111,6 @@ def _replace(temporary: Path, directory: Path) -> None:
 def gone(name: str, digest: str) -> StoreError:
     """That the store lacks a blob of the image or environment ``name``."""
     return StoreError(
-        f"{name}: expected the blob {digest} in the store, found none", hint="build the image again, then export it"
+        f"{name}: expected the blob {digest} in the store, found none",
+        hint="`flyte-build build` makes it anew: then run this again",
     )

@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ..assemble.entries import Entry, Plain
 from ..assemble.tar import BLOCK, END, header, padding
 from ..kernel.errors import InputError, StoreError
+from ..kernel.outputs import output
 from ..kernel.reporting import Reporter
-from ..kernel.scratch import scratch_file
 from ..store.checked import damaged
-from ..store.files import CHUNK, fsync_directory, hash_file, storing
+from ..store.files import CHUNK, hash_file
 
-__all__ = ["Member", "check_target", "head", "member", "stream", "total", "whole", "write"]
+__all__ = ["Member", "check_target", "head", "member", "stream", "total", "write"]
 
 _MAGIC = slice(257, 262)
 
@@ -93,7 +92,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         raise StoreError(
-            f"{path}: cannot be read: {e.strerror or e}", hint="build the image again, then run this again"
+            f"{path}: cannot be read: {e.strerror or e}", hint="`flyte-build build` makes it anew: then run this again"
         ) from e
 
 
@@ -121,42 +120,9 @@ def write(path: Path, members: Sequence[Member], reporter: Reporter, title: str)
     """
     digest = hashlib.sha256()
     size = total(members)
-    with reporter.work(title, size, unit="bytes") as progress, whole(path, size) as out:
+    with reporter.work(title, size, unit="bytes") as progress, output(path, size) as out:
         for piece in stream(members):
-            with storing(path, size):
-                out.write(piece)
+            out.write(piece)
             digest.update(piece)
             progress.advance(len(piece))
     return digest.hexdigest()
-
-
-@contextmanager
-def whole(path: Path, size: int | None = None) -> Iterator[BinaryIO]:
-    """A file to write that becomes ``path`` when the block ends well, flushed to the disk, and else is removed."""
-    with storing(path.parent, size):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        with storing(path.parent, size):
-            temporary, handle = stack.enter_context(scratch_file(path.parent, f".{path.name[:100]}"))
-        out = os.fdopen(handle, "wb", buffering=CHUNK)
-        try:
-            yield out
-            with storing(path, size):
-                out.flush()
-                os.fchmod(out.fileno(), 0o666 & ~_umask())
-                os.fsync(out.fileno())
-        finally:
-            # What could not be flushed above cannot be now: the first error has said so.
-            with suppress(OSError):
-                out.close()
-        with storing(path, size):
-            os.replace(temporary, path)
-            fsync_directory(path.parent)
-
-
-def _umask() -> int:
-    """The process's own mask, without the moment of another one that asking by ``os.umask`` costs other threads."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022

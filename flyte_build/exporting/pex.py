@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
@@ -31,11 +30,12 @@ from zipfile import ZipFile
 
 from ..kernel.canonical import Json
 from ..kernel.errors import ArtifactError, InputError
+from ..kernel.outputs import output, refusal_in
 from ..kernel.reporting import Reporter
 from ..locking.targets import target_of
 from ..locking.wheels import Target
 from ..locks.nouns import Lock, LockedWheel
-from ..store.files import fsync_directory, storing
+from ..store.files import storing
 from .rows import rows
 from .wheels import put_wheels
 
@@ -177,6 +177,8 @@ def _run(options: Sequence[str], scratch: Path) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().replace(f"{scratch}/", "")
         lines = said.splitlines()
+        with storing(scratch):
+            refusal_in(said)
         raise ArtifactError(
             f"pex ended with exit code {done.returncode}",
             detail="\n".join(
@@ -208,19 +210,6 @@ def _constrain(made: Path, out: Path, constraint: str) -> None:
 
 def _publish(made: Path, out: Path) -> Path:
     """Give the finished file its name, in one step."""
-    with storing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as target, open(made, "rb") as source:
-                while chunk := source.read(1 << 20):
-                    target.write(chunk)
-                target.flush()
-                os.fsync(target.fileno())
-            temporary.chmod(0o755)
-            os.replace(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
-        fsync_directory(out.parent)
+    with open(made, "rb") as source, output(out, made.stat().st_size, 0o777) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
     return out

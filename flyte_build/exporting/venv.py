@@ -16,8 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..kernel.errors import ArtifactError, InputError, RefusedError, StoreError
+from ..kernel.errors import ArtifactError, InputError, RefusedError
 from ..kernel.files import write_whole
+from ..kernel.outputs import check_place, refusal_in, writing
+from ..kernel.patience import patiently
 from ..kernel.platforms import host_platform
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedWheel
@@ -90,16 +92,19 @@ def make_venv(
             f"{folder}: expected no folder, or one that `flyte-build venv` made, found another",
             hint="name another folder with --output, or remove this one yourself",
         )
+    check_place(folder)
     put_wheels(scratch / "wheels", wheels)
     (scratch / "requirements.txt").write_text(requirements_text(lock, [platform]), encoding="utf-8")
-    with reporter.work(f"make the virtual environment of {lock.environment}", None):
+    with reporter.work(f"make the virtual environment of {lock.environment}"), patiently("what was begun is removed"):
         try:
             if fresh or not _is_of(folder, lock.python):
                 made = [uv, "venv", "--no-project", "--clear", "--python", python or lock.python]
-                _run([*made, "--prompt", lock.environment, str(folder)], scratch)
+                with writing(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                _run([*made, "--prompt", lock.environment, str(folder)], scratch, folder)
                 _mark(folder, lock)
             install = [uv, "pip", "sync", "--no-index", "--require-hashes", "--no-build", "--find-links", "wheels"]
-            _run([*install, "--python", str(folder / "bin" / "python"), "requirements.txt"], scratch)
+            _run([*install, "--python", str(folder / "bin" / "python"), "requirements.txt"], scratch, folder)
             _mark(folder, lock)
             if root is not None:
                 _put_on_path(folder, lock.python, root)
@@ -117,21 +122,17 @@ def _is_of(folder: Path, python: str) -> bool:
 
 def _mark(folder: Path, lock: Lock) -> None:
     said = {"schema": 1, "environment": lock.environment, "fingerprint": lock.fingerprint}
-    try:
+    with writing(folder):
         write_whole(folder / MARK, json.dumps(said) + "\n")
-    except OSError as e:
-        raise StoreError(f"{folder}: cannot be written: {e.strerror or e}") from None
 
 
 def _put_on_path(folder: Path, python: str, root: Path) -> None:
     """A path configuration file (module ``site``): the project's own modules are found, as in its tasks."""
-    try:
+    with writing(folder):
         write_whole(folder / "lib" / f"python{python}" / "site-packages" / _PATH_FILE, f"{root}\n")
-    except OSError as e:
-        raise StoreError(f"{folder}: cannot be written: {e.strerror or e}") from None
 
 
-def _run(command: list[str], scratch: Path) -> None:
+def _run(command: list[str], scratch: Path, folder: Path) -> None:
     """Run uv with no configuration but ours; it may look for, and fetch, a Python as it is configured to."""
     kept = ("UV_CACHE_DIR", "UV_PYTHON_", "UV_MANAGED_PYTHON", "UV_NO_MANAGED_PYTHON", "UV_OFFLINE")
     ours = ("UV_", "PIP_", "VIRTUAL_ENV")
@@ -147,6 +148,9 @@ def _run(command: list[str], scratch: Path) -> None:
     )
     if done.returncode:
         lines = done.stderr.strip().replace(f"{scratch}/", "").splitlines()
+        if str(folder) in done.stderr:
+            with writing(folder):
+                refusal_in(done.stderr)
         raise ArtifactError(
             f"uv ended with exit code {done.returncode}",
             detail="\n".join(lines[:_SHOWN]),

@@ -19,7 +19,7 @@ from ..sources.fetching import fetch
 from ..sources.places import Locator
 from ..store import Store
 from ..store.checked import damaged
-from ..store.files import hash_file, share, storing
+from ..store.files import Refused, hash_file, share, storing
 
 __all__ = ["fetched", "put_wheels", "wheels_of"]
 
@@ -50,15 +50,15 @@ def fetched(
     return {wheel: paths[wheel.sha256] for wheel in artifacts}
 
 
-def put_wheels(folder: Path, wheels: Mapping[LockedWheel, Path]) -> list[Path]:
+def put_wheels(folder: Path, wheels: Mapping[LockedWheel, Path], refused: Refused = storing) -> list[Path]:
     """Put the wheels into ``folder`` under their own names, sharing the store's bytes where the file system can.
 
     ``wheels``: their paths in a store. One that is there already with the right bytes stays. Each is whole or not
-    there. Raises :class:`StoreError` where the folder cannot be written, and :class:`FetchError` where the store's
-    bytes are not those of the lock any more.
+    there. Raises :class:`StoreError` where the folder cannot be written, in the words of ``refused``, and
+    :class:`FetchError` where the store's bytes are not those of the lock any more.
     """
     out = []
-    with storing(folder):
+    with refused(folder, None):
         folder.mkdir(parents=True, exist_ok=True)
         for wheel, source in wheels.items():
             target = folder / wheel.file
@@ -68,7 +68,7 @@ def put_wheels(folder: Path, wheels: Mapping[LockedWheel, Path]) -> list[Path]:
             if (found := hash_file(source)[0]) != wheel.sha256:
                 raise damaged(source.parents[2], source, found, wheel.file)
             with tempfile.TemporaryDirectory(prefix=".flyte-build-", dir=folder) as temporary:
-                share(source, Path(temporary) / wheel.file)
+                share(source, Path(temporary) / wheel.file, lambda _, needed: refused(folder, needed))
                 os.replace(Path(temporary) / wheel.file, target)
             with suppress(OSError):
                 target.chmod(0o444)

@@ -13,7 +13,7 @@ code belongs to the class, is documented in ``flyte-build --help``, and never ch
     │   └── InputError           2  wrong argument types, as click's own usage errors
     ├── FetchError             6  an artifact cannot be had, or is not what the lock says
     ├── ArtifactError          8  a wheel, .deb or file that is corrupt or hostile
-    ├── StoreError             9  the store: no space, no permission, corruption
+    ├── StoreError             9  the store, or what a person named to be written: no space, no permission, corruption
     ├── SandboxError          11  this machine cannot isolate a task
     ├── RunError              12  the run ended, and not in success
     ├── RegistryError         14  an image registry refuses, cannot be reached, or answers what it should not
@@ -121,7 +121,7 @@ class ArtifactError(FlyteBuildError):
 
 
 class StoreError(FlyteBuildError):
-    """The store cannot be read or written."""
+    """The store, or a file or folder that somebody named, cannot be read or written."""
 
     exit_code = 9
 

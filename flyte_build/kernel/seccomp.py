@@ -64,7 +64,7 @@ DENIED: Mapping[str, Condition | None] = MappingProxyType({
 })  # fmt: skip
 
 # What a sandbox is made with inside of one: namespaces, and mounts in them.
-NESTING = frozenset({"unshare", "mount", "umount2", "pivot_root"})
+NESTING = frozenset({"unshare", "setns", "mount", "umount2", "pivot_root"})
 
 # asm/unistd_64.h and asm-generic/unistd.h; a call that an architecture lacks is not in its table.
 NUMBERS: Mapping[str, Mapping[str, int]] = MappingProxyType({

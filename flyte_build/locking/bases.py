@@ -128,6 +128,13 @@ class Systems:
         check_base(name, recipe, locked, self._reporter)
         return locked
 
+    def named(self, base: RegistryBase, platform: Platform, kept: LockedBase | None) -> LockedBase:
+        """What a stage stands on: nothing is installed into it, so that nothing is asked of it."""
+        known = self._locked.get((base, platform))
+        if known is None or known.facts is None:
+            known = self._locked[base, platform] = self._open().lock(base, platform, known or kept, as_is=False)
+        return known
+
     def added(self, name: str, recipe: Recipe, platform: Platform, base: LockedBase, at: str | None) -> LockedPlatform:
         """The Debian packages that an image adds to ``base``, solved against those that are installed there."""
         if not recipe.apt_packages:
@@ -220,7 +227,9 @@ def _suite(name: str, base: LockedBase) -> str:
     """The Debian suite of ``base``; raises :class:`RefusedError` where nothing can be added to it soundly."""
     facts = base.facts
     if facts is None:
-        raise LockError(f"environment {name}: nobody looked into {base.name}", hint="lock again with --upgrade")
+        raise LockError(
+            f"environment {name}: nobody looked into {base.name}", hint="`flyte-build lock --upgrade` looks"
+        )
     system, _, suite = (facts.system or "").partition(" ")
     why = None
     if system != "debian" or not re.fullmatch("[a-z]+", suite):

@@ -229,7 +229,7 @@ def way_out(base: RegistryBase, said: str | None = None) -> str:
     """What to do where the registry of ``base`` cannot help; ``said``: what its own error says to do."""
     mirror = "name a mirror of it with $FLYTE_BUILD_REGISTRY_MIRROR"
     if base.official:
-        mirror += ", or take Python 3.11 or 3.13, whose base needs no registry"
+        mirror += ', or take `base = "registry"` out of the settings: Debian\'s own packages need no registry'
     if said:
         return f"{said} Or {mirror}" if said.endswith("?") else f"{said}; or {mirror}"
     if base.official:

@@ -13,7 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["writing"]
+from ..kernel.errors import StoreError
+
+__all__ = ["unwritten", "writing"]
+
+
+def unwritten(directory: Path, what: str, error: OSError) -> StoreError:
+    """That ``what`` cannot be written to ``directory``."""
+    from ..kernel.outputs import FULL, why
+
+    if error.errno in FULL:
+        return StoreError(
+            f"{directory}: {what} cannot be written: {error.strerror}",
+            hint="make room, or give a folder that you may write to with --lockfiles",
+        )
+    return StoreError(
+        f"{directory}: {what} cannot be written: {why(error, directory)}",
+        hint="give a folder that you may write to with --lockfiles, or as `lockfiles` in [tool.flyte-build]",
+    )
 
 
 @contextmanager

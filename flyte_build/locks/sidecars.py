@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..kernel.errors import LockError, StoreError
+from ..kernel.errors import LockError
 from ..kernel.files import write_whole
+from .directory import unwritten
 from .reading import DIGEST
 
 __all__ = ["SIDECARS", "read_sidecars", "write_sidecars"]
@@ -52,5 +53,5 @@ def write_sidecars(directory: Path, images: Mapping[str, str]) -> bool:
         directory.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as e:
-        raise StoreError(f"{path}: cannot be written: {e.strerror or e}") from None
+        raise unwritten(directory, path.name, e) from e
     return True

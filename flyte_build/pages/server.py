@@ -13,11 +13,12 @@ from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import localtime, strftime
+from time import localtime, strftime, time
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ..kernel.errors import FlyteBuildError, InputError
+from ..kernel.quantities import duration
 from ..submit.history import Run
 from ..submit.journal import ActionRecord
 from .document import LayersOf, details_of, document_of
@@ -38,10 +39,14 @@ _LIST = """<!doctype html>
 <title>{title}</title><style>
 :root {{ color-scheme: light dark; }} body {{ font: 15px/1.5 system-ui, sans-serif; margin: 24px; max-width: 70em; }}
 td, th {{ text-align: left; padding: 3px 22px 3px 0; }} th {{ font-weight: 400; opacity: .75; }}
+.n {{ text-align: right; font-variant-numeric: tabular-nums; }} .n, td:nth-child(3) {{ white-space: nowrap; }}
+.succeeded {{ color: light-dark(#1a7f4b, #3fb97c); }} .running {{ color: light-dark(#1f6fd6, #62a4ff); }}
+.failed {{ color: light-dark(#c0362c, #f0746a); }} .aborted {{ color: light-dark(#8a5d00, #d9a53b); }}
 @media (max-width: 600px) {{ body {{ margin: 12px; }} td, th {{ padding-right: 12px; }}
- th:nth-child(4), td:nth-child(4), th:nth-child(5), td:nth-child(5) {{ display: none; }} }}
+ th:nth-child(n + 4), td:nth-child(n + 4) {{ display: none; }} }}
 </style></head><body><main><h1>{title}</h1><p id="said" role="status">{said}</p>
-<table{hidden}><thead><tr><th>run</th><th>task</th><th>state</th><th>started</th><th>actions</th></tr></thead>
+<table{hidden}><thead><tr><th>run</th><th>task</th><th>state</th><th>started</th>
+<th class="n">took</th><th class="n">actions</th></tr></thead>
 <tbody>{rows}</tbody></table></main><script>
 // The same page again, so that what runs is seen to go on; nothing else is fetched, and a reader's place is kept.
 setInterval(async () => {{
@@ -65,6 +70,8 @@ setInterval(async () => {{
 """
 
 
+_MARKS = {"succeeded": "✓", "failed": "✗", "aborted": "■", "running": "▶"}
+_KINDS = {"killed": "failed", "timed out": "failed"}
 DetailsOf = Callable[[Run, ActionRecord], Mapping[str, Any]]
 
 
@@ -163,9 +170,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _row(self, run: Run) -> str:
         started = strftime("%Y-%m-%d %H:%M:%S", localtime(run.started))
         state = run.phase.value if run.phase is not None else "killed"
+        kind = _KINDS.get(state, state)
         link = f'<a href="run/{quote(run.name, safe="")}">{escape(run.name)}</a>'
-        cells = (link, escape(run.task), escape(state), started, str(len(run.actions)))
-        return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        took = duration((run.ended or time()) - run.started) if run.ended or run.running else "–"
+        cells = ("", link), ("", escape(run.task)), (kind, f"{_MARKS.get(kind, '·')} {escape(state)}"), ("", started)
+        numbers = ("n", took), ("n", str(len(run.actions)))
+        return (
+            "<tr>"
+            + "".join(f'<td class="{c}">{t}</td>' if c else f"<td>{t}</td>" for c, t in (*cells, *numbers))
+            + "</tr>"
+        )
 
     def _html(self, text: str) -> None:
         self._answer(HTTPStatus.OK, text.encode("utf-8", "replace"), "text/html; charset=utf-8")

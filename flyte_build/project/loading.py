@@ -40,7 +40,7 @@ def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), s
     file = file.absolute()
     if not file.is_file():
         what = "is a folder" if file.is_dir() else "does not exist"
-        raise LoadError(f"{shown(file)}: {what}; expected a Python file that defines tasks")
+        raise LoadError(f"{shown(file)}: {what}; expected a Python file that defines tasks", hint=_meant(file))
     root = (root or file.parent).absolute()
     if not file.is_relative_to(root):
         raise LoadError(f"{shown(file)}: is not below the root {shown(root)}")
@@ -50,6 +50,24 @@ def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), s
         with _standing_in([root, *search], stand_ins), adopting():
             module = _import(file, root, search)
         return _read(module, file, root)
+
+
+def _meant(file: Path) -> str | None:
+    """Which Python file may be meant by one that is none."""
+    import difflib
+
+    folder = file if file.is_dir() else file.parent
+    with contextlib.suppress(OSError):
+        there = sorted(p for p in folder.iterdir() if p.suffix == ".py" and p.is_file())
+        names = {p.name: p for p in there}
+        close = difflib.get_close_matches(file.name, names, 1) if folder != file else []
+        if close:
+            return f"did you mean `{shown(names[close[0]])}`?"
+        if folder == file and there:
+            more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+            listed = ", ".join(shown(p) for p in there[:3])
+            return f"name a file in it: {listed}{more}; `flyte-build init {shown(file)}` finds those of Flyte"
+    return None
 
 
 def load_module(project: Project, name: str) -> ModuleType:
@@ -120,7 +138,8 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     else:
         where = f"{shown(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else shown(file)
         detail = "".join(traceback.format_list(frames[-5:])) + "".join(traceback.format_exception_only(error))
-    summary = str(error).splitlines()[0] if str(error) else ""
+    said = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)  # where it is stands before
+    summary = said.splitlines()[0] if said else ""
     summary = summary if len(summary) <= _LONGEST else f"{summary[:_LONGEST]}…"
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:

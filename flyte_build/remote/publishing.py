@@ -299,5 +299,6 @@ def _read(store: Store, digest: str) -> bytes:
 
 def _gone(name: str, digest: str) -> StoreError:
     return StoreError(
-        f"{name}: expected the blob {digest} in the store, found none", hint="build the image again, then push it"
+        f"{name}: expected the blob {digest} in the store, found none",
+        hint="`flyte-build build` makes it anew: then run this again",
     )

@@ -56,8 +56,8 @@ class Target:
         if settings.registry is None:
             raise InputError(
                 "no registry to push to",
-                hint="name one: `push --registry REGISTRY`, `build --push REGISTRY`, `registry` in [tool.flyte-build] "
-                "of pyproject.toml, or $FLYTE_BUILD_REGISTRY",
+                hint="name one: `flyte-build push --registry REGISTRY`, `registry` in [tool.flyte-build] of "
+                "pyproject.toml, or $FLYTE_BUILD_REGISTRY",
             )
         unknown = set(_FIELD.findall(settings.repository)) - {"registry", "environment"}
         if unknown or "{registry}" not in settings.repository:

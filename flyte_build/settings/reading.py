@@ -134,7 +134,13 @@ def _spoken(setting: Setting, text: str) -> Any:
 def _checked(key: str, value: Any, where: str) -> Any:
     setting = TABLE.get(key)
     if setting is None:
-        raise InputError(f"{where}: no setting `{key}`; there are: {', '.join(sorted(TABLE))}")
+        import difflib
+
+        close = difflib.get_close_matches(key, TABLE, 1)
+        raise InputError(
+            f"{where}: no setting `{key}`; there are: {', '.join(sorted(TABLE))}",
+            hint=f"did you mean `{close[0]}`?" if close else "docs/settings.md says what each is for",
+        )
     if setting.kind == "targets":
         return stated_targets(value, where)
     if setting.kind in ("texts", "files"):

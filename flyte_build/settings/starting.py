@@ -24,8 +24,8 @@ def default_file(start: Path) -> Path:
         within = f"in {source}" if source.is_file() else "in a pyproject.toml here or above"
         raise InputError(
             f"no FILE was named, and `file` is not set {within}",
-            hint="name one (`--help` shows what it takes), or state it once: "
-            '`file = "main.py"` below [tool.flyte-build] in pyproject.toml',
+            hint="name one, as in `flyte-build plan main.py`; or let `flyte-build init` find the project's, and write "
+            'once that it is meant: `file = "main.py"` below [tool.flyte-build] in pyproject.toml',
         )
     if not file.is_file():
         what = "a folder" if file.is_dir() else "nothing"

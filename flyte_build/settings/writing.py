@@ -10,8 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..kernel.errors import InputError, StoreError
+from ..kernel.errors import InputError
 from ..kernel.files import write_whole
+from ..kernel.outputs import refused
 from .table import TABLE
 
 __all__ = ["add_table", "table_text"]
@@ -53,4 +54,4 @@ def add_table(file: Path, values: Mapping[str, str]) -> None:
     try:
         write_whole(file, after, file.stat().st_mode & 0o777 if file.exists() else 0o644)
     except OSError as e:
-        raise StoreError(f"{file}: cannot be written: {e.strerror or e}") from None
+        raise refused(e, file) from None

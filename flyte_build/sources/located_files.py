@@ -37,7 +37,7 @@ class LocatedWheels:
                 if any(not (tree.url or "").startswith("sha256:") for tree in found)
                 else f"{artifact.file}: the lock alone does not say where it is from",
                 hint="name the file that defines the environment, or get the wheel from a cache or a bundle; "
-                f"`lock --upgrade-package {artifact.source.name}` takes what the address has now",
+                f"`flyte-build lock --upgrade-package {artifact.source.name}` takes what the address has now",
             )
 
     def close(self) -> None:

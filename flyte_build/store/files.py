@@ -13,19 +13,24 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from ..kernel.errors import StoreError
+from ..kernel.files import fsync_directory
 
-__all__ = ["CHUNK", "copy_verified", "fsync_directory", "hash_file", "human", "publish", "share", "storing"]
+__all__ = ["CHUNK", "Refused", "copy_verified", "fsync_directory", "hash_file", "human", "publish", "share", "storing"]
 
 CHUNK = 1 << 20
 # _IOW(0x94, 9, int) of linux/fs.h: make one file share another's extents (btrfs, xfs, overlay on them).
 _FICLONE = 0x40049409
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_MISPLACED = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST}
+
+
+Refused = Callable[[Path, int | None], AbstractContextManager[None]]
+"""Who words what the machine refuses of a path where so many bytes were to be written: :func:`storing`, or another."""
 
 
 class Hash(Protocol):
@@ -52,10 +57,12 @@ def storing(path: Path, needed: int | None = None) -> Iterator[None]:
 
 
 def _store_error(e: OSError, path: Path, needed: int | None) -> StoreError:
-    if e.errno in _FULL:
+    from ..kernel.outputs import FULL, room, why
+
+    if e.errno in FULL:
         want = f", {human(needed)} needed" if needed else ""
         return StoreError(
-            f"{path}: no space left: {_free(path)}{want}",
+            f"{path}: no space left: {room(path, human)}{want}",
             hint="free some space, run `flyte-build store gc`, or set FLYTE_BUILD_CACHE to a folder on another disk",
         )
     if e.errno in _FORBIDDEN:
@@ -63,20 +70,15 @@ def _store_error(e: OSError, path: Path, needed: int | None) -> StoreError:
             f"{path}: cannot be written: {os.strerror(e.errno or 0)}",
             hint="set FLYTE_BUILD_CACHE to a folder that you may write to",
         )
+    if e.errno in _MISPLACED:
+        return StoreError(
+            f"{path}: cannot be written: {why(e, path)}",
+            hint="run this again; if it stays so, set FLYTE_BUILD_CACHE to a folder that you may write to",
+        )
     return StoreError(
         f"{path}: {e.strerror or e}",
         hint="run `flyte-build store verify`; the store can be deleted at any time and costs only time",
     )
-
-
-def _free(path: Path) -> str:
-    for folder in (path, *path.parents):
-        with suppress(OSError):
-            found = os.statvfs(folder)
-            if found.f_files and not found.f_favail:
-                return "no inode free, so no file can be made"
-            return f"{human(found.f_bavail * found.f_frsize)} free"
-    return "an unknown number of bytes free"
 
 
 def hash_file(path: Path, advance: Callable[[int], None] | None = None) -> tuple[str, int]:
@@ -92,15 +94,6 @@ def hash_file(path: Path, advance: Callable[[int], None] | None = None) -> tuple
             if advance is not None:
                 advance(count)
     return digest.hexdigest(), size
-
-
-def fsync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def publish(temporary: Path, final: Path, mode: int = 0o444) -> None:
@@ -126,17 +119,22 @@ def _reflink(source: int, target: int) -> bool:
 
 
 def copy_verified(
-    source: Path, target: Path, advance: Callable[[int], None] | None = None, *, limit: int | None = None
+    source: Path,
+    target: Path,
+    advance: Callable[[int], None] | None = None,
+    *,
+    limit: int | None = None,
+    refused: Refused = storing,
 ) -> tuple[str, int]:
     """Copy ``source`` to the new file ``target``; SHA-256 in hex and size of what *arrived*.
 
     Shares extents where the file system can. The hash is of the copy, so a source that changes meanwhile cannot
     get past it. Never a hard link: the source is somebody else's file and may be written in place later.
     ``limit``: stop after that many bytes and one more. An unreadable source raises ``OSError``, a target that
-    cannot be written :class:`StoreError`.
+    cannot be written :class:`StoreError`, in the words of ``refused``.
     """
     with open(source, "rb", buffering=0) as src:
-        with storing(target, limit):
+        with refused(target, limit):
             dst = open(target, "xb", buffering=0)  # noqa: SIM115
         with dst:
             if _reflink(src.fileno(), dst.fileno()):
@@ -144,7 +142,7 @@ def copy_verified(
             digest = hashlib.sha256()
             size = 0
             while chunk := src.read(CHUNK):
-                with storing(target, limit):
+                with refused(target, limit):
                     view = memoryview(chunk)
                     while view:
                         view = view[dst.write(view) :]
@@ -157,8 +155,9 @@ def copy_verified(
     return digest.hexdigest(), size
 
 
-def share(source: Path, target: Path) -> None:
-    """``target`` becomes the same bytes as our read-only ``source``: reflink, else hard link, else copy."""
+def share(source: Path, target: Path, refused: Refused = storing) -> None:
+    """``target`` becomes the same bytes as our read-only ``source``: reflink, else hard link, else copy; ``refused`` as
+    for a copy."""
     with open(source, "rb", buffering=0) as src:
         with open(target, "xb", buffering=0) as dst:
             if _reflink(src.fileno(), dst.fileno()):
@@ -168,5 +167,5 @@ def share(source: Path, target: Path) -> None:
         try:
             os.link(source, target)
         except OSError:
-            copy_verified(source, target)
+            copy_verified(source, target, refused=refused)
             os.chmod(target, 0o444)

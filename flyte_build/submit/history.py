@@ -177,7 +177,7 @@ def _full_name(runs_dir: Path, name: str) -> str:
         return found[0]
     if found:
         raise RunError(f"`{name}` is the beginning of several runs: {', '.join(found)}")
-    raise RunError(f"no run `{name}` in {runs_dir}", hint="`flyte-build runs` lists them")
+    raise RunError(f"no run `{name}` in {runs_dir}", hint="`flyte-build runs --all` lists them")
 
 
 def _held(lock: Path) -> bool:

@@ -37,7 +37,7 @@ from .journal import ActionRecord, Journal
 from .leftovers import sweep
 from .limits import TaskLimits
 from .local import LocalLauncher
-from .loop import run_apart
+from .loop import run_apart, seldom_collected
 from .observer import Observer
 from .pods.posing import Pods
 from .removal import remove_left
@@ -196,7 +196,8 @@ def _execute(
         FolderInbox(folder),
         request.control,
     )
-    return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
+    with seldom_collected():
+        return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))
 
 
 async def _ended(launcher: LocalLauncher, run: Coroutine[Any, Any, _Ran]) -> _Ran:
@@ -238,7 +239,7 @@ def _before(
     chain = read_chain(storage.runs, request.resume, warn)
     run = chain[0]
     if run.running:
-        raise RunError(f"run {run.name} is still running", hint="interrupt it first, or wait for its end")
+        raise RunError(f"run {run.name} is still running", hint=f"`flyte-build abort {run.name}` ends it; or wait")
     # By its whole name: what was typed may be the beginning of several by the time that this run is resumed.
     return outcomes(chain), {**run.facts, "name": run.name}
 

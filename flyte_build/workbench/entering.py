@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..kernel.errors import InputError, LoadError
+from ..kernel.errors import InputError, LoadError, SandboxError
 from ..kernel.paths import shown, state_dir
+from ..kernel.quantities import counted
 from ..project.layout import imported_files
 from ..project.nouns import Environment
 from ..project.serializing import search_path
 from ..submit.action import SecretRef
+from ..submit.gpus.here import gpus_here
+from ..submit.gpus.nouns import Gpus
 from ..submit.limits import TaskLimits
 from ..submit.roots import Roots
 from ..submit.sandbox.entrance import entrance
@@ -36,7 +39,7 @@ __all__ = ["Asked", "Ended", "Streams", "enter", "environment_of"]
 class Asked:
     """``command``, by default the image's shell. ``variables`` win over the environment's own. ``locked``: no lock is
     written. ``caches`` and ``network`` as a run has them. ``verify_images``: every file is hashed first. ``secrets``:
-    those of the environment are there, as its tasks have them."""
+    those of the environment are there, as its tasks have them. ``gpus``: as many of this machine's devices are."""
 
     command: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class Asked:
     locked: bool = False
     verify_images: bool = False
     secrets: bool = False
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def enter(
     reporter, store = bench.reporter, bench.store
     settings = bench.settings(network=asked.network)
     held = _held(environment) if asked.secrets else Secrets()
+    gpus = _gpus(asked.gpus)
     ready = make_ready(
         bench, [environment], asked.caches, check=False, locked=asked.locked, network=asked.network,
         follower=follower or Nobody(),
@@ -112,9 +117,23 @@ def enter(
             filtered=environment.name not in settings.unfiltered,
             limits=TaskLimits(settings.task_disk, settings.task_files),
             held=held,
+            gpus=gpus,
         )
         code = visit(found, visiting, streams(), places, reporter.warn)
     return Ended(environment.name, digest, command, code)
+
+
+def _gpus(count: int) -> Gpus:
+    """So many of this machine's devices; others may use the same. Raises :class:`SandboxError` where it has fewer."""
+    if not count:
+        return Gpus()
+    there = gpus_here()
+    if len(there.devices) < count:
+        raise SandboxError(
+            f"--gpus: expected {counted(count, 'NVIDIA GPU')} on this machine, found {len(there.devices) or 'none'}",
+            hint="docs/gpus-here.md says how they are found; the image itself needs none: leave `--gpus` out",
+        )
+    return replace(there, devices=there.devices[:count])
 
 
 def _held(environment: Environment) -> Secrets:

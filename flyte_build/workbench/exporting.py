@@ -13,7 +13,7 @@ from ..exporting.requirements import requirements_text
 from ..exporting.rows import chosen_platforms
 from ..exporting.wheels import fetched, put_wheels, wheels_of
 from ..kernel.errors import InputError
-from ..kernel.files import write_whole
+from ..kernel.outputs import check_place, write_output, writing
 from ..kernel.platforms import host_platform
 from ..kernel.reporting import Reporter
 from ..store import Store
@@ -103,17 +103,15 @@ def export_text(
     else:
         text = requirements_text(named.lock, platforms)
     locked = wheels_of(named.lock, platforms)
+    if output is not None:
+        check_place(output)
     if wheels is not None:
         store = store or Store()
         paths = fetched(locked, store, named.locator(), reporter)
         with store.reading():
-            put_wheels(wheels, paths)
+            put_wheels(wheels, paths, writing)
     if output is not None:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(output, text)
-        except OSError as e:
-            raise InputError(f"--output: {output}: cannot be written: {e.strerror or e}") from None
+        write_output(output, text)
     return Exported(named.lock.environment, tuple(platforms), named.lock.python, text, output, wheels=len(locked))
 
 
@@ -127,6 +125,7 @@ def export_pex(
     store: Store | None = None,
 ) -> Exported:
     """One executable file of the locked wheels."""
+    check_place(output)
     store = store or Store()
     platforms = chosen_platforms(named.lock, platform or host_platform())
     missing = sorted({what for p in platforms for what in left_out(named.lock, p)})

@@ -125,9 +125,10 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
     """Do what was asked; see :meth:`Workbench.build` and :meth:`Workbench.push`."""
     destination = None
     if asked.output is not None:
-        from ..delivery import parse_destination
+        from ..delivery import check_destination, parse_destination
 
         destination = parse_destination(asked.output)
+        check_destination(destination)
     started, follower = time.monotonic(), follower or Nobody()
     workspace, store, reporter = bench.workspace, bench.store, bench.reporter
     pushing = asked.registry is not None

@@ -43,7 +43,7 @@ def of_project(workspace: Workspace, env: str | None) -> Named:
     name = env if env is not None else next(iter(have)) if len(have) == 1 else None
     if name is None and have:
         raise InputError(
-            f"{file}: expected one environment to export, found {len(have)}: {', '.join(have)}",
+            f"{file}: expected one environment, found {len(have)}: {', '.join(have)}",
             hint="name one with --env",
         )
     if name is None or name not in have:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ..exporting.nix import flake_text, own_flake
 from ..exporting.nixstore import NixStore, artifacts_of
 from ..kernel.errors import InputError
+from ..kernel.outputs import write_output
 from ..kernel.platforms import host_platform
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock
@@ -40,18 +42,13 @@ def write_flake(bench: OpenProject, folder: Path | None = None, flake: str | Non
     folder = (folder or bench.lockfiles.parent).absolute()
     text = flake_text(flake or own_flake(), folder, bench.lockfiles, bench.root)
     path = folder / "flake.nix"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", encoding="utf-8") as f:
-            f.write(text)
-    except FileExistsError:
-        if path.read_text(encoding="utf-8") != text:
-            raise InputError(
-                f"{path}: there is another flake",
-                hint="add this to it:\n" + "".join(f"  {line}\n" for line in text.splitlines()[1:-1]).rstrip(),
-            ) from None
-    except OSError as e:
-        raise InputError(f"{path}: cannot be written: {e.strerror or e}") from None
+    if not os.path.lexists(path):
+        write_output(path, text)
+    elif not path.is_file() or path.read_bytes() != text.encode():
+        raise InputError(
+            f"{path}: there is another flake",
+            hint="add this to it:\n" + "".join(f"  {line}\n" for line in text.splitlines()[1:-1]).rstrip(),
+        )
     return path
 
 

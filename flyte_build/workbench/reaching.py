@@ -15,7 +15,7 @@ from ..submit.conditions import literal_of
 from ..submit.history import Run as Kept
 from ..submit.history import read_run
 from ..submit.kubernetes import away, reading
-from ..submit.kubernetes.mirror import Mirror
+from ..submit.kubernetes.mirror import Mirror, Unreachable
 from ..submit.kubernetes.target import Target
 from ..submit.loop import run_apart
 from ..submit.observer import Observer
@@ -25,7 +25,16 @@ from .runs import Run
 from .submitting import attend, connected_to, storage_of
 from .targeting import target as target_named
 
-__all__ = ["abort_run", "follow_run", "signal_run", "storage_of_target", "target_run", "target_runs"]
+__all__ = [
+    "Unreachable",
+    "abort_run",
+    "asked",
+    "follow_run",
+    "signal_run",
+    "storage_of_target",
+    "target_run",
+    "target_runs",
+]
 
 
 def _of(name: str, folder: Path | None = None) -> tuple[Target, Mirror]:
@@ -38,9 +47,23 @@ def storage_of_target(on: str) -> Mirror:
     return _of(on)[1]
 
 
+def asked(on: str) -> None:
+    """Raises :class:`~flyte_build.submit.kubernetes.mirror.Unreachable` where the target's storage does not answer."""
+    run_apart(reading.answers(_of(on)[1]))
+
+
 def target_runs(on: str, limit: int | None = None) -> list[Kept]:
-    """The runs of the target ``on`` of the working folder's settings, the newest first."""
-    return run_apart(reading.list_runs(_of(on)[1], limit))
+    """The runs of the target ``on`` of the working folder's settings, the newest first.
+
+    Raises :class:`~flyte_build.submit.kubernetes.mirror.Unreachable` where its storage does not answer.
+    """
+    mirror = _of(on)[1]
+
+    async def read() -> list[Kept]:
+        await reading.answers(mirror)
+        return await reading.list_runs(mirror, limit)
+
+    return run_apart(read())
 
 
 def target_run(on: str, name: str, *, logs: bool = False) -> Kept:
@@ -48,6 +71,7 @@ def target_run(on: str, name: str, *, logs: bool = False) -> Kept:
     _, mirror = _of(on)
 
     async def read() -> Kept:
+        await reading.answers(mirror)
         run = await reading.read_run(mirror, await reading.full_name(mirror, name))
         if logs:
             await reading.fetch_logs(mirror, run)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import RunError, StoreError
-from ..kernel.files import write_whole
+from ..kernel.outputs import write_output
 from ..pages import Pages, details_of, document_of, render_page, serve
 from ..store import Store
 from ..submit.action import Phase
@@ -52,11 +52,7 @@ def page_of(run: Run, base: str | None = None) -> str:
 
 def write_page(run: Run, file: Path, base: str | None = None) -> None:
     """Write the page to ``file``, whole or not at all. Raises :class:`StoreError`."""
-    try:
-        file.absolute().parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, page_of(run, base))
-    except OSError as e:
-        raise StoreError(f"{file}: cannot be written: {e.strerror or e}") from None
+    write_output(file, page_of(run, base))
 
 
 def serving(port: int = 0, limit: int = 200, *, on: str | None = None) -> Pages:

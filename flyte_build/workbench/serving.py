@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, RunError
+from ..kernel.patience import patiently
 from ..kernel.scratch import scratch
 from ..project.apps import bundle_of, read_app
 from ..project.nouns import Environment
@@ -136,12 +137,13 @@ class _Serving:
 
     async def go(self) -> None:
         version: _Version | None = await asyncio.to_thread(self._prepare)
-        try:
-            while version is not None:
-                version = await self._one(version)
-        finally:
-            if self._server is not None:
-                self._server.close()
+        with patiently("what is served is ended"):
+            try:
+                while version is not None:
+                    version = await self._one(version)
+            finally:
+                if self._server is not None:
+                    self._server.close()
 
     # -- one version -----------------------------------------------------------------------------------
 

@@ -176,7 +176,7 @@ class SourceBuilds:
                 raise FetchError(
                     f"environment {asked.environment}: {file.name}: expected SHA-256 {file.sha256}, found {found}",
                     hint=f"its address has other bytes than were asked for, or locked: "
-                    f"`--upgrade-package {asked.name}` locks those that it has now",
+                    f"`flyte-build lock --upgrade-package {asked.name}` takes those that it has now",
                 )
             _keep(session, temporary, found)
         return self._named(asked, length, found)

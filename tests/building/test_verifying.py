@@ -191,7 +191,7 @@ def test_only_differences_are_an_error_and_the_first_of_each_is_named() -> None:
 def test_a_pin_that_is_only_old_has_a_way_out_of_its_own() -> None:
     error = mismatch([verified(pin=Compared("outdated", differences=("of another derivation",)))])
     assert error is not None
-    assert error.hint == "build again without --locked, and commit the new pins"
+    assert error.hint == "`flyte-build build` without --locked makes new pins: commit them"
 
 
 def test_an_image_is_confirmed_only_by_something() -> None:

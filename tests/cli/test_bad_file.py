@@ -67,6 +67,12 @@ def test_no_such_file(offline: Offline, name: str, said: str) -> None:
     assert f"error: {said}\n" in offline.refused(3, "plan", name)
 
 
+def test_a_file_that_is_nearly_called_so(offline: Offline) -> None:
+    assert "hint: did you mean `flow.py`?\n" in offline.refused(3, "plan", "flwo.py")
+    said = offline.refused(3, "plan", ".")
+    assert "hint: name a file in it: flow.py; `flyte-build init .` finds those of Flyte\n" in said
+
+
 def test_a_file_without_environments_or_tasks(offline: Offline) -> None:
     offline.write("import flyte\n", "empty.py")
     said = offline.refused(3, "plan", "empty.py")
@@ -117,13 +123,13 @@ def test_a_task_without_an_environment(offline: Offline) -> None:
         ("flyte.Image.from_ref_name('mine')", "`from_ref_name('mine')` names an image", "from_debian_base"),
         (
             "flyte.Image.from_dockerfile(pathlib.Path('Dockerfile'), registry='r', name='n')",
-            "Dockerfile:2: `ENTRYPOINT x`: a task's command would become its arguments",
+            "Dockerfile:2: `USER a b`: expected a user's name or number",
             "from_base",
         ),
     ],
 )
 def test_an_unsupported_layer_is_named_with_the_way_out(offline: Offline, image: str, said: str, way_out: str) -> None:
-    (offline.project / "Dockerfile").write_text("FROM x\nENTRYPOINT x\n")
+    (offline.project / "Dockerfile").write_text("FROM x\nUSER a b\n")
     offline.write(env(image))
     for command in ("lock", "plan", "build"):
         message = offline.refused(7, command, "flow.py")
@@ -181,11 +187,12 @@ def test_wrong_usage(offline: Offline, arguments: list[str], said: str) -> None:
     message = offline.refused(2, *arguments)
     assert f"error: {said}" in message
     if "yesterday" not in arguments and "docker:x" not in arguments:
-        assert "--help` shows what it takes" in message
+        shows = "as in `flyte-build plan main.py`" if "no FILE" in said else "--help` shows what it takes"
+        assert shows in message
 
 
 @pytest.mark.parametrize("command", [["logs", "r1"], ["run", "--resume", "r1"]])
 def test_no_such_run(offline: Offline, command: list[str]) -> None:
     said = offline.refused(12, *command)
     assert "error: no run `r1` in " in said
-    assert "hint: `flyte-build runs` lists them\n" in said
+    assert "hint: `flyte-build runs --all` lists them\n" in said

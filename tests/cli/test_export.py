@@ -106,7 +106,7 @@ def test_the_only_environment_needs_no_name(offline: Offline) -> None:
 
 def test_what_is_refused(locked: Offline) -> None:
     said = locked.refused(2, "export", "requirements", "flow.py")
-    assert "expected one environment to export, found 2: low, top" in said
+    assert "expected one environment, found 2: low, top" in said
     assert "no environment `nope`; there are: low, top" in locked.refused(
         3, "export", "requirements", "flow.py", "--env", "nope"
     )
@@ -117,8 +117,8 @@ def test_what_is_refused(locked: Offline) -> None:
     assert "is not for linux/arm64" in locked.refused(
         2, "export", "requirements", "flow.py", "--env", "low", "--platform", "linux/arm64"
     )
-    assert "cannot be written" in locked.refused(
-        2, "export", "requirements", "flow.py", "--env", "low", "-o", "flow.py/x"
+    assert "flow.py/x: cannot be written: flow.py is no folder" in locked.refused(
+        9, "export", "requirements", "flow.py", "--env", "low", "-o", "flow.py/x"
     )
     (locked.lockfiles / "low.json").write_text("{}")
     locked.refused(4, "export", "requirements", "lockfiles/low.json")

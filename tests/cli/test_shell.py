@@ -20,6 +20,8 @@ def test_what_is_wrong_is_said(offline: Offline) -> None:
     assert "`--var UNSET_HERE`: expected NAME=VALUE" in offline.refused(
         2, "exec", "--var", "UNSET_HERE", "flow.py", "low", "--", "true"
     )
+    said = " ".join(offline.refused(11, "exec", "--gpus", "99", "flow.py", "low", "--", "true").split())
+    assert "--gpus: expected 99 NVIDIA GPUs on this machine, found " in said
     assert "no lock" in offline.refused(4, "exec", "--locked", "flow.py", "low", "--", "true")
 
 

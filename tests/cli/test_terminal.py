@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -159,6 +160,18 @@ def test_paths_are_shown_from_where_one_is(offline: Offline) -> None:
     assert nearer(f"/other{here}/a.py file://{here}/b") == f"/other{here}/a.py file://{here}/b"
     offline.patch.chdir("/")
     assert nearer("/etc/passwd") == "/etc/passwd"
+
+
+def test_a_project_s_paths_are_nearer_from_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "flows" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "flows")
+    text = f"{tmp_path}/lockfiles/a.json, {tmp_path}/flows/a.py, {tmp_path}-other/x"
+    assert nearer(text) == f"../lockfiles/a.json, a.py, {tmp_path}-other/x"
+    monkeypatch.chdir(tmp_path / "flows" / "deep")
+    assert nearer(text) == f"../../lockfiles/a.json, ../../flows/a.py, {tmp_path}-other/x"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert nearer(text) == text, "a home is nobody's project"
 
 
 # -- help ------------------------------------------------------------------------------------------

@@ -70,4 +70,4 @@ def test_what_fails_leaves_nothing(locked: Offline) -> None:
 
 
 def test_it_is_of_one_environment(locked: Offline) -> None:
-    assert "expected one environment to export, found 2: low, top" in locked.refused(2, "venv", "flow.py")
+    assert "expected one environment, found 2: low, top" in locked.refused(2, "venv", "flow.py")

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,7 +157,7 @@ def _run(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[
         )
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            said = process.communicate()[1].decode(errors="replace")
+            said = _errors(process)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
@@ -165,6 +165,13 @@ def _run(command: list[str], folder: Path, environ: Mapping[str, str]) -> tuple[
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process.returncode, said
+
+
+def _errors(process: subprocess.Popen[bytes]) -> str:
+    """In short waits: a signal that comes just before one begins is only seen when it ends."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=0.5)[1].decode(errors="replace")
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -166,7 +166,7 @@ def test_a_missing_blob_is_said_before_anything_is_written(
     store.blob_path(built[1].layers[1].digest).unlink()
     with pytest.raises(StoreError, match="two: expected the blob sha256:") as e:
         write_archive(store, built, tmp_path / "new/out.tar", Silent(), docker=True)
-    assert "build the image again" in str(e.value.hint)
+    assert "`flyte-build build` makes it anew" in str(e.value.hint)
     assert not (tmp_path / "new").exists()
 
 

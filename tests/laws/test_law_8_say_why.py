@@ -57,6 +57,18 @@ def _literal_end(node: ast.expr) -> str | None:
     return None
 
 
+def test_no_hint_is_made_of_one_that_may_be_none() -> None:
+    """`hint=f"{e.hint}; or that"` says `None; or that` of an error without one."""
+    bare = [
+        where
+        for where, call in _raises()
+        for keyword in call.keywords
+        if keyword.arg == "hint" and isinstance(keyword.value, ast.JoinedStr)
+        if any(isinstance(node, ast.Attribute) and node.attr == "hint" for node in ast.walk(keyword.value))
+    ]
+    assert bare == []
+
+
 def test_messages_are_there_and_end_without_a_period() -> None:
     sites = list(_raises())
     assert len(sites) > 100, "the walk finds the errors"

@@ -32,6 +32,10 @@ _PROBE = """<script>%s
   said.chosen = document.querySelector('.row[aria-selected="true"] .task')?.textContent;
   said.error = document.querySelector("pre.error")?.textContent;
   said.wide = document.documentElement.scrollWidth > innerWidth + 1;
+  const box = e => e.getBoundingClientRect();
+  const upon = r => box(r.querySelector(".took")).left < box(r.querySelector(".label")).right - 1;
+  said.over = [...document.querySelectorAll(".row")].filter(upon).length;
+  said.apart = Math.abs(box($("axis")).left - box(document.querySelector(".track")).left) > 1;
   $("rows").focus();
   key("Home");
   said.first = document.querySelector('.row[aria-selected="true"] .task')?.textContent;
@@ -106,6 +110,8 @@ def test_a_thousand_actions_at_three_widths(size: str, tmp_path: Path) -> None:
     assert 10 < said["drawn"] < 80, "only what is in sight is drawn"
     assert 10 < said["draws"] < 80
     assert not said["wide"], "nothing sticks out sideways"
+    assert said["over"] == 0, "no time stands upon a name"
+    assert not said["apart"], "the axis begins where the bars do"
     assert (said["chosen"], said["error"].splitlines()[0]) == ("last", "BoomError: boom"), "what failed is opened"
     assert (said["first"], said["folded"], said["last"]) == ("main", 1, "1000")
     assert said["found"] == ["main", "last"], "a hit, below those that called it"

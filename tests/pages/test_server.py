@@ -44,6 +44,8 @@ def test_the_list_a_page_and_what_it_asks(pages: Pages) -> None:
     status, body, headers = get(pages, f"{token}/")
     assert status == 200
     assert 'href="run/r20261120-101500-ab12"' in body
+    assert '<td class="succeeded">✓ succeeded</td>' in body
+    assert '<td class="n">1.0 s</td><td class="n">2</td></tr>' in body, "how long it took, and how many actions"
     assert headers["Cache-Control"] == "no-store"
     status, body, _ = get(pages, f"{token}/run/r20261120")
     assert status == 200

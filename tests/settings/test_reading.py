@@ -128,6 +128,8 @@ def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, table: str, says: 
         read_settings(tmp_path, {})
     assert says in caught.value.message
     assert str(tmp_path / "pyproject.toml") in caught.value.message
+    if "cahce" in table:
+        assert caught.value.hint == "did you mean `cache`?"
 
 
 @pytest.mark.parametrize(("word", "means"), [("no", False), ("False", False), ("0", False), ("yes", True)])

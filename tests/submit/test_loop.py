@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import pytest
 
-from flyte_build.submit.loop import run_apart
+from flyte_build.submit.loop import run_apart, seldom_collected
 
 
 async def work(value: int) -> tuple[int, int]:
@@ -64,3 +65,23 @@ def test_an_interrupt_cancels_the_work_and_waits_for_its_end(monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(program())
     assert said == ["taken apart"]
+
+
+def test_the_collector_is_as_it_was_afterwards() -> None:
+    gc.unfreeze()  # what the tests themselves hold so
+    try:
+        before = gc.get_threshold()
+        with seldom_collected():
+            assert gc.get_threshold()[0] > before[0]
+            assert gc.get_freeze_count() > 0
+        assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+    finally:
+        gc.freeze()
+
+
+def test_who_froze_what_he_has_keeps_it_so() -> None:
+    gc.freeze()
+    count, thresholds = gc.get_freeze_count(), gc.get_threshold()
+    with seldom_collected():
+        assert gc.get_threshold() == thresholds
+    assert gc.get_freeze_count() == count > 0

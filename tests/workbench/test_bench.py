@@ -154,7 +154,7 @@ def test_exports(project: Workbench, tmp_path: Path) -> None:
     made = project.export("pylock", env="low", output=tmp_path / "out/pylock.toml", wheels=tmp_path / "wheels")
     assert (tmp_path / "out/pylock.toml").read_text() == made.text
     assert any((tmp_path / "wheels").glob("alpha-*.whl"))
-    with pytest.raises(flyte_build.errors.InputError, match="expected one environment to export, found 2"):
+    with pytest.raises(flyte_build.errors.InputError, match="expected one environment, found 2"):
         project.export("requirements")
     with pytest.raises(flyte_build.errors.InputError, match="expected `output`"):
         project.export("pex", env="low")

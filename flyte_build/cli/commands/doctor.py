@@ -12,6 +12,7 @@ import click
 
 from ..console import echo
 from ..options import file_argument, json_option, project_options
+from ..waits import telling
 
 if TYPE_CHECKING:
     from ...workbench.checkup import Line
@@ -42,7 +43,7 @@ def doctor(file: Path | None, root: Path | None, lockfiles: Path | None, as_json
     found, area = check_up(file, root, lockfiles), ""
     while True:
         # What the user's file prints when it is imported is no result.
-        with contextlib.redirect_stdout(sys.stderr):
+        with telling("looking", quiet=as_json), contextlib.redirect_stdout(sys.stderr):
             line = next(found, None)
         if line is None:
             break

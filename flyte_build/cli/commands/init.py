@@ -91,7 +91,9 @@ def _show(found: Adoption) -> None:
 def _sum_up(found: Adoption, tried: list[Tried], no_lock: bool) -> None:
     from rich.markup import escape
 
-    from ..console import stdout
+    from ..console import room, stdout, wrapped
+    from ..errors import nearer
+    from ..hints import pointed
 
     out = stdout()
     locked = [name for t in tried for name in t.locked]
@@ -101,10 +103,11 @@ def _sum_up(found: Adoption, tried: list[Tried], no_lock: bool) -> None:
     if refusals:
         out.print(f"\n[bold]{counted(len(refusals), 'thing')} to look at[/]")
     for t, refusal in refusals:
-        what = refusal.environment or str(t.file)
-        out.print(f"[red]✗[/] {escape(what)}: {escape(refusal.said)}", soft_wrap=True)
+        what, width = refusal.environment or str(t.file), room(out)
+        out.print(f"[red]✗[/] {escape(wrapped(nearer(f'{what}: {refusal.said}'), width, 2))}", soft_wrap=True)
         if refusal.way_out:
-            out.print(f"  [dim]→ {escape(refusal.way_out)}[/]", soft_wrap=True)
+            way = refusal.way_out if found.survey.entry is not None else pointed(refusal.way_out, t.file)
+            out.print(f"  [dim]→ {escape(wrapped(nearer(way), width, 4))}[/]", soft_wrap=True)
     _next_steps(found, tried, bool(locked) and not no_lock)
 
 

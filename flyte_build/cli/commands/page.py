@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -11,9 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ...kernel.paths import shown
+from ...kernel.patience import patiently
 from ..completion import complete_run
 from ..console import counted, echo
 from ..options import on_option
+from ..waits import telling
 
 if TYPE_CHECKING:
     from ...submit.history import Run
@@ -49,7 +53,8 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
 
     base = None
     if on is not None:
-        found, base = target_page_run(on, run)
+        with _storage_wanted(), telling(f"asking {on}"):
+            found, base = target_page_run(on, run)
     else:
         newest = kept_runs(1) if run is None else [kept_run(run)]
         if not newest:
@@ -59,6 +64,18 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
         click.echo(page_of(found, base))
     else:
         written(found, output or Path(f"{found.name}.html"), base)
+
+
+@contextmanager
+def _storage_wanted() -> Iterator[None]:
+    """A page shows what is in a storage; where that is not reached, other commands show less."""
+    from ...workbench.reaching import Unreachable
+
+    try:
+        yield
+    except Unreachable as e:
+        e.hint = f"{e.hint}; `flyte-build runs --on TARGET` lists what its cluster tells"
+        raise
 
 
 def written(run: Run, file: Path, base: str | None) -> None:
@@ -90,12 +107,16 @@ def ui(run: str | None, on: str | None, port: int, no_open: bool) -> None:
     """
     import webbrowser
 
+    from ...workbench.reaching import asked
     from ...workbench.run_pages import serve, serving
 
     pages = serving(port, on=on)
     try:
-        url = pages.url if run is None else pages.url_of(pages.find(run).name)
-        pages.runs()  # what cannot be read is said here, and not to a browser
+        with _storage_wanted(), telling(f"asking {on}", quiet=on is None):
+            if on is not None:
+                asked(on)
+            url = pages.url if run is None else pages.url_of(pages.find(run).name)
+            pages.runs()  # what cannot be read is said here, and not to a browser
     except BaseException:
         pages.server_close()
         raise
@@ -106,10 +127,11 @@ def ui(run: str | None, on: str | None, port: int, no_open: bool) -> None:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        echo(url)
-        if not no_open:
-            webbrowser.open(url)
-        serve(pages, stop)
+        with patiently(""):
+            echo(url)
+            if not no_open:
+                webbrowser.open(url)
+            serve(pages, stop)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from rich.markup import escape
 
+from ...kernel.errors import FlyteBuildError
+from ...kernel.paths import shown
+from ...kernel.patience import patiently
 from ..completion import complete_arguments, complete_run, complete_task
 from ..console import echo, stderr
+from ..errors import say
 from ..options import (
     cache_option,
     file_argument,
@@ -148,6 +153,10 @@ def run(
         raise click.UsageError(f"`--page` is for a run that is waited for: later, `flyte-build page --on {on} RUN`.")
     if detach and driver == "here":
         raise click.UsageError("`--detach` leaves the run to a driver in the cluster, and `--driver here` is none.")
+    if page is not None:
+        from ...kernel.outputs import check_place
+
+        check_place(page)
     options = RunOptions(
         name,
         network=network,
@@ -188,12 +197,17 @@ def run(
         echo(json.dumps({"schema": 1, "run": submitted.name, "target": on}, indent=2) if as_json else submitted.name)
         return
     result = _run(bench, task, given, replace(options, ready=ready, invocation=invocation), quiet=quiet)
-    if page is not None:
-        _write_page(result.name, page, on)
     if as_json:
         echo(json.dumps(result.to_json(), indent=2, ensure_ascii=False))
     else:
         _print(result)
+    try:
+        if page is not None:
+            _write_page(result.name, page, on)
+    except FlyteBuildError as e:
+        if result.error is None:
+            raise
+        say(stderr(), "warning", e.message)
     if result.error is not None:
         raise result.error
 
@@ -204,11 +218,10 @@ def _write_page(run: str, file: Path, on: str | None) -> None:
 
     found, base = target_page_run(on, run) if on is not None else (kept_run(run), None)
     write_page(found, file, base)
-    click.echo(f"page of the run: {file}", err=True)
+    click.echo(f"page of the run: {shown(file)}", err=True)
 
 
 def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions, *, quiet: bool) -> Run:
-    from ..errors import say
     from ..live import RunView
     from ..prompting import Prompter, can_ask
 
@@ -216,8 +229,10 @@ def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions
     docs = {t.full_name: t.doc for t in bench.tasks if t.doc}
     views: dict[str, RunView] = {}
     prompters: list[Prompter] = []
+    running = ExitStack()
 
     def observer(name: str) -> RunView:
+        running.enter_context(patiently("what runs is ended"))
         view = views[name] = RunView(f"{name} {title}", quiet=quiet, docs=docs, run=name)
         if can_ask():
             prompters.append(Prompter(partial(_answer, name, options.on), view.hold, view.go_on))
@@ -235,6 +250,7 @@ def _run(bench: Workbench, task: str, given: dict[str, Any], options: RunOptions
             say(stderr(), "hint", f"`flyte-build run {where}--resume {name}` reuses what succeeded")
         raise
     finally:
+        running.close()
         for prompter in prompters:
             prompter.stop()
         for view in views.values():

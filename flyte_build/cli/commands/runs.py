@@ -13,6 +13,7 @@ from ...kernel.visible import visible
 from ..completion import complete_action, complete_run
 from ..console import counted, echo, show_log
 from ..options import json_option, on_option
+from ..waits import telling
 
 if TYPE_CHECKING:
     from ...submit.history import Run
@@ -35,6 +36,8 @@ def runs(context: click.Context, limit: int, everywhere: bool, on: str | None, a
 
     A run's state is `killed` when its process ended without saying how: `flyte-build run --resume` goes on from there.
     `runs show RUN` has all that is known of one: its tree, and each attempt of each action.
+
+    Where the storage of a target is not reached from here, what its cluster tells is listed, and a line says why.
     """
     if context.invoked_subcommand is not None:
         return
@@ -44,9 +47,16 @@ def runs(context: click.Context, limit: int, everywhere: bool, on: str | None, a
     if on is None:
         found = kept_runs(limit, project=None if everywhere else Path.cwd())
     else:
-        from ...workbench.reaching import target_runs
+        from ...workbench.reaching import Unreachable, target_runs
 
-        found = target_runs(on, limit)
+        try:
+            with telling(f"asking {on}", quiet=as_json):
+                found = target_runs(on, limit)
+        except Unreachable as e:
+            from ..at_sight import print_runs_at_sight
+
+            print_runs_at_sight(on, e, limit, as_json)
+            return
     if as_json:
         echo(json.dumps({"schema": 1, "runs": [_to_json(r) for r in found]}, indent=2))
         return
@@ -104,11 +114,19 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     elif as_page:
         from ...workbench.run_pages import target_page_run
 
-        found, base = target_page_run(on, run)
+        with telling(f"asking {on}"):
+            found, base = target_page_run(on, run)
     else:
-        from ...workbench.reaching import target_run
+        from ...workbench.reaching import Unreachable, target_run
 
-        found = target_run(on, run, logs=False)
+        try:
+            with telling(f"asking {on}", quiet=as_json):
+                found = target_run(on, run, logs=False)
+        except Unreachable as e:
+            from ..at_sight import print_run_at_sight
+
+            print_run_at_sight(on, run, e, as_json)
+            return
     if as_page:
         from .page import written
 
@@ -129,12 +147,17 @@ def _newest(on: str | None) -> str:
     from ...workbench import kept_runs
     from ...workbench.reaching import target_runs
 
-    found = kept_runs(1, project=Path.cwd()) if on is None else target_runs(on, 1)
+    with telling(f"asking {on}", quiet=on is None):
+        found = kept_runs(1, project=Path.cwd()) if on is None else target_runs(on, 1)
     if not found:
         if on is not None:
             raise RunError(f"there are no runs on {on} yet", hint=f"`flyte-build run --on {on} FILE TASK` makes one")
+        others = kept_runs(1)
         raise RunError(
-            "there are no runs of this project yet", hint="`flyte-build runs --all` lists those of every project"
+            "there are no runs of this project yet",
+            hint="`flyte-build runs --all` lists those of every project"
+            if others
+            else "`flyte-build run FILE TASK` makes one",
         )
     return found[0].name
 
@@ -177,6 +200,26 @@ def logs(run: str | None, action: str | None, on: str | None, follow: bool, tree
     flyte-build logs r20261120-101500-ab12 --tree
     flyte-build logs --on prod -f r20261120-101500-ab12
     """
+    if on is None:
+        _show_logs(run, action, on, follow, tree)
+        return
+    from ...workbench.reaching import Unreachable
+
+    try:
+        _show_logs(run, action, on, follow, tree)
+    except Unreachable as e:
+        if follow or tree:
+            more = (
+                f"`flyte-build runs show --on {on} RUN` and `flyte-build logs --on {on} RUN` show what the cluster has"
+            )
+            e.hint = f"{e.hint}; {more}" if e.hint else more
+            raise
+        from ..at_sight import print_logs_at_sight
+
+        print_logs_at_sight(on, run, action, e)
+
+
+def _show_logs(run: str | None, action: str | None, on: str | None, follow: bool, tree: bool) -> None:
     from ...workbench.runs import find_logs, kept_run
 
     run = run or _newest(on)
@@ -190,15 +233,23 @@ def logs(run: str | None, action: str | None, on: str | None, follow: bool, tree
     else:
         from ...workbench.reaching import target_run
 
-        found = target_run(on, run, logs=not tree)
+        with telling(f"asking {on}"):
+            found = target_run(on, run, logs=not tree)
+    from rich.markup import escape
+
+    from ..console import room, stderr, stdout
+
     if tree:
-        from ..console import room, stdout
         from ..live import action_tree
 
         out = stdout()
         out.print(action_tree(found.actions, f"{found.name} {found.task}"), width=room(out) or _WHOLE, crop=False)
         return
     several = find_logs(found, action)
+    if not any(log.stat().st_size for _, log in several):
+        yet = " yet" if found.running else ""
+        stderr().print(f"[dim]nothing was printed{yet} in {escape(found.name)}[/]", soft_wrap=True)
+        return
     for record, log in several:
         if len(several) > 1:
             click.secho(visible(f"── {record.task or record.name} ({record.name}, attempt {log.stem}) ──"), bold=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...kernel.errors import InputError, StoreError
+from ...kernel.errors import InputError
 from ...kernel.visible import visible
 from ..options import env_option, file_argument, opened, platform_option, project_options, task_argument
 
@@ -114,10 +114,9 @@ def _write(data: bytes, output: Path | None) -> None:
         sys.stdout.buffer.write(visible(data.decode()).encode() if sys.stdout.isatty() else data)
         sys.stdout.buffer.flush()
         return
-    try:
-        output.write_bytes(data)
-    except OSError as e:
-        raise StoreError(f"{output}: cannot be written: {e.strerror or e}") from None
+    from ...kernel.outputs import write_output
+
+    write_output(output, data)
 
 
 def _say_absent(found: Sequence[Document]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...kernel.patience import patiently
 from ..completion import complete_environment
 from ..console import echo
 from ..options import cache_option, file_argument, json_option, network_option, opened, project_options, quiet_option
@@ -71,6 +72,13 @@ def _options(f: Any) -> Any:
             "or of <GROUP>_<KEY>.",
         ),
         click.option(
+            "--gpus",
+            type=click.IntRange(0),
+            default=0,
+            metavar="COUNT",
+            help="Have so many of this machine's NVIDIA GPUs there; runs may use the same ones meanwhile.",
+        ),
+        click.option(
             "--verify-images", is_flag=True, help="Hash every file of the unpacked image before it is entered."
         ),
         click.option("--locked", is_flag=True, help="Never write a lock: an environment without one is an error."),
@@ -129,6 +137,7 @@ def _enter(
     network: Network | None,
     variables: tuple[str, ...],
     secrets: bool,
+    gpus: int,
     verify_images: bool,
     locked: bool,
     caches: tuple[str, ...],
@@ -143,7 +152,7 @@ def _enter(
     bench = opened(file, root, lockfiles, quiet=quiet or as_json)
     environment = environment_of(bench, task)
     given = _variables(variables) | ({n: os.environ[n] for n in _TERMINAL if os.environ.get(n)} if seated else {})
-    asked = Asked(ctx.obj["command"], given, network, caches, locked, verify_images, secrets)
+    asked = Asked(ctx.obj["command"], given, network, caches, locked, verify_images, secrets, gpus)
     shown = terminal.Shown(own_terminal=seated, keep=as_json)
     # A closed window or a kill must put the terminal back, and end the sandbox.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -151,6 +160,7 @@ def _enter(
     with ExitStack() as seat:
 
         def streams() -> Streams:
+            seat.enter_context(patiently("the command is ended"))
             if not seated:
                 return Streams(None if as_json else terminal.source(), shown)
             made = Streams(0, shown, size=terminal.size)

@@ -17,6 +17,7 @@ function header() {
   const when = new Date(RUN.started * 1000).toLocaleString();
   const counts = Object.entries(summary(RUN)).map(([state, n]) => `${n} ${state}`).join(", ");
   $("facts").textContent = [RUN.name, when, duration((RUN.ended || now()) - RUN.started), counts, RUN.resumed ? `resumes ${RUN.resumed}` : ""].filter(Boolean).join(" · ");
+  if (LIVE) $("facts").prepend(make("a", {href: "../"}, "all runs"), " · ");
   $("command").hidden = !RUN.command;
   $("command").replaceChildren(make("code", {}, RUN.command || ""));
   const counted = summary(RUN);
@@ -37,6 +38,12 @@ function refresh() {
 }
 
 function axis() {
+  // As wide as the rows are beside their scroll bar, so that both mean the same instants.
+  const box = $("rows"), style = document.body.style;
+  if (box.clientWidth) {
+    style.setProperty("--wide", `${box.clientWidth}px`);
+    style.setProperty("--bar", `${box.offsetWidth - box.clientWidth}px`);
+  }
   const [from, to] = spanOf(RUN, now()), marks = Math.max(2, Math.min(5, Math.floor($("axis").clientWidth / 110)));
   $("axis").replaceChildren(...Array.from({length: marks}, (_, i) => {
     const part = i / (marks - 1);
@@ -74,7 +81,9 @@ function row(node, at, from, length) {
   });
   else bar(a.started || a.queued, until, kind, state);
   const end = x(until), took = duration(a.started ? until - a.started : until - a.queued);
-  track.append(make("span", {class: "took", style: end > 78 ? `right:${100 - x(a.queued)}%` : `left:${end}%`}, state === "reused" ? a.source : took));
+  // Behind the bar, else before it, else, where it takes all the room, upon its end.
+  const beside = end > 78 ? (x(a.queued) > 22 ? `right:${100 - x(a.queued)}%` : null) : `left:${end}%`;
+  track.append(make("span", {class: beside ? "took" : "took within", style: beside || `right:${100 - end}%`}, state === "reused" ? a.source : took));
   const element = make("div", {class: "row", role: "treeitem", id: `row-${at}`, "aria-level": node.level + 1, "aria-setsize": rows.length, "aria-posinset": at + 1,
     "aria-selected": a.name === chosen, "aria-expanded": node.children ? !folded.has(a.name) : null, style: `top:${at * ROW}px`,
     "aria-label": `${nameOf(a)}, ${state}, ${took}`}, label, track);
@@ -140,7 +149,7 @@ async function detail() {
 const begunOf = a => a.attempts.length ? a.attempts[0].started : a.started;
 
 function graph() {
-  const {nodes, edges} = callsOf(RUN), W = 210, H = 58, GX = 80, GY = 18, columns = new Map();
+  const {nodes, edges} = callsOf(RUN), W = 250, H = 58, GX = 80, GY = 18, columns = new Map();
   for (const n of nodes) { if (!columns.has(n.depth)) columns.set(n.depth, []); columns.get(n.depth).push(n); }
   const place = new Map();
   for (const [depth, list] of columns) list.forEach((n, i) => place.set(n.key, [depth * (W + GX), i * (H + GY)]));
@@ -155,9 +164,9 @@ function graph() {
   for (const n of nodes) {
     const [x, y] = place.get(n.key), states = Object.entries(n.states).map(([s, c]) => `${c} ${s}`).join(", ");
     const worst = ["failed", "running", "aborted", "queued", "succeeded", "reused"].find(s => n.states[s]) || "queued";
-    const cut = text => text.length > 25 ? `${text.slice(0, 24)}…` : text;
+    const cut = (text, most) => text.length > most ? `${text.slice(0, most - 1)}…` : text;
     const node = svg("g", {class: "node", tabindex: "0", role: "button", "aria-label": `${n.name}: ${states}`, transform: `translate(${x},${y})`}, svg("title", {}, `${n.key}\n${states}\n${duration(n.seconds)} altogether`), svg("rect", {width: W, height: H}),
-      svg("circle", {class: `dot ${worst}`, cx: 16, cy: 20, r: 5}), svg("text", {x: 30, y: 25}, cut(n.name)), svg("text", {class: "quiet", x: 30, y: 44}, cut(`${n.environment} · ${states}`)));
+      svg("circle", {class: `dot ${worst}`, cx: 16, cy: 20, r: 5}), svg("text", {x: 30, y: 25}, cut(n.name, 28)), svg("text", {class: "quiet", x: 30, y: 44}, cut(`${n.environment} · ${states}`, 36)));
     const open = () => { words = $("find").value = n.name; view("time"); refresh(); };
     node.addEventListener("click", open);
     node.addEventListener("keydown", e => { if (e.key === "Enter") open(); });
@@ -182,7 +191,7 @@ function view(name) {
   }
   if (name === "graph") graph();
   if (name === "images") images();
-  if (name === "time") draw();
+  if (name === "time") { axis(); draw(); }
 }
 
 $("rows").addEventListener("scroll", () => requestAnimationFrame(draw), {passive: true});

@@ -221,7 +221,7 @@ def _refusal(method: str, url: str, answer: Any) -> ApiError:
         message, reason = text[:200].decode(errors="replace").strip() or answer.reason, str(answer.reason)
     hints = {
         401: "log in again: the credentials of the kubeconfig were not accepted",
-        403: "ask an administrator for it: `flyte-build target manifests` prints what is needed",
+        403: "ask an administrator for it: `flyte-build target manifests TARGET` prints what is needed",
     }
     error = ApiError(answer.status, reason, f"{method} {url}: {answer.status} {message}", hint=hints.get(answer.status))
     error.retry_after = answer.headers.get("Retry-After")

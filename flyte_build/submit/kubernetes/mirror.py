@@ -22,12 +22,19 @@ from obstore.store import from_url
 from ...kernel.errors import InputError, RunError
 from .. import door
 
-__all__ = ["Mirror", "mirror_of"]
+__all__ = ["TRIES_IT", "Mirror", "Unreachable", "mirror_of"]
 
 _SCHEMES = ("s3://", "s3a://", "gs://", "abfs://", "abfss://", "az://", "azure://", "adl://", "file:///")
 # So many names a store gives in one answer.
 _LISTED = 1000
 _CONNECTION = ("allow_http", "allow_invalid_certificates")
+
+
+TRIES_IT = "`flyte-build target check TARGET` tries the target's storage"
+
+
+class Unreachable(RunError):
+    """The storage does not answer, or refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,7 @@ def _said(where: str) -> Any:
         if isinstance(e, door.Refused):
             raise
         words = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise RunError(f"{where}: {words}", hint="`flyte-build target check` tries the target's storage") from None
+        raise Unreachable(f"{where}: {words}", hint=TRIES_IT) from None
 
 
 def mirror_of(url: str, runs: Path, options: Mapping[str, str]) -> Mirror:

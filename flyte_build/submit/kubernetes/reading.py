@@ -23,12 +23,12 @@ from ..history import Run, read_facts, run_of
 from ..journal import ActionRecord
 from ..observer import Observer
 from ..storage import Storage
-from .mirror import Mirror
+from .mirror import TRIES_IT, Mirror, Unreachable
 from .stored_journal import Pieces
 
 __all__ = [
-    "ALIVE", "BEAT_SECONDS", "StoredRun", "fetch_logs", "follow", "full_name", "list_runs", "newest", "read_chain",
-    "read_run", "result",
+    "ALIVE", "BEAT_SECONDS", "StoredRun", "answers", "fetch_logs", "follow", "full_name", "list_runs", "newest",
+    "read_chain", "read_run", "result",
 ]  # fmt: skip
 
 ALIVE = "alive"
@@ -39,6 +39,22 @@ _LOOK = 1.0
 _LOG = 1 << 30
 
 T = TypeVar("T")
+
+
+async def answers(mirror: Mirror, seconds: float = 10.0) -> None:
+    """Raises :class:`~.mirror.Unreachable` for a storage that says nothing so long: its client tries on."""
+
+    async def first() -> None:
+        async for _ in obstore.list(mirror.store, chunk_size=1):
+            return
+
+    try:
+        await asyncio.wait_for(first(), seconds)
+    except TimeoutError:
+        raise Unreachable(f"{mirror.url}: no answer within {seconds:g} s", hint=TRIES_IT) from None
+    except (obstore.exceptions.BaseError, OSError) as e:
+        words = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise Unreachable(f"{mirror.url}: {words}", hint=TRIES_IT) from None
 
 
 async def full_name(mirror: Mirror, name: str) -> str:

@@ -101,7 +101,8 @@ class StoredDeployments:
         except (BaseError, OSError) as e:
             words = str(e).splitlines()[0] if str(e) else type(e).__name__
             raise RunError(
-                f"{self._mirror.url}/{key}: {words}", hint="`flyte-build target check` tries the target's storage"
+                f"{self._mirror.url}/{key}: {words}",
+                hint="`flyte-build target check TARGET` tries the target's storage",
             ) from None
 
 

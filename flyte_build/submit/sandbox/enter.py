@@ -4,8 +4,8 @@ Runs with the host's Python, isolated (``-I -S``), inside namespaces that unshar
 capabilities it kept there. Takes one argument, JSON: ``root``, ``masked`` and ``read_only`` of /proc, ``tmpfs``
 [[target, size, inodes]], ``mounts`` [[source, target, writable]], ``late`` (tmpfs upon them), ``loopback`` (bring it
 up), ``seccomp`` (an inherited file with the filter of system calls, or null), ``command``. Uses mount(2) and
-pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts. A fork of a warm
-worker calls ``enter``, with the Python of its image (3.8 or later).
+pivot_root(2) directly because mount(8) is not told apart by its messages and is absent on some hosts. A warm worker
+calls ``own_namespaces`` and its forks ``enter``, with the Python of its image (3.8 or later).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ctypes
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -23,7 +24,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_NOATIME, MS_NODIRATIME
 MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 4096, 16384, 1 << 18, 1 << 21
 MNT_DETACH = 2
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PR_SET_PDEATHSIG = 22, 2, 1
+NEWUSER, NEWPID = 0x10000000, 0x20000000  # linux/sched.h
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -169,6 +171,30 @@ def enter(spec: Any) -> None:
         loopback_up()
     pivot(root)
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def exit_code(status: int) -> int:
+    """As a shell has it, of what ``waitpid`` told."""
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def own_namespaces() -> int:
+    """Go on as process 1 of a PID namespace whose owner is a user namespace of this process's own; its descriptor.
+
+    The process that was called waits for the one that returns, and ends as it does.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    checked(libc.unshare(NEWUSER | NEWPID), "namespaces of its own")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as f:
+            f.write(text)
+    pid = os.fork()
+    if pid:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the other ends as it is asked to, and is collected here
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os._exit(exit_code(os.waitpid(pid, 0)[1]))
+    checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "to end with the one that waits")
+    return os.open("/proc/self/ns/pid", os.O_RDONLY)
 
 
 def main() -> None:

@@ -180,6 +180,8 @@ def lead_in(serves: list[tuple[int, int]], awaits: tuple[int, int] | None) -> No
 def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
     """Be process 1 of the task that ``start`` begins, which gives its process."""
     os.umask(0o022)
+    with contextlib.suppress(PermissionError):  # it is, where whoever started it saw to that
+        os.setsid()  # as in a container: what a task sends to its group reaches nobody outside
     write_files(spec.get("files") or {})
     listener = None
     leads = reached(spec.get("reaches") or [])

@@ -21,6 +21,8 @@ from ...store.locks import try_acquire
 from .. import door
 from ..action import ImageRoot, LaunchRequest, Resources
 from ..fresh import HOME, memory_backed, names, seed, workdir, writable
+from ..gpus.grant import granted
+from ..gpus.nouns import Gpus
 from ..groups import MOST_PIDS
 from ..limits import TaskLimits
 from ..local import MEMORY_BACKED
@@ -50,7 +52,7 @@ class Visit:
     """``argv`` in ``image``, with ``variables`` over the image's own, and ``code``: path below the working directory →
     file of the project's. ``paths`` are the folders of these that imports start from. ``filtered``: no system calls
     but a task's; ``limits`` is what the project says of its tasks. ``held`` are secrets, of which nothing is written
-    to a disk, a command line or a log."""
+    to a disk, a command line or a log. ``gpus``: the devices that it has are there."""
 
     image: ImageRoot
     argv: Sequence[str]
@@ -60,6 +62,7 @@ class Visit:
     filtered: bool = True
     limits: TaskLimits = field(default_factory=TaskLimits)
     held: Secrets = field(default_factory=Secrets)
+    gpus: Gpus = field(default_factory=Gpus)
 
 
 def shell_of(image: ImageRoot) -> str:
@@ -95,7 +98,10 @@ async def _visited(
     entrance: Entrance, asked: Visit, streams: Streams, place: RunFolder, warn: Callable[[str], None]
 ) -> int:
     image = asked.image
-    mounts = _furnished(entrance, asked, place)
+    mounts, env = _furnished(entrance, asked, place), _environment(asked)
+    if devices := asked.gpus.devices:
+        more, env = granted(asked.gpus, devices, image.root, env, asked.variables, place.scratch)
+        mounts = (*mounts, *more)
     log = place.path / "sandbox.log"
     request = LaunchRequest(
         place.name, "visit", 1, "visit", image.digest, tuple(asked.argv), {}, log, Resources(), environment=""
@@ -113,7 +119,7 @@ async def _visited(
     try:
         async with Watch(place, asked.limits, warn).over(request, own, MEMORY_BACKED) as watched:
             running = await process.start(
-                entrance, box, argv, _environment(asked), workdir(image),
+                entrance, box, argv, env, workdir(image),
                 output=log, join=group.join, inherit=sorted(set(streams.theirs)),
                 files={f"{MOUNT}/{name}": value for name, value in asked.held.files.items()},
             )  # fmt: skip

@@ -28,8 +28,8 @@ from .told import IMAGE, NEVER, PLACE, PRELOAD, command, key_of, last_line, prog
 
 __all__ = ["Pool", "Worker"]
 
-# linux/sched.h: user, mount, PID, IPC and UTS namespaces; network
-_NAMESPACES, _NEWNET = 0x10000000 | 0x00020000 | 0x20000000 | 0x08000000 | 0x04000000, 0x40000000
+# linux/sched.h: mount, IPC and UTS namespaces; network
+_NAMESPACES, _NEWNET = 0x00020000 | 0x08000000 | 0x04000000, 0x40000000
 MOST_IDLE = 4
 IDLE_SECONDS = 30.0
 MEMORY = 1 << 30

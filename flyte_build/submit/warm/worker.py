@@ -3,13 +3,15 @@
 Runs in a sandbox with the image's Python (3.8 or later), standard library only, first as ``worker.py become CONFIG``
 (isolated; it finds ``a0`` and becomes what its first line names), then as ``serve SCRIPT CONFIG``. ``CONFIG`` is JSON:
 ``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket, none in a pod), ``preload``
-(modules), ``unshare`` (namespaces of a fork), ``attached`` (its network is attached from outside), ``filter`` (the
-system calls that it may not make, base64, or null).
+(modules), ``unshare`` (a fork's namespaces but that of its PIDs), ``attached`` (its network is attached from outside),
+``filter`` (the system calls that it may not make, base64, or null).
 
 Over ``control`` it says ``{"ready": …}`` or ``{"refused": why}`` once, and from then on every message is an action with
 two descriptors, its log and its link. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what
-``sandbox/enter`` takes. Three processes are an action: one that waits outside of its new namespaces, process 1 in
-them, and the task. User code is imported in the task, never here.
+``sandbox/enter`` takes. Two processes are an action: process 1 of its new namespaces, a fork of this one, and the task,
+a fork of that one. A worker's actions share a user namespace, in which only it and processes 1 that still build their
+mounts have capabilities. It is itself process 1 of a PID namespace of that (``setns`` takes this to make the next from
+it), for which the process that it was waits. User code is imported in the task, never here.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import json
 import os
 import re
 import runpy
+import select
 import signal
 import socket
 import struct
@@ -34,7 +37,7 @@ from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPT = "a0"
-PR_SET_PDEATHSIG, CAPABILITIES_V3 = 1, 0x20080522
+CAPABILITIES_V3 = 0x20080522
 REHEARSAL_SECONDS = 30
 REHEARSAL = "import flyte\n@flyte.TaskEnvironment('rehearsal').task\ndef nothing() -> int:\n    return 1\n"
 ARGUMENTS = """--inputs {0}/inputs.pb --outputs-path {0}/out --version 0 --run-base-dir {0} --run-name r --name r
@@ -84,22 +87,11 @@ def become(config: str) -> NoReturn:
     os.execve(words[0], [*words, f"{HERE}/{program}.py", "serve", script, config], env)
 
 
-def reap(*_: Any) -> None:
-    """Collect those that ended, so that their processor time counts as this one's children's."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
 def close_others() -> None:
     """All but the standard three."""
     for number in stillness.open_files():
         if number > 2:
             os.close(number)
-
-
-def exit_code(status: int) -> int:
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def run(script: str, arguments: list[str]) -> int:
@@ -130,7 +122,16 @@ class Worker:
 
     def __init__(self, script: str, config: Any, control: socket.socket) -> None:
         self._script, self._config, self._control = script, config, control
+        self._links: dict[int, int] = {}
         self._filter = base64.b64decode(config["filter"]) if config["filter"] is not None else None
+        still = stillness.Still(
+            stillness.open_files()
+        )  # of what the interpreter's own start brought: a thread keeps its namespaces
+        try:
+            self._own = enter.own_namespaces()
+        except OSError as e:
+            raise stillness.NotForkable(e.strerror or str(e)) from e
+        still.stir()
         if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
             sys.path[0] = os.path.dirname(os.path.realpath(script))
         had = stillness.open_files()
@@ -185,72 +186,85 @@ class Worker:
             return json.loads(told.read() or b"[[], [], 0, []]")
 
     def serve(self) -> NoReturn:
-        signal.signal(signal.SIGCHLD, reap)  # how one ended it says itself
+        woken, wakes = os.pipe()
+        for end in (woken, wakes):
+            os.set_blocking(end, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakes)
         self._control.send(json.dumps({"ready": self._imported}).encode())
         while True:
-            data, handles, _, _ = socket.recv_fds(self._control, 64, 2)
-            if not data:
-                os._exit(0)
-            if len(handles) == 2 and os.fork() == 0:
+            ready, _, _ = select.select([self._control.fileno(), woken], [], [])
+            if woken in ready:
+                os.read(woken, 4096)
+                self._reap()
+            if self._control.fileno() in ready:
+                data, handles, _, _ = socket.recv_fds(self._control, 64, 2)
+                if not data:
+                    os._exit(0)
+                self._begin(*handles)
+
+    def _begin(self, log: int, link: int) -> None:
+        """Fork process 1 of an action. Where that cannot be, its link closes without a word."""
+        try:
+            enter.checked(enter.libc.setns(self._own, enter.NEWPID), "its own namespace")
+            enter.checked(enter.libc.unshare(enter.NEWPID), "a new namespace")
+            pid = os.fork()
+        except OSError:
+            sys.excepthook(*sys.exc_info())
+            os.close(link)
+        else:
+            if pid == 0:
                 try:
-                    self._action(*handles)
+                    self._action(log, link)
                 finally:
                     os._exit(125)
-            for handle in handles:
-                os.close(handle)
+            self._links[pid] = link
+        os.close(log)
 
-    # -- the first of three processes -------------------------------------------------------------------------------
+    def _reap(self) -> None:
+        """Say how those that ended did. Their processor time counts as this one's children's."""
+        while self._links:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            link = self._links.pop(pid, None)
+            if link is not None:  # else an orphan's, that came to process 1
+                with contextlib.suppress(OSError):
+                    os.write(link, json.dumps({"code": enter.exit_code(status)}).encode() + b"\n")
+                os.close(link)
 
-    def _action(self, log: int, link: int) -> NoReturn:
+    # -- process 1 of an action -------------------------------------------------------------------------------------
+
+    def _action(self, log: int, link: int) -> None:
+        enter.libc.prctl(enter.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.setsid()
         os.write(link, b"s")
         # By now it is in its control group.
         if os.read(link, 1) != b"g":
             os._exit(137)
-        try:
-            uid, gid = os.getuid(), os.getgid()
-            enter.checked(enter.libc.unshare(self._config["unshare"]), "new namespaces")
-            for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-                with open(f"/proc/self/{name}", "w") as f:
-                    f.write(text)
-            if self._config["attached"]:
-                os.write(link, b"n")
-            pid = os.fork()
-        except OSError as e:
-            self._refuse(link, e)
-        if pid == 0:
-            try:
-                self._inside(log, link)
-            except OSError as e:
-                self._refuse(0, e)
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                os._exit(125)
-        code = exit_code(os.waitpid(pid, 0)[1])
-        with contextlib.suppress(OSError):
-            os.write(link, json.dumps({"code": code}).encode() + b"\n")
-        os._exit(0)
-
-    def _refuse(self, link: int, error: OSError) -> NoReturn:
-        with contextlib.suppress(OSError):
-            os.write(link, json.dumps({"refused": error.strerror or str(error)}).encode() + b"\n")
-        os._exit(125)
-
-    # -- process 1 of its sandbox -----------------------------------------------------------------------------------
-
-    def _inside(self, log: int, link: int) -> None:
-        enter.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         self._control.detach()
         for source, target in ((link, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
         close_others()
-        header, orders = init.read_header()
-        enter.enter(header["box"])
-        enter.checked(enter.libc.capset(struct.pack("Ii", CAPABILITIES_V3, 0), bytes(24)), "dropping capabilities")
-        if self._filter is not None:
-            enter.load(self._filter)
+        try:
+            enter.checked(
+                enter.libc.unshare(self._config["unshare"] & ~(enter.NEWUSER | enter.NEWPID)), "new namespaces"
+            )
+            if self._config["attached"]:
+                os.write(0, b"n")
+            header, orders = init.read_header()
+            enter.enter(header["box"])
+            enter.checked(enter.libc.capset(struct.pack("Ii", CAPABILITIES_V3, 0), bytes(24)), "dropping capabilities")
+            if self._filter is not None:
+                enter.load(self._filter)
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                os.write(0, json.dumps({"refused": e.strerror or str(e)}).encode() + b"\n")
+            os._exit(125)
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(125)
         os.write(0, b'{"entered": true}\n')
         init.serve(header, orders, self._start)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,14 @@ from tests.support.apiserver import ApiServer, Bad
 from .test_launcher import NAME, Bench
 
 
-def test_what_is_preempted_goes_on_in_its_queue_and_is_the_same_attempt(api: ApiServer, tmp_path: Path) -> None:
-    bench = Bench(api, tmp_path / "runs")
+@pytest.fixture
+def bench(api: ApiServer, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(api, tmp_path / "runs")
+    yield made
+    made.watcher.close()
+
+
+def test_what_is_preempted_goes_on_in_its_queue_and_is_the_same_attempt(api: ApiServer, bench: Bench) -> None:
     workload = f"job-{NAME}-1a2b3"
 
     def suspend(value: bool) -> None:
@@ -53,8 +60,7 @@ def test_what_is_preempted_goes_on_in_its_queue_and_is_the_same_attempt(api: Api
     ]
 
 
-def test_a_queue_that_says_nothing_is_asked(api: ApiServer, tmp_path: Path) -> None:
-    bench = Bench(api, tmp_path / "runs")
+def test_a_queue_that_says_nothing_is_asked(api: ApiServer, bench: Bench) -> None:
 
     def hand() -> None:
         held = api.objects[JOBS][NAME]
@@ -77,10 +83,9 @@ def test_a_queue_that_says_nothing_is_asked(api: ApiServer, tmp_path: Path) -> N
 
 
 def test_a_namespace_that_holds_as_many_jobs_as_it_may_is_waited_for(
-    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: ApiServer, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flyte_build.submit.kubernetes.launcher.JITTER.random", lambda: -0.49)
-    bench = Bench(api, tmp_path / "runs")
     full = [2]
 
     def refuse(method: str, kind: str, query: dict[str, str]) -> Bad | None:
@@ -100,8 +105,7 @@ def test_a_namespace_that_holds_as_many_jobs_as_it_may_is_waited_for(
     assert outcome.message == "the quota left no room: q, requested: count/jobs.batch=1"
 
 
-def test_a_job_whose_making_nobody_heard_of_is_ours(api: ApiServer, tmp_path: Path) -> None:
-    bench = Bench(api, tmp_path / "runs")
+def test_a_job_whose_making_nobody_heard_of_is_ours(api: ApiServer, bench: Bench) -> None:
     lost = [1]
 
     def make_and_hang_up(method: str, kind: str, value: dict[str, Any]) -> dict[str, Any] | None:
@@ -118,9 +122,8 @@ def test_a_job_whose_making_nobody_heard_of_is_ours(api: ApiServer, tmp_path: Pa
 
 
 @pytest.mark.parametrize("when", ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
-def test_a_clusters_clock_is_none_of_ours(api: ApiServer, tmp_path: Path, when: str) -> None:
+def test_a_clusters_clock_is_none_of_ours(api: ApiServer, bench: Bench, when: str) -> None:
     """What is waited for is measured by our own clock, however wrong the cluster's is."""
-    bench = Bench(api, tmp_path / "runs")
     unscheduled = [{"type": "PodScheduled", "status": "False", "message": "0/1 nodes.", "lastTransitionTime": when}]
 
     def hand() -> None:

@@ -7,17 +7,20 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import ImageRoot
+from flyte_build.submit.gpus.here import gpus_here
 from flyte_build.submit.limits import TaskLimits
 from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.shell.streams import Streams
 from flyte_build.submit.shell.visit import Visit, shell_of, visit
+from tests.submit.gpus.machine import machine
 from tests.support.flyte_files import host_image
 
 pytestmark = pytest.mark.integration
@@ -90,6 +93,17 @@ def test_its_outputs_can_be_opened_by_name(engine: Entrance, image: ImageRoot, t
     asked = Visit(image, ["sh", "-c", "echo one > /dev/stdout; echo two > /dev/stderr"])
     code, heard = go(engine, asked, tmp_path / "visits")
     assert (code, heard.out) == (0, {1: b"one\n", 2: b"two\n"})
+
+
+def test_devices_that_are_given_are_there(engine: Entrance, image: ImageRoot, tmp_path: Path) -> None:
+    both = gpus_here(machine(tmp_path / "machine", 2))
+    script = "ls /dev | grep nvidia; echo $NVIDIA_VISIBLE_DEVICES; nvidia-smi"
+    asked = Visit(image, ["sh", "-c", script], gpus=replace(both, devices=both.devices[:1]))
+    code, heard = go(engine, asked, tmp_path / "visits")
+    assert (code, heard.out[2]) == (0, b"")
+    assert heard.out[1].decode().split() == [
+        "nvidia-uvm", "nvidia-uvm-tools", "nvidia0", "nvidiactl", "GPU-0", "ours"
+    ]  # fmt: skip
 
 
 def test_what_is_not_there_is_said(engine: Entrance, image: ImageRoot, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flyteidl2.task import common_pb2
+from google.protobuf.json_format import MessageToJson
 
 from flyte_build.submit.action import Phase
 from flyte_build.submit.run import RunResult
@@ -17,21 +19,28 @@ from ..conftest import Runs
 pytestmark = pytest.mark.integration
 
 
-def documents(result: RunResult) -> Counter[tuple[str, str, bytes]]:
-    """What each action was given and gave: its task, which document, and the bytes.
+KINDS = {"inputs.pb": common_pb2.Inputs, "outputs.pb": common_pb2.Outputs}
 
-    Names that were drawn, a temporary file's and so that of an action that is given it, are left out.
+
+def documents(result: RunResult) -> Counter[tuple[str, str, str]]:
+    """What each action was given and gave: its task, which document, and what is in it, whose bytes are its only ones.
+
+    Names that were drawn, a temporary file's and so that of an action that is given it, are left out: as text, for
+    some are shorter than others.
     """
-    found: Counter[tuple[str, str, bytes]] = Counter()
+    found: Counter[tuple[str, str, str]] = Counter()
     tasks = {a.name: a.task for a in result.actions}
     for path in sorted((result.folder / "kept").rglob("*.pb")):
         action, *_ = path.relative_to(result.folder / "kept").parts
-        data = path.read_bytes().replace(result.name.encode(), b"RUN")
+        data = path.read_bytes()
+        message = KINDS[path.name].FromString(data)
+        assert message.SerializeToString(deterministic=True) == data
+        text = MessageToJson(message, sort_keys=True).replace(result.name, "RUN")
         for name, task in tasks.items():
             if len(name) > 2:
-                data = data.replace(name.encode(), task.encode())
-        data = re.sub(rb"(/raw/[^/]*/\d+)/[0-9a-f]{32}/[^\x00-\x1f\"]*", rb"\1/DRAWN", data)
-        found[tasks[action], path.name, re.sub(rb"files/\d+/[^\x00-\x1f\"]*", b"files", data)] += 1
+                text = text.replace(name, task)
+        text = re.sub(r'(/raw/[^/]*/\d+)/[0-9a-f]{32}/[^"]*', r"\1/DRAWN", text)
+        found[tasks[action], path.name, re.sub(r'files/\d+/[^"]*', "files", text)] += 1
     return found
 
 
