@@ -22,9 +22,11 @@ def file_layers(
     span: range,
     there: frozenset[str],
 ) -> list[LayerDerivation]:
-    """The layers of the copies in ``span`` (the places of their steps), each one once: nothing lies between two copies
-    that could have changed the first. ``workdirs``: as :func:`.image_config.working_directories` has them; ``there``:
-    folders that the image has by then; ``owner``: to whom belongs what no step gives to another."""
+    """The layers of the copies in ``span`` (the places of their steps), of which some may be equal.
+
+    ``workdirs``: as :func:`.image_config.working_directories` has them; ``there``: folders that the image has by then;
+    ``owner``: to whom belongs what no step gives to another.
+    """
     layers = _workdir_layers(recipe, files, owner, workdirs, span, there)
     for index, copied in files.items():
         step = cast(CopyFiles, recipe.steps[index])
@@ -42,11 +44,11 @@ def file_layers(
                 row["dir"] = True
             rows.append(row)
         layers.append(layer_of("files", f"copy {step.source}", artifacts, files=rows))
-    return each_once(layers)
+    return layers
 
 
 def each_once(layers: Sequence[LayerDerivation]) -> list[LayerDerivation]:
-    """Without those that are another one again, of layers between which nothing lies that could have changed one."""
+    """Without those that are another one again: for layers between which lies nothing that could change the first."""
     seen: dict[str, LayerDerivation] = {}
     for layer in layers:
         seen.setdefault(layer.hash, layer)
