@@ -109,13 +109,11 @@ class Sealer:
         """The layers of ``image`` on this machine's disk, lowest first."""
         from ..remote.available import Elsewhere
         from ..sealing import Below
-        from .assembly import Assembly
+        from .assembly import Assembly, at_once
 
         elsewhere = Elsewhere(session, self.remote, self.bases, self.reporter, stop)
         known = elsewhere.pulled([image])
-        made = Assembly(session, self.locator(), self.reporter, stop).run(
-            [image], self.jobs or os.cpu_count() or 1, known
-        )
+        made = Assembly(session, self.locator(), self.reporter, stop).run([image], at_once(self.jobs), known)
         results = [made[layer.hash][0] for layer in image.layers]
         return [Below(self.store.blob_path(result.digest), result.diff_id) for result in results]
 
