@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..kernel.paths import runs_dir, tasks_dir
-from ..kernel.reporting import Hushed, Reporter
+from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
@@ -29,6 +29,7 @@ from ..submit.storage import Storage
 from ..submit.uploads import upload
 from .apps import apps_of
 from .by_name import own_tasks
+from .called import Called
 from .opened import OpenProject
 from .pod_images import pods_of, refuse_own_images
 from .readiness import Ready, get_ready, reached
@@ -125,7 +126,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             call = root_action(bench.workspace.project, task, given, bundles)
         own = own_tasks(bench, references_of(ready.images), bundles / "own")
         imports = imported_by_bundle(call.bundle)
-        hushed = Hushed(reporter)
+        hushed = Called(reporter, ready.images)
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
