@@ -109,7 +109,7 @@ def enter(
         roots = Roots(
             store.root, store.blobs, found, Called(reporter, ready.images), full=asked.verify_images, imports=()
         )
-        with reporter.work("check unpacked images", 1):
+        with reporter.work("unpack and check images", 1):
             image = roots.get(digest)
         command = tuple(asked.command) or (shell_of(image),)
         visiting = Visit(

@@ -135,7 +135,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         # others while it runs, as it takes a while until it calls them.
         needed = [d for name, d in ready.images.items() if name == task.environment or roots.there(d)]
         wanted = dict.fromkeys(needed)
-        with reporter.work("check unpacked images", len(wanted)) as progress:
+        with reporter.work("unpack and check images", len(wanted)) as progress:
             for digest in wanted:
                 roots.get(digest, anything=True)
                 progress.advance()
