@@ -22,7 +22,7 @@ from .report import Case, as_json, as_text
 
 NAMES = ("layers", "images", "noop", "closure", "memory", "push")
 # Measured where they are named only.
-ALSO = ("actions", "bytecode", "locking", "service", "sharing")
+ALSO = ("actions", "bytecode", "first", "locking", "service", "sharing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"which ones (default: all): {', '.join(NAMES)}; and actions, locking, service, sharing",
+        help=f"which ones (default: all): {', '.join(NAMES)}; and {', '.join(ALSO)}",
     )
     parser.add_argument("--quick", action="store_true", help="small synthetic wheels, one round: to see that it works")
     parser.add_argument("--no-peers", action="store_true", help="our side alone; with --quick needs no network")

@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.going_on import gone_on, times
+
 # A property is true or false, and never late.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -35,6 +37,7 @@ SLOW = (
     "tests/cli/test_builds_elsewhere.py",
     "tests/cli/test_checked_elsewhere.py",
     "tests/cli/test_configured_packages.py",
+    "tests/cli/test_dockerfiles.py",
     "tests/cli/test_export.py::test_pip_installs",
     "tests/cli/test_interrupted.py",
     "tests/cli/test_located_files.py",
@@ -140,3 +143,12 @@ def _as_before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             del os.environ[name]
         os.environ.update({k: v for k, v in variables.items() if k != "PYTEST_CURRENT_TEST"})
     os.chdir(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """What the tests of files before this one left behind does nothing any more."""
+    before = times()
+    yield
+    busy = gone_on(before)
+    assert not busy, f"threads of tests in other files, which ran before, still work: {', '.join(busy)}"

@@ -10,19 +10,22 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..deriving.nouns import ImageDerivation, LayerDerivation
+from ..deriving.derivation import derive, stage_of, taken_by
+from ..deriving.local_files import snapshot
+from ..deriving.nouns import Copied, FileEntry, ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
+from ..kernel.canonical import Json
 from ..kernel.errors import InputError, SealError
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
 from ..locks.seals import CONFIGURED
-from ..recipe import Recipe, SecretMount
+from ..recipe import Recipe, RunCommands, SecretMount
 from ..sources.places import Locator
 from ..store import Session, Store
 from .configuring import controls, given
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from ..sealing import Below, Outcome, Stages
     from ..sealing.nouns import Network, Step
 
-__all__ = ["Sealer", "keeping", "supply"]
+__all__ = ["Sealer", "keeping", "ready", "supply"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,18 @@ class Sealer:
             if part is not None:
                 lent = session.temporary("given")
                 layers.append(Below(lent, given(lent, part, self._controls), passing=True))
-            step = self._step(asked, part is not None)
+            step, config = self._step(asked, part is not None), dict[str, Json]()
+            if asked.step.delegation is not None:
+                step = replace(step, network="host", made=self._elsewhere(asked, below, folder, log, step, config))
+            elif asked.taken:
+                roots = (tuple(self.realised(image, session, threading.Event())) for image in asked.taken)
+                step = replace(step, roots=tuple(roots))
             try:
                 outcome = seal(step, layers, folder, log, self.reporter, twice=twice, stages=self.stages)
                 sealed = LockedSeal(
                     index, asked.on, outcome.network, outcome.digest, outcome.size, outcome.diff_id,
                     outcome.reproducible, sketch(outcome.listing), modules_of(outcome.listing, asked.environment),
+                    config or None,
                 )  # fmt: skip
                 session.put_artifact(outcome.layer, sealed.sha256)
                 session.sync()
@@ -105,16 +114,46 @@ class Sealer:
         results = [made[layer.hash][0] for layer in image.layers]
         return [Below(self.store.blob_path(result.digest), result.diff_id) for result in results]
 
+    def _elsewhere(
+        self, asked: Question, below: ImageDerivation, folder: Path, log: Path, step: Step, config: dict[str, Json]
+    ) -> Callable[[int], Sequence[Below]]:
+        """What has another builder build the image; ``config`` becomes its configuration."""
+        from .delegating import Order, build, builder
+
+        whole = asked.step.delegation
+        assert whole is not None
+        base = [str(layer.spec["diff_id"]) for layer in below.layers if layer.kind == "base"]
+        secrets = {secret.name: secret.value for secret in step.secrets}
+        file = self.root / whole.file
+        order = Order(file, below.platform, asked.images, base, secrets, whole.why or f"{whole.file}", whole.other)
+        self.reporter.note(f"{whole.why or whole.file}: {builder(order)} builds the image, which is sealed")
+
+        def made(number: int) -> Sequence[Below]:
+            found = build(order, folder / f"elsewhere-{number}", log)
+            config.update(config or found.config)
+            return found.layers
+
+        return made
+
     def _controls(self, debs: Iterable[LockedDeb]) -> list[tuple[LockedDeb, Control]]:
         return controls(debs, self.store, self.locator(), self.reporter)
 
     def _step(self, asked: Question, closed: bool) -> Step:
-        from ..sealing.nouns import Secret, Step
+        from ..sealing.nouns import Copy, Mount, Secret, Step
 
-        secrets = tuple(Secret(s.name, _value(s), s.env, s.path) for s in asked.step.secrets)
-        network: Network = "none" if closed else self.network
+        said = asked.step
+        secrets = tuple(
+            Secret(s.name, _value(s), s.env, s.path, 0o400 if s.mode is None else s.mode, s.owner or (0, 0))
+            for s in said.secrets
+        )
+        network: Network = "none" if closed or said.offline or not said.commands else self.network
         lent = _indexes(self.root) if network != "none" else {}
-        return Step(asked.title, asked.step.commands, asked.environment, asked.workdir, network, secrets, lent)
+        mounts = (Mount(m.kind, m.target, m.stage, m.source, m.writable, m.mode, m.owner) for m in said.mounts)
+        copies = (Copy(c.stage, c.sources, c.destination, c.chown, c.chmod, c.unpack) for c in said.copies)
+        return Step(
+            asked.title, said.commands, asked.environment, asked.workdir, network, secrets, lent, said.user or "",
+            tuple(mounts), tuple(copies),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -168,13 +207,48 @@ def supply(
     """Bring the sealed layers of ``images`` that the store lacks and no cache has among its artifacts, by running their
     steps again. Raises :class:`SealError` where other bytes come out."""
     for image in images:
-        locked = locks[image.environment].platforms[image.platform]
-        places = iter(locked.sealed_places(recipes[image.environment]))
-        for at, layer in enumerate(image.layers):
-            if layer.kind == "sealed":
-                index = next(places)
-                if not _had(layer, sealer):
-                    _again(image, at, index, recipes[image.environment], locks[image.environment], sealer)
+        recipe, lock = recipes[image.environment], locks[image.environment]
+        if any(layer.kind == "sealed" for layer in image.layers):
+            _supplied(image, recipe, lock, None, sealer)
+
+
+def ready(
+    below: ImageDerivation,
+    index: int,
+    recipe: Recipe,
+    lock: Lock,
+    files: Mapping[int, Sequence[FileEntry]],
+    sealer: Sealer,
+) -> None:
+    """Bring the sealed layers that the step at ``index`` runs on, and those of the stages that it takes files from,
+    where another machine has sealed them; as :func:`supply` does."""
+    copied = files if isinstance(files, Copied) else None
+    _supplied(below, recipe, lock, copied, sealer)
+    _stages(recipe, lock, below.platform, index, copied if copied is not None else Copied(), sealer)
+
+
+def _stages(recipe: Recipe, lock: Lock, platform: str, index: int, files: Copied, sealer: Sealer) -> None:
+    step = recipe.steps[index] if index != CONFIGURED else None
+    for number in step.stages if isinstance(step, RunCommands) else ():
+        low, part, copied = stage_of(lock, recipe, platform, files, number)
+        stage = derive(low, part, platform, copied)
+        _supplied(stage, part, low, copied if isinstance(copied, Copied) else None, sealer, stage=True)
+
+
+def _supplied(
+    image: ImageDerivation, recipe: Recipe, lock: Lock, files: Copied | None, sealer: Sealer, *, stage: bool = False
+) -> None:
+    """The sealed layers of one image, or of a stage's; ``files`` where they are known."""
+    locked = lock.platforms[image.platform]
+    places = iter(locked.sealed_places(recipe))
+    for at, layer in enumerate(image.layers):
+        if layer.kind == "sealed":
+            index = next(places)
+            if not _had(layer, sealer):
+                if files is None and recipe.stages:
+                    files = snapshot(recipe, sealer.root, locked.base, locked.stages)
+                number = "all" if stage else str(index + 1)
+                _again(image, at, index, recipe, lock, files if files is not None else Copied(), sealer, number)
 
 
 def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
@@ -187,7 +261,17 @@ def _had(layer: LayerDerivation, sealer: Sealer) -> bool:
     return sealer.remote is not None and layer.hash in sealer.remote.layers([layer])
 
 
-def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lock, sealer: Sealer) -> None:
+def _again(
+    image: ImageDerivation,
+    at: int,
+    index: int,
+    recipe: Recipe,
+    lock: Lock,
+    files: Copied,
+    sealer: Sealer,
+    number: str,
+) -> None:
+    """Run the step of the layer at ``at`` again; ``number``: what ``--reseal`` calls it."""
     from ..sealing import first_difference
 
     locked = lock.platforms[image.platform]
@@ -195,10 +279,12 @@ def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lo
     assert expected is not None
     below = ImageDerivation(image.environment, image.platform, image.layers[:at], image.spec)
     hashes = [layer.hash for layer in below.layers]
-    asked = question(image.environment, recipe, locked, image.platform, index, hashes)
+    taken = taken_by(lock, recipe, image.platform, files, index) if index != CONFIGURED else []
+    asked = question(image.environment, recipe, locked, image.platform, index, hashes, taken or ())
+    _stages(recipe, lock, image.platform, index, files, sealer)
     sealer.reporter.note(f"{image.environment}: nobody has the layer of `{asked.title}`: the step is run again")
-    part = locked if index == CONFIGURED else None
-    found, outcome, log = sealer.seal(below, asked, index, twice=False, part=part)
+    configured = locked if index == CONFIGURED else None
+    found, outcome, log = sealer.seal(below, asked, index, twice=False, part=configured)
     if found.digest == expected.digest:
         return
     if found.diff_id == expected.diff_id:
@@ -210,5 +296,5 @@ def _again(image: ImageDerivation, at: int, index: int, recipe: Recipe, lock: Lo
         f"{image.environment}: `{asked.title}` made other bytes than were sealed:\n  expected {expected.digest}\n"
         f"  found    {found.digest}\n  the first difference: {where}{was}",
         hint=f"get the layer from a cache, a registry or a bundle, or accept what it makes now: `flyte-build lock "
-        f"--reseal {index + 1}`; its output is in {log}",
+        f"--reseal {number}`; its output is in {log}",
     )

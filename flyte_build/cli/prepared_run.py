@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from ..kernel.errors import InputError
 from ..workbench import recorded
+from ..workbench.headstart import begin
 from .console import counted, stderr
 from .making import Watched
 from .options import opened
@@ -54,6 +57,8 @@ def prepared(
 ) -> tuple[Workbench, dict[str, Any], Ready]:
     """The open project, TASK's arguments, and its images: those on record where nothing changed since they were made
     ready last."""
+    if file is not None and (unpacking := begin(file, task)) is not None:
+        click.get_current_context().call_on_close(unpacking.end)
     asked = recorded.key_of(
         "run", [str(file), task, str(root), str(lockfiles), str(not options.check), *options.caches]
     )

@@ -32,18 +32,19 @@ image that *is* its base has ``verbatim``: ``{"reference", "manifest", "config"}
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform
 from ..locks.seals import CONFIGURED
-from ..recipe import CopyFiles, Recipe
+from ..recipe import CopyFiles, Recipe, RunCommands, Scratch
 from ..recipe.conventions import USER, VENV
 from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
+from .file_layers import each_once, file_layers
 from .image_config import base_config, debian_config, expand, working_directories
-from .nouns import Artifact, FileEntry, ImageDerivation, LayerDerivation
+from .nouns import Artifact, Copied, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
     Owner,
     base_annotations,
@@ -57,7 +58,7 @@ from .overlay import (
     verbatim,
 )
 from .pythons import python_layers, system_fields
-from .sealed import sealed_layer
+from .sealed import sealed_layers
 from .specs import layer_of, named
 from .wheel_layers import LARGE_WHEEL, MAX_LAYERS, Venv, check_layers, wheel_layers
 
@@ -68,8 +69,11 @@ __all__ = [
     "FileEntry",
     "ImageDerivation",
     "LayerDerivation",
+    "base_layers",
     "derive",
     "expand",
+    "stage_of",
+    "taken_by",
     "working_directories",
 ]
 
@@ -99,7 +103,11 @@ def derive(
     if not lock.answers(recipe):
         raise ValueError(f"the lock of {lock.environment} does not answer this recipe")
     locked = lock.platforms[platform]
-    asked = _Asked(lock.environment, locked, recipe, platform, files or {}, below)
+    asked = _Asked(lock, locked, recipe, platform, files if files is not None else {}, below)
+    if isinstance(recipe.base, Scratch):
+        nothing: list[LayerDerivation] = []
+        _steps(asked, nothing, None, 0, Owner(0, 0), working_directories(recipe), frozenset())
+        return _image(asked, nothing, {}, {})
     if locked.base is not None:
         return _on_base(asked, locked.base)
     layers = _debian_layers(locked, recipe)
@@ -108,7 +116,7 @@ def derive(
         venv = Venv(str(recipe.python), VENV, by=by)
         under = 3 + (locked.python is not None) + recipe.bytecode
         if locked.seal(CONFIGURED) is not None:
-            layers.append(sealed_layer(lock.environment, recipe, locked, platform, CONFIGURED, layers))
+            layers += sealed_layers(lock.environment, recipe, locked, platform, CONFIGURED, layers)
             under += 1
         _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
     return _image(asked, layers, debian_config(recipe), {})
@@ -118,12 +126,47 @@ def derive(
 class _Asked:
     """What :func:`derive` was asked for."""
 
-    environment: str
+    lock: Lock
     locked: LockedPlatform
     recipe: Recipe
     platform: str
     files: Mapping[int, Sequence[FileEntry]]
     below: int | None
+
+    @property
+    def environment(self) -> str:
+        return self.lock.environment
+
+
+def stage_of(
+    lock: Lock,
+    recipe: Recipe,
+    platform: str,
+    files: Mapping[int, Sequence[FileEntry]],
+    number: int,
+) -> tuple[Lock, Recipe, Mapping[int, Sequence[FileEntry]]]:
+    """What :func:`derive` takes for the image of the stage ``number`` of ``recipe``: a lock of it alone, its recipe and
+    its files."""
+    part, locked = recipe.stage(number), lock.platforms[platform].stage(number)
+    copied = files.stages[number] if isinstance(files, Copied) and files.stages else {}
+    return replace(lock, recipe=part.to_json(), platforms={platform: locked}), part, copied
+
+
+def taken_by(
+    lock: Lock, recipe: Recipe, platform: str, files: Mapping[int, Sequence[FileEntry]], index: int
+) -> list[ImageDerivation] | None:
+    """The images that the step at ``index`` takes files from, in the order of its ``stages``; ``None`` where ``files``
+    does not say what is copied into stages. Raises as :func:`derive` does."""
+    step = recipe.steps[index]
+    numbers = step.stages if isinstance(step, RunCommands) else ()
+    copies = any(isinstance(s, CopyFiles) for stage in recipe.stages for s in stage.steps)
+    if numbers and copies and not (isinstance(files, Copied) and files.stages):
+        return None
+    found = []
+    for number in numbers:
+        low, part, copied = stage_of(lock, recipe, platform, files, number)
+        found.append(derive(low, part, platform, copied))
+    return found
 
 
 def _steps(
@@ -139,17 +182,23 @@ def _steps(
 
     A sealed step sees what the steps before it made, and nothing of those after it. ``under``: layers to reckon with.
     """
-    recipe, start = asked.recipe, 0
+    recipe, start, since = asked.recipe, 0, len(layers)
     for end in (*recipe.sealed_steps, len(recipe.steps)):
         if venv is not None:
-            layers += wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+            wheels = wheel_layers(asked.locked, recipe, venv, under, range(start, end))
+            layers += wheels
+            since = len(layers) if wheels else since
         files = {i: asked.files[i] for i in range(start, end) if isinstance(recipe.steps[i], CopyFiles)}
-        layers += _each_once(_file_layers(recipe, files, owner, workdirs[start : end + 1], there))
+        layers += file_layers(recipe, files, owner, workdirs, range(start, end), there)
+        layers[since:] = each_once(layers[since:])
         if venv is not None and venv.by is not None:
             layers += replaced_layer(files.values(), recipe, asked.locked, venv.path)
         if end in (asked.below, len(recipe.steps)):
             return
-        layers.append(sealed_layer(asked.environment, recipe, asked.locked, asked.platform, end, layers))
+        taken = taken_by(asked.lock, recipe, asked.platform, asked.files, end)
+        changed = sealed_layers(asked.environment, recipe, asked.locked, asked.platform, end, layers, taken)
+        layers += changed
+        since = len(layers) if changed else since
         made = {entry.path for rows in files.values() for entry in rows}
         there = there | made | {folder.strip("/") for folder in workdirs[start : end + 1]}
         start = end + 1
@@ -171,9 +220,14 @@ def _image(
     return ImageDerivation(environment, platform, tuple(layers), spec)
 
 
+def base_layers(base: LockedBase) -> list[LayerDerivation]:
+    """The layers of a registry base, lowest first, which nobody makes."""
+    return [layer_of("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
+
+
 def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     environment, locked, recipe = asked.environment, asked.locked, asked.recipe
-    layers = [layer_of("base", str(row.pop("title")), [], **row) for row in layer_rows(base)]
+    layers = base_layers(base)
     if recipe.as_is:
         return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
@@ -185,8 +239,17 @@ def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     where = Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
-    config = base_config(recipe, base, venv)
+    config = _delegated(recipe, locked) or base_config(recipe, base, venv)
     return _image(asked, layers, config, base_annotations(base), history=history(base))
+
+
+def _delegated(recipe: Recipe, locked: LockedPlatform) -> dict[str, Json]:
+    """The configuration that another builder gave to the image, where one has built it."""
+    for index in recipe.sealed_steps:
+        step, seal = recipe.steps[index], locked.seal(index)
+        if isinstance(step, RunCommands) and step.delegation is not None and seal is not None:
+            return dict(seal.config or {})
+    return {}
 
 
 def _debs(debs: Sequence[LockedDeb]) -> list[Artifact]:
@@ -233,49 +296,3 @@ def _apt_layers(locked: LockedPlatform, recipe: Recipe) -> list[LayerDerivation]
     asked = _debs(locked.debs)
     names = " ".join(sorted(recipe.apt_packages))
     return [layer_of("packages", f"apt {names}", asked, debs=named(asked))] if asked else []
-
-
-def _file_layers(
-    recipe: Recipe,
-    files: Mapping[int, Sequence[FileEntry]],
-    owner: Owner,
-    workdirs: Sequence[str],
-    there: frozenset[str],
-) -> list[LayerDerivation]:
-    layers = _workdir_layers(files, owner, workdirs, there)
-    for index, copied in files.items():
-        step = cast(CopyFiles, recipe.steps[index])
-        entries = sorted(copied, key=lambda e: e.path)
-        artifacts = [Artifact(e.sha256, e.size, e.path) for e in entries if e.sha256 is not None]
-        rows: list[Json] = []
-        for e in entries:
-            row: dict[str, Json] = {"path": e.path, "mode": e.mode, "uid": owner.uid, "gid": owner.gid}
-            if e.sha256 is not None:
-                row |= {"sha256": e.sha256, "size": e.size}
-            elif e.link is not None:
-                row["link"] = e.link
-            else:
-                row["dir"] = True
-            rows.append(row)
-        layers.append(layer_of("files", f"copy {step.source}", artifacts, files=rows))
-    return layers
-
-
-def _each_once(layers: Sequence[LayerDerivation]) -> list[LayerDerivation]:
-    """Without those that are another one again: nothing lies between two copies that could have changed the first."""
-    seen: dict[str, LayerDerivation] = {}
-    for layer in layers:
-        seen.setdefault(layer.hash, layer)
-    return list(seen.values())
-
-
-def _workdir_layers(
-    files: Mapping[int, Sequence[FileEntry]], owner: Owner, workdirs: Sequence[str], there: frozenset[str]
-) -> list[LayerDerivation]:
-    """The working directories that neither a copy makes nor the base has, as WORKDIR makes them, but the user's own:
-    code is unpacked there."""
-    copied = {entry.path for entries in files.values() for entry in entries}
-    asked = sorted({d.strip("/") for d in workdirs} - {*copied, *there, ""})
-    row: dict[str, Json] = {"mode": 0o755, "uid": owner.uid, "gid": owner.gid, "dir": True}
-    rows: list[Json] = [{"path": path, **row} for path in asked]
-    return [layer_of("files", "workdir " + " ".join(f"/{p}" for p in asked), [], files=rows)] if asked else []

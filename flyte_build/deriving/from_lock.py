@@ -7,7 +7,8 @@ needs it loads the project. Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from ..kernel.canonical import Json
@@ -18,14 +19,20 @@ from ..recipe import (
     Base,
     CopyFiles,
     DebianBase,
+    Delegation,
     EnvVars,
+    ImageSettings,
+    Mount,
     PipInstall,
     Recipe,
     RegistryBase,
     RunCommands,
+    Scratch,
     SecretMount,
     SourceTree,
+    Stage,
     Step,
+    TreeCopy,
     UvProject,
     WorkDir,
 )
@@ -48,9 +55,10 @@ def recorded_recipe(lock: Lock) -> Recipe:
             platforms=tuple(raw["platforms"]),
             python=raw["python"],
             flyte=raw["flyte"],
-            steps=tuple(_STEPS[step["kind"]](step) for step in raw["steps"]),
+            steps=_steps(raw["steps"]),
             layer_ceiling=raw.get("layer_ceiling"),
             bytecode=raw.get("bytecode") == "layer",
+            stages=tuple(_stage(row) for row in raw.get("stages", ())),
         )
         same = lock.answers(recipe)
     except (KeyError, TypeError, ValueError) as e:
@@ -69,6 +77,17 @@ def _base(raw: Mapping[str, Any]) -> Base:
     if raw["kind"] == "registry":
         return RegistryBase(raw["reference"], raw.get("official", False))
     raise KeyError(raw["kind"])
+
+
+def _steps(rows: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
+    return tuple(_STEPS[step["kind"]](step) for step in rows)
+
+
+def _stage(raw: Mapping[str, Any]) -> Stage:
+    base = Scratch() if raw["base"]["kind"] == "scratch" else _base(raw["base"])
+    if isinstance(base, DebianBase):
+        raise KeyError("debian")
+    return Stage(raw["name"], base, _steps(raw["steps"]))
 
 
 def _pip(raw: Mapping[str, Any]) -> Step:
@@ -103,18 +122,36 @@ def _uv(raw: Mapping[str, Any]) -> UvProject:
 
 
 def _copy(raw: Mapping[str, Any]) -> Step:
-    return CopyFiles(raw["source"], raw["destination"], raw["folder"], tuple(raw.get("ignore", ())))
+    ignore, mode = tuple(raw.get("ignore", ())), raw.get("mode")
+    return CopyFiles(
+        raw["source"], raw["destination"], raw["folder"], ignore, owner=_owner(raw.get("owner")), mode=mode
+    )
+
+
+def _owner(raw: Any) -> tuple[int, int] | None:
+    return (raw[0], raw[1]) if raw is not None else None
 
 
 def _commands(raw: Mapping[str, Any]) -> Step:
-    return RunCommands(tuple(raw["commands"]), tuple(SecretMount(**row) for row in raw.get("secrets", ())))
+    return RunCommands(
+        commands=tuple(raw["commands"]),
+        secrets=tuple(SecretMount(**{**row, "owner": _owner(row.get("owner"))}) for row in raw.get("secrets", ())),
+        user=raw.get("user"),
+        mounts=tuple(Mount(**{**row, "owner": _owner(row.get("owner")) or (0, 0)}) for row in raw.get("mounts", ())),
+        offline=raw.get("offline", False),
+        copies=tuple(TreeCopy(**{**row, "sources": tuple(row["sources"])}) for row in raw.get("copies", ())),
+        delegation=Delegation(**{**raw["delegation"], "images": tuple(raw["delegation"]["images"])})
+        if "delegation" in raw
+        else None,
+    )
 
 
 _STEPS: Mapping[Json, Callable[[Mapping[str, Any]], Step]] = {
     "pip": _pip,
     "apt": lambda raw: AptInstall(tuple(raw["packages"])),
     "env": lambda raw: EnvVars(tuple((name, value) for name, value in raw["variables"])),
-    "workdir": lambda raw: WorkDir(raw["path"]),
+    "workdir": lambda raw: WorkDir(raw["path"], _owner(raw.get("owner")), raw.get("made", False)),
+    "settings": lambda raw: ImageSettings(json.dumps(raw["settings"], sort_keys=True, ensure_ascii=False)),
     "copy": _copy,
     "commands": _commands,
 }

@@ -2,43 +2,30 @@
 
 ``ENV`` and ``WORKDIR`` mean what they mean in a Dockerfile. On our own Debian the configuration is ours; on a registry
 base it is the base's, continued as ``FROM`` would: variables are replaced by name where they stand, the user, the
-entry point, the command, ports, volumes, labels and the stop signal stay. ``ONBUILD`` is dropped: nothing is run here.
+entry point, the command, ports, volumes, labels and the stop signal stay, unless a Dockerfile sets others. A base's
+``ONBUILD`` is dropped: nothing is run here.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
-import re
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 from ..kernel.canonical import Json
 from ..locks.base import LockedBase
-from ..recipe import EnvVars, Recipe, WorkDir
+from ..recipe import EnvVars, ImageSettings, Recipe, Scratch, WorkDir
 from ..recipe.conventions import SYSTEM_PATH, USER, VENV
+from ..recipe.docker_words import expand
 
-__all__ = ["base_config", "debian_config", "environment_of", "expand", "working_directories"]
+__all__ = ["base_config", "debian_config", "environment_of", "expand", "variables_of", "working_directories"]
 
 # Of the base's config object (image-spec v1.1, config.md); what else engines write there is about their builds.
 _KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
 
-_VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
-
-
-def expand(value: str, known: Mapping[str, str]) -> str:
-    """``$NAME``, ``${NAME}``, ``${NAME:-word}`` and ``${NAME:+word}`` as a Dockerfile's ENV expands them."""
-
-    def one(m: re.Match[str]) -> str:
-        if m[0] == r"\$":
-            return "$"
-        found = known.get(m[1] or m[4], "")
-        if m[2] == "-":
-            return found or m[3]
-        if m[2] == "+":
-            return m[3] if found else ""
-        return found
-
-    return _VARIABLE.sub(one, value)
+# Of these each name is set by itself; all else is set as a whole.
+_JOINED = ("ExposedPorts", "Labels", "Volumes")
 
 
 def working_directories(recipe: Recipe, base: LockedBase | None = None) -> list[str]:
@@ -46,15 +33,24 @@ def working_directories(recipe: Recipe, base: LockedBase | None = None) -> list[
 
     It starts in the user's home, or where the registry ``base`` has it.
     """
-    current = str(USER["home"])
+    current = "/" if isinstance(recipe.base, Scratch) else str(USER["home"])
     if base is not None and not getattr(recipe.base, "official", False):
         current = posixpath.normpath(posixpath.join("/", str(base.settings.get("WorkingDir") or "/")))
     out = []
-    for step in recipe.steps:
+    for index, step in enumerate(recipe.steps):
         out.append(current)
         if isinstance(step, WorkDir):
-            current = posixpath.normpath(posixpath.join(current, step.path))
+            path = step.path
+            if "$" in path:
+                so_far = replace(recipe, steps=recipe.steps[:index])
+                path = expand(path, _pairs(variables_of(so_far, base)))
+            current = posixpath.normpath(posixpath.join(current, path))
     return [*out, current]
+
+
+def variables_of(recipe: Recipe, base: LockedBase | None) -> list[str]:
+    """The variables of an image that no package is installed into, as its configuration has them."""
+    return cast("list[str]", _env(recipe, environment_of(base) if base is not None else {}))
 
 
 def debian_config(recipe: Recipe) -> dict[str, Json]:
@@ -89,13 +85,32 @@ def base_config(recipe: Recipe, base: LockedBase, venv: str | None) -> dict[str,
         config["User"] = str(USER["name"])
     config["Env"] = _env(recipe, env)
     config["WorkingDir"] = working_directories(recipe, base)[-1]
+    return _set(config, recipe)
+
+
+def _set(config: dict[str, Json], recipe: Recipe) -> dict[str, Json]:
+    """``config`` with what the recipe sets of it; what is set to nothing goes."""
+    said = [json.loads(step.settings) for step in recipe.steps if isinstance(step, ImageSettings)]
+    for key, value in (row for settings in said for row in settings.items()):
+        variables = _pairs(config["Env"])
+        if key == "Labels":
+            value = {expand(name, variables): expand(text, variables) for name, text in value.items()}
+        elif key == "User":
+            value = expand(value, variables)
+        if key in _JOINED:
+            value = {**cast("dict[str, Json]", config.get(key) or {}), **value}
+        config.pop(key, None)
+        config |= {key: value} if value else {}
     return config
+
+
+def _pairs(rows: object) -> dict[str, str]:
+    return {name: value for name, _, value in (row.partition("=") for row in cast("list[str]", rows))}
 
 
 def environment_of(base: LockedBase) -> dict[str, str]:
     """The variables of a base's configuration."""
-    rows = cast("list[str]", base.settings.get("Env") or [])
-    return {name: value for name, _, value in (row.partition("=") for row in rows)}
+    return _pairs(base.settings.get("Env") or [])
 
 
 def _env(recipe: Recipe, env: dict[str, str]) -> Json:

@@ -13,19 +13,21 @@ import hashlib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kernel.errors import ArtifactError, LoadError, RefusedError
-from ..recipe import CopyFiles, Recipe
+from ..recipe import CopyFiles, Recipe, Scratch
 from ..recipe.dockerignore import DockerIgnore
 from .derivation import FileEntry, working_directories
+from .nouns import Copied
 from .overlay import folders_of
 
 if TYPE_CHECKING:
     from ..locks.base import LockedBase
+    from ..locks.stages import LockedStage
 
 __all__ = ["hidden_links", "snapshot", "sources"]
 
@@ -55,21 +57,28 @@ class _Tree:
     sources: dict[str, Path] = field(default_factory=dict)
 
 
-def snapshot(recipe: Recipe, root: Path, base: LockedBase | None = None) -> dict[int, list[FileEntry]]:
-    """For each :class:`CopyFiles` step of ``recipe``, by its index: what it copies, paths without a leading slash.
+def snapshot(recipe: Recipe, root: Path, base: LockedBase | None = None, stages: Sequence[LockedStage] = ()) -> Copied:
+    """For each :class:`CopyFiles` step of ``recipe``, by its index: what it copies, paths without a leading slash; and
+    the same for its ``stages``, as far as they are locked.
 
     ``root`` is the project's; ``base`` what is locked of a registry base, whose working directory counts and whose
     folders keep their owners. Raises :class:`LoadError` for a source that is not there, :class:`ArtifactError` for a
     socket, a device or a link that leads nowhere, :class:`RefusedError` for a destination with variables.
     """
-    return {i: sorted(tree.entries.values(), key=lambda e: e.path) for i, tree in _trees(recipe, root, base)}
+    trees = _trees(recipe, root, base)
+    found = Copied({i: sorted(tree.entries.values(), key=lambda e: e.path) for i, tree in trees})
+    if len(stages) == len(recipe.stages):
+        made = (snapshot(recipe.stage(n), root, held.base, stages[:n]) for n, held in enumerate(stages))
+        found.stages = tuple(made)
+    return found
 
 
 def sources(recipe: Recipe, root: Path) -> dict[str, Path]:
     """SHA-256 (hex) → a local file with that content, for every file that :func:`snapshot` gives; raises as it does."""
     return {
         str(tree.entries[target].sha256): source
-        for _, tree in _trees(recipe, root)
+        for one in (recipe, *map(recipe.stage, range(len(recipe.stages))))
+        for _, tree in _trees(one, root)
         for target, source in tree.sources.items()
     }
 
@@ -92,7 +101,8 @@ def hidden_links(recipe: Recipe, step: int, root: Path) -> list[Path]:
 
 def _trees(recipe: Recipe, root: Path, base: LockedBase | None = None) -> Iterator[tuple[int, _Tree]]:
     facts = base.facts if base is not None else None
-    there = _SYSTEM | frozenset(folders_of(facts)) if facts is not None else _SYSTEM
+    system = frozenset[str]() if isinstance(recipe.base, Scratch) else _SYSTEM
+    there = system | frozenset(folders_of(facts)) if facts is not None else system
     folders = set(there)
     for index, (step, workdir) in enumerate(zip(recipe.steps, working_directories(recipe, base), strict=False)):
         folders |= set(_ancestors(workdir.strip("/"))) | {workdir.strip("/")}
@@ -106,7 +116,7 @@ def _trees(recipe: Recipe, root: Path, base: LockedBase | None = None) -> Iterat
                 raise LoadError(f"{source}: expected a file to copy into the image, found {_kind(source)}")
             if target in folders or step.destination.endswith(("/", "/.")) or step.destination in ("", "."):
                 target = posixpath.join(target, source.name)
-            _add_file(tree, target, source)
+            _add_file(tree, target, source, step.mode)
         elif not source.is_dir():
             raise LoadError(f"{source}: expected a folder to copy into the image, found {_kind(source)}")
         else:
@@ -116,7 +126,7 @@ def _trees(recipe: Recipe, root: Path, base: LockedBase | None = None) -> Iterat
                 f"{source}: expected files to copy into the image, found none",
                 hint="check the folder, and the patterns of .dockerignore",
             )
-        _add_parents(tree, folders, there)
+        _add_parents(tree, folders, there, system, _kept(step, target, folders))
         yield index, tree
 
 
@@ -139,7 +149,7 @@ def _add_folder(tree: _Tree, step: CopyFiles, source: Path, target: str) -> None
         if path.is_symlink():
             links.append((inside, path))
         else:
-            _add_file(tree, posixpath.join(target, inside), path)
+            _add_file(tree, posixpath.join(target, inside), path, step.mode)
     copied = {posixpath.relpath(p, target or ".") for p in tree.entries} | {inside for inside, _ in links}
     copied |= {parent for p in copied for parent in _ancestors(p)}
     for inside, path in links:
@@ -168,7 +178,7 @@ def _walk(source: Path, ignore: DockerIgnore, inside: str = "") -> Iterator[tupl
             yield name, Path(entry.path)
 
 
-def _add_file(tree: _Tree, target: str, path: Path) -> None:
+def _add_file(tree: _Tree, target: str, path: Path, asked: int | None = None) -> None:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -179,7 +189,7 @@ def _add_file(tree: _Tree, target: str, path: Path) -> None:
         sha256, size = _hashed(path, found)
     except OSError as e:
         raise ArtifactError(f"{path}: cannot be read: {e.strerror or e}") from None
-    mode = 0o755 if found.st_mode & stat.S_IXUSR else 0o644
+    mode = asked if asked is not None else 0o755 if found.st_mode & stat.S_IXUSR else 0o644
     tree.entries[target] = FileEntry(target, mode, sha256, size)
     tree.sources[target] = path
 
@@ -199,11 +209,32 @@ def _add_link(tree: _Tree, target: str, path: Path, inside: str, copied: set[str
         )
 
 
-def _add_parents(tree: _Tree, folders: set[str], there: frozenset[str]) -> None:
-    """Folders on the way, owned by the image's user, but for those that are the system's, or ``there`` in a base."""
+def _kept(step: CopyFiles, target: str, folders: set[str]) -> Callable[[str], bool]:
+    """Which folders a copy leaves alone, as COPY does: the one that it goes to, and those on the way, which may be
+    there with an owner of their own. Where they are not, an unpacked layer has them for root."""
+    known, inside = set(folders), f"{target}/".lstrip("/")
+
+    def kept(folder: str) -> bool:
+        if step.owner is None or (step.folder and folder.startswith(inside)):
+            return False
+        return step.owner == (0, 0) or folder in known
+
+    return kept
+
+
+def _add_parents(
+    tree: _Tree, folders: set[str], there: frozenset[str], system: frozenset[str], kept: Callable[[str], bool]
+) -> None:
+    """Folders on the way, owned as what is copied, but for those that are the system's, ``there`` in a base or
+    ``kept``."""
     for parent in sorted({p for path in tree.entries for p in _ancestors(path)}):
         top = parent.partition("/")[0]
-        if parent not in there and (top not in _SYSTEM or top in _OPEN) and not parent.startswith("opt/venv/"):
+        if (
+            parent not in there
+            and not kept(parent)
+            and (top not in system or top in _OPEN)
+            and not parent.startswith("opt/venv/")
+        ):
             tree.entries.setdefault(parent, FileEntry(parent, 0o755))
         folders.add(parent)
 

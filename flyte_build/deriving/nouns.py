@@ -13,7 +13,7 @@ from ..kernel.canonical import Json, digest
 from ..locks.builds import LockedSource
 from ..locks.nouns import LockedDeb, LockedPython, LockedSeal, LockedWheel
 
-__all__ = ["Artifact", "FileEntry", "ImageDerivation", "LayerDerivation"]
+__all__ = ["Artifact", "Copied", "FileEntry", "ImageDerivation", "LayerDerivation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,12 @@ class FileEntry:
     sha256: str | None = None
     size: int = 0
     link: str | None = None
+
+
+class Copied(dict[int, list[FileEntry]]):
+    """What the copy steps of a recipe copy, by their place; ``stages``: the same of each of its stages."""
+
+    stages: tuple[Copied, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,13 @@ class Systems:
         check_base(name, recipe, locked, self._reporter)
         return locked
 
+    def named(self, base: RegistryBase, platform: Platform, kept: LockedBase | None) -> LockedBase:
+        """What a stage stands on: nothing is installed into it, so that nothing is asked of it."""
+        known = self._locked.get((base, platform))
+        if known is None or known.facts is None:
+            known = self._locked[base, platform] = self._open().lock(base, platform, known or kept, as_is=False)
+        return known
+
     def added(self, name: str, recipe: Recipe, platform: Platform, base: LockedBase, at: str | None) -> LockedPlatform:
         """The Debian packages that an image adds to ``base``, solved against those that are installed there."""
         if not recipe.apt_packages:

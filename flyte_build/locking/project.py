@@ -38,6 +38,7 @@ from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .remarks import disagreements, vanished
+from .stages import bare, stages
 from .tools import BuildOver, over
 from .ways import bases_of, debian_of
 
@@ -130,9 +131,9 @@ def _other(lock: Lock, before: Lock | None) -> bool:
 
 def _unsealed(lock: Lock) -> Lock:
     """Seals belong to what is below them: which of them still hold is not known here."""
-    if not any(platform.seals for platform in lock.platforms.values()):
+    if not any(platform.every_seal for platform in lock.platforms.values()):
         return lock
-    return replace(lock, platforms={name: replace(p, seals=()) for name, p in lock.platforms.items()})
+    return replace(lock, platforms={name: bare(p) for name, p in lock.platforms.items()})
 
 
 _Ways = tuple[DebianFactory, BasesFactory, PythonFinder, "Scripts | None"]
@@ -290,6 +291,8 @@ def _systems(plan: _Plan, reporter: Reporter, ways: _Ways) -> dict[tuple[str, st
                     out[name, platform] = systems.added(name, recipe, platform, base, plan.debian_cutoff(name))
                 else:
                     out[name, platform] = systems.debian(recipe, platform, plan.debian_cutoff(name))
+                made = stages(recipe, platform, systems, plan.existing.locks, anew=plan.everything)
+                out[name, platform] = replace(out[name, platform], stages=made)
     return out
 
 

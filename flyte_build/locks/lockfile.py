@@ -26,6 +26,7 @@ from .pythons import parse_python
 from .reading import DIGEST, Reader
 from .rows import debs_of, wheels_of
 from .seals import parse_seals
+from .stages import parse_stages
 
 __all__ = [
     "SCHEMA",
@@ -43,7 +44,7 @@ __all__ = [
 
 # -- reading ---------------------------------------------------------------------------------------
 
-_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools"}
+_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools", "stages"}
 _OWN = {*_DEBIAN, "python"}
 _TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
 
@@ -91,8 +92,9 @@ def parse(text: str, path: Path) -> Lock:
         )
     resolver = r.get(raw, "resolver", dict, "$")
     common = _common(r, raw, schema)
+    stages = r.get(recipe, "stages", list, "$.recipe") if "stages" in recipe else []
     platforms = {
-        name: _platform(r, value, f"$.platforms.{name}", registry, common)
+        name: _platform(r, value, f"$.platforms.{name}", registry, common, stages)
         for name, value in r.get(raw, "platforms", dict, "$").items()
     }
     own = not registry and bool(base.get("standalone"))
@@ -152,7 +154,7 @@ def _common(r: Reader, raw: Mapping[str, Any], schema: int) -> _Common:
     return _Common(False, debs, wheels_of(r, r.get(raw, "wheels", list, "$"), "$") if "wheels" in raw else ())
 
 
-def _platform(r: Reader, raw: object, where: str, registry: bool, common: _Common) -> LockedPlatform:
+def _platform(r: Reader, raw: object, where: str, registry: bool, common: _Common, stages: list[Any]) -> LockedPlatform:
     if not isinstance(raw, dict):
         raise r.fail(where, "an object", raw)
     r.known(raw, {"base", *_DEBIAN} if registry else _OWN, where)
@@ -174,6 +176,7 @@ def _platform(r: Reader, raw: object, where: str, registry: bool, common: _Commo
         if "tools" in raw
         else (),
         python=parse_python(r, raw["python"], f"{where}.python") if "python" in raw else None,
+        stages=parse_stages(r, raw, stages, where),
     )
 
 

@@ -18,6 +18,7 @@ from .builds import LockedBuild, build_json
 from .pythons import LockedPython, python_json
 from .rows import deb_json, shared_rows, wheel_json
 from .seals import CONFIGURED, LockedSeal, seal_json
+from .stages import LockedStage, stage_json
 from .wares import LockedDeb, LockedWheel
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LockedPlatform",
     "LockedPython",
     "LockedSeal",
+    "LockedStage",
     "LockedWheel",
     "Pin",
 ]
@@ -43,7 +45,7 @@ class LockedPlatform:
     With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it. ``seals`` are
     those of the steps that run programs, in their order; ``builds``: how wheels were made that no index has, and
     ``tools``: the Debian packages that some of these took, and that are in no image. ``python``: the image's own, where
-    it is none of Debian's packages.
+    it is none of Debian's packages. ``stages``: those of the recipe, in its order.
     """
 
     suite: str
@@ -55,14 +57,27 @@ class LockedPlatform:
     builds: tuple[LockedBuild, ...] = ()
     tools: tuple[LockedDeb, ...] = ()
     python: LockedPython | None = None
+    stages: tuple[LockedStage, ...] = ()
+
+    def stage(self, number: int) -> LockedPlatform:
+        """What the image of the recipe's stage is made of."""
+        held = self.stages[number]
+        return LockedPlatform("", "", (), (), held.base, held.seals, stages=self.stages[:number])
+
+    @property
+    def every_seal(self) -> tuple[LockedSeal, ...]:
+        """Those of the stages, too."""
+        return (*(seal for stage in self.stages for seal in stage.seals), *self.seals)
 
     def seal(self, step: int) -> LockedSeal | None:
         """The seal of the recipe's step at this place; ``None`` where it was never sealed for this platform."""
         return next((seal for seal in self.seals if seal.step == step), None)
 
     def sealed_places(self, recipe: Recipe) -> tuple[int, ...]:
-        """The places of all sealed layers of ``recipe``'s image, lowest first."""
-        return ((CONFIGURED,) if self.seal(CONFIGURED) is not None else ()) + recipe.sealed_steps
+        """The places of all sealed layers of ``recipe``'s image, lowest first; of steps that changed nothing none."""
+        places = ((CONFIGURED,) if self.seal(CONFIGURED) is not None else ()) + recipe.sealed_steps
+        empty = {seal.step for seal in self.seals if seal.empty}
+        return tuple(place for place in places if place not in empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +142,7 @@ class Lock:
             seals: dict[str, Json] = {"seals": [seal_json(s) for s in platform.seals]} if platform.seals else {}
             tools: dict[str, Json] = {"tools": [deb_json(d) for d in platform.tools]} if platform.tools else {}
             builds: dict[str, Json] = {"builds": [build_json(b) for b in platform.builds]} if platform.builds else {}
+            stages: dict[str, Json] = {"stages": [stage_json(s) for s in platform.stages]} if platform.stages else {}
             platforms[name] = {
                 **base,
                 **python,
@@ -137,6 +153,7 @@ class Lock:
                 **seals,
                 **builds,
                 **tools,
+                **stages,
             }
         out: dict[str, Json] = {
             "schema": SCHEMA,

@@ -13,13 +13,16 @@ from typing import Any
 from ..kernel.canonical import Json
 from .reading import DIGEST, Reader
 
-__all__ = ["ANY_MODULE", "CONFIGURED", "LockedSeal", "SealRun", "parse_seals", "seal_json"]
+__all__ = ["ANY_MODULE", "CONFIGURED", "EMPTY", "LockedSeal", "SealRun", "parse_seals", "seal_json"]
 
 ANY_MODULE = "*"
 """Among a seal's modules: any may have been added."""
 
 CONFIGURED = -1
 """The step of the seal that holds what dpkg made when it configured the image's packages: below all others."""
+
+EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+"""The diff_id of a layer in which nothing is: a tar of two zero blocks."""
 
 _DIGEST = "sha256: and 64 hexadecimal digits"
 
@@ -30,7 +33,8 @@ class LockedSeal:
     reach (``internet``, ``host`` or ``none``). ``digest``, ``size`` (bytes) and ``diff_id``: the layer, tar in gzip.
     ``reproducible``: whether it came out the same twice. ``sketch``: the layer's paths in at most 32 groups, each as
     the last path and a hash of what is at all of them, so that a machine that makes other bytes can say where.
-    ``modules``: the top-level Python modules that it added (``*``: any)."""
+    ``modules``: the top-level Python modules that it added (``*``: any). ``config``: the image's configuration, where
+    another builder has made the whole image (image-spec v1.1, config.md, the ``config`` object)."""
 
     step: int
     on: str
@@ -41,6 +45,12 @@ class LockedSeal:
     reproducible: bool
     sketch: tuple[tuple[str, str], ...] = ()
     modules: tuple[str, ...] = ()
+    config: Mapping[str, Json] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the step changed nothing: then no image has its layer."""
+        return self.diff_id == EMPTY
 
     @property
     def sha256(self) -> str:
@@ -76,6 +86,7 @@ class SealRun:
 
 def seal_json(seal: LockedSeal) -> dict[str, Json]:
     """The JSON object of a lock, one line there."""
+    more: dict[str, Json] = {"config": dict(seal.config)} if seal.config is not None else {}
     return {
         "step": seal.step,
         "on": seal.on,
@@ -86,6 +97,7 @@ def seal_json(seal: LockedSeal) -> dict[str, Json]:
         "reproducible": seal.reproducible,
         "modules": list(seal.modules),
         "sketch": [list(row) for row in seal.sketch],
+        **more,
     }
 
 
@@ -110,6 +122,7 @@ def parse_seals(r: Reader, raw: Mapping[str, Any], where: str) -> tuple[LockedSe
                 reproducible=r.get(row, "reproducible", bool, at),
                 sketch=tuple((path, identity) for path, identity in sketch),
                 modules=tuple(map(str, r.get(row, "modules", list, at))),
+                config=r.get(row, "config", dict, at) if "config" in row else None,
                 **{key: r.matching(row, key, DIGEST, _DIGEST, at) for key in ("on", "digest", "diff_id")},
             )
         )

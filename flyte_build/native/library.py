@@ -20,7 +20,7 @@ from .naming import library as library_path
 
 __all__ = ["ABI", "VARIABLE", "Core", "core", "load"]
 
-ABI = 2
+ABI = 3
 VARIABLE = "FLYTE_BUILD_CORE"
 _ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 # Three literals, a match of six, in fixed codes.
@@ -97,6 +97,8 @@ def _declare(library: ctypes.CDLL) -> None:
         ("core_sha256", None, (ctypes.c_char_p, size, size, pointer)),
         ("core_crc32", ctypes.c_uint32, (ctypes.c_uint32, ctypes.c_char_p, size)),
         ("core_encode", size, (ctypes.c_char_p, size, pointer)),
+        ("core_unpack", number, (number, number, ctypes.c_uint64, pointer)),
+        ("core_unpacked", None, (pointer,)),
     ):
         found = getattr(library, function)
         found.restype, found.argtypes = result, arguments

@@ -133,7 +133,8 @@ class Workspace:
         for e in environments:
             if platform in e.recipe.platforms:
                 lock = locks[e.name]
-                files = snapshot(e.recipe, self.project.root, lock.platforms[platform].base)
+                held = lock.platforms[platform]
+                files = snapshot(e.recipe, self.project.root, held.base, held.stages)
                 made.append(derive(lock, e.recipe, platform, files))
         return made
 

@@ -1,20 +1,18 @@
-"""A Dockerfile's text → its instructions: comments, continuations, here-documents, and which of them count.
+"""A Dockerfile's text → its instructions and stages: comments, continuations, here-documents.
 
-Of several stages those count that the last one stands on (``FROM name``), in their order; the others are not read
-further. Reads texts only, and judges no instruction. Source: Dockerfile reference.
+Reads texts only, and judges no instruction. Source: Dockerfile reference.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["HereDocument", "Instruction", "exec_form", "expanded", "instructions", "wanted"]
+__all__ = ["HereDocument", "Instruction", "StageText", "directives", "exec_form", "instructions", "staged"]
 
-_VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::([-+])([^}]*))?\}|(\w+))")
-_HERE = re.compile(r"<<(-?)([\"']?)(\w+)\2(?=\s|$)")
+_HERE = re.compile(r"(?<!<)<<(-?)([\"']?)(\w+)\2(?=\s|$)")
 _HAVE_HERE = frozenset(("RUN", "COPY", "ADD"))
 
 
@@ -38,11 +36,25 @@ class Instruction:
 
     @property
     def name(self) -> str:
-        return self.words.partition(" ")[0].upper()
+        return self.words.split(None, 1)[0].upper()
 
     @property
     def rest(self) -> str:
-        return self.words.partition(" ")[2].strip()
+        return "".join(self.words.split(None, 1)[1:]).strip()
+
+
+_DIRECTIVE = re.compile(r"#\s*(\w+)\s*=\s*(.+?)\s*")
+
+
+def directives(text: str) -> dict[str, str]:
+    """What the comments at the head say to the parser: ``# syntax=…``, ``# escape=…``."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        m = _DIRECTIVE.fullmatch(line.strip())
+        if m is None:
+            break
+        found.setdefault(m[1].lower(), m[2])
+    return found
 
 
 def instructions(text: str) -> Iterator[Instruction]:
@@ -52,7 +64,7 @@ def instructions(text: str) -> Iterator[Instruction]:
     while at < len(lines):
         line, at = lines[at], at + 1
         stripped = line.strip()
-        if stripped.startswith("#") or (not stripped and not held):
+        if stripped.startswith("#") or not stripped:
             continue
         start = start if held else at
         if line.rstrip().endswith("\\"):
@@ -60,7 +72,7 @@ def instructions(text: str) -> Iterator[Instruction]:
             continue
         words = (held + line if held else stripped).strip()
         held, here = "", []
-        if words.partition(" ")[0].upper() in _HAVE_HERE:
+        if words.split(None, 1)[0].upper() in _HAVE_HERE:
             for m in _HERE.finditer(words):
                 body: list[str] = []
                 while at < len(lines) and (lines[at].lstrip("\t") if m[1] else lines[at]) != m[3]:
@@ -73,28 +85,24 @@ def instructions(text: str) -> Iterator[Instruction]:
         yield Instruction(start, held.strip())
 
 
-def wanted(every: Sequence[Instruction]) -> list[Instruction]:
-    """What stands before the first stage, then the stages that the last one stands on, lowest first. Of a ``FROM`` that
-    names a stage nothing is left, as what it names is there."""
-    first = next((at for at, one in enumerate(every) if one.name == "FROM"), len(every))
-    stages: list[list[Instruction]] = []
-    for one in every[first:]:
-        if one.name == "FROM":
-            stages.append([])
-        stages[-1].append(one)
-    names: dict[str, int] = {}
-    below: list[int | None] = []
-    for number, stage in enumerate(stages):
-        parts = [word for word in stage[0].rest.split() if not word.startswith("--")]
-        below.append(names.get(parts[0].lower()) if parts else None)
-        if len(parts) == 3 and parts[1].upper() == "AS":
-            names[parts[2].lower()] = number
-    chain: list[Instruction] = []
-    at = len(stages) - 1 if stages else None
-    while at is not None:
-        chain = [*(stages[at] if below[at] is None else stages[at][1:]), *chain]
-        at = below[at]
-    return [*every[:first], *chain]
+@dataclass(frozen=True, slots=True)
+class StageText:
+    """One stage: its ``FROM``, what follows it, and its ``name`` in small letters (empty: it has none)."""
+
+    first: Instruction
+    rest: tuple[Instruction, ...]
+    name: str
+
+
+def staged(every: Sequence[Instruction]) -> tuple[list[Instruction], list[StageText]]:
+    """What stands before the first stage, and the stages."""
+    starts = [at for at, one in enumerate(every) if one.name == "FROM"]
+    stages = []
+    for start, end in zip(starts, [*starts, len(every)][1:], strict=True):
+        parts = [word for word in every[start].rest.split() if not word.startswith("--")]
+        name = parts[2].lower() if len(parts) == 3 and parts[1].upper() == "AS" else ""
+        stages.append(StageText(every[start], tuple(every[start + 1 : end]), name))
+    return list(every[: starts[0] if starts else len(every)]), stages
 
 
 def exec_form(text: str) -> list[str] | None:
@@ -106,21 +114,3 @@ def exec_form(text: str) -> list[str] | None:
     except ValueError:
         return None
     return found if isinstance(found, list) and all(isinstance(x, str) for x in found) else None
-
-
-def expanded(text: str, known: Mapping[str, str]) -> tuple[str, list[str]]:
-    """``text`` with the variables of ``known``, and the names of those that it has besides."""
-    unknown: list[str] = []
-
-    def one(m: re.Match[str]) -> str:
-        name = m[1] or m[4]
-        if name is None:
-            return m[0]
-        if name not in known:
-            unknown.append(name)
-            return m[0]
-        if m[2] == "+":
-            return m[3] if known[name] else ""
-        return known[name] or (m[3] if m[2] == "-" else "")
-
-    return _VARIABLE.sub(one, text), unknown

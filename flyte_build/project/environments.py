@@ -108,7 +108,9 @@ def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_r
         )
     try:
         code = Code(code_root, lambda: _files(environment))
-        recipe = read_image(environment.image, f"environment {environment.name}", root, settings.base, code)
+        elsewhere = settings.policy == "refuse"
+        owner = f"environment {environment.name}"
+        recipe = read_image(environment.image, owner, root, settings.base, code, elsewhere=elsewhere)
         return as_set(recipe, settings)
     except FlyteBuildError as e:
         return e

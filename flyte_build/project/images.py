@@ -34,7 +34,6 @@ from ..recipe.requirements import ParsedRequirements, normalise, parse_requireme
 from .bases import HERE, ImageBase, Prefer, on_python, pythons, read_base
 from .certificates import with_bundles
 from .code_bundle import Code, code_step
-from .dockerfile import read_dockerfile
 from .uv_layers import fitting_python, read_project, read_script
 from .wheel_folders import wheels_of
 
@@ -73,11 +72,18 @@ class _Place:
 
 
 def read_image(
-    image: flyte.Image | str | None, owner: str, root: Path, prefer: Prefer = "debian", code: Code | None = None
+    image: flyte.Image | str | None,
+    owner: str,
+    root: Path,
+    prefer: Prefer = "debian",
+    code: Code | None = None,
+    *,
+    elsewhere: bool = True,
 ) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
     ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
-    ``with_code_bundle()`` copies (default: every module below ``root``).
+    ``with_code_bundle()`` copies (default: every module below ``root``). ``elsewhere``: a Dockerfile with a line that
+    no step means is for another builder, instead of being refused.
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
@@ -89,8 +95,11 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        on, found = read_dockerfile(at.found(image.dockerfile), owner, at.relative)
-        return Recipe(on, _platforms(at, image.platform), None, None, with_bundles(found, root))
+        from .dockerfile import read_dockerfile
+
+        platforms = _platforms(at, image.platform)
+        said = read_dockerfile(at.found(image.dockerfile), owner, at.relative, platforms, elsewhere=elsewhere)
+        return Recipe(said.base, platforms, None, None, with_bundles(said.steps, root), stages=said.stages)
     if image._ref_name is not None:
         raise RefusedError(
             f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 from ..kernel.canonical import Json
@@ -17,14 +18,31 @@ def differences(old: Json, new: Json) -> list[str]:
     for key in ("base", "python", "flyte", "platforms", "layer_ceiling", "bytecode"):
         if old.get(key) != new.get(key):
             lines.append(f"{key}: {_show(old.get(key))} → {_show(new.get(key))}")
-    before = cast("list[Json]", old.get("steps") or [])
-    after = cast("list[Json]", new.get("steps") or [])
+    for a, b, number in _pairs(old.get("steps"), new.get("steps")):
+        lines.extend(_step_difference(number, a, b))
+    for a, b, number in _pairs(old.get("stages"), new.get("stages")):
+        lines.extend(_stage_difference(number, a, b))
+    return lines
+
+
+def _pairs(old: Json, new: Json) -> Iterator[tuple[Json, Json, int]]:
+    """What differs at each place of two lists, and its number."""
+    before, after = cast("list[Json]", old or []), cast("list[Json]", new or [])
     for i in range(max(len(before), len(after))):
         a = before[i] if i < len(before) else None
         b = after[i] if i < len(after) else None
         if a != b:
-            lines.extend(_step_difference(i + 1, a, b))
-    return lines
+            yield a, b, i + 1
+
+
+def _stage_difference(number: int, old: Json, new: Json) -> list[str]:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        said = old if isinstance(old, dict) else cast("dict[str, Json]", new)
+        return [f"stage {number} ({_show(said['name'])}): {'−' if new is None else '+'}"]
+    lines = [f"base: {_show(old['base'])} → {_show(new['base'])}"] if old["base"] != new["base"] else []
+    for a, b, step in _pairs(old["steps"], new["steps"]):
+        lines += _step_difference(step, a, b)
+    return [f"stage {number} ({_show(new['name'])}), {line}" for line in lines or ["another name"]]
 
 
 def _step_difference(number: int, old: Json, new: Json) -> list[str]:

@@ -10,65 +10,39 @@ noticed, the host is not written down), a local file by its path relative to the
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
+from .bases import Base, DebianBase, RegistryBase, Scratch
 from .located import SourceTree, hidden
+from .running import Delegation, Mount, RunCommands, SecretMount, TreeCopy
 
 __all__ = [
     "AptInstall",
     "Base",
     "CopyFiles",
     "DebianBase",
+    "Delegation",
     "EnvVars",
+    "ImageSettings",
+    "Mount",
     "PipInstall",
     "Platform",
     "Recipe",
     "RegistryBase",
     "RunCommands",
+    "Scratch",
     "SecretMount",
     "SourceTree",
+    "Stage",
     "Step",
+    "TreeCopy",
     "UvProject",
     "WorkDir",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class DebianBase:
-    """``Image.from_debian_base()``: Debian assembled from locked .debs.
-
-    ``suite`` is the Debian release whose ``python3`` is the image's Python (3.11 is bookworm's, 3.13
-    trixie's, 3.14 forky's). ``standalone``: the Python is the relocatable build that uv installs, on that suite.
-    """
-
-    suite: str
-    standalone: bool = False
-
-    def to_json(self) -> Json:
-        out: dict[str, Json] = {"kind": "debian", "suite": self.suite}
-        return out | {"standalone": True} if self.standalone else out
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryBase:
-    """``Image.from_base(reference)``: an image of a registry, whose layers are referenced and never made anew.
-
-    ``official``: it stands under ``from_debian_base()``, so that the image gets what the SDK's default image has
-    besides: the user ``flyte``, its folders and the environment's variables.
-    """
-
-    reference: str
-    official: bool = False
-
-    def to_json(self) -> Json:
-        out: dict[str, Json] = {"kind": "registry", "reference": self.reference}
-        return out | {"official": True} if self.official else out
-
-
-Base: TypeAlias = DebianBase | RegistryBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +145,23 @@ class EnvVars:
 
 @dataclass(frozen=True, slots=True)
 class WorkDir:
-    """The working directory from here on; relative paths are relative to the one before."""
+    """The working directory from here on; relative paths are relative to the one before. It is made where it is not
+    there, for ``owner`` (uid and gid; ``None``: the image's user), unless the step before has (``made``)."""
 
     path: str
+    owner: tuple[int, int] | None = None
+    made: bool = False
 
     def to_json(self) -> Json:
-        return {"kind": "workdir", "path": self.path}
+        out: dict[str, Json] = {"kind": "workdir", "path": self.path}
+        out |= {"owner": list(self.owner)} if self.owner is not None else {}
+        return out | {"made": True} if self.made else out
 
 
 @dataclass(frozen=True, slots=True)
 class CopyFiles:
-    """A local file or folder copied into the image, owned by the image's user.
+    """A local file or folder copied into the image, for ``owner`` (uid and gid; ``None``: the image's user), with the
+    mode ``mode`` where that is given.
 
     ``source`` is relative to the project's root. What the files contain is not part of the recipe
     (nothing has to be resolved again when they change) but of the derivation. ``ignore`` are the
@@ -198,6 +178,8 @@ class CopyFiles:
     ignore: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
     code: bool = False
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {
@@ -208,44 +190,39 @@ class CopyFiles:
         }
         if self.ignore:
             out["ignore"] = list(self.ignore)
+        if self.owner is not None:
+            out["owner"] = list(self.owner)
+        if self.mode is not None:
+            out["mode"] = self.mode
         return out
 
 
 @dataclass(frozen=True, slots=True)
-class SecretMount:
-    """A secret that commands see while they run, and nothing else of the image ever: as the variable ``env``, or in the
-    file ``path``. Its value is never part of a recipe."""
+class ImageSettings:
+    """Fields of the image's configuration (image-spec v1.1, config.md, the ``config`` object) that a Dockerfile sets.
+    Labels, ports and volumes join those of the base, all else takes the place of the base's. ``settings`` is canonical
+    JSON, so that a step can be compared."""
 
-    key: str
-    group: str | None = None
-    env: str | None = None
-    path: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As messages and the variable that holds it have it: ``GROUP_KEY``."""
-        return "_".join(part for part in (self.group, self.key) if part)
+    settings: str
 
     def to_json(self) -> Json:
-        fields = {"key": self.key, "group": self.group, "env": self.env, "path": self.path}
-        return {name: value for name, value in fields.items() if value is not None}
+        return {"kind": "settings", "settings": cast("Json", json.loads(self.settings))}
+
+
+Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles | RunCommands | ImageSettings
 
 
 @dataclass(frozen=True, slots=True)
-class RunCommands:
-    """Shell commands, run one after the other as root over what the steps before them made: a sealed step."""
+class Stage:
+    """An image that is made for what others take of it (a Dockerfile's stage, an image that is copied from, or files of
+    the project), and that is part of none. ``name`` is for people. What its steps take is of stages before it."""
 
-    commands: tuple[str, ...]
-    secrets: tuple[SecretMount, ...] = ()
+    name: str
+    base: RegistryBase | Scratch
+    steps: tuple[Step, ...] = ()
 
     def to_json(self) -> Json:
-        out: dict[str, Json] = {"kind": "commands", "commands": list(self.commands)}
-        if self.secrets:
-            out["secrets"] = [secret.to_json() for secret in self.secrets]
-        return out
-
-
-Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles | RunCommands
+        return {"name": self.name, "base": self.base.to_json(), "steps": [step.to_json() for step in self.steps]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +232,7 @@ class Recipe:
     ``python`` is ``"3.11"``, ``None`` where it is whatever the registry base has; ``flyte`` the version of the flyte
     package that the runtime step installs (``None``: the user brings it, or not). ``steps`` are in the order of the
     ``with_*`` calls. ``layer_ceiling``: the bytes that a layer of wheels may have, where they are not the default.
-    ``bytecode``: Python's modules have theirs in layers of its own.
+    ``bytecode``: Python's modules have theirs in layers of its own. ``stages``: what steps take files from, by number.
     """
 
     base: Base
@@ -265,11 +242,13 @@ class Recipe:
     steps: tuple[Step, ...] = ()
     layer_ceiling: int | None = None
     bytecode: bool = False
+    stages: tuple[Stage, ...] = ()
 
     def to_json(self) -> Json:
         """The canonical form: everything a lock has to answer, and nothing about where things come from."""
         more: dict[str, Json] = {} if self.layer_ceiling is None else {"layer_ceiling": self.layer_ceiling}
         more |= {"bytecode": "layer"} if self.bytecode else {}
+        more |= {"stages": [stage.to_json() for stage in self.stages]} if self.stages else {}
         return {
             "base": self.base.to_json(),
             "platforms": list(self.platforms),
@@ -310,6 +289,11 @@ class Recipe:
     def sealed_steps(self) -> tuple[int, ...]:
         """The places in ``steps`` of those that run programs, and are sealed."""
         return tuple(i for i, step in enumerate(self.steps) if isinstance(step, RunCommands))
+
+    def stage(self, number: int) -> Recipe:
+        """The recipe of the stage's own image, which knows the stages before it."""
+        found = self.stages[number]
+        return Recipe(found.base, self.platforms, None, None, found.steps, stages=self.stages[:number])
 
     @property
     def runtime_requirements(self) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
-
 from ..kernel.errors import RegistryError
 
 __all__ = ["common_context", "context_for", "folders", "nobody", "speaks_tls"]
@@ -59,6 +57,8 @@ def common_context(environ: Mapping[str, str]) -> ssl.SSLContext:
             f"the authorities of {file or folder} (SSL_CERT_FILE, SSL_CERT_DIR) cannot be read: {e}"
         ) from None
     if not file and not folder and not context.cert_store_stats()["x509_ca"]:
+        import httpx  # which a glance does without
+
         return httpx.create_ssl_context(trust_env=False)
     return context
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import httpx
 
 from ..kernel.errors import RegistryError
 from .messages import Answer
 from .secrets import Secrets, redact_url
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["StatusError", "Transient", "login_hint", "lost", "refused"]
 
@@ -88,6 +90,8 @@ def lost(method: str, url: str, error: httpx.HTTPError, secrets: Secrets) -> Reg
 
 
 def _reason(error: httpx.HTTPError) -> tuple[str, str, bool]:
+    import httpx  # which a glance does without
+
     words = str(error).strip() or type(error).__name__
     reach = "is the registry's name right, and can this machine reach it (HTTPS_PROXY, NO_PROXY)?"
     if isinstance(error, httpx.TimeoutException):

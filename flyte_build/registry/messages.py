@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
-
-import httpx
+from typing import Any, Protocol, TypeAlias
 
 from ..kernel.documents import parse
 
-__all__ = ["Access", "Answer", "Body", "Request"]
+__all__ = ["Access", "Answer", "Body", "Headers", "Request"]
 
 Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]]"
 """What is sent: bytes, or what gives the pieces for each attempt (``Content-Length`` is then among the headers)."""
@@ -41,6 +39,16 @@ class Request:
     limit: int = 16 << 20
 
 
+class Headers(Protocol):
+    """Those of an answer, by name in any case; ``get_list`` has each that is there more than once."""
+
+    def get(self, key: str, default: Any = None, /) -> Any: ...
+
+    def get_list(self, key: str, /) -> list[str]: ...
+
+    def __getitem__(self, key: str, /) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """``url`` is the one that answered, after redirects. ``body`` is empty for HEAD, and of a streamed answer."""
@@ -49,7 +57,7 @@ class Answer:
     url: str
     status: int
     reason: str
-    headers: httpx.Headers
+    headers: Headers
     body: bytes = b""
 
     def said(self) -> tuple[tuple[str, ...], str]:

@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import httpx
-
 from ..kernel.documents import is_number
 from ..kernel.errors import RegistryError
 from .failures import Transient
+from .messages import Headers
 
 __all__ = ["Patience", "retry_after"]
 
@@ -60,7 +59,7 @@ class Patience:
                 self.pause(failures, failure)
 
 
-def retry_after(headers: httpx.Headers, now: Callable[[], float] = time.time) -> float | None:
+def retry_after(headers: Headers, now: Callable[[], float] = time.time) -> float | None:
     """Seconds that ``Retry-After`` asks for, as a number or a date (RFC 9110, section 10.2.3); else ``None``."""
     value = headers.get("retry-after", "").strip()
     if is_number(value):

@@ -10,19 +10,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .keeping import Stages
     from .modules import modules_of
-    from .nouns import Below, Outcome, Secret, Step
+    from .nouns import Below, Copy, Mount, Outcome, Secret, Step
     from .sealing import seal
     from .sketching import differing, first_difference, sketch
 
-__all__ = ["Below", "Outcome", "Secret", "Stages", "Step", "differing", "first_difference", "modules_of", "seal",
-           "sketch"]  # fmt: skip
+__all__ = ["Below", "Copy", "Mount", "Outcome", "Secret", "Stages", "Step", "differing", "first_difference",
+           "modules_of", "seal", "sketch"]  # fmt: skip
 
 __getattr__ = offering(
     __name__,
     {
         "keeping": "Stages",
         "modules": "modules_of",
-        "nouns": "Below Outcome Secret Step",
+        "nouns": "Below Copy Mount Outcome Secret Step",
         "sealing": "seal",
         "sketching": "differing first_difference sketch",
     },

@@ -20,7 +20,9 @@ __all__ = [
     "NODEV",
     "NOEXEC",
     "NOSUID",
+    "READ_ONLY",
     "REC",
+    "REMOUNT",
     "SLAVE",
     "die_with_parent",
     "filter_calls",
@@ -36,6 +38,7 @@ __all__ = [
 # linux/sched.h, sys/mount.h, linux/prctl.h, linux/personality.h, linux/sockios.h
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 NOSUID, NODEV, NOEXEC, BIND, REC, SLAVE, DETACH = 2, 4, 8, 4096, 16384, 1 << 19, 2
+READ_ONLY, REMOUNT = 1, 32
 _PDEATHSIG, _NO_RANDOMIZE, _KILL = 1, 0x0040000, 9
 _SET_SECCOMP, _FILTER = 22, 2
 _SIOCSIFFLAGS, _UP_AND_RUNNING = 0x8914, 0x41

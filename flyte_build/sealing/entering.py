@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..kernel.seccomp import program
-from . import calls
+from . import calls, copying, people, placing
 
 __all__ = ["run"]
 
@@ -31,9 +31,10 @@ def run(spec: Mapping[str, Any], output: int, told: int, attach: Callable[[int],
     """Run ``spec`` and write what came of it to ``told``, as one line of JSON; never returns.
 
     ``spec``: ``root`` (a folder to mount on), ``lower``, ``upper``, ``work`` (relative to the working folder),
-    ``commands``, ``environment``, ``workdir``, ``network``, ``files`` [[path, mode, content in hex]]. ``output`` is
-    where the programs' words go. ``attach`` is called with the number of process 1 and returns when its network is
-    there.
+    ``commands``, ``environment``, ``workdir``, ``network``, ``files`` [[path, mode, content in hex, uid, gid]],
+    ``user``, ``mounts`` and ``copies`` (the fields of these nouns) and ``roots``, in the order of their numbers:
+    folders, highest first, one over another. ``output`` is where the programs' words go. ``attach`` is called with the
+    number of process 1 and returns when its network is there.
     """
     try:
         shared = spec["network"] == "host"
@@ -65,6 +66,9 @@ def _first(spec: Mapping[str, Any], output: int, told: int, go: int) -> None:
         _tell(told, {"lent": made})
         _tell(told, _programs(spec, output))
         os._exit(0)
+    except (copying.CannotCopy, placing.CannotPlace) as e:
+        _tell(told, {"exit": 1, "wrong": str(e)})
+        os._exit(0)
     except BaseException as e:
         _tell(told, {"broken": f"{type(e).__name__}: {e}"})
         os._exit(_BROKEN)
@@ -92,13 +96,14 @@ def _enter(spec: Mapping[str, Any]) -> list[str]:
     calls.mount("tmpfs", f"{root}/run", "tmpfs", calls.NOSUID | calls.NODEV, "mode=755,size=256m")
     os.makedirs(f"{root}/run/lock")
     os.mkdir(f"{root}/run/.outside")
+    placing.lay(root, spec)
     calls.pivot_root(root, f"{root}/run/.outside")
     os.chdir("/")
     calls.umount("/run/.outside")
     os.rmdir("/run/.outside")
     calls.sethostname("sealed")
     made += _lend(spec["files"])
-    return made
+    return made + placing.place(spec)
 
 
 def _devices(dev: str) -> None:
@@ -114,47 +119,40 @@ def _devices(dev: str) -> None:
         os.symlink(target, f"{dev}/{name}")
 
 
-def _lend(files: Sequence[tuple[str, int, str]]) -> list[str]:
+def _lend(files: Sequence[tuple[str, int, str, int, int]]) -> list[str]:
     """Put each file over its place; paths are resolved in the image, whose links lead nowhere else by now."""
     made: list[str] = []
     os.mkdir(_LENT, 0o755)
-    for number, (path, mode, content) in enumerate(files):
+    for number, (path, mode, content, uid, gid) in enumerate(files):
         source = f"{_LENT}/{number}"
         handle = os.open(source, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         os.write(handle, bytes.fromhex(content))
+        os.fchown(handle, uid, gid)
         os.close(handle)
         target = os.path.realpath(path)
         if target.startswith("/run/"):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(source, target)
             continue
-        made += _place(target)
+        made += placing.made(target, folder=False)
         calls.mount(source, target, None, calls.BIND)
     return made
 
 
-def _place(target: str) -> list[str]:
-    """Make the file that is mounted over, and the folders on the way, where they are missing."""
-    made, at = [], ""
-    parts = target.strip("/").split("/")
-    for part in parts[:-1]:
-        at = f"{at}/{part}"
-        if not os.path.isdir(at):
-            os.mkdir(at, 0o755)
-            made.append(at.strip("/"))
-    if not os.path.lexists(target):
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        made.append(target.strip("/"))
-    return made
-
-
 def _programs(spec: Mapping[str, Any], output: int) -> dict[str, Any]:
-    """Run the commands; ``{"exit": 0}``, or which one ended how."""
+    """Make the copies and run the commands; ``{"exit": 0}``, or which one ended how; ``wrong``: in words."""
+    try:
+        for what in spec["copies"]:
+            os.write(output, f"+ copy {' '.join(what['sources'])} {what['destination']}\n".encode("utf-8", "replace"))
+            copying.copy(what, placing.root_at(what["root"]), spec["workdir"])
+        person = people.person(spec["user"]) if spec["user"] else None
+    except (copying.CannotCopy, people.Nobody, OSError) as e:
+        return {"exit": 1, "wrong": str(e)}
     for index, command in enumerate(spec["commands"]):
         os.write(output, f"+ {command}\n".encode("utf-8", "replace"))
         child = os.fork()
         if child == 0:
-            _become(spec, command, output)
+            _become(spec, command, output, person)
         code = _wait(child)
         if code:
             return {"exit": code, "index": index}
@@ -170,7 +168,7 @@ def _wait(child: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _become(spec: Mapping[str, Any], command: str, output: int) -> None:
+def _become(spec: Mapping[str, Any], command: str, output: int, person: people.Person | None) -> None:
     try:
         os.setsid()
         os.umask(0o022)
@@ -183,7 +181,13 @@ def _become(spec: Mapping[str, Any], command: str, output: int) -> None:
             calls.filter_calls(refused)
         with suppress(FileNotFoundError):
             os.chdir(spec["workdir"])
-        os.execve("/bin/sh", ["/bin/sh", "-c", command], spec["environment"])
+        environment = spec["environment"]
+        if person is not None:
+            environment = {**environment, "HOME": spec["home"] or person.home}
+            os.setgroups(person.groups)
+            os.setresgid(person.gid, person.gid, person.gid)
+            os.setresuid(person.uid, person.uid, person.uid)
+        os.execve("/bin/sh", ["/bin/sh", "-c", command], environment)
     except OSError as e:
         os.write(2, f"/bin/sh: {e.strerror}\n".encode())
     finally:

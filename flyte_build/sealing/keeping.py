@@ -22,11 +22,13 @@ __all__ = ["Laid", "Stages"]
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """``over``: the folders of a step's layers, highest first. ``number``: of the step, in its stage."""
+    """``over``: the folders of a step's layers, highest first; ``roots``: the same of what it takes files from.
+    ``number``: of the step, in its stage."""
 
     stage: StageProcess
     over: tuple[str, ...]
     number: int
+    roots: tuple[tuple[str, ...], ...] = ()
 
 
 class Stages:
@@ -48,9 +50,15 @@ class Stages:
 
     @contextmanager
     def over(
-        self, below: Sequence[Below], heard: Callable[[bytes], None], attach: Callable[[int], None], limit: float
+        self,
+        below: Sequence[Below],
+        heard: Callable[[bytes], None],
+        attach: Callable[[int], None],
+        limit: float,
+        roots: Sequence[Sequence[Below]] = (),
     ) -> Iterator[Laid]:
-        """The stage with the layers ``below`` (lowest first), for one step; see :meth:`StageProcess.serve`.
+        """The stage with the layers ``below`` (lowest first), and those of ``roots``, for one step; see
+        :meth:`StageProcess.serve`.
 
         Raises :class:`ArtifactError` for a layer that is none, and :class:`SandboxError` where there can be no stage.
         """
@@ -59,23 +67,28 @@ class Stages:
         self._steps += 1
         number, passing = self._steps, list[tuple[str, ...]]()
         try:
-            chain: tuple[str, ...] = ()
-            over: tuple[str, ...] = ()
-            for one in below:
-                chain = (*chain, one.diff_id)
-                if chain not in self._held:
-                    self._held[chain] = self._unpacked(stage, one, over)
-                    passing += [chain] if one.passing else []
-                over = (self._held[chain], *over)
-            yield Laid(stage, over, number)
+            over = self._chain(stage, below, passing)
+            yield Laid(stage, over, number, tuple(self._chain(stage, root, passing) for root in roots))
         finally:
             gone = [self._held.pop(chain) for chain in passing]
             if stage.lost:
                 self._held.clear()
                 self.__exit__(None, None, None)
             else:
-                runs = [f"{kind}-{number}-{n}" for kind in ("root", "upper", "work") for n in (1, 2)]
+                runs = [f"{kind}-{number}-{n}" for kind in ("root", "upper", "work", "more") for n in (1, 2)]
                 stage.ask("remove", names=[*runs, *gone])
+
+    def _chain(self, stage: StageProcess, below: Sequence[Below], passing: list[tuple[str, ...]]) -> tuple[str, ...]:
+        """The folders of the layers ``below``, highest first; those that are to go are put to ``passing``."""
+        chain: tuple[str, ...] = ()
+        over: tuple[str, ...] = ()
+        for one in below:
+            chain = (*chain, one.diff_id)
+            if chain not in self._held:
+                self._held[chain] = self._unpacked(stage, one, over)
+                passing += [chain] if one.passing else []
+            over = (self._held[chain], *over)
+        return over
 
     def _begun(self) -> StageProcess:
         if self._stage is None:

@@ -59,15 +59,16 @@ def environment_of(step: Step, network: Network) -> dict[str, str]:
     return found | {one.env: one.value.decode("utf-8", "surrogateescape") for one in step.secrets if one.env}
 
 
-def files_of(step: Step, network: Network) -> list[tuple[str, int, str]]:
-    """Files as :mod:`.entering` mounts them: path, mode, content in hex."""
-    files: list[tuple[str, int, bytes]] = [("/etc/hosts", 0o644, b"127.0.0.1 localhost sealed\n::1 localhost\n")]
+def files_of(step: Step, network: Network) -> list[tuple[str, int, str, int, int]]:
+    """Files as :mod:`.entering` mounts them: path, mode, content in hex, uid and gid."""
+    hosts = b"127.0.0.1 localhost sealed\n::1 localhost\n"
+    files: list[tuple[str, int, bytes, int, int]] = [("/etc/hosts", 0o644, hosts, 0, 0)]
     if network != "none":
-        files.append(("/etc/resolv.conf", 0o644, _resolver(network)))
+        files.append(("/etc/resolv.conf", 0o644, _resolver(network), 0, 0))
         if (bundle := _bundle()) is not None:
-            files.append((_CERTIFICATES, 0o644, bundle.read_bytes()))
-    files += [(one.path, 0o400, one.value) for one in step.secrets if one.path]
-    return [(path, mode, content.hex()) for path, mode, content in files]
+            files.append((_CERTIFICATES, 0o644, bundle.read_bytes(), 0, 0))
+    files += [(one.path, one.mode, one.value, *one.owner) for one in step.secrets if one.path]
+    return [(path, mode, content.hex(), uid, gid) for path, mode, content, uid, gid in files]
 
 
 def _resolver(network: Network) -> bytes:

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def seal(
 
         folder.mkdir()
         kept = stages or stack.enter_context(Stages(lambda: folder / "stage"))
-        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit))
+        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit, step.roots))
         run = _Run(laid, replace(step, network=network), words, folder)
         first = run.once(1)
         if not twice:
@@ -97,23 +97,35 @@ class _Run:
 
     def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path) -> None:
         self._stage, self._over, self._number = laid.stage, list(laid.over), laid.number
+        self._roots = [list(root) for root in laid.roots]
         self._step, self._words, self._folder = step, words, folder
 
     def once(self, number: int) -> Outcome:
         step = self._step
         self._words.line(f"run {number} of `{step.title}`, network {step.network}")
         started = time.monotonic()
-        ended = self._stage.ask(
-            "run",
-            run=f"{self._number}-{number}",
-            over=self._over,
-            commands=list(step.commands),
-            environment=environment_of(step, step.network),
-            workdir=step.workdir,
-            network=step.network,
-            files=files_of(step, step.network),
+        ended = (
+            self._laid_over(number)
+            if step.made is not None
+            else self._stage.ask(
+                "run",
+                run=f"{self._number}-{number}",
+                over=self._over,
+                commands=list(step.commands),
+                environment=environment_of(step, step.network),
+                workdir=step.workdir,
+                network=step.network,
+                files=files_of(step, step.network),
+                user=step.user,
+                home=step.environment.get("HOME"),
+                mounts=[asdict(mount) for mount in step.mounts],
+                copies=[asdict(copy) for copy in step.copies],
+                roots=self._roots,
+            )
         )
         seconds = time.monotonic() - started
+        if "wrong" in ended:
+            raise SealError(f"`{step.title}`: {ended['wrong']}", hint=f"its output is in {self._words.path}")
         if ended["exit"]:
             raise self._failed(ended["exit"], step.commands[ended["index"]])
         run, name = f"{self._number}-{number}", f"layer-{number}"
@@ -128,6 +140,18 @@ class _Run:
             raise SealError(f"`{step.title}`: what it left cannot be a layer: {made['bad']}")
         self._words.line(f"run {number}: {seconds:.1f} s, {made['diff_id']}")
         return self._outcome(name, made, seconds)
+
+    def _laid_over(self, number: int) -> dict[str, Any]:
+        """Lay what somebody else has made over what is below, as if programs had."""
+        assert self._step.made is not None
+        run = f"{self._number}-{number}"
+        for layer in self._step.made(number):
+            with open(layer.path, "rb") as blob:
+                said = self._stage.ask("lay", [blob], run=run, over=self._over, diff_id=layer.diff_id)
+            if "bad" in said:
+                return {"exit": 1, "wrong": said["bad"]}
+        self._stage.ask("lay", run=run, over=self._over, diff_id=None)
+        return {"exit": 0, "lent": []}
 
     def _outcome(self, name: str, made: dict[str, Any], seconds: float) -> Outcome:
         """The outcome, its files moved out of the stage's folder, which goes."""

@@ -6,7 +6,8 @@ above. Everything is imported before it enters the namespace: afterwards it coul
 home. Ends, and all in it, with its parent.
 
 ``unpack``  ``{"name", "over", "diff_id"}`` and a layer's blob: what it changes of ``over`` → the folder ``name``
-``run``     the step over ``over``, in ``upper-N``; see :mod:`.entering`
+``lay``     ``{"run", "over", "diff_id"}`` and a layer's blob: what it changes of ``over`` → ``upper-N``
+``run``     the step over ``over``, in ``upper-N``; ``roots``: what it takes files from; see :mod:`.entering`
 ``capture`` ``{"run", "over", "out", "lent", "secrets"}``: the layer of ``upper-N`` → the file ``out`` and its listing
 ``remove``  ``{"names"}``: folders of other owners, which the caller may not be able to remove
 
@@ -79,14 +80,30 @@ class Stage:
 
     def unpack(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """In a process of its own, whose root directory is the layers below, with the layer's folder to write to."""
-        name, over, handle = request["name"], request["over"], self._files.pop()
+        name = request["name"]
         os.mkdir(name)
+        answer = self._put(name, request["over"], request["diff_id"])
+        if answer:
+            shutil.rmtree(name, ignore_errors=True)
+        return answer
+
+    def lay(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """A layer over ``over`` as what a run has changed, above those of the same run that were laid before; without
+        one (``diff_id`` is none), only the folder for it."""
+        name = f"upper-{request['run']}"
+        if not os.path.exists(name):
+            os.mkdir(name)
+            _like(name, request["over"])
+        return self._put(name, request["over"], request["diff_id"]) if request["diff_id"] is not None else {}
+
+    def _put(self, name: str, over: Sequence[str], diff_id: str) -> dict[str, Any]:
+        handle = self._files.pop()
         read, write = os.pipe()
         try:
             with _writable(name, over) as root:
                 child = os.fork()
                 if child == 0:
-                    _unpacked(root, handle, request["diff_id"], write)
+                    _unpacked(root, handle, diff_id, write)
                 os.close(write)
                 with os.fdopen(read, "rb") as f:
                     found = f.read()
@@ -94,14 +111,12 @@ class Stage:
         finally:
             os.close(handle)
         answer: dict[str, Any] = json.loads(found or b'{"broken": "unpacking was killed"}')
-        if answer:
-            shutil.rmtree(name, ignore_errors=True)
         return answer
 
     def run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         n = request["run"]
-        names = {"root": f"root-{n}", "upper": f"upper-{n}", "work": f"work-{n}"}
-        for name in names.values():
+        names = {"root": f"root-{n}", "upper": f"upper-{n}", "work": f"work-{n}", "more": f"more-{n}"}
+        for name in (*names.values(), f"more-{n}/empty"):
             os.mkdir(name)
         # The upper folder's own mode and owner are those of the root directory.
         _like(names["upper"], request["over"])
@@ -180,7 +195,8 @@ def _writable(name: str, over: Sequence[str]) -> Iterator[str]:
     if not over:
         yield name
         return
-    _like(name, over)
+    if not os.listdir(name):
+        _like(name, over)
     with _mounted(
         f"lowerdir={':'.join(over)},upperdir={name},workdir={name}.work", f"{name}.work", f"{name}.all"
     ) as at:

@@ -15,7 +15,6 @@ Worth it: importing the runtime took 1.3 s without and 0.34 s with it, in every 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -26,25 +25,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..kernel.errors import FlyteBuildError
+from ..kernel.quantities import counted
 from ..kernel.reporting import Reporter
 from ..store.locks import held
 from ..store.seal_files import remove_seal
 from ..store.sealed import Examiner, records, seal
-from . import door
-from .imports import CACHE, modules_below, names_of, reached
+from .imports import modules_below, names_of, reached
+from .pyc import keep, kept_at, same, spread
 from .sandbox.engines import init_mount, popen
 from .sandbox.spec import Engine, Mount, Sandbox, Tmpfs
-from .unpack import place, remove, remove_tree, scoped
+from .unpack import remove, remove_tree, scoped
 
-__all__ = ["Compiler", "sound_bytecode"]
+__all__ = ["Compiler"]
 
 TIMEOUT_SECONDS = 900
 _SOURCES = "/mnt/flyte"
 _TAG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_CHAINED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}")
 # Of the standard library, what starting and compiling takes: they may lie in another layer than the interpreter.
 _NEEDED = ("encodings/__init__.py", "py_compile.py", "concurrent/futures/process.py")
-_UNCHECKED = 0b01
-_HEADER = 16
 # Run by the image's interpreter: compiles the modules named in the file that is its first argument, one a line, from
 # below the folder that is its second, each into the same path below the third; prints the magic number.
 _COMPILE = """
@@ -89,41 +88,76 @@ class Compiler:
     imports: Collection[str] | None = None
     read: dict[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
 
-    def fill(self) -> Mapping[str, str]:
+    def fill(self, *, compiling: bool = True) -> Mapping[str, str]:
         """Put into ``root`` the bytecode that its layers' modules lack; how the files lie → their SHA-256 in hex.
 
-        Never fails the caller: it only says so.
+        Without ``compiling`` it is what is there of it already. Never fails the caller: it only says so.
         """
-        asked = _run(self.engine, self.root, self.python, ["-c", _ASK])
-        if asked is None or not asked.strip():
-            self.reporter.warn(
-                "the image's Python does not start alone, so its modules are compiled by every task anew"
-            )
+        found = self._asked() if compiling or self.kept() else None
+        if found is None:
             return {}
-        # What it says is its own: it names modules of its own image, and files in it.
-        tag, *paths = asked.splitlines()
-        if not _TAG.fullmatch(tag):
-            return {}
+        tag, paths = found
         least = self._interpreter(paths)
         out: dict[str, str] = {}
         for layer in self.layers:
             for count in range(least, len(self.layers) + 1):
                 out |= self._linked(layer, self._chain(count))
-        wanted = self._wanted(paths, tag)
-        mine = [(layer, [m for m in wanted if _same(layer / m[1:], self.root / m[1:])]) for layer in self.layers]
-        python = self._at(self.python)
-        if python is not None and any(modules for _, modules in mine):
-            inside = "/" + str(python.relative_to(self.root))
-            with self.lowest() as lowest, self.reporter.work(f"compile {len(wanted)} modules"):
-                if (found := self._start(inside, least, lowest)) is not None:
-                    chain, small = found
-                    for layer, modules in mine:
-                        if modules:
-                            self._compile(small, inside, layer, modules, tag, chain)
-                    # After all of it: what was made of one layer has no say in the next one's.
-                    for layer, _ in mine:
-                        out |= self._linked(layer, chain)
+        if compiling and (chain := self._made(tag, paths, least)) is not None:
+            # After all of it: what was made of one layer has no say in the next one's.
+            out |= self.put(chain)
         return out
+
+    def make(self, left: Callable[[], bool]) -> str | None:
+        """Make the bytecode that is lacking, and give what :meth:`put` is to be told.
+
+        ``None``: nothing is lacking, or none can be made. ``root`` stays as it is: it may be in use. Nothing more is
+        begun once ``left`` says so.
+        """
+        found = self._asked()
+        return None if found is None else self._made(*found, self._interpreter(found[1]), left)
+
+    def put(self, chain: str) -> Mapping[str, str]:
+        """As :meth:`fill`, of what was made by ``chain``."""
+        out: dict[str, str] = {}
+        for layer in self.layers:
+            out |= self._linked(layer, chain)
+        return out
+
+    def _asked(self) -> tuple[str, list[str]] | None:
+        """How the image's Python calls its bytecode, and where it looks for modules: it names what is in its image."""
+        asked = _run(self.engine, self.root, self.python, ["-c", _ASK])
+        if asked is None or not asked.strip():
+            self.reporter.warn(
+                "the image's Python does not start alone, so its modules are compiled by every task anew"
+            )
+            return None
+        tag, *paths = asked.splitlines()
+        return (tag, paths) if _TAG.fullmatch(tag) else None
+
+    def kept(self) -> bool:
+        """Whether there is bytecode of any of the layers."""
+        names = {layer.name for layer in self.layers}
+        there = (name for folder in {layer.parent for layer in self.layers} for name in os.listdir(folder))
+        return any(_CHAINED.fullmatch(name) and name.partition(".")[0] in names for name in there)
+
+    def _made(self, tag: str, paths: Sequence[str], least: int, left: Callable[[], bool] = bool) -> str | None:
+        """Make what is lacking; by which chain, ``None`` where it is nothing, or nothing can be made."""
+        wanted = self._wanted(paths, tag)
+        mine = [(layer, [m for m in wanted if same(layer / m[1:], self.root / m[1:])]) for layer in self.layers]
+        python = self._at(self.python)
+        if python is None or not any(modules for _, modules in mine):
+            return None
+        inside = "/" + str(python.relative_to(self.root))
+        with self.lowest() as lowest, self.reporter.work(f"compile {counted(len(wanted), 'module')}"):
+            if (found := self._start(inside, least, lowest)) is None:
+                return None
+            chain, small = found
+            for layer, modules in mine:
+                # Another image may have had it made meanwhile.
+                lacking = [m for m in modules if not kept_at(_beside(layer, chain), m, tag).exists()]
+                if lacking and not left():
+                    self._compile(small, inside, layer, lacking, tag, chain)
+            return chain
 
     def _start(self, python: str, least: int, lowest: Callable[[int], Path]) -> tuple[str, Path] | None:
         """The shortest chain of lowest layers over which the interpreter starts, and a root of it."""
@@ -155,7 +189,7 @@ class Compiler:
         """The layer that the file at ``path`` is from."""
         found = self._at(path)
         for number, layer in enumerate(self.layers):
-            if found is not None and _same(layer / found.relative_to(self.root), found):
+            if found is not None and same(layer / found.relative_to(self.root), found):
                 return number
         return None
 
@@ -197,7 +231,7 @@ class Compiler:
             magic = _run(self.engine, small, python, arguments, mounts)
             beside = _beside(layer, chain)
             with held(self.locks / f"layer-{layer.name}"):
-                if _keep(work, layer, beside, modules, tag, (magic or "").strip()):
+                if keep(work, layer, beside, modules, tag, (magic or "").strip()):
                     remove_seal(beside)
                     seal(beside, beside, _of(layer, chain), (), lambda _: None)
         finally:
@@ -213,7 +247,7 @@ class Compiler:
                 remove_seal(beside)
                 remove(beside)
                 return {}
-            _link(beside, layer, self.root)
+            spread(beside, layer, self.root)
             return records(beside)
 
 
@@ -223,15 +257,6 @@ def _beside(layer: Path, chain: str) -> Path:
 
 def _of(layer: Path, chain: str) -> str:
     return f"bytecode of sha256:{layer.name} by sha256:{chain}"
-
-
-def _same(one: Path, other: Path) -> bool:
-    """Whether both are one file, and not a link to one."""
-    try:
-        a, b = one.lstat(), other.lstat()
-    except OSError:
-        return False
-    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
 def _run(engine: Engine, root: Path, python: str, arguments: list[str], mounts: tuple[Mount, ...] = ()) -> str | None:
@@ -253,55 +278,3 @@ def _run(engine: Engine, root: Path, python: str, arguments: list[str], mounts: 
             return None
         finally:
             child.kill()
-
-
-def _cached(module: str, tag: str) -> str:
-    folder, _, name = module.lstrip("/").rpartition("/")
-    return f"{folder}/{CACHE}/{name[:-3]}.{tag}.pyc"
-
-
-def sound_bytecode(header: bytes, magic: str, source: bytes) -> bool:
-    """Whether a file of bytecode begins as ours does: ``magic`` (hex), unchecked hash, the source's hash (PEP 552).
-
-    The hash is one that only an interpreter of that magic number makes: where ours has another one, it goes unchecked.
-    """
-    if len(header) < _HEADER or header[:4].hex() != magic or header[2:4] != b"\r\n":
-        return False
-    if int.from_bytes(header[4:8], "little") != _UNCHECKED:
-        return False
-    return header[:4] != importlib.util.MAGIC_NUMBER or header[8:16] == importlib.util.source_hash(source)
-
-
-def _keep(work: Path, layer: Path, beside: Path, modules: Sequence[str], tag: str, magic: str) -> int:
-    """Give each sound file of bytecode in ``work`` to the layer its module is from; how many."""
-    count = 0
-    with door.folder(work) as made:
-        for module in modules:
-            kept = beside / _cached(module, tag)
-            if kept.exists():
-                continue
-            with suppress(FileNotFoundError, door.Refused), door.open_file(made, f"out/{_cached(module, tag)}") as f:
-                if not sound_bytecode(os.pread(f, _HEADER, 0), magic, (layer / module[1:]).read_bytes()):
-                    continue
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                with door.folder(kept.parent) as into:
-                    door.copy_to(f, into, kept.name)
-                # Of a date that no later change has.
-                os.utime(kept, (0, 0))
-                count += 1
-    return count
-
-
-def _link(beside: Path, layer: Path, root: Path) -> None:
-    for folder, _, files in os.walk(beside):
-        into = root / os.path.relpath(folder, beside)
-        source_folder = into.parent
-        if not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
-            continue
-        for name in files:
-            module = source_folder / f"{name.partition('.')[0]}.py"
-            # Only for the very file it was made from: a later layer may have replaced the module.
-            if _same(module, layer / module.relative_to(root)):
-                into.mkdir(exist_ok=True)
-                if not os.path.lexists(into / name):
-                    place(Path(folder, name), into / name)

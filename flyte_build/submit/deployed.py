@@ -38,7 +38,8 @@ class DeployedTask:
     """One version of a task. ``spec`` is a serialized ``flyteidl2.task.TaskSpec`` whose image is one of ``images``
     (reference → manifest's digest), which are those of all that it may call, too; ``code`` is the digest of ``bundle``.
     ``at`` is when it was deployed last, in seconds since the epoch; ``file`` what it was deployed from. ``needs`` is
-    what the images need of a cluster's nodes, by digest, where it was deployed for one.
+    what the images need of a cluster's nodes, by digest, where it was deployed for one, and ``apps`` are those that its
+    environment depends on, as a cluster serves them (``kubernetes/cluster_apps``).
     """
 
     project: str
@@ -54,6 +55,7 @@ class DeployedTask:
     inline: Mapping[str, int]
     file: str = ""
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    apps: Sequence[Mapping[str, Any]] = ()
 
     @property
     def image(self) -> str:
@@ -84,6 +86,7 @@ class DeployedTask:
             "inline": dict(self.inline),
             "spec": base64.b64encode(self.spec).decode(),
             **({"needs": {digest: dict(one) for digest, one in self.needs.items()}} if self.needs else {}),
+            **({"apps": [dict(one) for one in self.apps]} if self.apps else {}),
         }
         return json.dumps(kept, indent=1).encode() + b"\n"
 
@@ -196,6 +199,7 @@ def read_document(data: bytes, bundle: Callable[[str], Path], where: str) -> Dep
             inline={str(k): int(v) for k, v in found["inline"].items()},
             file=str(found["file"]),
             needs={str(k): dict(v) for k, v in found.get("needs", {}).items()},
+            apps=tuple(dict(one) for one in found.get("apps", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise RunError(f"{where}: expected a deployed task, found {e}", hint="deploy it again") from None
@@ -215,7 +219,7 @@ def settled(task: DeployedTask, there: DeployedTask | None, now: float) -> tuple
 
 
 def _contents(task: DeployedTask) -> tuple[object, ...]:
-    return (task.spec, dict(task.images), task.code, dict(task.inline))
+    return (task.spec, dict(task.images), task.code, dict(task.inline), [dict(one) for one in task.apps])
 
 
 def _quoted(part: str) -> str:

@@ -3,7 +3,9 @@
     roots/<manifest hex>.compiled     {"schema": 1, "seal": the root's, "imports": [names] or null, which is everything}
 
 Compiling everything that an image has took longer than all else before a first run, for modules of which nobody ever
-imports the most. A note of another seal is none. Never fails a run: without bytecode modules are only slower.
+imports the most; and compiling even those took longer than a first task takes to compile its own. So a run may begin
+without, and have it made beside its layers meanwhile, for the next one. A note of another seal is none. Never fails a
+run: without bytecode modules are only slower.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from ..kernel.documents import parse_object
@@ -62,18 +65,37 @@ class Filling:
         with suppress(OSError):
             write_whole(beside(root, ".compiled"), json.dumps(document))
 
-    def fill(self, tree: Path, manifest: Manifest, config: Config) -> Mapping[str, str]:
-        """Put bytecode into ``tree``; how its files lie → their SHA-256."""
+    def fill(self, tree: Path, manifest: Manifest, config: Config, *, compiling: bool) -> Mapping[str, str]:
+        """Put bytecode into ``tree``, without ``compiling`` what is there; how its files lie → their SHA-256."""
+        compiler = self._compiler(tree, manifest, config)
+        return {} if compiler is None else compiler.fill(compiling=compiling)
+
+    def has(self, root: Path, manifest: Manifest, config: Config) -> bool:
+        """Whether there is bytecode that the root may lack."""
+        compiler = self._compiler(root, manifest, config)
+        return compiler is not None and compiler.kept()
+
+    def make(
+        self, root: Path, manifest: Manifest, config: Config, left: Callable[[], bool]
+    ) -> Callable[[], Mapping[str, str]]:
+        """Make the bytecode that the root lacks; it stays as it is, and may be in use. ``left``: no more is wanted.
+
+        What is given puts it there, as :meth:`fill` does.
+        """
+        compiler = self._compiler(root, manifest, config)
+        chain = compiler.make(left) if compiler is not None else None
+        return dict if compiler is None or chain is None else partial(compiler.put, chain)
+
+    def _compiler(self, tree: Path, manifest: Manifest, config: Config) -> Compiler | None:
         python = find_python(tree, config.env)
         if self._engine is None or python is None:
-            return {}
+            return None
         layers = list(zip(manifest.layers, config.diff_ids, strict=True))
         folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in config.diff_ids]
-        compiler = Compiler(
+        return Compiler(
             self._engine, tree, python, folders, lambda: self._lowest(tree, layers), self._locks, self._reporter,
             self._imports, self._read,
         )  # fmt: skip
-        return compiler.fill()
 
     @contextmanager
     def _lowest(self, tree: Path, layers: Sequence[tuple[LayerOf, str]]) -> Iterator[Callable[[int], Path]]:

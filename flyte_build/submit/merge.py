@@ -40,18 +40,19 @@ def merge(layer: Path, root: Path) -> None:
             into = places.folder(folder.path, folder.mode)
             here = f"{layer}/{folder.path}" if folder.path else str(layer)
             for name in folder.names:
-                places.put(f"{here}/{name}", f"{into}/{name}")
+                places.put(f"{here}/{name}", f"{into}/{name}", link=name in folder.links)
         _settle(root)
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder of a layer: its path below that, its mode, what its whiteouts hide, and its files and links."""
+    """A folder of a layer: its path below that, its mode, what its whiteouts hide, and its files and ``links``."""
 
     path: str
     mode: int
     hidden: list[str]
     names: list[str]
+    links: set[str]
 
 
 def _walk(layer: str) -> Iterator[_Folder]:
@@ -59,7 +60,7 @@ def _walk(layer: str) -> Iterator[_Folder]:
     below = [("", stat.S_IMODE(os.lstat(layer).st_mode))]
     while below:
         path, mode = below.pop()
-        folder, inside = _Folder(path, mode, [], []), []
+        folder, inside = _Folder(path, mode, [], [], set()), []
         with os.scandir(f"{layer}/{path}" if path else layer) as entries:
             for entry in entries:
                 name, marked = entry.name, entry.name.startswith(WHITEOUT)
@@ -71,6 +72,8 @@ def _walk(layer: str) -> Iterator[_Folder]:
                         inside.append((inner, stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)))
                 elif not marked:
                     folder.names.append(name)
+                    if entry.is_symlink():
+                        folder.links.add(name)
                 elif (hides := whiteout(name)) is not None and (not name.startswith(NOTES) or name == OPAQUE):
                     folder.hidden.append(hides)
         below += reversed(inside)
@@ -115,10 +118,10 @@ class _Places:
                 current.mkdir(0o755)
         return current
 
-    def put(self, source: str, target: str) -> None:
-        """``source`` once more at ``target``; what is there gives way."""
+    def put(self, source: str, target: str, *, link: bool) -> None:
+        """``source``, which is a ``link`` or a file, once more at ``target``; what is there gives way."""
         try:
-            if os.path.islink(source):
+            if link:
                 os.symlink(os.readlink(source), target)
             else:
                 os.link(source, target, follow_symlinks=False)

@@ -31,6 +31,7 @@ from .action import ImageRoot
 from .filling import Filling
 from .furnish import find_python, prepare
 from .image_documents import Config, Manifest, read_config, read_manifest
+from .late import Late, Link
 from .layers import Layers, partial, said
 from .merge import merge
 from .sandbox.spec import Engine
@@ -47,7 +48,8 @@ class Roots:
 
     Roots that were got stay as they are until this object goes. ``full``: every file of a root is hashed before it is
     given, instead of looked at. ``imports`` are the modules that are about to be imported, besides the runtime's: they
-    are compiled, by an interpreter in a sandbox of ``engine``; ``None``: all are.
+    are compiled, by an interpreter in a sandbox of ``engine``; ``None``: all are. ``later``: not before a root is
+    given, but within :meth:`ahead`, and put into it after that.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Roots:
         *,
         full: bool = False,
         imports: Collection[str] | None = None,
+        later: bool = False,
     ) -> None:
         self._cache = cache
         self._roots = cache / "roots"
@@ -70,6 +73,7 @@ class Roots:
         self._filling = Filling(engine, self._layers, self._locks, self._reporter, imports)
         self._examiner = Examiner()
         self._got: dict[str, ImageRoot] = {}
+        self._late = Late(self._filling, self._locks) if later else None
         self._guard = threading.Lock()
         self._guards: dict[str, threading.Lock] = {}
         self._handles: list[int] = []
@@ -101,13 +105,16 @@ class Roots:
         return os.path.lexists(self._roots / digest.removeprefix("sha256:"))
 
     @contextmanager
-    def ahead(self, digests: Collection[str]) -> Iterator[None]:
+    def ahead(self, digests: Collection[str], begun: threading.Event | None = None) -> Iterator[None]:
         """Get these beside what the block does, in this order, so that they are there when they are asked for.
 
         What hinders one is said to whoever asks for it. At the block's end the one that is being made is waited for,
-        and no other is begun.
+        and no other is begun. What is to be compiled later is compiled then, once ``begun`` is set (at the latest after
+        some seconds), with what the processors have left, and put into the roots after the block, which nobody must
+        enter any more.
         """
-        left = threading.Event()
+        left, failed = threading.Event(), threading.Event()
+        begun = begun or left
 
         def make() -> None:
             for digest in digests:
@@ -115,14 +122,25 @@ class Roots:
                     return
                 with suppress(FlyteBuildError):
                     self.get(digest)
+            if self._late is not None:
+                begun.wait(_PATIENCE)
+                self._late.compile(failed.is_set)
 
         maker = threading.Thread(target=make, name="roots", daemon=True)
         maker.start()
         try:
             yield
+        except BaseException:
+            failed.set()
+            raise
         finally:
             left.set()
+            begun.set()
             maker.join()
+        if self._late is not None:
+            _close(self._handles)
+            self._got.clear()
+            self._late.settle(self._settle)
 
     def _get(self, digest: str) -> ImageRoot:
         manifest = read_manifest(self._blob(digest, digest), digest)
@@ -152,7 +170,7 @@ class Roots:
         """The root is there, as it was sealed, and stays so: this process has its share in it."""
         use = self._share(root)
         there = os.path.lexists(root) and not self._wrong(root, digest, config, self._examiner)
-        if there and not self._filling.lacks(root):
+        if there and not self._lacks(root, digest, manifest, config):
             self._keep(use)
             return
         _close([use] if use is not None else [])
@@ -170,12 +188,21 @@ class Roots:
                     )
                 if wrong or not there:
                     self._make(root, digest, manifest, config, full=self._full or there)
-                elif self._filling.lacks(root):
-                    self._fill(root, digest, manifest, config)
+                elif self._lacks(root, digest, manifest, config):
+                    self._fill(root, digest, manifest, config, None)
                 # What it knows of inodes may be of files that are gone.
                 self._examiner = Examiner()
                 alone.close()
                 self._keep(self._share(root))
+
+    def _lacks(self, root: Path, digest: str, manifest: Manifest, config: Config) -> bool:
+        """Whether something is to be put into the root, which is as it was sealed, before it is entered."""
+        if not self._filling.lacks(root):
+            return False
+        if self._late is not None:
+            self._late.add(digest, root, manifest, config)
+            return self._filling.has(root, manifest, config)
+        return True
 
     def _wrong(self, root: Path, digest: str, config: Config, examiner: Examiner) -> tuple[Difference, ...]:
         return examiner.look(root, digest, config.diff_ids, full=self._full)
@@ -209,26 +236,33 @@ class Roots:
     def _make(self, root: Path, digest: str, manifest: Manifest, config: Config, *, full: bool) -> None:
         remove_seal(root)
         remove(root)
-        work = self._reporter.work(f"unpack image {root.name[:12]}", len(manifest.layers) + 1)
+        size = sum(map(self._layers.size, manifest.layers))
+        work = self._reporter.work(f"unpack image {root.name[:12]}", size, unit="bytes")
         with work as progress, partial(root) as tree:
             known: dict[str, str] = {}
             seals = []
-            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)))
+            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)), progress.advance)
             for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
                 with self._layers.held(layer, diff_id, full=full) as unpacked:
                     merge(unpacked.folder, tree)
                     known |= unpacked.records
                     seals.append((diff_id, unpacked.seal))
-                progress.advance()
             prepare(tree)
-            known |= self._filling.fill(tree, manifest, config)
-            progress.advance()
+            known |= self._filling.fill(tree, manifest, config, compiling=self._late is None)
             seal(tree, root, digest, seals, known.get)
-        self._filling.note(root)
+        if self._late is not None:
+            self._late.add(digest, root, manifest, config)
+        else:
+            self._filling.note(root)
         self._sweep()
 
-    def _fill(self, root: Path, digest: str, manifest: Manifest, config: Config) -> None:
-        """Put more bytecode into a root that is as it was sealed; not while somebody runs in it."""
+    def _settle(self, root: Path, digest: str, manifest: Manifest, config: Config, link: Link) -> None:
+        if not self._examiner.look(root, digest, config.diff_ids):
+            self._fill(root, digest, manifest, config, link)
+
+    def _fill(self, root: Path, digest: str, manifest: Manifest, config: Config, link: Link | None) -> None:
+        """Put more bytecode into a root that is as it was sealed; not while somebody runs in it. ``link`` does that,
+        and then nothing is lacking; ``None``: it is compiled now, or what is there is put there."""
         use = locks.try_acquire(self._locks / f"use-{root.name}")
         if use is None:
             return
@@ -237,9 +271,11 @@ class Roots:
             for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
                 with self._layers.held(layer, diff_id) as unpacked:
                     seals.append((diff_id, unpacked.seal))
-            known = {**records(root), **self._filling.fill(root, manifest, config)}
-            seal(root, root, digest, seals, known.get)
-            self._filling.note(root)
+            now = self._late is None
+            filled = link() if link is not None else self._filling.fill(root, manifest, config, compiling=now)
+            seal(root, root, digest, seals, {**records(root), **filled}.get)
+            if now or link is not None:
+                self._filling.note(root)
         finally:
             os.close(use)
 

@@ -2,7 +2,8 @@
 
 Layers may be hostile: no entry escapes the folder, whatever links it plants first; set-user-id bits, devices and
 ownership are left out, because the tree belongs to the current user and a task runs without privileges anyway. Other
-permission bits are kept. A blob's gzip may have many members. Knows files only, neither stores nor images.
+permission bits are kept. A blob's gzip may have many members. Knows files only, neither stores nor images. Most layers
+are unpacked by the native core, which leaves here what is not plain; here is what has to come of it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ..kernel.layer_tar import (
     whiteout,
 )
 from ..kernel.path_resolution import MOST_LINKS, TooManyLinks, resolve
+from ..native.unpacking import unpack as natively
 
 __all__ = ["is_folder", "named", "place", "remove", "remove_tree", "scoped", "unpack"]
 
@@ -59,7 +61,12 @@ def unpack(blob: Path, diff_id: str, into: Path) -> dict[int, str]:
                 f"layer {diff_id} is compressed with zstd, expected gzip",
                 hint="rebuild or copy the base image with gzip layers (`skopeo copy --dest-compress-format gzip`)",
             )
-        tar = LayerTar(raw, compressed=magic[:2] == GZIP, limit=most_inflated(os.fstat(raw.fileno()).st_size))
+        limit = most_inflated(os.fstat(raw.fileno()).st_size)
+        if magic[:2] == GZIP and (made := natively(blob, diff_id, into, limit)) is not None:
+            return made
+        for name in os.listdir(into):
+            remove(into / name)
+        tar = LayerTar(raw, compressed=magic[:2] == GZIP, limit=limit)
         unpacking = _Unpacking(into)
         with named(f"layer {diff_id}"):
             for member, path, content in tar.members():

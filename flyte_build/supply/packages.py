@@ -19,7 +19,7 @@ from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedPython, LockedW
 from .licenses import UNKNOWN, Facts, License
 
 if TYPE_CHECKING:
-    from ..locks.base import BaseFacts
+    from ..locks.base import BaseFacts, LockedBase
 
 __all__ = ["DEBIAN", "NAMESPACE", "Base", "BaseLayer", "FactsOf", "Inventory", "Package", "inventory", "nothing_known"]
 
@@ -98,7 +98,7 @@ class Inventory:
 
     ``distro`` and ``suite``: the distribution (``debian``) and the release (``bookworm``) that its .debs are of.
     ``complete``: all that it was put together from is listed; false for a base, of which packages are known but not
-    files, and for copied files, which no lock holds.
+    files, and for copied files, which no lock holds. ``taken``: images that a Dockerfile's stages are, or stand on.
     """
 
     environment: str
@@ -109,6 +109,7 @@ class Inventory:
     packages: tuple[Package, ...]
     base: Base | None
     complete: bool
+    taken: tuple[Base, ...] = ()
 
     @property
     def purl(self) -> str | None:
@@ -135,7 +136,7 @@ def inventory(lock: Lock, platform: str, *, digest: str | None = None, facts: Fa
     if platform not in lock.platforms:
         raise LockError(f"{lock.environment}: the lock is not for {platform}, but for {', '.join(lock.platforms)}")
     locked = lock.platforms[platform]
-    base = _base(locked)
+    base = _base(locked.base) if locked.base is not None else None
     found = locked.base.facts if locked.base is not None else None
     distro, suite = _release(locked, found)
     steps = [step for step in _list(cast("Mapping[str, Any]", lock.recipe).get("steps")) if isinstance(step, dict)]
@@ -158,6 +159,7 @@ def inventory(lock: Lock, platform: str, *, digest: str | None = None, facts: Fa
         (*sorted(debs, key=_order), *own_python, *sorted(wheels, key=_order)),
         base,
         complete=base is None and not copied,
+        taken=tuple(dict.fromkeys(_base(stage.base) for stage in locked.stages if stage.base is not None)),
     )
 
 
@@ -252,11 +254,9 @@ def _distribution(name: str, version: str) -> Package:
     return Package("wheel", name, version, None, None, None, PackageURL("pypi", None, name, version).to_string())
 
 
-def _base(locked: LockedPlatform) -> Base | None:
-    if locked.base is None:
-        return None
-    layers = tuple(BaseLayer(x.media_type, x.digest, x.size, x.diff_id) for x in locked.base.layers)
-    return Base(locked.base.reference, locked.base.manifest.digest, layers)
+def _base(base: LockedBase) -> Base:
+    layers = tuple(BaseLayer(x.media_type, x.digest, x.size, x.diff_id) for x in base.layers)
+    return Base(base.reference, base.manifest.digest, layers)
 
 
 def image_purl(name: str, digest: str, architecture: str | None = None) -> str:

@@ -79,6 +79,9 @@ def _materials(image: Inventory, made: Made | None) -> list[Json]:
     out: list[Json] = []
     if image.base is not None:
         out.append({"name": image.base.name, "uri": image.base.purl, "digest": _digest(image.base.digest)})
+    for taken in image.taken:
+        row = {"name": taken.name, "uri": taken.purl, "digest": _digest(taken.digest)}
+        out.append({**row, "annotations": {"stage": True}})
     out += [{"name": p.file, "uri": p.purl, "digest": {"sha256": p.sha256}} for p in image.packages if not p.from_base]
     if made is not None:
         out += [

@@ -90,7 +90,7 @@ def deploy(
             one.task.full_name: shelf.completed(pin_root(one.spec, shelf.references, one.task.environment, ""))
             for one in declared
         }
-        version = version or _version(pinned, images, code)
+        version = version or _version(pinned, images, code, shelf.apps)
         made, left_out = [], []
         for one in declared:
             spec = registered(pinned[one.task.full_name], project, domain, version)
@@ -100,15 +100,28 @@ def deploy(
                 left_out.append(str(e))
                 continue
             called = {shelf.references[e]: digest for e, digest in images.items()}
-            made.append(replace(_deployed(one, spec, called, code, bench.file), needs=shelf.needs))
+            apps = tuple(shelf.apps.get(one.task.environment, ()))
+            made.append(replace(_deployed(one, spec, called, code, bench.file), needs=shelf.needs, apps=apps))
         done = shelf.put(made)
     return Deployed(version, tuple(t for t, _ in done), frozenset(t.name for t, was in done if was), tuple(left_out))
 
 
-def _version(pinned: Mapping[str, TaskSpec], images: Mapping[str, str], code: str) -> str:
-    """Of the code, the images and what the tasks ask for: the same as long as they are."""
+def _version(
+    pinned: Mapping[str, TaskSpec],
+    images: Mapping[str, str],
+    code: str,
+    apps: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> str:
+    """Of the code, the images and what the tasks and their apps ask for: the same as long as they are."""
     specs = {name: spec.SerializeToString(deterministic=True).hex() for name, spec in pinned.items()}
-    return canonical.digest({"specs": specs, "images": dict(images), "code": code}).removeprefix("sha256:")[:16]
+    served = {name: [dict(app) for app in some] for name, some in apps.items() if some}
+    contents: dict[str, Any] = {
+        "specs": specs,
+        "images": dict(images),
+        "code": code,
+        **({"apps": served} if served else {}),
+    }
+    return canonical.digest(contents).removeprefix("sha256:")[:16]
 
 
 def _deployed(one: Declared, spec: TaskSpec, images: Mapping[str, str], code: str, file: Path) -> DeployedTask:

@@ -20,6 +20,7 @@ from ..submit.kubernetes.errors import Unplaceable
 from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.preflight import Problem, hopeless
 from ..submit.kubernetes.target import Target
+from ..submit.specs import parsed
 from ..submit.template import Unsupported, read_task
 from .opened import OpenProject
 
@@ -76,7 +77,8 @@ def doubtful(
     bundles: Path,
     needs: Mapping[str, Needs] | None = None,
 ) -> list[str]:
-    """A line for every other task of ``environments`` whose pod would never run if it is called as it is declared.
+    """A line for every other task of ``environments`` whose pod would never run if it is called as it is declared, and
+    for what is asked for and has no meaning on the target.
 
     Enter the project's modules before. A cluster that does not answer is no matter here: the run itself asks it again.
     """
@@ -100,7 +102,19 @@ def doubtful(
         problems = hopeless(cluster, requests, target.place, needs)
     except ApiError:
         problems = []
-    return lines + list(_lines(problems))
+    specs = {root.full_name: action.task_spec, **{request.task: request.task_spec for request in requests}}
+    return [*lines, *_lines(problems), *_unheard(target, specs)]
+
+
+def _unheard(target: Target, specs: Mapping[str, bytes]) -> Iterator[str]:
+    """What none of the target's nodes makes a difference for."""
+    profile = target.place.profile
+    names = [task for task, spec in specs.items() if parsed(spec).task_template.metadata.interruptible]
+    if names and not profile.spot:
+        yield (
+            f"{', '.join(names)}: interruptible, and the profile {profile.name} of target {target.name} has no taints "
+            "of spot nodes (`profile.spot`): it runs where any other task does"
+        )
 
 
 def _lines(problems: Iterable[Problem]) -> Iterator[str]:

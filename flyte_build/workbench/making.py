@@ -14,6 +14,7 @@ from ..planning.plan import Plan
 from ..remote.connecting import connected
 from ..store.built import BuiltImage
 from .following import Follower, Nobody
+from .headstart import note
 from .opened import OpenProject
 from .shown import html_table, text_table
 
@@ -174,6 +175,7 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
             from ..delivery import load
 
             loaded = load(store, built, asked.into, reporter)
+    note(bench, built)
     took = time.monotonic() - started
     used = tuple(str(store.used_path(image.derivation)) for image in built)
     return Images(tuple(built), tuple(pushed), tuple(loaded), destination, took, plan, used, again, tuple(indexed))

@@ -15,6 +15,7 @@ from ..remote.connecting import connected
 from ..store import Store
 from .by_name import called_by_name
 from .following import Follower, Nobody
+from .headstart import note
 from .opened import OpenProject
 from .pipeline import ensure_locked
 
@@ -94,4 +95,5 @@ def make_ready(
         follower.making()
         built = build_plan(workspace, plan, store, reporter, shared=shared)
     images = {image.environment: image.manifest_digest for image in built}
+    note(bench, built)
     return Ready(images, tuple(image.derivation for image in built), plan.cached)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
-from ..submit.action import RootAction
+from ..submit.action import ROOT_ACTION, RootAction
 from ..submit.control.application import Control
 from ..submit.deployed import Deployments
 from ..submit.imports import imported_by_bundle
@@ -98,6 +99,25 @@ class Reported:
         self._reporter.warn(message)
 
 
+class _Begins:
+    """Passes on what it hears; ``begun`` is set once the run's first task has called another one, or has ended."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self.begun = threading.Event()
+
+    def on_action(self, record: ActionRecord) -> None:
+        if record.name != ROOT_ACTION or record.phase.terminal:
+            self.begun.set()
+        self._observer.on_action(record)
+
+    def on_line(self, action: str, attempt: int, line: str) -> None:
+        self._observer.on_line(action, attempt, line)
+
+    def warn(self, message: str) -> None:
+        self._observer.warn(message)
+
+
 def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mapping[str, Any]) -> Run:
     """Run ``task`` to its end; see :meth:`Workbench.run`.
 
@@ -127,7 +147,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         own = own_tasks(bench, references_of(ready.images), bundles / "own")
         imports = imported_by_bundle(call.bundle)
         hushed = Called(reporter, ready.images)
-        roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports)
+        roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports, later=True)
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
         name = options.name or new_name()
@@ -160,9 +180,9 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             control=Control(Deployments(tasks_dir()), own),
             docs={t.full_name: t.doc for t in bench.workspace.project.tasks},
         )
-        observer = options.observer(name) if options.observer is not None else Reported(reporter)
+        observer = _Begins(options.observer(name) if options.observer is not None else Reported(reporter))
         hushed.quiet = True  # the run is shown now
-        with roots.ahead([d for d in dict.fromkeys(ready.images.values()) if d not in wanted]):
+        with roots.ahead([d for d in dict.fromkeys(ready.images.values()) if d not in wanted], observer.begun):
             return Run.of(execute(request, observer))
 
 

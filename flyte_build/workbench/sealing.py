@@ -24,7 +24,7 @@ from ..store import Store
 
 if TYPE_CHECKING:
     from ..building.sealed import Sealer
-    from ..deriving.nouns import ImageDerivation
+    from ..deriving.nouns import FileEntry, ImageDerivation
     from ..deriving.sealed import Question
     from ..remote.cache import RemoteCache
     from ..sealing import Stages
@@ -86,7 +86,7 @@ class Sealing:
             except LockError:
                 continue  # locking has said so by now
             for platform in lock.platforms.values() if lock else ():
-                found |= {seal.on: seal for seal in platform.seals}
+                found |= {seal.on: seal for seal in platform.every_seal}
         return found
 
     def _platform(
@@ -99,43 +99,81 @@ class Sealing:
         shared: RemoteCache,
         stages: Stages,
     ) -> Lock:
+        """The lock with the seals of one platform: stages first, each after those that it takes from."""
         from ..building.repositories import base_repositories
         from ..building.sealed import Sealer
-        from ..deriving.derivation import derive
+        from ..deriving.derivation import stage_of
         from ..deriving.local_files import snapshot
-        from ..deriving.sealed import question
         from ..sources.locators import project_locator
 
         recipe, lock = recipes[name], locks[name]
-        files = snapshot(recipe, self.root, lock.platforms[platform].base)
-        for index in (*self._configured(recipe, lock, platform, known), *recipe.sealed_steps):
+        held = lock.platforms[platform]
+        files = snapshot(recipe, self.root, held.base, held.stages)
+
+        def sealer(below: ImageDerivation) -> Sealer:
+            return Sealer(
+                self.store,
+                self.root,
+                lambda: project_locator(recipes, locks, self.root, store=self.store),
+                self.reporter,
+                shared,
+                base_repositories([below], locks),
+                self.settings.seal_network,
+                stages=stages,
+            )
+
+        for number in range(len(recipe.stages)):
+            low, part, copied = stage_of(lock, recipe, platform, files, number)
+            low, whole = self._sealed(low, part, platform, copied, part.sealed_steps, known, sealer, numbered=False)
+            held = lock.platforms[platform]
+            rows = list(held.stages)
+            rows[number] = replace(rows[number], seals=low.platforms[platform].seals)
+            lock = replace(lock, platforms={**lock.platforms, platform: replace(held, stages=tuple(rows))})
+            if not whole:
+                return lock
+        places = (*self._configured(recipe, lock, platform, known), *recipe.sealed_steps)
+        return self._sealed(lock, recipe, platform, files, places, known, sealer)[0]
+
+    def _sealed(
+        self,
+        lock: Lock,
+        recipe: Recipe,
+        platform: str,
+        files: Mapping[int, Sequence[FileEntry]],
+        places: Sequence[int],
+        known: dict[str, LockedSeal],
+        sealer: Callable[[ImageDerivation], Sealer],
+        *,
+        numbered: bool = True,
+    ) -> tuple[Lock, bool]:
+        """The lock of one image with the seals of its ``places``, and whether all are there. ``numbered``: its steps
+        are those that a user may name by number."""
+        from ..building.sealed import ready
+        from ..deriving.derivation import derive, taken_by
+        from ..deriving.sealed import question
+
+        for index in places:
             below = derive(lock, recipe, platform, files, below=index)
             hashes = [layer.hash for layer in below.layers]
-            asked = question(name, recipe, lock.platforms[platform], platform, index, hashes)
+            taken = taken_by(lock, recipe, platform, files, index) if index != CONFIGURED else None
+            asked = question(lock.environment, recipe, lock.platforms[platform], platform, index, hashes, taken or ())
+            wanted = {"all", str(index + 1)} if numbered else {"all"}
             seal = known.get(asked.on)
-            if seal is None or (asked.on not in self._fresh and {"all", str(index + 1)} & {*self.again}):
+            if seal is None or (asked.on not in self._fresh and wanted & {*self.again}):
                 if (machine := foreign(platform)) is not None:
                     self.reporter.warn(
-                        f"{name}: `{asked.title}` is not sealed for {platform}: this machine is {machine}; lock there, "
-                        "too, or leave the platform out: nothing can be built for it"
+                        f"{lock.environment}: `{asked.title}` is not sealed for {platform}: this machine is {machine}; "
+                        "lock there, too, or leave the platform out: nothing can be built for it"
                     )
-                    break
-                sealer = Sealer(
-                    self.store,
-                    self.root,
-                    lambda: project_locator(recipes, locks, self.root, store=self.store),
-                    self.reporter,
-                    shared,
-                    base_repositories([below], locks),
-                    self.settings.seal_network,
-                    stages=stages,
-                )
+                    return lock, False
                 part = lock.platforms[platform] if index == CONFIGURED else None
-                seal = known[asked.on] = self._made(sealer, below, asked, index, seal, part)
+                one = sealer(below)
+                ready(below, index, recipe, lock, files, one)
+                seal = known[asked.on] = self._made(one, below, asked, index, seal, part)
             held = lock.platforms[platform]
             done = replace(held, seals=(*held.seals, replace(seal, step=index)))
             lock = replace(lock, platforms={**lock.platforms, platform: done})
-        return lock
+        return lock, True
 
     def _configured(
         self, recipe: Recipe, lock: Lock, platform: str, known: Mapping[str, LockedSeal]
@@ -161,12 +199,14 @@ class Sealing:
         part: LockedPlatform | None,
     ) -> LockedSeal:
         """Run the step, and say what came of it."""
-        number, title = len(asked.step.commands), asked.title
-        self.reporter.note(f"{below.environment}: sealing `{title}` ({below.platform}): {counted(number, 'command')}")
+        number, title = len(asked.step.words), asked.title
+        copies = f"{number} {'copy' if number == 1 else 'copies'}"
+        what = copies if asked.step.copies else counted(number, "command")
+        self.reporter.note(f"{below.environment}: sealing `{title}` ({below.platform}): {what}")
         seal, outcome, log = sealer.seal(below, asked, index, part=part)
         self._fresh.add(asked.on)
         run = SealRun(
-            below.environment, below.platform, index + 1, title, asked.step.commands, seal.network, outcome.seconds,
+            below.environment, below.platform, index + 1, title, asked.step.words, seal.network, outcome.seconds,
             len(outcome.listing), outcome.content, seal.size, seal.digest, seal.reproducible, outcome.differs, str(log),
         )  # fmt: skip
         self.runs.append(run)

@@ -24,6 +24,7 @@ from .driver_image import driver_platforms, driver_reference
 from .foreseeing import refuse_apps
 from .on_target import pushed_for
 from .opened import OpenProject
+from .pull_logins import refuse_pull_logins
 from .serving import Audience, ServeOptions, app_named
 from .submitting import connected_to, for_cluster, storage_of
 from .targeting import target as target_named
@@ -47,6 +48,7 @@ def serve_on(
     reached = bench.workspace.environments([environment.name])
     pushed = pushed_for(bench, reached, settings, locked=options.locked, check=options.check)
     references, needs = pushed.references, pushed.needs
+    refuse_pull_logins(cluster, target, settings, references.values())
     apps = on_cluster(bench, reached, references)
     refuse_apps(cluster, target, apps, references, {}, needs)
     label = f"serve-{environment.name}-{secrets.token_hex(4)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,14 @@ __all__ = ["Shelf"]
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """``references``: environment → its image by digest, as those who run it have it; ``needs``: what images need of
-    nodes, by digest; ``sidecars``: the images of other containers, as code writes them, by digest."""
+    nodes, by digest; ``sidecars``: the images of other containers, as code writes them, by digest; ``apps``: those that
+    an environment depends on, by its name, as whoever serves them has them."""
 
     references: Mapping[str, str]
     put: Callable[[Iterable[DeployedTask]], list[tuple[DeployedTask, bool]]]
     needs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sidecars: Mapping[str, str] = field(default_factory=dict)
+    apps: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     def completed(self, spec: TaskSpec) -> TaskSpec:
         """``spec``, changed: every other container of its pod by digest, as the lock pins it."""

@@ -41,6 +41,7 @@ from .foreseeing import doubtful, refuse_apps, refuse_hopeless
 from .image_needs import has_containers, refuse_lost_folders
 from .on_target import pushed_for
 from .opened import OpenProject
+from .pull_logins import refuse_pull_logins
 from .readiness import reached
 from .running import Reported, RunOptions, invocation_of, root_of, uploaded
 from .runs import Run
@@ -134,6 +135,7 @@ def _handed_over(
         bench.reporter.warn(line)
     pushed = pushed_for(bench, environments, settings, locked=options.locked, check=options.check)
     references, needs = pushed.references, pushed.needs
+    refuse_pull_logins(cluster, target, settings, references.values())
     name = options.name or new_name()
     observer = options.observer(name) if options.observer is not None else Reported(bench.reporter)
     given = uploaded(Storage(mirror.runs, mirror.url), task, arguments)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..kernel.errors import FlyteBuildError, InputError, RunError
 from ..kernel.reporting import Logged, Reporter
 from ..registry import Reference
 from ..settings import Settings
-from ..submit.kubernetes.api import ApiError, Cluster, connect
-from ..submit.kubernetes.checking import Check, check_cluster, check_storage, failed, pull_logins
+from ..submit.kubernetes.api import Cluster, connect
+from ..submit.kubernetes.checking import Check, check_cluster, check_storage, failed
 from ..submit.kubernetes.nodes import platforms
-from ..submit.kubernetes.preflight import SECRETS
 from ..submit.kubernetes.probing import probe_pull, probe_storage
 from ..submit.kubernetes.target import Target
+from .pull_logins import tried_logins
 from .shown import html_table, text_table
-
-if TYPE_CHECKING:
-    from ..registry.client import Registry
 
 __all__ = ["DRIVER", "Check", "Checked", "check_target", "registry_of"]
 
@@ -99,7 +93,7 @@ def check_target(
     pushed = _registry(target, settings, note)
     if reached:
         if pushed is not None:
-            for check in _logins(cluster, target, settings, pushed):
+            for check, _ in tried_logins(cluster, target, settings, pushed):
                 note(check)
             if pods:
                 note(probe_pull(cluster, target, str(pushed)))
@@ -129,44 +123,6 @@ def _registry(target: Target, settings: Settings, note: Callable[[Check], bool])
         return None
     note(Check(what, "ok", f"pushed to {pushed.name}"))
     return pushed
-
-
-def _logins(cluster: Cluster, target: Target, settings: Settings, pushed: Reference) -> list[Check]:
-    """Whether the registry takes the login of each pull secret that has one for it; one that may not be read is left
-    to the pod that pulls."""
-    found = []
-    for name in target.place.pull_secrets:
-        what = f"login of {name}"
-        try:
-            secret = cluster.get(SECRETS, name)
-        except ApiError:
-            continue
-        logins = pull_logins(secret or {})
-        if not logins:
-            continue
-        mine = [k for k in logins if k.partition("/")[0] == pushed.host]
-        if not mine:
-            found.append(Check(what, "warning", f"it has no login for {pushed.host}"))
-            continue
-        with tempfile.TemporaryDirectory() as folder, _as(logins, Path(folder), settings) as registry:
-            try:
-                there = registry.head(pushed)
-            except FlyteBuildError as e:
-                found.append(failed(what, e))
-                continue
-        state = Check(what, "ok", f"accepted by {pushed.host}")
-        found.append(state if there else Check(what, "failed", f"{pushed.host} does not show it {pushed}"))
-    return found
-
-
-def _as(logins: Mapping[str, Mapping[str, Any]], folder: Path, settings: Settings) -> Registry:
-    """A client with these logins and no others."""
-    from ..registry.client import Registry
-
-    file = folder / "auth.json"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps({"auths": logins}), encoding="utf-8")
-    return Registry(insecure=settings.insecure_registries, environ={"REGISTRY_AUTH_FILE": str(file)}, attempts=3)
 
 
 def _storage_from_a_pod(

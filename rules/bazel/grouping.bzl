@@ -193,9 +193,11 @@ def _wheel_layer(group, recipe, layout, **more):
     return _layer(spec, ordered)
 
 def _sealed(locked, layout):
-    """What sealed steps changed: layers that are there already, by the digest in the lock."""
+    """What sealed steps changed: layers that are there already, by the digest in the lock; none where it is nothing."""
     found = []
     for seal in locked.get("seals", []):
+        if seal["diff_id"] == layout["empty_layer"]:
+            continue
         sha256 = seal["digest"].removeprefix("sha256:")
         spec = _spec(
             "sealed",

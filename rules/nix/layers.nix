@@ -125,7 +125,7 @@ let
       (withBytecode lock locked "${layout.venv}/lib/python${lock.recipe.python}/site-packages")
       (builtins.concatLists (map ofStep steps)));
 
-  # What sealed steps changed: layers that are there already, by the digest in the lock.
+  # What sealed steps changed: layers that are there already, by the digest in the lock; none of a step that changed nothing.
   sealed = locked:
     map
       (seal:
@@ -137,7 +137,7 @@ let
             media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
           };
         })
-      (locked.seals or [ ]);
+      (filter (seal: seal.diff_id != layout.empty_layer) (locked.seals or [ ]));
 in
 { inherit interpreter; __functor = _: lock: platform:
 let

@@ -123,13 +123,13 @@ def test_a_task_without_an_environment(offline: Offline) -> None:
         ("flyte.Image.from_ref_name('mine')", "`from_ref_name('mine')` names an image", "from_debian_base"),
         (
             "flyte.Image.from_dockerfile(pathlib.Path('Dockerfile'), registry='r', name='n')",
-            "Dockerfile:2: `ENTRYPOINT x`: a task's command would become its arguments",
+            "Dockerfile:2: `USER a b`: expected a user's name or number",
             "from_base",
         ),
     ],
 )
 def test_an_unsupported_layer_is_named_with_the_way_out(offline: Offline, image: str, said: str, way_out: str) -> None:
-    (offline.project / "Dockerfile").write_text("FROM x\nENTRYPOINT x\n")
+    (offline.project / "Dockerfile").write_text("FROM x\nUSER a b\n")
     offline.write(env(image))
     for command in ("lock", "plan", "build"):
         message = offline.refused(7, command, "flow.py")

@@ -10,6 +10,7 @@ from flyte_build.deriving import FileEntry, ImageDerivation, derive, recorded_re
 from flyte_build.deriving.sealed import question, title_of
 from flyte_build.kernel.errors import LockError
 from flyte_build.locks import Lock, LockedSeal
+from flyte_build.locks.seals import EMPTY
 from flyte_build.recipe import AptInstall, CopyFiles, EnvVars, PipInstall, Recipe, RunCommands, SecretMount, WorkDir
 
 from ..support.recipes import AMD64, lock_of, recipe_of, wheel
@@ -52,6 +53,18 @@ def test_its_layer_is_an_artifact_by_digest() -> None:
     (layer,) = [x for x in made(recipe_of(*STEPS)).layers if x.kind == "sealed"]
     assert (layer.spec["digest"], layer.spec["diff_id"], layer.spec["size"]) == (D, D, 7)
     assert [(a.sha256, a.size, a.file) for a in layer.artifacts] == [("d" * 64, 7, "sealed-dddddddddddddddd.tar.gz")]
+
+
+def test_a_step_that_changed_nothing_has_no_layer() -> None:
+    """Nor is anything that comes after it another for it; but it has to be sealed, and be no stale one."""
+    recipe = recipe_of(*STEPS)
+    lock = lock_of(recipe, WHEELS)
+    empty = sealed(lock, asked(lock, recipe), diff_id=EMPTY)
+    found = made(recipe, lock=lock).layers
+    assert derive(empty, recipe, AMD64, COPIED).layers == tuple(x for x in found if x.kind != "sealed")
+    assert empty.platforms[AMD64].sealed_places(recipe) == ()
+    with pytest.raises(LockError, match="is stale"):
+        derive(sealed(lock, D, diff_id=EMPTY), recipe, AMD64, COPIED)
 
 
 def test_what_it_runs_on_is_the_image_there() -> None:

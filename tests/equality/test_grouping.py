@@ -15,6 +15,7 @@ from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
 from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.locks.lockfile import read
 from flyte_build.locks.nouns import Lock
+from flyte_build.locks.seals import EMPTY
 from flyte_build.recipe import CopyFiles
 from tests.nix.test_grouping import derived, locks, with_a_seal
 from tests.support.recipes import AMD64, lock_of, recipe_of, wheel
@@ -51,6 +52,12 @@ def test_a_sealed_layer_is_taken_by_its_digest() -> None:
     lock = with_a_seal()
     assert sorted(grouped(lock)[AMD64]) == sorted(derived(lock)[AMD64])
     assert grouped(lock)[AMD64][-1][1] == ["c" * 64]
+
+
+def test_a_step_that_changed_nothing_has_no_layer() -> None:
+    lock = with_a_seal(EMPTY)
+    assert sorted(grouped(lock)[AMD64]) == sorted(derived(lock)[AMD64])
+    assert not [used for _, used in grouped(lock)[AMD64] if used == ["c" * 64]]
 
 
 def test_where_layers_are_short() -> None:

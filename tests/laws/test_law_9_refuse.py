@@ -16,14 +16,14 @@ from tests.project.test_images import BASE, read
 
 
 def make_dockerfile(folder: Path) -> flyte.Image:
-    (folder / "Dockerfile").write_text("FROM x\nENTRYPOINT y")
+    (folder / "Dockerfile").write_text("FROM x\nUSER a b")
     return flyte.Image.from_dockerfile(folder / "Dockerfile", registry="r", name="n")
 
 
 @pytest.mark.parametrize(
     ("make", "said", "way_out"),
     [
-        (make_dockerfile, "Dockerfile:2: `ENTRYPOINT y`", "from_base"),
+        (make_dockerfile, "Dockerfile:2: `USER a b`", "from_base"),
         (lambda _: flyte.Image.from_ref_name("mine"), "from_ref_name('mine')", "from_debian_base"),
         (lambda _: BASE.with_pip_packages("x").clone(python_version=(3, 9)), "cloned with", "python_version=(3, 13)"),
         (lambda _: BASE.with_pip_packages("x @ hg+http://h.example/x"), "installs from a location", "publish it"),

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from flyte_build.locks import base, builds, lockfile, pythons, seals
+from flyte_build.locks import base, builds, lockfile, pythons, seals, stages
 from flyte_build.locks.nouns import LockedDeb, LockedWheel, Pin
 from flyte_build.recipe import nouns as recipe
 from tests.laws.house import DOCS
@@ -29,6 +29,7 @@ def fields(kind: type) -> set[str]:
         fields(LockedDeb),
         fields(Pin),
         fields(seals.LockedSeal),
+        fields(stages.LockedStage),
         fields(builds.LockedBuild),
         fields(builds.LockedSource),
         fields(pythons.LockedPython),
@@ -44,6 +45,7 @@ def fields(kind: type) -> set[str]:
         "deb",
         "pin",
         "seal",
+        "stage",
         "build",
         "source",
         "python",
@@ -58,6 +60,7 @@ def test_every_key_is_named(keys: set[str]) -> None:
 
 
 def test_every_kind_of_step_is_named() -> None:
-    kinds = set(re.findall(r'"kind": "([a-z]+)"', (DOCS.parent / "flyte_build/recipe/nouns.py").read_text()))
+    files = [DOCS.parent / "flyte_build/recipe" / f"{name}.py" for name in ("bases", "nouns", "running")]
+    kinds = {kind for file in files for kind in re.findall(r'"kind": "([a-z]+)"', file.read_text())}
     assert kinds - NAMED == set()
     assert {"pip", "apt", "commands"} <= kinds

@@ -21,6 +21,7 @@ from flyte_build.deriving.sealed import question
 from flyte_build.exporting.nixstore import store_name, store_path
 from flyte_build.locks.lockfile import parse, read
 from flyte_build.locks.nouns import Lock, LockedDeb, LockedSeal
+from flyte_build.locks.seals import EMPTY
 from flyte_build.recipe import AptInstall, CopyFiles, PipInstall, RegistryBase, RunCommands
 from flyte_build.sources.mirrors import _day_after
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
@@ -132,14 +133,13 @@ def test_where_layers_are_short() -> None:
     assert len(derived(lock)[AMD64]) == MAX_LAYERS - 2
 
 
-def with_a_seal() -> Lock:
+def with_a_seal(diff_id: str = "sha256:" + "d" * 64) -> Lock:
     """A lock whose sealed step lies between two steps of wheels."""
     recipe = recipe_of("a", RunCommands(("make",)), "b")
     lock = lock_of(recipe, [wheel("a"), wheel("b", step=2)])
     below = [layer.hash for layer in derive(lock, recipe, AMD64, below=1).layers]
     on = question("env", recipe, lock.platforms[AMD64], AMD64, 1, below).on
-    digests = ["sha256:" + letter * 64 for letter in "cd"]
-    seal = LockedSeal(1, on, "none", digests[0], 7, digests[1], True)
+    seal = LockedSeal(1, on, "none", "sha256:" + "c" * 64, 7, diff_id, True)
     return dataclasses.replace(lock, platforms={AMD64: dataclasses.replace(lock.platforms[AMD64], seals=(seal,))})
 
 
@@ -148,6 +148,13 @@ def test_a_sealed_layer_is_taken_by_its_digest() -> None:
     ((found),) = grouped([lock])
     assert sorted(found[AMD64]) == sorted(derived(lock)[AMD64])
     assert [used for _, used in found[AMD64]][-1] == ["c" * 64]
+
+
+def test_a_step_that_changed_nothing_has_no_layer() -> None:
+    lock = with_a_seal(EMPTY)
+    ((found),) = grouped([lock])
+    assert sorted(found[AMD64]) == sorted(derived(lock)[AMD64])
+    assert not [used for _, used in found[AMD64] if used == ["c" * 64]]
 
 
 def test_a_registry_base_is_refused_by_name() -> None:

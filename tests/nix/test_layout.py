@@ -13,6 +13,7 @@ from flyte_build.deriving.bytecode import RULES as RULES_OF_BYTECODE
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
 from flyte_build.deriving.pythons import PREFIX
 from flyte_build.locks.nouns import SCHEMA
+from flyte_build.locks.seals import EMPTY
 from flyte_build.recipe.conventions import LAYER_CEILING, USER, VENV
 from flyte_build.toolchain import builder
 
@@ -31,6 +32,7 @@ def test_the_numbers() -> None:
         "large_wheel": LARGE_WHEEL,
         "max_layers": MAX_LAYERS,
         "layer_ceiling": LAYER_CEILING,
+        "empty_layer": EMPTY,
     }
 
 

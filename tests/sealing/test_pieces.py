@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from flyte_build.locks.seals import EMPTY
+from flyte_build.sealing.capturing import Changes
 from flyte_build.sealing.logs import StepLog
 from flyte_build.sealing.modules import modules_of
 from flyte_build.sealing.normal import dropped, rewritten
-from flyte_build.sealing.writing import Canary, Holds
+from flyte_build.sealing.writing import Canary, Holds, write
 
 
 def test_modules_are_those_of_site_packages_and_of_the_path() -> None:
@@ -70,3 +73,11 @@ def test_a_secret_across_two_pieces_is_struck_out(tmp_path: Path) -> None:
         log.write(b"def xy\n")
         log.line("ours")
     assert (tmp_path / "log").read_bytes() == b"a [secret] xy\n== ours\n"
+
+
+def test_the_layer_of_no_change_is_the_empty_one(tmp_path: Path) -> None:
+    """By its diff_id everyone knows it."""
+    with (tmp_path / "layer").open("wb") as out:
+        written = write(Changes(), out, Canary(()))
+    assert (written.diff_id, written.listing) == (EMPTY, {})
+    assert f"sha256:{hashlib.sha256(bytes(1024)).hexdigest()}" == EMPTY

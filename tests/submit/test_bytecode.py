@@ -14,10 +14,10 @@ import pytest
 from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store.sealed import Examiner, seal
 from flyte_build.submit.action import ImageRoot
-from flyte_build.submit.bytecode import sound_bytecode
 from flyte_build.submit.filling import Filling
 from flyte_build.submit.imports import RUNTIME
 from flyte_build.submit.layers import Layers
+from flyte_build.submit.pyc import sound_bytecode
 from flyte_build.submit.roots import Roots
 from flyte_build.submit.sandbox.spec import Engine, Sandbox
 
@@ -168,6 +168,29 @@ def test_only_what_is_about_to_be_imported_is_compiled(tmp_path: Path, engine: E
     roots("two", "three").get(digest)
     assert said.titles == []
     assert said.warnings == []
+
+
+@pytest.mark.integration
+def test_a_run_may_begin_before_anything_is_compiled(tmp_path: Path, engine: Engine) -> None:
+    """It is done beside what the run does, and put into the root after it; the next image of the layers has it."""
+    blobs, env = tmp_path / "blobs", ("PATH=/usr/bin",)
+    layers = _debian_python([Made(f"{SITE}/one.py", b"import two\n"), Made(f"{SITE}/two.py", b"")])
+    digest, other = image(blobs, layers, env=env), image(blobs, [*layers, [Made("more", b"")]], env=env)
+
+    def roots(*imports: str) -> Roots:
+        return Roots(tmp_path, blobs, engine, imports=imports, later=True)
+
+    first = roots("one")
+    with first.ahead([]):
+        root = first.get(digest)
+        assert _compiled(root) == set()
+    assert _compiled(root) == {"one", "two"}
+    assert not Examiner().look(root.root, digest, full=True)
+    first = roots("one")
+    assert _compiled(first.get(other)) == {"one", "two"}
+    with first.ahead([digest]):
+        assert _compiled(root) == {"one", "two"}
+    assert (tmp_path / "roots" / f"{digest[7:]}.compiled").is_file()
 
 
 class Entered:

@@ -16,7 +16,7 @@ from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
 from flyte_build import __version__
-from flyte_build.locks.nouns import Lock, Pin
+from flyte_build.locks.nouns import Lock, LockedStage, Pin
 from flyte_build.store import Store
 from flyte_build.supply.packages import inventory
 from flyte_build.supply.provenance import BUILD_TYPE, Made, lock_digest, provenance
@@ -77,6 +77,15 @@ def test_every_input_is_a_material(store: Store) -> None:
         *MADE.files.values(),
     }
     assert [row["name"] for row in rows if "annotations" in row] == ["home/flyte/a", "home/flyte/b"]
+
+
+def test_what_a_stage_stands_on_is_a_material(store: Store) -> None:
+    lock = everything(store)
+    staged = replace(lock.platforms[AMD64], stages=(LockedStage(base()), LockedStage(None), LockedStage(base())))
+    rows = definition(of(replace(lock, platforms={AMD64: staged})))["resolvedDependencies"]
+    assert [row["digest"] for row in rows if row.get("annotations") == {"stage": True}] == [
+        {"sha256": base().manifest.digest.removeprefix("sha256:")}
+    ]
 
 
 def test_what_was_asked(store: Store) -> None:

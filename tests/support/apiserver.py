@@ -43,7 +43,7 @@ class ApiServer:
     asked: list[str] = field(default_factory=list)
     bad: Callable[[str, str, dict[str, str]], Bad | None] = lambda method, kind, query: None
     answer: Callable[[str, str, Object], Object | None] = lambda method, kind, value: None
-    documents: dict[str, Object] = field(default_factory=dict)
+    documents: dict[str, Object | bytes] = field(default_factory=dict)
     compacted: int = 0
     cut_after: int | None = None
     page: int = 500
@@ -209,8 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         extra = {} if bad.retry_after is None else {"Retry-After": str(bad.retry_after)}
         self._send(bad.status, {"kind": "Status", "reason": bad.reason, "message": bad.message}, extra)
 
-    def _send(self, status: int, value: Object, headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(value).encode()
+    def _send(self, status: int, value: Object | bytes, headers: dict[str, str] | None = None) -> None:
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for name, text in {
             "Content-Type": "application/json",

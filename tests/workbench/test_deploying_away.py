@@ -13,6 +13,7 @@ from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
 import flyte_build
+from flyte_build.kernel.errors import RunError
 from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.pod import SIDECARS
@@ -72,6 +73,53 @@ def test_tasks_lie_in_the_targets_storage_as_any_run_there_needs_them(project: P
     spec = task_definition_pb2.TaskSpec.FromString(found.spec)
     assert read_task(spec).image == IMAGE
     assert (project / "storage" / "bundles" / f"{found.code.removeprefix('sha256:')}.tgz").is_file()
+
+
+APP = """
+import flyte
+import flyte.app
+
+image = flyte.Image.from_debian_base(python_version=(3, 11))
+front = flyte.app.AppEnvironment("front", image=image, args=["serve"], port=8080)
+env = flyte.TaskEnvironment("low", image=image, depends_on=[front])
+plain = flyte.TaskEnvironment("plain", image=image)
+
+
+@env.task
+async def asks(x: int) -> int:
+    return x
+
+
+@plain.task
+async def work(x: int) -> int:
+    return x
+"""
+
+
+def test_apps_go_with_the_tasks_whose_environment_depends_on_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "asks.py").write_text(APP)
+    references = {name: IMAGE.replace("low", name) for name in ("front", "low", "plain")}
+    monkeypatch.setattr(deploying_away, "pushed_for", lambda *_, **__: Pushed(references, {}))
+    looked_at: list[str] = []
+    refuse = deploying_away.refuse_apps
+
+    def refused(cluster: Any, target: Any, apps: Any, *_: Any) -> None:
+        looked_at.extend(app.name for app in apps)
+
+    monkeypatch.setattr(deploying_away, "refuse_apps", refused)
+    flyte_build.open("asks.py").deploy(on="prod")
+    found = {task.name: task for task in deployed_tasks(on="prod")}
+    assert looked_at == ["front"]
+    (app,) = found["low.asks"].apps
+    assert (app["name"], app["port"], app["image"]) == ("front", 8080, DIGEST)
+    assert found["plain.work"].apps == ()
+    monkeypatch.setattr(deploying_away, "refuse_apps", refuse)
+    (project / "asks.py").write_text(APP.replace('"front", image', '"9lives", image'))
+    references["9lives"] = IMAGE
+    with pytest.raises(RunError, match=r"app 9lives can be no Service of a cluster"):
+        flyte_build.open("asks.py").deploy(on="prod")
 
 
 def test_other_containers_of_a_pod_are_named_as_the_lock_pins_them() -> None:

@@ -12,6 +12,7 @@ from flyte_build.kernel.errors import RunError
 from flyte_build.project.serializing import root_action
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.target import Target
+from flyte_build.submit.kubernetes.vendors import PROFILES
 from flyte_build.workbench.bench import open_project
 from flyte_build.workbench.foreseeing import doubtful, refuse_hopeless
 from flyte_build.workbench.running import root_of
@@ -41,6 +42,7 @@ FLOW = """
     async def main() -> int:
         return await train(1)
 """
+PLACE = Place(NAMESPACE)
 IMAGE = f"registry.test/team/it@sha256:{1:064x}"
 
 
@@ -52,14 +54,14 @@ def api() -> Iterator[ApiServer]:
         yield server
 
 
-def lines(api: ApiServer, folder: Path, root: str) -> list[str]:
-    (folder / "flow.py").write_text(textwrap.dedent(FLOW))
+def lines(api: ApiServer, folder: Path, root: str, place: Place = PLACE, flow: str = FLOW) -> list[str]:
+    (folder / "flow.py").write_text(textwrap.dedent(flow))
     bench = open_project(folder / "flow.py")
     task = bench.workspace.project.task(root)
-    target, cluster = Target("prod", Place(NAMESPACE), "s3://bucket"), api.cluster()
+    target, cluster = Target("prod", place, "s3://bucket"), api.cluster()
     environments = bench.workspace.environments([task.environment])
     with bench.modules.entered():
-        given = {} if root == "main" else {"epochs": 1}
+        given = {"main": {}, "count": {"words": []}}.get(root, {"epochs": 1})
         action = root_of(root_action(bench.workspace.project, task, given, folder / "bundles"), task)
         refuse_hopeless(cluster, target, action, IMAGE)
         references = {e.name: IMAGE for e in environments}
@@ -75,6 +77,13 @@ def test_tasks_that_may_be_called_are_told_about_once_a_shape(api: ApiServer, tm
     assert room.startswith(f"{asked}none of 1 nodes could ever hold it: 1 with at most 4 of nvidia.com/gpu (ask for")
     assert sum(a.startswith("POST") for a in api.asked) == 3, "the root, one of gpu, one of small"
     assert not any("pods" in kind for kind in api.objects), "it was only asked"
+
+
+def test_what_has_no_meaning_on_the_target_is_a_line(api: ApiServer, tmp_path: Path) -> None:
+    flow = FLOW.replace('"small")', '"small", interruptible=True)')
+    assert lines(api, tmp_path, "count", PLACE, flow) == []
+    (line,) = lines(api, tmp_path, "count", Place(NAMESPACE, PROFILES["gpu-feature-discovery"]), flow)
+    assert line.startswith("small.count: interruptible, and the profile gpu-feature-discovery of target prod has no")
 
 
 def test_the_same_for_the_root_is_refused(api: ApiServer, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from flyte_build.registry import Reference, Registry
 from flyte_build.settings import Settings, read_settings
 from flyte_build.workbench import target
 from flyte_build.workbench.probe_image import push_probe_image
+from flyte_build.workbench.pull_logins import refuse_pull_logins
 from flyte_build.workbench.target_checks import Check, Checked, check_target
 from tests.support.apiserver import NAMESPACE, ApiServer, Bad, serving
 from tests.support.kubeconfig import write_kubeconfig
@@ -107,6 +108,31 @@ def pull_secret(api: ApiServer, host: str, user: str, password: str) -> None:
     auth = base64.b64encode(f"{user}:{password}".encode()).decode()
     text = base64.b64encode(json.dumps({"auths": {host: {"auth": auth}}}).encode()).decode()
     api.put("v1/secrets", {"metadata": {"name": "pull"}, "data": {".dockerconfigjson": text}})
+
+
+def test_a_run_is_refused_whose_images_no_node_could_pull(
+    project: Path, server: RegistryServer, api: ApiServer
+) -> None:
+    said = settings(project, server, 'pull-secrets = ["pull"]\n')
+    prod, cluster = target("prod", said), api.cluster()
+    with Registry(home=server.host) as registry:
+        image = str(push_probe_image(registry, f"{server.host}/team"))
+
+    def refused() -> None:
+        refuse_pull_logins(cluster, prod, said, [image, image])
+
+    refused()  # what is not there is said by the preflight
+    pull_secret(api, server.host, server.user, "old")
+    with pytest.raises(RunError, match=r"does not accept the login of the pull secret pull: .*401") as e:
+        refused()
+    assert "old" not in e.value.message
+    assert str(e.value.hint).startswith("renew it (`kubectl -n team create secret docker-registry pull")
+    pull_secret(api, server.host, server.user, server.password)
+    refused()
+    pull_secret(api, "other.example", server.user, "x")
+    refused()  # nodes may have a login of their own
+    api.bad = lambda method, kind, query: Bad(403, "Forbidden") if kind == "v1/secrets" else None
+    refused()
 
 
 def test_the_login_that_nodes_pull_with_is_tried(project: Path, server: RegistryServer, api: ApiServer) -> None:

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CORE_ABI 2
+#define CORE_ABI 3
 
 /* For tests: SMALL makes every limit small (pipeline.h), PORTABLE leaves out what only some processors have. */
 

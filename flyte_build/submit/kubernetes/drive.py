@@ -29,12 +29,14 @@ from ..scheduler import Scheduler
 from ..service import Service
 from ..storage import RunFolder, Storage
 from .api import Cluster
+from .called_apps import RunApps
 from .cluster_apps import ClusterApp, ClusterApps
 from .container_task import Carrier
 from .launcher import REQUESTS, KubernetesLauncher
 from .mirror import Mirror
 from .names import label_value
 from .needs import Needs
+from .pod import SIDECARS
 from .reading import ALIVE, BEAT_SECONDS, read_chain
 from .replica_pods import REPLICAS, ReplicaPods
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
@@ -91,14 +93,20 @@ async def drive(
     actions, entries = await asyncio.gather(read_actions(mirror, submission.run), read_stored(mirror, submission.run))
     before = restored(actions, entries, submission.bundle)
     await _known(folder, mirror, [found.record for found in before if found.record.attempt])
-    ended = [e for e in entries if "run" in e]
-    if ended and before[0].record.phase.terminal:
-        await _apps(run, observer.on_line).close()  # an earlier driver may have come no further than to its word
-        return before[0].record, tuple(found.record for found in before)
-    chain = await read_chain(mirror, submission.resume, observer.warn) if submission.resume else []
+    over = any("run" in entry for entry in entries) and before[0].record.phase.terminal
     journal = StoredJournal(folder.journal, mirror, submission.run, number)
     heard = _Both(observer, journal)
-    apps = _apps(run, heard.on_line)
+    apps = RunApps(_apps(run, heard.on_line))
+    facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
+    stash = StoredStash(
+        mirror, folder, apps.own.images, apps.own.needs, journal.append, apps, signed=run.target.tls
+    )  # fmt: skip
+    # Behind the run's end nothing may come in its journal.
+    await recall(entries, facts, stash, deployed, own, observer.warn if over else heard.warn)
+    if over:
+        await apps.close()  # an earlier driver may have come no further than to its word
+        return before[0].record, tuple(found.record for found in before)
+    chain = await read_chain(mirror, submission.resume, observer.warn) if submission.resume else []
     wake: list[Callable[[str], None]] = []
     watcher = Watcher(
         run.cluster, f"run={label_value(submission.run)}", lambda job: wake[0](job) if wake else None, observer.warn
@@ -108,14 +116,14 @@ async def drive(
     launcher = KubernetesLauncher(
         folder=folder,
         cluster=run.cluster,
-        place=apps.place,
+        place=apps.own.place,
         mirror=mirror,
         watcher=watcher,
-        images=apps.images,
+        images=apps.own.images,
         secret=run.secret,
-        env={**storage_env(run.target), **apps.variables},
+        env=storage_env(run.target),
         unscheduled=run.target.unscheduled,
-        needs=apps.needs,
+        needs=apps.own.needs,
         apps=apps,
         tls=run.target.tls,
         replicas=replicas,
@@ -133,9 +141,6 @@ async def drive(
     )
     wake.append(launcher.changed(asyncio.get_running_loop()))
     reuse = Reuse(StoredResults(mirror), observer, outcomes(chain), submission.overwrite_cache)
-    facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
-    stash = StoredStash(mirror, folder, apps.images, apps.needs, journal.append, signed=run.target.tls)
-    await recall(entries, facts, stash, deployed, own, heard.warn)
     begun = {found.record.name for found in before if found.child is not None} & actions.keys()
     specs = {name: actions[name].task.spec for name in begun}
     control = Control(deployed, own, lambda _: stash, specs)
@@ -163,12 +168,13 @@ async def drive(
 
 def _apps(run: ClusterRun, said: Callable[[str, int, str], None]) -> ClusterApps:
     submission = run.submission
+    pins = {name: value for name, value in submission.env.items() if name == SIDECARS}
     return ClusterApps(
         run.cluster, run.mirror, submission.run, replace(run.target.place, owner=run.owner),
         [ClusterApp.from_json(told) for told in submission.apps],
         {digest: reference for reference, digest in submission.images.items()},
         {digest: Needs.from_json(told) for digest, told in submission.needs.items()},
-        submission.code(run.mirror.url), storage_env(run.target), run.target.unscheduled, said,
+        submission.code(run.mirror.url), {**storage_env(run.target), **pins}, run.target.unscheduled, said,
     )  # fmt: skip
 
 

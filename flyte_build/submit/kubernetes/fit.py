@@ -13,7 +13,7 @@ from typing import Any
 
 from ..template import quantity
 
-__all__ = ["misfit", "misfit_of", "shown"]
+__all__ = ["asked_of_pod", "misfit", "misfit_of", "shown"]
 
 Object = Mapping[str, Any]
 _HARD = ("NoSchedule", "NoExecute")
@@ -54,7 +54,7 @@ def misfit_of(pod: Object, node: Object) -> str | None:
             value = f"={taint['value']}" if taint.get("value") else ""
             return f"tainted {taint['key']}{value}:{taint['effect']}"
     have = (node.get("status") or {}).get("allocatable") or {}
-    for name, asked in sorted(_asked(pod).items()):
+    for name, asked in sorted(asked_of_pod(pod).items()):
         there = quantity(str(have[name])) if name in have else Decimal(0)
         if asked > there:
             return f"without {name}" if not there else f"with at most {shown(name, there)} of {name}"
@@ -113,7 +113,7 @@ def _tolerated(taint: Object, tolerations: Iterable[Object]) -> bool:
     return False
 
 
-def _asked(pod: Object) -> dict[str, Decimal]:
+def asked_of_pod(pod: Object) -> dict[str, Decimal]:
     """What a pod's containers ask for together; init containers run alone, before, unless they stay."""
     together: dict[str, Decimal] = {}
     alone: dict[str, Decimal] = {}
@@ -123,7 +123,7 @@ def _asked(pod: Object) -> dict[str, Decimal]:
                 together[name] = together.get(name, Decimal(0)) + value
             else:
                 alone[name] = max(alone.get(name, Decimal(0)), value)
-    for container in pod["containers"]:
+    for container in pod.get("containers") or ():
         for name, value in _requests(container).items():
             together[name] = together.get(name, Decimal(0)) + value
     return {n: max(together.get(n, Decimal(0)), alone.get(n, Decimal(0))) for n in {*together, *alone}}

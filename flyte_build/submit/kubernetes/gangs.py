@@ -21,10 +21,10 @@ from ..specs import parsed
 from ..template import CLUSTERED
 from .api import Cluster
 from .errors import Unplaceable
-from .kueue import installed_groups
+from .kueue import OF_SET, installed_groups
 from .names import job_name
 from .pod import QUEUE
-from .sight import QUEUED, Sight, look
+from .sight import Sight, look, queued
 from .watching import JOBS
 
 __all__ = ["GROUP", "JOBSETS", "Gang", "Made", "gang_of", "jobset", "look_gang", "made_for", "refuse_gang"]
@@ -81,7 +81,7 @@ def made_for(request: LaunchRequest) -> Made:
     """What is made for the attempt that is asked for."""
     gang = gang_of(parsed(request.task_spec).task_template)
     name = job_name(request.run, request.action, request.attempt, **({"most": _MOST_NAME} if gang else {}))
-    return Made(JOBS, name, name) if gang is None else Made(JOBSETS, name, f"{name}-{_WORKERS}-0", gang)
+    return Made(JOBS, name, name) if gang is None else Made(JOBSETS, name, f"{name}{OF_SET}", gang)
 
 
 def refuse_gang(cluster: Cluster, request: LaunchRequest) -> None:
@@ -160,7 +160,7 @@ def look_gang(
         why = _message(status) or "its JobSet was deleted while it ran"
         return Sight("ended", why, outcome=Outcome(137, "lost", why, "Interrupted"))
     if found.get("spec", {}).get("suspend"):
-        return Sight("queued", QUEUED, "suspended")
+        return Sight("queued", queued(events), "suspended")
     hopeless = [s for s in sights if s.patience is not None and s.stage != "ended"]
     if hopeless:
         return min(hopeless, key=lambda s: s.patience or 0.0)

@@ -6,17 +6,18 @@ Job. It is never asked to hurry, and no object of its is changed. (kueue.sigs.k8
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .api import ApiError, Cluster
 
-__all__ = ["LOCAL_QUEUES", "installed_groups", "job_of", "queue_trouble", "why_queued", "why_waits"]
+__all__ = ["LOCAL_QUEUES", "OF_SET", "installed_groups", "job_of", "queue_trouble", "why_queued", "why_waits"]
 
 GROUP = "kueue.x-k8s.io"
 LOCAL_QUEUES, WORKLOADS = f"{GROUP}/v1beta1/localqueues", f"{GROUP}/v1beta1/workloads"
 _OF_JOB = f"{GROUP}/job-uid"
-_BEGIN = "job-"
+OF_SET = "-workers-0"
+"""How the Job of a JobSet of ours is called, behind that one's name (see ``gangs``)."""
 Object = Mapping[str, Any]
 
 
@@ -48,8 +49,11 @@ def queue_trouble(cluster: Cluster, queue: str, groups: Iterable[str]) -> tuple[
 
 
 def job_of(workload: str) -> str:
-    """The Job that a Workload of this name was made of: ``job-NAME-`` and five characters."""
-    return workload.removeprefix(_BEGIN).rpartition("-")[0] if workload.startswith(_BEGIN) else ""
+    """The Job that a Workload of this name was made of: ``job-NAME-`` and five characters; of a JobSet's
+    (``jobset-NAME-…``) the Job of its pods."""
+    kind, _, rest = workload.partition("-")
+    name = rest.rpartition("-")[0]
+    return {"job": name, "jobset": f"{name}{OF_SET}" if name else ""}.get(kind, "")
 
 
 def why_queued(cluster: Cluster, uid: str) -> str | None:
@@ -77,9 +81,11 @@ def _condition(value: Object, kind: str) -> Object:
     return found
 
 
-def why_waits(cluster: Cluster, job: Mapping[str, Any] | None) -> str:
-    """What no event of ``job`` says: that its queue is gone, or stopped; empty where nobody says."""
+def why_waits(cluster: Cluster, held: Object | None, get: Callable[[], Object | None]) -> str:
+    """What no event says of what is ``held`` in a queue, which ``get`` gives where it is not known: that its queue is
+    gone, or stopped; empty where nobody says."""
     try:
-        return why_queued(cluster, str(job["metadata"].get("uid"))) or "" if job is not None else ""
+        found = held if held is not None else get()
+        return why_queued(cluster, str(found["metadata"].get("uid"))) or "" if found is not None else ""
     except ApiError:
         return ""

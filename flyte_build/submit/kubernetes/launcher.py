@@ -23,8 +23,8 @@ from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
 from .api import JITTER, ApiError, Cluster, used_up
+from .called_apps import RunApps
 from .calling import service_of
-from .cluster_apps import ClusterApps
 from .container_task import Carried, Carrier
 from .errors import Unplaceable
 from .gangs import Made, jobset, look_gang, made_for
@@ -66,7 +66,7 @@ class KubernetesLauncher:
     ``images`` maps a manifest's digest to the reference that nodes pull, ``secret`` is the Secret with the run's
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
-    run began, ``carrier`` is for container tasks; ``apps`` answer before the first attempt begins, ``replicas`` are
+    run began, ``carrier`` is for container tasks; ``apps`` answer before an attempt begins, ``replicas`` are
     those of reusable environments. ``tls``: the Secret has whom pods trust to be the service. ``said`` hears one line
     about an attempt whenever it is another.
     """
@@ -84,7 +84,7 @@ class KubernetesLauncher:
     begun: frozenset[tuple[str, int]] = frozenset()
     carrier: Carrier | None = None
     tls: bool = False
-    apps: ClusterApps | None = None
+    apps: RunApps | None = None
     replicas: ReplicaPods | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
@@ -110,7 +110,7 @@ class KubernetesLauncher:
             try:
                 if (left := await self._ended_before(made, request)) is not None:
                     return Outcome(0, left=left)
-                if self.apps is not None and (failed := await self.apps.ready()) is not None:
+                if self.apps is not None and (failed := await self.apps.ready(request)) is not None:
                     return failed
                 if self.replicas is not None and (shared := await self.replicas.launch(self, request)) is not None:
                     return shared
@@ -181,7 +181,8 @@ class KubernetesLauncher:
         reference, carried = self._reference(request), await self._carried(request)
 
         def manifest() -> tuple[dict[str, Any], str]:
-            told = replace(request, env={**self.env, **request.env})
+            served = self.apps.variables(request) if self.apps is not None else {}
+            told = replace(request, env={**self.env, **served, **request.env})
             needs = self.needs.get(request.image, NOTHING)
             made = job(
                 told, reference, self.place, template=template, needs=needs, carrier=self.carrier, carried=carried
@@ -266,10 +267,7 @@ class KubernetesLauncher:
             sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
-                why, asked = (
-                    await asyncio.to_thread(why_waits, self.cluster, self.watcher.known(name).job),
-                    self.clock(),
-                )
+                why, asked = await asyncio.to_thread(self._why_waits, made), self.clock()
             if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if sight.line != line:
@@ -293,6 +291,10 @@ class KubernetesLauncher:
                     await news.wait()
             except TimeoutError:
                 pass
+
+    def _why_waits(self, made: Made) -> str:
+        of = self.watcher.known(made.watched).job if made.gang is None else None
+        return why_waits(self.cluster, of, lambda: self.cluster.get(made.kind, made.name))
 
     async def _look(self, made: Made, request: LaunchRequest) -> Sight:
         gang, known = made.gang, self.watcher.known(made.watched)

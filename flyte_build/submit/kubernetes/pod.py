@@ -118,6 +118,7 @@ def job(
         pod["activeDeadlineSeconds"] = max(1, math.ceil(request.timeout))
     if raw and carrier is not None:
         staged(pod, main, request, task, carrier, carried or Carried())
+    queue = _queued(request, place, metadata.get("labels", {}))
     labels = {
         **place.labels,
         "run": label_value(request.run),
@@ -132,7 +133,7 @@ def job(
     named: dict[str, Any] = {
         "name": job_name(request.run, request.action, request.attempt),
         "namespace": place.namespace,
-        "labels": {**labels, **_queued(request, place)},
+        "labels": {**labels, **queue},
     }
     if place.owner is not None:
         named["ownerReferences"] = [dict(place.owner)]
@@ -150,9 +151,11 @@ def job(
     }
 
 
-def _queued(request: LaunchRequest, place: Place) -> dict[str, str]:
-    """Kueue's label, where there is a queue."""
-    queue = request.queue or place.queue
+def _queued(request: LaunchRequest, place: Place, told: dict[str, str]) -> dict[str, str]:
+    """Kueue's label, where there is a queue: the task's, or that of its pod template, whose labels are ``told``. There
+    it would be the pod's own, which is no part of its Job to Kueue."""
+    queue = told.pop(QUEUE, "")
+    queue = request.queue or queue or place.queue
     if queue and not DNS_LABEL.fullmatch(queue):
         raise Unplaceable(
             f"{request.task} is for queue {queue!r}, which can be no queue of a cluster",
@@ -267,7 +270,7 @@ def _resources(task: tasks_pb2.TaskTemplate, main: dict[str, Any], pod: dict[str
         if not asked.accelerators:
             asked = Asked(asked.requests, {**asked.limits, placement.resource: str(placement.count)})
         asked = asked.named(placement.resource)
-        _require(pod, placement.labels)
+        _require(pod, placement.expressions)
         _tolerate(pod, placement.tolerations)
     main["resources"] = {**given, **balanced(asked, place.defaults)}
 
@@ -276,16 +279,15 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _require(pod: dict[str, Any], labels: tuple[tuple[str, tuple[str, ...]], ...]) -> None:
+def _require(pod: dict[str, Any], expressions: list[dict[str, Any]]) -> None:
     """Every term of the node affinity has to say it: terms are alternatives, and its expressions hold together."""
-    if not labels:
+    if not expressions:
         return
     affinity = pod.setdefault("affinity", {}).setdefault("nodeAffinity", {})
     required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
     terms = required.setdefault("nodeSelectorTerms", []) or [{}]
     for term in terms:
-        expressions = term.setdefault("matchExpressions", [])
-        expressions += [{"key": k, "operator": "In", "values": list(values)} for k, values in labels]
+        term["matchExpressions"] = [*(term.get("matchExpressions") or ()), *expressions]
     required["nodeSelectorTerms"] = terms
 
 

@@ -28,16 +28,18 @@ Said = Callable[[str, int, str], None]
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PodReplica(Member):
-    """One pod, whose Job is ``name``. ``end`` deletes it; ``said`` hears lines about an attempt. ``seen``: it ran."""
+    """One pod, whose Job is ``name``. ``end`` deletes it; ``said`` hears lines about an attempt, ``grew`` of a log that
+    has more than before while its action goes on. ``where`` it runs, in words, once it was seen to."""
 
     name: str
     end: Callable[[], Awaitable[object]]
     said: Said
+    grew: Callable[[Path], object]
     first: LaunchRequest
     ready: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     watching: asyncio.Task[Sight] | None = None
-    seen: bool = False
-    logs: dict[int, Path] = field(default_factory=dict)
+    where: str = ""
+    requests: dict[int, LaunchRequest] = field(default_factory=dict)
     _process: str = ""
     _heard: int = 0
     _orders: list[Mapping[str, Any]] = field(default_factory=list)
@@ -45,9 +47,13 @@ class PodReplica(Member):
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(self, number: int, request: LaunchRequest) -> None:
-        self.logs[number] = request.log
+        self.requests[number] = request
         self._order({"id": number, "argv": list(request.args)})
-        self.said(request.action, request.attempt, f"runs in replica {self.name}")
+        self._tell(request)
+
+    def _tell(self, request: LaunchRequest) -> None:
+        where = self.where.removeprefix("running")
+        self.said(request.action, request.attempt, f"runs in replica {self.name}{where}")
 
     def cancel(self, number: int) -> None:
         self._order({"cancel": number})
@@ -74,8 +80,10 @@ class PodReplica(Member):
         if not self.ready.done():
             self.said(action, attempt, line)
         if line.startswith("running"):
-            self.seen = True
-        elif self.seen and line.startswith(QUEUED):
+            self.where = line
+            for request in self.requests.values():
+                self._tell(request)
+        elif self.where and line.startswith(QUEUED):
             self.over()  # Kueue took its place: another pod of the same Job would know nothing of its actions
 
     def knows(self, process: str) -> bool:
@@ -103,8 +111,11 @@ class PodReplica(Member):
             if not self.ready.done():
                 self.ready.set_result(str(message.get("refused") or "")[:500])
         elif "log" in message:
-            with open(self.logs[message["id"]], "ab") as f:
+            log = self.requests[message["id"]].log
+            with open(log, "ab") as f:
                 f.write(base64.b64decode(message["log"])[: max(MOST - f.tell(), 0)])
+            if message.get("goes_on"):
+                self.grew(log)
         else:
             self.hear(message)
-            self.logs.pop(message["id"], None)
+            self.requests.pop(message["id"], None)

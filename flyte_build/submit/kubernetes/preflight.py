@@ -20,7 +20,7 @@ from .api import ApiError, Cluster
 from .container_task import Carrier
 from .errors import Unplaceable
 from .fit import misfit, shown
-from .gangs import refuse_gang
+from .gangs import made_for, refuse_gang
 from .kueue import installed_groups, queue_trouble
 from .needs import NOTHING, Needs, unsuited
 from .pod import QUEUE, Place, job
@@ -57,6 +57,7 @@ def hopeless(
     jobs: dict[str, Object] = {}
     of: dict[str, Needs] = {}
     known: set[str] = set()
+    pods: dict[str, int] = {}
     for request in requests:
         need = (needs or {}).get(request.image.rpartition("@")[2], NOTHING)
         try:
@@ -68,10 +69,12 @@ def hopeless(
         except Unplaceable as e:
             found.append(Problem(request.task, str(e), e.hint))
             continue
-        if (shape := _shape(manifest)) not in known:
+        if (shape := f"{made_for(request).gang} {_shape(manifest)}") not in known:
             known.add(shape)
             jobs[request.task], of[request.task] = manifest, need
-    return found + (preflight(cluster, jobs, of, place.profile) if jobs else [])
+            gang = made_for(request).gang
+            pods[request.task] = gang.pods if gang is not None else 1
+    return found + (preflight(cluster, jobs, of, place.profile, pods) if jobs else [])
 
 
 def _shape(manifest: Object) -> str:
@@ -87,8 +90,10 @@ def preflight(
     jobs: Mapping[str, Object],
     needs: Mapping[str, Needs] | None = None,
     profile: Profile = PROFILES["eks"],
+    pods: Mapping[str, int] | None = None,
 ) -> list[Problem]:
-    """Look at Jobs by what they are for (a task's name), which is what ``needs`` of their images are by, too.
+    """Look at Jobs by what they are for (a task's name), which is what ``needs`` of their images are by, too, and how
+    many ``pods`` each is at once.
 
     Raises :class:`ApiError` where the cluster cannot be asked.
     """
@@ -107,7 +112,8 @@ def preflight(
             hint = "ask for less, or for what there is: `kubectl get nodes --show-labels` shows it"
             found.append(Problem(name, reason, hint))
         found += (
-            Problem(name, m, "ask for less, or have the quota raised") for m in _too_small(quotas, template["spec"])
+            Problem(name, m, "ask for less, or have the quota raised")
+            for m in _too_small(quotas, template["spec"], (pods or {}).get(name, 1))
         )
     return found
 
@@ -232,14 +238,14 @@ def _references(pod: Object) -> Iterator[tuple[str, str]]:
                     yield secret, str(item["key"])
 
 
-def _too_small(quotas: list[Object], pod: Object) -> Iterator[str]:
-    """Quotas that would not hold this pod were nothing else there."""
-    asked: dict[str, Decimal] = {}
+def _too_small(quotas: list[Object], pod: Object, pods: int) -> Iterator[str]:
+    """Quotas that would not hold so many of this pod were nothing else there."""
+    asked = {"pods": Decimal(pods), "count/pods": Decimal(pods), "count/jobs.batch": Decimal(1)}
     for container in pod["containers"]:
         for kind in ("requests", "limits"):
             for name, value in ((container.get("resources") or {}).get(kind) or {}).items():
                 for spelt in (f"{kind}.{name}", *((name,) if kind == "requests" else ())):
-                    asked[spelt] = asked.get(spelt, Decimal(0)) + quantity(str(value))
+                    asked[spelt] = asked.get(spelt, Decimal(0)) + quantity(str(value)) * pods
     for quota in quotas:
         if (quota.get("spec") or {}).get("scopes") or (quota.get("spec") or {}).get("scopeSelector"):
             continue  # for some pods only

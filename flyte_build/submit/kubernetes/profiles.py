@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from .errors import Unplaceable
 
@@ -31,12 +31,13 @@ Mig = Literal["label", "resource", "product"]
 @dataclass(frozen=True, slots=True)
 class Accelerator:
     """What a task asks for: ``device`` as flyte's SDK sends it (``nvidia-tesla-a100``), empty for any of its class;
-    ``partition`` of it (``1g.5gb``, a TPU's topology), empty for whole ones."""
+    ``partition`` of it (``1g.5gb``, a TPU's topology), empty for whole ones, which ``whole`` insists on."""
 
     count: int
     kind: Class = "nvidia"
     device: str = ""
     partition: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,26 @@ class Toleration:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a pod with an accelerator may run: the container's limit, and what a node must say of itself."""
+    """Where a pod with an accelerator may run: the container's limit, what a node must say of itself, and what it must
+    never say (without values: nothing at all under that label)."""
 
     resource: str
     count: int
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
+    never: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def expressions(self) -> list[dict[str, Any]]:
+        """The same as Kubernetes' node affinity has it."""
+        found: list[dict[str, Any]] = [{"key": k, "operator": "In", "values": list(v)} for k, v in self.labels]
+        for key, values in self.never:
+            found.append({"key": key, "operator": "NotIn", "values": list(values)} if values else _none(key))
+        return found
+
+
+def _none(key: str) -> dict[str, Any]:
+    return {"key": key, "operator": "DoesNotExist"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,12 @@ class Profile:
         device, shared = _SHARED.get(wanted.device, wanted.device), wanted.device in _SHARED
         if shared:
             labels += self._shared(wanted)
-        by_label = wanted.partition and (wanted.kind != "nvidia" or self.mig == "label")
+        # The SDK's word for it: a device that is asked for by its name is never a share of one.
+        never = list(self.shared) if device and wanted.kind == "nvidia" and not shared else []
+        labelled = wanted.kind != "nvidia" or self.mig == "label"
+        if wanted.whole and labelled and wanted.kind in self.partition_labels:
+            never.append((self.partition_labels[wanted.kind], ()))
+        by_label = wanted.partition and labelled
         if device:
             key = self._label(self.device_labels, wanted, "device")
             values = self._values(device)
@@ -114,7 +134,7 @@ class Profile:
             tolerations.append(Toleration(key, wanted.partition))
         elif wanted.partition and self.mig == "resource":
             resource = f"nvidia.com/mig-{wanted.partition}"
-        return Placement(resource, wanted.count, tuple(labels), tuple(tolerations))
+        return Placement(resource, wanted.count, tuple(labels), tuple(tolerations), tuple(never))
 
     def _label(self, labels: Mapping[Class, str], wanted: Accelerator, what: str) -> str:
         if wanted.kind not in labels:

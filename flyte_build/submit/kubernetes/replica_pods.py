@@ -15,6 +15,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..action import LaunchRequest, Outcome
@@ -25,6 +26,7 @@ from ..warm.replicas import Replicas
 from ..warm.told import texts, whole
 from .api import ApiError, Cluster
 from .gangs import Made, made_for
+from .growing import Growing
 from .leaving import pods_log, take_over
 from .mirror import Mirror
 from .names import job_name, label_value, run_object
@@ -42,6 +44,8 @@ _REQUEST_BYTES = 1 << 20
 _GOING_SECONDS = 60.0
 _SECRETS = "v1/secrets"
 _MOST_KINDS = 64
+# So many bytes of a log say where in another it ends.
+_KNOWN = 4096
 _Kind = tuple[str, dict[str, Any] | None, str]
 Answer = tuple[int, Mapping[str, Any]]
 
@@ -82,6 +86,7 @@ class ReplicaPods:
     ) -> None:
         self._run, self._driver, self._cluster = folder.name, driver, cluster
         self._folder, self._mirror, self._watcher = folder, mirror, watcher
+        self._growing = Growing(mirror)
         self._said: set[str] = set()
         self._say = say
         self._replicas: Replicas[PodReplica] = Replicas(waits, self._once, self._nothing)
@@ -112,6 +117,7 @@ class ReplicaPods:
         except _Unready as e:
             outcome = e.outcome
         left = await take_over(self._folder, self._mirror, request, outcome)
+        await self._growing.ended(request.log)
         if request.log.is_file():
             await self._mirror.up(request.log)
             if left.outputs:  # only an error is said with the end of it
@@ -173,7 +179,9 @@ class ReplicaPods:
             self._program = asyncio.create_task(asyncio.to_thread(self._store, job["metadata"].get("ownerReferences")))
         await asyncio.shield(self._program)
         end = partial(self._end, launcher, name)
-        replica = PodReplica(policy=request.reuse, name=name, end=end, said=launcher.said, first=request)
+        replica = PodReplica(
+            policy=request.reuse, name=name, end=end, said=launcher.said, grew=self._growing.grew, first=request
+        )
         self._known[name] = replica
         try:
             launcher.watch(name)
@@ -211,9 +219,8 @@ class ReplicaPods:
         replica = self._known.pop(name, None)
         if replica is None:
             return
-        if len(replica.logs) == 1 and (log := await pods_log(self._cluster, self._watcher, name)):
-            with open(next(iter(replica.logs.values())), "ab") as f:
-                f.write(log)
+        if len(replica.requests) == 1 and (log := await pods_log(self._cluster, self._watcher, name)):
+            _complete(next(iter(replica.requests.values())).log, log)
         if replica.watching is not None:
             replica.watching.cancel()
         try:
@@ -256,3 +263,11 @@ class ReplicaPods:
         if path != f"{REPLICAS}/orders":
             return 404, {}
         return 200, {"orders": await replica.orders(int(told["after"]))}
+
+
+def _complete(log: Path, printed: bytes) -> None:
+    """Add to an action's ``log`` what its pod has ``printed`` since the replica said something of it last."""
+    with open(log, "a+b") as f:
+        f.seek(max(f.tell() - _KNOWN, 0))
+        known = f.read()
+        f.write(printed.partition(known)[2] if known and known in printed else printed)

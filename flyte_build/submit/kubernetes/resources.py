@@ -96,4 +96,4 @@ def accelerator(asked: Asked, extended: tasks_pb2.ExtendedResources) -> Accelera
             hint="run the task where the device is",
         )
     kind = CLASSES[told.device_class]
-    return Accelerator(max(asked.accelerators, 1), kind, told.device, told.partition_size)
+    return Accelerator(max(asked.accelerators, 1), kind, told.device, told.partition_size, told.unpartitioned)

@@ -61,7 +61,7 @@ async def serve_away(
     job = await asyncio.to_thread(cluster.create, JOBS, served.keeper)
     owner = owner_of({"apiVersion": "batch/v1", "kind": "Job", **job})
     apps = ClusterApps(
-        cluster, mirror, served.name, replace(target.place, owner=owner), served.apps, dict(served.images),
+        cluster, mirror, served.name, replace(target.place, owner=owner), list(served.apps), dict(served.images),
         dict(served.needs), served.code, storage_env(target), target.unscheduled,
         lambda action, attempt, line: said(line),
     )  # fmt: skip

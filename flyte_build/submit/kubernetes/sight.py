@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..action import Outcome
+from .fit import asked_of_pod, shown
 from .names import MAIN
 
-__all__ = ["EVENTS", "PRIMARY", "QUEUED", "WAITING", "Sight", "Stage", "gave_up", "look"]
+__all__ = ["EVENTS", "PRIMARY", "QUEUED", "WAITING", "Sight", "Stage", "gave_up", "look", "queued"]
 
 Object = Mapping[str, Any]
 Stage = Literal["waiting", "queued", "starting", "running", "ended"]
@@ -75,6 +76,8 @@ _OF_THE_MACHINE = frozenset(
     {"Shutdown", "NodeShutdown", "Terminated", "NodeAffinity", "UnexpectedAdmissionError", "NodeLost", "Preempting"}
 )
 _FORBIDDEN = 20.0
+# The scheduler's words (``framework/plugins/noderesources``).
+_LACKING = re.compile(r"Insufficient ([\w./-]*\w)")
 PRIMARY = "primary"
 """What a task's own container is called, where no template calls it otherwise."""
 QUEUED = "queued"
@@ -95,7 +98,7 @@ def look(job: Object | None, pods: Iterable[Object], events: Sequence[Object] = 
     conditions = {c["type"]: c for c in ((job or {}).get("status") or {}).get("conditions") or () if _true(c)}
     if job is not None and (job.get("spec") or {}).get("suspend"):
         # Not admitted yet, or not any more: the pods that it had are gone, and nobody's failure.
-        return Sight("queued", _queued(events), "suspended")
+        return Sight("queued", queued(events), "suspended")
     last = alive[-1] if alive else None
     if last is not None:
         found = _pod(last, events, unscheduled)
@@ -125,7 +128,7 @@ def _interrupted(why: str) -> Sight:
     return Sight("ended", why, outcome=Outcome(137, "lost", why, "Interrupted"))
 
 
-def _queued(events: Sequence[Object]) -> str:
+def queued(events: Sequence[Object]) -> str:
     """Kueue tells why in events about the Job's Workload: not admitted, or evicted from what it was admitted to."""
     told = [e for e in events if e.get("reason") in _QUEUED or str(e.get("reason")).startswith("EvictedDueTo")]
     if not told:
@@ -172,7 +175,7 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
     scheduled = conditions.get("PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
         message = str(scheduled.get("message") or scheduled.get("reason") or "")
-        why = _first_sentence(message)
+        why = f"{_first_sentence(message)}{_asks(pod, message)}"
         return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, gave_up(f"no node took it: {why}"))
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     # A container task's own comes before what takes its outputs over (see ``container_task``).
@@ -202,6 +205,13 @@ def _inits(status: Object) -> list[Object]:
 def _first_sentence(message: str) -> str:
     """``0/3 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: …`` without what is about preemption."""
     return message.partition(". preemption:")[0].partition(". no new claims")[0].rstrip(". ")
+
+
+def _asks(pod: Object, message: str) -> str:
+    """What it asks for of all that nodes have too little of."""
+    asked = asked_of_pod(pod.get("spec") or {})
+    names = [name for name in dict.fromkeys(_LACKING.findall(message)) if name in asked]
+    return f"; it asks for {', '.join(f'{shown(n, asked[n])} of {n}' for n in names)}" if names else ""
 
 
 def _waiting(container: Object, events: Sequence[Object], node: str) -> Sight | None:

@@ -21,6 +21,7 @@ from ..attempt import RunFacts
 from ..control.catalog import learn
 from ..deployed import DeployedTask, TaskSource
 from ..storage import RunFolder
+from .called_apps import RunApps
 from .mirror import Mirror
 from .needs import Needs
 from .stored_tasks import BUNDLES, bundle_key
@@ -34,13 +35,15 @@ _A_WHILE = datetime.timedelta(hours=1)
 class StoredStash:
     """That of the run in ``folder``; see :class:`~..control.stash.Stash`. ``images`` (digest → reference) and ``needs``
     are the launcher's, to which those of tasks that are called by name are added; ``note`` writes into the journal.
-    ``signed``: tasks upload into the storage themselves, for the client that does it trusts no run's own authority."""
+    ``apps`` are served to those that are called. ``signed``: tasks upload into the storage themselves, for the client
+    that does it trusts no run's own authority."""
 
     mirror: Mirror
     folder: RunFolder
     images: MutableMapping[str, str]
     needs: MutableMapping[str, Needs]
     note: Callable[[dict[str, Any]], Awaitable[None]]
+    apps: RunApps | None = None
     signed: bool = False
 
     def code(self, name: str) -> str:
@@ -81,6 +84,8 @@ class StoredStash:
         # The run's own images stay where it has them.
         self.images.update({d: reference for reference, d in task.images.items() if d not in self.images})
         self.needs.update({d: Needs.from_json(told) for d, told in task.needs.items() if d not in self.needs})
+        if self.apps is not None:
+            self.apps.add(task, f"{self.mirror.url}/{key}")
         return f"{self.mirror.url}/{key}"
 
     async def remember(self, fact: Mapping[str, Any]) -> None:

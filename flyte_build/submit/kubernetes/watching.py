@@ -83,6 +83,8 @@ def trimmed(value: Object) -> dict[str, Any]:
         "spec": {
             **{k: spec[k] for k in ("nodeName", "suspend") if k in spec},
             **({"initContainers": small} if small else {}),
+            # What nodes have too little of is told with what it asks for.
+            **({"containers": spec["containers"]} if "containers" in spec and "nodeName" not in spec else {}),
         },
         "status": {
             k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
@@ -191,12 +193,13 @@ class Watcher:
 
     def _list(self, kind: str) -> str:
         version, there = "", set()
+        before = self._alive()
         for page in self._cluster.pages(kind, self._query(kind)):
             version = str((page.get("metadata") or {}).get("resourceVersion") or "")
             for item in page.get("items") or ():
                 there.add(str(item["metadata"]["name"]))
                 self._take(kind, "ADDED", item)
-        self._only(kind, there)
+        self._only(kind, before - there)
         return version
 
     def _watch(self, kind: str, version: str) -> str:
@@ -289,12 +292,18 @@ class Watcher:
             return name if name in self._attempts else name.rpartition("-")[0]
         return name
 
-    def _only(self, kind: str, there: set[str]) -> None:
-        """What a whole list does not have is gone, whether or not a watch told."""
+    def _alive(self) -> set[str]:
+        """The Jobs that are known to be there."""
+        with self._lock:
+            return {name for name, a in self._attempts.items() if a.seen and a.job is not None}
+
+    def _only(self, kind: str, missing: set[str]) -> None:
+        """What was known before a whole list was asked for, and is not in it, is gone, whether or not a watch told. A
+        Job that was made meanwhile need not be in it."""
         if kind != JOBS:
             return
         with self._lock:
-            gone = [n for n, a in self._attempts.items() if a.seen and a.job is not None and n not in there]
+            gone = [name for name in missing if name in self._attempts]
             for name in gone:
                 self._attempts[name].job = None
         for name in gone:

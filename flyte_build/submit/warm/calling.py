@@ -2,7 +2,8 @@
 
 Runs with the image's Python (3.10 or later), standard library only, beside ``replica``. Calls are of the actions
 service that every pod of the run calls, under ``/replicas``: ``orders`` is answered as soon as there is one, ``said``
-takes what ``replica`` says, with what an action printed before its end. An order is given again until the next question
+takes what ``replica`` says, with what an action printed before its end, and every ``EVERY`` seconds what those that go
+on printed since. An order is given again until the next question
 says that it came, and what was said twice is heard once, so a connection may break at any time. A driver that does not
 know this process, or none for ``PATIENCE`` seconds, ends it: the driver begins anew elsewhere what ran in here.
 """
@@ -28,6 +29,7 @@ PATIENCE = 60.0
 # Longer than a driver holds back an answer.
 TIMEOUT = 45.0
 CHUNK, MOST = 256 << 10, 64 << 20
+EVERY = 2.0
 # The exit code of a process that its driver left.
 LEFT = 75
 _GONE = (401, 404, 410, 501)
@@ -87,6 +89,7 @@ class Calling:
         self._me = {"replica": name, "process": secrets.token_hex(8)}
         self._says: queue.Queue[dict[str, Any]] = queue.Queue()
         self._logs: dict[int, Any] = {}
+        self._sent: dict[int, int] = {}
         self._number = 0
         self._closed = False
         self._speaking = threading.Thread(target=self._speak, daemon=True)
@@ -122,20 +125,35 @@ class Calling:
         hear(order, log)
 
     def _speak(self) -> None:
-        line = Line(self._address)
-        while message := self._says.get():
+        line, due = Line(self._address), time.monotonic() + EVERY
+        while True:
+            try:
+                message = self._says.get(timeout=max(due - time.monotonic(), 0.0))
+            except queue.Empty:
+                self._show(line)
+                due = time.monotonic() + EVERY
+                continue
+            if not message:
+                return
             file = self._logs.pop(message.get("id", 0), None)
             if file is not None:
                 with file:
                     self._send_log(line, message["id"], file)
+                self._sent.pop(message["id"], None)
             self._send(line, message)
 
-    def _send_log(self, line: Line, number: int, file: Any) -> None:
-        file.seek(0)
-        left = MOST
-        while left > 0 and (data := file.read(min(CHUNK, left))):
-            left -= len(data)
-            self._send(line, {"id": number, "log": base64.b64encode(data).decode()})
+    def _show(self, line: Line) -> None:
+        """Say what the actions that go on have printed."""
+        for number, file in list(self._logs.items()):
+            self._send_log(line, number, file, goes_on=True)
+
+    def _send_log(self, line: Line, number: int, file: Any, **more: bool) -> None:
+        """What was not sent yet. It is read by its place: the one at which the action writes is its own."""
+        at = self._sent.get(number, 0)
+        while at < MOST and (data := os.pread(file.fileno(), min(CHUNK, MOST - at), at)):
+            at += len(data)
+            self._send(line, {"id": number, "log": base64.b64encode(data).decode(), **more})
+        self._sent[number] = at
 
     def _send(self, line: Line, message: Mapping[str, Any]) -> None:
         self._number += 1

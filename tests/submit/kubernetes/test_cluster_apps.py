@@ -12,8 +12,10 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from flyte_build.submit.action import Outcome, SecretRef
+from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
+from flyte_build.submit.deployed import DeployedTask
 from flyte_build.submit.kubernetes import cluster_apps
+from flyte_build.submit.kubernetes.called_apps import RunApps
 from flyte_build.submit.kubernetes.cluster_apps import (
     DEPLOYMENTS,
     ClusterApp,
@@ -174,6 +176,58 @@ def test_one_that_ends_again_and_again_fails_whoever_wants_it_with_its_words(api
     kept = bytes(obstore.get(mirror.store, "r1/workers/app-front.log").bytes())
     assert b"no model" in kept
     assert api.objects[DEPLOYMENTS] == {}
+
+
+CODE = "s3://bucket/base/bundles/d.tgz"
+
+
+def called(**more: Any) -> DeployedTask:
+    """A task of other code, which brings an app of the same name."""
+    return DeployedTask(
+        "p", "d", "other.work", "1", "other", b"", {IMAGE: DIGEST}, "sha256:dd", Path("/nowhere"), 0.0, {},
+        **{"apps": (APP.to_json(),), **more},
+    )  # fmt: skip
+
+
+def wants(*args: str) -> LaunchRequest:
+    return LaunchRequest("r1", "a1", 1, "other.work", DIGEST, ("a0", *args), {}, Path("/dev/null"))
+
+
+def test_apps_of_what_is_called_by_name_are_served_beside_the_runs_own(api: ApiServer, mirror: Mirror) -> None:
+    apps = RunApps(served(api, mirror))
+    apps.add(called(apps=()), CODE)
+    assert apps.called == {}
+    apps.add(called(), CODE)
+    apps.add(called(), CODE)
+    own, other = (apps.variables(wants(*args))["INTERNAL_APP_ENDPOINT_PATTERN"] for args in ((), ("--tgz", CODE)))
+    assert own == apps.variables(wants("--tgz", "s3://bucket/base/bundles/c.tgz"))["INTERNAL_APP_ENDPOINT_PATTERN"]
+    name = other.format(app_fqdn="front").removeprefix("http://").partition(".")[0]
+    assert own != other
+    assert name.startswith("front-")
+
+    async def go() -> None:
+        waiting = asyncio.create_task(apps.ready(wants("--dest", ".", "--tgz", CODE)))
+        await asyncio.to_thread(until, api, lambda: name in api.objects.get(SERVICES, {}))
+        assert list(api.objects[DEPLOYMENTS]) == [name], "nobody wants the run's own"
+        made = api.objects[DEPLOYMENTS][name]
+        api.put(DEPLOYMENTS, {**made, "status": {"readyReplicas": 1}})
+        assert await waiting is None
+        selector = api.objects[SERVICES][name]["spec"]["selector"]
+        assert selector == made["spec"]["selector"]["matchLabels"]
+        assert selector != service(APP, "r1", OWNER)["spec"]["selector"], "no call comes to the other"
+        (main,) = made["spec"]["template"]["spec"]["containers"]
+        assert main["command"] == ["serve", CODE], "with the code that it was deployed with"
+        later = ClusterApp("back", DIGEST, spec_of(), ("serve",), 80)
+        apps.add(called(apps=(later.to_json(),)), CODE)
+        waiting = asyncio.create_task(apps.ready(wants("--tgz", CODE)))
+        back = other.format(app_fqdn="back").removeprefix("http://").partition(".")[0]
+        await asyncio.to_thread(until, api, lambda: back in api.objects[SERVICES])
+        api.put(DEPLOYMENTS, {**api.objects[DEPLOYMENTS][back], "status": {"readyReplicas": 1}})
+        assert await waiting is None, "another task of the same code has more"
+        await apps.close()
+
+    asyncio.run(go())
+    assert (api.objects[DEPLOYMENTS], api.objects[SERVICES]) == ({}, {})
 
 
 def test_what_the_cluster_does_not_allow_is_said(api: ApiServer, mirror: Mirror) -> None:

@@ -13,10 +13,12 @@ import pytest
 from flyte._internal.runtime.task_serde import get_proto_task
 from flyte.models import SerializationContext
 from flyteidl2.task import task_definition_pb2
+from kubernetes.client import V1Container, V1PodSpec
 
 from flyte_build.submit.action import LaunchRequest
 from flyte_build.submit.kubernetes.errors import Unplaceable
 from flyte_build.submit.kubernetes.gangs import JOBSETS, Gang, Made, gang_of, jobset, look_gang, made_for, refuse_gang
+from flyte_build.submit.kubernetes.kueue import job_of
 from flyte_build.submit.kubernetes.pod import QUEUE, job
 from flyte_build.submit.kubernetes.preflight import hopeless
 from flyte_build.submit.kubernetes.watching import JOBS
@@ -102,6 +104,52 @@ def test_maintenance_of_a_node_is_free_where_the_task_says_so() -> None:
     assert (only["action"], only["onPodConditions"]) == ("FailJob", [{"type": "DisruptionTarget", "status": "True"}])
 
 
+def test_its_queue_may_be_what_its_pod_template_says() -> None:
+    """As the SDK's own description of such environments has it; the task's word is worth more, the target's less."""
+    template = flyte.PodTemplate(
+        pod_spec=V1PodSpec(containers=[V1Container(name="primary")]), labels={QUEUE: "training", "cost": "ml"}
+    )
+    asked = replace(request(pod_template=template), args=("clustered",))
+    place = replace(PLACE, queue="everybody")
+    for chosen, queue in ((asked, "training"), (replace(asked, queue="urgent"), "urgent")):
+        found = jobset(job(chosen, IMAGE, place), made_for(chosen))
+        assert found["metadata"]["labels"][QUEUE] == queue
+        pods = found["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["metadata"]["labels"]
+        assert (pods["cost"], QUEUE in pods) == ("ml", False)
+
+
+def test_why_its_queue_keeps_it_is_told_as_of_any_job(bench: Bench) -> None:
+    assert job_of("jobset-r1-a0-1-workers-1a2b3") == "r1-a0-1-workers-workers-0"
+    assert (job_of("job-r1-a0-1-1a2b3"), job_of("raycluster-x-1a2b3"), job_of("jobset")) == ("r1-a0-1", "", "")
+    held = {"spec": {"suspend": True}, "metadata": {"uid": "u"}}
+    told = {"reason": "Pending", "message": "couldn't assign flavors: 4 more needed"}
+    sight = look_gang(Gang(2), held, {"metadata": {}}, [], [told], unscheduled=60.0)
+    assert (sight.stage, sight.line, sight.patience) == (
+        "queued", "queued: couldn't assign flavors: 4 more needed", None,
+    )  # fmt: skip
+
+
+def test_what_no_event_says_is_asked_of_its_jobset(bench: Bench) -> None:
+    """A queue that is gone: Kueue says it of the Workload of the JobSet, and of no Job."""
+    asked = replace(bench.request(task_spec=spec(replicas=1).SerializeToString()), args=("clustered",))
+    made = made_for(asked)
+
+    def hand() -> None:
+        held = bench.api.objects[JOBSETS][made.name]
+        bench.api.put(JOBSETS, {**held, "spec": {**held["spec"], "suspend": True}})
+        condition = {"type": "QuotaReserved", "status": "False", "message": "LocalQueue q doesn't exist"}
+        labels = {"kueue.x-k8s.io/job-uid": held["metadata"]["uid"]}
+        workload = {"metadata": {"name": "w", "labels": labels}, "status": {"conditions": [condition]}}
+        bench.api.put("kueue.x-k8s.io/v1beta1/workloads", workload)
+        bench.until("queued")
+        bench.clock.now += 11.0
+        bench.until("queued: LocalQueue q doesn't exist")
+        bench.api.put(JOBSETS, {**held, "status": {"terminalState": "Completed"}})
+
+    outcome = asyncio.run(_play(bench, asked, made.name, hand))
+    assert (outcome.exit_code, outcome.reason) == (0, "")
+
+
 def test_one_machine_refuses_it_and_a_cluster_without_jobset(api: ApiServer) -> None:
     with pytest.raises(Unsupported, match="clustered tasks run on a cluster that has JobSet"):
         read_task(spec())
@@ -114,6 +162,9 @@ def test_one_machine_refuses_it_and_a_cluster_without_jobset(api: ApiServer) -> 
         refuse_gang(api.cluster(), asked)
     api.documents["/apis"] = {"groups": [{"name": "jobset.x-k8s.io"}]}
     refuse_gang(api.cluster(), asked)
+    api.put("v1/resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "2"}}})
+    (small,) = hopeless(api.cluster(), [LaunchRequest(**{**_fields(asked), "image": IMAGE})], PLACE)
+    assert small.message == "the quota q allows 2 of pods, and it asks for 3"
 
 
 def _fields(value: LaunchRequest) -> dict[str, Any]:

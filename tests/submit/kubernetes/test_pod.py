@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
 import flyte
 import pytest
+import yaml
 from flyte._internal.runtime.task_serde import get_proto_task
 from flyte.models import SerializationContext
 from flyteidl2.task import task_definition_pb2
@@ -25,7 +27,9 @@ from kubernetes.client import (
 )
 
 from flyte_build.submit.action import LaunchRequest, SecretRef
+from flyte_build.submit.kubernetes.calling import service_of
 from flyte_build.submit.kubernetes.errors import Unplaceable
+from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.vendors import PROFILES
 
@@ -111,6 +115,20 @@ def test_a_plain_task_is_this_job_and_nothing_else() -> None:
             },
         },
     }
+
+
+def test_the_page_shows_what_is_made() -> None:
+    """docs/kubernetes.md has this Job, beside that of Flyte's backend."""
+    page = (Path(__file__).parents[3] / "docs" / "kubernetes.md").read_text()
+    (shown,) = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)]
+    resources = flyte.Resources(cpu=4, memory="16Gi", gpu="A100:2", shm="auto")
+    secrets = (SecretRef("key", "vendor", "KEY"), SecretRef("file", "vendor"))
+    found = made(
+        spec_of(resources=resources, interruptible=True), Place("team", queue="research"), secrets=secrets,
+        timeout=3600.0, needs=Needs(("linux/amd64",)),
+    )  # fmt: skip
+    found["spec"]["template"]["spec"]["containers"][0]["env"] += service_of("run-r1", "a0")
+    assert shown == found
 
 
 def test_requests_and_limits_say_the_same_where_one_is_silent() -> None:

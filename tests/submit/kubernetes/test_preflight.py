@@ -74,6 +74,13 @@ def test_a_quota_that_is_used_up_is_waited_for_and_one_that_is_too_small_is_not(
     assert [p.message for p in preflight(api.cluster(), {"t": job()})] == [
         "the quota q allows 512Mi of requests.memory, and it asks for 1.0Gi",
         "the quota q allows 500m of limits.cpu, and it asks for 1",
+        "the quota q allows 0 of count/jobs.batch, and it asks for 1",
+    ]
+    api.put("v1/resourcequotas", {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "2", "memory": "2Gi"}}})
+    assert preflight(api.cluster(), {"t": job()}, pods={"t": 2}) == []
+    assert [p.message for p in preflight(api.cluster(), {"t": job()}, pods={"t": 3})] == [
+        "the quota q allows 2 of pods, and it asks for 3",
+        "the quota q allows 2Gi of memory, and it asks for 3.0Gi",
     ]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import flyte
 import pytest
 from flyte._internal.runtime.resources_serde import get_proto_extended_resources, get_proto_resources
+from flyte._resources import Accelerators
 from flyteidl2.core import tasks_pb2
 
 from flyte_build.submit.kubernetes.errors import Unplaceable
@@ -119,6 +122,52 @@ def test_a_device_is_a_label(profile: str, gpu: object, resource: str, labels: o
     assert (found.resource, found.labels) == (resource, labels)
     tolerated = {(t.key, t.value) for t in found.tolerations}
     assert all((k, v) in tolerated for k, values in found.labels for v in values if "sharing" not in k)
+
+
+# As docs/kubernetes.md has it in its table.
+NO_WORD = {
+    ("eks", "shared"), ("eks", "tpu"), ("gke", "amd"), ("gke", "neuron"), ("gke", "gaudi"),
+    ("gpu-feature-discovery", "tpu"), ("gpu-feature-discovery", "neuron"), ("gpu-feature-discovery", "gaudi"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_accelerator_of_the_sdk_has_its_place_or_a_way_out(profile: str) -> None:
+    names = [name for name in get_args(Accelerators) if not name.startswith("AppleSilicon")]
+    assert len(names) > 80
+    for name in names:
+        wants = wanted(name)
+        assert wants is not None
+        assert (wants.count, bool(wants.device)) == (int(name.partition(":")[2]), True)
+        if (profile, "shared" if "shared" in name else wants.kind) in NO_WORD:
+            with pytest.raises(Unplaceable) as e:
+                PROFILES[profile].place(wants)
+            assert str(e.value.hint).startswith("set `profile."), name
+        else:
+            found = PROFILES[profile].place(wants)
+            assert found.resource == PROFILES[profile].resources[wants.kind]
+            assert found.labels, name
+
+
+SHARING = "cloud.google.com/gke-gpu-sharing-strategy"
+
+
+def test_a_device_by_its_name_is_never_a_share_and_one_that_is_whole_no_partition() -> None:
+    """The SDK's word for it."""
+    assert place("gke", "T4:1").never == ((SHARING, ("time-sharing", "mps")),)
+    assert place("gke", "T4 shared:1").never == ()
+    assert place("gke", 1).never == (), "of a bare count nothing is said"
+    told = tasks_pb2.ExtendedResources()
+    told.gpu_accelerator.device, told.gpu_accelerator.unpartitioned = "nvidia-tesla-a100", True
+    wants = accelerator(asked_of(tasks_pb2.Resources()), told)
+    assert wants == Accelerator(1, "nvidia", "nvidia-tesla-a100", whole=True)
+    found = PROFILES["gke"].place(wants)
+    assert found.expressions == [
+        {"key": GKE, "operator": "In", "values": ["nvidia-tesla-a100"]},
+        {"key": SHARING, "operator": "NotIn", "values": ["time-sharing", "mps"]},
+        {"key": "cloud.google.com/gke-gpu-partition-size", "operator": "DoesNotExist"},
+    ]
+    assert PROFILES["gpu-feature-discovery"].place(wants).never == (), "its product's name says it"
 
 
 def test_mig_of_the_mixed_strategy_is_a_resource_of_its_own() -> None:

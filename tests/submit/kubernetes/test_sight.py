@@ -230,6 +230,17 @@ def test_a_pod_that_is_told_to_end_did_not_fail_of_itself() -> None:
     assert (outcome.reason, outcome.code) == ("lost", "Interrupted")
 
 
+def test_what_nodes_have_too_little_of_is_told_with_what_it_asks_for() -> None:
+    message = "0/3 nodes are available: 2 Insufficient nvidia.com/gpu, 3 Insufficient memory. preemption: none"
+    found = pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": message}])
+    limits = {"nvidia.com/gpu": "4", "cpu": "1"}
+    found["spec"] = {"containers": [{"resources": {"limits": limits, "requests": {**limits, "memory": "9Gi"}}}]}
+    assert seen(found).line == (
+        "queued: 0/3 nodes are available: 2 Insufficient nvidia.com/gpu, 3 Insufficient memory; it asks for "
+        "4 of nvidia.com/gpu, 9.0Gi of memory"
+    )
+
+
 def test_the_latest_pod_counts() -> None:
     old = pod("Failed", conditions=[condition("DisruptionTarget")])
     new = pod("Running", containerStatuses=[{"state": {"running": {}}}])

@@ -147,6 +147,26 @@ def test_what_is_called_by_name_is_known_to_the_launcher_and_to_the_next_driver(
     assert [line.partition(",")[0] for line in said] == ["env.gone", "env.own"], "whose code nobody stored"
 
 
+def test_its_apps_are_kept_with_a_task_and_served_to_whoever_calls_it(mirror: Mirror, tmp_path: Path) -> None:
+    app = {"name": "front", "port": 8080}
+    made = task(tmp_path, apps=(app,))
+    StoredDeployments(mirror).put([made])
+    found = StoredDeployments(mirror).find("p", "d", "env.work", "1")
+    assert found is not None
+    assert found.apps == (app,)
+    with pytest.raises(InputError, match="with other contents"):
+        StoredDeployments(mirror).put([task(tmp_path)])
+    served: list[Any] = []
+
+    class Apps:
+        def add(self, task: DeployedTask, code: str) -> None:
+            served.append((task.apps, code))
+
+    stash, _ = _stash(mirror)
+    uri = asyncio.run(dataclasses.replace(stash, apps=Apps()).admit(found))
+    assert served == [((app,), uri)]
+
+
 def test_code_that_is_gone_is_said(mirror: Mirror, tmp_path: Path) -> None:
     stash, _ = _stash(mirror)
     with pytest.raises(FileNotFoundError, match="is not there"):

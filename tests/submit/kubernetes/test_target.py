@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from flyte_build.kernel.errors import InputError
 from flyte_build.submit.kubernetes.access import RULES, ask, manifests, missing
 from flyte_build.submit.kubernetes.pod import Place
-from flyte_build.submit.kubernetes.profiles import Accelerator, Toleration
+from flyte_build.submit.kubernetes.profiles import Accelerator, Profile, Toleration
 from flyte_build.submit.kubernetes.target import Target, read_target
 from flyte_build.submit.kubernetes.vendors import PROFILES
 from tests.support.apiserver import ApiServer
@@ -191,3 +194,14 @@ def test_every_right_is_asked_about_one_by_one(api: ApiServer) -> None:
     assert [(a.verb, a.resource, a.why) for a in missing(api.cluster())] == [
         ("create", "jobs", "attempts"), ("get", "pods/log", "what they print"),
     ]  # fmt: skip
+
+
+def test_the_page_shows_a_cluster_with_words_of_its_own() -> None:
+    """docs/kubernetes.md names every part of a profile that may be another."""
+    page = (Path(__file__).parents[3] / "docs" / "kubernetes.md").read_text()
+    (block,) = [b for b in re.findall(r"^```toml\n(.*?)^```", page, re.M | re.S) if "prod.profile]" in b]
+    table = tomllib.loads(block)["tool"]["flyte-build"]["targets"]["prod"]
+    profile = read_target("prod", {"namespace": "ml", "storage": "s3://b", **table}, "x").place.profile
+    base = PROFILES["gpu-feature-discovery"]
+    same = [f.name for f in dataclasses.fields(Profile) if getattr(profile, f.name) == getattr(base, f.name)]
+    assert same == ["name", "resources", "unknown"], "a word that is the same again is there to be changed"

@@ -207,6 +207,21 @@ def test_what_a_watch_told_is_newer_than_an_answer_that_was_on_its_way(bench: Be
     assert bench.watcher.known("a").job is None
 
 
+def test_a_job_that_is_made_while_all_are_listed_is_not_gone(bench: Bench) -> None:
+    """The list is from before it was made, and comes after the answer to that."""
+
+    def made(method: str, kind: str, query: dict[str, str]) -> Bad | None:
+        if kind == JOBS and "watch" not in query and not bench.watcher.known("a").seen:
+            bench.watcher.note({"metadata": {"name": "a", "labels": LABELS}})
+        return None
+
+    bench.watcher.ask("a")
+    bench.api.bad = made
+    bench.watcher.start()
+    bench.watching()
+    assert bench.watcher.known("a").job is not None
+
+
 def test_events_are_few_and_each_once(bench: Bench) -> None:
     bench.watcher.ask("a")
     for n in range(100):

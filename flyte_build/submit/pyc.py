@@ -1,0 +1,88 @@
+"""Files of bytecode: which are sound, and their way from where they were made to a layer's side, and into a root.
+
+What an image's interpreter wrote is opened through the door, and goes where its module is from (see ``bytecode``).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from . import door
+from .imports import CACHE
+from .unpack import place
+
+__all__ = ["keep", "kept_at", "same", "sound_bytecode", "spread"]
+
+_UNCHECKED = 0b01
+_HEADER = 16
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether both are one file, and not a link to one."""
+    try:
+        a, b = one.lstat(), other.lstat()
+    except OSError:
+        return False
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+
+
+def _cached(module: str, tag: str) -> str:
+    folder, _, name = module.lstrip("/").rpartition("/")
+    return f"{folder}/{CACHE}/{name[:-3]}.{tag}.pyc"
+
+
+def kept_at(beside: Path, module: str, tag: str) -> Path:
+    """Where the bytecode of ``module`` (a path inside) lies or would lie in ``beside``."""
+    return beside / _cached(module, tag)
+
+
+def sound_bytecode(header: bytes, magic: str, source: bytes) -> bool:
+    """Whether a file of bytecode begins as ours does: ``magic`` (hex), unchecked hash, the source's hash (PEP 552).
+
+    The hash is one that only an interpreter of that magic number makes: where ours has another one, it goes unchecked.
+    """
+    if len(header) < _HEADER or header[:4].hex() != magic or header[2:4] != b"\r\n":
+        return False
+    if int.from_bytes(header[4:8], "little") != _UNCHECKED:
+        return False
+    return header[:4] != importlib.util.MAGIC_NUMBER or header[8:16] == importlib.util.source_hash(source)
+
+
+def keep(work: Path, layer: Path, beside: Path, modules: Sequence[str], tag: str, magic: str) -> int:
+    """Give each sound file of bytecode in ``work`` to the layer its module is from; how many."""
+    count = 0
+    with door.folder(work) as made:
+        for module in modules:
+            kept = kept_at(beside, module, tag)
+            if kept.exists():
+                continue
+            with suppress(FileNotFoundError, door.Refused), door.open_file(made, f"out/{_cached(module, tag)}") as f:
+                if not sound_bytecode(os.pread(f, _HEADER, 0), magic, (layer / module[1:]).read_bytes()):
+                    continue
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                with door.folder(kept.parent) as into:
+                    door.copy_to(f, into, kept.name)
+                # Of a date that no later change has.
+                os.utime(kept, (0, 0))
+                count += 1
+    return count
+
+
+def spread(beside: Path, layer: Path, root: Path) -> None:
+    """Put the bytecode of ``layer`` in ``beside`` to its modules in ``root``, as hard links."""
+    for folder, _, files in os.walk(beside):
+        into = root / os.path.relpath(folder, beside)
+        source_folder = into.parent
+        if not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
+            continue
+        for name in files:
+            module = source_folder / f"{name.partition('.')[0]}.py"
+            # Only for the very file it was made from: a later layer may have replaced the module.
+            if same(module, layer / module.relative_to(root)):
+                into.mkdir(exist_ok=True)
+                if not os.path.lexists(into / name):
+                    place(Path(folder, name), into / name)

@@ -1,0 +1,93 @@
+"""What a run begins to unpack before the user's file is read: the images of the last build, if anybody knows them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from flyte_build.kernel.platforms import host_platform
+from flyte_build.submit.ahead import main
+from flyte_build.workbench import headstart
+from tests.submit.oci import Made, image
+
+ONE, TWO = ("sha256:" + digit * 64 for digit in "12")
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The command lines of what would be started, which is told to end when it is ended."""
+    found: list[list[str]] = []
+
+    class Process:
+        def __init__(self, words: list[str], **_: object) -> None:
+            found.append(words)
+
+        def terminate(self) -> None:
+            found.append(["terminate"])
+
+        def wait(self) -> None:
+            found.append(["wait"])
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLYTE_BUILD_CACHE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "flow.py"
+
+
+def note(file: Path, images: dict[str, str], platform: str | None = None) -> None:
+    tasks = [SimpleNamespace(name=n, full_name=f"{e}.{n}", environment=e) for n, e in (("a", "low"), ("b", "top"))]
+    bench = SimpleNamespace(file=file, tasks=tasks, store=SimpleNamespace(root=file.parent / "store"))
+    built = [
+        SimpleNamespace(environment=e, manifest_digest=d, platform=platform or host_platform())
+        for e, d in images.items()
+    ]
+    headstart.note(cast(Any, bench), cast(Any, built))
+
+
+@pytest.mark.parametrize(("task", "digests"), [("a", [ONE, TWO]), ("top.b", [TWO, ONE])])
+def test_the_images_of_the_task_come_first(file: Path, started: list[list[str]], task: str, digests: list[str]) -> None:
+    note(file, {"low": ONE, "top": TWO})
+    begun = headstart.begin(Path("flow.py"), task)
+    assert begun is not None
+    [[python, *words]] = started
+    assert (python, words) == (
+        sys.executable, ["-P", "-m", "flyte_build.submit.ahead", str(file.parent / "store"), *digests],
+    )  # fmt: skip
+    begun.end()
+    assert started[1:] == [["terminate"], ["wait"]]
+
+
+def test_nothing_begins_where_nobody_knows(file: Path, started: list[list[str]]) -> None:
+    """No build of this file, another task, another machine's images, all unpacked, or a note that is none."""
+    assert headstart.begin(file, "a") is None
+    note(file, {"low": ONE}, "linux/other")
+    assert headstart.begin(file, "a") is None
+    note(file, {"low": ONE})
+    assert headstart.begin(file, "c") is None
+    assert headstart.begin(file.parent / "other.py", "a") is None
+    (file.parent / "store" / "roots" / ONE[7:]).mkdir(parents=True)
+    assert headstart.begin(file, "a") is None
+    (kept,) = (file.parent / "store" / "plans").iterdir()
+    for broken in ("", "[]", "{}", '{"schema": 2, "tasks": {"a": "low"}, "images": {"low": "x"}}', '{"images": 1}'):
+        kept.write_text(broken)
+        assert headstart.begin(file, "a") is None
+    assert started == []
+
+
+def test_what_is_started_unpacks_and_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What it cannot unpack is for the run to find."""
+    good = image(tmp_path / "oci" / "blobs" / "sha256", [[Made("usr/bin/python3", b"", 0o755)]], env=["PATH=/usr/bin"])
+    main([str(tmp_path), good, ONE])
+    assert [p.name for p in (tmp_path / "roots").iterdir() if p.is_dir()] == [good[7:]]
+    main([str(tmp_path / "nothing"), ONE])
+    assert capfd.readouterr() == ("", "")
