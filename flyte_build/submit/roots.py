@@ -41,6 +41,8 @@ __all__ = ["Roots", "prepare"]
 
 # Seconds: others who look at a root hold it as if they used it.
 _PATIENCE = 5.0
+# Seconds after which whoever waits is told for what.
+_MOMENT = 0.5
 
 
 class Roots:
@@ -136,7 +138,10 @@ class Roots:
         finally:
             left.set()
             begun.set()
-            maker.join()
+            maker.join(_MOMENT)
+            if maker.is_alive():
+                self._reporter.note("unpacking or compiling what the next run needs, too: a moment")
+                maker.join()
         if self._late is not None:
             _close(self._handles)
             self._got.clear()
