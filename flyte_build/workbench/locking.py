@@ -45,7 +45,7 @@ def lock_environments(
     companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
     settings = read_settings(root)
-    debian = Configuring(root, store, reporter)
+    debian = Configuring(root, store, reporter, [one for recipe in recipes.values() for one in recipe.apt_secrets])
     sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal), debian.configures)
     sealed = bool(reseal) or any(recipe.sealed_steps or recipe.apt_packages for recipe in recipes.values())
     with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:

@@ -99,7 +99,6 @@ ARGUED = {
     },
     "watch.py": {"_measure": OURS},
     "visit.py": {"_visited": OURS, "_claimed": OURS, "_sweep": OURS, "_copy_code": HOST},
-    "cgroups.py": {"*": HOST},
     "engines.py": {"*": HOST},
     "process.py": {"start": OURS},
     "enter.py": {"*": INSIDE},
