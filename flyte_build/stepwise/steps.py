@@ -99,7 +99,7 @@ def check_pin(lock: Lock, platform: str, layout: Path) -> str:
     if pin.digest != digest:
         raise PinError(
             f"{lock.environment} on {platform}: expected the pinned {pin.digest}, found {digest}",
-            hint="`flyte-build diff` names the first difference",
+            hint="`flyte-build diff A B` names the first difference of two images",
         )
     return f"{what}, as pinned"
 

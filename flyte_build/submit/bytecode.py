@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..kernel.errors import FlyteBuildError
+from ..kernel.quantities import counted
 from ..kernel.reporting import Reporter
 from ..store.locks import held
 from ..store.seal_files import remove_seal
@@ -152,7 +153,7 @@ class Compiler:
         if python is None or not any(modules for _, modules in mine):
             return None
         inside = "/" + str(python.relative_to(self.root))
-        with self.lowest() as lowest, self.reporter.work(f"compile {len(wanted)} modules"):
+        with self.lowest() as lowest, self.reporter.work(f"compile {counted(len(wanted), 'module')}"):
             if (found := self._start(inside, least, lowest)) is None:
                 return None
             chain, small = found

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from ..kernel.reporting import Reporter
+from ..locks.directory import check_place
 from ..planning.workspace import Workspace
 from ..project.nouns import Environment
 from ..settings import read_settings
@@ -39,6 +40,7 @@ def lock_environments(
     from .sidecars import resolved
     from .source_builds import SourceBuilds
 
+    check_place(workspace.lockfiles)
     # Before anything is written: a registry may refuse.
     companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)

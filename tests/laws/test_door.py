@@ -51,7 +51,7 @@ ARGUED = {
     "history.py": {"*": OURS},
     "imports.py": {"modules_below": ROOT, "imported_by_bundle": HOST},
     "journal.py": {"*": OURS},
-    "layers.py": {"partial": OURS, "_size": OURS},
+    "layers.py": {"partial": OURS, "size": OURS},
     "local.py": {"_note": OURS},
     "reused.py": {"started": OURS},
     "scratch.py": {"copy": OURS},
