@@ -122,7 +122,7 @@ def test_what_was_never_locked_is_locked_beside_what_was(offline: Offline, low: 
     low.unlink()
     top = (offline.lockfiles / "top.json").read_text()
     done = offline("run", "flow.py", "main", "--x", "1")
-    assert f"no lock yet: locking low in {offline.lockfiles}" in done.err
+    assert f"no lock yet: locking low in {offline.lockfiles.name}\n" in done.err
     assert "answers no environment" not in done.err
     assert low.is_file()
     assert json.loads((offline.lockfiles / "top.json").read_text())["fingerprint"] == json.loads(top)["fingerprint"]

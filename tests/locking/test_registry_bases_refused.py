@@ -50,7 +50,7 @@ def test_a_registry_that_lets_nobody_in_is_told_once_and_may_be_mirrored(
     assert hint.startswith("the account may not do this")
     assert "; or name a mirror of it with $FLYTE_BUILD_REGISTRY_MIRROR" in hint
     assert "check the name and your login" not in hint, "the registry's own error has said what to do"
-    assert ("take Python 3.11 or 3.13" in hint) is official
+    assert ('take `base = "registry"` out of the settings' in hint) is official
 
 
 def test_the_official_image_is_read_from_a_mirror_and_named_as_itself(
