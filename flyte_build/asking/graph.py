@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..kernel.errors import LockError
+from ..kernel.pythons import plain
 from ..locking.targets import full_python
 from ..locking.wheels import Target
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedWheel
@@ -96,7 +97,7 @@ def _markers(lock: Lock, platform: str) -> dict[str, str]:
     """The environment that markers are judged in."""
     minor = lock.python or "3.11"
     full = full_python(lock, platform) if lock.python else None
-    return Target(cast("Any", platform), minor, full or f"{minor}.0", (2, 0)).markers
+    return Target(cast("Any", platform), minor, full or f"{plain(minor)}.0", (2, 0)).markers
 
 
 class _Wheels:

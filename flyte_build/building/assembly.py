@@ -7,6 +7,7 @@ finds it made. Where all artifacts are there, no HTTP client is loaded. Never de
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,9 @@ from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.reporting import Progress, Reporter
+from ..native.blob import THREADS
 from ..native.blob import write_blob as native_blob
+from ..native.library import core
 from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
@@ -36,10 +39,20 @@ if TYPE_CHECKING:
     from ..sources.fetching import Fetcher
     from .bytecode import Hosts
 
-__all__ = ["Assembly", "artifact_error"]
+__all__ = ["Assembly", "artifact_error", "at_once"]
 
 # Downloads at a time. Indexes and mirrors are shared; more connections help nobody.
 _CONNECTIONS = 8
+
+
+def at_once(asked: int | None) -> int:
+    """How many layers are assembled at once: as ``asked``, else as many as there are processors for.
+
+    Python has one processor a layer. The core has several, and a second layer beside would take no less time, but
+    memory of its own.
+    """
+    processors = os.cpu_count() or 1
+    return asked or (max(1, processors // THREADS) if core().library is not None else processors)
 
 
 class Assembly:

@@ -8,7 +8,6 @@ decides what to build, never prints.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -87,7 +86,7 @@ def _make(
     started: float,
 ) -> dict[str, BuiltImage]:
     from ..remote.available import Elsewhere
-    from .assembly import Assembly
+    from .assembly import Assembly, at_once
 
     done: dict[str, BuiltImage] = {}
     stop = threading.Event()
@@ -98,7 +97,7 @@ def _make(
         todo = [image for image in missing if image.hash not in done]
         while todo:
             known = elsewhere.pulled(todo) if local else elsewhere.composable(todo)
-            layers = Assembly(session, locator, reporter, stop, hosts).run(todo, jobs or os.cpu_count() or 1, known)
+            layers = Assembly(session, locator, reporter, stop, hosts).run(todo, at_once(jobs), known)
             again = []
             for image in todo:
                 try:

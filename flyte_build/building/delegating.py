@@ -119,8 +119,8 @@ def _said(words: Sequence[str], log: Path, hidden: Iterable[bytes], *, sure: boo
     if done.returncode and sure:
         tail = "\n".join(said.decode("utf-8", "replace").splitlines()[-_TAIL:])
         raise SealError(
-            f"`{words[0]} {words[1]}` ended with exit code {done.returncode}",
-            hint=f"its output is in {log}",
+            f"`{words[0]} {words[1]}`, which was asked to build the Dockerfile, ended with exit code {done.returncode}",
+            hint=f"its output is in {log}; it builds the whole file, as no step means one of its lines (see above)",
             detail=tail,
         )
 

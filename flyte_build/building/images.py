@@ -96,16 +96,17 @@ def supply_sealed(
     if not sealed:
         return
     from ..sources.locators import project_locator
-    from .sealed import Sealer, keeping, supply
+    from .sealed import Sealer, keeping, limits_of, supply
     from .wheels import supply_wheels
 
-    bases, network = base_repositories(sealed, locks), read_settings(root).seal_network
+    bases, settings = base_repositories(sealed, locks), read_settings(root)
 
     def locator() -> Locator:
         return project_locator(recipes, locks, root, store=store)
 
     with keeping(store) as stages:
-        sealer = Sealer(store, root, locator, reporter, shared, bases, network, jobs, stages)
+        limits = limits_of(settings)
+        sealer = Sealer(store, root, locator, reporter, shared, bases, settings.seal_network, jobs, stages, limits)
         supply_wheels(sealed, recipes, locks, sealer)
         supply(sealed, recipes, locks, sealer)
 

@@ -21,11 +21,13 @@ from ..deriving.local_files import snapshot
 from ..deriving.nouns import Copied, FileEntry, ImageDerivation, LayerDerivation
 from ..deriving.sealed import Question, question
 from ..kernel.canonical import Json
-from ..kernel.errors import InputError, SealError
+from ..kernel.errors import SealError
 from ..kernel.reporting import Reporter
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedSeal
 from ..locks.seals import CONFIGURED
-from ..recipe import Recipe, RunCommands, SecretMount
+from ..recipe import Recipe, RunCommands
+from ..settings import Settings
+from ..sources.lent import value_of
 from ..sources.places import Locator
 from ..store import Session, Store
 from .configuring import controls, given
@@ -34,17 +36,18 @@ from .step_logs import log_of
 if TYPE_CHECKING:
     from ..assemble.deb import Control
     from ..remote.cache import RemoteCache
-    from ..sealing import Below, Outcome, Stages
+    from ..sealing import Below, Limits, Outcome, Stages
     from ..sealing.nouns import Network, Step
 
-__all__ = ["Sealer", "keeping", "ready", "supply"]
+__all__ = ["Sealer", "keeping", "limits_of", "ready", "supply"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sealer:
     """How steps are run for one project. ``root``: the project's folder, whose index settings are lent to steps;
     ``locator`` makes one for the layers below; ``remote``, ``bases``: as :func:`flyte_build.building.building.build`
-    has them. ``network``: what steps may reach. ``stages`` keeps what lies below steps for the next ones."""
+    has them. ``network``: what steps may reach. ``stages`` keeps what lies below steps for the next ones. ``limits``:
+    what each may take of this machine (:func:`limits_of`)."""
 
     store: Store
     root: Path
@@ -55,6 +58,7 @@ class Sealer:
     network: Network
     jobs: int | None = None
     stages: Stages | None = None
+    limits: Limits | None = None
 
     def seal(
         self,
@@ -71,7 +75,7 @@ class Sealer:
 
         Raises what sealing raises, and what building the layers below does.
         """
-        from ..sealing import Below, modules_of, seal, sketch
+        from ..sealing import Below, Limits, modules_of, seal, sketch
 
         stop = threading.Event()
         with self.store.session(stop.is_set) as session:
@@ -88,7 +92,8 @@ class Sealer:
                 roots = (tuple(self.realised(image, session, threading.Event())) for image in asked.taken)
                 step = replace(step, roots=tuple(roots))
             try:
-                outcome = seal(step, layers, folder, log, self.reporter, twice=twice, stages=self.stages)
+                limits = self.limits or Limits()
+                outcome = seal(step, layers, folder, log, self.reporter, twice=twice, limits=limits, stages=self.stages)
                 sealed = LockedSeal(
                     index, asked.on, outcome.network, outcome.digest, outcome.size, outcome.diff_id,
                     outcome.reproducible, sketch(outcome.listing), modules_of(outcome.listing, asked.environment),
@@ -104,13 +109,11 @@ class Sealer:
         """The layers of ``image`` on this machine's disk, lowest first."""
         from ..remote.available import Elsewhere
         from ..sealing import Below
-        from .assembly import Assembly
+        from .assembly import Assembly, at_once
 
         elsewhere = Elsewhere(session, self.remote, self.bases, self.reporter, stop)
         known = elsewhere.pulled([image])
-        made = Assembly(session, self.locator(), self.reporter, stop).run(
-            [image], self.jobs or os.cpu_count() or 1, known
-        )
+        made = Assembly(session, self.locator(), self.reporter, stop).run([image], at_once(self.jobs), known)
         results = [made[layer.hash][0] for layer in image.layers]
         return [Below(self.store.blob_path(result.digest), result.diff_id) for result in results]
 
@@ -143,9 +146,12 @@ class Sealer:
 
         said = asked.step
         secrets = tuple(
-            Secret(s.name, _value(s), s.env, s.path, 0o400 if s.mode is None else s.mode, s.owner or (0, 0))
+            Secret(
+                s.name, value_of(s, "a sealed step"), s.env, s.path, 0o400 if s.mode is None else s.mode,
+                s.owner or (0, 0),
+            )
             for s in said.secrets
-        )
+        )  # fmt: skip
         network: Network = "none" if closed or said.offline or not said.commands else self.network
         lent = _indexes(self.root) if network != "none" else {}
         mounts = (Mount(m.kind, m.target, m.stage, m.source, m.writable, m.mode, m.owner) for m in said.mounts)
@@ -154,6 +160,13 @@ class Sealer:
             asked.title, said.commands, asked.environment, asked.workdir, network, secrets, lent, said.user or "",
             tuple(mounts), tuple(copies),
         )  # fmt: skip
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What steps may take of this machine, as a project's settings have it."""
+    from ..sealing import Limits
+
+    return Limits(settings.seal_memory, settings.seal_minutes * 60.0)
 
 
 @contextmanager
@@ -169,21 +182,6 @@ def keeping(store: Store) -> Iterator[Stages]:
 
         with Stages(place) as stages:
             yield stages
-
-
-def _value(secret: SecretMount) -> bytes:
-    """As the SDK's builder finds it: the variable ``GROUP_KEY``, else the file of that name in /etc/secrets."""
-    variable = secret.name.upper()
-    if (value := os.environ.get(variable)) is not None:
-        return value.encode("utf-8", "surrogateescape")
-    file = Path("/etc/secrets") / secret.name
-    try:
-        return file.read_bytes()
-    except OSError:
-        raise InputError(
-            f"the secret {secret.name} of a sealed step: expected it in ${variable} or in {file}, found neither",
-            hint="give it as that variable; it is neither sealed nor logged",
-        ) from None
 
 
 def _indexes(root: Path) -> dict[str, str]:

@@ -127,7 +127,7 @@ class WheelMaker:
         told: Mapping[str, Any],
         twice: bool,
     ) -> _Ran:
-        from ..sealing import Below, Step, seal
+        from ..sealing import Below, Limits, Step, seal
 
         image, sealer = base.image(requires, self.sealer)
         rows = cast("list[str]", cast("dict[str, Any]", image.spec["config"])["Env"])
@@ -141,7 +141,10 @@ class WheelMaker:
             step = Step(f"build {source.file}", ("python /build/run.py",), variables, "/", "none")
             try:
                 over = [*layers, Below(given, diff_id, passing=True)]
-                outcome = seal(step, over, folder, log, sealer.reporter, twice=twice, stages=sealer.stages)
+                limits = sealer.limits or Limits()
+                outcome = seal(
+                    step, over, folder, log, sealer.reporter, twice=twice, limits=limits, stages=sealer.stages
+                )
                 asked, wheels = _outputs(outcome.layer, session)
                 session.sync()
                 return _Ran(outcome, asked, wheels, log)

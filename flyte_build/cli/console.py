@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from ..kernel.quantities import counted, duration, size
+from ..kernel.struck import struck
 from ..kernel.visible import coloured, inert, visible
 from .streams import obeyed
 
@@ -37,13 +38,13 @@ class _Quiet(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
-            plain = segment.control or segment.text.isprintable()
-            yield segment if plain else Segment(visible(segment.text), segment.style)
+            text = segment.text if segment.control else visible(struck(segment.text))
+            yield segment if text == segment.text else Segment(text, segment.style)
 
 
 def echo(text: str, *, nl: bool = True) -> None:
     """Print a text as it is, as scripts read it; what no terminal shall obey is written out, as JSON has it."""
-    click.echo(visible(text), nl=nl)
+    click.echo(visible(struck(text)), nl=nl)
 
 
 def show_log(source: BinaryIO) -> None:

@@ -120,7 +120,7 @@ cache_option = click.option(
 )
 
 jobs_option = click.option(
-    "--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors)."
+    "--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: what the processors suffice for)."
 )
 
 locked_option = click.option(

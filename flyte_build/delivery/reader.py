@@ -123,7 +123,7 @@ class Reader:
     def _no_bundle(self) -> NoReturn:
         raise InputError(
             f"{self._path}: expected a bundle, which begins with {INDEX}, found something else",
-            hint="`flyte-build bundle` writes bundles; images alone are loaded by podman, skopeo or Docker",
+            hint="`flyte-build bundle FILE -o FILE.fbundle` writes one; podman, skopeo and Docker load images alone",
         )
 
 

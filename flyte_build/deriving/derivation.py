@@ -43,7 +43,7 @@ from ..recipe import CopyFiles, Recipe, RunCommands, Scratch
 from ..recipe.conventions import USER, VENV
 from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
 from .file_layers import each_once, file_layers
-from .image_config import base_config, debian_config, expand, working_directories
+from .image_config import base_config, debian_config, expand, kept_settings, working_directories
 from .nouns import Artifact, Copied, FileEntry, ImageDerivation, LayerDerivation
 from .overlay import (
     Owner,
@@ -92,18 +92,22 @@ def derive(
     files: Mapping[int, Sequence[FileEntry]] | None = None,
     *,
     below: int | None = None,
+    stages: dict[int, ImageDerivation] | None = None,
 ) -> ImageDerivation:
     """The derivation of ``recipe``'s image on ``platform`` under ``lock``.
 
     ``files`` holds, for each :class:`CopyFiles` step by its index in ``recipe.steps``, the entries to
     copy, with paths in the image (see ``flyte_build.deriving.local_files``). ``lock`` must answer ``recipe``.
     ``below``: only what lies below the sealed step at this index, or with ``CONFIGURED`` what dpkg configures packages
-    over. Raises :class:`LockError` for a sealed step without a seal, or with a stale one.
+    over. ``stages``: the images of the recipe's stages that are known, by number, which others join. Raises
+    :class:`LockError` for a sealed step without a seal, or with a stale one.
     """
     if not lock.answers(recipe):
         raise ValueError(f"the lock of {lock.environment} does not answer this recipe")
     locked = lock.platforms[platform]
-    asked = _Asked(lock, locked, recipe, platform, files if files is not None else {}, below)
+    asked = _Asked(
+        lock, locked, recipe, platform, files if files is not None else {}, below, {} if stages is None else stages
+    )
     if isinstance(recipe.base, Scratch):
         nothing: list[LayerDerivation] = []
         _steps(asked, nothing, None, 0, Owner(0, 0), working_directories(recipe), frozenset())
@@ -132,6 +136,7 @@ class _Asked:
     platform: str
     files: Mapping[int, Sequence[FileEntry]]
     below: int | None
+    stages: dict[int, ImageDerivation]
 
     @property
     def environment(self) -> str:
@@ -153,20 +158,28 @@ def stage_of(
 
 
 def taken_by(
-    lock: Lock, recipe: Recipe, platform: str, files: Mapping[int, Sequence[FileEntry]], index: int
+    lock: Lock,
+    recipe: Recipe,
+    platform: str,
+    files: Mapping[int, Sequence[FileEntry]],
+    index: int,
+    known: dict[int, ImageDerivation] | None = None,
 ) -> list[ImageDerivation] | None:
     """The images that the step at ``index`` takes files from, in the order of its ``stages``; ``None`` where ``files``
-    does not say what is copied into stages. Raises as :func:`derive` does."""
+    does not say what is copied into stages. ``known``: those that are there, by number. Raises as :func:`derive` does.
+    """
     step = recipe.steps[index]
     numbers = step.stages if isinstance(step, RunCommands) else ()
     copies = any(isinstance(s, CopyFiles) for stage in recipe.stages for s in stage.steps)
     if numbers and copies and not (isinstance(files, Copied) and files.stages):
         return None
-    found = []
+    # A stage knows those before it by the same numbers, so that each is derived once.
+    known = {} if known is None else known
     for number in numbers:
-        low, part, copied = stage_of(lock, recipe, platform, files, number)
-        found.append(derive(low, part, platform, copied))
-    return found
+        if number not in known:
+            low, part, copied = stage_of(lock, recipe, platform, files, number)
+            known[number] = derive(low, part, platform, copied, stages=known)
+    return [known[number] for number in numbers]
 
 
 def _steps(
@@ -195,7 +208,7 @@ def _steps(
             layers += replaced_layer(files.values(), recipe, asked.locked, venv.path)
         if end in (asked.below, len(recipe.steps)):
             return
-        taken = taken_by(asked.lock, recipe, asked.platform, asked.files, end)
+        taken = taken_by(asked.lock, recipe, asked.platform, asked.files, end, asked.stages)
         changed = sealed_layers(asked.environment, recipe, asked.locked, asked.platform, end, layers, taken)
         layers += changed
         since = len(layers) if changed else since
@@ -229,7 +242,7 @@ def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     environment, locked, recipe = asked.environment, asked.locked, asked.recipe
     layers = base_layers(base)
     if recipe.as_is:
-        return _image(asked, layers, dict(base.settings), {}, verbatim=verbatim(base))
+        return _image(asked, layers, kept_settings(base), {}, verbatim=verbatim(base))
     facts = facts_of(base, environment)
     layers += _apt_layers(locked, recipe)
     rows = overlay(recipe, locked, facts)

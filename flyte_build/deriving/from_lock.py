@@ -60,8 +60,9 @@ def recorded_recipe(lock: Lock) -> Recipe:
             bytecode=raw.get("bytecode") == "layer",
             stages=tuple(_stage(row) for row in raw.get("stages", ())),
         )
+        _check_stages(recipe)
         same = lock.answers(recipe)
-    except (KeyError, TypeError, ValueError) as e:
+    except (AttributeError, LookupError, TypeError, ValueError) as e:
         raise LockError(f"{lock.environment}: the lock's recipe cannot be read: {e!r}", hint=_HINT) from None
     if not same:
         raise LockError(
@@ -88,6 +89,27 @@ def _stage(raw: Mapping[str, Any]) -> Stage:
     if isinstance(base, DebianBase):
         raise KeyError("debian")
     return Stage(raw["name"], base, _steps(raw["steps"]))
+
+
+def _check_stages(recipe: Recipe) -> None:
+    """Nothing is taken of a stage that is not there, or comes later."""
+    for known, steps in (
+        *((n, stage.steps) for n, stage in enumerate(recipe.stages)),
+        (len(recipe.stages), recipe.steps),
+    ):
+        numbers = [number for step in steps if isinstance(step, RunCommands) for number in step.stages]
+        if any(type(number) is not int or not 0 <= number < known for number in numbers):
+            raise ValueError(f"expected the numbers of stages before it, found {numbers}")
+
+
+def _settings(raw: Mapping[str, Any]) -> Step:
+    """Of the types that the specification gives to fields."""
+    for key, kind in (("User", str), ("Labels", dict), ("ExposedPorts", dict), ("Volumes", dict)):
+        if not isinstance(raw.get(key, kind()), kind):
+            raise TypeError(key)
+    if not all(isinstance(text, str) for text in raw.get("Labels", {}).values()):
+        raise TypeError("Labels")
+    return ImageSettings(json.dumps(raw, sort_keys=True, ensure_ascii=False))
 
 
 def _pip(raw: Mapping[str, Any]) -> Step:
@@ -143,6 +165,7 @@ def _commands(raw: Mapping[str, Any]) -> Step:
         delegation=Delegation(**{**raw["delegation"], "images": tuple(raw["delegation"]["images"])})
         if "delegation" in raw
         else None,
+        based=raw.get("based", False),
     )
 
 
@@ -151,7 +174,7 @@ _STEPS: Mapping[Json, Callable[[Mapping[str, Any]], Step]] = {
     "apt": lambda raw: AptInstall(tuple(raw["packages"])),
     "env": lambda raw: EnvVars(tuple((name, value) for name, value in raw["variables"])),
     "workdir": lambda raw: WorkDir(raw["path"], _owner(raw.get("owner")), raw.get("made", False)),
-    "settings": lambda raw: ImageSettings(json.dumps(raw["settings"], sort_keys=True, ensure_ascii=False)),
+    "settings": lambda raw: _settings(raw["settings"]),
     "copy": _copy,
     "commands": _commands,
 }

@@ -19,7 +19,15 @@ from ..recipe import EnvVars, ImageSettings, Recipe, Scratch, WorkDir
 from ..recipe.conventions import SYSTEM_PATH, USER, VENV
 from ..recipe.docker_words import expand
 
-__all__ = ["base_config", "debian_config", "environment_of", "expand", "variables_of", "working_directories"]
+__all__ = [
+    "base_config",
+    "debian_config",
+    "environment_of",
+    "expand",
+    "kept_settings",
+    "variables_of",
+    "working_directories",
+]
 
 # Of the base's config object (image-spec v1.1, config.md); what else engines write there is about their builds.
 _KEPT = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
@@ -73,7 +81,7 @@ def debian_config(recipe: Recipe) -> dict[str, Json]:
 def base_config(recipe: Recipe, base: LockedBase, venv: str | None) -> dict[str, Json]:
     """The ``config`` object of an image on ``base``; ``venv`` is where its Python packages go, if any do."""
     official = bool(getattr(recipe.base, "official", False))
-    config: dict[str, Json] = {key: base.settings[key] for key in _KEPT if base.settings.get(key)}
+    config = kept_settings(base)
     env = environment_of(base)
     if venv is not None:
         path = env.get("PATH") or SYSTEM_PATH
@@ -106,6 +114,11 @@ def _set(config: dict[str, Json], recipe: Recipe) -> dict[str, Json]:
 
 def _pairs(rows: object) -> dict[str, str]:
     return {name: value for name, _, value in (row.partition("=") for row in cast("list[str]", rows))}
+
+
+def kept_settings(base: LockedBase) -> dict[str, Json]:
+    """What an image on ``base`` keeps of its configuration: all but what only builds read."""
+    return {key: base.settings[key] for key in _KEPT if base.settings.get(key)}
 
 
 def environment_of(base: LockedBase) -> dict[str, str]:

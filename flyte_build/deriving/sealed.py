@@ -8,6 +8,7 @@ seal with another ``on`` is stale.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -75,6 +76,7 @@ def question(
     rows = _variables(environment, recipe, locked.base, max(index, 0))
     workdir = "/" if index == CONFIGURED else working_directories(recipe, locked.base)[index]
     variables = {name: value for name, _, value in (row.partition("=") for row in rows)}
+    title = f"configure {' '.join(sorted(recipe.apt_packages))}" if index == CONFIGURED else title_of(step)
     step = _settled(step, variables, locked.base)
     more = {"stages": [[layer.hash for layer in image.layers] for image in taken]} if taken else {}
     on = digest(
@@ -91,7 +93,6 @@ def question(
             },
         )
     )
-    title = f"configure {' '.join(sorted(recipe.apt_packages))}" if index == CONFIGURED else title_of(step)
     return Question(title, step, variables, workdir, on, tuple(taken), _images(recipe, locked, index))
 
 
@@ -105,7 +106,7 @@ def _images(recipe: Recipe, locked: LockedPlatform, index: int) -> dict[str, str
 
 
 def _settled(step: RunCommands, variables: Mapping[str, str], base: LockedBase | None) -> RunCommands:
-    """``step`` as it is on its base: who runs it, what variables come to, its stages numbered from 0."""
+    """``step`` as it is on its base: who and what runs it, what variables come to, its stages numbered from 0."""
     user = step.user
     if user is not None:
         user = expand(user, variables) or str((base.settings.get("User") if base is not None else None) or "")
@@ -125,7 +126,18 @@ def _settled(step: RunCommands, variables: Mapping[str, str], base: LockedBase |
     if whole is not None:
         images = tuple(numbers[number] for number in whole.images)
         whole = replace(whole, images=images, context=numbers[whole.context])
-    return replace(step, user=user, copies=tuple(copies), mounts=tuple(mounts), delegation=whole)
+    commands, said = step.commands, base.settings.get("Shell") if base is not None else None
+    if step.based and isinstance(said, list):
+        commands = tuple(shlex.join((*map(str, said), command)) for command in commands)
+    return replace(
+        step,
+        commands=commands,
+        user=user,
+        copies=tuple(copies),
+        mounts=tuple(mounts),
+        delegation=whole,
+        based=False,
+    )
 
 
 _ROOTS = ("", "0", "root")

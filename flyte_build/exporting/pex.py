@@ -31,6 +31,7 @@ from zipfile import ZipFile
 from ..kernel.canonical import Json
 from ..kernel.errors import ArtifactError, InputError
 from ..kernel.outputs import output, refusal_in
+from ..kernel.pythons import is_threaded, plain
 from ..kernel.reporting import Reporter
 from ..locking.targets import target_of
 from ..locking.wheels import Target
@@ -123,7 +124,8 @@ def write_pex(
         options += ["--complete-platform", name]
     with reporter.work("write the PEX", None):
         _run([*options, "--output-file", "made.pex"], scratch)
-        _constrain(scratch / "made.pex", scratch / "constrained.pex", f"CPython=={lock.python}.*")
+        kind = "CPython+t" if is_threaded(lock.python) else "CPython"
+        _constrain(scratch / "made.pex", scratch / "constrained.pex", f"{kind}=={plain(lock.python)}.*")
     return _publish(scratch / "constrained.pex", out)
 
 

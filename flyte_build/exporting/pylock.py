@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 
 from ..kernel.errors import InputError
+from ..kernel.pythons import plain
 from ..locks.nouns import Lock
 from .rows import MACHINES, rows
 
@@ -30,7 +31,7 @@ def pylock_text(lock: Lock, platforms: Sequence[str], folder: str) -> str:
         f"# The wheels of {lock.environment}. Written by `flyte-build export requirements --format pylock`.",
         'lock-version = "1.0"',
         f"environments = [{', '.join(_text(_environment(p)) for p in platforms)}]",
-        f"requires-python = {_text(f'=={lock.python}.*')}",
+        f"requires-python = {_text(f'=={plain(lock.python)}.*')}",
         'created-by = "flyte-build"',
     ]
     for row in rows(lock, platforms):

@@ -19,7 +19,18 @@ from .files import fsync_directory
 from .quantities import size
 from .scratch import scratch_file
 
-__all__ = ["FULL", "check_place", "output", "refusal_in", "refused", "room", "why", "write_output", "writing"]
+__all__ = [
+    "FULL",
+    "certain",
+    "check_place",
+    "output",
+    "refusal_in",
+    "refused",
+    "room",
+    "why",
+    "write_output",
+    "writing",
+]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The disk, a quota or a limit on files' sizes is used up."""
@@ -92,13 +103,20 @@ def check_place(path: Path) -> None:
 
     That it raises nothing promises nothing: a disk may be full, and some file systems refuse without saying so.
     """
+    if (error := certain(path)) is not None:
+        raise refused(error, path)
+
+
+def certain(path: Path) -> OSError | None:
+    """Why ``path`` surely cannot be written, as far as one can tell without trying."""
     if (obstacle := _in_the_way(path)) is not None:
-        raise refused(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(obstacle)), path)
+        return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(obstacle))
     folder = next(p for p in path.absolute().parents if os.path.isdir(p))
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         read_only = bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
         code = errno.EROFS if read_only else errno.EACCES
-        raise refused(OSError(code, os.strerror(code), str(folder)), path)
+        return OSError(code, os.strerror(code), str(folder))
+    return None
 
 
 @contextmanager

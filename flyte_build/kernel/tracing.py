@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from .struck import struck
+
 __all__ = ["Listener", "active", "hooks", "listen", "redacted", "shown_url", "tell", "timed"]
 
 Listener = Callable[[float, str, str], object]
@@ -88,7 +90,7 @@ def redacted(words: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and value in words and _SECRET_NAME.search(name) and not os.path.isabs(value):
             words = words.replace(value, "***")
-    return _URL.sub(lambda found: shown_url(found[0]), words)
+    return _URL.sub(lambda found: shown_url(found[0]), struck(words))
 
 
 def _asked(request: Any) -> None:

@@ -12,8 +12,11 @@ from ..kernel.errors import ArtifactError
 
 __all__ = ["SETTINGS", "diff_ids_of", "document_of", "rows_of", "settings_of"]
 
-SETTINGS = ("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal")
-_STRINGS, _LISTS = ("User", "WorkingDir", "StopSignal"), ("Env", "Entrypoint", "Cmd")
+SETTINGS = (
+    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "Shell",
+    "OnBuild",
+)  # fmt: skip
+_STRINGS, _LISTS = ("User", "WorkingDir", "StopSignal"), ("Env", "Entrypoint", "Cmd", "Shell", "OnBuild")
 
 
 def document_of(data: bytes, what: str) -> dict[str, Any]:

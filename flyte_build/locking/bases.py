@@ -6,6 +6,7 @@ judged here, before anything is resolved.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -17,7 +18,7 @@ from ..kernel.errors import LockError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.base import BaseFacts, LockedBase
 from ..locks.nouns import LockedDeb, LockedPlatform, LockedPython
-from ..recipe import DebianBase, Platform, Recipe, RegistryBase
+from ..recipe import DebianBase, ImageSettings, Platform, Recipe, RegistryBase
 from ..recipe.conventions import USER
 from .apt import DebianResolution
 from .registry_bases import Bases
@@ -183,6 +184,16 @@ def check_base(name: str, recipe: Recipe, base: LockedBase, reporter: Reporter) 
             f"{where} has {len(base.layers)} layers, which leaves no room for more",
             hint="container engines take about 125; flatten the base (`buildah commit --squash`), or use another",
         )
+    if (later := base.settings.get("OnBuild")) and not recipe.as_is:
+        first = f" (`{later[0]}`)" if isinstance(later, list) else ""
+        reporter.warn(f"{where} has instructions for images that are built on it (ONBUILD){first}, which are not run")
+    for step in recipe.steps:
+        said = json.loads(step.settings).get("Entrypoint") if isinstance(step, ImageSettings) else None
+        if said:
+            reporter.warn(
+                f"environment {name}: its ENTRYPOINT ({' '.join(said)}) gets a task's command as its arguments on a "
+                'cluster: only one that runs them, as `exec "$@"` does, starts a task'
+            )
     if recipe.installs:
         _installable(where, recipe, facts)
     taken = _taken(facts) if isinstance(recipe.base, RegistryBase) and recipe.base.official else None

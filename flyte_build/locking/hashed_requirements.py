@@ -20,8 +20,10 @@ def check_allowed(recipes: Mapping[str, Recipe], locks: Mapping[str, Lock]) -> N
         if environment not in locks:
             raise LockError(f"environment {environment} has hashed requirements and no lock")
         for platform, locked in locks[environment].platforms.items():
+            built = {build.wheel: build.source.sha256 for build in locked.builds}
             for wheel in locked.wheels:
-                if wheel.name in allowed and wheel.sha256 not in allowed[wheel.name]:
+                # Of what was built it is its source that is listed.
+                if wheel.name in allowed and built.get(wheel.sha256, wheel.sha256) not in allowed[wheel.name]:
                     raise ResolutionError(
                         f"environment {environment}: {wheel.file} ({platform}) has the SHA-256 {wheel.sha256}, "
                         f"which is none of the {len(allowed[wheel.name])} that its requirements file allows",

@@ -99,7 +99,8 @@ def lock_project(
 
         if solving is not None:
             solving()
-        archive = debian or debian_of(root, plan.suites())
+        secrets = [secret for recipe in recipes.values() for secret in recipe.apt_secrets]
+        archive = debian or debian_of(root, plan.suites(), secrets)
         ways = archive, bases or bases_of(root), python or find_python(root, reporter), scripts
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:

@@ -6,6 +6,7 @@ import re
 from typing import cast
 
 from ..kernel.errors import RefusedError
+from ..kernel.pythons import plain
 from ..locks.nouns import Lock
 from ..recipe import Platform
 from .wheels import Target, glibc_of
@@ -23,7 +24,7 @@ def full_python(lock: Lock, platform: str) -> str | None:
     for name in (f"python{lock.python}-minimal", f"python{lock.python}", f"libpython{lock.python}-stdlib"):
         if found := re.match(r"(?:\d+:)?(\d+\.\d+\.\d+)", versions.get(name, "")):
             return found[1]
-    return locked.python.version if locked.python is not None else f"{lock.python}.0"
+    return locked.python.version if locked.python is not None else f"{plain(lock.python)}.0"
 
 
 def target_of(lock: Lock, platform: str) -> Target:
@@ -42,4 +43,6 @@ def target_of(lock: Lock, platform: str) -> Target:
             )
         return Target(cast(Platform, platform), lock.python, full, (int(parts[0]), int(parts[1])))
     libc6 = next((deb.version for deb in locked.debs if deb.name == "libc6"), None)
-    return Target(cast(Platform, platform), lock.python, full or f"{lock.python}.0", glibc_of(locked.suite, libc6))
+    return Target(
+        cast(Platform, platform), lock.python, full or f"{plain(lock.python)}.0", glibc_of(locked.suite, libc6)
+    )

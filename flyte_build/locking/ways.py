@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..kernel.reporting import Reporter
+from ..recipe import SecretMount
 from ..registry import Registry
 from ..settings import read_settings
-from ..sources.apt_third_parties import third_parties
+from ..sources.apt_third_parties import third_parties, unread
 from .apt import Debian
 from .bases import BasesFactory, DebianFactory, DebianLocker
 from .registry_bases import Bases
@@ -20,13 +21,17 @@ from .registry_bases import Bases
 __all__ = ["bases_of", "debian_of"]
 
 
-def debian_of(root: Path, ahead: Collection[tuple[str, str]]) -> DebianFactory:
+def debian_of(root: Path, ahead: Collection[tuple[str, str]], secrets: Collection[SecretMount] = ()) -> DebianFactory:
     """Debian's archive, which is told of the suites and architectures that will be wanted, and what else the project's
-    settings allow packages to come from."""
+    settings allow packages to come from, with the ``secrets`` that images mount for it."""
 
     def make(cutoff: str | None, reporter: Reporter) -> AbstractContextManager[DebianLocker]:
         settings = read_settings(root)
-        others = third_parties(settings.apt_sources)
+        others = third_parties(settings.apt_sources, secrets)
+        if ignored := unread(settings.apt_sources, secrets):
+            reporter.note(
+                f"with_apt_packages mounts {', '.join(ignored)}, which no file of `apt-sources` asks for: not read"
+            )
         return Debian(cutoff=cutoff, reporter=reporter, ahead=ahead, components=settings.apt_components, others=others)
 
     return make

@@ -17,6 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from ..kernel.errors import ResolutionError
+from ..kernel.pythons import is_threaded, numbers, plain
 from ..recipe import Platform
 from ..sources.indexes import IndexFile
 
@@ -44,7 +45,8 @@ def glibc_of(suite: str, libc6: str | None = None) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where wheels will be installed: ``python`` is ``"3.11"``, ``python_full`` ``"3.11.2"``, glibc ``(2, 36)``."""
+    """Where wheels will be installed: ``python`` is ``"3.11"`` or ``"3.13t"``, ``python_full`` ``"3.11.2"``, glibc
+    ``(2, 36)``."""
 
     platform: Platform
     python: str
@@ -68,7 +70,7 @@ class Target:
             "platform_system": "Linux",
             "platform_version": "",
             "python_full_version": self.python_full,
-            "python_version": self.python,
+            "python_version": plain(self.python),
             "sys_platform": "linux",
         }
 
@@ -83,17 +85,17 @@ class Target:
 
 @cache
 def _tags(python: str, machine: str, glibc: tuple[int, int]) -> Mapping[tags.Tag, int]:
-    major, minor = (int(part) for part in python.split("."))
+    version = numbers(python)
     oldest = 5 if machine == "x86_64" else 17
     platforms = [f"linux_{machine}"]
     for release in range(glibc[1], oldest - 1, -1):
         platforms.append(f"manylinux_2_{release}_{machine}")
         if (2, release) in _LEGACY:
             platforms.append(f"{_LEGACY[2, release]}_{machine}")
-    interpreter = f"cp{major}{minor}"
+    interpreter = f"cp{version[0]}{version[1]}"
     ordered = [
-        *tags.cpython_tags((major, minor), [interpreter], platforms),
-        *tags.compatible_tags((major, minor), interpreter, platforms),
+        *tags.cpython_tags(version, [f"{interpreter}t" if is_threaded(python) else interpreter], platforms),
+        *tags.compatible_tags(version, interpreter, platforms),
     ]
     return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..kernel.errors import StoreError
 
-__all__ = ["unwritten", "writing"]
+__all__ = ["check_place", "unwritten", "writing"]
 
 
 def unwritten(directory: Path, what: str, error: OSError) -> StoreError:
@@ -31,6 +31,14 @@ def unwritten(directory: Path, what: str, error: OSError) -> StoreError:
         f"{directory}: {what} cannot be written: {why(error, directory)}",
         hint="give a folder that you may write to with --lockfiles, or as `lockfiles` in [tool.flyte-build]",
     )
+
+
+def check_place(directory: Path) -> None:
+    """Raise :class:`StoreError` where the folder is not there and surely cannot be made: before versions are chosen."""
+    from ..kernel.outputs import certain
+
+    if not directory.exists() and (error := certain(directory)) is not None:
+        raise unwritten(directory, "the locks", error)
 
 
 @contextmanager

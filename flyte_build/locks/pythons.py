@@ -32,7 +32,8 @@ class LockedPython:
 
     @property
     def minor(self) -> str:
-        return self.version.rpartition(".")[0]
+        """``"3.12"``; of a free-threaded build ``"3.13t"``, which is what its folders and programs are called."""
+        return self.version.rpartition(".")[0] + ("t" if "-freethreaded-" in self.file else "")
 
 
 def python_json(python: LockedPython) -> dict[str, Json]:

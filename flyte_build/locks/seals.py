@@ -122,7 +122,7 @@ def parse_seals(r: Reader, raw: Mapping[str, Any], where: str) -> tuple[LockedSe
                 reproducible=r.get(row, "reproducible", bool, at),
                 sketch=tuple((path, identity) for path, identity in sketch),
                 modules=tuple(map(str, r.get(row, "modules", list, at))),
-                config=r.get(row, "config", dict, at) if "config" in row else None,
+                config=_config(r, row, at),
                 **{key: r.matching(row, key, DIGEST, _DIGEST, at) for key in ("on", "digest", "diff_id")},
             )
         )
@@ -130,3 +130,13 @@ def parse_seals(r: Reader, raw: Mapping[str, Any], where: str) -> tuple[LockedSe
     if steps != sorted(set(steps)):
         raise r.fail(f"{where}.seals", "every step once, in order", steps)
     return tuple(found)
+
+
+def _config(r: Reader, row: Mapping[str, Any], at: str) -> Mapping[str, Json] | None:
+    if "config" not in row:
+        return None
+    found: Mapping[str, Json] = r.get(row, "config", dict, at)
+    variables = found.get("Env", [])
+    if not isinstance(variables, list) or not all(isinstance(x, str) for x in variables):
+        raise r.fail(f"{at}.config.Env", "a list of strings", variables)
+    return found

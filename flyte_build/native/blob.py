@@ -23,7 +23,7 @@ from ..assemble.inflating import JOINED
 from ..assemble.tar import BLOCK, END, SMALL_ID, SMALL_SIZE, header
 from .library import core
 
-__all__ = ["write_blob"]
+__all__ = ["THREADS", "write_blob"]
 
 _HEADER = struct.Struct("<BBHIIQBB").pack
 _PIECE = struct.Struct("<BI").pack
@@ -36,7 +36,7 @@ _TYPE = {"file": ord("0"), "hardlink": ord("1"), "symlink": ord("2"), "dir": ord
 # Of a thread's work, that is enough for the next to begin.
 _FED = 512 << 10
 _FILES = 64
-_THREADS = 4
+THREADS = 4
 
 
 class _Unfit(Exception):
@@ -92,7 +92,7 @@ class _Making:
 
     def __init__(self, library: ctypes.CDLL, out: BinaryIO, progress: Callable[[int], object] | None) -> None:
         self._library, self._progress = library, progress
-        self._core = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), _THREADS))
+        self._core = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), THREADS))
         if not self._core:
             raise _Unfit
         self._files: dict[str, int] = {}

@@ -4,6 +4,7 @@
 |---|---|
 | ``from_debian_base()``, ``from_uv_script()``, Python 3.11, 3.13 or 3.14 | Debian assembled from locked .debs |
 | the same, Python 3.10 or 3.12, or the setting ``base = "standalone"`` | Debian, and the CPython that uv installs |
+| the same, ``python_version=(3, "14t")`` | Debian, and the free-threaded CPython that uv installs |
 | the same, another Python, or the setting ``base = "registry"`` | the official slim image, locked by digest |
 | ``from_base(reference)``, a string | that image, locked by digest |
 
@@ -21,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 import flyte
 
 from ..kernel.errors import RefusedError
+from ..kernel.pythons import is_threaded, plain
 from ..recipe import Base, DebianBase, RegistryBase
 
 __all__ = ["HERE", "OFFICIAL", "SUITES", "ImageBase", "Prefer", "on_python", "pythons", "read_base"]
@@ -31,13 +33,15 @@ Prefer: TypeAlias = Literal["debian", "standalone", "registry"]
 SUITES: Mapping[str, str] = {"3.11": "bookworm", "3.13": "trixie", "3.14": "forky"}
 # The Pythons that uv's relocatable builds stand for, on the suite of the SDK's own base.
 RELOCATABLE = ("3.10", "3.11", "3.12", "3.13", "3.14")
+# Free-threaded builds (PEP 703) are had by name, from nowhere else, and never instead of another Python.
+THREADED = ("3.13t", "3.14t")
 _UNDER = "bookworm"
 OFFICIAL = "docker.io/library/python:{python}-slim-bookworm"
 """The image that the SDK's own builder starts from, written out in full."""
 
 # The released default image's reference is the SDK's way of writing `from_debian_base()`: .../flyte:py3.11-v2.12.1
-_DEFAULT = re.compile(r"(?:.*/)?flyte:py(\d+\.\d+)-v(.+)")
-_SLIM = re.compile(r"python:(\d+\.\d+)-slim-bookworm")
+_DEFAULT = re.compile(r"(?:.*/)?flyte:py(\d+\.\d+t?)-v(.+)")
+_SLIM = re.compile(r"python:(\d+\.\d+t?)-slim-bookworm")
 
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -81,12 +85,19 @@ def read_base(image: flyte.Image, owner: str, prefer: Prefer) -> ImageBase:
             f"{owner}: the base is Python {python}, but the image was cloned with python_version {asked}",
             hint="give the version where the base is made: `from_debian_base(python_version=(3, 13))`",
         )
+    if is_threaded(python) and python not in THREADED:
+        raise RefusedError(
+            f"{owner}: there is no free-threaded build of Python {plain(python)} to be had",
+            hint=f'there are {" and ".join(THREADED)}: `from_debian_base(python_version=(3, "14t"))`',
+        )
     return on_python(python, version, layers, prefer)
 
 
 def on_python(python: str, version: str | None, layers: list[Any], prefer: Prefer) -> ImageBase:
     """The base that ``from_debian_base()`` means for a Python (``"3.13"``); the rest as :class:`ImageBase` has it."""
     suite = SUITES.get(python)
+    if python in THREADED:
+        return ImageBase(DebianBase(_UNDER, standalone=True), python, version, layers)
     if prefer != "registry" and python in RELOCATABLE and (suite is None or prefer == "standalone"):
         return ImageBase(DebianBase(_UNDER, standalone=True), python, version, layers)
     if suite is None or prefer == "registry":

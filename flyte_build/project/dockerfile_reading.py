@@ -133,7 +133,7 @@ class State:
         if isinstance(last, RunCommands) and _alike(last, step):
             step = RunCommands(
                 (*last.commands, *step.commands), step.secrets, step.user, step.mounts, step.offline,
-                (*last.copies, *step.copies),
+                (*last.copies, *step.copies), based=step.based,
             )  # fmt: skip
             self.steps.pop()
         self.steps.append(step)
@@ -148,5 +148,5 @@ class State:
 
 
 def _alike(last: RunCommands, step: RunCommands) -> bool:
-    kinds = [(bool(x.copies), x.secrets, x.mounts, x.offline, x.user) for x in (last, step)]
+    kinds = [(bool(x.copies), x.secrets, x.mounts, x.offline, x.user, x.based) for x in (last, step)]
     return kinds[0] == kinds[1]

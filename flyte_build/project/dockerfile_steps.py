@@ -53,8 +53,11 @@ def run(s: State, one: Instruction, taken: Taken) -> None:
             offline = value == "none"
         elif (name, value) != ("security", "sandbox"):
             raise s.r.refuse(one, f"`--{name}={value}` asks for what a sealed step has not", elsewhere=True)
+    # What is a list, or names its own interpreter, is for no shell.
+    itself = exec_form(rest) is not None or (len(one.here) == 1 and one.here[0].body.startswith("#!"))
     text = _exported(s, _command(s, rest, one.here))
-    s.run(RunCommands((text,), tuple(secrets), s.user, tuple(mounts), offline))
+    based = not s.shell and not itself
+    s.run(RunCommands((text,), tuple(secrets), s.user, tuple(mounts), offline, based=based))
 
 
 def _command(s: State, rest: str, here: tuple[HereDocument, ...]) -> str:

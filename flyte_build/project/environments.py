@@ -18,6 +18,7 @@ import flyte
 
 from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, InputError, LoadError
+from ..kernel.pythons import is_threaded
 from ..recipe import DebianBase, Recipe
 from ..recipe.conventions import LAYER_CEILING, LOWEST_CEILING
 from ..settings import Settings, read_settings
@@ -120,7 +121,8 @@ def as_set(recipe: Recipe, settings: Settings) -> Recipe:
     """``recipe`` with what the settings say of its layers of Python packages."""
     if not recipe.installs:
         return recipe
-    compiled = settings.bytecode == "layer" and isinstance(recipe.base, DebianBase)
+    threaded = recipe.python is not None and is_threaded(recipe.python)
+    compiled = settings.bytecode == "layer" and isinstance(recipe.base, DebianBase) and not threaded
     return replace(recipe, layer_ceiling=_ceiling(settings), bytecode=compiled)
 
 

@@ -26,7 +26,6 @@ from ..recipe import (
     Recipe,
     RegistryBase,
     RunCommands,
-    SecretMount,
     Step,
     WorkDir,
 )
@@ -34,6 +33,9 @@ from ..recipe.requirements import ParsedRequirements, normalise, parse_requireme
 from .bases import HERE, ImageBase, Prefer, on_python, pythons, read_base
 from .certificates import with_bundles
 from .code_bundle import Code, code_step
+from .poetry_layers import brings_flyte, read_poetry
+from .secret_mounts import secrets_of
+from .session import DEFAULT_REFERENCE, asked_python, stated_image
 from .uv_layers import fitting_python, read_project, read_script
 from .wheel_folders import wheels_of
 
@@ -89,7 +91,7 @@ def read_image(
     """
     at = _Place(owner, root, code or Code(root, tuple))
     if image is None or image == "auto":
-        image = flyte.Image.from_debian_base()
+        image = stated_image(DEFAULT_REFERENCE) or flyte.Image.from_debian_base()
     if isinstance(image, str):
         # As `Image.from_base` has it; the SDK hands the string on as it stands.
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
@@ -101,21 +103,26 @@ def read_image(
         said = read_dockerfile(at.found(image.dockerfile), owner, at.relative, platforms, elsewhere=elsewhere)
         return Recipe(said.base, platforms, None, None, with_bundles(said.steps, root), stages=said.stages)
     if image._ref_name is not None:
-        raise RefusedError(
-            f"{owner}: `from_ref_name({image._ref_name!r})` names an image that only a configuration knows",
-            hint="start from `flyte.Image.from_debian_base()`",
-        )
-    base = _fitting(at, read_base(image, owner, prefer), prefer)
+        stated = stated_image(image._ref_name)
+        if stated is None:
+            raise RefusedError(
+                f"{owner}: `from_ref_name({image._ref_name!r})` names an image that no configuration here knows",
+                hint=f"say what it is in the SDK's configuration (image: image_refs: {image._ref_name}: URI), or start "
+                "from `flyte.Image.from_debian_base()`",
+            )
+        image = image.clone(base_image=stated)
+    base = _fitting(at, read_base(image, owner, prefer), prefer, asked_python(image))
     steps = with_bundles(_steps(at, base.layers), root)
-    return Recipe(base.base, _platforms(at, image.platform), base.python, base.flyte, steps)
+    runtime = None if brings_flyte(base.layers, owner, at.relative, at.found) else base.flyte
+    return Recipe(base.base, _platforms(at, image.platform), base.python, runtime, steps)
 
 
-def _fitting(at: _Place, base: ImageBase, prefer: Prefer) -> ImageBase:
-    """``base`` with a Python that its uv projects and scripts run on. Where the image has this machine's, nobody may
-    have asked for it, and it is as with ``uv run``: what is to be run says which."""
+def _fitting(at: _Place, base: ImageBase, prefer: Prefer, stated: bool) -> ImageBase:
+    """``base`` with a Python that its uv projects and scripts run on. Where the image has this machine's, and nobody
+    ``stated`` that it shall, it is as with ``uv run``: what is to be run says which."""
     if base.python is None:
         return base
-    others = pythons(prefer) if base.python == HERE else ()
+    others = pythons(prefer) if base.python == HERE and not stated else ()
     python = fitting_python(base.layers, base.python, others, at.owner, at.found)
     return base if python == base.python else on_python(python, base.flyte, base.layers, prefer)
 
@@ -160,7 +167,6 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
 
 
 _WAYS_OUT = {
-    "PoetryProject": "export the project's requirements (`poetry export`) and use with_requirements",
     "PixiProject": "conda packages have no wheels: use with_pip_packages and with_apt_packages",
     "PixiScript": "conda packages have no wheels: use from_uv_script",
     "_DockerLines": "Dockerfile lines run arbitrary commands: use the with_* methods",
@@ -185,11 +191,6 @@ def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
 
 
 def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[str, ...] = ()) -> PipInstall:
-    if layer.secret_mounts:
-        raise RefusedError(
-            f"{at.owner}: {type(layer).__name__} mounts secrets into the build",
-            hint="credentials of an index belong into pip's, uv's or netrc's configuration; drop secret_mounts",
-        )
     words = shlex.split(layer.extra_args or "")
     if words and type(layer).__name__ != "UVProject":
         raise RefusedError(
@@ -207,6 +208,7 @@ def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[
         wheels=wheels,
         hashes=tuple(sorted(parsed.hashes.items())),
         sources=tuple(dict.fromkeys(parsed.sources)),
+        secrets=secrets_of(layer, at.owner),
     )
 
 
@@ -229,6 +231,12 @@ def _uv_project(at: _Place, layer: Any) -> PipInstall:
     return read_project(_pip_step(at, layer, ParsedRequirements()), layer, where, at.relative, at.found)
 
 
+def _poetry_project(at: _Place, layer: Any) -> PipInstall:
+    _known_fields(at, layer, {"pyproject", "poetry_lock", "extra_args", "project_install_mode", "secret_mounts"})
+    found = read_poetry(layer, f"{at.owner}: with_poetry_project", at.relative, at.found)
+    return dataclasses.replace(found, secrets=secrets_of(layer, at.owner))
+
+
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "script", "script_name"})
     return read_script(_pip_step(at, layer, ParsedRequirements()), layer, at.relative, at.found)
@@ -244,18 +252,13 @@ def _python_wheels(at: _Place, layer: Any) -> PipInstall:
 
 def _apt_packages(at: _Place, layer: Any) -> AptInstall:
     _known_fields(at, layer, {"packages", "secret_mounts"})
-    if layer.secret_mounts:
-        raise RefusedError(
-            f"{at.owner}: with_apt_packages mounts secrets into the build",
-            hint="credentials of a mirror belong into apt's own configuration; drop secret_mounts",
-        )
     for name in layer.packages:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+(=[0-9][A-Za-z0-9.+~:-]*)?", name):
             raise LoadError(
                 f"{at.owner}: with_apt_packages: `{name}` is not the name of a Debian package",
                 hint="write `name`, or `name=version` for one version",
             )
-    return AptInstall(tuple(layer.packages))
+    return AptInstall(tuple(layer.packages), secrets_of(layer, at.owner))
 
 
 def _env(at: _Place, layer: Any) -> EnvVars:
@@ -271,16 +274,7 @@ def _workdir(at: _Place, layer: Any) -> WorkDir:
 def _commands(at: _Place, layer: Any) -> RunCommands | None:
     _known_fields(at, layer, {"commands", "secret_mounts"})
     commands = (layer.commands,) if isinstance(layer.commands, str) else tuple(map(str, layer.commands))
-    secrets = tuple(_secret(one) for one in layer.secret_mounts or ())
-    return RunCommands(commands, secrets) if commands else None
-
-
-def _secret(one: Any) -> SecretMount:
-    """As the SDK's builder mounts it: in the file ``mount``, else as a variable."""
-    secret = flyte.Secret(key=one) if isinstance(one, str) else one
-    if secret.mount:
-        return SecretMount(secret.key, secret.group, path=str(secret.mount))
-    return SecretMount(secret.key, secret.group, env=str(secret.as_env_var))
+    return RunCommands(commands, secrets_of(layer, at.owner)) if commands else None
 
 
 def _copy(at: _Place, layer: Any) -> CopyFiles:
@@ -302,6 +296,7 @@ _READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {
     "Requirements": _requirements,
     "UVProject": _uv_project,
     "UVScript": _uv_script,
+    "PoetryProject": _poetry_project,
     "PythonWheels": _python_wheels,
     "AptPackages": _apt_packages,
     "Env": _env,

@@ -151,6 +151,11 @@ class _Found:
 
 def _files(sources: Sources, module: str, names: list[str]) -> list[Path]:
     parts = module.split(".") if module else []
+    # No module is below one that is a file: a library is meant, beside `mcp/server.py` where `mcp.server.x` is asked.
+    for i in range(1, len(parts)):
+        above = sources.find(".".join(parts[:i]))
+        if above is not None and above.file is not None and not above.folders:
+            return []
     wanted = [".".join(parts[: i + 1]) for i in range(len(parts))] + [".".join([*parts, n]) for n in names]
     found = [local for name in wanted if (local := sources.find(name)) is not None]
     return [local.file for local in found if local.file is not None and local.file.suffix == ".py"]

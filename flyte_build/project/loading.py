@@ -24,6 +24,7 @@ from .distributions import distribution_of
 from .environments import read_environments
 from .former_names import todays_name
 from .nouns import Environment, Project, Task
+from .session import noting_pythons
 from .source_loader import import_from_source
 
 __all__ = ["Environment", "Project", "Task", "load", "load_module"]
@@ -47,7 +48,7 @@ def load(file: Path, root: Path | None = None, *, search: Sequence[Path] = (), s
     if file.suffix != ".py":
         raise LoadError(f"{shown(file)}: expected a .py file")
     with running():
-        with _standing_in([root, *search], stand_ins), adopting():
+        with _standing_in([root, *search], stand_ins), adopting(), noting_pythons():
             module = _import(file, root, search)
         return _read(module, file, root)
 
@@ -142,7 +143,13 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     summary = said.splitlines()[0] if said else ""
     summary = summary if len(summary) <= _LONGEST else f"{summary[:_LONGEST]}…"
     hint = None
-    if isinstance(error, ModuleNotFoundError) and error.name:
+    if isinstance(error, ModuleNotFoundError) and error.name and (hiding := _hiding(error.name, root)) is not None:
+        parent = error.name.rpartition(".")[0]
+        hint = (
+            f"{shown(hiding)} is `{parent}` from {shown(root)}, and hides the library's: give its folder as --root, or "
+            "rename it"
+        )
+    elif isinstance(error, ModuleNotFoundError) and error.name:
         hint = (
             f"the file is imported on this machine to read its tasks: install {distribution_of(error.name)} here too, "
             "or import it inside the task that uses it"
@@ -163,6 +170,13 @@ def _import_error(error: BaseException, file: Path, root: Path) -> LoadError:
     message = f"{where}: {shown(file)} does not import: {kind}{': ' + summary if summary else ''}"
     hint = todays_name(error) or hint
     return LoadError(message, hint=hint, detail=detail.rstrip())
+
+
+def _hiding(name: str, root: Path) -> Path | None:
+    """The project's file that stands where the package of the module ``name`` would be: no module is below a file."""
+    parents = name.split(".")[:-1]
+    files = (root.joinpath(*parents[: i + 1]).with_suffix(".py") for i in range(1, len(parents)))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _read(module: ModuleType, file: Path, root: Path) -> Project:

@@ -6,6 +6,7 @@ it on the oldest version supported and on the newest.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 import flyte
 
 __all__ = [
+    "asked_python",
     "configured_registry",
     "image_references",
     "kept",
     "loaded_environments",
+    "noting_pythons",
     "plain_tasks",
     "released_registry",
     "root_dir",
     "runs_here",
+    "stated_image",
 ]
 
 # What the SDK calls the image that `flyte run --image URI` names without a name.
@@ -62,6 +66,55 @@ def released_registry() -> str | None:
 def image_references() -> Mapping[str, str]:
     """Image names and what stands for them: ``image.image_refs`` of the configuration, ``--image`` of the command."""
     return dict(getattr(_config(), "images", None) or {})
+
+
+def stated_image(name: str) -> str | None:
+    """What a configuration says of the image ``name``: the one that ``flyte.init`` was told, else that of the file that
+    the SDK finds (``image.image_refs``)."""
+    told = image_references()
+    if name in told:
+        return told[name]
+    try:
+        from flyte.config._config import ImageConfig
+
+        found = ImageConfig.auto().image_refs.get(name)
+    except (ImportError, AttributeError, TypeError):
+        return None
+    return found if isinstance(found, str) and found else None
+
+
+class _Asked(tuple[int, int]):
+    """A Python that somebody asked for: ``from_debian_base`` else notes that of whoever imports the file."""
+
+    __slots__ = ()
+
+
+@contextmanager
+def noting_pythons() -> Iterator[None]:
+    """In the block, images remember that their ``python_version`` was stated: see :func:`asked_python`."""
+    image = flyte.Image
+    before = image.__dict__.get("from_debian_base")
+    if not isinstance(before, classmethod):
+        yield
+        return
+    make = before.__func__
+
+    @functools.wraps(make)
+    def noting(cls: type[flyte.Image], python_version: Any = None, *args: Any, **more: Any) -> flyte.Image:
+        stated = _Asked(python_version) if isinstance(python_version, tuple) else python_version
+        made: flyte.Image = make(cls, stated, *args, **more)
+        return made
+
+    image.from_debian_base = classmethod(noting)  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        image.from_debian_base = before  # type: ignore[assignment, method-assign]
+
+
+def asked_python(image: flyte.Image) -> bool:
+    """Whether the image's Python was stated where it was made, as far as :func:`noting_pythons` saw that."""
+    return isinstance(image.python_version, _Asked)
 
 
 def loaded_environments() -> list[flyte.Environment]:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..kernel.errors import LoadError, RefusedError
+from ..kernel.pythons import plain
 from ..recipe import PipInstall
 from ..recipe.requirements import parse_script
 from ..recipe.uv_projects import UvFiles, read_uv_files, uv_options, uv_project
@@ -86,12 +87,12 @@ def fitting_python(layers: Iterable[Any], python: str, others: Sequence[str], ow
                 ) from None
 
     def fits(version: str) -> bool:
-        return all(any(held.contains(f"{version}.{patch}") for patch in range(100)) for _, _, held in wanted)
+        return all(any(held.contains(f"{plain(version)}.{patch}") for patch in range(100)) for _, _, held in wanted)
 
     for candidate in (python, *others):
         if fits(candidate):
             return candidate
-    file, text, _ = next(one for one in wanted if not any(one[2].contains(f"{python}.{n}") for n in range(100)))
+    file, text, _ = next(one for one in wanted if not any(one[2].contains(f"{plain(python)}.{n}") for n in range(100)))
     would = next((version for version in _PYTHONS if fits(version)), None)
     raise LoadError(
         f"{owner}: {file.name} requires Python {text}, the image has {python}",

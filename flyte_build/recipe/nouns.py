@@ -88,7 +88,8 @@ class PipInstall:
     hold for this and every later step (exact pins of a uv.lock, say). ``wheels`` are local wheel
     files, as paths relative to the project, installed by their own hash. ``hashes`` are the SHA-256 that
     a hashed requirements file allows for a distribution (pip's ``--hash``); what is locked must be among them.
-    ``sources`` are built (:mod:`flyte_build.recipe.located`).
+    ``sources`` are built (:mod:`flyte_build.recipe.located`). ``secrets`` log in to its indexes and addresses
+    (:mod:`flyte_build.sources.lent`), and are no part of the canonical form.
     With ``uv`` uv answers the step, and ``requirements`` and ``constraints`` are empty.
     """
 
@@ -101,6 +102,7 @@ class PipInstall:
     hashes: tuple[tuple[str, tuple[str, ...]], ...] = ()
     uv: UvProject | None = None
     sources: tuple[SourceTree, ...] = ()
+    secrets: tuple[SecretMount, ...] = ()
 
     def to_json(self) -> Json:
         out: dict[str, Json] = {"kind": "pip", "requirements": list(self.requirements)}
@@ -125,9 +127,11 @@ class PipInstall:
 
 @dataclass(frozen=True, slots=True)
 class AptInstall:
-    """Debian packages by name, with the closure of their dependencies (not their recommendations)."""
+    """Debian packages by name, with the closure of their dependencies (not their recommendations). ``secrets`` are for
+    the addresses of other people's sources, and no part of the canonical form."""
 
     packages: tuple[str, ...]
+    secrets: tuple[SecretMount, ...] = ()
 
     def to_json(self) -> Json:
         return {"kind": "apt", "packages": list(self.packages)}
@@ -284,6 +288,10 @@ class Recipe:
         """All Debian packages asked for by name, in order, without repeats."""
         names = [name for step in self.steps if isinstance(step, AptInstall) for name in step.packages]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def apt_secrets(self) -> tuple[SecretMount, ...]:
+        return tuple(secret for step in self.steps if isinstance(step, AptInstall) for secret in step.secrets)
 
     @property
     def sealed_steps(self) -> tuple[int, ...]:

@@ -110,7 +110,7 @@ class RunCommands:
 
     ``user`` runs the commands, as a Dockerfile's USER names one (``None``: root; empty: whoever the base says).
     ``mounts`` are there meanwhile; ``offline``: without a network, whatever the settings say. ``copies`` are made in
-    the place of commands, and so is ``delegation``.
+    the place of commands, and so is ``delegation``. ``based``: the commands are for the shell that the base names.
     """
 
     commands: tuple[str, ...]
@@ -120,6 +120,7 @@ class RunCommands:
     offline: bool = False
     copies: tuple[TreeCopy, ...] = ()
     delegation: Delegation | None = None
+    based: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -150,4 +151,6 @@ class RunCommands:
             out["copies"] = [copy.to_json() for copy in self.copies]
         if self.delegation is not None:
             out["delegation"] = self.delegation.to_json()
+        if self.based:
+            out["based"] = True
         return out

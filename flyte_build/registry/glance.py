@@ -11,7 +11,8 @@ import http.client
 import os
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -28,6 +29,7 @@ from .values import MANIFEST_TYPES
 __all__ = ["Glance", "Unsure"]
 
 _TIMEOUT = 20.0
+_AT_ONCE = 6
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ALIASES = {"docker.io": "registry-1.docker.io"}
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -97,6 +99,31 @@ class Glance:
         if answer.status != 200 or found is None:
             raise Unsure(f"{answer.status} {answer.reason}")
         return bool(found == digest)
+
+    def all_same(self, documents: Collection[tuple[Reference, str]]) -> bool:
+        """:meth:`same` of all of them, some at a time. Raises :class:`Unsure` where that is all that can be said."""
+        left, answers = list(documents), list[bool | Unsure]()
+
+        def ask() -> None:
+            # Not by a pool of `concurrent.futures`, which takes as long to import as the questions take.
+            while left and False not in answers:
+                with suppress(IndexError):
+                    try:
+                        answers.append(self.same(*left.pop()))
+                    except Unsure as e:
+                        answers.append(e)
+
+        threads = [threading.Thread(target=ask) for _ in range(min(_AT_ONCE, len(left)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if False in answers:
+            return False
+        for answer in answers:
+            if isinstance(answer, Unsure):
+                raise answer
+        return len(answers) == len(documents)
 
     def _scheme(self, host: str) -> str:
         """Loopback has no TLS, unless it has authorities of its own; as the client begins, too."""

@@ -9,18 +9,20 @@ from ..kernel.offering import offering
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .keeping import Stages
+    from .limits import Limits
     from .modules import modules_of
     from .nouns import Below, Copy, Mount, Outcome, Secret, Step
     from .sealing import seal
     from .sketching import differing, first_difference, sketch
 
-__all__ = ["Below", "Copy", "Mount", "Outcome", "Secret", "Stages", "Step", "differing", "first_difference",
+__all__ = ["Below", "Copy", "Limits", "Mount", "Outcome", "Secret", "Stages", "Step", "differing", "first_difference",
            "modules_of", "seal", "sketch"]  # fmt: skip
 
 __getattr__ = offering(
     __name__,
     {
         "keeping": "Stages",
+        "limits": "Limits",
         "modules": "modules_of",
         "nouns": "Below Copy Mount Outcome Secret Step",
         "sealing": "seal",

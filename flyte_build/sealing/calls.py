@@ -25,6 +25,7 @@ __all__ = [
     "REMOUNT",
     "SLAVE",
     "die_with_parent",
+    "end_first",
     "filter_calls",
     "fix_addresses",
     "loopback",
@@ -41,6 +42,7 @@ NOSUID, NODEV, NOEXEC, BIND, REC, SLAVE, DETACH = 2, 4, 8, 4096, 16384, 1 << 19,
 READ_ONLY, REMOUNT = 1, 32
 _PDEATHSIG, _NO_RANDOMIZE, _KILL = 1, 0x0040000, 9
 _SET_SECCOMP, _FILTER = 22, 2
+_SET_DUMPABLE = 4
 _SIOCSIFFLAGS, _UP_AND_RUNNING = 0x8914, 0x41
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
@@ -80,6 +82,20 @@ def sethostname(name: str) -> None:
 def die_with_parent() -> None:
     """Be killed when the parent ends. To be called after every change of identity, which forgets it."""
     _checked(_libc.prctl(_PDEATHSIG, _KILL, 0, 0, 0), "prctl")
+
+
+def end_first() -> None:
+    """Have the kernel end this process, and what it starts, before any other where memory is short
+    (proc_pid_oom_score_adj(5))."""
+    # Its files in /proc belong to it only while it may be looked at.
+    _checked(_libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0), "prctl")
+    try:
+        with open("/proc/self/oom_score_adj", "wb") as f:
+            f.write(b"1000")
+    except OSError:
+        pass  # a kernel without it has no such choice
+    finally:
+        _checked(_libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
 def filter_calls(instructions: bytes) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -33,8 +34,9 @@ def run(spec: Mapping[str, Any], output: int, told: int, attach: Callable[[int],
     ``spec``: ``root`` (a folder to mount on), ``lower``, ``upper``, ``work`` (relative to the working folder),
     ``commands``, ``environment``, ``workdir``, ``network``, ``files`` [[path, mode, content in hex, uid, gid]],
     ``user``, ``mounts`` and ``copies`` (the fields of these nouns) and ``roots``, in the order of their numbers:
-    folders, highest first, one over another. ``output`` is where the programs' words go. ``attach`` is called with the
-    number of process 1 and returns when its network is there.
+    folders, highest first, one over another; ``processes`` that there may be at once (``None``: a group counts them).
+    ``output`` is where the programs' words go. ``attach`` is called with the number of process 1 and returns when its
+    limits and its network are there.
     """
     try:
         shared = spec["network"] == "host"
@@ -44,8 +46,7 @@ def run(spec: Mapping[str, Any], output: int, told: int, attach: Callable[[int],
         if first == 0:
             os.close(go_write)
             _first(spec, output, told, go_read)
-        if spec["network"] == "internet":
-            attach(first)
+        attach(first)
         os.write(go_write, b"1")
         _, status = os.waitpid(first, 0)
         os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
@@ -63,6 +64,7 @@ def _first(spec: Mapping[str, Any], output: int, told: int, go: int) -> None:
         if spec["network"] == "none":
             calls.loopback()
         made = _enter(spec)
+        calls.end_first()
         _tell(told, {"lent": made})
         _tell(told, _programs(spec, output))
         os._exit(0)
@@ -145,6 +147,7 @@ def _programs(spec: Mapping[str, Any], output: int) -> dict[str, Any]:
         for what in spec["copies"]:
             os.write(output, f"+ copy {' '.join(what['sources'])} {what['destination']}\n".encode("utf-8", "replace"))
             copying.copy(what, placing.root_at(what["root"]), spec["workdir"])
+        placing.part(spec)
         person = people.person(spec["user"]) if spec["user"] else None
     except (copying.CannotCopy, people.Nobody, OSError) as e:
         return {"exit": 1, "wrong": str(e)}
@@ -177,6 +180,10 @@ def _become(spec: Mapping[str, Any], command: str, output: int, person: people.P
             os.dup2(handle, number)
         os.closerange(3, 1 << 12)
         calls.fix_addresses()
+        if (allowed := spec["processes"]) is not None:
+            _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+            allowed = allowed if most == resource.RLIM_INFINITY else min(most, allowed)
+            resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
         if (refused := program(os.uname().machine)) is not None:
             calls.filter_calls(refused)
         with suppress(FileNotFoundError):

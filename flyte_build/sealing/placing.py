@@ -14,7 +14,7 @@ from typing import Any
 from . import calls
 from .copying import followed
 
-__all__ = ["CannotPlace", "lay", "made", "place", "root_at"]
+__all__ = ["CannotPlace", "lay", "made", "part", "place", "root_at"]
 
 _AT = "/run/.from"
 
@@ -70,10 +70,13 @@ def place(spec: Mapping[str, Any]) -> list[str]:
         calls.mount(source, target, None, calls.BIND)
         if not what["writable"]:
             calls.mount("none", target, None, calls.REMOUNT | calls.BIND | calls.READ_ONLY)
-    # Programs see what is mounted for them, and nothing else of the trees.
-    for number in range(len(spec["roots"]) if spec["mounts"] else 0):
-        calls.umount(root_at(number))
     return found
+
+
+def part(spec: Mapping[str, Any]) -> None:
+    """Before programs run: they see what is mounted for them, and nothing else of the trees."""
+    for number in range(len(spec["roots"])):
+        calls.umount(root_at(number))
 
 
 def _inside(root: str, path: str) -> str:

@@ -106,8 +106,8 @@ class StageProcess:
     # -- speaking ----------------------------------------------------------------------------------
 
     def serve(self, heard: Callable[[bytes], None], attach: Callable[[int], None], limit: float) -> None:
-        """From now on ``heard`` gets what the programs say, and ``attach`` the number of a process whose network needs
-        a way out; ``limit``: seconds for each answer."""
+        """From now on ``heard`` gets what the programs say, and ``attach`` the number of a step's first process before
+        it does anything; ``limit``: seconds for each answer."""
         self._heard, self._attach, self._limit = heard, attach, limit
 
     def ask(self, do: str, handed: Sequence[IO[bytes]] = (), **more: Any) -> dict[str, Any]:
@@ -139,7 +139,10 @@ class StageProcess:
             left = end - time.monotonic()
             ready, _, _ = select.select([answers, self._output], [], [], max(left, 0))
             if not ready:
-                raise SealError(f"the step did not end within {self._limit / 60:.0f} minutes")
+                raise SealError(
+                    f"the step did not end within {self._limit / 60:.0f} minutes",
+                    hint="`seal-minutes` of [tool.flyte-build] says how long a step may take",
+                )
             self._hear()
             if answers in ready:
                 data = os.read(answers, _BLOCK)

@@ -16,20 +16,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..kernel.errors import SealError
+from ..kernel.errors import SandboxError, SealError
 from ..kernel.patience import patiently
 from ..kernel.reporting import Reporter
 from .keeping import Laid, Stages
 from .lending import Outlet, environment_of, files_of, network_of
+from .limits import Fence, Limits
 from .logs import StepLog
 from .nouns import Below, Outcome, Step
 from .sketching import differing
 
-__all__ = ["LIMIT", "seal"]
+__all__ = ["seal"]
 
-LIMIT = 2 * 3600.0
-"""Seconds that a step may take, each time."""
-
+_LIMITS = Limits()
 # Shorter values stand in files by chance.
 _SHORTEST_SECRET = 6
 
@@ -42,7 +41,7 @@ def seal(
     reporter: Reporter,
     *,
     twice: bool = True,
-    limit: float = LIMIT,
+    limits: Limits = _LIMITS,
     stages: Stages | None = None,
 ) -> Outcome:
     """Run ``step`` over the layers ``below`` (lowest first), in the folder ``folder``, which is made and left.
@@ -62,16 +61,22 @@ def seal(
     with patiently("the step is ended"), ExitStack() as stack:
         words = stack.enter_context(StepLog(log, [one.value for one in step.secrets] + _hidden(step)))
         progress = stack.enter_context(reporter.work(step.title, None, unit="bytes"))
+        fence = stack.enter_context(Fence(limits, reporter.warn))
         outlet = stack.enter_context(Outlet())
 
         def heard(data: bytes) -> None:
             words.write(data)
             progress.advance(len(data))
 
+        def began(pid: int) -> None:
+            fence.join(pid)
+            if network == "internet":
+                outlet.attach(pid)
+
         folder.mkdir()
         kept = stages or stack.enter_context(Stages(lambda: folder / "stage"))
-        laid = stack.enter_context(kept.over(below, heard, outlet.attach, limit, step.roots))
-        run = _Run(laid, replace(step, network=network), words, folder)
+        laid = stack.enter_context(kept.over(below, heard, began, limits.seconds, step.roots))
+        run = _Run(laid, replace(step, network=network), words, folder, fence)
         first = run.once(1)
         if not twice:
             return replace(first, twice=False)
@@ -95,34 +100,17 @@ def _hidden(step: Step) -> list[bytes]:
 class _Run:
     """One run of the step in a stage, and its capture."""
 
-    def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path) -> None:
+    def __init__(self, laid: Laid, step: Step, words: StepLog, folder: Path, fence: Fence) -> None:
         self._stage, self._over, self._number = laid.stage, list(laid.over), laid.number
         self._roots = [list(root) for root in laid.roots]
         self._step, self._words, self._folder = step, words, folder
+        self._fence = fence
 
     def once(self, number: int) -> Outcome:
         step = self._step
         self._words.line(f"run {number} of `{step.title}`, network {step.network}")
         started = time.monotonic()
-        ended = (
-            self._laid_over(number)
-            if step.made is not None
-            else self._stage.ask(
-                "run",
-                run=f"{self._number}-{number}",
-                over=self._over,
-                commands=list(step.commands),
-                environment=environment_of(step, step.network),
-                workdir=step.workdir,
-                network=step.network,
-                files=files_of(step, step.network),
-                user=step.user,
-                home=step.environment.get("HOME"),
-                mounts=[asdict(mount) for mount in step.mounts],
-                copies=[asdict(copy) for copy in step.copies],
-                roots=self._roots,
-            )
-        )
+        ended = self._laid_over(number) if step.made is not None else self._ran(number)
         seconds = time.monotonic() - started
         if "wrong" in ended:
             raise SealError(f"`{step.title}`: {ended['wrong']}", hint=f"its output is in {self._words.path}")
@@ -140,6 +128,31 @@ class _Run:
             raise SealError(f"`{step.title}`: what it left cannot be a layer: {made['bad']}")
         self._words.line(f"run {number}: {seconds:.1f} s, {made['diff_id']}")
         return self._outcome(name, made, seconds)
+
+    def _ran(self, number: int) -> dict[str, Any]:
+        """Run the programs in a fresh sandbox: how they ended."""
+        step = self._step
+        try:
+            return self._stage.ask(
+                "run",
+                run=f"{self._number}-{number}",
+                over=self._over,
+                commands=list(step.commands),
+                environment=environment_of(step, step.network),
+                workdir=step.workdir,
+                network=step.network,
+                files=files_of(step, step.network),
+                user=step.user,
+                home=step.environment.get("HOME"),
+                mounts=[asdict(mount) for mount in step.mounts],
+                copies=[asdict(copy) for copy in step.copies],
+                roots=self._roots,
+                processes=self._fence.processes,
+            )
+        except SandboxError as e:
+            if (met := self._fence.met()) is None:
+                raise
+            raise SealError(f"`{step.title}`: {met[0]}", hint=met[1], detail=self._words.tail()) from e
 
     def _laid_over(self, number: int) -> dict[str, Any]:
         """Lay what somebody else has made over what is below, as if programs had."""
@@ -176,6 +189,12 @@ class _Run:
     def _failed(self, code: int, command: str) -> SealError:
         shown = " ".join(command.split())
         hint = f"its output is in {self._words.path}"
+        if (met := self._fence.met()) is not None:
+            return SealError(
+                f"`{self._step.title}`: `{shown[:100]}` ended with exit code {code}: {met[0]}",
+                hint=f"{met[1]}; {hint}",
+                detail=self._words.tail(),
+            )
         if code == 127:
             hint = f"a program is not in the image{_elsewhere(command)}; {hint}"
         return SealError(

@@ -135,7 +135,7 @@ class Stage:
         return found if found.keys() & {"exit", "broken"} else {"broken": "the sandbox was killed"}
 
     def _attach(self, first: int) -> None:
-        """Have the caller give the network of process ``first`` a way out."""
+        """Have the caller give process ``first`` its limits, and its network a way out."""
         self.answer(attach=first)
         if self.ask() is None:
             os._exit(1)

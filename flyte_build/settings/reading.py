@@ -37,8 +37,8 @@ class Settings:
     """See the table. ``registry`` ``None``: nowhere to push to. ``cache``: repositories, the first is written to.
 
     ``file``, ``root``, ``lockfiles``, ``apt_sources`` and ``pod_templates`` are absolute. ``sign_key`` and
-    ``verify_key`` are files' absolute paths, or key references as the signing tool takes them. ``task_disk`` and
-    ``layer_ceiling`` are in bytes. ``targets``' kubeconfigs are absolute, or in ``~``.
+    ``verify_key`` are files' absolute paths, or key references as the signing tool takes them. ``task_disk``,
+    ``seal_memory`` and ``layer_ceiling`` are in bytes. ``targets``' kubeconfigs are absolute, or in ``~``.
     """
 
     registry: str | None = DEFAULTS["registry"]
@@ -69,6 +69,8 @@ class Settings:
     warm: bool = DEFAULTS["warm"]
     network: Literal["host", "internet", "none"] | None = DEFAULTS["network"]
     seal_network: Literal["host", "internet", "none"] = DEFAULTS["seal-network"]
+    seal_memory: int | None = DEFAULTS["seal-memory"]
+    seal_minutes: int = DEFAULTS["seal-minutes"]
     targets: tuple[StatedTarget, ...] = DEFAULTS["targets"]
 
 

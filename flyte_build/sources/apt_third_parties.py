@@ -4,25 +4,30 @@ the key that its Release files are signed by.
     [tool.flyte-build]
     apt-sources = ["apt/company.sources"]
 
-The file's name is the source's, in locks and messages; where it is stays in the file (law 1). Reads files; fetches and
-verifies nothing.
+The file's name is the source's, in locks and messages; where it is stays in the file (law 1). ``${NAME}`` in its URIs
+is a secret of ``with_apt_packages``, or a variable. Reads files; fetches and verifies nothing.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.errors import InputError
 from ..kernel.stanzas import stanzas
+from ..kernel.struck import strike
+from ..recipe import SecretMount
+from .lent import filled, variables_of
 
-__all__ = ["ThirdParty", "key_bytes", "third_parties"]
+__all__ = ["ThirdParty", "key_bytes", "third_parties", "unread"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_ASKED = re.compile(r"\$\{([A-Z_][A-Z0-9_]*)\}")
 _ARMOR = re.compile(
     r"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*\n(?:[A-Za-z-]+:[^\n]*\n)*\s*\n?([A-Za-z0-9+/=\s]+?)\n"
     r"(?:=[A-Za-z0-9+/]{4}\s*\n)?-----END PGP PUBLIC KEY BLOCK-----"
@@ -46,12 +51,34 @@ class ThirdParty:
         return not self.architectures or architecture in self.architectures
 
 
-def third_parties(files: Sequence[Path]) -> tuple[ThirdParty, ...]:
-    """What ``files`` name, in their order. Raises :class:`InputError` that names the file and the field."""
-    return tuple(one for file in files for one in _read(file))
+def third_parties(files: Sequence[Path], secrets: Iterable[SecretMount] = ()) -> tuple[ThirdParty, ...]:
+    """What ``files`` name, in their order. Raises :class:`InputError` that names the file and the field, and for a
+    secret that a file asks for and nobody gave."""
+    mine = tuple(secrets)
+    return tuple(one for file in files for one in _read(file, mine))
 
 
-def _read(file: Path) -> Iterator[ThirdParty]:
+def unread(files: Sequence[Path], secrets: Iterable[SecretMount]) -> tuple[str, ...]:
+    """The names of those ``secrets`` that no file asks for."""
+    asked = {name for file in files if file.is_file() for name in _ASKED.findall(file.read_text(errors="replace"))}
+    return tuple(dict.fromkeys(secret.name for secret in secrets if secret.env not in asked))
+
+
+def _lent(text: str, secrets: Sequence[SecretMount], file: Path) -> str:
+    """``text`` with the secrets and variables that it asks for."""
+    asked = set(_ASKED.findall(text))
+    given = variables_of((secret for secret in secrets if secret.env in asked), str(file))
+    more = {name: value for name in asked if name not in given and (value := os.environ.get(name))}
+    strike(*more.values())
+    if lacking := sorted(asked - given.keys() - more.keys()):
+        raise InputError(
+            f"apt-sources: {file}: URIs: `${{{lacking[0]}}}` is neither a secret of with_apt_packages nor a variable",
+            hint=f"give it as the variable {lacking[0]}",
+        )
+    return filled(text, given | more)
+
+
+def _read(file: Path, secrets: Sequence[SecretMount]) -> Iterator[ThirdParty]:
     name = file.name.removesuffix(".sources")
     if not file.name.endswith(".sources") or not _NAME.fullmatch(name) or name in ("debian", "debian-security"):
         raise InputError(
@@ -65,10 +92,10 @@ def _read(file: Path) -> Iterator[ThirdParty]:
         raise InputError(f"apt-sources: {file}: cannot be read: {e}") from None
     for fields in found:
         if "deb" in fields.get("Types", "").split() and fields.get("Enabled", "yes").lower() not in ("no", "false"):
-            yield from _stanza(file, name, fields)
+            yield from _stanza(file, name, fields, secrets)
 
 
-def _stanza(file: Path, name: str, fields: Mapping[str, str]) -> Iterator[ThirdParty]:
+def _stanza(file: Path, name: str, fields: Mapping[str, str], secrets: Sequence[SecretMount]) -> Iterator[ThirdParty]:
     def words(key: str) -> tuple[str, ...]:
         return tuple(fields.get(key, "").split())
 
@@ -85,7 +112,9 @@ def _stanza(file: Path, name: str, fields: Mapping[str, str]) -> Iterator[ThirdP
             )
     key = _key(file, fields.get("Signed-By", ""))
     for url in urls:
-        yield ThirdParty(name, url.rstrip("/"), suites, components, words("Architectures"), key, file)
+        yield ThirdParty(
+            name, _lent(url, secrets, file).rstrip("/"), suites, components, words("Architectures"), key, file
+        )
 
 
 def _key(file: Path, said: str) -> bytes:

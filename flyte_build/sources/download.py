@@ -25,6 +25,7 @@ import httpx
 
 from ..kernel.documents import is_number
 from ..kernel.errors import FetchError
+from ..kernel.struck import struck
 from ..store.files import CHUNK, storing
 from .places import Stream
 
@@ -57,11 +58,11 @@ class Transient(Exception):
 
 
 def redact(url: str) -> str:
-    """``url`` without what may be secret: user, password and query."""
+    """``url`` without what may be secret: user, password and query, and what is known to be."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     netloc = f"***@{host}" if "@" in parts.netloc else host
-    return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+    return struck(urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", "")))
 
 
 class Partial:

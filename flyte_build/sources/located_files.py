@@ -11,6 +11,7 @@ from ..kernel.errors import FetchError
 from ..locks.nouns import LockedWheel
 from ..recipe import Recipe, SourceTree
 from .index_clients import IndexClients
+from .lent import filled_tree
 from .places import Place
 
 __all__ = ["LocatedWheels", "place_of"]
@@ -20,14 +21,14 @@ class LocatedWheels:
     """Wheels that a recipe names by their address, or in a file: that place, and no index, is asked for them."""
 
     def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
-        every = (tree for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
-        self._trees = [tree for tree in every if tree.file is not None and tree.file.endswith(".whl")]
+        every = ((tree, step) for recipe in recipes for step in recipe.pip_steps for tree in step.sources)
+        self._trees = [(t, step) for t, step in every if t.file is not None and t.file.endswith(".whl")]
         self._root, self._clients = root, IndexClients()
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedWheel):
             return
-        found = [tree for tree in self._trees if tree.file == artifact.file]
+        found = [filled_tree(tree, step) for tree, step in self._trees if tree.file == artifact.file]
         for tree in found:
             if (place := place_of(tree, self._root, self._clients)) is not None:
                 yield place

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from ..deriving.derivation import Artifact
-from ..kernel.errors import FetchError
+from ..kernel.errors import FetchError, InputError
 from ..locks.lockfile import Lock, LockedDeb, LockedWheel
-from ..recipe import Recipe
+from ..recipe import Recipe, SecretMount
 from .index_clients import IndexClients
+from .lent import settings_of
 from .places import Locator, Place
 from .sealed_layers import SealedLayers
 
@@ -81,7 +82,7 @@ def project_locator(
         *projects,
         *located,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
-        DebLocator.of(locks.values(), root),
+        DebLocator.of(locks.values(), root, [secret for recipe in recipes.values() for secret in recipe.apt_secrets]),
         PythonLocator(root, cache_dir() / "pythons"),
     )
 
@@ -131,23 +132,33 @@ class WheelLocator:
         self._given = settings
         self._settings: tuple[IndexSettings, ...] | None = None
         self._guard = threading.Lock()
+        self._lacking: InputError | None = None
         self._clients = IndexClients(hurried=hurried)
 
     @classmethod
     def of(cls, recipes: Iterable[Recipe], root: Path, *, hurried: bool = False) -> WheelLocator:
         """For these recipes: what all of them name together first (they are locked together), then each, then none.
 
-        Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it.
+        Configuration is read when the first wheel is asked for: a build that fetches nothing need not know it. Where a
+        secret of a recipe is not there the other places are asked, and its error is told if none of them has a wheel.
         """
         every = list(recipes)
+        wanted = [every, *([recipe] for recipe in every)]
 
         def read() -> list[IndexSettings]:
             from .indexes import configured
 
             base = configured(root)
-            return [_settings(base, every), *(_settings(base, [recipe]) for recipe in every), base]
+            found: list[IndexSettings] = []
+            for some in wanted:
+                try:
+                    found.append(_settings(base, some, root))
+                except InputError as e:
+                    made._lacking = made._lacking or e
+            return [*found, base]
 
-        return cls(read, hurried=hurried)
+        made = cls(read, hurried=hurried)
+        return made
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedWheel):
@@ -164,6 +175,8 @@ class WheelLocator:
                         yield Place(location.url, None if location.url.startswith("file:") else client.stream)
             except FetchError as e:
                 errors.append(e)
+        if self._lacking is not None:
+            raise self._lacking
         if errors:
             raise errors[0]
         if not seen:
@@ -180,29 +193,34 @@ class WheelLocator:
         self._clients.close()
 
 
-def _settings(base: IndexSettings, recipes: Sequence[Recipe]) -> IndexSettings:
+def _settings(base: IndexSettings, recipes: Sequence[Recipe], root: Path) -> IndexSettings:
     # The indexes of a uv project's step are for its packages alone (`uv_wheels`).
     steps = [step for recipe in recipes for step in recipe.pip_steps if step.uv is None]
-    own = [step.index for step in steps if step.index is not None]
-    extra = [url for step in steps for url in step.extra_indexes]
     keep = any(step.index is None for step in steps) or any(recipe.flyte is not None for recipe in recipes)
-    return base.for_recipe(list(dict.fromkeys(own)), list(dict.fromkeys(extra)), keep_default=keep)
+    return settings_of(base, steps, root, keep_default=keep)
 
 
 class DebLocator:
     """Debian packages, from the configured mirrors and the snapshot archive (:mod:`flyte_build.sources.mirrors`), and
     from the other sources that the settings of the project ``root`` allow."""
 
-    def __init__(self, snapshots: Iterable[str], mirrors: Mirrors | None = None, root: Path | None = None) -> None:
-        self._snapshots, self._root = tuple(dict.fromkeys(snapshots)), root
+    def __init__(
+        self,
+        snapshots: Iterable[str],
+        mirrors: Mirrors | None = None,
+        root: Path | None = None,
+        secrets: Sequence[SecretMount] = (),
+    ) -> None:
+        self._snapshots, self._root, self._secrets = tuple(dict.fromkeys(snapshots)), root, secrets
         self._mirrors = mirrors
         self._guard = threading.Lock()
         self._client: httpx.Client | None = None
 
     @classmethod
-    def of(cls, locks: Iterable[Lock], root: Path | None = None) -> DebLocator:
-        """For the packages of these locks."""
-        return cls((p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()) if p.debs), root=root)
+    def of(cls, locks: Iterable[Lock], root: Path | None = None, secrets: Sequence[SecretMount] = ()) -> DebLocator:
+        """For the packages of these locks; ``secrets`` are for the addresses of other people's sources."""
+        snapshots = (p.snapshot for lock in locks for _, p in sorted(lock.platforms.items()) if p.debs)
+        return cls(snapshots, root=root, secrets=secrets)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         if not isinstance(artifact.source, LockedDeb):
@@ -226,7 +244,9 @@ class DebLocator:
 
         files = read_settings(self._root).apt_sources if self._root is not None else ()
         found = [
-            f"{one.url}/{quote(deb.pool_path, safe='/+~')}" for one in third_parties(files) if one.name == deb.archive
+            f"{one.url}/{quote(deb.pool_path, safe='/+~')}"
+            for one in third_parties(files, self._secrets)
+            if one.name == deb.archive
         ]
         if not found:
             raise FetchError(

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from ..deriving.nouns import Artifact
 from ..kernel.errors import FetchError, InputError, RefusedError
 from ..kernel.platforms import Platform
+from ..kernel.pythons import is_threaded, plain
 from ..kernel.scratch import scratch
 from ..locks.nouns import LockedPython
 from ..store.files import hash_file
@@ -58,7 +59,8 @@ class Build:
 
 
 def builds(minor: str, platform: Platform, root: Path) -> list[Build]:
-    """The final releases of ``minor`` (``"3.12"``) for ``platform`` that uv can install, newest first.
+    """The final releases of ``minor`` (``"3.12"``; ``"3.13t"``: free-threaded) for ``platform`` that uv can install,
+    newest first.
 
     ``root`` is the project, whose settings of uv hold. Raises :class:`RefusedError` without a uv,
     :class:`InputError` where uv's configuration cannot be read.
@@ -68,13 +70,13 @@ def builds(minor: str, platform: Platform, root: Path) -> list[Build]:
         raise InputError(f"uv does not say which Pythons there are: {_said(done)}", hint=_WAY_OUT)
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     machine = _ARCHITECTURE[platform]
-    wanted = ("cpython", "linux", machine, "gnu", "default")
+    wanted = ("cpython", "linux", machine, "gnu", "freethreaded" if is_threaded(minor) else "default")
     found = [
         Build(row["key"], row["version"], row["url"])
         for row in rows
         if tuple(row.get(key) for key in ("implementation", "os", "arch", "libc", "variant")) == wanted
         and _FINAL.fullmatch(row["version"])
-        and row["version"].startswith(f"{minor}.")
+        and row["version"].startswith(f"{plain(minor)}.")
         and str(row.get("url", "")).endswith(".tar.gz")
     ]
     return sorted(found, key=lambda b: tuple(map(int, b.version.split("."))), reverse=True)
@@ -166,7 +168,7 @@ def _row(build: Build, sha256: str) -> dict[str, Any]:
         "prerelease": "",
         "url": build.url,
         "sha256": sha256,
-        "variant": None,
+        "variant": "freethreaded" if "+freethreaded" in build.key else None,
     }
 
 

@@ -16,6 +16,7 @@ from ..locks.builds import LockedSource
 from ..recipe import Recipe, SourceTree
 from ..recipe.uv_projects import read_uv_files
 from .index_clients import IndexClients
+from .lent import filled_tree
 from .located_files import place_of
 from .locators import WheelLocator
 from .places import Place
@@ -46,8 +47,7 @@ class TreeArchives:
 
     def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
         self._steps = [step for recipe in recipes for step in recipe.pip_steps]
-        every = (tree for step in self._steps for tree in step.sources)
-        self._trees: dict[str, SourceTree] = {digest(tree.to_json()): tree for tree in every}
+        self._trees = {digest(tree.to_json()): (tree, step) for step in self._steps for tree in step.sources}
         self._root, self._opened, self._clients = root, ExitStack(), IndexClients()
 
     @classmethod
@@ -58,7 +58,8 @@ class TreeArchives:
         source = artifact.source
         if not isinstance(source, LockedSource) or source.asked is None:
             return
-        tree = self._trees.get(source.asked) or self._of_projects().get(source.asked)
+        named = self._trees.get(source.asked)
+        tree = filled_tree(*named) if named is not None else self._of_projects().get(source.asked)
         place = place_of(tree, self._root, self._clients) if tree is not None and tree.file is not None else None
         if place is not None:
             yield place
@@ -72,7 +73,7 @@ class TreeArchives:
         yield Place(path.as_uri())
 
     def _of_projects(self) -> dict[str, SourceTree]:
-        """What the uv.locks of the recipes' projects name."""
+        """What the recipes' uv projects name."""
         found: dict[str, SourceTree] = {}
         for step in self._steps:
             if step.uv is not None:

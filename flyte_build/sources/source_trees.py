@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ..kernel.errors import FetchError, RefusedError
 from ..kernel.scratch import scratch
+from ..kernel.struck import struck
 from ..recipe import SourceTree
 from ..recipe.source_trees import tree_files
 
@@ -215,4 +216,4 @@ def _write(out: Path, files: Iterable[tuple[str, bytes, int]]) -> None:
 
 
 def _shown(url: str) -> str:
-    return re.sub(r"(://)[^/\s@]+@", r"\1***@", url)
+    return struck(re.sub(r"(://)[^/\s@]+@", r"\1***@", url))

@@ -23,6 +23,7 @@ from ..locks.nouns import LockedWheel
 from ..recipe import PipInstall
 from ..recipe.uv_projects import LocalPackage, UvFiles, read_uv_files
 from .indexes import Index, IndexClient, IndexFile, IndexSettings, WheelMetadata, configured
+from .lent import login, settings_of, variables_of
 
 __all__ = ["ProjectClient", "UvSources", "uv_settings"]
 
@@ -83,7 +84,8 @@ class UvSources:
         )
         ordinary = uv_settings(self.files) or base
         bare = step.index is None
-        self.ordinary = ordinary.for_recipe([step.index] if step.index else [], step.extra_indexes, keep_default=bare)
+        self.ordinary = settings_of(ordinary, [step], self.files.root, keep_default=bare)
+        self._given = variables_of(step.secrets, str(step.uv.file))
 
     @cached_property
     def named(self) -> Mapping[str, tuple[Index, bool]]:
@@ -91,7 +93,7 @@ class UvSources:
         out: dict[str, tuple[Index, bool]] = {}
         for package in self.files.packages:
             for index, flat, _ in _indexes(package):
-                out.setdefault(index.name or index.url, (index, flat))
+                out.setdefault(index.name or index.url, (login(index, self._given), flat))
         return out
 
     @cached_property

@@ -45,7 +45,8 @@ def files_layer(
             "only what it leads to; the image would have a second copy of the file instead of the link",
             hint="put a file in the link's place, leave it out with .dockerignore, or build with `flyte-build build`",
         )
-    plain = replace(recipe, steps=tuple(s for s in recipe.steps if not isinstance(s, RunCommands)))
+    # What stages copy is in no layer of the image's own, and need not be here.
+    plain = replace(recipe, steps=tuple(s for s in recipe.steps if not isinstance(s, RunCommands)), stages=())
     unsealed = replace(lock, recipe=plain.to_json())
     entries = snapshot(plain, root, lock.platforms[platform].base)
     made = derive(unsealed, plain, platform, entries)
@@ -53,7 +54,7 @@ def files_layer(
     place = sum(not isinstance(s, RunCommands) for s in recipe.steps[:step])
     wanted = [(e.path, e.mode, e.sha256, e.link) for e in sorted(entries[place], key=lambda e: e.path)]
     layer = next(x for x in made.layers if x.kind == "files" and _held(x.spec) == wanted)
-    paths = {sha256: str(path) for sha256, path in sources(recipe, root).items()}
+    paths = {sha256: str(path) for sha256, path in sources(plain, root).items()}
     return make_layer(dict(layer.spec), paths.__getitem__, str(out))
 
 
@@ -98,7 +99,7 @@ def check_pin(lock: Lock, platform: str, layout: Path) -> str:
     if pin.digest != digest:
         raise PinError(
             f"{lock.environment} on {platform}: expected the pinned {pin.digest}, found {digest}",
-            hint="`flyte-build diff` names the first difference",
+            hint="`flyte-build diff A B` names the first difference of two images",
         )
     return f"{what}, as pinned"
 

@@ -12,12 +12,12 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from ..kernel.cgroups import Cgroups
 from ..kernel.errors import FlyteBuildError
 from .action import ImageRoot, Outcome
 from .berth import Berth
 from .groups import Groups
 from .ports import carry, listening, reach
-from .sandbox.cgroups import Cgroups
 from .sandbox.entrance import Entrance
 from .secrets import MissingSecret
 from .served import Ground, ServedApp, Up, start

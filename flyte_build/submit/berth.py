@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..kernel.cgroups import Group
 from .action import Resources
-from .sandbox.cgroups import Group
 from .sandbox.process import Process, start
 from .sandbox.spec import Engine, Sandbox
 

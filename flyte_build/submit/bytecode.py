@@ -19,12 +19,14 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..kernel.errors import FlyteBuildError
+from ..kernel.quantities import counted
 from ..kernel.reporting import Reporter
 from ..store.locks import held
 from ..store.seal_files import remove_seal
@@ -38,6 +40,8 @@ from .unpack import remove, remove_tree, scoped
 __all__ = ["Compiler"]
 
 TIMEOUT_SECONDS = 900
+# Seconds between looks whether it is wanted still.
+_LOOK = 0.2
 _SOURCES = "/mnt/flyte"
 _TAG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _CHAINED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}")
@@ -73,8 +77,8 @@ class Compiler:
 
     ``python`` is its interpreter, a path inside. ``lowest`` holds a function that gives a root of the image's lowest
     layers, as many as it is asked for, more each time. ``locks`` is the folder of locks. ``imports`` are modules that
-    are about to be imported: they and what they import are compiled; ``None``: all that there is. ``read`` keeps what
-    files import, for the next one.
+    are about to be imported: they and what they import are compiled; ``None``: all that there is. Once ``left``
+    says so, nothing more is wanted, and what runs is ended. ``read`` keeps what files import, for the next one.
     """
 
     engine: Engine
@@ -85,6 +89,7 @@ class Compiler:
     locks: Path
     reporter: Reporter
     imports: Collection[str] | None = None
+    left: Callable[[], bool] = bool
     read: dict[tuple[int, str], tuple[str, ...]] = field(default_factory=dict)
 
     def fill(self, *, compiling: bool = True) -> Mapping[str, str]:
@@ -106,14 +111,13 @@ class Compiler:
             out |= self.put(chain)
         return out
 
-    def make(self, left: Callable[[], bool]) -> str | None:
+    def make(self) -> str | None:
         """Make the bytecode that is lacking, and give what :meth:`put` is to be told.
 
-        ``None``: nothing is lacking, or none can be made. ``root`` stays as it is: it may be in use. Nothing more is
-        begun once ``left`` says so.
+        ``None``: nothing is lacking, or none can be made. ``root`` stays as it is: it may be in use.
         """
         found = self._asked()
-        return None if found is None else self._made(*found, self._interpreter(found[1]), left)
+        return None if found is None else self._made(*found, self._interpreter(found[1]))
 
     def put(self, chain: str) -> Mapping[str, str]:
         """As :meth:`fill`, of what was made by ``chain``."""
@@ -124,7 +128,9 @@ class Compiler:
 
     def _asked(self) -> tuple[str, list[str]] | None:
         """How the image's Python calls its bytecode, and where it looks for modules: it names what is in its image."""
-        asked = _run(self.engine, self.root, self.python, ["-c", _ASK])
+        asked = _run(self.engine, self.root, self.python, ["-c", _ASK], left=self.left)
+        if self.left():
+            return None
         if asked is None or not asked.strip():
             self.reporter.warn(
                 "the image's Python does not start alone, so its modules are compiled by every task anew"
@@ -139,7 +145,7 @@ class Compiler:
         there = (name for folder in {layer.parent for layer in self.layers} for name in os.listdir(folder))
         return any(_CHAINED.fullmatch(name) and name.partition(".")[0] in names for name in there)
 
-    def _made(self, tag: str, paths: Sequence[str], least: int, left: Callable[[], bool] = bool) -> str | None:
+    def _made(self, tag: str, paths: Sequence[str], least: int) -> str | None:
         """Make what is lacking; by which chain, ``None`` where it is nothing, or nothing can be made."""
         wanted = self._wanted(paths, tag)
         mine = [(layer, [m for m in wanted if same(layer / m[1:], self.root / m[1:])]) for layer in self.layers]
@@ -147,14 +153,14 @@ class Compiler:
         if python is None or not any(modules for _, modules in mine):
             return None
         inside = "/" + str(python.relative_to(self.root))
-        with self.lowest() as lowest, self.reporter.work(f"compile {len(wanted)} modules"):
+        with self.lowest() as lowest, self.reporter.work(f"compile {counted(len(wanted), 'module')}"):
             if (found := self._start(inside, least, lowest)) is None:
                 return None
             chain, small = found
             for layer, modules in mine:
                 # Another image may have had it made meanwhile.
                 lacking = [m for m in modules if not kept_at(_beside(layer, chain), m, tag).exists()]
-                if lacking and not left():
+                if lacking and not self.left():
                     self._compile(small, inside, layer, lacking, tag, chain)
             return chain
 
@@ -162,7 +168,7 @@ class Compiler:
         """The shortest chain of lowest layers over which the interpreter starts, and a root of it."""
         for count in range(least, len(self.layers) + 1):
             small = lowest(count) if count < len(self.layers) else self.root
-            if _run(self.engine, small, python, ["-S", "-c", _START]) is not None:
+            if _run(self.engine, small, python, ["-S", "-c", _START], left=self.left) is not None:
                 return self._chain(count), small
         return None
 
@@ -227,7 +233,7 @@ class Compiler:
             mounts = (Mount(work, "/tmp", writable=True), Mount(layer, _SOURCES))
             # Without `site`: a wheel's .pth file has no say in what becomes of other wheels' modules.
             arguments = ["-S", "/tmp/compile.py", "/tmp/modules", _SOURCES, "/tmp/out"]
-            magic = _run(self.engine, small, python, arguments, mounts)
+            magic = _run(self.engine, small, python, arguments, mounts, left=self.left)
             beside = _beside(layer, chain)
             with held(self.locks / f"layer-{layer.name}"):
                 if keep(work, layer, beside, modules, tag, (magic or "").strip()):
@@ -258,8 +264,16 @@ def _of(layer: Path, chain: str) -> str:
     return f"bytecode of sha256:{layer.name} by sha256:{chain}"
 
 
-def _run(engine: Engine, root: Path, python: str, arguments: list[str], mounts: tuple[Mount, ...] = ()) -> str | None:
-    """What the interpreter printed; ``None`` where it failed. It may write to what is mounted so only."""
+def _run(
+    engine: Engine,
+    root: Path,
+    python: str,
+    arguments: list[str],
+    mounts: tuple[Mount, ...] = (),
+    *,
+    left: Callable[[], bool],
+) -> str | None:
+    """What the interpreter printed; ``None`` where it failed, or was ended. It may write to what is mounted so only."""
     box = Sandbox(root, python, (init_mount(), *mounts), (Tmpfs("/run"), Tmpfs("/dev/shm")), network="none")
     header = {"argv": [python, "-I", *arguments], "env": {"PATH": "/usr/bin:/bin"}, "cwd": "/"}
     try:
@@ -271,9 +285,14 @@ def _run(engine: Engine, root: Path, python: str, arguments: list[str], mounts: 
         assert child.stdout is not None
         try:
             child.stdin.write(json.dumps(header).encode() + b"\n")
-            code = child.wait(TIMEOUT_SECONDS)
-            return child.stdout.read().decode() if code == 0 else None
-        except (subprocess.TimeoutExpired, BrokenPipeError, UnicodeDecodeError):
+            latest = time.monotonic() + TIMEOUT_SECONDS
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    code = child.wait(_LOOK)
+                    return child.stdout.read().decode() if code == 0 else None
+                if left() or time.monotonic() > latest:
+                    return None
+        except (BrokenPipeError, UnicodeDecodeError):
             return None
         finally:
             child.kill()

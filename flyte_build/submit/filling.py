@@ -82,11 +82,13 @@ class Filling:
 
         What is given puts it there, as :meth:`fill` does.
         """
-        compiler = self._compiler(root, manifest, config)
-        chain = compiler.make(left) if compiler is not None else None
+        compiler = self._compiler(root, manifest, config, left)
+        chain = compiler.make() if compiler is not None else None
         return dict if compiler is None or chain is None else partial(compiler.put, chain)
 
-    def _compiler(self, tree: Path, manifest: Manifest, config: Config) -> Compiler | None:
+    def _compiler(
+        self, tree: Path, manifest: Manifest, config: Config, left: Callable[[], bool] = bool
+    ) -> Compiler | None:
         python = find_python(tree, config.env)
         if self._engine is None or python is None:
             return None
@@ -94,7 +96,7 @@ class Filling:
         folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in config.diff_ids]
         return Compiler(
             self._engine, tree, python, folders, lambda: self._lowest(tree, layers), self._locks, self._reporter,
-            self._imports, self._read,
+            self._imports, left, self._read,
         )  # fmt: skip
 
     @contextmanager

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..kernel.cgroups import Cgroups, Group
 from .action import Outcome, Resources
-from .sandbox.cgroups import Cgroups, Group
 
 __all__ = ["MOST_PIDS", "Groups", "stopped_by"]
 

@@ -22,8 +22,8 @@ __all__ = ["Late", "Link"]
 Link: TypeAlias = Callable[[], Mapping[str, str]]
 """Puts bytecode into a root; how its files lie → their SHA-256."""
 
-_LAST = 19
-"""Of setpriority(2)."""
+_GENTLY = 10
+"""Of setpriority(2); the last of all would never come to its end on a busy machine, and is waited for."""
 
 
 class Late:
@@ -41,7 +41,7 @@ class Late:
     def compile(self, failed: Callable[[], bool]) -> None:
         """Make what they lack, in this thread, with what the processors have left; nothing more once it ``failed``."""
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GENTLY)
         for digest, (root, manifest, config) in list(self._bare.items()):
             # Nobody else works on it meanwhile.
             with suppress(FlyteBuildError, OSError), locks.held(self._locks / f"root-{root.name}"):

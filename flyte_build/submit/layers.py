@@ -9,7 +9,7 @@ A layer that is not as it was sealed is unpacked again from its blob. Never fetc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -72,8 +72,11 @@ class Layers:
             assert listing is not None
             yield Unpacked(folder, listing.seal, records(folder))
 
-    def make_all(self, layers: Sequence[tuple[LayerOf, str]]) -> None:
-        """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does."""
+    def make_all(self, layers: Sequence[tuple[LayerOf, str]], advance: Callable[[int], object]) -> None:
+        """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does.
+
+        ``advance`` hears of each that is there, by its :meth:`size`.
+        """
         missing = {diff_id: layer for layer, diff_id in layers if not os.path.lexists(self._at(diff_id))}
 
         def make(diff_id: str) -> None:
@@ -81,16 +84,18 @@ class Layers:
                 if not os.path.lexists(self._at(diff_id)):
                     self._make(self._at(diff_id), missing[diff_id], diff_id)
 
+        advance(sum(self.size(layer) for layer, diff_id in layers if diff_id not in missing))
         # The largest first: they take longest.
-        ordered = sorted(missing, key=lambda d: self._size(missing[d]), reverse=True)
+        ordered = sorted(missing, key=lambda d: self.size(missing[d]), reverse=True)
         with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
-            for _ in pool.map(make, ordered):
-                pass
+            for diff_id, _ in zip(ordered, pool.map(make, ordered), strict=True):
+                advance(self.size(missing[diff_id]))
 
     def _at(self, diff_id: str) -> Path:
         return self.folder / diff_id.removeprefix("sha256:")
 
-    def _size(self, layer: LayerOf) -> int:
+    def size(self, layer: LayerOf) -> int:
+        """Bytes of its blob, as it is compressed."""
         with suppress(OSError):
             return (self._blobs / layer.digest.removeprefix("sha256:")).stat().st_size
         return 0

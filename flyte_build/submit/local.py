@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from ..kernel.cgroups import Cgroups, Group
 from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import ImageRoot, LaunchRequest, Outcome, Resources
@@ -34,7 +35,6 @@ from .pods.posing import Furnished, Pods, Posed, pose
 from .resolving import resolving
 from .reused import started
 from .sandbox import process
-from .sandbox.cgroups import Cgroups, Group
 from .sandbox.spec import Engine, Mount, Network, Sandbox
 from .scratch import clean, own_places
 from .secrets import MOUNT as SECRETS

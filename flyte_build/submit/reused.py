@@ -10,10 +10,10 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
+from ..kernel.cgroups import Group
 from .action import ImageRoot, LaunchRequest
 from .fresh import memory_backed, workdir
 from .sandbox import process
-from .sandbox.cgroups import Group
 from .sandbox.spec import Engine, Mount, Sandbox
 from .scratch import clean
 from .secrets import MOUNT as SECRETS

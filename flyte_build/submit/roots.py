@@ -41,6 +41,8 @@ __all__ = ["Roots", "prepare"]
 
 # Seconds: others who look at a root hold it as if they used it.
 _PATIENCE = 5.0
+# Seconds after which whoever waits is told for what.
+_MOMENT = 0.5
 
 
 class Roots:
@@ -136,7 +138,10 @@ class Roots:
         finally:
             left.set()
             begun.set()
-            maker.join()
+            maker.join(_MOMENT)
+            if maker.is_alive():
+                self._reporter.note("unpacking or compiling what the next run needs, too: a moment")
+                maker.join()
         if self._late is not None:
             _close(self._handles)
             self._got.clear()
@@ -236,20 +241,19 @@ class Roots:
     def _make(self, root: Path, digest: str, manifest: Manifest, config: Config, *, full: bool) -> None:
         remove_seal(root)
         remove(root)
-        work = self._reporter.work(f"unpack image {root.name[:12]}", len(manifest.layers) + 1)
+        size = sum(map(self._layers.size, manifest.layers))
+        work = self._reporter.work(f"unpack image {root.name[:12]}", size, unit="bytes")
         with work as progress, partial(root) as tree:
             known: dict[str, str] = {}
             seals = []
-            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)))
+            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)), progress.advance)
             for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
                 with self._layers.held(layer, diff_id, full=full) as unpacked:
                     merge(unpacked.folder, tree)
                     known |= unpacked.records
                     seals.append((diff_id, unpacked.seal))
-                progress.advance()
             prepare(tree)
             known |= self._filling.fill(tree, manifest, config, compiling=self._late is None)
-            progress.advance()
             seal(tree, root, digest, seals, known.get)
         if self._late is not None:
             self._late.add(digest, root, manifest, config)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from flyteidl2.task import common_pb2
 
+from ..kernel.cgroups import Cgroups
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
@@ -45,7 +46,6 @@ from .requests import FolderInbox
 from .resolving import put_resolver
 from .results import LocalResults
 from .reuse import Reuse
-from .sandbox.cgroups import Cgroups
 from .sandbox.entrance import Entrance, entrance
 from .sandbox.spec import Engine as SandboxEngine
 from .sandbox.spec import Network

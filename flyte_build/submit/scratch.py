@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..kernel.cgroups import Group
 from . import door
 from .removal import remove_left
-from .sandbox.cgroups import Group
 from .sandbox.spec import Mount
 from .usage import Place
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..kernel.cgroups import Cgroups, Group
 from .action import ImageRoot, Resources, SecretRef
 from .berth import Berth, launched
 from .fresh import HOME, folders_of, names, shm_of, workdir
 from .groups import Groups
 from .removal import remove_left
-from .sandbox.cgroups import Cgroups, Group
 from .sandbox.engines import init_mount
 from .sandbox.entrance import Entrance
 from .sandbox.process import Process

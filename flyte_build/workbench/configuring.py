@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..kernel.reporting import Reporter
 from ..locks.nouns import LockedDeb, LockedPlatform
+from ..recipe import SecretMount
 from ..store import Store
 from .sealing import foreign
 
@@ -18,10 +19,10 @@ __all__ = ["Configuring"]
 
 
 class Configuring:
-    """For one ``lock``; packages are looked into once."""
+    """For one ``lock``; packages are looked into once. ``secrets`` are those that its images mount for them."""
 
-    def __init__(self, root: Path, store: Store, reporter: Reporter) -> None:
-        self._root, self._store, self._reporter = root, store, reporter
+    def __init__(self, root: Path, store: Store, reporter: Reporter, secrets: Sequence[SecretMount] = ()) -> None:
+        self._root, self._store, self._reporter, self._secrets = root, store, reporter, secrets
         self._known: dict[frozenset[str], tuple[str, ...]] = {}
 
     def wanted(self, debs: Sequence[LockedDeb], snapshot: str) -> bool:
@@ -53,6 +54,7 @@ class Configuring:
         rows = list(debs)
         key = frozenset(deb.sha256 for deb in rows)
         if key not in self._known:
-            found = controls(rows, self._store, DebLocator([snapshot], root=self._root), self._reporter)
+            places = DebLocator([snapshot], root=self._root, secrets=self._secrets)
+            found = controls(rows, self._store, places, self._reporter)
             self._known[key] = wanting(found)
         return self._known[key]

@@ -23,6 +23,7 @@ from ..submit.sandbox.entrance import entrance
 from ..submit.secrets import MissingSecret, Secrets, resolve
 from ..submit.shell.streams import Streams
 from ..submit.shell.visit import Visit, shell_of, visit
+from .called import Called
 from .following import Follower, Nobody
 from .opened import OpenProject
 from .readiness import make_ready
@@ -105,8 +106,10 @@ def enter(
         reporter.warn(line)
     digest = ready.images[environment.name]
     with store.reading():
-        roots = Roots(store.root, store.blobs, found, reporter, full=asked.verify_images, imports=())
-        with reporter.work("check unpacked images", 1):
+        roots = Roots(
+            store.root, store.blobs, found, Called(reporter, ready.images), full=asked.verify_images, imports=()
+        )
+        with reporter.work("unpack and check images", 1):
             image = roots.get(digest)
         command = tuple(asked.command) or (shell_of(image),)
         visiting = Visit(

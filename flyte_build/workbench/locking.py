@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from ..kernel.reporting import Reporter
+from ..locks.directory import check_place
 from ..planning.workspace import Workspace
 from ..project.nouns import Environment
 from ..settings import read_settings
@@ -39,11 +40,12 @@ def lock_environments(
     from .sidecars import resolved
     from .source_builds import SourceBuilds
 
+    check_place(workspace.lockfiles)
     # Before anything is written: a registry may refuse.
     companions = resolved(workspace, environments, anew=upgrade is True)
     root, recipes = workspace.project.root, workspace.recipes(environments)
     settings = read_settings(root)
-    debian = Configuring(root, store, reporter)
+    debian = Configuring(root, store, reporter, [one for recipe in recipes.values() for one in recipe.apt_secrets])
     sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal), debian.configures)
     sealed = bool(reseal) or any(recipe.sealed_steps or recipe.apt_packages for recipe in recipes.values())
     with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:

@@ -72,7 +72,7 @@ def refuse_pull_logins(cluster: Cluster, target: Target, settings: Settings, ima
                 f"no node would ever pull {reference}: {host} does not accept the login of the pull secret {secret}: "
                 f"{check.said}",
                 hint=f"renew it (`kubectl -n {target.place.namespace} create secret docker-registry {secret} …`); "
-                "`flyte-build target check` tries it again",
+                f"`flyte-build target check {target.name}` tries it again",
             )
 
 

@@ -61,12 +61,10 @@ def still_there(asked: Mapping[str, Any]) -> bool:
     """Whether the registry has all of it, each under the digest that it had."""
     from ..registry.glance import Glance, Unsure
     from ..registry.reference import Reference
-    from ..remote.threads import each
 
     glance = Glance()
     try:
-        documents = [(Reference.parse(name), digest) for name, digest in asked["documents"].items()]
-        return all(each(lambda item: glance.same(*item), documents))
+        return glance.all_same([(Reference.parse(name), digest) for name, digest in asked["documents"].items()])
     except (FlyteBuildError, KeyError, TypeError, AttributeError):
         return False
     except Unsure:

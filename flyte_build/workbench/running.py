@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..kernel.paths import runs_dir, tasks_dir
-from ..kernel.reporting import Hushed, Reporter
+from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
@@ -30,6 +30,7 @@ from ..submit.storage import Storage
 from ..submit.uploads import upload
 from .apps import apps_of
 from .by_name import own_tasks
+from .called import Called
 from .opened import OpenProject
 from .pod_images import pods_of, refuse_own_images
 from .readiness import Ready, get_ready, reached
@@ -145,7 +146,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
             call = root_action(bench.workspace.project, task, given, bundles)
         own = own_tasks(bench, references_of(ready.images), bundles / "own")
         imports = imported_by_bundle(call.bundle)
-        hushed = Hushed(reporter)
+        hushed = Called(reporter, ready.images)
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports, later=True)
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
@@ -154,7 +155,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         # others while it runs, as it takes a while until it calls them.
         needed = [d for name, d in ready.images.items() if name == task.environment or roots.there(d)]
         wanted = dict.fromkeys(needed)
-        with reporter.work("check unpacked images", len(wanted)) as progress:
+        with reporter.work("unpack and check images", len(wanted)) as progress:
             for digest in wanted:
                 roots.get(digest, anything=True)
                 progress.advance()

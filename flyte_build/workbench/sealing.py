@@ -101,7 +101,7 @@ class Sealing:
     ) -> Lock:
         """The lock with the seals of one platform: stages first, each after those that it takes from."""
         from ..building.repositories import base_repositories
-        from ..building.sealed import Sealer
+        from ..building.sealed import Sealer, limits_of
         from ..deriving.derivation import stage_of
         from ..deriving.local_files import snapshot
         from ..sources.locators import project_locator
@@ -120,6 +120,7 @@ class Sealing:
                 base_repositories([below], locks),
                 self.settings.seal_network,
                 stages=stages,
+                limits=limits_of(self.settings),
             )
 
         for number in range(len(recipe.stages)):

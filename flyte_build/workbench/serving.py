@@ -30,6 +30,7 @@ from ..submit.sandbox.entrance import Entrance, entrance
 from ..submit.sandbox.spec import Network
 from ..submit.served import ServedApp, ground_for
 from .apps import served
+from .called import Called
 from .opened import OpenProject
 from .readiness import make_ready
 from .signatures import require_signed
@@ -289,7 +290,8 @@ class _Serving:
                 for e in reached
                 if e.app is not None
             )
-        roots = Roots(bench.store.root, bench.store.blobs, engine, bench.reporter)
+        called = Called(bench.reporter, ready.images)
+        roots = Roots(bench.store.root, bench.store.blobs, engine, called)
         for app in apps:
             roots.get(app.image)
         main = next(app for app in apps if app.name == environment.name)

@@ -121,7 +121,7 @@ class SourceBuilds:
         source: LockedSource,
         tools: Callable[[], tuple[LockedDeb, ...]],
     ) -> _Known:
-        from ..building.sealed import Sealer, keeping
+        from ..building.sealed import Sealer, keeping, limits_of
         from ..building.wheels import WheelMaker
         from ..locking.pypi.sources import CannotRun
         from ..remote.connecting import connected
@@ -139,7 +139,10 @@ class SourceBuilds:
         if self._stages is None:
             self._stages = self._stack.enter_context(keeping(self._store))
         with connected(self._settings, self._reporter) as shared:
-            sealer = Sealer(self._store, self._root, _none, self._reporter, shared, {}, "none", stages=self._stages)
+            limits = limits_of(self._settings)
+            sealer = Sealer(
+                self._store, self._root, _none, self._reporter, shared, {}, "none", stages=self._stages, limits=limits
+            )
             maker, name, held = WheelMaker(sealer), asked.environment, tuple[LockedDeb, ...]()
             try:
                 made = maker.make(name, recipe, part, platform, source, asked.resolve)

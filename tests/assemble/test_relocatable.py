@@ -42,6 +42,14 @@ def test_where_it_lies_and_who_owns_it(tmp_path: Path) -> None:
     assert text(found[f"{LIB}/EXTERNALLY-MANAGED"]).startswith("[externally-managed]\nError=")
 
 
+def test_a_free_threaded_build_has_names_of_its_own(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar.gz", files("3.14t"))
+    spec = {**SPEC, "python": "3.14t", "archives": [{"file": archive.name, "sha256": "0" * 64}]}
+    found = {e.path: e for e in python_entries(spec, lambda _: str(archive), str(tmp_path))}
+    assert found["usr/local/bin/python3"].link == "python3.14t"
+    assert "usr/local/lib/python3.14t/EXTERNALLY-MANAGED" in found
+
+
 def test_what_says_where_it_lies_is_made_right(tmp_path: Path) -> None:
     found = entries(pack(tmp_path / "a.tar.gz", files()), tmp_path)
     data = text(found[f"{LIB}/_sysconfigdata__linux_x86_64-linux-gnu.py"])

@@ -135,7 +135,9 @@ def test_what_stands_on_something_else(folder: Path) -> None:
 
 def test_a_builder_that_fails(folder: Path) -> None:
     (folder / "fails").touch()
-    with pytest.raises(SealError, match="`buildah build` ended with exit code 3") as e:
+    with pytest.raises(
+        SealError, match="`buildah build`, which was asked to build the Dockerfile, ended with exit code 3"
+    ) as e:
         build(ORDER, folder / "work", folder / "log")
     assert e.value.detail == "no"
     assert not list((folder / "work").glob("secret-*"))

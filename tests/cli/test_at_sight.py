@@ -129,7 +129,8 @@ def test_logs_are_those_of_pods_that_are_there(two: ApiServer, capsys: pytest.Ca
 
 
 def test_pages_say_what_shows_less(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["page", "--on", "prod"], ["ui", "--no-open", "--on", "prod"]):
+    shown = ["runs", "show", "--html", "--on", "prod", "r1"]
+    for command in (["page", "--on", "prod"], ["ui", "--no-open", "--on", "prod"], shown):
         err = " ".join(said(capsys, *command, code=12)[1].split())
         assert (
             "hint: `flyte-build target check prod` tries it; `flyte-build runs --on prod` lists what its cluster tells"

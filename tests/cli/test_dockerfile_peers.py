@@ -33,6 +33,8 @@ def buildah(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "storage.conf").write_text(text)
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
     monkeypatch.setenv("BUILDAH_ISOLATION", "chroot")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setenv("FLYTE_BUILD_SEAL_NETWORK", "none")
     return need("buildah")
 

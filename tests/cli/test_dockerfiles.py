@@ -39,6 +39,7 @@ def test_a_dockerfile_of_stages(project: Offline, registry: RegistryServer) -> N
     said = project.ok("lock", "flow.py").err
     assert "low: sealed `copy /out /app (and 6 more)`" in said
     assert "exit 9" not in said
+    assert "warning: environment low: its ENTRYPOINT (/init) gets a task's command as its arguments" in said
     lock = lock_of(project)
     assert [stage["base"] and stage["base"]["reference"].partition("@")[0] for stage in lock["stages"]] == [
         f"{registry.host}/team/base:1", f"{registry.host}/team/base:1", f"{registry.host}/team/tool:1", *3 * [None],

@@ -147,3 +147,29 @@ def test_what_cannot_be_had_is_said(project: Offline, repository: Path) -> None:
     project.write(FLOW.format("'gamma @ ./nowhere'"))
     assert "is no Python project" in project.refused(3, "lock", "flow.py")
     assert not list(project.lockfiles.glob("*.json"))
+
+
+def test_a_uv_project_names_a_repository_and_has_no_lock(project: Offline, repository: Path) -> None:
+    work = project.home / "work"
+    (work / "pyproject.toml").write_text(
+        '[project]\nname = "gamma"\nversion = "1.0"\n[build-system]\nrequires = ["setuptools"]\nbuild-backend = "x"\n'
+    )
+    git(work, "commit", "--quiet", "--all", "--message=static")
+    git(work, "push", "--quiet", str(repository), "trunk")
+    first = git(work, "rev-parse", "HEAD")
+    app = '[project]\nname = "app"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["gamma"]\n'
+    project.write(
+        f'{app}[tool.uv.sources]\ngamma = {{ git = "{repository.as_uri()}", branch = "trunk" }}\n', "pyproject.toml"
+    )
+    project.write(FLOW.replace("with_pip_packages({})", 'with_uv_project("pyproject.toml")'))
+    said = project.ok("lock", "flow.py").err
+    assert f"environment low: gamma of pyproject.toml: commit {first}" in " ".join(said.split())
+    (build,) = platform(project)["builds"]
+    assert build["source"]["commit"] == first
+    image = built(project)
+    # The branch moves; a machine that lacks the wheel builds it of the commit that is locked.
+    commit_another(project, repository)
+    project.ok("lock", "--check", "flow.py")
+    shutil.rmtree(project.store)
+    assert "is built again of gamma.tar" in project.ok("build", "flow.py").err
+    assert built(project) == image

@@ -94,7 +94,7 @@ def sealed(lock: Lock, root: Path, recipe: Recipe = RECIPE) -> Lock:
 def test_what_a_copy_runs_on(root: Path) -> None:
     lock = sealed(lock_of(), root)
     found = asked(lock, RECIPE, root, 1)
-    assert found.title == "copy /out /a=b/x"
+    assert found.title == "copy /out $DIR/x"
     assert found.step.copies == (TreeCopy(0, ("/out",), "/a=b/x", "app"),)
     assert [layer.kind for image in found.taken for layer in image.layers] == ["base", "base", "files", "sealed"]
     bound = asked(lock, RECIPE, root, 3)
@@ -107,7 +107,7 @@ def test_the_image_and_its_configuration(root: Path) -> None:
     held = lock.platforms[AMD64]
     made = derive(lock, RECIPE, AMD64, snapshot(RECIPE, root, held.base, held.stages))
     titles = [layer.title for layer in made.layers[2:]]
-    assert titles == ["copy /out /a=b/x", "workdir /w", "run use", "copy x"]
+    assert titles == ["copy /out $DIR/x", "workdir /w", "run use", "copy x"]
     files = made.layers[3].spec["files"], made.layers[5].spec["files"]
     rows: list[Any] = [row for rows in files if isinstance(rows, list) for row in rows]
     assert [(row["path"], row["mode"], row["uid"], row["gid"]) for row in rows] == [
@@ -211,6 +211,21 @@ def test_who_runs_commands(user: str, base: str, then: str | None) -> None:
     assert question("env", recipe, lock_of(recipe, settings=settings).platforms[AMD64], AMD64, 1, []).step.user == then
 
 
+def test_what_runs_commands() -> None:
+    """The base's SHELL, for commands that are for a shell; without one, such a step is as any."""
+    steps = (RunCommands(("a | b",), based=True), RunCommands(("c d",)))
+    recipe = replace(RECIPE, steps=steps, stages=())
+    settings = {**locked_base().settings, "Shell": ["/bin/bash", "-o", "pipefail", "-c"]}
+    held = lock_of(recipe, settings=settings).platforms[AMD64]
+    asked = [question("env", recipe, held, AMD64, index, []) for index in (0, 1)]
+    assert [one.step.commands for one in asked] == [("/bin/bash -o pipefail -c 'a | b'",), ("c d",)]
+    assert asked[0].title == "run a | b"
+    plain = replace(recipe, steps=(RunCommands(("a | b",)), steps[1]))
+    held = lock_of(recipe).platforms[AMD64]
+    assert question("env", recipe, held, AMD64, 0, []).on == question("env", plain, held, AMD64, 0, []).on
+    assert recorded_recipe(lock_of(recipe)) == recipe
+
+
 def test_a_dockerfile_s_settings(root: Path) -> None:
     said = {
         "User": "$WHO", "Labels": {"a": "$WHO-\\$x"}, "Cmd": [], "Entrypoint": ["/go"],
@@ -252,6 +267,32 @@ def test_stages_that_do_not_fit(root: Path, change: Any, said: str) -> None:
     change(document["platforms"][AMD64]["stages"])
     with pytest.raises(LockError, match=said):
         parse(json.dumps(document), Path("env.json"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw["steps"][1]["copies"][0].update(stage=2),
+        lambda raw: raw["steps"][1]["copies"][0].update(stage=-1),
+        lambda raw: raw["steps"][3]["mounts"][0].update(stage="0"),
+        lambda raw: raw["stages"][0]["steps"].append({"kind": "commands", "commands": [], "copies": [_OF_ITSELF]}),
+        lambda raw: raw["steps"][4].update(owner=[]),
+        lambda raw: raw["steps"][3].update(secrets=[7]),
+        lambda raw: raw["steps"].append({"kind": "settings", "settings": []}),
+        lambda raw: raw["steps"].append({"kind": "settings", "settings": {"Labels": {"a": 1}}}),
+        lambda raw: raw["steps"].append({"kind": "settings", "settings": {"User": 1}}),
+        lambda raw: raw["stages"][0].update(base={"kind": "debian", "suite": "bookworm"}),
+    ],
+)
+def test_a_recipe_that_cannot_be(change: Any) -> None:
+    """Whoever writes a lock by hand."""
+    raw = json.loads(json.dumps(RECIPE.to_json()))
+    change(raw)
+    with pytest.raises(LockError, match="the lock's recipe cannot be read"):
+        recorded_recipe(replace(lock_of(), recipe=raw))
+
+
+_OF_ITSELF = {"stage": 0, "sources": ["/x"], "destination": "/y"}
 
 
 def test_what_changed_of_a_stage_is_said() -> None:

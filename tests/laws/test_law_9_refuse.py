@@ -28,8 +28,6 @@ def make_dockerfile(folder: Path) -> flyte.Image:
         (lambda _: BASE.with_pip_packages("x").clone(python_version=(3, 9)), "cloned with", "python_version=(3, 13)"),
         (lambda _: BASE.with_pip_packages("x @ hg+http://h.example/x"), "installs from a location", "publish it"),
         (lambda _: BASE.with_pip_packages("x", extra_args="--no-deps"), "`--no-deps`", "index_url"),
-        (lambda _: BASE.with_pip_packages("x", secret_mounts=["S"]), "mounts secrets", "netrc"),
-        (lambda _: BASE.with_apt_packages("x", secret_mounts=["S"]), "mounts secrets", "apt's own"),
     ],
 )
 def test_a_refusal_names_what_and_the_way_out(

@@ -46,6 +46,15 @@ def test_the_most_specific_that_fits(expected: str, others: list[str]) -> None:
     assert chosen(*others, expected) == expected
 
 
+def test_a_free_threaded_build_takes_its_own_and_no_stable_abi_of_others() -> None:
+    target = Target("linux/amd64", "3.14t", "3.14.2", (2, 36))
+    named = ["cp314-cp314-manylinux_2_17_x86_64", "cp39-abi3-manylinux_2_17_x86_64", "py3-none-any"]
+    assert chosen(*named, target=target) == "py3-none-any"
+    assert chosen(*named, "cp314-cp314t-manylinux_2_17_x86_64", target=target) == "cp314-cp314t-manylinux_2_17_x86_64"
+    assert target.markers["python_version"] == "3.14"
+    assert str(target) == "linux/amd64, Python 3.14t, glibc 2.36"
+
+
 def test_each_target_its_own() -> None:
     named = [
         "cp313-cp313-manylinux_2_17_aarch64",

@@ -17,6 +17,7 @@ import pytest
 from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.deriving.nouns import Artifact
 from flyte_build.kernel.errors import FetchError, RefusedError
+from flyte_build.locking.pypi.question import NoSolution
 from flyte_build.locking.pypi.sources import Built, ToBuild
 from flyte_build.locks.builds import LockedBuild, LockedSource
 from flyte_build.locks.lockfile import Lock, read
@@ -29,7 +30,7 @@ from tests.support.wheels import build_wheel
 
 from ..support.index import SimpleIndex
 from ..support.locking import HOST_PLATFORM, HOST_PYTHON, pins, project, recipe
-from ..support.uv import asked, image_of, locked, pyproject, uv_lock
+from ..support.uv import asked, image_of, locked, pyproject, scripted, uv_lock
 
 BACKEND = '[build-system]\nrequires = ["hatchling"]\n'
 
@@ -121,6 +122,107 @@ def test_a_repository_at_the_commit_of_the_lock(
         assert member.read() == b"x = 1\n"
     trees.close()
     assert work.as_uri() not in lock.text()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A project in a repository, at a branch."""
+    work = toolz(tmp_path / "work")
+    git(work, "init", "--quiet", "--initial-branch=main")
+    committed(work)
+    return work
+
+
+def committed(work: Path) -> str:
+    git(work, "add", ".")
+    git(work, "commit", "--quiet", "--message=one")
+    return git(work, "rev-parse", "HEAD")
+
+
+NAMED = pytest.mark.parametrize("named", ["source", "requirement", "script"])
+
+
+@NAMED
+def test_a_repository_that_no_lock_holds_is_at_the_commit_that_uv_found(
+    app: Path, index: SimpleIndex, repository: Path, builder: Builder, named: str
+) -> None:
+    source = f'[tool.uv.sources]\ntoolz = {{ git = "{repository.as_uri()}", branch = "main" }}\n'
+    if named == "script":
+        wanted = scripted(app, 'dependencies = ["toolz"]', *source.splitlines())
+    elif named == "source":
+        pyproject(app, "toolz", more=source)
+        wanted = image_of(app)
+    else:
+        pyproject(app, f"toolz @ git+{repository.as_uri()}@main")
+        wanted = image_of(app)
+    commit = git(repository, "rev-parse", "HEAD")
+    index.asked.clear()
+    lock = locked(app, index, wanted, build=builder)
+    assert {name: version for name, (version, _) in pins(lock).items()} == {"b": "2.0", "toolz": "1.0"}
+    (source_of,) = sources(lock)
+    assert source_of.commit == commit
+    assert asked(index, "toolz") == []
+    assert repository.as_uri() not in lock.text()
+    assert not list(app.glob("*.lock"))
+    # Whoever lacks the wheel makes the archive again, of that commit.
+    (repository / "toolz.py").write_text("x = 2\n")
+    committed(repository)
+    trees = TreeArchives.of([wanted], app)
+    (place,) = list(trees.places(Artifact(source_of.sha256, source_of.size, source_of.file, source_of)))
+    assert hashlib.sha256(Path(urlsplit(place.url).path).read_bytes()).hexdigest() == source_of.sha256
+    trees.close()
+
+
+DYNAMIC = '[project]\nname = "toolz"\ndynamic = ["version"]\ndependencies = ["b"]\n' + BACKEND
+
+
+def test_a_repository_whose_version_only_its_backend_tells(
+    app: Path, index: SimpleIndex, repository: Path, builder: Builder
+) -> None:
+    more = "optional-dependencies = { more = [\"c; python_version > '3'\"] }\n[build-system]"
+    (repository / "pyproject.toml").write_text(DYNAMIC.replace("[build-system]", more))
+    commit = committed(repository)
+    pyproject(app, "toolz[more]", more=f'[tool.uv.sources]\ntoolz = {{ git = "{repository.as_uri()}" }}\n')
+    lock = locked(app, index, build=builder)
+    assert {name: version for name, (version, _) in pins(lock).items()} == {"b": "2.0", "c": "1.0", "toolz": "1.0"}
+    assert [source.commit for source in sources(lock)] == [commit]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        DYNAMIC.replace('"version"]\ndependencies = ["b"]', '"version", "dependencies"]'),
+        DYNAMIC + '[tool.uv.sources]\nb = { index = "theirs" }\n[[tool.uv.index]]\nname = "theirs"\nurl = "x:"\n',
+    ],
+)
+def test_what_a_repository_requires_is_not_guessed(
+    app: Path, index: SimpleIndex, repository: Path, builder: Builder, text: str
+) -> None:
+    (repository / "pyproject.toml").write_text(text)
+    committed(repository)
+    pyproject(app, "toolz", more=f'[tool.uv.sources]\ntoolz = {{ git = "{repository.as_uri()}" }}\n')
+    index.asked.clear()
+    with pytest.raises(RefusedError, match="what toolz requires only its build backend can tell") as e:
+        locked(app, index, build=builder)
+    assert "run `uv lock`" in str(e.value.hint)
+    assert (builder.asked, index.asked) == ([], [])
+
+
+def test_what_no_index_has_a_wheel_of_is_built_where_no_lock_says_it(
+    app: Path, index: SimpleIndex, builder: Builder
+) -> None:
+    for version in ("0.9", "1.0", "2.0"):
+        (index.folder / f"delta-{version}.tar.gz").write_bytes(b"a source distribution")
+    pyproject(app, "delta<2", "c")
+    with pytest.raises(NoSolution, match="uv finds no versions that fit together") as e:
+        locked(app, index)
+    assert "run `uv lock`" in str(e.value.hint)
+    lock = locked(app, index, build=builder)
+    assert pins(lock) == {"c": ("1.0", 1), "delta": ("1.0", 1)}
+    (source,) = sources(lock)
+    assert (source.name, source.file, source.asked) == ("delta", "delta-1.0.tar.gz", None)
+    assert [one.name for one in builder.asked] == ["delta"]
+    assert not (app / "uv.lock").exists()
 
 
 def _without_wheel(app: Path, index: SimpleIndex, digest: str) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import flyte
 import pytest
 
 from flyte_build.kernel.errors import FetchError, LockError, RefusedError, ResolutionError
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.project.images import read_image
-from flyte_build.recipe import Recipe
 
 from ..support.index import SimpleIndex
 from ..support.locking import pins, publish
-from ..support.uv import asked, explicit, image_of, locked, pyproject, uv_lock
+from ..support.uv import asked, explicit, image_of, locked, pyproject, scripted, uv_lock
 
 # With a uv.lock, and without one.
 BOTH = pytest.mark.parametrize("lock_first", [pytest.param(True, marks=pytest.mark.slow), False])
@@ -104,11 +101,12 @@ def test_a_source_tree_is_refused_and_never_looked_up(app: Path, index: SimpleIn
     assert not (app / "uv.lock").exists()
 
 
-def test_a_repository_is_refused_and_never_looked_up(app: Path, index: SimpleIndex) -> None:
-    pyproject(app, "toolz", more='[tool.uv.sources]\ntoolz = { git = "https://me:secret@git.example/toolz" }\n')
+def test_a_repository_that_cannot_be_had_is_never_looked_up(app: Path, index: SimpleIndex) -> None:
+    pyproject(app, "toolz", more='[tool.uv.sources]\ntoolz = { git = "http://me:secret@127.0.0.1:9/toolz" }\n')
     index.asked.clear()
-    with pytest.raises(RefusedError, match=r"toolz comes from the Git repository `https://\*\*\*@git\.example/toolz`"):
+    with pytest.raises(FetchError, match="uv could not ask an index or a source") as e:
         locked(app, index)
+    assert "secret" not in f"{e.value.message}{e.value.detail}"
     assert index.asked == []
 
 
@@ -159,8 +157,8 @@ def test_what_a_lock_says_would_be_built_is_refused_and_never_looked_up(
 
 
 def test_a_direct_reference_to_a_repository(app: Path, index: SimpleIndex) -> None:
-    pyproject(app, "toolz @ git+https://git.example/toolz@v1")
-    with pytest.raises(RefusedError, match="toolz comes from the Git repository"):
+    pyproject(app, "toolz @ git+http://127.0.0.1:9/toolz@v1")
+    with pytest.raises(FetchError, match=r"uv could not ask an index or a source: .*127\.0\.0\.1:9/toolz"):
         locked(app, index)
 
 
@@ -216,14 +214,6 @@ def test_an_editable_sibling(app: Path, index: SimpleIndex, tmp_path: Path, lock
 # -- scripts -------------------------------------------------------------------------------------------
 
 
-def scripted(root: Path, *lines: str) -> Recipe:
-    root.mkdir(exist_ok=True)
-    block = "".join(f"# {line}\n" for line in ('requires-python = ">=3.10"', *lines))
-    (root / "s.py").write_text(f"# /// script\n{block}# ///\nprint()\n")
-    image = flyte.Image.from_uv_script(root / "s.py", name="s", python_version=(3, 11), platform=("linux/amd64",))
-    return read_image(image, "environment e", root)
-
-
 def test_a_script_with_an_index_of_its_own(app: Path, index: SimpleIndex, ours: SimpleIndex) -> None:
     publish(ours.folder, "toolz 1.0: b")
     wanted = scripted(app, 'dependencies = ["toolz"]', *explicit(ours.url, "toolz").splitlines())
@@ -231,15 +221,6 @@ def test_a_script_with_an_index_of_its_own(app: Path, index: SimpleIndex, ours: 
     assert pins(locked(app, index, wanted)) == {"toolz": ("1.0", 1), "b": ("2.0", 1)}
     assert asked(index, "toolz") == []
     assert [path.name for path in app.iterdir() if path.name != "lockfiles"] == ["s.py"]
-
-
-def test_a_script_whose_source_is_a_repository(app: Path, index: SimpleIndex) -> None:
-    sources = ("[tool.uv.sources]", 'toolz = { git = "https://git.example/our/toolz", tag = "v1" }')
-    wanted = scripted(app, 'dependencies = ["toolz"]', *sources)
-    index.asked.clear()
-    with pytest.raises(RefusedError, match=r"s\.py: toolz comes from the Git repository"):
-        locked(app, index, wanted)
-    assert index.asked == []
 
 
 def test_a_scripts_lock_is_frozen_and_may_be_stale(app: Path, index: SimpleIndex) -> None:

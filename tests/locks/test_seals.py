@@ -37,6 +37,8 @@ def test_a_lock_without_any_is_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"config": 7}, r"seals\[0\]\.config: expected dict, found 7"),
+        ({"config": {"Env": "A=b"}}, r"seals\[0\]\.config\.Env: expected a list of strings"),
         ({"digest": "sha256:1"}, r"seals\[0\]\.digest: expected sha256: and 64 hexadecimal digits"),
         ({"size": -1}, r"seals\[0\]\.size: expected a size in bytes"),
         ({"step": "1"}, r"seals\[0\]\.step: expected int"),

@@ -70,9 +70,9 @@ def steps(project: Path, text: str) -> tuple[Step, ...]:
     return read(project, f"FROM x:1\n{text}\n").steps
 
 
-def run(*commands: str, user: str | None = "", **more: Any) -> RunCommands:
-    """As RUN has it: by whoever the base says, unless USER said another."""
-    return RunCommands(commands, user=user, **more)
+def run(*commands: str, user: str | None = "", based: bool = True, **more: Any) -> RunCommands:
+    """As RUN has it: by whoever and whatever the base says, unless USER or SHELL said another."""
+    return RunCommands(commands, user=user, based=based, **more)
 
 
 def left(recipe: Recipe) -> str:
@@ -95,7 +95,8 @@ def test_a_whole_one(project: Path) -> None:
         WorkDir("/root"),
         EnvVars((("LANG", "C.UTF-8"), ("PATH", "/opt/x:$PATH"), ("GREETING", "a b"))),
         EnvVars((("OLD", "form of it"),)),
-        run("apt-get update &&     apt-get install -y git", "pip install 'a b'"),
+        run("apt-get update &&     apt-get install -y git"),
+        run("pip install 'a b'", based=False),
         copied("requirements.txt", "/root/"),
         run("pip install -r /root/requirements.txt"),
         copied("data", "./both/", True),
@@ -258,7 +259,7 @@ def test_what_looks_like_a_here_document(project: Path) -> None:
 
 def test_another_shell_runs_what_is_no_list(project: Path) -> None:
     text = 'SHELL ["/bin/bash", "-o", "pipefail", "-c"]\nRUN a | b\nRUN ["c", "d"]'
-    assert steps(project, text) == (run("/bin/bash -o pipefail -c 'a | b'", "c d"),)
+    assert steps(project, text) == (run("/bin/bash -o pipefail -c 'a | b'", "c d", based=False),)
 
 
 def test_mounts_that_leave_nothing(project: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import flyte
 import pytest
+from flyte.config import get_config_file
 
-from flyte_build.kernel.errors import LoadError
+from flyte_build.kernel.errors import LoadError, RefusedError
 from flyte_build.project.images import read_image
 from flyte_build.recipe import (
     AptInstall,
@@ -124,17 +125,41 @@ def test_what_is_wrong_in_the_users_files_says_where(image: flyte.Image, said: s
         ("3.11", DebianBase("bookworm")),
         ("3.12", DebianBase("bookworm", standalone=True)),
         ("3.13", DebianBase("trixie")),
+        ("3.14t", DebianBase("bookworm", standalone=True)),
         ("3.14", DebianBase("forky")),
         ("3.15", RegistryBase("docker.io/library/python:3.15-slim-bookworm", official=True)),
     ],
 )
 def test_what_every_python_stands_on(python: str, base: Base) -> None:
-    version = tuple(int(part) for part in python.split("."))
+    version = tuple(int(part) if part.isdigit() else part for part in python.split("."))
     plain = flyte.Image.from_debian_base(python_version=version)  # type: ignore[arg-type]
     assert read(plain) == Recipe(base, ("linux/amd64", "linux/arm64"), python, flyte.__version__)
     bare = flyte.Image.from_debian_base(python_version=version, install_flyte=False)  # type: ignore[arg-type]
     recipe = read(bare.with_pip_packages("a"))
     assert (recipe.base, recipe.flyte, recipe.steps) == (base, None, (PipInstall(("a",)),))
+
+
+def test_what_is_no_name_of_a_secret() -> None:
+    with pytest.raises(LoadError, match="secret_mounts: `/tmp/secret` is not the name of a secret"):
+        read(BASE.clone(extendable=True, name="x").with_apt_packages("vim", secret_mounts=["/tmp/secret"]))
+
+
+def test_an_image_that_a_configuration_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flyte.config._config.get_config_file", get_config_file.__wrapped__)
+    refs = "image:\n  image_refs:\n    ours: registry.example/team/ours:1\n"
+    (tmp_path / "config.yaml").write_text(refs)
+    named = flyte.Image.from_ref_name("ours")
+    assert read(named) == Recipe(RegistryBase("registry.example/team/ours:1"), ("linux/amd64",), None, None)
+    more = read(named.clone(extendable=True).with_pip_packages("a"))
+    assert (more.base, more.steps) == (RegistryBase("registry.example/team/ours:1"), (PipInstall(("a",)),))
+    with pytest.raises(RefusedError, match="names an image that no configuration here knows") as e:
+        read(flyte.Image.from_ref_name("theirs"))
+    assert "image_refs: theirs: URI" in str(e.value.hint)
+    # What it calls `default` is the image of environments that name none, as the SDK has it.
+    assert isinstance(read("auto").base, DebianBase)
+    (tmp_path / "config.yaml").write_text(f"{refs}    default: registry.example/team/all:2\n")
+    assert read("auto").base == RegistryBase("registry.example/team/all:2")
 
 
 def test_the_setting_puts_any_python_on_the_official_image() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.kernel.errors import LoadError
 from flyte_build.project.layout import Layout, layout_of, starting
 from flyte_build.project.loading import load
 from flyte_build.project.serializing import root_action
@@ -68,6 +69,7 @@ LAYOUTS = [
     ),
     ("a folder that is no package", {"flows/main.py": "from docs import x\n", "docs/conf.py": ""}, "flows", []),
     ("a library's name", {"flows/main.py": "import pytest\n", "pytest/__init__.py": ""}, "flows", []),
+    ("a library's below a file", {"mcp/server.py": "from mcp.server.fast import X\n"}, "mcp", []),
     ("the SDK's own", {"flows/main.py": "import flyte\n", "src/flyte/__init__.py": ""}, "flows", []),
     ("one that does not parse", {"flows/main.py": "def (\n", "lib.py": ""}, "flows", []),
 ]
@@ -79,6 +81,14 @@ def test_the_root_holds_all_that_is_imported(
 ) -> None:
     file = write(files)
     assert layout_of(file) == Layout(tmp_path / root, tuple(tmp_path / s for s in search))
+
+
+def test_a_file_that_hides_a_library_is_said_where_the_root_is_said(write: Write, tmp_path: Path) -> None:
+    file = write({"mcp/server.py": "import flyte\nfrom mcp.server.fast import X\nenv = flyte.TaskEnvironment('e')\n"})
+    assert list(load(file, layout_of(file).root, stand_ins=True).environments) == ["e"]
+    with pytest.raises(LoadError, match=r"No module named 'mcp\.server\.fast'") as e:
+        load(file, tmp_path, stand_ins=True)
+    assert "hides the library's: give its folder as --root" in str(e.value.hint)
 
 
 def test_the_current_folder_is_the_project_where_nothing_marks_one(

@@ -62,6 +62,23 @@ def test_one_connection_serves_many_questions(server: RegistryServer) -> None:
     glance.close()
 
 
+def test_many_are_asked_at_once(server: RegistryServer) -> None:
+    """One that is not there is an answer; one of which nobody knows is none, unless another is not there."""
+    glance = Glance({"HOME": "/nonexistent"})
+    there = (Reference.parse(f"{server.host}/team/low:v1"), DIGEST)
+    gone = (Reference.parse(f"{server.host}/team/low:v2"), DIGEST)
+    assert glance.all_same([])
+    assert glance.all_same([there] * 20)
+    assert server.count("HEAD", "manifest") == 20
+    assert not glance.all_same([*[there] * 9, gone])
+    server.fail("HEAD", "manifest", Fault(status=307))
+    with pytest.raises(Unsure):
+        glance.all_same([there] * 9)
+    server.fail("HEAD", "manifest", Fault(status=307), match="v1")
+    assert not glance.all_same([gone, there])
+    glance.close()
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_registry_that_is_not_well_says_no(server: RegistryServer, status: int) -> None:
     server.fail("HEAD", "manifest", Fault(status=status))

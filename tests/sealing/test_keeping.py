@@ -9,7 +9,7 @@ import pytest
 
 from flyte_build.kernel.errors import ArtifactError, SealError
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.sealing import Below, Outcome, Stages, Step, seal
+from flyte_build.sealing import Below, Limits, Outcome, Stages, Step, seal
 
 from ..support.tiny_root import layer_blob
 from .conftest import Sealed
@@ -36,7 +36,7 @@ class Kept:
         step = Step("run it", commands, {"PATH": "/bin:/usr/bin"}, "/", "none")
         work = self.folder / f"work-{self._runs}"
         log = self.folder / f"log-{self._runs}"
-        return seal(step, [self.base, *over], work, log, Recorder(), limit=limit, stages=self.stages)
+        return seal(step, [self.base, *over], work, log, Recorder(), limits=Limits(seconds=limit), stages=self.stages)
 
 
 @pytest.fixture

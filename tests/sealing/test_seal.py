@@ -12,7 +12,7 @@ import pytest
 from flyte_build.kernel.errors import ArtifactError, SealError
 from flyte_build.kernel.reporting import Recorder
 from flyte_build.kernel.seccomp import NUMBERS
-from flyte_build.sealing import Below, Secret, Step, seal
+from flyte_build.sealing import Below, Limits, Secret, Step, seal
 
 from .conftest import Sealed
 
@@ -160,7 +160,7 @@ def test_no_program_outlives_the_step(sealed: Sealed) -> None:
 
 def test_a_step_that_never_ends_is_ended(sealed: Sealed, tmp_path: Path) -> None:
     with pytest.raises(SealError, match="did not end within"):
-        sealed("while :; do :; done", limit=1.0)
+        sealed("while :; do :; done", limits=Limits(seconds=1.0))
     assert not (tmp_path / "work/stage").exists()
 
 

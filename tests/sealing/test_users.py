@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.kernel.reporting import Recorder
-from flyte_build.sealing import Below, Step, seal
+from flyte_build.sealing import Below, Copy, Mount, Step, seal
 
 from ..support.tools import lacking, need, need_root
 
@@ -22,18 +22,22 @@ import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from flyte_build.kernel.reporting import Silent
-from flyte_build.sealing import Below, Step, seal
+from flyte_build.sealing import Below, Copy, Mount, Step, seal
 home = Path({home!r})
-step = Step("run it", ({command!r},), {{"PATH": "/bin:/usr/bin"}}, "/", "none")
-made = seal(step, [Below(home / "base", {diff_id!r})], home / "work", home / "log", Silent())
+base = Below(home / "base", {diff_id!r})
+step = Step("run it", ({command!r},), {{"PATH": "/bin:/usr/bin"}}, "/", "none", {more})
+made = seal(step, [base], home / "work", home / "log", Silent())
 print(made.diff_id)
 """
-COMMAND = "mkdir -m 700 /opt && echo hi > /opt/x && chown 33:33 /opt/x /opt"
+# A copy of another tree for somebody, a cache, and the tree itself while commands run.
+MORE = """copies=(Copy(0, ("/etc/passwd",), "/copied/", "33:34", "640"),), roots=((base,),),
+mounts=(Mount("cache", "/cache", owner=(5, 6)), Mount("bind", "/tree", 0, "/etc", writable=False))"""
+COMMAND = "mkdir -m 700 /opt && echo hi > /opt/x && chown 33:33 /opt/x /opt && touch /cache/x && test -e /tree/passwd"
 
 
-def script(home: Path, base: Below, command: str) -> str:
+def script(home: Path, base: Below, command: str, more: str = "") -> str:
     path = [str(ROOT), *(p for p in sys.path if p)]
-    return SEAL.format(path=path, home=str(home), command=command, diff_id=base.diff_id)
+    return SEAL.format(path=path, home=str(home), command=command, diff_id=base.diff_id, more=more)
 
 
 def test_an_interrupt_ends_the_programs_and_leaves_nothing(base: Below, tmp_path: Path) -> None:
@@ -83,10 +87,14 @@ def test_a_user_makes_the_layer_that_root_makes(base: Below) -> None:
         (home / "base").chmod(0o644)
         other = subprocess.run(
             ["setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--reset-env", python, "-c",
-             script(home, base, COMMAND)], cwd=home, capture_output=True, text=True, check=False,
+             script(home, base, COMMAND, MORE)], cwd=home, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert other.returncode == 0, other.stderr
-        step = Step("run it", (COMMAND,), {"PATH": "/bin:/usr/bin"}, "/", "none")
+        mounts = (Mount("cache", "/cache", owner=(5, 6)), Mount("bind", "/tree", 0, "/etc", writable=False))
+        copies = (Copy(0, ("/etc/passwd",), "/copied/", "33:34", "640"),)
+        step = Step(
+            "run it", (COMMAND,), {"PATH": "/bin:/usr/bin"}, "/", "none", mounts=mounts, copies=copies, roots=((base,),)
+        )
         ours = seal(step, [base], home / "root-work", home / "root-log", Recorder())
         assert other.stdout.strip() == ours.diff_id
         assert sorted(p.name for p in (home / "work").iterdir()) == ["layer-1", "layer-2"]

@@ -44,12 +44,27 @@ def test_which_there_are(mirror: Path, tmp_path: Path) -> None:
     assert builds("3.10", "linux/amd64", tmp_path) == []
 
 
+def test_free_threaded_builds_by_their_name(mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = file_name("3.14.2", threaded=True)
+    archive = pack(mirror / "20260102" / name, files("3.14t"))
+    other = pack(mirror / "20260102" / file_name("3.14.2"), files("3.14"))
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(listing(mirror / "more.json", archive, other)))
+    (found,) = builds("3.14t", "linux/amd64", tmp_path)
+    assert (found.version, found.file) == ("3.14.2", name)
+    assert [b.file for b in builds("3.14", "linux/amd64", tmp_path)] == [other.name]
+    python = bring(found, tmp_path, tmp_path / "held")
+    assert (python.minor, python.version, python.file) == ("3.14t", "3.14.2", name)
+    (tmp_path / "held" / python.sha256).unlink()
+    (place,) = [place.url for place in PythonLocator(tmp_path, tmp_path / "held").places(artifact(python))]
+    assert place.endswith(python.sha256)
+
+
 def test_what_uv_knows_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own table, the project's mirror before it: no network is needed for that."""
     monkeypatch.delenv("UV_PYTHON_DOWNLOADS_JSON_URL", raising=False)
     monkeypatch.delenv("UV_PYTHON_INSTALL_MIRROR", raising=False)
     (tmp_path / "uv.toml").write_text('python-install-mirror = "https://mirror.example/pythons"\n')
-    for minor, platform in (("3.10", "linux/arm64"), ("3.14", "linux/amd64")):
+    for minor, platform in (("3.10", "linux/arm64"), ("3.14", "linux/amd64"), ("3.14t", "linux/arm64")):
         first = builds(minor, platform, tmp_path)[0]  # type: ignore[arg-type]
         assert first.url.startswith("https://mirror.example/pythons/")
         assert first.file.startswith(f"cpython-{first.version}+{first.date}-")

@@ -15,8 +15,8 @@ from flyte_build.assemble.image import image_config, image_manifest
 from flyte_build.assemble.layer_directory import make_layer
 from flyte_build.deriving.derivation import LayerDerivation, derive
 from flyte_build.deriving.local_files import snapshot, sources
-from flyte_build.locks.nouns import Lock, LockedPlatform, LockedWheel, Pin
-from flyte_build.recipe import CopyFiles, EnvVars, Recipe, RunCommands, WorkDir
+from flyte_build.locks.nouns import Lock, LockedPlatform, LockedStage, LockedWheel, Pin
+from flyte_build.recipe import CopyFiles, EnvVars, Recipe, RunCommands, Scratch, Stage, TreeCopy, WorkDir
 from flyte_build.stepwise.command import main
 from flyte_build.store import layout
 from tests.support.layers import sha256
@@ -98,6 +98,17 @@ def test_sealed_steps_play_no_part_in_a_layer_of_files(lock: Lock, recipe: Recip
     assert run("files", write(more, tmp_path), AMD64, "5", tmp_path / "more", "--root", root) == 0
     for name in ("blob", "result.json", "spec.json"):
         assert (tmp_path / "more" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_what_a_stage_copies_need_not_be_here(lock: Lock, recipe: Recipe, root: Path, tmp_path: Path) -> None:
+    assert run("files", write(lock, tmp_path), AMD64, "4", tmp_path / "out", "--root", root) == 0
+    stage = Stage("elsewhere", Scratch(), (CopyFiles("not-here", "/x", False),))
+    taken = RunCommands((), copies=(TreeCopy(0, ("/x",), "/x"),))
+    staged = dataclasses.replace(recipe, steps=(*recipe.steps, taken), stages=(stage,))
+    held = dataclasses.replace(lock.platforms[AMD64], stages=(LockedStage(None),))
+    more = dataclasses.replace(lock, recipe=staged.to_json(), platforms={AMD64: held})
+    assert run("files", write(more, tmp_path), AMD64, "4", tmp_path / "more", "--root", root) == 0
+    assert (tmp_path / "more/blob").read_bytes() == (tmp_path / "out/blob").read_bytes()
 
 
 def joined(lock: Lock, recipe: Recipe, root: Path, tmp_path: Path, *options: str) -> Path:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store.sealed import Examiner, seal
 from flyte_build.submit.action import ImageRoot
+from flyte_build.submit.bytecode import Compiler
 from flyte_build.submit.filling import Filling
 from flyte_build.submit.imports import RUNTIME
 from flyte_build.submit.layers import Layers
@@ -191,6 +193,29 @@ def test_a_run_may_begin_before_anything_is_compiled(tmp_path: Path, engine: Eng
     with first.ahead([digest]):
         assert _compiled(root) == {"one", "two"}
     assert (tmp_path / "roots" / f"{digest[7:]}.compiled").is_file()
+
+
+class Sleeping:
+    """An engine whose sandboxes never end."""
+
+    name = "sleeping"
+
+    def command(self, box: Sandbox, seccomp: int | None = None) -> Sequence[str]:
+        return ["sleep", "600"]
+
+
+def test_what_nobody_wants_any_more_is_ended(tmp_path: Path) -> None:
+    """And nothing is said of a Python that was not waited for."""
+    said, layer = Recorder(), tmp_path / ("a" * 64)
+    layer.mkdir()
+    wanted = iter([False, False])
+
+    def left() -> bool:
+        return next(wanted, True)
+
+    compiler = Compiler(Sleeping(), tmp_path, "/python", [layer], nullcontext, tmp_path, said, left=left)  # type: ignore[arg-type]
+    assert compiler.make() is None
+    assert said.warnings == []
 
 
 class Entered:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.kernel.cgroups import Cgroups
 from flyte_build.submit.action import ImageRoot, LaunchRequest, Outcome, Resources
 from flyte_build.submit.limits import TaskLimits
 from flyte_build.submit.local import LocalLauncher
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.sandbox.spec import Engine
 from flyte_build.submit.storage import RunFolder, Storage

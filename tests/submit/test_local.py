@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from flyte_build.kernel.cgroups import Cgroups
 from flyte_build.kernel.errors import ArtifactError
 from flyte_build.submit import fresh
 from flyte_build.submit.action import ImageRoot, LaunchRequest, Outcome, Resources, SecretRef
 from flyte_build.submit.local import LocalLauncher
 from flyte_build.submit.observer import Collector
 from flyte_build.submit.sandbox.bubblewrap import Bubblewrap
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.secrets import MissingSecret, Secrets, resolve, variable
 from flyte_build.submit.storage import Storage
 

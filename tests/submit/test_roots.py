@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.kernel.errors import ArtifactError, StoreError
+from flyte_build.kernel.reporting import Recorder
 from flyte_build.submit.roots import Roots
 
 from .oci import Made, image
@@ -128,3 +129,20 @@ def test_roots_are_made_beside_what_a_block_does(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), Roots(tmp_path, blobs).ahead(good):
         _ = 1 / 0
     assert not any(thread.name == "roots" for thread in threading.enumerate())
+
+
+def test_who_waits_for_what_is_made_beside_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyte_build.submit.roots._MOMENT", 0.0)
+    told = threading.Event()
+
+    class Waiting(Recorder):
+        def note(self, message: str) -> None:
+            super().note(message)
+            told.set()
+
+    reporter = Waiting()
+    roots = Roots(tmp_path, tmp_path / "blobs", reporter=reporter)
+    monkeypatch.setattr(roots, "get", lambda digest: told.wait(60))
+    with roots.ahead(["sha256:" + "a" * 64]):
+        pass
+    assert reporter.notes == ["unpacking or compiling what the next run needs, too: a moment"]

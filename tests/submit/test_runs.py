@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
+from flyte_build.kernel.cgroups import Cgroups
 from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import Phase
 from flyte_build.submit.history import find_logs, list_runs, read_run
 from flyte_build.submit.run import RunResult
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 
 from .conftest import Runs

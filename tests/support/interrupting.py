@@ -16,7 +16,7 @@ from pathlib import Path
 
 __all__ = ["Child", "Left", "command", "forked"]
 
-_PATIENCE = 20.0
+_PATIENCE = 40.0
 """Seconds after which nobody would still be waiting; those who would not have left wait for a minute and more."""
 
 

@@ -63,8 +63,9 @@ def pack(path: Path, contents: Mapping[str, bytes | str], root: str = "python/")
     return path
 
 
-def file_name(version: str, date: str = "20260102", machine: str = "x86_64") -> str:
-    return f"cpython-{version}+{date}-{machine}-unknown-linux-gnu-install_only_stripped.tar.gz"
+def file_name(version: str, date: str = "20260102", machine: str = "x86_64", *, threaded: bool = False) -> str:
+    kind = "freethreaded-" if threaded else ""
+    return f"cpython-{version}+{date}-{machine}-unknown-linux-gnu-{kind}install_only_stripped.tar.gz"
 
 
 def listing(path: Path, *archives: Path, wrong: bool = False) -> Path:
@@ -74,7 +75,9 @@ def listing(path: Path, *archives: Path, wrong: bool = False) -> Path:
         version, _, rest = archive.name.removeprefix("cpython-").partition("+")
         machine = rest.split("-")[1]
         major, minor, patch = map(int, version.split("."))
-        rows[f"cpython-{version}-linux-{machine}-gnu"] = {
+        variant = "freethreaded" if "-freethreaded-" in archive.name else None
+        kind = f"+{variant}" if variant else ""
+        rows[f"cpython-{version}{kind}-linux-{machine}-gnu"] = {
             "name": "cpython",
             "arch": {"family": machine, "variant": None},
             "os": "linux",
@@ -85,7 +88,7 @@ def listing(path: Path, *archives: Path, wrong: bool = False) -> Path:
             "prerelease": "",
             "url": archive.as_uri(),
             "sha256": "0" * 64 if wrong else hashlib.sha256(archive.read_bytes()).hexdigest(),
-            "variant": None,
+            "variant": variant,
         }
     path.write_text(json.dumps(rows))
     return path

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from flyte_build.kernel.cgroups import Cgroups
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.sandbox import engines, process
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.sandbox.spec import Engine, Mount, Network, Sandbox, Tmpfs
 from flyte_build.submit.warm.forked import Forked

@@ -18,7 +18,7 @@ from flyte_build.sources.indexes.settings import uv_binary
 from .index import SimpleIndex
 from .locking import project
 
-__all__ = ["asked", "explicit", "image_of", "locked", "pyproject", "uv_lock"]
+__all__ = ["asked", "explicit", "image_of", "locked", "pyproject", "scripted", "uv_lock"]
 
 
 def pyproject(folder: Path, *dependencies: str, name: str = "app", more: str = "", python: str = ">=3.10") -> Path:
@@ -64,3 +64,12 @@ def locked(root: Path, index: SimpleIndex, wanted: Recipe | None = None, **more:
 def asked(index: SimpleIndex, name: str) -> list[str]:
     """What ``index`` was asked about a package."""
     return [line for line in index.asked if f"/{name}/" in line or f"/{name}-" in line]
+
+
+def scripted(root: Path, *lines: str) -> Recipe:
+    """The recipe of `from_uv_script` of ``s.py`` in ``root``, whose block has these lines."""
+    root.mkdir(exist_ok=True)
+    block = "".join(f"# {line}\n" for line in ('requires-python = ">=3.10"', *lines))
+    (root / "s.py").write_text(f"# /// script\n{block}# ///\nprint()\n")
+    image = flyte.Image.from_uv_script(root / "s.py", name="s", python_version=(3, 11), platform=("linux/amd64",))
+    return read_image(image, "environment e", root)

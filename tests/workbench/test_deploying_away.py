@@ -56,6 +56,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(deploying_away, "connected_to", lambda target: None)
     monkeypatch.setattr(deploying_away, "for_cluster", lambda settings, target, cluster: settings)
     monkeypatch.setattr(deploying_away, "pinned", lambda *_: {SIDECARS: json.dumps({"proxy:1": PROXY})})
+    monkeypatch.setenv("FLYTE_BUILD_STATE", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -22,7 +22,7 @@ from ..waits import telling
 if TYPE_CHECKING:
     from ...submit.history import Run
 
-__all__ = ["page", "ui", "written"]
+__all__ = ["page", "storage_wanted", "ui", "written"]
 
 
 @click.command()
@@ -53,7 +53,7 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
 
     base = None
     if on is not None:
-        with _storage_wanted(), telling(f"asking {on}"):
+        with storage_wanted(), telling(f"asking {on}"):
             found, base = target_page_run(on, run)
     else:
         newest = kept_runs(1) if run is None else [kept_run(run)]
@@ -67,7 +67,7 @@ def page(run: str | None, on: str | None, output: Path | None) -> None:
 
 
 @contextmanager
-def _storage_wanted() -> Iterator[None]:
+def storage_wanted() -> Iterator[None]:
     """A page shows what is in a storage; where that is not reached, other commands show less."""
     from ...workbench.reaching import Unreachable
 
@@ -112,7 +112,7 @@ def ui(run: str | None, on: str | None, port: int, no_open: bool) -> None:
 
     pages = serving(port, on=on)
     try:
-        with _storage_wanted(), telling(f"asking {on}", quiet=on is None):
+        with storage_wanted(), telling(f"asking {on}", quiet=on is None):
             if on is not None:
                 asked(on)
             url = pages.url if run is None else pages.url_of(pages.find(run).name)

@@ -113,8 +113,9 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
         found = kept_run(run)
     elif as_page:
         from ...workbench.run_pages import target_page_run
+        from .page import storage_wanted
 
-        with telling(f"asking {on}"):
+        with storage_wanted(), telling(f"asking {on}"):
             found, base = target_page_run(on, run)
     else:
         from ...workbench.reaching import Unreachable, target_run

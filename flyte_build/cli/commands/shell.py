@@ -106,6 +106,7 @@ def shell(ctx: click.Context, **given: Any) -> None:
     \b
     flyte-build shell examples/af2/main.py fold_env
     flyte-build shell fold_env -- python -i -c "import model"
+    flyte-build shell --gpus 1 fold_env -- nvidia-smi
     """
     _enter(ctx, as_json=False, **given)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 
 from ...kernel.errors import FetchError
+from ...kernel.struck import struck
 
 __all__ = ["NotOffered", "get", "shown"]
 
@@ -25,12 +26,12 @@ class NotOffered(FetchError):
 
 
 def shown(url: str) -> str:
-    """``url`` for a message: without a password in it."""
+    """``url`` for a message: without a password in it, or what else is secret."""
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
-        return url
+        return struck(url)
     host = parts.netloc.rsplit("@", 1)[1]
-    return urlunsplit(parts._replace(netloc=f"***@{host}"))
+    return struck(urlunsplit(parts._replace(netloc=f"***@{host}")))
 
 
 def get(

@@ -24,10 +24,11 @@ from ...sources.uv_projects import ProjectClient, UvSources
 from ..wheels import Target
 from .choice import choose
 from .closure import Distribution
-from .question import Answer
+from .question import Answer, NoSolution
 from .sources import Built, Sources
 from .uv_answers import spoken
 from .uv_builds import UvBuilds
+from .uv_lacking import Lacking
 from .uv_projects import Exported, export
 
 __all__ = ["Held", "Projects"]
@@ -84,6 +85,7 @@ class Projects:
         sources: Sources,
     ) -> None:
         self._made = UvBuilds(root, folder, sources, reporter)
+        self._lacking = Lacking(root, settings, sources, folder / "lacking")
         self._builds = sources.builds
         self._root, self._settings, self._cutoff, self._refresh = root, settings, cutoff, refresh
         self._folder, self._reporter = folder, reporter
@@ -113,9 +115,9 @@ class Projects:
 
     def _ask(self, step: PipInstall, target: Target, where: str) -> dict[str, _Wheel]:
         assert step.uv is not None
+        environment = where.removeprefix("environment ")
         if step not in self._exported:
-            with self._reporter.work(f"asking uv about {step.uv.file}"):
-                self._exported[step] = export(step, self._root, self._settings, self._cutoff, self._refresh)
+            self._exported[step] = self._answer(step, target, environment)
             for warning in self._exported[step].warnings:
                 self._reporter.warn(warning)
         said = spoken(self._exported[step], target, where, builds=self._builds, installs=step.uv.installs)
@@ -128,7 +130,8 @@ class Projects:
         sources = UvSources(step, self._root, self._settings)
         client = ProjectClient(sources, said.registries)
         try:
-            made = self._made.build(said, sources, target, where.removeprefix("environment "), client)
+            made = self._made.build(said, sources, target, environment, client)
+            made = (*made, *self._made.noted(self._lacking.of(step, target, environment, said.answer)))
             chosen = choose(said.answer, target, client, made, self._reporter)
         finally:
             client.close()
@@ -136,6 +139,18 @@ class Projects:
             if isinstance(found, Exception):
                 raise found
         return {name: _Wheel(chosen.locked(name, 0), metadata) for name, (_, _, metadata) in chosen.wheels.items()}
+
+    def _answer(self, step: PipInstall, target: Target, environment: str) -> Exported:
+        """uv's, once all that it has to be shown was made."""
+        assert step.uv is not None
+        while True:
+            links = self._lacking.links(step)
+            try:
+                with self._reporter.work(f"asking uv about {step.uv.file}"):
+                    return export(step, self._root, self._settings, self._cutoff, self._refresh, links)
+            except NoSolution as e:
+                if not self._lacking.more(step, e, target, environment):
+                    raise
 
     def _stand_in(self, held: _Wheel) -> Path:
         """A wheel (binary distribution format) that holds a name, a version and what the extras require."""

@@ -21,6 +21,7 @@ from ...kernel.errors import RefusedError, ResolutionError
 from ...kernel.reporting import Reporter
 from ...recipe import PipInstall, SourceTree
 from ...sources.indexes import IndexClient, IndexFile
+from ...sources.lent import filled_tree
 from ...sources.source_trees import archived
 from ..wheels import Target
 from .sources import Built, Origin, Sources
@@ -52,7 +53,7 @@ class Trees:
         steps = list(one.recipe.steps)
         for at, step in enumerate(steps):
             if isinstance(step, PipInstall) and step.sources:
-                found = {s: self._build(s, one, client) for s in step.sources if _holds(s, one.target)}
+                found = {s: self._build(s, step, one, client) for s in step.sources if _holds(s, one.target)}
                 extras = tuple(f"{n}[{','.join(s.extras)}]" for s, (n, _) in found.items() if s.extras)
                 wheels = tuple(str(built.path) for _, built in found.values())
                 steps[at] = replace(
@@ -64,8 +65,9 @@ class Trees:
                 made |= dict(found.values())
         return (replace(one, recipe=replace(one.recipe, steps=tuple(steps))), made) if made else (one, made)
 
-    def _build(self, source: SourceTree, one: Wanted, client: IndexClient) -> tuple[str, Built]:
+    def _build(self, source: SourceTree, step: PipInstall, one: Wanted, client: IndexClient) -> tuple[str, Built]:
         asked = digest(source.to_json())
+        source = filled_tree(source, step)
         if source.file is not None:
             file, origin = self._file(source, asked), Origin(asked)
             version = str(parse_wheel_filename(file.name)[1]) if file.name.endswith(".whl") else asked[7:19]

@@ -12,6 +12,7 @@ from packaging.version import Version
 from ...kernel.errors import LoadError
 from ...recipe import Recipe
 from ...sources.indexes import IndexSettings
+from ...sources.lent import settings_of
 from ..wheels import Target, fitting
 from .held import Held
 
@@ -55,15 +56,13 @@ def order_of(
 
 def terms_of(one: Wanted, settings: IndexSettings, root: Path) -> Terms:
     steps = one.recipe.pip_steps
-    own = [step.index for step in steps if step.index is not None]
-    extra = [url for step in steps for url in step.extra_indexes]
     bare = bool(one.recipe.runtime_requirements) or any(s.index is None and s.requirements for s in steps)
     wheels = tuple(root / wheel for step in steps for wheel in step.wheels)
     for wheel in wheels:
         if not wheel.is_file():
             raise LoadError(f"environment {one.environment}: {wheel}: no such wheel")
     return Terms(
-        settings.for_recipe(own, extra, keep_default=bare),
+        settings_of(settings, steps, root, keep_default=bare),
         any(s.pre for s in steps),
         fitting(wheels, one.target),
         one.held.stand_ins,

@@ -28,6 +28,7 @@ from ..wheels import Target
 from .choice import choose
 from .closure import closure
 from .held import Projects
+from .logins import check_logins
 from .question import Answer, NoSolution, Question, Resolver, requirement
 from .source_trees import Trees
 from .sources import Build, Built, Sources
@@ -97,6 +98,7 @@ def solve_universe(
         ):
             preferred = _preferred([w.environment for w in members], preferences, solved)
             at = client_of(terms.settings)
+            check_logins(terms.settings, settings, (s for w in members for s in w.recipe.pip_steps), client_of)
             group = _Group(members, terms, target, resolver, preferred, cutoff, refresh, reporter, sources, at)
             parts = group.partition()
             first = ours.setdefault((target.python, target.platform), terms)

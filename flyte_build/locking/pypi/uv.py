@@ -21,12 +21,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from ...kernel.errors import FetchError, FlyteBuildError, RefusedError
+from ...kernel.pythons import is_threaded
 from ...kernel.scratch import scratch
 from ...sources.indexes import IndexFile, IndexSettings
 from ...sources.indexes.settings import uv_binary
 from ..wheels import Target
 from .advice import advice
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
+from .uv_tree import stand_in
 
 __all__ = ["CHOOSING", "KEPT", "Uv"]
 
@@ -112,7 +114,10 @@ def _options(question: Question, folder: Path) -> list[str]:
     if question.constraints:
         (folder / "constraints.txt").write_text("\n".join(question.constraints) + "\n", encoding="utf-8")
         options += ["--constraints", "constraints.txt"]
-    options += ["--python", sys.executable, "--no-python-downloads", "--no-header", "--no-annotate", "--no-sources"]
+    # Which wheels a free-threaded build takes uv reads off an interpreter only.
+    threaded = is_threaded(question.target.python)
+    python = stand_in(folder, question.target.python_full, threaded=True) if threaded else sys.executable
+    options += ["--python", python, "--no-python-downloads", "--no-header", "--no-annotate", "--no-sources"]
     options += ["--python-version", question.target.python_full, "--python-platform", _platform(question.target)]
     options += ["--only-binary", ":all:", "--index-strategy", question.settings.strategy]
     if question.pre:

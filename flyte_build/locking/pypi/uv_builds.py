@@ -1,12 +1,14 @@
 """Packages of uv's projects that have no wheel: repositories, folders and source distributions, built as others are.
 
-What is built is what uv named: a commit of the ``uv.lock``, its source distribution by its hash, a folder of the
-project. Build requirements are asked of the project's ordinary indexes. Chooses nothing.
+What is built is what uv named: a commit, of the ``uv.lock`` or where a branch was when uv was asked, a source
+distribution by its hash, a folder of the project. Build requirements are asked of the project's ordinary indexes.
+Chooses nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -35,6 +37,11 @@ class UvBuilds:
     def of(self, wheel: str) -> Built | None:
         return self._built.get(wheel)
 
+    def noted(self, made: Mapping[str, Built]) -> tuple[Path, ...]:
+        """The files of wheels that somebody else made, which are remembered as if they were made here."""
+        self._built |= {built.record.wheel: built for built in made.values() if built.record is not None}
+        return tuple(built.path for built in made.values())
+
     def build(
         self, said: Spoken, project: UvSources, target: Target, environment: str, client: ProjectClient
     ) -> tuple[Path, ...]:
@@ -48,6 +55,10 @@ class UvBuilds:
                 folder = self._new(name, tree.rev or tree.path or "", target)
                 with self._reporter.work(f"fetch {name}"):
                     path, commit = archived(tree, Path("/"), tree.rev, folder)
+                if commit is not None and project.files.lock is None:
+                    self._reporter.note(
+                        f"environment {environment}: {name} of {project.files.main.file.name}: commit {commit}"
+                    )
                 file = _local(path)
                 origin = Origin(asked_of(name), commit)
                 version = (commit or str(file.sha256))[:12]

@@ -8,7 +8,6 @@ package, whose dynamic metadata are then not held against the lock (uv documenta
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -18,16 +17,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
 from ...kernel.errors import FetchError, FlyteBuildError, LoadError, LockError, RefusedError
 from ...kernel.scratch import scratch
 from ...recipe import PipInstall
 from ...recipe.uv_projects import UvFiles, read_uv_files
 from ...sources.indexes import Index, IndexSettings
+from ...sources.lent import filled, variables_of
 from ...sources.uv_projects import uv_settings
 from .question import NoSolution, ignored, trimmed
 from .uv import CHOOSING, KEPT, Uv
+from .uv_repositories import Repositories
 from .uv_tree import mirrored, stand_in, with_version
 
 __all__ = ["Exported", "export"]
@@ -59,11 +59,17 @@ class Exported:
 
 
 def export(
-    step: PipInstall, root: Path, settings: IndexSettings, cutoff: str | None, refresh: bool | tuple[str, ...]
+    step: PipInstall,
+    root: Path,
+    settings: IndexSettings,
+    cutoff: str | None,
+    refresh: bool | tuple[str, ...],
+    links: Path | None = None,
 ) -> Exported:
     """What uv says of ``step.uv``, a project below ``root``, for every platform at once.
 
-    ``cutoff`` and ``refresh`` as a question has them; they are for a project without a ``uv.lock``. Raises
+    ``cutoff`` and ``refresh`` as a question has them, and ``links``, a folder of wheels that are there besides, are for
+    a project without a ``uv.lock``. Raises
     :class:`LockError` with uv's own words for a ``uv.lock`` that does not answer the project, :class:`RefusedError` for
     what uv would have to run a program for, :class:`LoadError`, :class:`NoSolution` and :class:`FetchError`.
     """
@@ -73,7 +79,7 @@ def export(
     except RefusedError as e:
         raise RefusedError(f"{step.uv.file}: uv answers its projects, and {e.message}", hint="pip install uv") from None
     files = read_uv_files(root / step.uv.file, root / step.uv.lock if step.uv.lock is not None else None)
-    return _Asked(uv, step, files, settings, cutoff, refresh).answer()
+    return _Asked(uv, step, files, settings, cutoff, refresh, links).answer()
 
 
 class _Asked:
@@ -85,10 +91,11 @@ class _Asked:
         settings: IndexSettings,
         cutoff: str | None,
         refresh: bool | tuple[str, ...],
+        links: Path | None,
     ) -> None:
         assert step.uv is not None
         self._uv, self._step, self._files = uv, step, files
-        self._cutoff, self._refresh = cutoff, refresh
+        self._cutoff, self._refresh, self._links = cutoff, refresh, links
         self._options = step.uv.options
         # Where uv is told nothing, it is told what pip is; its own configuration it reads itself.
         self._settings = settings if uv_settings(files) is None else None
@@ -101,7 +108,6 @@ class _Asked:
             if in_place:
                 return self._frozen(files.folder, folder, python, None)
             if files.lock is None:
-                self._refuse_repositories()
                 self._refuse_dynamic()
             top = mirrored(files, folder / "copy")
             where, moved = folder / "copy" / files.folder.relative_to(top), (folder / "copy", top)
@@ -154,7 +160,10 @@ class _Asked:
     # -- without one -----------------------------------------------------------------------------------
 
     def _resolved(self, where: Path, folder: Path, python: str, moved: _Moved) -> Exported:
-        env = self._environment(folder)
+        # uv fetches repositories with git, which is to ask nobody for a password.
+        env = self._environment(folder) | {"GIT_TERMINAL_PROMPT": "0"}
+        if self._links is not None:
+            env["UV_FIND_LINKS"] = ",".join(filter(None, (env.get("UV_FIND_LINKS"), str(self._links))))
         if self._cutoff is not None:
             env["UV_EXCLUDE_NEWER"] = self._cutoff
         more = ["--refresh"] if self._refresh is True else []
@@ -162,18 +171,12 @@ class _Asked:
             more += ["--no-index"]
         for name in self._refresh if isinstance(self._refresh, tuple) else ():
             more += ["--refresh-package", name]
-        return self._given(self._run(where, folder, python, more, env), moved)
-
-    def _refuse_repositories(self) -> None:
-        """uv would run git, and then what it brings. With a ``uv.lock`` only what the image is to hold counts."""
-        named = {canonicalize_name(r.name) for package in self._files.packages for r in package.requirements()}
-        for package in self._files.packages:
-            for name, source in package.sources():
-                if "git" in source and name in named:
-                    raise _repository(package.file, name, str(source["git"]))
-            for requirement in package.requirements():
-                if requirement.url is not None and requirement.url.startswith("git+"):
-                    raise _repository(package.file, requirement.name, requirement.url)
+        root = where / os.path.relpath(self._files.root, self._files.folder)
+        repositories = Repositories(self._files, root / "pyproject.toml", folder)
+        done = self._run(where, folder, python, more, env)
+        while done.returncode and repositories.tell(done.stderr):
+            done = self._run(where, folder, python, more, env)
+        return self._given(done, moved)
 
     def _refuse_dynamic(self) -> None:
         for package in self._files.packages:
@@ -203,9 +206,14 @@ class _Asked:
         asked = self._files.main.file
         first = next((line.removeprefix("error: ") for line in words.splitlines() if line.startswith("error: ")), "")
         # uv's exit codes: 1 is an answer (no solution), 2 a failure to find one.
-        if done.returncode == 1 or "No solution found" in words:
-            raise NoSolution(f"{asked}: uv finds no versions that fit together", detail=words)
-        if _unreachable(words):
+        fetched = "Git operation failed" in words
+        if (done.returncode == 1 and not fetched) or "No solution found" in words:
+            unlocked = self._files.lock is None and "building from source is disabled" in words
+            way_out = f"run `uv lock` in {self._files.root}, and commit the uv.lock: what has no wheel is built of that"
+            raise NoSolution(
+                f"{asked}: uv finds no versions that fit together", hint=way_out if unlocked else None, detail=words
+            )
+        if fetched or _unreachable(words):
             where = next((ln.split("cause: ")[-1] for ln in words.splitlines() if "://" in ln), first)
             raise FetchError(
                 f"{asked}: uv could not ask an index or a source: {where}",
@@ -241,10 +249,13 @@ class _Asked:
             env |= {"SSL_CLIENT_CERT": given.client_cert} if given.client_cert else {}
             env |= {"UV_INSECURE_HOST": " ".join(given.insecure_hosts)} if given.insecure_hosts else {}
         # What the image's own layer says comes before all, as on the command line that the SDK runs.
+        lent = variables_of(self._step.secrets, str(self._files.main.file)) if indexes else {}
+        env |= {name: value for name, value in lent.items() if name not in CHOOSING}
         if self._step.index is not None and indexes:
-            env["UV_DEFAULT_INDEX"] = self._step.index
+            env["UV_DEFAULT_INDEX"] = filled(self._step.index, lent)
         if self._step.extra_indexes and indexes:
-            env["UV_INDEX"] = " ".join([*self._step.extra_indexes, env.get("UV_INDEX", "")]).strip()
+            extra = (filled(url, lent) for url in self._step.extra_indexes)
+            env["UV_INDEX"] = " ".join([*extra, env.get("UV_INDEX", "")]).strip()
         if self._step.pre:
             env["UV_PRERELEASE"] = "allow"
         return env
@@ -274,12 +285,3 @@ def _said(index: Index) -> str:
 
 def _unreachable(words: str) -> bool:
     return any(sign in words for sign in _UNREACHABLE)
-
-
-def _repository(file: Path, name: str, url: str) -> RefusedError:
-    lock = "uv lock" if file.name == "pyproject.toml" else f"uv lock --script {file.name}"
-    shown = re.sub(r"(://)[^/\s@]+@", r"\1***@", url)
-    return RefusedError(
-        f"{file}: {name} comes from the Git repository `{shown}`, and no uv.lock says which commit",
-        hint=f"run `{lock}`, and commit what it writes: it is built of the commit that stands there",
-    )

@@ -20,19 +20,22 @@ names = ("major", "minor", "micro", "releaselevel", "serial")
 kind = type("version_info", (tuple,), {{n: property(lambda s, i=i: s[i]) for i, n in enumerate(names)}})
 sys.version_info = sys.implementation.version = kind((*map(int, full.split(".")), "final", 0))
 sys.version = sys.version.replace(now, full, 1)
+if {threaded}:
+    import sysconfig
+    sysconfig.get_config_vars()["Py_GIL_DISABLED"] = 1
 code = args.index("-c") + 1
 sys.argv = ["-c", *args[code + 1:]]
 exec(compile(args[code], "-c", "exec"))
 """
 
 
-def stand_in(folder: Path, version: str) -> str:
-    """This interpreter under another version, for a project that is not for this one.
+def stand_in(folder: Path, version: str, *, threaded: bool = False) -> str:
+    """This interpreter under another version, or as a free-threaded build, for what is not for this one.
 
-    uv wants to see a Python that fits before it says anything of a project, and the image's need not be here.
+    uv wants to see a Python that fits before it says anything, and the image's need not be here.
     """
     program, path = folder / "stand_in.py", folder / f"python{version.rpartition('.')[0]}"
-    program.write_text(_STAND_IN.format(version=version), encoding="utf-8")
+    program.write_text(_STAND_IN.format(version=version, threaded=threaded), encoding="utf-8")
     words = " ".join(shlex.quote(word) for word in (sys.executable, "-IS", str(program)))
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
     path.chmod(0o700)

@@ -258,7 +258,7 @@ API core *core_open(int out, int threads) {
     core *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     c->layer.out = out;
-    c->places = (uint64_t)threads + 4;
+    c->places = (uint64_t)threads + 2;
     c->parts = calloc(c->places, sizeof *c->parts);
     if (!c->parts) {
         free(c);

@@ -10,7 +10,7 @@
 #ifndef SMALL
 /* A stream up to WHOLE bytes, either way, is done in one piece; a longer one is parts of CHUNK bytes of content, which has
    no less than WINDOW. */
-#define WHOLE ((uint64_t)1 << 20)
+#define WHOLE ((uint64_t)512 << 10)
 #define CHUNK ((size_t)512 << 10)
 #define INPUT ((size_t)128 << 10)
 /* Content of a part that is made of many entries, about. */

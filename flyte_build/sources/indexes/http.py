@@ -1,7 +1,7 @@
 """HTTP to package indexes: certificates, credentials, retries, and errors that name the request.
 
-Credentials come from an index's URL, uv's ``UV_INDEX_<NAME>_USERNAME``/``_PASSWORD``, or netrc, are sent to
-that origin only, and never appear in a message.
+Credentials come from an address, its index's URL, uv's ``UV_INDEX_<NAME>_USERNAME``/``_PASSWORD``, or netrc, are sent
+to that origin only, and never appear in a message.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import httpx
 
 from ...kernel import tracing
 from ...kernel.errors import FetchError, InputError
+from ...kernel.struck import struck
 from .settings import Index, IndexSettings
 
 __all__ = ["Transport", "redact", "without_userinfo"]
@@ -35,8 +36,8 @@ _ATTEMPTS, _PAUSE, _CONNECT, _ANSWER = 2, 0.25, 3.0, 5.0
 
 
 def redact(text: str) -> str:
-    """``text`` with the passwords and tokens of the URLs in it replaced."""
-    return re.sub(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", r"\1***@", text)
+    """``text`` with the passwords and tokens of the URLs in it replaced, and what else is known to be secret."""
+    return struck(re.sub(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@]+@", r"\1***@", text))
 
 
 def without_userinfo(url: str) -> tuple[str, tuple[str, str] | None]:
@@ -146,8 +147,8 @@ class Transport:
         The status is the caller's to judge, but 5xx, 429 and a connection that fails end in
         :class:`FetchError` after the last attempt. A body that breaks off raises ``httpx.TransportError``.
         """
-        bare, _ = without_userinfo(url)
-        response = self._send(method, bare, headers)
+        bare, login = without_userinfo(url)
+        response = self._send(method, bare, headers, login)
         try:
             yield response
         finally:
@@ -155,9 +156,9 @@ class Transport:
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> httpx.Response:
         """The whole response, read; a body that breaks off is tried again as well."""
-        bare, _ = without_userinfo(url)
+        bare, login = without_userinfo(url)
         for attempt in range(self._attempts):
-            response = self._send(method, bare, headers)
+            response = self._send(method, bare, headers, login)
             try:
                 return _read(response)
             except httpx.TransportError as e:
@@ -168,13 +169,18 @@ class Transport:
                 response.close()
         raise AssertionError("unreachable")
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str] | None) -> httpx.Response:
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str] | None, login: tuple[str, str] | None
+    ) -> httpx.Response:
+        """``login``: what the address itself says."""
+        auth = httpx.USE_CLIENT_DEFAULT if login is None else httpx.BasicAuth(*login)
         if self._given_up and (why := self._given_up.get(_origin(url))):
             raise FetchError(why)
         for attempt in range(self._attempts):
             last = attempt + 1 == self._attempts
             try:
-                response = self._client.send(self._client.build_request(method, url, headers=headers), stream=True)
+                request = self._client.build_request(method, url, headers=headers)
+                response = self._client.send(request, stream=True, auth=auth)
             except httpx.TransportError as e:
                 if last:
                     raise self._failed(method, url, _words(e)) from None

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from ...kernel.paths import cache_dir
+from ...kernel.struck import struck
 from .http import without_userinfo
 from .metadata import WheelMetadata
 from .settings import IndexSettings
@@ -71,9 +72,10 @@ def place(settings: IndexSettings, sha256: str) -> str | None:
 
 
 def remember_place(settings: IndexSettings, sha256: str, url: str) -> None:
-    """Keep ``url`` (without credentials); local files need no memory."""
-    if not url.startswith("file:"):
-        _write(_place_path(settings, sha256), without_userinfo(url)[0])
+    """Keep ``url`` (without credentials; one whose path is secret is not kept); local files need no memory."""
+    bare, _ = without_userinfo(url)
+    if not url.startswith("file:") and struck(bare) == bare:
+        _write(_place_path(settings, sha256), bare)
 
 
 def _write(path: Path, text: str) -> None:

@@ -35,9 +35,10 @@ LONGEST = 4 << 20
 """Bytes that METADATA may have; the largest of a real wheel is some hundred kilobytes."""
 # A zip archive's directory has some hundred bytes a file.
 _DIRECTORY = 64 << 20
+_OTHERS = "no specification of wheels allows that so far (Zstandard, say); ask for a version with another wheel"
 # What ``zipfile`` raises for an archive that is none, or of a kind that no wheel is.
 _DAMAGE = (
-    ValueError, EOFError, NotImplementedError, RuntimeError, OverflowError, IndexError, zlib.error, struct.error,
+    ValueError, EOFError, RuntimeError, OverflowError, IndexError, zlib.error, struct.error,
     lzma.LZMAError,
 )  # fmt: skip
 
@@ -135,6 +136,8 @@ def damage() -> Iterator[None]:
         yield
     except UnicodeDecodeError as e:
         raise zipfile.BadZipFile(f"expected UTF-8: {e}") from None
+    except NotImplementedError as e:
+        raise zipfile.BadZipFile(f"{e}: {_OTHERS}") from None
     except _DAMAGE as e:
         raise zipfile.BadZipFile(str(e) or type(e).__name__) from None
     except OSError as e:

@@ -41,7 +41,7 @@ _LOG = 1 << 30
 T = TypeVar("T")
 
 
-async def answers(mirror: Mirror, seconds: float = 10.0) -> None:
+async def answers(mirror: Mirror, seconds: float = 20.0) -> None:
     """Raises :class:`~.mirror.Unreachable` for a storage that says nothing so long: its client tries on."""
 
     async def first() -> None:

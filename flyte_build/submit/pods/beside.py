@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...kernel.cgroups import Group
 from ..action import ImageRoot, LaunchRequest, Outcome, Resources
 from ..berth import Berth, launched
 from ..fresh import HOME, folders_of, names
 from ..kubernetes.errors import Unplaceable
 from ..ports import listening, reach
-from ..sandbox.cgroups import Group
 from ..sandbox.engines import init_mount
 from ..sandbox.process import Process
 from ..sandbox.spec import Engine, Network, Sandbox, Tmpfs

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...kernel.cgroups import Cgroups
 from ...kernel.errors import InputError, RunError, StoreError
 from ...store.locks import try_acquire
 from .. import door
@@ -29,7 +30,6 @@ from ..local import MEMORY_BACKED
 from ..loop import run_apart
 from ..removal import remove_left
 from ..sandbox import process
-from ..sandbox.cgroups import Cgroups
 from ..sandbox.engines import init_mount
 from ..sandbox.entrance import Entrance
 from ..sandbox.spec import Mount, Sandbox

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...kernel import seccomp
+from ...kernel.cgroups import Cgroups, Group
 from ..sandbox import process
-from ..sandbox.cgroups import Cgroups, Group
 from ..sandbox.engines import init_mount
 from ..sandbox.namespaces import description
 from ..sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs

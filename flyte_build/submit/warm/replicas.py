@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ...kernel.cgroups import Group
 from ..action import LaunchRequest, Outcome, ReusePolicy
 from ..sandbox import process
-from ..sandbox.cgroups import Group
 from ..sandbox.spec import Mount
 from .forked import PATIENCE, Lost, readable
 from .member import Member

@@ -12,13 +12,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...kernel.cgroups import Cgroups
 from ...kernel.errors import FlyteBuildError, SandboxError
 from ...kernel.paths import cache_dir, state_dir
 from ...kernel.quantities import size
 from ...kernel.version import __version__
 from ...native import core
 from ...sources.indexes.settings import uv_binary
-from ...submit.sandbox.cgroups import Cgroups
 from ...submit.sandbox.entrance import choose
 from .lines import Line, bad, good, note, of_error
 

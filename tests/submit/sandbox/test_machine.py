@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.kernel.cgroups import Cgroups
 from flyte_build.kernel.seccomp import NUMBERS
 from flyte_build.submit.action import ImageRoot
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.spec import MASKED, Engine
 from tests.support.sandboxes import box_of, run
 from tests.support.tools import lacking

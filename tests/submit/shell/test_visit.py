@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.kernel.cgroups import Cgroups
 from flyte_build.kernel.errors import RunError
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.gpus.here import gpus_here
 from flyte_build.submit.limits import TaskLimits
-from flyte_build.submit.sandbox.cgroups import Cgroups
 from flyte_build.submit.sandbox.entrance import Entrance
 from flyte_build.submit.shell.streams import Streams
 from flyte_build.submit.shell.visit import Visit, shell_of, visit

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
+from ....kernel.pythons import numbers
 from ....locks.nouns import Lock, LockedWheel
 from ....locks.seals import ANY_MODULE
 from ....project.conditions import Target
@@ -74,8 +75,7 @@ class Image:
     def __init__(self, lock: Lock, platform: str, modules_of: ModulesOf, sources: Sources) -> None:
         held = lock.platforms[platform]
         # A base that nobody looked into may have any Python, and any package.
-        major, _, minor = (lock.python or "3.13").partition(".")
-        self.python = (int(major), int(minor))
+        self.python = numbers(lock.python or "3.13")
         self._base = _Base.of(lock, platform)
         self.target = Target(self.python, _MACHINES.get(platform))
         self.modules = ImageModules(held.wheels, modules_of)

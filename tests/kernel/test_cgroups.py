@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.submit.sandbox.cgroups import CPU_PERIOD, Cgroups, Group
+from flyte_build.kernel.cgroups import CPU_PERIOD, Cgroups, Group
 
 
 def machine(folder: Path, mountinfo: list[str], memberships: list[str]) -> Path:
