@@ -101,13 +101,14 @@ def test_an_action_from_its_order_to_its_log(driver: Driver, monkeypatch: pytest
     """Its words come before its end, in pieces, each numbered; and a cancellation has none."""
     monkeypatch.setattr(calling, "CHUNK", 4)
     orders = iter([[{"number": 1, "id": 5, "argv": ["a0"]}], [{"number": 2, "cancel": 5}]])
-    done = threading.Event()
+    done, asks_on = threading.Event(), threading.Event()
 
     def answer(what: str, message: Any) -> tuple[int, Any]:
         if not what.endswith("orders"):
             return 200, {}
         given = next(orders, None)
         if given is None:
+            asks_on.set()
             done.wait(60)
             return 200, {"orders": []}
         return 200, {"orders": given}
@@ -131,6 +132,7 @@ def test_an_action_from_its_order_to_its_log(driver: Driver, monkeypatch: pytest
         await asyncio.wait_for(heard.wait(), 60)
         link.say({"id": 5, "code": 143, "changed": None})
         await asyncio.to_thread(link.close)
+        assert await asyncio.to_thread(asks_on.wait, 60)
         serve.cancel()
         done.set()
 
