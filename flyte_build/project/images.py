@@ -97,7 +97,7 @@ def read_image(
         return Recipe(RegistryBase(image), ("linux/amd64",), None, None)
     _known_fields(at, image, _IMAGE_FIELDS)
     if image.dockerfile is not None:
-        from .dockerfile import read_dockerfile
+        from .dockerfiles import read_dockerfile
 
         platforms = _platforms(at, image.platform)
         said = read_dockerfile(at.found(image.dockerfile), owner, at.relative, platforms, elsewhere=elsewhere)

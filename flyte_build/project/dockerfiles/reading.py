@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..kernel.canonical import Json
-from ..kernel.errors import RefusedError
-from ..recipe import CopyFiles, RegistryBase, RunCommands, Scratch, Stage, Step
-from ..recipe.docker_words import deferred, known, words_of
-from .dockerfile_text import Instruction, StageText
+from ...kernel.canonical import Json
+from ...kernel.errors import RefusedError
+from ...recipe import CopyFiles, RegistryBase, RunCommands, Scratch, Stage, Step
+from ...recipe.docker_words import deferred, known, words_of
+from .text import Instruction, StageText
 
 __all__ = ["GIVEN", "ElsewhereError", "Reading", "State"]
 

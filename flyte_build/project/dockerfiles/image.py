@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..kernel.errors import LoadError
-from ..recipe import ImageSettings, RegistryBase, Scratch, Stage, Step
-from .dockerfile_copies import copy
-from .dockerfile_delegated import delegated
-from .dockerfile_reading import GIVEN, ElsewhereError, Reading, State
-from .dockerfile_settings import SETTERS
-from .dockerfile_steps import env, run, shell, user, workdir
-from .dockerfile_text import Instruction, directives, instructions, staged
+from ...kernel.errors import LoadError
+from ...recipe import ImageSettings, RegistryBase, Scratch, Stage, Step
+from .copies import copy
+from .delegated import delegated
+from .reading import GIVEN, ElsewhereError, Reading, State
+from .settings import SETTERS
+from .steps import env, run, shell, user, workdir
+from .text import Instruction, directives, instructions, staged
 
 __all__ = ["DockerImage", "read_dockerfile"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from ..kernel.canonical import Json
-from .dockerfile_reading import State
-from .dockerfile_text import Instruction, exec_form
+from ...kernel.canonical import Json
+from .reading import State
+from .text import Instruction, exec_form
 
 __all__ = ["SETTERS"]
 

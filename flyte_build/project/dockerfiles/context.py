@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ..kernel.errors import LoadError
-from ..recipe.dockerignore import DockerIgnore
-from .dockerfile_reading import State
-from .dockerfile_text import Instruction
+from ...kernel.errors import LoadError
+from ...recipe.dockerignore import DockerIgnore
+from .reading import State
+from .text import Instruction
 
 __all__ = ["found", "ignored", "patterns"]
 

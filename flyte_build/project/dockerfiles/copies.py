@@ -13,11 +13,11 @@ import shlex
 import tarfile
 from pathlib import Path
 
-from ..recipe import CopyFiles, RunCommands, TreeCopy
-from .dockerfile_context import found, patterns
-from .dockerfile_reading import State
-from .dockerfile_steps import Taken, flags_of
-from .dockerfile_text import Instruction, exec_form
+from ...recipe import CopyFiles, RunCommands, TreeCopy
+from .context import found, patterns
+from .reading import State
+from .steps import Taken, flags_of
+from .text import Instruction, exec_form
 
 __all__ = ["copy"]
 

@@ -10,12 +10,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from ..kernel.errors import RefusedError
-from ..recipe import CopyFiles, Delegation, RegistryBase, RunCommands, Scratch, SecretMount, Stage, Step
-from ..recipe.docker_words import known
-from .dockerfile_context import patterns
-from .dockerfile_reading import Reading, State
-from .dockerfile_text import Instruction, StageText, instructions, staged
+from ...kernel.errors import RefusedError
+from ...recipe import CopyFiles, Delegation, RegistryBase, RunCommands, Scratch, SecretMount, Stage, Step
+from ...recipe.docker_words import known
+from .context import patterns
+from .reading import Reading, State
+from .text import Instruction, StageText, instructions, staged
 
 __all__ = ["delegated"]
 

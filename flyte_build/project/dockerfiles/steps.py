@@ -7,10 +7,10 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from ..recipe import CopyFiles, EnvVars, Mount, RunCommands, SecretMount, TreeCopy, WorkDir
-from .dockerfile_context import found, patterns
-from .dockerfile_reading import GIVEN, State
-from .dockerfile_text import HereDocument, Instruction, exec_form
+from ...recipe import CopyFiles, EnvVars, Mount, RunCommands, SecretMount, TreeCopy, WorkDir
+from .context import found, patterns
+from .reading import GIVEN, State
+from .text import HereDocument, Instruction, exec_form
 
 __all__ = ["Taken", "env", "flags_of", "run", "shell", "user", "workdir"]
 
