@@ -34,13 +34,15 @@ class Done:
 class Cli:
     """Runs commands against the store and the runs in ``home``.
 
-    ``wrapper`` goes before the interpreter (``setpriv …``), ``variables`` over this process's own.
+    ``wrapper`` goes before the interpreter (``setpriv …``), ``variables`` over this process's own; a command that takes
+    more than ``seconds`` is killed.
     """
 
     home: Path
     python: str = sys.executable
     wrapper: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = TIMEOUT
 
     @property
     def cache(self) -> Path:
@@ -67,7 +69,7 @@ class Cli:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT,
+            timeout=self.seconds,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
