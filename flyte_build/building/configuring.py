@@ -2,7 +2,9 @@
 
 Their files are in the image's layers already, and dpkg's database says so. The step gives every package its maintainer
 scripts and triggers back, marks those that were asked for as unpacked, and lets dpkg configure them (Debian policy,
-chapter 6; deb-triggers(5)). Nothing is unpacked, so that what comes of it is what the scripts did.
+chapter 6; deb-triggers(5)). Nothing is unpacked, so that what comes of it is what the scripts did. Configuration files
+are under dpkg's names for new ones until then, as others' scripts run what they find in such folders; but for those of
+the priorities that a Debian has before anything is asked for.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ perl -e '
     open my $in, "<", "/var/lib/dpkg/status" or die; local $/ = ""; my @rows = <$in>;
     for (@rows) {
         my ($name) = /^Package: (\S+)/m;
-        s/^Status: install ok installed$/Status: install ok unpacked/m if $asked{$name};
+        $asked{$name} or next;
+        s/^Status: install ok installed$/Status: install ok unpacked/m;
+        /^Priority: (required|important|standard)$/m and next;
+        s{^( (/.+) )[0-9a-f]{32}$}{-f $2 && !-l $2 && rename($2, "$2.dpkg-new") ? "$1newconffile" : $&}gme;
     }
     open my $out, ">", "/var/lib/dpkg/status" or die; print $out @rows; close $out or die;'
 while read -r name script; do

@@ -22,6 +22,7 @@ DPKG = """#!/bin/sh
 case "$*" in
 *--configure*)
     cat /etc/triggered
+    for new in /etc/*.dpkg-new; do echo "$new" >>/etc/held; mv "$new" "${new%.dpkg-new}"; done
     cp /var/lib/dpkg/status /etc/seen
     for script in /var/lib/dpkg/info/*.postinst; do "$script" configure || exit 1; done ;;
 esac
@@ -42,17 +43,19 @@ def main(x: int) -> int:
 
 @pytest.fixture
 def project(offline: Offline, signer: Signer) -> Offline:
-    programs = python_files("#!/bin/sh\n", "cat", "perl", "touch", "chmod")
+    programs = python_files("#!/bin/sh\n", "cat", "perl", "touch", "chmod", "mv")
     run = {"usr/bin/dpkg": (0o755, DPKG.encode()), "usr/bin/dpkg-trigger": (0o755, TRIGGER.encode())}
-    made = {"usr/share/tool/made": b"by its script\n"}
+    made = {"usr/share/tool/made": b"by its script\n", "etc/tool.conf": b"for others\n"}
     debs = [Deb(name, "1.0") for name in BASE]
     debs.append(Deb("python3.11", "3.11.2-6", {"Depends": "libc6"}, files=programs))
     debs.append(Deb("libpython3.11-stdlib", "3.11.2-6", source="python3.11"))
     debs.append(
         Deb("libc6", "2.36-9", source="glibc", triggers="interest-noawait ldconfig\ninterest /usr/lib/watched\n")
     )
-    debs.append(Deb("dpkg", "1.21", files=run))
-    debs.append(Deb("tool", files=made, scripts={"postinst": MAKES}, triggers="activate-noawait ldconfig\n"))
+    run["etc/dpkg.cfg"] = (0o644, b"needed\n")
+    debs.append(Deb("dpkg", "1.21", {"Priority": "required"}, files=run, conffiles=["/etc/dpkg.cfg"]))
+    debs.append(Deb("tool", files=made, scripts={"postinst": MAKES}, triggers="activate-noawait ldconfig\n",
+                    conffiles=["/etc/tool.conf"]))  # fmt: skip
     debs.append(Deb("plain", scripts={"postinst": PLAIN}))
     publish(offline.home / "www/debian", signer, "bookworm", debs, architectures=("amd64", "arm64"),
             date=datetime.now(UTC) - timedelta(days=1), valid=None, files=True)  # fmt: skip
@@ -85,6 +88,11 @@ def test_its_scripts_are_run_once_and_sealed(project: Offline) -> None:
     rows = {row.split("\n")[0]: row for row in layer["etc/seen"].decode().split("\n\n")}
     assert "Status: install ok unpacked" in rows["Package: tool"]
     assert "Status: install ok installed" in rows["Package: libc6"]
+    # Its configuration was no one's until then, but for what a Debian has before; and is the image's, as it was.
+    assert layer["etc/held"] == b"/etc/tool.conf.dpkg-new\n"
+    assert " /etc/tool.conf newconffile" in rows["Package: tool"]
+    assert " /etc/dpkg.cfg newconffile" not in rows["Package: dpkg"]
+    assert [name for name in layer if "tool.conf" in name or "dpkg.cfg" in name] == []
     assert layer["etc/triggered"].decode().splitlines() == ["/usr/lib/watched", "ldconfig"]
     assert layer["var/lib/dpkg/info/tool.postinst"] == MAKES.encode()
     assert layer["var/lib/dpkg/triggers/File"] == b"/usr/lib/watched libc6\n"

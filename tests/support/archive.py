@@ -34,8 +34,8 @@ _LABELS = {"debian": "Debian", "debian-security": "Debian-Security"}
 @dataclass(frozen=True)
 class Deb:
     """A package to publish; ``fields`` are control fields as Debian spells them (``{"Depends": "a, b"}``), ``files``
-    what it holds besides a document, and ``scripts`` and ``triggers``, as :func:`~tests.support.debs.build_deb` takes
-    them."""
+    what it holds besides a document, and ``scripts``, ``triggers`` and ``conffiles``, as
+    :func:`~tests.support.debs.build_deb` takes them."""
 
     name: str
     version: str = "1.0"
@@ -45,6 +45,7 @@ class Deb:
     files: Mapping[str, File] = field(default_factory=dict)
     scripts: Mapping[str, str] = field(default_factory=dict)
     triggers: str = ""
+    conffiles: Sequence[str] = ()
 
 
 class Signer:
@@ -152,6 +153,8 @@ def _stanza(root: Path, deb: Deb, archive: str, files: bool) -> str:
             architecture=deb.architecture,
             scripts=deb.scripts,
             triggers=deb.triggers,
+            conffiles=deb.conffiles,
+            control={name: value for name, value in deb.fields.items() if name == "Priority"},
         )
         data = path.read_bytes()
     else:
