@@ -22,6 +22,9 @@ KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SECONDS = 3600
 _INSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"}
 
+# What writes PDFs and the like writes this date.
+_DATED = {"SOURCE_DATE_EPOCH": "315532800", "FORCE_SOURCE_DATE": "1"}
+
 
 def bootstrap(folder: Path, suite: str) -> None:
     """``suite``'s smallest Debian in ``folder``, which is made, brought up to date with its updates and security."""
@@ -59,7 +62,7 @@ def ask(root: Path, command: str, files: Path) -> str:
     box = [need("bwrap", "bubblewrap"), "--unshare-all", "--die-with-parent", "--clearenv", "--ro-bind", str(root), "/"]
     box += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/root"]
     box += ["--ro-bind", str(files), "/srv", "--chdir", "/tmp", "--hostname", "peer"]
-    for name, value in _INSIDE.items():
+    for name, value in {**_INSIDE, **_DATED}.items():
         box += ["--setenv", name, value]
     done = subprocess.run(
         [*box, "/bin/sh", "-c", command],
