@@ -113,7 +113,10 @@ def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
     assert offline.ok("lock", "flow.py").out.startswith("nothing changed")
     assert snapshot(offline.lockfiles) == before
     offline.write('[tool.flyte-build]\nexclude-newer = "soon"\n', "pyproject.toml")
-    assert "found `soon`" in offline.refused(2, "lock", "flow.py")
+    assert "exclude-newer: cut-off date" in offline.refused(2, "lock", "flow.py")
+    offline.write('[tool.flyte-build]\nexclude-newer-index = { internal = "soon" }\n', "pyproject.toml")
+    for check in ((), ("--check",)):
+        assert "exclude-newer-index.internal: cut-off date" in offline.refused(2, "lock", "flow.py", *check)
 
 
 def test_check_takes_no_date(offline: Offline) -> None:
