@@ -16,6 +16,7 @@ from ...kernel.paths import shown
 from ...kernel.patience import patiently
 from ..completion import complete_run
 from ..console import counted, echo
+from ..interrupts import answered
 from ..options import on_option
 from ..waits import telling
 
@@ -123,6 +124,7 @@ def ui(run: str | None, on: str | None, port: int, no_open: bool) -> None:
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
+        answered()
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
