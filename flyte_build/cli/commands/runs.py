@@ -108,17 +108,15 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     """
     if as_page and as_json:
         raise click.UsageError("`--html` and `--json` are two ways of showing it: give one.")
-    base = None
+    base = details = None
     if on is None:
         from ...workbench import kept_run
 
         found = kept_run(run)
     elif as_page:
-        from ...workbench.run_pages import target_page_run
-        from .page import storage_wanted
+        from .page import of_target
 
-        with storage_wanted(), telling(f"asking {on}"):
-            found, base = target_page_run(on, run)
+        found, base, details = of_target(on, run)
     else:
         from ...workbench.reaching import Unreachable, target_run
 
@@ -133,7 +131,7 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     if as_page:
         from .page import written
 
-        written(found, Path(f"{found.name}.html"), base)
+        written(found, Path(f"{found.name}.html"), base, details)
         return
     if as_json:
         from ..shown_run import run_json
