@@ -131,8 +131,8 @@ def test_an_action_from_its_order_to_its_log(driver: Driver, monkeypatch: pytest
         serve = asyncio.create_task(link.serve(hear))
         await asyncio.wait_for(heard.wait(), 60)
         link.say({"id": 5, "code": 143, "changed": None})
+        assert await asyncio.to_thread(asks_on.wait, 60), "from its close on it asks for no orders"
         await asyncio.to_thread(link.close)
-        assert await asyncio.to_thread(asks_on.wait, 60)
         serve.cancel()
         done.set()
 
