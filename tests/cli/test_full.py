@@ -14,6 +14,7 @@ from ..support.offline import Offline
 _WHOLE = re.compile(r"sha256:[0-9a-f]{64}")
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_is_shown_whole_ones(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
     offline.locked()
     for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm-256color"), ("COLUMNS", "60")):
