@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -106,6 +107,12 @@ def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
     said = offline.refused(5, "lock", "flow.py")
     assert "alpha" in said, "what this project's index has was all published just now"
     assert not offline.lockfiles.exists()
+    own = f'exclude-newer-index = {{ "{offline.index.url}" = "none", debian = "none" }}'
+    offline.write(f'[tool.flyte-build]\nexclude-newer = "7 days"\n{own}\n', "pyproject.toml")
+    assert "of debian everything was taken whatever its age" in offline.ok("lock", "flow.py").out
+    assert '"debian": "none"' in (offline.lockfiles / "low.json").read_text()
+    offline.ok("lock", "flow.py", "--check")
+    shutil.rmtree(offline.lockfiles)
     offline.write("[tool.flyte-build]\n", "pyproject.toml")
     offline.locked()
     before = snapshot(offline.lockfiles)
