@@ -128,7 +128,7 @@ def test_a_lock_without_a_pin_sends_nothing(team: Team) -> None:
     done = runner.pipeline("flow.py", "main")
     assert done.code == 15
     assert "==> verify" not in done.out
-    assert "review the lock's new pin and commit it" in done.err
+    assert "writes the new pin: review it in the lock, and commit it" in done.err
     assert team.registry.bytes_in() == 0
     assert runner.changes == ""
 

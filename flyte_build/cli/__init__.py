@@ -118,7 +118,7 @@ def entry() -> None:
             show_error(refused)
         code = refused.exit_code if refused is not None else 0
     interrupts = sys.modules.get(f"{__name__}.interrupts")
-    if code == _INTERRUPTED and interrupts is not None and interrupts.was_said():
+    if interrupts is not None and (interrupts.was_answered() or (code == _INTERRUPTED and interrupts.was_said())):
         # All that had to be ended has been; taking an interpreter apart takes longer than somebody waits.
-        interrupts.leave()
+        interrupts.leave(code)
     raise SystemExit(code)

@@ -20,7 +20,7 @@ from .tables import Column, print_table
 if TYPE_CHECKING:
     from ..workbench.at_sight import SeenRun, Unreachable
 
-__all__ = ["print_logs_at_sight", "print_run_at_sight", "print_runs_at_sight"]
+__all__ = ["print_logs_at_sight", "print_run_at_sight", "print_runs_at_sight", "say_at_sight"]
 
 _COLOURS = {"running": "cyan", "ended": "dim"}
 
@@ -33,7 +33,7 @@ def print_runs_at_sight(on: str, why: Unreachable, limit: int, as_json: bool) ->
     if as_json:
         echo(json.dumps(_document(on, why, runs=[_run_json(run) for run in found]), indent=2, ensure_ascii=False))
         return
-    _say(on, why)
+    say_at_sight(on, why)
     if not found:
         echo(f"the cluster of {on} has no runs")
         return
@@ -60,7 +60,7 @@ def print_run_at_sight(on: str, name: str, why: Unreachable, as_json: bool) -> N
     if as_json:
         echo(json.dumps(_document(on, why, **_run_json(run)), indent=2, ensure_ascii=False))
         return
-    _say(on, why)
+    say_at_sight(on, why)
     state = "running" if run.going else "ended"
     stdout().print(
         f"[bold]{escape(run.name)}[/] {escape(run.task)}  {state}, started {_when(run.started)}", soft_wrap=True
@@ -84,7 +84,7 @@ def print_logs_at_sight(on: str, name: str | None, action: str | None, why: Unre
 
     run = run_at_sight(on, name, why)
     several = logs_at_sight(on, run, action)
-    _say(on, why)
+    say_at_sight(on, why)
     for attempt, data in several:
         if len(several) > 1:
             title = f"── {attempt.task or attempt.action} ({attempt.action}, attempt {attempt.attempt}) ──"
@@ -92,7 +92,8 @@ def print_logs_at_sight(on: str, name: str | None, action: str | None, why: Unre
         show_log(io.BytesIO(data))
 
 
-def _say(on: str, why: Unreachable) -> None:
+def say_at_sight(on: str, why: Unreachable) -> None:
+    """Where what is shown is from, and what is not there."""
     say(
         stderr(), "warning",
         f"the storage of {on} is not reached from here: {why.message}\n"

@@ -17,12 +17,13 @@ from typing import NoReturn
 
 from ..kernel.patience import ending
 
-__all__ = ["leave", "say_interrupted", "was_said", "watch"]
+__all__ = ["answered", "leave", "say_interrupted", "was_answered", "was_said", "watch"]
 
 EXIT_CODE = 130
 _MOMENT = 0.35
 
 _said = threading.Lock()
+_answered = threading.Event()
 
 
 def watch() -> None:
@@ -67,13 +68,24 @@ def _listen(reading: int) -> None:
             _tell(f"interrupted: {what}; once more leaves at once")
 
 
-def leave() -> NoReturn:
-    """The process ends here, as interrupted."""
-    say_interrupted()
+def leave(code: int = EXIT_CODE) -> NoReturn:
+    """The process ends here, as interrupted unless another ``code`` says how, and is not taken apart."""
+    if code == EXIT_CODE:
+        say_interrupted()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    os._exit(EXIT_CODE)
+    os._exit(code)
+
+
+def answered() -> None:
+    """An interrupt was what a command waited for: it ends well, and nobody waits for the interpreter's own end."""
+    _answered.set()
+
+
+def was_answered() -> bool:
+    """Whether a command ended because it was told to."""
+    return _answered.is_set()
 
 
 def was_said() -> bool:

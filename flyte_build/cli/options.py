@@ -23,6 +23,7 @@ __all__ = [
     "cache_option",
     "env_option",
     "file_argument",
+    "full_option",
     "jobs_option",
     "json_option",
     "locked_option",
@@ -85,6 +86,24 @@ task_argument = click.argument("task", required=False, shell_complete=complete_t
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say only warnings and results.")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document for machines.")
+
+
+def _show_whole(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from .tables import show_whole
+
+        show_whole(True)
+        ctx.call_on_close(lambda: show_whole(False))
+
+
+full_option = click.option(
+    "--full",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_whole,
+    help="Show whole digests and every column, however narrow the terminal.",
+)
 
 platform_option = click.option(
     "--platform",

@@ -86,13 +86,28 @@ class _Bar:
         self._bars.update(self._task, total=total)
 
 
+class _Times(threading.local):
+    """The seconds that a thread's lines have told."""
+
+    told = 0.0
+
+
 class _Said:
-    """Notes and warnings, each warning once."""
+    """Notes and warnings, each warning once. What a line tells of is not told once more by the work around it."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._warned: set[str] = set()
         self._lock = threading.Lock()
+        self._times = _Times()
+
+    def _worth(self, took: float, before: float, least: float, amount: str) -> bool:
+        """Whether work of ``took`` seconds leaves a line: it took more than ``least`` besides what lines told within
+        it, of this thread, or it has an ``amount`` to tell. ``before``: what had been told when it began."""
+        if self._quiet or took <= least or (not amount and took - (self._times.told - before) <= least):
+            return False
+        self._times.told = before + took
+        return True
 
     def note(self, message: str) -> None:
         if not self._quiet:
@@ -133,7 +148,7 @@ class TerminalReporter(_Said):
     @contextmanager
     def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
         bars = self._start()
-        started = time.monotonic()
+        started, before = time.monotonic(), self._times.told
         task = bars.add_task(escape(title), total=total, unit=unit)
         try:
             yield _Bar(bars, task)
@@ -141,10 +156,9 @@ class TerminalReporter(_Said):
         finally:
             bars.remove_task(task)
             self._stop()
-        if not self._quiet and time.monotonic() - started > 0.5:
-            amount = f" {size(int(done))}" if unit == "bytes" and done else ""
-            took = duration(time.monotonic() - started)
-            stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {took}[/]")
+        took, amount = time.monotonic() - started, f" {size(int(done))}" if unit == "bytes" and done else ""
+        if self._worth(took, before, 0.5, amount):
+            stderr().print(f"[green]✓[/] {escape(title)}[dim]{amount} in {duration(took)}[/]")
 
 
 class _Count:
@@ -175,6 +189,7 @@ class PlainReporter(_Said):
     @contextmanager
     def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
         count, started, over = _Count(total), time.monotonic(), threading.Event()
+        before = self._times.told
 
         def still() -> None:
             wait = _FIRST
@@ -188,9 +203,8 @@ class PlainReporter(_Said):
             yield count
         finally:
             over.set()
-        took = time.monotonic() - started
-        if not self._quiet and took > 0.2:
-            amount = f" {size(count.done)}" if unit == "bytes" and count.done else ""
+        took, amount = time.monotonic() - started, f" {size(count.done)}" if unit == "bytes" and count.done else ""
+        if self._worth(took, before, 0.2, amount):
             stderr().print(f"{title}{amount} in {duration(took)}", markup=False, soft_wrap=True)
 
 

@@ -15,13 +15,15 @@ from rich.text import Text
 
 from .console import room, wrapped
 
-__all__ = ["Column", "print_table", "short_digest"]
+__all__ = ["Column", "digest_shown", "print_table", "short_digest", "show_whole"]
 
 _GAP = 2
 # A note gets this much of a line before columns give way to it.
 _NOTE = 24
 # Columns that go before others' cells are cut short.
 _FILLER = 5
+# Whether nothing is cut, however little room there is (``--full``).
+_whole = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,20 @@ class Column:
     shorten: Callable[[str], str] | None = None
 
 
+def show_whole(wanted: bool) -> None:
+    """From here on tables have all their columns and whole cells, or what fits."""
+    global _whole
+    _whole = wanted
+
+
 def short_digest(digest: str) -> str:
     """``sha256:0123456789ab``: enough to tell digests apart."""
     return digest[:19]
+
+
+def digest_shown(digest: str) -> str:
+    """Short, where nobody asked for whole ones."""
+    return digest if _whole else short_digest(digest)
 
 
 def print_table(
@@ -49,7 +62,7 @@ def print_table(
     note_title: str = "",
 ) -> None:
     """Print ``rows`` of rich markup below their titles. ``notes``: plain text, one a row, shown last."""
-    width = room(out)
+    width = None if _whole else room(out)
     wanted = min(_NOTE, max(map(len, notes), default=0))
     shown = _fitting(columns, rows, None if width is None else width - (wanted + _GAP if wanted else 0))
     cells = [[_cell(columns[i], row[i], short) for i, short in shown] for row in rows]

@@ -49,7 +49,7 @@ def of_lock(lock: Lock, platform: str, subject: str) -> Contents:
         "suite": locked.suite,
         "snapshot": locked.snapshot,
         "resolver": f"{lock.resolver} {lock.resolver_version}",
-        "cutoff": lock.cutoff or "none",
+        "cutoff": ", ".join([lock.cutoff or "none", *(f"{index}: {at}" for index, at in sorted(lock.cutoffs.items()))]),
         "solved apart": lock.apart or "no",
     }
     recipe = recipe_of(lock.recipe)

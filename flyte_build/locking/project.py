@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..kernel.cutoff import rfc3339
 from ..kernel.reporting import Reporter
 from ..locks.base import LockedBase
 from ..locks.directory import writing
@@ -33,12 +34,12 @@ from .bases import (
     check_base,
     target,
 )
-from .cutoff import rfc3339
+from .cooldowns import Rules, applied, debian_rule, instants, recorded, told
 from .hashed_requirements import check_allowed
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
-from .remarks import disagreements, vanished
-from .stages import bare, stages
+from .remarks import disagreements, other_wheels, vanished
+from .stages import stages, unsealed
 from .tools import BuildOver, over
 from .ways import bases_of, debian_of
 
@@ -65,6 +66,7 @@ def lock_project(
     resolver: str | Resolver = "uv",
     cutoff: str | None = None,
     cooldown: str | None = None,
+    cooldowns: Sequence[tuple[str, str]] = (),
     upgrade: bool | Sequence[str] = False,
     reporter: Reporter,
     root: Path,
@@ -82,7 +84,8 @@ def lock_project(
     """Lock ``recipes`` (by environment) into ``directory``; ``root`` is the project, for local wheels and indexes.
 
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
-    solved anew where no ``cutoff`` is given. ``upgrade``: ``True`` chooses everything anew, names choose
+    solved anew where no ``cutoff`` is given; ``cooldowns`` are those of single indexes, by name or address, whatever
+    else is given. ``upgrade``: ``True`` chooses everything anew, names choose
     these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
     may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
     sources; ``scripts`` says whether dpkg has to run the scripts of packages that were chosen: what it needs is chosen
@@ -93,7 +96,9 @@ def lock_project(
     """
     given = rfc3339(cutoff) if cutoff is not None else None
     cooled = rfc3339(cooldown) if cooldown is not None else None
-    plan = _Plan(recipes, read_existing(directory, recipes, given, reporter), given, upgrade, cooled)
+    plan = _Plan(
+        recipes, read_existing(directory, recipes, given, reporter), given, upgrade, cooled, instants(cooldowns)
+    )
     if plan.anew or plan.debian_anew or plan.rewritten:
         from .pythons import find_python
 
@@ -105,9 +110,9 @@ def lock_project(
         locks = _solve(plan, resolver, reporter, root, settings, ways, build)
     else:
         locks = dict(plan.existing.locks)
-    locks = {name: _unsealed(locks[name]) for name in recipes}
+    locks = {name: unsealed(locks[name]) for name in recipes}
     check_allowed(recipes, locks)
-    if look is not None and (new := {n: x for n, x in locks.items() if _other(x, plan.existing.locks.get(n))}):
+    if look is not None and (new := {n: x for n, x in locks.items() if other_wheels(x, plan.existing.locks.get(n))}):
         look(new)
     if complete is not None:
         locks = dict(complete(recipes, locks))
@@ -123,20 +128,6 @@ def lock_project(
     return LockReport(written, unchanged, locks, (*notes, *disagreements(locks)), plan.existing.locks)
 
 
-def _other(lock: Lock, before: Lock | None) -> bool:
-    """Whether other wheels are in the image than before."""
-    return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
-        p: x.wheels for p, x in before.platforms.items()
-    }
-
-
-def _unsealed(lock: Lock) -> Lock:
-    """Seals belong to what is below them: which of them still hold is not known here."""
-    if not any(platform.every_seal for platform in lock.platforms.values()):
-        return lock
-    return replace(lock, platforms={name: bare(p) for name, p in lock.platforms.items()})
-
-
 _Ways = tuple[DebianFactory, BasesFactory, PythonFinder, "Scripts | None"]
 
 
@@ -150,8 +141,9 @@ class _Plan:
         cutoff: str | None,
         upgrade: bool | Sequence[str],
         cooldown: str | None = None,
+        rules: Rules = (),
     ) -> None:
-        self.recipes, self.existing = recipes, existing
+        self.recipes, self.existing, self.rules = recipes, existing, rules
         self.notes: list[str] = []
         self.everything = upgrade is True
         self.upgraded = () if isinstance(upgrade, bool) else tuple(upgrade)
@@ -185,6 +177,9 @@ class _Plan:
                     f"kept the cut-off {kept}; another is given with --exclude-newer, none with --upgrade"
                 )
 
+        if self.anew or self.debian_anew:
+            self.notes += told(rules)
+
     def suites(self) -> list[tuple[str, str]]:
         """Suites and architectures of Debian, of which packages are chosen anew."""
         wanted = ((self.recipes[name].base, platform) for name, platform in self.debian_anew)
@@ -192,9 +187,10 @@ class _Plan:
 
     def debian_cutoff(self, name: str) -> str | None:
         """The instant for new Debian packages: the state that the base is in already, else the cut-off."""
+        cutoff = debian_rule(self.rules, self.cutoff)
         if self.everything:
-            return self.cutoff
-        return self.existing.debian_state(name, self.recipes[name]) or self.cutoff
+            return cutoff
+        return self.existing.debian_state(name, self.recipes[name]) or cutoff
 
 
 def _solve(
@@ -208,6 +204,9 @@ def _solve(
 ) -> dict[str, Lock]:
     chosen = named(resolver) if isinstance(resolver, str) else resolver
     debian, bases, _, _ = ways
+    if plan.rules:
+        settings, notes = applied(settings or configured(root), plan.rules, plan.recipes.values())
+        plan.notes += notes
     parts = _systems(plan, reporter, ways)
     universe = Universe()
     if plan.anew:
@@ -265,6 +264,7 @@ def _lock(
         cutoff=plan.cutoff,
         platforms=platforms,
         apart=universe.apart.get(name),
+        cutoffs=recorded(plan.rules),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ..locks.lockfile import Lock
 
-__all__ = ["disagreements", "vanished"]
+__all__ = ["disagreements", "other_wheels", "vanished"]
 
 
 def disagreements(locks: Mapping[str, Lock]) -> list[str]:
@@ -31,3 +31,10 @@ def vanished(existing: Iterable[str], known: Iterable[str]) -> list[str]:
     if not gone:
         return []
     return [f"left as they are, as no environment of this file has their name: {', '.join(f'{n}.json' for n in gone)}"]
+
+
+def other_wheels(lock: Lock, before: Lock | None) -> bool:
+    """Whether other wheels are in the image than before."""
+    return before is None or {p: x.wheels for p, x in lock.platforms.items()} != {
+        p: x.wheels for p, x in before.platforms.items()
+    }

@@ -15,7 +15,7 @@ from ..locks.nouns import Lock, LockedPlatform
 from ..locks.stages import LockedStage
 from ..recipe import Platform, Recipe, RegistryBase
 
-__all__ = ["Locker", "bare", "stages"]
+__all__ = ["Locker", "stages", "unsealed"]
 
 
 class Locker(Protocol):
@@ -39,8 +39,14 @@ def stages(
     return tuple(found)
 
 
-def bare(part: LockedPlatform) -> LockedPlatform:
-    """``part`` without a seal."""
+def unsealed(lock: Lock) -> Lock:
+    """Seals belong to what is below them: which of them still hold is not known where locks are made."""
+    if not any(platform.every_seal for platform in lock.platforms.values()):
+        return lock
+    return replace(lock, platforms={name: _bare(p) for name, p in lock.platforms.items()})
+
+
+def _bare(part: LockedPlatform) -> LockedPlatform:
     return replace(part, seals=(), stages=tuple(replace(stage, seals=()) for stage in part.stages))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ __all__ = [
 
 # -- reading ---------------------------------------------------------------------------------------
 
+_INSTANT = re.compile(r"none|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools", "stages"}
 _OWN = {*_DEBIAN, "python"}
-_TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "platforms", "apart", "pins"}
+_TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "cutoffs", "platforms", "apart", "pins"}
 
 
 def parse(text: str, path: Path) -> Lock:
@@ -115,7 +117,13 @@ def parse(text: str, path: Path) -> Lock:
         platforms=platforms,
         apart=r.get(raw, "apart", (str, type(None)), "$"),
         pins=_pins(r, raw, platforms),
+        cutoffs=_cutoffs(r, raw),
     )
+
+
+def _cutoffs(r: Reader, raw: Mapping[str, Any]) -> dict[str, str]:
+    found = r.get(raw, "cutoffs", dict, "$") if "cutoffs" in raw else {}
+    return {index: r.matching(found, index, _INSTANT, "an instant or none", "$.cutoffs") for index in found}
 
 
 def _pins(r: Reader, raw: Mapping[str, Any], platforms: Mapping[str, LockedPlatform]) -> dict[str, Pin]:

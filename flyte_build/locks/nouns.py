@@ -94,7 +94,8 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class Lock:
     """One environment's lock. ``recipe`` is the canonical recipe it answers, ``apart`` why the environment
-    was not solved with the others (``None``: it was), ``pins`` the images built from it, by platform."""
+    was not solved with the others (``None``: it was), ``pins`` the images built from it, by platform.
+    ``cutoffs``: those of single indexes, by their name or the digest of their address (``none``: there is none)."""
 
     environment: str
     recipe: Json
@@ -104,6 +105,7 @@ class Lock:
     platforms: Mapping[str, LockedPlatform]
     apart: str | None = None
     pins: Mapping[str, Pin] = field(default_factory=dict)
+    cutoffs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def python(self) -> str:
@@ -155,6 +157,7 @@ class Lock:
                 **tools,
                 **stages,
             }
+        cutoffs: dict[str, Json] = {"cutoffs": dict(sorted(self.cutoffs.items()))} if self.cutoffs else {}
         out: dict[str, Json] = {
             "schema": SCHEMA,
             "environment": self.environment,
@@ -162,6 +165,7 @@ class Lock:
             "recipe": self.recipe,
             "resolver": {"name": self.resolver, "version": self.resolver_version},
             "cutoff": self.cutoff,
+            **cutoffs,
             **shared,
             "platforms": platforms,
         }

@@ -8,12 +8,12 @@ from ..kernel.offering import offering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .document import details_of, document_of
+    from .document import DetailsOf, details_of, document_of
     from .rendering import render_page
     from .server import Pages, serve
 
-__all__ = ["Pages", "details_of", "document_of", "render_page", "serve"]
+__all__ = ["DetailsOf", "Pages", "details_of", "document_of", "render_page", "serve"]
 
 __getattr__ = offering(
-    __name__, {"document": "details_of document_of", "rendering": "render_page", "server": "Pages serve"}
+    __name__, {"document": "DetailsOf details_of document_of", "rendering": "render_page", "server": "Pages serve"}
 )

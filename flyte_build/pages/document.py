@@ -7,7 +7,8 @@
                   "attempts": [{"number", "started", "ended", "phase", "error"}], "inputs", "outputs", "report",
                   "logs": [{"number", "text", "size"}]}]}
 
-Times are seconds since the epoch. ``phase`` of a run that was killed is ``killed``. With ``light`` the parts that grow
+Times are seconds since the epoch. ``phase`` of a run that was killed is ``killed``. Where a cluster alone tells of the
+run, ``told`` says why, and the phase of what is over is ``ended``. With ``light`` the parts that grow
 (logs, inputs, outputs, reports) are left out: a live page asks for those of one action by themselves.
 """
 
@@ -30,7 +31,7 @@ from ..submit.journal import ActionRecord, read_journal
 from ..submit.literals import plain_outputs
 from ..submit.storage import MOUNT, Storage
 
-__all__ = ["details_of", "document_of"]
+__all__ = ["DetailsOf", "LayersOf", "details_of", "document_of"]
 
 _LOG = 64 << 10
 _VALUES = 4 << 20
@@ -39,20 +40,30 @@ _REPORT = 2 << 20
 _WHOLE = 24 << 20
 
 LayersOf = Callable[[str], Sequence[Mapping[str, Any]]]
+DetailsOf = Callable[[Run, ActionRecord], Mapping[str, Any]]
 
 
 def document_of(
-    run: Run, *, light: bool = False, layers_of: LayersOf = lambda digest: (), base: str = MOUNT
+    run: Run,
+    *,
+    light: bool = False,
+    layers_of: LayersOf = lambda digest: (),
+    base: str = MOUNT,
+    details: DetailsOf | None = None,
 ) -> dict[str, Any]:
     """The document of ``run``. ``layers_of`` says of an image's digest what it is made of, where that is known here.
-    ``base`` is what its tasks call the runs' folder: of a cluster's, the URL of its storage."""
+    ``base`` is what its tasks call the runs' folder: of a cluster's, the URL of its storage. ``details``
+    gives what :func:`details_of` does, of runs whose files are not here."""
     attempts = _attempts(run)
     room = [_WHOLE]
     actions = []
     for record in run.actions:
         action = _action(record, attempts.get(record.name, []), run.docs.get(record.task, ""))
         if not light:
-            action |= details_of(run, record, room, base)
+            action |= details_of(run, record, room, base) if details is None else details(run, record)
+        for over in (action, *action["attempts"]) if run.told else ():
+            if over["ended"] is not None:
+                over["phase"] = "ended"
         actions.append(action)
     images = {a.environment: a.image for a in run.actions if a.image}
     stated = run.facts.get("images")
@@ -62,7 +73,8 @@ def document_of(
         "schema": 1,
         "name": run.name,
         "task": run.task,
-        "phase": run.phase.value if run.phase is not None else "killed",
+        "phase": run.state,
+        **({"told": run.told} if run.told else {}),
         "started": run.started,
         "ended": run.ended,
         "resumed": run.facts.get("resume") or None,
@@ -130,7 +142,8 @@ def _attempts(run: Run) -> dict[str, list[dict[str, Any]]]:
     """Each action's attempts, from all that the journal says: an attempt ends where the next begins, if nobody says."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     # A cluster's run has its journal elsewhere; its actions tell of their earlier attempts themselves.
-    said = list(read_journal(run.folder / "journal.jsonl")) or [{"action": a.to_json()} for a in run.actions]
+    kept = () if run.told else read_journal(run.folder / "journal.jsonl")
+    said = list(kept) or [{"action": a.to_json()} for a in run.actions]
     for entry in said:
         if "action" not in entry:
             continue

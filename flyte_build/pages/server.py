@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import localtime, strftime, time
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from ..kernel.errors import FlyteBuildError, InputError
 from ..kernel.quantities import duration
 from ..submit.history import Run
-from ..submit.journal import ActionRecord
-from .document import LayersOf, details_of, document_of
+from .document import DetailsOf, LayersOf, details_of, document_of
 from .rendering import embedded, render_page
 
 __all__ = ["Pages", "serve"]
@@ -72,7 +70,6 @@ setInterval(async () => {{
 
 _MARKS = {"succeeded": "✓", "failed": "✗", "aborted": "■", "running": "▶"}
 _KINDS = {"killed": "failed", "timed out": "failed"}
-DetailsOf = Callable[[Run, ActionRecord], Mapping[str, Any]]
 
 
 class Pages(ThreadingHTTPServer):
@@ -91,10 +88,12 @@ class Pages(ThreadingHTTPServer):
         title: str = "Runs",
         seconds: int = 2,
         token: str | None = None,
+        told: str = "",
     ) -> None:
-        """``details`` gives what :func:`details_of` does of one action; the list is asked for every ``seconds``."""
+        """``told`` stands above the list. ``details`` gives what :func:`details_of` does of one action; the list is
+        asked for every ``seconds``."""
         self.runs, self.find, self.layers_of, self.details = runs, find, layers_of, details
-        self.title, self.seconds = title, seconds
+        self.title, self.seconds, self.told = title, seconds, told
         self.token = token or secrets.token_urlsafe(24)
         try:
             super().__init__(("127.0.0.1", port), _Handler)
@@ -163,13 +162,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self) -> str:
         runs, title = self.server.runs(), escape(self.server.title)
-        said, hidden = ("", "") if runs else ("no runs yet", " hidden")
+        said = " · ".join(filter(None, (self.server.told, "" if runs else "no runs yet")))
+        hidden = "" if runs else " hidden"
         rows = "".join(self._row(run) for run in runs)
-        return _LIST.format(title=title, rows=rows, said=said, hidden=hidden, seconds=self.server.seconds)
+        return _LIST.format(title=title, rows=rows, said=escape(said), hidden=hidden, seconds=self.server.seconds)
 
     def _row(self, run: Run) -> str:
         started = strftime("%Y-%m-%d %H:%M:%S", localtime(run.started))
-        state = run.phase.value if run.phase is not None else "killed"
+        state = run.state
         kind = _KINDS.get(state, state)
         link = f'<a href="run/{quote(run.name, safe="")}">{escape(run.name)}</a>'
         took = duration((run.ended or time()) - run.started) if run.ended or run.running else "–"

@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 __all__ = ["SIZE", "Kind", "Setting"]
 
-Kind = Literal["text", "texts", "flag", "choice", "folder", "file", "files", "key", "size", "count", "targets"]
+Kind = Literal[
+    "text", "texts", "flag", "choice", "folder", "file", "files", "key", "size", "count", "age", "ages", "targets"
+]
 """What a value is. Paths (``folder``, ``file``, ``files``) are relative to the ``pyproject.toml``, and so is a ``key``
-that is a file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read. What ``targets`` are
-made of has a table of its own (``targets``)."""
+that is a file and no reference (``awskms://…``). A ``size`` is a text, and bytes once it was read. An ``age`` is a
+date, an instant or an age, ``ages`` are a table of such, or ``none``, by name: read as pairs. What ``targets`` are made
+of has a table of its own (``targets``)."""
 
 
 SIZE = r"^[0-9]{1,15}([.][0-9]{1,6})?([kKMGTPE]i?)?$"

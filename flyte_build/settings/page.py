@@ -25,6 +25,8 @@ _KINDS: dict[Kind, str] = {
     "key": "a file, relative to the `pyproject.toml`, or a reference",
     "size": "a number of bytes, as Kubernetes writes it: `500M`, `10Gi`",
     "count": "a whole number, 1 or more",
+    "age": "a date, an instant, or an age: `7 days`, `36 hours`, `2w`, `P7D`",
+    "ages": "a table: by index, an age as above, or `none`",
     "targets": "a table a target; [its keys](#target) are below",
 }
 _IN_A_VARIABLE: dict[Kind, str] = {

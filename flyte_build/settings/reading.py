@@ -62,6 +62,7 @@ class Settings:
     file: Path | None = DEFAULTS["file"]
     lockfiles: Path | None = DEFAULTS["lockfiles"]
     exclude_newer: str | None = DEFAULTS["exclude-newer"]
+    exclude_newer_index: tuple[tuple[str, str], ...] = DEFAULTS["exclude-newer-index"]
     unfiltered: tuple[str, ...] = DEFAULTS["unfiltered"]
     pod_templates: Path | None = DEFAULTS["pod-templates"]
     task_disk: int | None = DEFAULTS["task-disk"]
@@ -145,6 +146,10 @@ def _checked(key: str, value: Any, where: str) -> Any:
         )
     if setting.kind == "targets":
         return stated_targets(value, where)
+    if setting.kind in ("age", "ages"):
+        from .ages import stated_ages  # asked for by few
+
+        return stated_ages(key, value, where, several=setting.kind == "ages")
     if setting.kind in ("texts", "files"):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):

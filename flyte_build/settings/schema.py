@@ -52,6 +52,8 @@ def _property(setting: Setting) -> dict[str, Any]:
         form = {"type": "string", "pattern": SIZE}
     elif setting.kind == "count":
         form = {"type": "integer", "minimum": 1}
+    elif setting.kind == "ages":
+        form = {"type": "object", "additionalProperties": _TEXT}
     elif setting.kind == "targets":
         form = {"type": "object", "patternProperties": {TARGET_NAME: _target()}, "additionalProperties": False}
     elif setting.choices:
@@ -59,7 +61,7 @@ def _property(setting: Setting) -> dict[str, Any]:
     else:
         form = dict(_TEXT)
     described: dict[str, Any] = {"description": setting.says.replace("`", ""), **form}
-    if setting.default is None or setting.kind == "targets":
+    if setting.default is None or setting.kind in ("ages", "targets"):
         return described
     return described | {"default": list(setting.default) if setting.kind in ("texts", "files") else setting.default}
 

@@ -48,13 +48,24 @@ _ROWS = (
     ),
     Setting(
         "exclude-newer",
-        "text",
+        "age",
         "A cooldown: wheels and Debian packages that are chosen anew have to be older than this (`7 days`, `36 hours`, "
         "`P2W`), or published before a date. The instant is recorded in the lock; locks that answer their recipes stay "
         "as they are.",
         '"7 days"',
         otherwise="the newest is taken",
         option="--exclude-newer",
+        see="questions.md",
+    ),
+    Setting(
+        "exclude-newer-index",
+        "ages",
+        "Cooldowns of single indexes, by their name in uv's configuration or by their address, which win over "
+        "`exclude-newer` of the table and of the command line; `debian` is Debian's archive. `none`: whatever such an "
+        "index has is taken, however new.",
+        '{ internal = "none", "https://wheels.example/simple" = "3 days" }',
+        default=(),
+        otherwise="what holds for all",
         see="questions.md",
     ),
     Setting(

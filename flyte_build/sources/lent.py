@@ -88,7 +88,7 @@ def settings_of(
     if given.keys() & _SAYING:
         from .indexes import configured
 
-        base = configured(root, {**os.environ, **given})
+        base = replace(configured(root, {**os.environ, **given}), newer=base.newer)
     own = dict.fromkeys(filled(step.index, given) for step in steps if step.index is not None)
     extra = dict.fromkeys(filled(url, given) for step in steps for url in step.extra_indexes)
     found = base.for_recipe(list(own), list(extra), keep_default=keep_default)

@@ -153,7 +153,8 @@ class Compiler:
         if python is None or not any(modules for _, modules in mine):
             return None
         inside = "/" + str(python.relative_to(self.root))
-        with self.lowest() as lowest, self.reporter.work(f"compile {counted(len(wanted), 'module')}"):
+        title = f"compile {counted(len(wanted), 'module')} of image {self.root.name[:12]}"
+        with self.lowest() as lowest, self.reporter.work(title):
             if (found := self._start(inside, least, lowest)) is None:
                 return None
             chain, small = found

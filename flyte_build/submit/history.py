@@ -24,7 +24,8 @@ class Run:
 
     Times are seconds since the epoch; ``actions`` are in the order they were first heard of, each as it was last.
     ``successes`` are the newest of each action that ever had one: a run that was resumed in its place and killed before
-    it came to say so again has not lost them.
+    it came to say so again has not lost them. ``told``: why a cluster alone tells of it; one that has ended then has no
+    phase, and its actions that have are records of :attr:`Phase.RUNNING` with an end.
     """
 
     name: str
@@ -35,6 +36,14 @@ class Run:
     phase: Phase | None
     ended: float | None = None
     successes: tuple[ActionRecord, ...] = ()
+    told: str = ""
+
+    @property
+    def state(self) -> str:
+        """Its phase in a word, and what it is without one."""
+        if self.phase is not None:
+            return self.phase.value
+        return "ended" if self.told else "killed"
 
     @property
     def task(self) -> str:

@@ -31,7 +31,7 @@ from .action import ImageRoot
 from .filling import Filling
 from .furnish import find_python, prepare
 from .image_documents import Config, Manifest, read_config, read_manifest
-from .late import Late, Link
+from .late import Doing, Late, Link
 from .layers import Layers, partial, said
 from .merge import merge
 from .sandbox.spec import Engine
@@ -117,16 +117,18 @@ class Roots:
         """
         left, failed = threading.Event(), threading.Event()
         begun = begun or left
+        doing = Doing(digests)
 
         def make() -> None:
             for digest in digests:
                 if left.is_set():
                     return
+                doing.unpacks(digest)
                 with suppress(FlyteBuildError):
                     self.get(digest)
             if self._late is not None:
                 begun.wait(_PATIENCE)
-                self._late.compile(failed.is_set)
+                self._late.compile(failed.is_set, doing.compiles)
 
         maker = threading.Thread(target=make, name="roots", daemon=True)
         maker.start()
@@ -140,7 +142,7 @@ class Roots:
             begun.set()
             maker.join(_MOMENT)
             if maker.is_alive():
-                self._reporter.note("unpacking or compiling what the next run needs, too: a moment")
+                self._reporter.note(f"{doing.words} for the next run: a moment")
                 maker.join()
         if self._late is not None:
             _close(self._handles)

@@ -22,10 +22,10 @@ def runs_at_sight(on: str, why: Unreachable) -> list[SeenRun]:
         raise RunError(f"{why.message}\nnor is the cluster asked: {e.message}", hint=e.hint or why.hint) from None
 
 
-def run_at_sight(on: str, name: str | None, why: Unreachable) -> SeenRun:
+def run_at_sight(on: str, name: str | None, why: Unreachable, seen: list[SeenRun] | None = None) -> SeenRun:
     """The one whose name begins with ``name`` (``None``: the newest); as above, and :class:`RunError` where that is not
-    exactly one."""
-    runs = runs_at_sight(on, why)
+    exactly one. ``seen``: those that there are, where somebody knows."""
+    runs = runs_at_sight(on, why) if seen is None else seen
     if name is None:
         if not runs:
             raise RunError(

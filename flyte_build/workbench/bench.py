@@ -109,7 +109,6 @@ class Workbench(Registering):
             self.reporter,
             resolver=resolver,
             cutoff=exclude_newer,
-            cooldown=self.settings().exclude_newer,
             upgrade=upgrade if isinstance(upgrade, bool) else list(upgrade),
             reseal=reseal,
             solving=solving,

@@ -169,6 +169,7 @@ def outdated(
                 resolver=resolver,
                 cutoff=exclude_newer,
                 cooldown=settings.exclude_newer,
+                cooldowns=settings.exclude_newer_index,
                 upgrade=True,
                 reporter=bench.reporter,
                 root=bench.root,

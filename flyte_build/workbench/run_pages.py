@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import RunError, StoreError
 from ..kernel.outputs import write_output
-from ..pages import Pages, details_of, document_of, render_page, serve
+from ..pages import DetailsOf, Pages, details_of, document_of, render_page, serve
 from ..store import Store
 from ..submit.action import Phase
 from ..submit.history import Run
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..submit.kubernetes.api import Cluster
     from ..submit.kubernetes.live_runs import LiveRuns
 
-__all__ = ["Pages", "page_of", "serve", "serving", "target_page_run", "write_page"]
+__all__ = ["DetailsOf", "Pages", "page_of", "serve", "serving", "target_page_run", "write_page"]
 
 # A list reads the journal of each of its runs, once; a log's end is what the page shows of it.
 _LISTED, _TAIL_LINES, _TAIL = 50, "2000", 64 << 10
@@ -45,14 +45,15 @@ def target_page_run(on: str, name: str | None) -> tuple[Run, str]:
     return run_apart(fetch_page(mirror, found[0])), mirror.url
 
 
-def page_of(run: Run, base: str | None = None) -> str:
-    """The page of ``run`` as one HTML file; ``base``: what :func:`target_page_run` gave with it."""
-    return render_page(document_of(run, layers_of=_layers, base=base or MOUNT))
+def page_of(run: Run, base: str | None = None, details: DetailsOf | None = None) -> str:
+    """The page of ``run`` as one HTML file; ``base``: what :func:`target_page_run` gave with it. ``details``: of what
+    there are no files, who gives them."""
+    return render_page(document_of(run, layers_of=_layers, base=base or MOUNT, details=details))
 
 
-def write_page(run: Run, file: Path, base: str | None = None) -> None:
+def write_page(run: Run, file: Path, base: str | None = None, details: DetailsOf | None = None) -> None:
     """Write the page to ``file``, whole or not at all. Raises :class:`StoreError`."""
-    write_output(file, page_of(run, base))
+    write_output(file, page_of(run, base, details))
 
 
 def serving(port: int = 0, limit: int = 200, *, on: str | None = None) -> Pages:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from flyte_build.cli import main
 from flyte_build.submit.kubernetes import reading
 from flyte_build.submit.kubernetes.mirror import Mirror, Unreachable, mirror_of
+from flyte_build.workbench import seen_pages
+from flyte_build.workbench.seen_pages import Sight, serving_at_sight
 from tests.support import apiserver
 from tests.support.apiserver import NAMESPACE, ApiServer
 from tests.support.kubeconfig import write_kubeconfig
@@ -128,14 +132,74 @@ def test_logs_are_those_of_pods_that_are_there(two: ApiServer, capsys: pytest.Ca
     assert "`flyte-build target check prod` tries it; `flyte-build runs show --on prod RUN`" in hint
 
 
-def test_pages_say_what_shows_less(api: ApiServer, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = ["runs", "show", "--html", "--on", "prod", "r1"]
-    for command in (["page", "--on", "prod"], ["ui", "--no-open", "--on", "prod"], shown):
-        err = " ".join(said(capsys, *command, code=12)[1].split())
-        assert (
-            "hint: `flyte-build target check prod` tries it; `flyte-build runs --on prod` lists what its cluster tells"
-            in err
-        )
+def test_a_page_has_what_the_cluster_tells(two: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, name in (
+        (("page", "--on", "prod"), "r2"),
+        (("runs", "show", "--html", "--on", "prod", "r1"), "r1"),
+    ):
+        out, err = said(capsys, *words)
+        assert out.startswith(f"written to {name}.html: env.main, ")
+        assert "the storage of prod is not reached from here: file://" in err
+    going, over = (_document(tmp_path / f"{name}.html") for name in ("r2", "r1"))
+    assert (going["phase"], going["ended"], over["phase"]) == ("running", None, "ended")
+    assert over["ended"] - over["actions"][0]["started"] == 3.0
+    assert going["told"].startswith("Only what the cluster of prod tells: its storage is not reached (file://")
+    found = {a["name"]: (a["task"], a["environment"], a["phase"]) for a in going["actions"]}
+    assert found == {"a0": ("env.main", "env", "running"), "b1": ("env.work", "env", "queued")}
+    waits = next(a["later"] for a in going["actions"] if a["name"] == "b1")
+    assert "no such image" in waits
+    assert waits.endswith("Values and reports are in the storage")
+    (root,) = over["actions"]
+    assert (root["phase"], [t["phase"] for t in root["attempts"]]) == ("ended", ["ended"]), "how is not known"
+
+
+def _document(page: Path) -> dict[str, Any]:
+    line = next(x for x in page.read_text().splitlines() if x.startswith("let RUN = "))
+    found: dict[str, Any] = json.loads(line.removeprefix("let RUN = ").removesuffix(";"))
+    return found
+
+
+def test_runs_are_served_as_the_cluster_tells_of_them(two: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen_pages, "seen_log", lambda _, attempt, **query: f"{attempt.job} {query}".encode())
+    why = Unreachable("file://x: refused", hint="")
+    with serving_at_sight("prod", why) as pages:
+        threading.Thread(target=pages.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+        def asked(path: str) -> str:
+            with urllib.request.urlopen(pages.url + path, timeout=30) as answer:
+                return str(answer.read().decode())
+
+        listed = asked("")
+        assert "Only what the cluster of prod tells: its storage is not reached (file://x: refused)" in listed
+        assert [listed.count(f">{name}<") for name in ("r2", "r1")] == [1, 1]
+        assert "· ended" in listed
+        now = json.loads(asked("api/r2"))
+        assert [a["phase"] for a in now["actions"]] == ["running", "queued"]
+        log = json.loads(asked("api/r2/a0"))
+        said = "r2-a0-1 {'tailLines': '2000'}"
+        assert log["logs"] == [{"number": 1, "text": said, "size": len(said)}]
+        pages.shutdown()
+
+
+def test_who_asks_again_within_a_moment_gets_the_same_answer(two: ApiServer) -> None:
+    now = [0.0]
+    sight = Sight("prod", Unreachable("refused", hint=""), lambda: now[0])
+    sight.runs()
+    before = len(two.asked)
+    assert sight.find(None).name == "r2"
+    assert len(two.asked) == before
+    now[0] += 2
+    sight.find("r1")
+    assert len(two.asked) > before
+
+
+def test_where_the_cluster_has_none_nothing_is_written(
+    api: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    err = " ".join(said(capsys, "page", "--on", "prod", code=12)[1].split())
+    assert "the cluster of prod has no runs, and its storage is not reached: file://" in err
+    assert "the cluster has nothing of a run `r9`" in said(capsys, "ui", "--no-open", "--on", "prod", "r9", code=12)[1]
+    assert not list(tmp_path.glob("*.html"))
 
 
 def test_neither_is_reached(api: ApiServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,8 @@ def test_where_there_are_no_runs(offline: Offline) -> None:
 
 
 def test_ui_prints_its_address_and_ends_on_ctrl_c(offline: Offline, run: Path) -> None:
-    command = [sys.executable, "-m", "flyte_build", "ui", "--no-open", "r2026"]
+    apart = "import atexit; atexit.register(print, 'taken apart'); from flyte_build.cli import entry; entry()"
+    command = [sys.executable, "-c", apart, "ui", "--no-open", "r2026"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     ) as ui:
@@ -56,7 +57,7 @@ def test_ui_prints_its_address_and_ends_on_ctrl_c(offline: Offline, run: Path) -
         with urllib.request.urlopen(url, timeout=20) as page:
             assert b"env.main" in page.read()
         ui.send_signal(signal.SIGINT)
-        assert ui.wait(20) == 0
+        assert (ui.wait(20), ui.stdout.read()) == (0, ""), "nobody waits until the interpreter is taken apart"
 
 
 def test_a_run_writes_its_page_however_it_ended(offline: Offline) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from flyte_build.cli import progress
-from flyte_build.cli.progress import PlainReporter
+from flyte_build.cli.progress import PlainReporter, TerminalReporter
 
 
 class Lines:
@@ -52,3 +54,42 @@ def test_how_far_it_is(whole: int | None, done: int, unit: str, said: str) -> No
     count = progress._Count(whole)
     count.advance(done)
     assert count.so_far(unit) == said
+
+
+class Clock:
+    """Seconds that go by as the test says."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("kind", [PlainReporter, TerminalReporter])
+def test_no_two_lines_tell_one_time(monkeypatch: pytest.MonkeyPatch, kind: type[PlainReporter]) -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=100)
+    monkeypatch.setattr(progress, "stderr", lambda: console)
+    monkeypatch.setattr(progress, "time", clock)
+    reporter = kind(quiet=False)
+    with reporter.work("unpack and check images", 1):
+        with reporter.work("unpack the image of low", 5, unit="bytes") as work:
+            clock.now += 2
+            work.advance(5)
+        clock.now += 0.1
+    with reporter.work("check and more"):
+        with reporter.work("check"):
+            clock.now += 1
+        clock.now += 3
+    with reporter.work("unpack", 5, unit="bytes") as work:
+        work.advance(5)
+        with reporter.work("within"):
+            clock.now += 1
+    assert [line.removeprefix("✓ ") for line in console.file.getvalue().splitlines() if line] == [  # type: ignore[attr-defined]
+        "unpack the image of low 5 B in 2.0 s",
+        "check in 1.0 s",
+        "check and more in 4.0 s",
+        "within in 1.0 s",
+        "unpack 5 B in 1.0 s",
+    ]

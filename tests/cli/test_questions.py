@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -106,6 +107,12 @@ def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
     said = offline.refused(5, "lock", "flow.py")
     assert "alpha" in said, "what this project's index has was all published just now"
     assert not offline.lockfiles.exists()
+    own = f'exclude-newer-index = {{ "{offline.index.url}" = "none", debian = "none" }}'
+    offline.write(f'[tool.flyte-build]\nexclude-newer = "7 days"\n{own}\n', "pyproject.toml")
+    assert "of debian everything was taken whatever its age" in offline.ok("lock", "flow.py").out
+    assert '"debian": "none"' in (offline.lockfiles / "low.json").read_text()
+    offline.ok("lock", "flow.py", "--check")
+    shutil.rmtree(offline.lockfiles)
     offline.write("[tool.flyte-build]\n", "pyproject.toml")
     offline.locked()
     before = snapshot(offline.lockfiles)
@@ -113,7 +120,10 @@ def test_a_cooldown_holds_for_what_is_chosen_anew(offline: Offline) -> None:
     assert offline.ok("lock", "flow.py").out.startswith("nothing changed")
     assert snapshot(offline.lockfiles) == before
     offline.write('[tool.flyte-build]\nexclude-newer = "soon"\n', "pyproject.toml")
-    assert "found `soon`" in offline.refused(2, "lock", "flow.py")
+    assert "exclude-newer: cut-off date" in offline.refused(2, "lock", "flow.py")
+    offline.write('[tool.flyte-build]\nexclude-newer-index = { internal = "soon" }\n', "pyproject.toml")
+    for check in ((), ("--check",)):
+        assert "exclude-newer-index.internal: cut-off date" in offline.refused(2, "lock", "flow.py", *check)
 
 
 def test_check_takes_no_date(offline: Offline) -> None:

@@ -39,7 +39,7 @@ def test_a_site_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_two_sites_share_no_address(tmp_path: Path) -> None:
-    programs = {name: Path("/bin") / name for name in ("kube", "s3")}
+    programs = {name: Path("/bin") / name for name in ("kube", "s3", "jobsets")}
     one, two = (
         {
             word

@@ -15,7 +15,7 @@ from flyte_build.locking.pypi.sources import _newest, without_wheels
 from flyte_build.locking.wheels import Target
 from flyte_build.locks import parse
 from flyte_build.locks.builds import LockedBuild, LockedSource, Required
-from flyte_build.sources.indexes import IndexFile
+from flyte_build.sources.indexes import IndexFile, IndexSettings
 
 from ..support.recipes import deb, lock_of, recipe_of, wheel
 
@@ -30,6 +30,8 @@ hint: Wheels are required for `Doc.Opt` because building from source is disabled
 
 class Index:
     """Stands for a client: files by name, with what an index may say of them."""
+
+    settings = IndexSettings(None)
 
     def __init__(self, *files: IndexFile | str) -> None:
         self._files = tuple(IndexFile(f, f"file:///{f}") if isinstance(f, str) else f for f in files)

@@ -59,6 +59,8 @@ SAID: dict[str, tuple[str, str, Any, Any, Any, Any]] = {
     "files": ('["f"]', "v", ("o",), "f", "v", "o"),
     "size": ('"1Ki"', "1.5k", "2M", 1024, 1500, 2_000_000),
     "count": ("3", "4", 5, 3, 4, 5),
+    "age": ('"7 days"', "", "2w", "7 days", None, "2w"),
+    "ages": ('{ f = "none" }', "", {"o": "P2D"}, (("f", "none"),), None, (("o", "P2D"),)),
     "targets": (
         '{ f = { namespace = "f", storage = "f" } }',
         "",

@@ -145,4 +145,4 @@ def test_who_waits_for_what_is_made_beside_is_told(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(roots, "get", lambda digest: told.wait(60))
     with roots.ahead(["sha256:" + "a" * 64]):
         pass
-    assert reporter.notes == ["unpacking or compiling what the next run needs, too: a moment"]
+    assert reporter.notes == [f"unpacking image {'a' * 12} for the next run: a moment"]

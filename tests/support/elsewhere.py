@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,21 +42,14 @@ class Services:
     abstract: str
     address: str
     heard: list[str] = field(default_factory=list)
+    asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    ask: Callable[[], object] = lambda: None
 
-    def strangers(self) -> list[str]:
-        """Who was heard besides this test, which calls last, so that all who called before were heard."""
-        socket.create_connection(("127.0.0.1", self.port)).close()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.sendto(b"x", ("127.0.0.1", self.port))
-        own = ["tcp", "udp"]
-        for _ in range(6000):
-            if all(kind in self.heard for kind in own):
-                break
-            time.sleep(0.01)
-        found = list(self.heard)
-        for kind in own:
-            found.remove(kind)
-        return found
+    def callers(self) -> list[str]:
+        """Who was heard by now: what is on its way in the kernel is waited for."""
+        self.ask()
+        assert self.asked.acquire(timeout=60)
+        return list(self.heard)
 
 
 def _own_address() -> str:
@@ -85,31 +78,41 @@ def services() -> Iterator[Services]:
         with contextlib.suppress(OSError):
             servers[socket.create_server(("::", port), family=socket.AF_INET6)] = "tcp6"
     found = Services(port, abstract, _own_address())
-    stop_read, stop_write = os.pipe()
+    read, write = os.pipe()
+    found.ask = lambda: os.write(write, b"?")
+
+    def hear(*, wait: bool) -> list[Any]:
+        ready, _, _ = select.select([*([read] if wait else ()), *servers], [], [], None if wait else 0.0)
+        for server in ready:
+            if server == read:
+                continue
+            found.heard.append(servers[server])
+            if server is udp:
+                udp.recv(100)
+            else:
+                server.accept()[0].close()
+        return ready
 
     def serve() -> None:
         while True:
-            ready, _, _ = select.select([stop_read, *servers], [], [])
-            if stop_read in ready:
-                return
-            for server in ready:
-                found.heard.append(servers[server])
-                if server is udp:
-                    udp.recv(100)
-                else:
-                    server.accept()[0].close()
+            if read in hear(wait=True):
+                if os.read(read, 1) == b".":
+                    return
+                while hear(wait=False):
+                    pass
+                found.asked.release()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         yield found
     finally:
-        os.write(stop_write, b"1")
+        os.write(write, b".")
         thread.join()
         for server in servers:
             server.close()
-        os.close(stop_read)
-        os.close(stop_write)
+        os.close(read)
+        os.close(write)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
         (f"image {TWO[:19]}: not as it was sealed", "the image of a, b and 1 more: not as it was sealed"),
         (f"image {ONE}", "the image of fold"),
         ("unpack image 333333333333", "unpack image 333333333333"),
+        ("compile 3 modules of image 222222222222", "compile 3 modules of the image of a, b and 1 more"),
         ("compile 3 modules", "compile 3 modules"),
     ],
 )

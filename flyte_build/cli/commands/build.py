@@ -12,6 +12,7 @@ from ..options import (
     cache_option,
     env_option,
     file_argument,
+    full_option,
     jobs_option,
     json_option,
     locked_option,
@@ -50,6 +51,7 @@ __all__ = ["build"]
 @unchecked_option
 @project_options
 @json_option
+@full_option
 @quiet_option
 def build(
     file: Path | None,

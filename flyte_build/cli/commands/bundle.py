@@ -14,6 +14,7 @@ from ..options import (
     cache_option,
     env_option,
     file_argument,
+    full_option,
     json_option,
     opened,
     platform_option,
@@ -54,6 +55,7 @@ __all__ = ["bundle", "unbundle"]
 @unchecked_option
 @project_options
 @json_option
+@full_option
 @quiet_option
 def bundle(
     file: Path | None,
@@ -111,6 +113,7 @@ def bundle(
 @click.option("--verify", is_flag=True, help="Make the images again from the artifacts, and refuse any other.")
 @click.option("--force", is_flag=True, help="Replace locks that are not those of the bundle.")
 @json_option
+@full_option
 @quiet_option
 def unbundle(file: Path, lockfiles: Path | None, verify: bool, force: bool, as_json: bool, quiet: bool) -> None:
     """Take in what `flyte-build bundle` wrote: artifacts and images into the store, locks beside the project.

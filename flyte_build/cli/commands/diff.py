@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..console import echo
-from ..options import json_option, platform_option, project_options
+from ..options import full_option, json_option, platform_option, project_options
 
 __all__ = ["DIFFERENCES_FOUND", "diff"]
 
@@ -31,6 +31,7 @@ DIFFERENCES_FOUND = 13
 @platform_option
 @project_options
 @json_option
+@full_option
 def diff(
     before: str,
     after: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..console import echo
-from ..options import json_option
+from ..options import full_option, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,9 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 @click.command()
 @click.argument("pattern", required=False, metavar="[NAME]")
 @click.option("--all", "-a", "every", is_flag=True, help="Show images that a later build replaced, too.")
-@click.option("--full", is_flag=True, help="Show whole digests.")
 @json_option
-def images(pattern: str | None, every: bool, full: bool, as_json: bool) -> None:
+@full_option
+def images(pattern: str | None, every: bool, as_json: bool) -> None:
     """List the images of this machine's store: their layers and sizes, what each has alone, when it was last used.
 
     NAME shows only environments whose name holds it. `alone` is what an image has in layers that no other image here
@@ -44,18 +44,18 @@ def images(pattern: str | None, every: bool, full: bool, as_json: bool) -> None:
         return
     shown = found if every else [i for i in found if i.current]
     if shown:
-        _show(shown, full)
+        _show(shown)
     if pattern is not None and not found:
         echo(f"no image here is of an environment whose name holds `{pattern}`")
         return
     _sum_up(found, len(found) - len(shown))
 
 
-def _show(found: Sequence[StoredImage], full: bool) -> None:
+def _show(found: Sequence[StoredImage]) -> None:
     from rich.markup import escape
 
     from ..console import size, stdout
-    from ..tables import Column, print_table, short_digest
+    from ..tables import Column, digest_shown, print_table
 
     columns = (
         Column("environment"),
@@ -72,7 +72,7 @@ def _show(found: Sequence[StoredImage], full: bool) -> None:
         (
             escape(i.environment),
             i.platform,
-            i.digest if full else short_digest(i.digest),
+            digest_shown(i.digest),
             str(len(i.layers)),
             size(i.size),
             size(i.alone),

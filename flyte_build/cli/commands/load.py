@@ -11,6 +11,7 @@ from ..options import (
     cache_option,
     env_option,
     file_argument,
+    full_option,
     json_option,
     locked_option,
     name_option,
@@ -38,6 +39,7 @@ __all__ = ["load"]
 @unchecked_option
 @project_options
 @json_option
+@full_option
 @quiet_option
 def load(
     file: Path | None,

@@ -14,7 +14,7 @@ import click
 from ...kernel.paths import shown
 from ..console import stdout
 from ..noop import question
-from ..options import env_option, file_argument, json_option, opened, project_options, quiet_option
+from ..options import env_option, file_argument, full_option, json_option, opened, project_options, quiet_option
 
 if TYPE_CHECKING:
     from ...locking.project import LockReport
@@ -52,6 +52,7 @@ _MOVES = 40
 @click.option("--check", is_flag=True, help="Write nothing; exit 4 if a lock is missing or stale.")
 @project_options
 @json_option
+@full_option
 @quiet_option
 def lock(
     file: Path | None,

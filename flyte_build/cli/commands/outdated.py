@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import echo
-from ..options import env_option, file_argument, json_option, opened, project_options, quiet_option
+from ..options import env_option, file_argument, full_option, json_option, opened, project_options, quiet_option
 from .diff import DIFFERENCES_FOUND
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ __all__ = ["outdated", "show_moves"]
 )
 @project_options
 @json_option
+@full_option
 @quiet_option
 def outdated(
     file: Path | None,

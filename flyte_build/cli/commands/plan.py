@@ -12,6 +12,7 @@ from ..options import (
     cache_option,
     env_option,
     file_argument,
+    full_option,
     json_option,
     platform_option,
     project_options,
@@ -53,6 +54,7 @@ __all__ = ["plan"]
 @click.option("--locked", is_flag=True, help="Never write a lock (plan never does; accepted for scripts).")
 @project_options
 @json_option
+@full_option
 def plan(
     file: Path | None,
     task: str | None,

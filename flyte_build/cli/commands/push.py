@@ -13,6 +13,7 @@ from ..options import (
     cache_option,
     env_option,
     file_argument,
+    full_option,
     jobs_option,
     json_option,
     locked_option,
@@ -57,6 +58,7 @@ __all__ = ["push"]
 @unchecked_option
 @project_options
 @json_option
+@full_option
 @quiet_option
 def push(
     file: Path | None,

@@ -12,7 +12,7 @@ import click
 from ...kernel.visible import visible
 from ..completion import complete_action, complete_run
 from ..console import counted, echo, show_log
-from ..options import json_option, on_option
+from ..options import full_option, json_option, on_option
 from ..waits import telling
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _WHOLE = 100_000
 @click.option("--all", "everywhere", is_flag=True, help="Of every project, not only of the one that this folder is in.")
 @on_option
 @json_option
+@full_option
 @click.pass_context
 def runs(context: click.Context, limit: int, everywhere: bool, on: str | None, as_json: bool) -> None:
     """List runs of this project, the newest first: those on this machine, or, with --on, all those of a target, from
@@ -93,6 +94,7 @@ def runs(context: click.Context, limit: int, everywhere: bool, on: str | None, a
 @on_option
 @click.option("--html", "as_page", is_flag=True, help="Write its page to RUN.html here instead, as `page` does.")
 @json_option
+@full_option
 def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     """Show RUN: its tree of actions with what their tasks say, and each attempt with how long it took and how it ended.
 
@@ -106,17 +108,15 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     """
     if as_page and as_json:
         raise click.UsageError("`--html` and `--json` are two ways of showing it: give one.")
-    base = None
+    base = details = None
     if on is None:
         from ...workbench import kept_run
 
         found = kept_run(run)
     elif as_page:
-        from ...workbench.run_pages import target_page_run
-        from .page import storage_wanted
+        from .page import of_target
 
-        with storage_wanted(), telling(f"asking {on}"):
-            found, base = target_page_run(on, run)
+        found, base, details = of_target(on, run)
     else:
         from ...workbench.reaching import Unreachable, target_run
 
@@ -131,7 +131,7 @@ def show(run: str, on: str | None, as_page: bool, as_json: bool) -> None:
     if as_page:
         from .page import written
 
-        written(found, Path(f"{found.name}.html"), base)
+        written(found, Path(f"{found.name}.html"), base, details)
         return
     if as_json:
         from ..shown_run import run_json

@@ -10,7 +10,7 @@ import click
 
 from ...kernel.errors import InputError
 from ...kernel.visible import visible
-from ..options import env_option, file_argument, opened, platform_option, project_options, task_argument
+from ..options import env_option, file_argument, full_option, opened, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,7 @@ _FORMATS = ("table", "cyclonedx", "spdx", "provenance")
     help="Write the document to FILE, whose ending (.cdx.json, .spdx.json, .intoto.json) can stand for --format.",
 )
 @project_options
+@full_option
 def sbom(
     file: Path | None,
     task: str | None,

@@ -12,6 +12,7 @@ from ..console import echo
 from ..options import (
     env_option,
     file_argument,
+    full_option,
     json_option,
     opened,
     platform_option,
@@ -43,6 +44,7 @@ __all__ = ["verify"]
 @click.option("--jobs", "-j", type=click.IntRange(1), help="Layers assembled at once (default: the processors).")
 @project_options
 @json_option
+@full_option
 @quiet_option
 def verify(
     file: Path | None,

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import httpx
 
+from ...kernel.cutoff import parse_cutoff
 from ...kernel.errors import FetchError
 from ...kernel.reporting import Reporter
 from ...sources.mirrors import SECURITY_MIRROR, SNAPSHOT_MIRROR, Archive, Mirror, Mirrors
-from ..cutoff import parse_cutoff
 from .download import NotOffered, shown
 from .release import Release, expiry, fetch_release
 

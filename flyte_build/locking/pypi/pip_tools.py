@@ -94,6 +94,11 @@ class PipTools:
                 f"asked for {target.platform} and Python {target.python}",
                 hint="lock with uv, which resolves for any platform, or run flyte-build with that Python there",
             )
+        if question.own_cutoffs:
+            raise RefusedError(
+                "pip has one cut-off for all indexes: `exclude-newer-index` cannot be honoured by pip-tools",
+                hint="lock with uv, which has one for each",
+            )
         if question.cutoff is not None and self.pip < _CUTOFF_SINCE:
             raise RefusedError(
                 f"a cut-off needs pip {_CUTOFF_SINCE} or newer, found {self.pip}",

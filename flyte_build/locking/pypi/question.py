@@ -60,6 +60,11 @@ class Question:
         return sorted({*self.requirements, *map(_by_path, self.wheels)})
 
     @property
+    def own_cutoffs(self) -> bool:
+        """Whether another cut-off holds for one of the indexes."""
+        return any(self.settings.cutoff_of(index, self.cutoff) != self.cutoff for index in self.settings.indexes)
+
+    @property
     def way_out(self) -> str:
         """What to try when there is no solution; a cut-off may be why."""
         if self.stand_ins:

@@ -222,12 +222,14 @@ def _newest(
         if canonicalize_name(parsed.name) == name and (parsed.marker is None or parsed.marker.evaluate(target.markers)):
             allowed &= parsed.specifier
     found: dict[Version, IndexFile] = {}
+    settings: IndexSettings = client.settings
+    cutoffs = dict(enumerate(settings.cutoff_of(index, cutoff) for index in settings.indexes))
     for file in client.files(name):
         try:
             project, version = parse_sdist_filename(file.name)
         except InvalidSdistFilename:
             continue
-        if project == name and file.yanked is None and _fits(file, cutoff, target):
+        if project == name and file.yanked is None and _fits(file, cutoffs.get(file.index, cutoff), target):
             found.setdefault(version, file)
     good = list(allowed.filter(found))
     if not good:

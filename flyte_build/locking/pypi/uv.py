@@ -28,6 +28,7 @@ from ...sources.indexes.settings import uv_binary
 from ..wheels import Target
 from .advice import advice
 from .question import Answer, NoSolution, Pin, Question, asked, ignored, trimmed
+from .uv_cutoffs import configuration
 from .uv_tree import stand_in
 
 __all__ = ["CHOOSING", "KEPT", "Uv"]
@@ -86,9 +87,10 @@ class Uv:
                 hint="unset it, and name the index of the CUDA version you want in the image",
             )
         with scratch() as folder:
-            command = [self.binary, *_options(question, folder)]
+            own = self._own_cutoffs(question, folder)
+            command = [self.binary, *_options(question, folder, own)]
             # What uv leaves when it is killed with us lies in here, too.
-            env = {**_environment(question.settings), "TMPDIR": str(folder)}
+            env = {**_environment(question.settings, own=own), "TMPDIR": str(folder)}
             done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder, check=False)
             words = trimmed(done.stderr, folder)
             if done.returncode:
@@ -98,18 +100,40 @@ class Uv:
             warnings = [line.removeprefix("warning: ") for line in words.splitlines() if line.startswith("warning: ")]
             return Answer({pin.name: pin for pin in pins}, (*warnings, *ignored(CHOOSING)))
 
+    def _own_cutoffs(self, question: Question, folder: Path) -> bool:
+        """Write the indexes that have cut-offs of their own into a configuration; whether any has.
+
+        Only a file can say them. A uv that does not know them would pass over them in silence: one that does refuses
+        what is none.
+        """
+        if not question.own_cutoffs:
+            return False
+        file = folder / "uv.toml"
+        file.write_text(configuration(question, "?"), encoding="utf-8")
+        probe = [self.binary, "--config-file", str(file), "pip", "compile", "--offline", "--quiet", "-"]
+        env = _environment(question.settings, own=True)
+        done = subprocess.run(probe, input="", capture_output=True, text=True, env=env, cwd=folder, check=False)
+        if not done.returncode:
+            raise RefusedError(
+                f"uv {self.version} knows no cut-off of single indexes, which `exclude-newer-index` asks for",
+                hint="upgrade uv (`pip install --upgrade uv`)",
+            )
+        file.write_text(configuration(question), encoding="utf-8")
+        return True
+
 
 def _platform(target: Target) -> str:
     glibc = min(target.glibc, _NEWEST_GLIBC)
     return f"{target.machine}-manylinux_{glibc[0]}_{glibc[1]}"
 
 
-def _options(question: Question, folder: Path) -> list[str]:
+def _options(question: Question, folder: Path, own: bool) -> list[str]:
     (folder / "requirements.in").write_text("\n".join(question.lines) + "\n", encoding="utf-8")
     output = folder / "pylock.toml"
     if question.preferences:
         output.write_text(_preferences(question.preferences), encoding="utf-8")
-    options = ["--no-config", "--no-progress", "--color", "never", "pip", "compile", "requirements.in"]
+    configured = ["--config-file", "uv.toml"] if own else ["--no-config"]
+    options = [*configured, "--no-progress", "--color", "never", "pip", "compile", "requirements.in"]
     options += ["--output-file", "pylock.toml", "--format", "pylock.toml"]
     if question.constraints:
         (folder / "constraints.txt").write_text("\n".join(question.constraints) + "\n", encoding="utf-8")
@@ -139,7 +163,7 @@ def _preferences(pins: Mapping[str, str]) -> str:
     return f'lock-version = "1.0"\ncreated-by = "flyte-build"\n{rows}'
 
 
-def _environment(settings: IndexSettings) -> dict[str, str]:
+def _environment(settings: IndexSettings, *, own: bool = False) -> dict[str, str]:
     """Ours, without what would choose: no ``UV_*`` but how to reach an index, no active virtual environment."""
     env = {
         k: v
@@ -148,11 +172,12 @@ def _environment(settings: IndexSettings) -> dict[str, str]:
         or (k.startswith("UV_INDEX_") and k.endswith(("_USERNAME", "_PASSWORD")))
         or not (k.startswith(("UV_", "PIP_", "PYTHON")) or k in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     }
-    # In the environment rather than on the command line, where other users of the machine would see credentials.
+    # In the environment, or (``own``) in a file of ours, rather than on the command line, where other users of the
+    # machine would see credentials.
     *others, last = [f"{i.name}={i.url}" if i.name else i.url for i in settings.indexes] or [""]
-    if last:
+    if last and not own:
         env["UV_DEFAULT_INDEX"] = last
-    if others:
+    if others and not own:
         env["UV_INDEX"] = " ".join(others)
     links = [link for link in settings.find_links if "://" in link or Path(link).expanduser().exists()]
     if links:

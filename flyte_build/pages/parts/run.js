@@ -18,6 +18,8 @@ function header() {
   const counts = Object.entries(summary(RUN)).map(([state, n]) => `${n} ${state}`).join(", ");
   $("facts").textContent = [RUN.name, when, duration((RUN.ended || now()) - RUN.started), counts, RUN.resumed ? `resumes ${RUN.resumed}` : ""].filter(Boolean).join(" · ");
   if (LIVE) $("facts").prepend(make("a", {href: "../"}, "all runs"), " · ");
+  $("told").hidden = !RUN.told;
+  $("told").textContent = RUN.told || "";
   $("command").hidden = !RUN.command;
   $("command").replaceChildren(make("code", {}, RUN.command || ""));
   const counted = summary(RUN);

@@ -12,10 +12,11 @@ function show(chosenEnvironments, chosenLayers) {
   [...environments, ...tiles, ...lines].forEach(x => x.classList.toggle("on", on.has(x)));
 }
 const clear = () => find(input.value);
+let part = false;
 const input = document.querySelector("input"), said = document.querySelector("#said");
 function find(words) {
   const wanted = words.trim().toLowerCase();
-  if (!wanted) { said.textContent = ""; show([], new Set()); return; }
+  if (!wanted) { said.textContent = part ? "drag to see the rest" : ""; show([], new Set()); return; }
   const layers = tiles.filter(t => t.querySelector("title").textContent.toLowerCase().includes(wanted));
   const keys = new Set(layers.map(t => t.dataset.layer));
   const found = environments.filter(
@@ -34,7 +35,8 @@ tiles.forEach(t => {
   t.addEventListener("mouseleave", clear);
 });
 
-// The picture is moved by its viewBox: at first all of it is in sight, whatever the window's shape.
+// The picture is moved by its viewBox. At first all of it is in sight, whatever the window's shape; where that is a
+// phone's and it would be too small to be read, what is run, as large as it was drawn.
 const stage = document.querySelector("main"), whole = svg.getAttribute("viewBox").split(" ").map(Number);
 let view = [...whole];
 function set(x, y, w) {
@@ -71,7 +73,29 @@ stage.addEventListener("pointermove", e => {
   fingers.set(e.pointerId, e);
 });
 for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, e => fingers.delete(e.pointerId));
-const fit = () => set(0, 0, Infinity);
+function fit() {
+  part = false;
+  clear();
+  set(0, 0, Infinity);
+}
+const PHONE = 700;
+function first() {
+  const frame = stage.getBoundingClientRect();
+  fit();
+  if (!frame.width || frame.width > PHONE || frame.width >= whole[2]) return;
+  const wide = frame.width, high = wide * whole[3] / whole[2];
+  const boxes = environments.map(e => e.querySelector(".card").getBBox());
+  const top = boxes.reduce((a, b) => b.y < a.y || (b.y === a.y && b.x < a.x) ? b : a, boxes[0] || {x: 0, y: 0, width: wide});
+  // The frame shows more than the viewBox where it is higher than that: its upper edge is the picture's, or the card's.
+  const over = Math.max(0, (frame.height - high) / 2), from = Math.max(0, Math.min(top.y - 44, whole[3] - frame.height));
+  set(Math.max(0, Math.min(top.x + top.width / 2 - wide / 2, whole[2] - wide)), from + over, wide);
+  part = true;
+  clear();
+}
+let moved = false;
+for (const kind of ["pointerdown", "wheel", "keydown", "click"]) document.addEventListener(kind, () => { moved = true; }, {capture: true, passive: true});
+addEventListener("resize", () => { if (!moved) first(); });
+first();
 document.querySelector("#in").addEventListener("click", () => zoom(1 / 1.4));
 document.querySelector("#out").addEventListener("click", () => zoom(1.4));
 document.querySelector("#fit").addEventListener("click", fit);

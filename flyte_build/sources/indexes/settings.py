@@ -29,7 +29,9 @@ from typing import Any
 
 import platformdirs
 
+from ...kernel.cutoff import NONE
 from ...kernel.errors import InputError
+from ...recipe.located import hidden
 
 __all__ = ["Index", "IndexSettings", "configured", "uv_binary"]
 
@@ -49,7 +51,8 @@ class IndexSettings:
     ``extra`` are asked before ``default`` (uv's order); ``default`` is ``None`` with pip's ``no-index``.
     ``find_links`` are folders, wheels' pages or files, as both tools have them. ``strategy`` is uv's index
     strategy. ``cert``, ``client_cert``: PEM files. ``insecure_hosts``: certificates not verified.
-    ``pip`` holds the options of pip's files that say how to reach an index.
+    ``pip`` holds the options of pip's files that say how to reach an index. ``newer`` are cut-offs of single
+    indexes, by their name or address: instants (RFC 3339), or ``none``.
     """
 
     default: Index | None
@@ -61,12 +64,21 @@ class IndexSettings:
     insecure_hosts: tuple[str, ...] = ()
     pip: tuple[tuple[str, str], ...] = ()
     origin: str = "the tools' default"
+    newer: tuple[tuple[str, str], ...] = ()
 
     @property
     def indexes(self) -> tuple[Index, ...]:
         """All of them in the order they are asked, without repeats."""
         found = {i.url.rstrip("/"): i for i in (*self.extra, *([self.default] if self.default else []))}
         return tuple(found.values())
+
+    def cutoff_of(self, index: Index, general: str | None) -> str | None:
+        """The instant that holds for ``index``: its own, else the ``general`` one."""
+        for key, instant in self.newer:
+            address = "://" in key and hidden(key.rstrip("/")) == hidden(index.url.rstrip("/"))
+            if address or key == index.name:
+                return None if instant == NONE else instant
+        return general
 
     def for_recipe(self, own: Sequence[str], extra: Sequence[str], *, keep_default: bool) -> IndexSettings:
         """With the indexes a recipe states: ``own`` replace the default unless ``keep_default`` (some step

@@ -90,12 +90,17 @@ def seen_runs(cluster: Cluster, unscheduled: float) -> list[SeenRun]:
     return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
 
 
-def seen_log(cluster: Cluster, attempt: SeenAttempt) -> bytes:
-    """What its pods printed, as far as the cluster has it. Raises :class:`~.api.ApiError`, OSError."""
+def seen_log(cluster: Cluster, attempt: SeenAttempt, **query: str) -> bytes:
+    """What its pods printed, as far as the cluster has it; ``query`` is for its API.
+
+    Raises :class:`~.api.ApiError`, OSError.
+    """
     pods = sorted(_items(cluster, PODS, {"labelSelector": f"{_OWNER}={attempt.job}"}), key=_created)
     return b"".join(
         cluster.text(
-            f"{cluster.path(PODS, pod['metadata']['name'])}/log", {**log_query(pod), "limitBytes": str(_LOG)}, 30.0
+            f"{cluster.path(PODS, pod['metadata']['name'])}/log",
+            {**log_query(pod), "limitBytes": str(_LOG), **query},
+            30.0,
         )
         for pod in pods
     )

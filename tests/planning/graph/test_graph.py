@@ -204,6 +204,15 @@ field.value = "common"; field.dispatchEvent(new Event("input"));
 const found = document.querySelectorAll(".env.on").length;
 const boxed = () => svg.getAttribute("viewBox").split(" ").map(Number);
 const key = k => stage.dispatchEvent(new KeyboardEvent("keydown", {key: k, bubbles: true}));
+const firstCard = document.querySelectorAll(".card")[0].getBoundingClientRect(), place = stage.getBoundingClientRect();
+const inSight = [...document.querySelectorAll(".card")].filter(c => {
+  const b = c.getBoundingClientRect();
+  return b.left >= place.left && b.right <= place.right && b.top >= place.top && b.bottom <= place.bottom;
+}).length;
+field.value = ""; field.dispatchEvent(new Event("input"));
+const start = {scale: firstCard.width / 248, inSight, said: document.querySelector("#said").textContent};
+key("0");
+start.after = document.querySelector("#said").textContent;
 const whole0 = boxed(), frame = stage.getBoundingClientRect(), shown = svg.getBoundingClientRect();
 const moves = [];
 key("+"); moves.push(boxed()[2] < whole0[2]);
@@ -215,7 +224,7 @@ key("0"); moves.push(String(boxed()) === String(whole0));
 const fits = document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight
   && shown.right <= innerWidth + 1 && shown.bottom <= innerHeight + 1;
 const box = document.querySelector("#legend").getBoundingClientRect(), legend = box.top >= 0 && box.right <= innerWidth;
-document.title = JSON.stringify({wrong, cards, lit, found, moves, fits, legend});
+document.title = JSON.stringify({wrong, cards, lit, found, moves, fits, legend, start});
 </script>
 """
 
@@ -247,6 +256,13 @@ def test_a_browser_renders_it_legibly(count: int, window: str, tmp_path: Path) -
     assert said["moves"] == [True, True, True, True], "larger, to the right, larger again, and all of it"
     assert said["fits"], "all of it is in sight, and nothing sticks out"
     assert said["legend"], "the legend stays in view"
+    start = said["start"]
+    if window.startswith("420"):
+        assert start["scale"] >= 0.99, "as large as it was drawn"
+        assert start["inSight"] >= 1
+        assert (start["said"], start["after"]) == ("drag to see the rest", "")
+    else:
+        assert (start["inSight"], start["said"]) == (count, ""), "all of it"
     assert said["found"] == (count if count > 3 else 0), "environments with the package that is searched for"
 
 

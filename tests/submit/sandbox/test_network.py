@@ -100,7 +100,7 @@ def test_the_hosts_services_are_out_of_reach(
 ) -> None:
     """``world`` is there so that this machine has an address that a route leads to."""
     assert run(internet, box_of(image, network="internet"), tries(host), tmp_path / "log") == 0
-    assert host.strangers() == [], "nothing arrived, not even what was only sent"
+    assert host.callers() == [], "nothing arrived, not even what was only sent"
     # A connection to its gateway's address slirp4netns may take itself, where it has much to do, and then drop.
     assert set(json.loads((tmp_path / "log").read_text())) <= {GATEWAY}
 
@@ -109,7 +109,7 @@ def test_the_hosts_own_network_has_them(entered: Entrance, image: ImageRoot, hos
     assert run(entered, box_of(image, network="host"), tries(host), tmp_path / "log") == 0
     reached = json.loads((tmp_path / "log").read_text())
     assert {"127.0.0.1", host.address, "abstract"} <= set(reached)
-    assert {"tcp", "udp", "abstract"} <= set(host.heard)
+    assert {"tcp", "udp", "abstract"} <= set(host.callers())
 
 
 HELLO = """
@@ -316,4 +316,4 @@ def test_a_user_who_is_not_root_has_the_same(world: Outside, host: Services) -> 
     for greeted, reached in seen.values():
         assert greeted == "hello from outside\nand its own loopback\n"
         assert set(json.loads(reached)) <= {GATEWAY}
-    assert host.strangers() == []
+    assert host.callers() == []

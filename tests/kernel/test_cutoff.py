@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flyte_build.kernel.cutoff import parse_cutoff
 from flyte_build.kernel.errors import InputError
-from flyte_build.locking.cutoff import parse_cutoff
 
 NOW = datetime(2026, 11, 29, 12, 30, 15, 999, tzinfo=UTC)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from ..kernel.errors import InputError
+from .errors import InputError
 
-__all__ = ["parse_cutoff", "rfc3339"]
+__all__ = ["NONE", "parse_cutoff", "rfc3339"]
+
+NONE = "none"
+"""No cut-off, where a place has rules of its own."""
 
 _AGE = re.compile(r"(\d{1,5})\s*(h|hours?|d|days?|w|weeks?)", re.IGNORECASE)
 # The two shapes of an ISO 8601 duration that say days or hours alone, as uv takes them.
