@@ -5,6 +5,10 @@ Nothing acts on them: what an add-on would do, the test does in its place.
 
 from __future__ import annotations
 
+import time
+
+import httpx
+
 from .api import Api, Object
 
 __all__ = ["install", "remove"]
@@ -26,6 +30,7 @@ def _definition(group: str, version: str, plural: str, kind: str) -> Object:
     }  # fmt: skip
 
 
+_TRIES, _PAUSE = 600, 0.1  # s
 _PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -35,8 +40,22 @@ def install(api: Api, group: str, version: str, kinds: dict[str, str]) -> None:
         api.create(_PATH, _definition(group, version, plural, kind))
     for plural in kinds:
         api.until(_PATH, _established, name=f"{plural}.{group}")
-        while plural not in {r["name"] for r in api.get(f"/apis/{group}/{version}").get("resources", ())}:
-            pass
+        for _ in range(_TRIES):
+            if plural in _served(api, f"/apis/{group}/{version}"):
+                break
+            time.sleep(_PAUSE)
+        else:
+            raise AssertionError(f"{plural}.{group} is established, and not served after {_TRIES * _PAUSE:.0f} s")
+
+
+def _served(api: Api, path: str) -> set[str]:
+    """Of what is established the API server may know nothing yet."""
+    try:
+        return {row["name"] for row in api.get(path).get("resources", ())}
+    except httpx.HTTPStatusError as e:
+        if e.response.status_code not in (404, 503):
+            raise
+        return set()
 
 
 def remove(api: Api, group: str, kinds: dict[str, str]) -> None:
