@@ -83,7 +83,7 @@ def calls(folder: Path) -> list[str]:
 
 
 def test_what_buildah_is_asked_for(folder: Path) -> None:
-    made = build(ORDER, folder / "made", folder / "log")
+    made = build(ORDER, folder / "once", folder / "log")
     assert [(one.diff_id, gzip.decompress(one.path.read_bytes())) for one in made.layers] == [
         (f"sha256:{digest(HIGH)}", HIGH)
     ]
@@ -91,23 +91,23 @@ def test_what_buildah_is_asked_for(folder: Path) -> None:
     asked, pushed, removed = calls(folder)
     assert asked == (
         "build --no-cache --platform linux/amd64 --file /p/image/Dockerfile --build-context "
-        f"x:1=docker-image://127.0.0.1:5000/x@sha256:00 --secret id=token,src={folder}/made/secret-0 --iidfile "
-        f"{folder}/made/id --format docker --layers=false --tls-verify=false /p/image"
+        f"x:1=docker-image://127.0.0.1:5000/x@sha256:00 --secret id=token,src={folder}/once/secret-0 --iidfile "
+        f"{folder}/once/id --format docker --layers=false --tls-verify=false /p/image"
     )
-    assert pushed == f"push --format v2s2 sha256:1 dir:{folder}/made/image"
+    assert pushed == f"push --format v2s2 sha256:1 dir:{folder}/once/image"
     assert removed == "rmi sha256:1"
     assert (folder / "log").read_text().splitlines()[:3] == ["+ buildah build", "***", "600"]
-    assert not (folder / "made/secret-0").exists()
+    assert not (folder / "once/secret-0").exists()
 
 
 def test_a_registry_elsewhere_is_asked_by_tls(folder: Path) -> None:
-    build(replace(ORDER, images={"x:1": "r.example/x@sha256:00"}), folder / "made", folder / "log")
+    build(replace(ORDER, images={"x:1": "r.example/x@sha256:00"}), folder / "once", folder / "log")
     assert "--tls-verify=false" not in calls(folder)[0]
 
 
 def test_docker_where_there_is_no_buildah(folder: Path) -> None:
     (folder / "bin/buildah").unlink()
-    made = build(ORDER, folder / "made", folder / "log")
+    made = build(ORDER, folder / "once", folder / "log")
     assert [one.path.read_bytes() for one in made.layers] == [HIGH]
     assert [line.split()[0] for line in calls(folder)] == ["build", "save", "rmi"]
 
@@ -129,7 +129,7 @@ def test_without_a_builder_the_line_is_said(folder: Path) -> None:
 
 def test_what_stands_on_something_else(folder: Path) -> None:
     with pytest.raises(SealError, match="Dockerfile: what was built does not stand on the image that is locked"):
-        build(replace(ORDER, base=["sha256:77"]), folder / "made", folder / "log")
+        build(replace(ORDER, base=["sha256:77"]), folder / "once", folder / "log")
     assert calls(folder)[-1] == "rmi sha256:1"
 
 
@@ -138,6 +138,6 @@ def test_a_builder_that_fails(folder: Path) -> None:
     with pytest.raises(
         SealError, match="`buildah build`, which was asked to build the Dockerfile, ended with exit code 3"
     ) as e:
-        build(ORDER, folder / "made", folder / "log")
+        build(ORDER, folder / "once", folder / "log")
     assert e.value.detail == "no"
-    assert not list((folder / "made").glob("secret-*"))
+    assert not list((folder / "once").glob("secret-*"))
