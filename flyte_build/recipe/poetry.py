@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from packaging.version import InvalidVersion, Version
 from ..kernel.errors import LoadError, LockError, RefusedError
 from .requirements import ParsedRequirements
 from .source_trees import source_tree
+from .uv_projects import toml_document
 
 __all__ = ["PoetryChoice", "poetry_choice", "poetry_requirements"]
 
@@ -84,7 +84,7 @@ def poetry_requirements(
     Raises :class:`LockError` for a lock that does not answer the project, :class:`LoadError` for files that cannot be
     read, :class:`RefusedError` for a lock of Poetry 1.
     """
-    project, held = _toml(pyproject), _toml(lock)
+    project, held = toml_document(pyproject), toml_document(lock)
     _check(project, held, pyproject, lock)
     groups = _groups(project, choice, pyproject)
     extras = set(_table(held, "extras")) if choice.all_extras else choice.extras
@@ -201,12 +201,3 @@ def _table(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     for key in keys:
         found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) else {}
-
-
-def _toml(path: Path) -> Mapping[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as e:
-        raise LoadError(f"{path}: cannot be read: {e}") from None
-    except tomllib.TOMLDecodeError as e:
-        raise LoadError(f"{path}: not TOML: {e}") from None

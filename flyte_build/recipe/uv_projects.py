@@ -26,7 +26,7 @@ from .nouns import UvProject
 from .requirements import script_document
 from .source_trees import tree_digest
 
-__all__ = ["LocalPackage", "UvFiles", "read_uv_files", "uv_options", "uv_project"]
+__all__ = ["LocalPackage", "UvFiles", "read_uv_files", "toml_document", "uv_options", "uv_project"]
 
 # Of `uv sync`'s arguments, those that choose what is installed: how many values they take, how `uv export` says them.
 _CHOOSING: Mapping[str, tuple[int, str]] = {
@@ -257,8 +257,11 @@ def _content(path: Path) -> str:
 
 
 def _document(path: Path) -> Mapping[str, Any]:
-    if path.suffix == ".py":
-        return script_document(path)
+    return script_document(path) if path.suffix == ".py" else toml_document(path)
+
+
+def toml_document(path: Path) -> Mapping[str, Any]:
+    """Raises :class:`LoadError` where it cannot be read, or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
