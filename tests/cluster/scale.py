@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import gc
 import json
 import os
 import re
@@ -40,13 +41,14 @@ from flyteidl2.task import common_pb2, task_definition_pb2
 from flyte_build.submit.action import LaunchRequest, Phase, RootAction
 from flyte_build.submit.kubernetes.api import Cluster, connect
 from flyte_build.submit.kubernetes.drive import ClusterRun, drive
-from flyte_build.submit.kubernetes.driven import Said, settle_memory
+from flyte_build.submit.kubernetes.driven import Said
 from flyte_build.submit.kubernetes.endpoint import make_endpoint, owner_of
 from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.submission import store_submission
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
+from flyte_build.submit.loop import seldom_collected
 from flyte_build.submit.service import Service, serve_on
 
 RUN, TOKEN = "many", "token"
@@ -93,7 +95,6 @@ class Counted:
 
 
 async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int, maps: int) -> dict[str, Any]:
-    settle_memory()
     counted = Counted(cluster._pool)
     cluster._pool = counted
     with tempfile.TemporaryDirectory() as folder:
@@ -265,7 +266,8 @@ def main() -> None:
     if what == "bare":
         print(json.dumps(bare(cluster, image, int(actions))))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    gc.collect()  # as ``drive_here`` does
+    with seldom_collected(), tempfile.TemporaryDirectory() as folder:
         mirror = mirror_of(storage, Path(folder), json.loads(options))
         print(json.dumps(asyncio.run(_drive(cluster, mirror, image, int(actions), int(maps[0]) if maps else 0))))
 

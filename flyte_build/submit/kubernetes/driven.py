@@ -17,6 +17,7 @@ from pathlib import Path
 from ...kernel.errors import FlyteBuildError, InputError
 from ..action import Phase
 from ..journal import ActionRecord
+from ..loop import seldom_collected
 from ..service import serve_on
 from .api import ApiError, Cluster, connect
 from .drive import ClusterRun, drive
@@ -29,28 +30,20 @@ from .submission import Submission, read_submission
 from .target import Target, read_target
 from .watching import JOBS
 
-__all__ = ["drive_here", "settle_memory"]
+__all__ = ["drive_here"]
 
 # Of the machine that submitted, and not of the cluster.
 _ELSEWHERE = ("context", "kubeconfig")
 Say = Callable[[str], None]
 
 
-def settle_memory() -> None:
-    """Look for garbage less often, and not in what was imported: with thousands of actions that is a tenth of all that
-    a driver does, and it finds next to nothing."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
 def drive_here(say: Say) -> int:
     """Drive the run that the environment names; 0 once it has ended, however, and ``FINAL`` where it never can."""
     told = json.loads(os.environ[ENVIRONMENT])
     run = str(told["run"])
-    settle_memory()
-    # Of this driver alone: another may still be ending.
-    with tempfile.TemporaryDirectory(prefix="flyte-build-") as folder:
+    gc.collect()  # what importing left is not kept with what it brought
+    # The folder is of this driver alone: another may still be ending.
+    with seldom_collected(), tempfile.TemporaryDirectory(prefix="flyte-build-") as folder:
         try:
             mirror = mirror_of(told["storage"], Path(folder), told["options"])
             record = asyncio.run(_driven(mirror, run, say))
