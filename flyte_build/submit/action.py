@@ -7,6 +7,7 @@ the same fields. Values only: nothing here runs, reads or writes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -184,6 +185,11 @@ class LaunchRequest:
     inline: int = INLINE
     queue: str = ""
     reuse: ReusePolicy | None = None
+
+    @property
+    def code(self) -> str:
+        """The URI of its code, as the runtime's arguments have it; empty where they have none."""
+        return next((after for option, after in itertools.pairwise(self.args) if option == "--tgz"), "")
 
 
 @dataclass(frozen=True, slots=True)

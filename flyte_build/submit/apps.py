@@ -9,38 +9,42 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from ..kernel.cgroups import Cgroups
 from ..kernel.errors import FlyteBuildError
-from .action import ImageRoot, Outcome
+from .action import Outcome
 from .berth import Berth
-from .groups import Groups
 from .ports import carry, listening, reach
-from .sandbox.entrance import Entrance
 from .secrets import MissingSecret
 from .served import Ground, ServedApp, Up, start
-from .storage import RunFolder
 
-__all__ = ["Apps", "apps_of_run"]
+__all__ = ["Apps"]
 
 PATTERN = "INTERNAL_APP_ENDPOINT_PATTERN"
 PORT = 47080
 
 
 class Apps:
-    """The apps of one run. They are started when the first action wants them, and end with ``close``."""
+    """Apps that find each other. They are started when the first action wants them, and end with ``close``."""
 
     def __init__(self, apps: Sequence[ServedApp] = (), ground: Ground | None = None) -> None:
-        self._apps = apps if ground is not None else ()
+        self._apps: list[ServedApp] = []
         self._given = ground
-        self._addresses = {app.name: f"127.77.0.{number}" for number, app in enumerate(apps, 1)}
+        self._addresses: dict[str, str] = {}
+        self._started: set[str] = set()
         self._up: list[Up] = []
         self._servers: list[asyncio.Server] = []
         self._starting = asyncio.Lock()
         self._port = PORT
         self._failed: Outcome | None = None
+        self.add(apps if ground is not None else ())
+
+    def add(self, apps: Iterable[ServedApp]) -> None:
+        """Serve these, too; those that are there by their names stay as they are."""
+        for app in apps:
+            if app.name not in self._addresses:
+                self._addresses[app.name] = f"127.77.0.{len(self._apps) + 1}"
+                self._apps.append(app)
 
     @property
     def _ground(self) -> Ground:
@@ -71,8 +75,10 @@ class Apps:
         if not self._apps:
             return None
         async with self._starting:
-            if not self._up and self._failed is None:
-                self._failed = await self._start()
+            new = [app for app in self._apps if app.name not in self._started]
+            if new and self._failed is None:
+                self._started |= {app.name for app in new}
+                self._failed = await self._start(new)
         return self._failed
 
     def join(self, berth: Berth) -> None:
@@ -92,18 +98,20 @@ class Apps:
         await asyncio.gather(*(up.stop() for up in self._up))
         self._up.clear()
 
-    async def _start(self) -> Outcome | None:
+    async def _start(self, apps: Sequence[ServedApp]) -> Outcome | None:
         self._ground.scratch.mkdir(parents=True, exist_ok=True)
+        up: list[Up] = []
         try:
             if self._ground.network == "host":
-                await self._open()
-            listeners = {app.name: self._listener(app) for app in self._apps}
-            for app in self._apps:
-                self._up.append(await start(app, self._ground, listeners[app.name], self))
+                await self._open(apps)
+            listeners = {app.name: self._listener(app) for app in apps}
+            for app in apps:
+                up.append(await start(app, self._ground, listeners[app.name], self))
+                self._up.append(up[-1])
         except (OSError, MissingSecret, FlyteBuildError) as e:
             why = f"port {app.port} of this machine: {e.strerror}" if isinstance(e, OSError) else str(e)
             return Outcome(1, "error", f"app {app.name}: {why}", "AppFailed", "user")
-        for said in await asyncio.gather(*(up.ready() for up in self._up)):
+        for said in await asyncio.gather(*(one.ready() for one in up)):
             if said is not None:
                 return Outcome(1, "error", said, "AppFailed", "user")
         return None
@@ -111,34 +119,14 @@ class Apps:
     def _listener(self, app: ServedApp) -> socket.socket | None:
         return None if self._ground.network == "host" else listening(self._ground.scratch / f"{app.name}.sock")
 
-    async def _open(self) -> None:
+    async def _open(self, apps: Sequence[ServedApp]) -> None:
         """Where sandboxes have the host's loopback, the ways to apps are opened here, on a port that is free."""
-        for app in self._apps:
+        for app in apps:
             address = self._addresses[app.name]
             port = self._port if self._servers else 0
             server = await asyncio.start_server(_to(app.port), address, port)
             self._port = server.sockets[0].getsockname()[1]
             self._servers.append(server)
-
-
-def apps_of_run(
-    apps: Sequence[ServedApp],
-    engine: Entrance,
-    folder: RunFolder,
-    images: Callable[[str], ImageRoot],
-    bundle: Path,
-    cgroups: Cgroups,
-    environment: Mapping[str, str],
-    unfiltered: Collection[str],
-    say: Callable[[str], object],
-) -> Apps:
-    """``apps`` for the time of the run in ``folder``, with its code ``bundle``."""
-    groups = Groups(cgroups, folder.name, say)
-    ground = Ground(
-        engine, engine.network, engine.nameserver, images, groups.of, environment, bundle, folder.scratch / "apps",
-        folder.workers, lambda name: name not in unfiltered, say,
-    )  # fmt: skip
-    return Apps(apps, ground)
 
 
 def _to(port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:

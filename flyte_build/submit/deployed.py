@@ -39,7 +39,7 @@ class DeployedTask:
     (reference → manifest's digest), which are those of all that it may call, too; ``code`` is the digest of ``bundle``.
     ``at`` is when it was deployed last, in seconds since the epoch; ``file`` what it was deployed from. ``needs`` is
     what the images need of a cluster's nodes, by digest, where it was deployed for one, and ``apps`` are those that its
-    environment depends on, as a cluster serves them (``kubernetes/cluster_apps``).
+    environment depends on, as whoever runs it serves them (``served``; ``kubernetes/cluster_apps``).
     """
 
     project: str

@@ -20,7 +20,6 @@ from ..kernel.cgroups import Cgroups, Group
 from ..kernel.errors import FlyteBuildError
 from . import door
 from .action import ImageRoot, LaunchRequest, Outcome, Resources
-from .apps import Apps
 from .beginning import Beginning, Beginnings
 from .berth import Berth, launched
 from .fresh import environment, memory_backed, mounts_of, shared, workdir
@@ -34,6 +33,7 @@ from .pods.beside import Ground
 from .pods.posing import Furnished, Pods, Posed, pose
 from .resolving import resolving
 from .reused import started
+from .run_apps import RunApps
 from .sandbox import process
 from .sandbox.spec import Engine, Mount, Network, Sandbox
 from .scratch import clean, own_places
@@ -81,7 +81,7 @@ class LocalLauncher:
     libraries: Libraries = field(default_factory=lambda: Libraries({}))
     waits: Callable[[str], bool] = lambda _: False
     pods: Pods = field(default_factory=Pods)
-    apps: Apps = field(default_factory=Apps)
+    apps: RunApps = field(default_factory=RunApps)
     bank: Bank = field(default_factory=Bank)
     _groups: Groups = field(init=False)
     _pool: Pool = field(init=False)
@@ -125,7 +125,7 @@ class LocalLauncher:
             posed = pose(self.pods, request, image, self.environment, self.folder, self._say)
             if posed is not None:
                 request, image = posed.request, posed.image
-            if (failed := await self.apps.ready()) is not None:
+            if (failed := await self.apps.of(request).ready()) is not None:
                 return failed
             return await self._launch(request, image, secrets, posed)
         except MissingSecret as e:
@@ -136,11 +136,12 @@ class LocalLauncher:
             return Outcome(1, "error", e.message if e.hint is None else f"{e.message}; {e.hint}", "ImageUnusable")
 
     async def _launch(self, request: LaunchRequest, image: ImageRoot, secrets: Secrets, posed: Posed | None) -> Outcome:
-        env = environment(image, request, secrets, self.token, self.apps.env, self.apps.hosts)
+        apps = self.apps.of(request)
+        env = environment(image, request, secrets, self.token, apps.env, apps.hosts)
         binds = tuple(Mount(source, target) for source, target in image.binds)
         filtered = request.environment not in self.unfiltered
         bare = Sandbox(image.root, image.python, binds, network=self.network, filtered=filtered)
-        alone = self.apps.parted or (posed is not None and not posed.pod.plain)
+        alone = apps.parted or (posed is not None and not posed.pod.plain)
         if alone and request.reuse is not None:
             self._say("tasks with apps, or pod templates of more than variables, are no replicas here")
         if request.reuse is not None and self.warm and not alone:
@@ -176,7 +177,7 @@ class LocalLauncher:
         self, holder: str, request: LaunchRequest, image: ImageRoot, scratch: Path, env: Mapping[str, str]
     ) -> tuple[tuple[Mount, ...], Mapping[str, str]]:
         """What a sandbox has mounted, and ``env`` with what it is told of its devices, which are ``holder``'s."""
-        parts = image, scratch, self.folder, self.network, self.nameserver, self.apps.hosts
+        parts = image, scratch, self.folder, self.network, self.nameserver, self.apps.of(request).hosts
         mounts = await asyncio.to_thread(mounts_of, *parts)
         if devices := self.bank.of(holder):
             if self.bank.shared(holder):
@@ -213,7 +214,7 @@ class LocalLauncher:
             box = replace(bare, mounts=mounts, tmpfs=memory_backed(request, secrets))
             files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
             berth = Berth(request.task, box, request.args, env, workdir(image), request.log, files, request.resources)
-            self.apps.join(berth)
+            self.apps.of(request).join(berth)
             ground = self._ground(request)
             made = Furnished(berth)
             if posed is not None:

@@ -14,7 +14,8 @@ import secrets
 import shutil
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,10 +25,10 @@ from ..kernel.cgroups import Cgroups
 from ..kernel.errors import RunError, StoreError
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
-from .apps import apps_of_run
 from .attempt import RunFacts
 from .cache import TaskCache, bundle_digest, stored_outputs
 from .control.application import Control
+from .control.stash import LocalStash
 from .driving import DOMAIN, ORG, PROJECT, Drive, check_name, described, new_name, require_image, start_of, write_facts
 from .ended import RunResult
 from .gpus.bank import Bank
@@ -46,6 +47,7 @@ from .requests import FolderInbox
 from .resolving import put_resolver
 from .results import LocalResults
 from .reuse import Reuse
+from .run_apps import apps_of_run
 from .sandbox.entrance import Entrance, entrance
 from .sandbox.spec import Engine as SandboxEngine
 from .sandbox.spec import Network
@@ -194,7 +196,7 @@ def _execute(
         observer,
         lambda service: serve(service, folder.socket, token),
         FolderInbox(folder),
-        request.control,
+        replace(request.control, stash=partial(LocalStash, called=apps.add)),
     )
     with seldom_collected():
         return _result(request, run, *run_apart(_ended(launcher, drive.go(action))))

@@ -47,11 +47,29 @@ class ServedApp:
     secrets: tuple[SecretRef, ...] = ()
     resources: Resources = field(default_factory=Resources)
 
+    def to_json(self) -> dict[str, Any]:
+        """As a deployed task keeps it; secrets are named, no more."""
+        return {
+            "name": self.name, "image": self.image, "argv": list(self.argv), "port": self.port, "env": dict(self.env),
+            "secrets": [[s.key, s.group, s.env] for s in self.secrets],
+            "cpu": self.resources.cpu, "memory": self.resources.memory, "shm": self.resources.shm,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> ServedApp:
+        """Raises LookupError, TypeError and ValueError for what is none."""
+        return cls(
+            str(told["name"]), str(told["image"]), tuple(map(str, told["argv"])), int(told["port"]),
+            {str(k): str(v) for k, v in dict(told["env"]).items()}, tuple(SecretRef(*s) for s in told["secrets"]),
+            Resources(told["cpu"], told["memory"], told["shm"]),
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What apps stand on. ``bundle`` is the code on this machine; ``scratch`` a folder of its own, ``logs`` where they
-    write. ``filtered`` says of an environment whether its system calls are; ``say`` hears what nobody asks for."""
+    write. ``filtered`` says of an environment whether its system calls are; ``say`` hears what nobody asks for.
+    ``mark`` follows their names where others of the run may have the same."""
 
     engine: Engine
     network: Network
@@ -64,6 +82,7 @@ class Ground:
     logs: Path
     filtered: Callable[[str], bool]
     say: Callable[[str], object]
+    mark: str = ""
 
 
 class Others(Protocol):
@@ -146,7 +165,7 @@ async def start(app: ServedApp, ground: Ground, listener: socket.socket | None, 
     ready, tell = os.pipe()
     os.set_blocking(ready, False)
     berth.awaits = (app.port, tell)
-    group = ground.group(f"app-{app.name}", app.resources)
+    group = ground.group(f"app-{app.name}{ground.mark}", app.resources)
     try:
         running = await launched(ground.engine, berth, group)
     finally:
@@ -182,7 +201,7 @@ def _berth(app: ServedApp, ground: Ground, image: ImageRoot, scratch: Path, to: 
     argv = fill(app.argv, {"codeBundle": f"{BUNDLES}/{ground.bundle.name}", "rawOutputDataPrefix": RAW})
     ground.logs.mkdir(parents=True, exist_ok=True)
     files = {f"{SECRETS}/{name}": value for name, value in secrets.files.items()}
-    log = ground.logs / f"app-{app.name}.log"
+    log = ground.logs / f"app-{app.name}{ground.mark}.log"
     return Berth(app.name, box, argv, env, workdir(image), log, files, app.resources)
 
 

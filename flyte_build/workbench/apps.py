@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ..kernel.errors import LoadError
 from ..project.apps import App, read_app
@@ -13,7 +14,7 @@ from ..submit.served import ServedApp
 from ..submit.template import quantity
 from .opened import OpenProject
 
-__all__ = ["apps_of", "on_cluster", "served"]
+__all__ = ["apps_by", "apps_of", "on_cluster", "served"]
 
 
 def apps_of(
@@ -43,6 +44,18 @@ def on_cluster(
             digest = references[environment.name].rpartition("@")[2]
             found.append(ClusterApp(app.name, digest, app.spec, app.argv, app.port, secrets, app.replicas))
     return tuple(found)
+
+
+def apps_by(
+    bench: OpenProject, environments: Sequence[Environment], apps: Sequence[ServedApp | ClusterApp]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Of ``apps``, those that each environment of tasks reaches, as a deployed task keeps them, by its name."""
+    found = {}
+    for environment in environments:
+        if environment.app is None:
+            reached = {e.name for e in bench.workspace.environments([environment.name])}
+            found[environment.name] = [app.to_json() for app in apps if app.name in reached]
+    return found
 
 
 def served(app: App, image: str, say: Callable[[str], object]) -> ServedApp:

@@ -26,6 +26,7 @@ from ..submit.deployed import DeployedTask, Deployments, check_part
 from ..submit.driving import DOMAIN, PROJECT
 from ..submit.run import references_of
 from ..submit.template import Unsupported, pin_root, read_task, registered
+from .apps import apps_by, apps_of
 from .following import Follower
 from .opened import OpenProject
 from .readiness import make_ready
@@ -76,7 +77,10 @@ def deploy(
         ready = make_ready(bench, environments, caches, check=check, locked=locked, follower=follower, entered=False)
         require_signed(bench.settings(), ready.images, bench.reporter)
         ready.keep()
-        shelf = Shelf(references_of(ready.images), Deployments(tasks_dir()).put)
+        served = apps_of(bench, environments, ready.images)
+        shelf = Shelf(
+            references_of(ready.images), Deployments(tasks_dir()).put, apps=apps_by(bench, environments, served)
+        )
     else:
         from .deploying_away import shelf_on
 

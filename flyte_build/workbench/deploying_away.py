@@ -7,16 +7,14 @@ are named by digest, because a run that calls them has neither their locks nor t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..project.nouns import Environment
 from ..settings import read_settings
-from ..submit.kubernetes.cluster_apps import ClusterApp
 from ..submit.kubernetes.pod import SIDECARS
 from ..submit.kubernetes.stored_tasks import StoredDeployments
-from .apps import on_cluster
+from .apps import apps_by, on_cluster
 from .foreseeing import refuse_apps
 from .on_target import pushed_for
 from .opened import OpenProject
@@ -48,14 +46,8 @@ def shelf_on(
     needs = {digest: one.to_json() for digest, one in pushed.needs.items()}
     served = on_cluster(bench, environments, pushed.references)
     refuse_apps(cluster, target, served, pushed.references, {}, pushed.needs)
-    apps = {e.name: _of(bench, e, served) for e in environments if e.app is None}
+    apps = apps_by(bench, environments, served)
     return Shelf(pushed.references, StoredDeployments(storage_of(target)).put, needs, pins, apps)
-
-
-def _of(bench: OpenProject, environment: Environment, served: Sequence[ClusterApp]) -> list[Mapping[str, Any]]:
-    """The apps that ``environment`` reaches, as a deployed task keeps them."""
-    reached = {e.name for e in bench.workspace.environments([environment.name])}
-    return [app.to_json() for app in served if app.name in reached]
 
 
 def deployments_on(on: str) -> StoredDeployments:

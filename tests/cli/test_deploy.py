@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from flyte_build.submit.served import ServedApp
+
 from ..support.offline import Offline
 from .test_checked import CALLEE, CALLER, calls
 
@@ -32,6 +34,30 @@ def test_tasks_are_kept_by_the_version_of_their_contents(calls: Offline) -> None
     assert [line.split()[:2] for line in table.splitlines()[1:]] == [
         ["low.work", other["version"]], ["low.work", first["version"]]
     ]  # fmt: skip
+
+
+def test_a_task_keeps_the_apps_that_its_environment_reaches(calls: Offline) -> None:
+    apps = """
+import flyte.app
+back = flyte.app.AppEnvironment("back", image=base, port=8081, args=["serve"], env_vars={"A": "b"})
+front = flyte.app.AppEnvironment("front", image=base, port=8080, args=["serve"], depends_on=[back])
+alone = flyte.app.AppEnvironment("alone", image=base, port=8082, args=["serve"])
+asks = flyte.TaskEnvironment("asks", image=base, depends_on=[front])
+@asks.task
+def ask() -> str:
+    return front.endpoint
+"""
+    calls.write(CALLEE + apps, "callee.py")
+    calls.ok("lock", "callee.py")
+    version = calls.ok("deploy", "callee.py", "--json").json()["version"]
+    kept = {p.parent.name: json.loads(p.read_text()) for p in calls.home.rglob(f"tasks/**/{version}.json")}
+    assert {name: "apps" in document for name, document in kept.items()} == {"low.work": False, "asks.ask": True}
+    found = {app.name: app for app in map(ServedApp.from_json, kept["asks.ask"]["apps"])}
+    assert {name: app.port for name, app in found.items()} == {"front": 8080, "back": 8081}
+    assert found["back"].env["A"] == "b"
+    assert found["front"].image in kept["asks.ask"]["images"].values()
+    calls.write(CALLEE + apps.replace('"A": "b"', '"A": "c"'), "callee.py")
+    assert calls.ok("deploy", "callee.py", "--json").json()["version"] != version
 
 
 def test_a_version_that_is_named_is_had_once(calls: Offline) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -97,7 +98,15 @@ async def worker(
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of the loopback that nothing has now; for tests that share the machine's with what they start."""
+    """Different ports of the loopback that nothing has now; for tests that share the machine's with what they start.
+
+    None of those that the kernel gives to connections, which it may do before a test's program listens there.
+    """
     with contextlib.ExitStack() as held:
-        found = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(s.getsockname()[1]) for s in found]
+        found: list[int] = []
+        while len(found) < count:
+            port = 10_000 + secrets.randbelow(22_000)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .. import door
@@ -45,10 +45,12 @@ class Stash(Protocol):
 
 class LocalStash:
     """In the folder of a run here: bundles lie with its own, files in its ``kept``; sandboxes see both and write to
-    neither. One driver is all that such a run has, so there is nothing to remember."""
+    neither. One driver is all that such a run has, so there is nothing to remember. ``called`` hears of each task that
+    is to be called, with the URI of its code."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, called: Callable[[DeployedTask, str], object] | None = None) -> None:
         self._folder = folder
+        self._called = called
 
     def code(self, name: str) -> str:
         return f"{BUNDLES}/{name}"
@@ -76,7 +78,10 @@ class LocalStash:
         return await asyncio.to_thread(document, uri, self._folder.storage)
 
     async def admit(self, task: DeployedTask) -> str:
-        return await asyncio.to_thread(self._admit, task)
+        code = await asyncio.to_thread(self._admit, task)
+        if self._called is not None:
+            self._called(task, code)
+        return code
 
     def _admit(self, task: DeployedTask) -> str:
         name = f"{task.code.removeprefix('sha256:')}.tgz"

@@ -8,7 +8,6 @@ They begin when the first task that wants them does, and end with the run.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,9 +16,6 @@ from ..deployed import DeployedTask
 from .cluster_apps import ClusterApp, ClusterApps
 
 __all__ = ["RunApps"]
-
-# What a runtime's arguments call its code.
-_CODE = "--tgz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +30,16 @@ class RunApps:
         be added again."""
         if not task.apps:
             return
+        if code == self.own.code:
+            self.own.add(ClusterApp.from_json(told) for told in task.apps)
+            return
         if code not in self.called:
             series = f"{self.own.run} {task.code}"
             self.called[code] = replace(self.own, apps=[], code=code, series=series)
         self.called[code].add(ClusterApp.from_json(told) for told in task.apps)
 
     def _whose(self, request: LaunchRequest) -> ClusterApps:
-        code = next((after for option, after in itertools.pairwise(request.args) if option == _CODE), "")
-        return self.called.get(code, self.own)
+        return self.called.get(request.code, self.own)
 
     async def ready(self, request: LaunchRequest) -> Outcome | None:
         """Every app that its task wants answers; else its outcome."""

@@ -238,3 +238,11 @@ def test_what_the_cluster_does_not_allow_is_said(api: ApiServer, mirror: Mirror)
     assert first is not None
     assert first.code == "Forbidden"
     assert run(served(api, mirror, apps=[])) == (None, None)
+
+
+def test_the_runs_own_code_keeps_its_own_apps(api: ApiServer, mirror: Mirror) -> None:
+    apps = RunApps(served(api, mirror))
+    later = ClusterApp("back", DIGEST, spec_of(), ("serve",), 80)
+    apps.add(called(apps=(later.to_json(),)), apps.own.code)
+    assert apps.called == {}
+    assert [app.name for app in apps.own.apps] == ["front", "back"]
