@@ -59,6 +59,7 @@ def recorded_recipe(lock: Lock) -> Recipe:
             layer_ceiling=raw.get("layer_ceiling"),
             bytecode=raw.get("bytecode") == "layer",
             stages=tuple(_stage(row) for row in raw.get("stages", ())),
+            triggers=tuple((name, tuple(texts)) for name, texts in raw.get("triggers", {}).items()),
         )
         _check_stages(recipe)
         same = lock.answers(recipe)

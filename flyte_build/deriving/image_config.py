@@ -3,7 +3,7 @@
 ``ENV`` and ``WORKDIR`` mean what they mean in a Dockerfile. On our own Debian the configuration is ours; on a registry
 base it is the base's, continued as ``FROM`` would: variables are replaced by name where they stand, the user, the
 entry point, the command, ports, volumes, labels and the stop signal stay, unless a Dockerfile sets others. A base's
-``ONBUILD`` is dropped: nothing is run here.
+``ONBUILD`` is dropped: what it means is among the steps of a Dockerfile already.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ..kernel.errors import LockError, RefusedError
 from ..kernel.reporting import Reporter
 from ..locks.base import BaseFacts, LockedBase
 from ..locks.nouns import LockedDeb, LockedPlatform, LockedPython
-from ..recipe import DebianBase, ImageSettings, Platform, Recipe, RegistryBase
+from ..recipe import DebianBase, ImageSettings, Platform, Recipe, RegistryBase, RunCommands
 from ..recipe.conventions import USER
 from .apt import DebianResolution
 from .registry_bases import Bases
@@ -184,7 +184,7 @@ def check_base(name: str, recipe: Recipe, base: LockedBase, reporter: Reporter) 
             f"{where} has {len(base.layers)} layers, which leaves no room for more",
             hint="container engines take about 125; flatten the base (`buildah commit --squash`), or use another",
         )
-    if (later := base.settings.get("OnBuild")) and not recipe.as_is:
+    if (later := base.settings.get("OnBuild")) and not recipe.as_is and not recipe.triggers and not delegates(recipe):
         first = f" (`{later[0]}`)" if isinstance(later, list) else ""
         reporter.warn(f"{where} has instructions for images that are built on it (ONBUILD){first}, which are not run")
     for step in recipe.steps:
@@ -208,6 +208,11 @@ def check_base(name: str, recipe: Recipe, base: LockedBase, reporter: Reporter) 
         )
     if recipe.as_is and not any(d.name == "flyte" for d in facts.distributions):
         reporter.warn(f"{where} holds no flyte package, which every task needs to start; add it with with_pip_packages")
+
+
+def delegates(recipe: Recipe) -> bool:
+    """Whether another builder builds it, which runs what its base says."""
+    return any(isinstance(step, RunCommands) and step.delegation is not None for step in recipe.steps)
 
 
 def _installable(where: str, recipe: Recipe, facts: BaseFacts) -> None:

@@ -41,6 +41,7 @@ from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .remarks import disagreements, other_wheels, vanished
 from .stages import stages, unsealed
 from .tools import BuildOver, over
+from .triggers import check_triggers
 from .ways import bases_of, debian_of
 
 __all__ = ["LockReport", "lock_project"]
@@ -208,6 +209,7 @@ def _solve(
         settings, notes = applied(settings or configured(root), plan.rules, plan.recipes.values())
         plan.notes += notes
     parts = _systems(plan, reporter, ways)
+    check_triggers(plan.recipes, parts)
     universe = Universe()
     if plan.anew:
         wanted = [

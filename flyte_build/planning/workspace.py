@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..deriving.derivation import ImageDerivation, derive
-from ..kernel.errors import InputError, LoadError, LockError
+from ..kernel.errors import FlyteBuildError, InputError, LoadError, LockError
 from ..kernel.paths import shown
 from ..kernel.platforms import host_platform
 from ..locks.lockfile import Lock, lock_path, read
+from ..locks.triggers import Triggers, triggers_of
 from ..project.layout import starting
 from ..project.loading import Environment, Project, load
 from ..recipe import Recipe
@@ -48,6 +49,20 @@ class Workspace:
 
     project: Project
     lockfiles: Path
+
+    def __post_init__(self) -> None:
+        """What the images of Dockerfiles begin with is what the bases say that are locked."""
+        for environment in self.project.environments.values():
+            if environment.again is not None and (triggers := self._triggers(environment.name)):
+                environment.begin(triggers)
+
+    def _triggers(self, name: str) -> Triggers:
+        try:
+            lock = read(self.lockfiles, name)
+        except FlyteBuildError:
+            # Whoever needs the lock says what is wrong with it.
+            return {}
+        return triggers_of(lock) if lock is not None else {}
 
     def environments(self, start: Iterable[str]) -> list[Environment]:
         """The environments reachable from ``start``, dependencies first."""

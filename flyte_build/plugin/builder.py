@@ -20,8 +20,7 @@ import flyte.errors
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, RefusedError
 from ..kernel.reporting import Reporter
 from ..project import session
-from ..project.environments import as_set, read_environments
-from ..project.images import read_image
+from ..project.environments import begins, read_environments, reading
 from ..project.nouns import Environment, Project
 from ..recipe import Recipe
 from ..settings import read_settings
@@ -117,12 +116,13 @@ def _alone(image: flyte.Image) -> tuple[Project, str]:
     root = session.root_dir() or Path.cwd()
     owner = f"image {image.name}" if image.name else "the image"
     try:
-        settings = read_settings(root)
-        wish: Recipe | FlyteBuildError = as_set(read_image(image, owner, root, settings.base), settings)
+        read = reading(image, owner, root, read_settings(root))
     except FlyteBuildError as e:
-        wish = e
+        broken = Environment("image", (), "flyte.build", e)
+        return Project(root / "flyte.build", root, {broken.name: broken}, ()), broken.name
+    wish = read({})
     name = locked_as(wish, root) if isinstance(wish, Recipe) else "image"
-    environment = Environment(name, (), "flyte.build", wish)
+    environment = Environment(name, (), "flyte.build", wish, again=read if begins(image) else None)
     return Project(root / "flyte.build", root, {name: environment}, ()), name
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType
@@ -32,7 +32,7 @@ from .nouns import AskedSecret, Environment, Project, Task
 from .stubs import is_stand_in
 from .uv_layers import ASKING
 
-__all__ = ["declaring_file", "environment_of", "live_environments", "read_environments"]
+__all__ = ["begins", "declaring_file", "environment_of", "live_environments", "read_environments", "reading"]
 
 
 def live_environments(objects: Iterable[object], root: Path | None = None) -> dict[str, flyte.Environment]:
@@ -86,6 +86,7 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
             app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
             variables=dict(e.env_vars or {}),
             remark=_remark(e, wishes[name]),
+            again=reading(e.image, f"environment {name}", root, settings, e, code_root) if begins(e.image) else None,
         )
         for name, e in found.items()
     }
@@ -107,14 +108,35 @@ def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_r
             f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
             hint=f"install {distribution_of(chosen)} on this machine, or give the environment an image",
         )
-    try:
-        code = Code(code_root, lambda: _files(environment))
-        elsewhere = settings.policy == "refuse"
-        owner = f"environment {environment.name}"
-        recipe = read_image(environment.image, owner, root, settings.base, code, elsewhere=elsewhere)
-        return as_set(recipe, settings)
-    except FlyteBuildError as e:
-        return e
+    return reading(environment.image, f"environment {environment.name}", root, settings, environment, code_root)({})
+
+
+def reading(
+    image: flyte.Image | str | None,
+    owner: str,
+    root: Path,
+    settings: Settings,
+    environment: flyte.Environment | None = None,
+    code_root: Path | None = None,
+) -> Callable[[Mapping[str, tuple[str, ...]]], Recipe | FlyteBuildError]:
+    """What reads the image, given what the bases of a Dockerfile have it begin with; a refusal is given, not raised."""
+
+    def read(triggers: Mapping[str, tuple[str, ...]]) -> Recipe | FlyteBuildError:
+        try:
+            code = Code(code_root or root, lambda: _files(environment)) if environment is not None else None
+            elsewhere = settings.policy == "refuse"
+            return as_set(
+                read_image(image, owner, root, settings.base, code, elsewhere=elsewhere, triggers=triggers), settings
+            )
+        except FlyteBuildError as e:
+            return e
+
+    return read
+
+
+def begins(image: object) -> bool:
+    """Whether the image is one of a Dockerfile, which may begin with what its base says."""
+    return getattr(image, "dockerfile", None) is not None
 
 
 def as_set(recipe: Recipe, settings: Settings) -> Recipe:

@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import flyte
@@ -81,11 +82,13 @@ def read_image(
     code: Code | None = None,
     *,
     elsewhere: bool = True,
+    triggers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
     ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
     ``with_code_bundle()`` copies (default: every module below ``root``). ``elsewhere``: a Dockerfile with a line that
-    no step means is for another builder, instead of being refused.
+    no step means is for another builder, instead of being refused. ``triggers``: what the images that a Dockerfile
+    stands on have it begin with (``ONBUILD``), by name, as far as it is known.
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
@@ -100,8 +103,10 @@ def read_image(
         from .dockerfiles import read_dockerfile
 
         platforms = _platforms(at, image.platform)
-        said = read_dockerfile(at.found(image.dockerfile), owner, at.relative, platforms, elsewhere=elsewhere)
-        return Recipe(said.base, platforms, None, None, with_bundles(said.steps, root), stages=said.stages)
+        file = at.found(image.dockerfile)
+        said = read_dockerfile(file, owner, at.relative, platforms, elsewhere=elsewhere, triggers=triggers)
+        steps = with_bundles(said.steps, root)
+        return Recipe(said.base, platforms, None, None, steps, stages=said.stages, triggers=said.triggers)
     if image._ref_name is not None:
         stated = stated_image(image._ref_name)
         if stated is None:

@@ -6,7 +6,7 @@ How they are read off the SDK's objects is :mod:`flyte_build.project.environment
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ class Environment:
     ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
     layer on its image, so that Flyte finds it without a run's table of images. ``variables`` are its ``env_vars``;
     ``app`` is the SDK's object of an application environment, else ``None``. ``remark``: what of its image is chosen
-    otherwise than the SDK on this machine would.
+    otherwise than the SDK on this machine would. ``again`` reads the image anew, given what the bases of its Dockerfile
+    have it begin with (``ONBUILD``); ``None``: it has no Dockerfile.
     """
 
     name: str
@@ -100,6 +101,15 @@ class Environment:
     variables: Mapping[str, str] = field(default_factory=dict)
     app: Any = field(default=None, repr=False, compare=False)
     remark: str = ""
+    again: Callable[[Mapping[str, tuple[str, ...]]], Recipe | FlyteBuildError] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def begin(self, triggers: Mapping[str, tuple[str, ...]]) -> None:
+        """Read the image again, now that its bases are known. The one thing that changes in an environment, and in
+        place: what a command has in its hands has to be what its locks answer."""
+        if self.again is not None and isinstance(self.wish, Recipe):
+            object.__setattr__(self, "wish", self.again(triggers))
 
     @property
     def recipe(self) -> Recipe:

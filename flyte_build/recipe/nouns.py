@@ -237,6 +237,8 @@ class Recipe:
     package that the runtime step installs (``None``: the user brings it, or not). ``steps`` are in the order of the
     ``with_*`` calls. ``layer_ceiling``: the bytes that a layer of wheels may have, where they are not the default.
     ``bytecode``: Python's modules have theirs in layers of its own. ``stages``: what steps take files from, by number.
+    ``triggers``: by the names of the images that its Dockerfile stands on, what they have such images begin with
+    (``ONBUILD``), as ``steps`` and ``stages`` were read with it; a lock has to say the same of its bases.
     """
 
     base: Base
@@ -247,12 +249,15 @@ class Recipe:
     layer_ceiling: int | None = None
     bytecode: bool = False
     stages: tuple[Stage, ...] = ()
+    triggers: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def to_json(self) -> Json:
         """The canonical form: everything a lock has to answer, and nothing about where things come from."""
         more: dict[str, Json] = {} if self.layer_ceiling is None else {"layer_ceiling": self.layer_ceiling}
         more |= {"bytecode": "layer"} if self.bytecode else {}
         more |= {"stages": [stage.to_json() for stage in self.stages]} if self.stages else {}
+        begun: dict[str, Json] = {name: list(texts) for name, texts in self.triggers if texts}
+        more |= {"triggers": begun} if begun else {}
         return {
             "base": self.base.to_json(),
             "platforms": list(self.platforms),

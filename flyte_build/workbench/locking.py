@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -10,13 +10,14 @@ from ..kernel.reporting import Reporter
 from ..locks.directory import check_place
 from ..planning.workspace import Workspace
 from ..project.nouns import Environment
+from ..recipe import Recipe
 from ..settings import read_settings
 from ..store import Store
 
 if TYPE_CHECKING:
     from ..locking.project import LockReport
 
-__all__ = ["check_environments", "lock_environments"]
+__all__ = ["begun", "check_environments", "lock_environments"]
 
 
 def lock_environments(
@@ -46,27 +47,48 @@ def lock_environments(
     settings = read_settings(root)
     debian = Configuring(root, store, reporter, [one for recipe in recipes.values() for one in recipe.apt_secrets])
     sealing = Sealing(root, workspace.lockfiles, store, settings, reporter, tuple(reseal), debian.configures)
-    sealed = bool(reseal) or any(recipe.sealed_steps or recipe.apt_packages for recipe in recipes.values())
-    with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
-        report = lock_project(
-            recipes,
-            workspace.lockfiles,
-            resolver=resolver,
-            cutoff=cutoff,
-            cooldown=settings.exclude_newer,
-            cooldowns=settings.exclude_newer_index,
-            upgrade=upgrade,
-            reporter=reporter,
-            root=root,
-            complete=sealing.complete if sealed else None,
-            build=build,
-            scripts=debian.wanted,
-            others=tuple(workspace.project.environments),
-            solving=solving,
-            look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
-        )
+
+    def locked(recipes: Mapping[str, Recipe]) -> LockReport:
+        sealed = bool(reseal) or any(recipe.sealed_steps or recipe.apt_packages for recipe in recipes.values())
+        with SourceBuilds(recipes, workspace.lockfiles, root, store, settings, reporter) as build:
+            return lock_project(
+                recipes,
+                workspace.lockfiles,
+                resolver=resolver,
+                cutoff=cutoff,
+                cooldown=settings.exclude_newer,
+                cooldowns=settings.exclude_newer_index,
+                upgrade=upgrade,
+                reporter=reporter,
+                root=root,
+                complete=sealing.complete if sealed else None,
+                build=build,
+                scripts=debian.wanted,
+                others=tuple(workspace.project.environments),
+                solving=solving,
+                look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
+            )
+
+    report = begun(environments, locked)
     notes = companions.written(workspace.lockfiles)
     return replace(report, sealed=tuple(sealing.runs), notes=(*report.notes, *notes))
+
+
+def begun(environments: Sequence[Environment], locked: Callable[[Mapping[str, Recipe]], LockReport]) -> LockReport:
+    """What ``locked`` gives for the recipes of ``environments``, read again as often as a base turns out to have
+    something that their Dockerfiles begin with (``ONBUILD``): each time of bases that nobody had read before."""
+    from ..locking.triggers import TriggersError
+
+    known: dict[str, dict[str, tuple[str, ...]]] = {e.name: dict(e.recipe.triggers) for e in environments}
+    while True:
+        try:
+            return locked({e.name: e.recipe for e in environments})
+        except TriggersError as e:
+            for environment in environments:
+                if environment.name in e.found:
+                    assert environment.again is not None, f"{environment.name}: no Dockerfile begins with anything"
+                    known[environment.name] |= e.found[environment.name]
+                    environment.begin(known[environment.name])
 
 
 def check_environments(workspace: Workspace, environments: Sequence[Environment]) -> int:

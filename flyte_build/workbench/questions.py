@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ..asking.moving import Move, moves
 from ..asking.needs import Needs
 from ..kernel.errors import InputError
 from ..locks.lockfile import lock_path
+from ..recipe import Recipe
 from ..sources.locators import project_locator
 from .opened import OpenProject
 from .shown import html_table, text_table
@@ -154,6 +155,7 @@ def outdated(
     :class:`LockError` where there is no lock to compare with, :class:`FetchError` where the service cannot be asked.
     """
     from ..locking import lock_project
+    from .locking import begun
     from .source_builds import SourceBuilds
 
     selected = bench.select(env=env)
@@ -161,21 +163,25 @@ def outdated(
     with tempfile.TemporaryDirectory(prefix="flyte-build-") as scratch:
         for name in before:
             shutil.copy(lock_path(bench.lockfiles, name), lock_path(Path(scratch), name))
-        recipes, settings = bench.workspace.recipes(selected), bench.settings()
-        with SourceBuilds(recipes, bench.lockfiles, bench.root, bench.store, settings, bench.reporter) as build:
-            report = lock_project(
-                recipes,
-                Path(scratch),
-                resolver=resolver,
-                cutoff=exclude_newer,
-                cooldown=settings.exclude_newer,
-                cooldowns=settings.exclude_newer_index,
-                upgrade=True,
-                reporter=bench.reporter,
-                root=bench.root,
-                build=build,
-            )
-        after: dict[str, Lock] = dict(report.locks)
+        settings = bench.settings()
+
+        def locked(recipes: Mapping[str, Recipe]) -> LockReport:
+            with SourceBuilds(recipes, bench.lockfiles, bench.root, bench.store, settings, bench.reporter) as build:
+                return lock_project(
+                    recipes,
+                    Path(scratch),
+                    resolver=resolver,
+                    cutoff=exclude_newer,
+                    cooldown=settings.exclude_newer,
+                    cooldowns=settings.exclude_newer_index,
+                    upgrade=True,
+                    reporter=bench.reporter,
+                    root=bench.root,
+                    build=build,
+                )
+
+        # Copies: what the locks that are there answer stays as it is.
+        after: dict[str, Lock] = dict(begun([replace(e) for e in selected], locked).locks)
     cutoff = next((lock.cutoff for lock in after.values() if lock.cutoff), None)
     against = affected(before, {**before, **after}, _advisories(osv)) if osv else ()
     return Outdated(tuple(moves(before, after)), tuple(before), cutoff, against)

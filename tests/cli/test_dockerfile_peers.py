@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from flyte_build.store import Store
 
+from ..support.bases import BaseImage, layer, publish_base
 from ..support.daemons import shell
 from ..support.dockerfiles import FLOW, WHOLE, config_of, context, files_of, publish_bases
 from ..support.offline import Offline
@@ -75,6 +77,31 @@ def test_the_same_image(offline: Offline, registry: RegistryServer, buildah: str
         assert settings.get(key) == config.get(key), key
     assert sorted(settings["Env"]) == sorted(config["Env"])
     assert settings["Labels"].items() <= config["Labels"].items()
+
+
+BEGUN = """FROM {host}/team/begun:1 AS low
+RUN cat two.txt >> log
+FROM low
+COPY --from=low --chown=1000:1000 /app/log /low
+CMD ["x"]
+"""
+
+
+def test_what_a_base_says(offline: Offline, registry: RegistryServer, buildah: str, tmp_path: Path) -> None:
+    """``ONBUILD`` of an image. (That of a stage, which BuildKit runs, the buildah of Debian 12 does not.)"""
+    publish_bases(registry, offline.home)
+    tiny = gzip.decompress((offline.home / "tiny.tar.gz").read_bytes())
+    triggers = ["ENV WHERE=/app", "WORKDIR $WHERE", "COPY one.txt two.txt ./", "RUN cat one.txt >> log", "LABEL a=b"]
+    settings = {"Env": ["PATH=/bin"], "OnBuild": triggers}
+    publish_base(registry, "team/begun", BaseImage([tiny, layer({"etc/x": "x"})], settings, docker=True))
+    context(offline.project / "image", BEGUN.format(host=registry.host))
+    offline.write(FLOW)
+    (files, config), (mine, said) = theirs(buildah, offline.project / "image", tmp_path / "dir"), ours(offline)
+    assert {"app/one.txt", "app/log", "low"} <= files.keys()
+    assert plain(mine) == plain(files)
+    for key in ("WorkingDir", "Cmd", "OnBuild"):
+        assert said.get(key) == (config.get(key) or None), key
+    assert sorted(said["Env"]) == sorted(config["Env"])
 
 
 LEFT = """FROM {host}/team/base:1 AS low

@@ -15,6 +15,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev corpus", description="Try every Flyte file below a folder.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder; nothing is written into it")
     parser.add_argument("--generate", type=int, metavar="N", help="write a corpus of some N projects into DIR first")
+    parser.add_argument("--read", action="store_true", help="only read the files and their images: needs no network")
     parser.add_argument("--build", action="store_true", help="also build the images")
     parser.add_argument("--run", action="store_true", help="also run a task of each file that needs no arguments")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files at one time (default: 2)")
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
         for s in STAGES
         if s in STAGES[:3] or (s == "build" and (asked.build or asked.run)) or (s == "run" and asked.run)
     ]
+    stages = ["read"] if asked.read else stages
     outcomes = try_all(files, folder, jobs=asked.jobs, stages=stages, timeout=asked.timeout)
     print(table(outcomes))
     if asked.json:

@@ -12,6 +12,7 @@ import pytest
 from flyte_build.kernel.errors import RefusedError
 from flyte_build.recipe import (
     CopyFiles,
+    EnvVars,
     ImageSettings,
     RegistryBase,
     RunCommands,
@@ -167,6 +168,30 @@ ENTRYPOINT ["/init"]"""
         "Cmd": ["/bin/bash", "-c", "serve --fast"],
         "Entrypoint": ["/init"],
     }
+
+
+def test_what_a_stage_has_those_begin_with_that_stand_on_it(project: Path) -> None:
+    """Once: neither the image has it, nor what stands on that in turn."""
+    text = """FROM x:1 AS low
+RUN low
+ONBUILD COPY one.txt /a/
+ONBUILD RUN <<E
+begin
+E
+FROM low AS second
+RUN second
+ONBUILD ENV A=b
+FROM second AS third
+FROM third
+RUN last
+"""
+    recipe = read(project, text)
+    assert recipe.steps == (
+        run("low"), copied("one.txt", "/a/"), run("begin\n", "second"), EnvVars((("A", "b"),)), run("last"),
+    )  # fmt: skip
+    assert recipe.triggers == (("x:1", ()),)
+    with pytest.raises(RefusedError, match="Dockerfile:2: `ONBUILD FROM y`: expected an instruction other than FROM"):
+        read(project, "FROM x:1\nONBUILD FROM y\n")
 
 
 def test_an_entry_point_does_away_with_the_base_s_command(project: Path) -> None:

@@ -1,7 +1,8 @@
 """``Image.from_dockerfile(file)`` → a base, steps, and the stages that they take files from.
 
 The last stage is the image; stages that it stands on are one with it, those that it copies from are stages of the
-recipe, and the others are not read. What no step means is refused by its line, with why (law 9). Reads the file and
+recipe, and the others are not read. A stage begins with what its base has for it (``ONBUILD``), which is known once
+somebody has read the base. What no step means is refused by its line, with why (law 9). Reads the file and
 the context's names; runs nothing. Source: Dockerfile reference; where that leaves it open, BuildKit.
 """
 
@@ -10,15 +11,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ...kernel.errors import LoadError
 from ...recipe import ImageSettings, RegistryBase, Scratch, Stage, Step
 from .copies import copy
 from .delegated import delegated
 from .reading import GIVEN, ElsewhereError, Reading, State
-from .settings import SETTERS
+from .settings import SETTERS, UNTRIGGERED
 from .steps import env, run, shell, user, workdir
 from .text import Instruction, directives, instructions, staged
 
@@ -35,6 +37,7 @@ class DockerImage:
     base: RegistryBase
     steps: tuple[Step, ...]
     stages: tuple[Stage, ...]
+    triggers: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def read_dockerfile(
@@ -44,9 +47,11 @@ def read_dockerfile(
     platforms: Sequence[str] = ("linux/amd64",),
     *,
     elsewhere: bool = True,
+    triggers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> DockerImage:
     """What ``file`` says, whose folder is the context, as the SDK's builder has it; ``platforms``: the image's.
-    ``elsewhere``: with a line that no step means, the whole file is one for another builder.
+    ``elsewhere``: with a line that no step means, the whole file is one for another builder. ``triggers``: what images
+    have those that stand on them begin with, by name, as far as it is known.
 
     Raises :class:`LoadError` for a file that cannot be read and :class:`RefusedError` for a line that has no place in a
     lock; both name the line.
@@ -56,7 +61,7 @@ def read_dockerfile(
     except (OSError, UnicodeDecodeError) as e:
         raise LoadError(f"{owner}: {file}: cannot be read: {e}") from None
     try:
-        return _read(Reading(owner, file, relative, platforms), text)
+        return _read(Reading(owner, file, relative, platforms, triggers=triggers), text)
     except ElsewhereError as e:
         found = delegated(Reading(owner, file, relative, platforms), text, e) if elsewhere else None
         if found is None:
@@ -88,14 +93,14 @@ def _read(r: Reading, text: str) -> DockerImage:
     steps = tuple(last.steps)
     if last.settings:
         steps += (ImageSettings(json.dumps(last.settings, sort_keys=True, ensure_ascii=False)),)
-    return DockerImage(last.base, steps, tuple(r.stages))
+    return DockerImage(last.base, steps, tuple(r.stages), tuple(sorted(r.begun.items())))
 
 
 def _stage(r: Reading, number: int) -> State:
     """Stage ``number`` with all that it stands on."""
     text = r.texts[number]
     s = _from(r, number, text.first)
-    for one in text.rest:
+    for one in (*_begins(s, text.first), *text.rest):
         _READERS[one.name](s, one) if one.name in _READERS else _unknown(s, one)
     return s
 
@@ -117,6 +122,27 @@ def _from(r: Reading, number: int, one: Instruction) -> State:
     if not named:
         raise r.refuse(one, "expected the name of an image")
     return State(r, number, Scratch() if named == "scratch" else RegistryBase(named))
+
+
+def _begins(s: State, first: Instruction) -> list[Instruction]:
+    """What the stage's base has for it: of an image as far as that is known, of a stage of the file what it says."""
+    held = s.settings.pop("OnBuild", None)
+    if isinstance(held, list):
+        name, texts = _stage_name(s), tuple(map(str, held))
+    elif s.below is not None or isinstance(s.base, Scratch):
+        return []
+    else:
+        name = s.base.reference
+        texts = s.r.begun[name] = s.r.triggers.get(name, ())
+    found = [replace(one, line=first.line, of=name) for text in texts for one in instructions(text)]
+    for one in found:
+        if one.name in UNTRIGGERED:
+            raise s.r.refuse(one, "no instruction that an image can have for those that stand on it")
+    return found
+
+
+def _stage_name(s: State) -> str:
+    return (s.r.texts[s.below].name if s.below is not None else "") or f"stage {s.below}"
 
 
 def _numbered(r: Reading, before: int, name: str, *, of_numbers: bool = True) -> int | None:

@@ -36,7 +36,8 @@ class ElsewhereError(RefusedError):
 class Reading:
     """``relative`` writes a path of the context as recipes have it; ``platforms``: those of the image. ``outside``: the
     arguments that stand before the first stage; ``stages``: what is copied from, each after those that it takes from;
-    ``made``: which of the file's stages they are, by number."""
+    ``made``: which of the file's stages they are, by number. ``triggers``: what images have those that stand on them
+    begin with (``ONBUILD``), by name, as far as it is known; ``begun``: of those that the file stands on."""
 
     owner: str
     file: Path
@@ -46,6 +47,8 @@ class Reading:
     outside: dict[str, str] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     made: dict[int, int] = field(default_factory=dict)
+    triggers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    begun: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def context(self) -> Path:
@@ -62,7 +65,8 @@ class Reading:
 
     def refuse(self, one: Instruction, why: str, *, elsewhere: bool = False) -> RefusedError:
         kind = ElsewhereError if elsewhere else RefusedError
-        return kind(f"{self.owner}: {self.file.name}:{one.line}: `{one.words}`: {why}", hint=_HINT)
+        of = f" (ONBUILD of {one.of})" if one.of else ""
+        return kind(f"{self.owner}: {self.file.name}:{one.line}: `{one.words}`{of}: {why}", hint=_HINT)
 
     def added(self, stage: Stage) -> int:
         """The number of a stage, which is one of those from now on."""
@@ -82,7 +86,8 @@ class Reading:
 class State:
     """``number``: of the stage, from 0. ``arguments`` and ``variables`` are those in force, ``asked`` which of
     BuildKit's own were asked for, ``unset`` which have no value, ``shell`` what runs commands (empty: /bin/sh -c),
-    ``user`` who (empty: the base's; ``None``: root). ``settings``: fields of the image's configuration."""
+    ``user`` who (empty: the base's; ``None``: root). ``settings``: fields of the image's configuration. ``below``: the
+    stage that it stands on."""
 
     r: Reading
     number: int
@@ -95,12 +100,13 @@ class State:
     shell: tuple[str, ...] = ()
     user: str | None = ""
     settings: dict[str, Json] = field(default_factory=dict)
+    below: int | None = None
 
     def above(self, number: int) -> State:
         """What a stage that stands on this one begins with."""
         return State(
             self.r, number, self.base, list(self.steps), dict(self.arguments), dict(self.variables), set(self.asked),
-            set(self.unset), self.shell, self.user, dict(self.settings),
+            set(self.unset), self.shell, self.user, dict(self.settings), self.number,
         )  # fmt: skip
 
     @property

@@ -13,7 +13,10 @@ from ...kernel.canonical import Json
 from .reading import State
 from .text import Instruction, exec_form
 
-__all__ = ["SETTERS"]
+__all__ = ["SETTERS", "UNTRIGGERED"]
+
+UNTRIGGERED = ("FROM", "MAINTAINER", "ONBUILD")
+"""What an image cannot have those begin with that stand on it."""
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
@@ -112,8 +115,12 @@ def _health(s: State, one: Instruction) -> None:
 
 def _onbuild(s: State, one: Instruction) -> None:
     """About images that stand on this one: of this image it is a note."""
+    word = one.rest.split(None, 1)[0].upper() if one.rest else ""
+    if word in ("", *UNTRIGGERED):
+        raise s.r.refuse(one, f"expected an instruction other than {', '.join(UNTRIGGERED)}")
     held = s.settings.get("OnBuild")
-    s.settings["OnBuild"] = [*(held if isinstance(held, list) else []), one.rest]
+    text = one.rest + "".join(f"\n{here.body}{here.name}" for here in one.here)
+    s.settings["OnBuild"] = [*(held if isinstance(held, list) else []), text]
 
 
 def _nothing(_: State, __: Instruction) -> None:

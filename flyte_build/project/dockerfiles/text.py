@@ -28,11 +28,14 @@ class HereDocument:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """``line`` is the first of its lines, from 1; ``words`` all that it says, here-documents apart."""
+    """``line`` is the first of its lines, from 1; ``words`` all that it says, here-documents apart. ``of``: the image
+    that has it for those that stand on it (``ONBUILD``), where it is not the file's own; ``line`` is then its
+    ``FROM``'s."""
 
     line: int
     words: str
     here: tuple[HereDocument, ...] = ()
+    of: str = ""
 
     @property
     def name(self) -> str:
@@ -72,7 +75,8 @@ def instructions(text: str) -> Iterator[Instruction]:
             continue
         words = (held + line if held else stripped).strip()
         held, here = "", []
-        if words.split(None, 1)[0].upper() in _HAVE_HERE:
+        first, *more = words.split(None, 2)[:2]
+        if {first.upper(), *(word.upper() for word in more if first.upper() == "ONBUILD")} & _HAVE_HERE:
             for m in _HERE.finditer(words):
                 body: list[str] = []
                 while at < len(lines) and (lines[at].lstrip("\t") if m[1] else lines[at]) != m[3]:
