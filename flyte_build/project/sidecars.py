@@ -1,49 +1,66 @@
-"""The images of other containers than a task's own, as its pod template has them. Never asks a registry."""
+"""The images of other containers than a task's or an app's own, as its pod template has them. Never asks a registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from .nouns import Task
+from .nouns import Environment, Task
 
-__all__ = ["companions", "own_images", "sidecars", "template_name"]
+__all__ = ["Taker", "companions", "own_images", "sidecars", "takers"]
 
 
-def sidecars(tasks: Iterable[Task]) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """A task, or an app, that has a pod template: ``name`` is what messages call it (``env.task``, ``app front``),
+    ``template`` the SDK's object, or the name of one that lies elsewhere."""
+
+    name: str
+    template: Any = field(repr=False, compare=False)
+
+    @property
+    def template_name(self) -> str | None:
+        """The name of its template, where it only names one."""
+        return self.template if isinstance(self.template, str) else None
+
+
+def takers(tasks: Iterable[Task], apps: Iterable[Environment] = ()) -> list[Taker]:
+    """Those of ``tasks`` that have a pod template, and the apps among the environments ``apps``."""
+    named = [(task.full_name, task.template) for task in tasks]
+    named += [(f"app {environment.name}", environment.app) for environment in apps if environment.app is not None]
+    found = ((name, getattr(holder, "pod_template", None)) for name, holder in named)
+    return [Taker(name, template) for name, template in found if template is not None]
+
+
+def sidecars(takers: Iterable[Taker]) -> dict[str, str]:
     """Each image that is named by no digest, as it is written, and who takes it (``env.task: container NAME``).
 
     Templates that are only named lie in a cluster, or in a folder of the project, and are looked at there.
     """
-    return {image: whose for image, whose in companions(tasks).items() if "@" not in image}
+    return {image: whose for image, whose in companions(takers).items() if "@" not in image}
 
 
-def companions(tasks: Iterable[Task]) -> dict[str, str]:
+def companions(takers: Iterable[Taker]) -> dict[str, str]:
     """As :func:`sidecars`, with those that are named by digest."""
     found: dict[str, str] = {}
-    for task in tasks:
-        for image, name, primary in _images(task):
+    for taker in takers:
+        for image, name, primary in _images(taker):
             if not primary:
-                found.setdefault(image, f"{task.full_name}: container {name}")
+                found.setdefault(image, f"{taker.name}: container {name}")
     return found
 
 
-def own_images(tasks: Iterable[Task]) -> dict[str, str]:
-    """The images that templates set on primary containers, and the tasks: they would run instead of the task's own."""
-    return {image: task.full_name for task in tasks for image, _, primary in _images(task) if primary}
+def own_images(takers: Iterable[Taker]) -> dict[str, str]:
+    """The images that templates set on primary containers, and whose: they would run instead of the image that is
+    pinned."""
+    return {image: taker.name for taker in takers for image, _, primary in _images(taker) if primary}
 
 
-def template_name(task: Task) -> str | None:
-    """The name of the task's template, where it only names one."""
-    template = getattr(task.template, "pod_template", None)
-    return template if isinstance(template, str) else None
-
-
-def _images(task: Task) -> Iterator[tuple[str, str, bool]]:
+def _images(taker: Taker) -> Iterator[tuple[str, str, bool]]:
     """Image, container, and whether that is the primary one."""
-    template: Any = getattr(task.template, "pod_template", None)
-    spec = getattr(template, "pod_spec", None)
-    primary = getattr(template, "primary_container_name", None)
+    spec = getattr(taker.template, "pod_spec", None)
+    primary = getattr(taker.template, "primary_container_name", None)
     for group in ("init_containers", "containers"):
         listed = getattr(spec, group, None)
         for container in listed if isinstance(listed, list) else ():

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from ..planning.checks import find, refuse
 from ..project.nouns import Environment
+from ..project.sidecars import takers
 from ..settings import Settings
 from ..submit.kubernetes.needs import Needs
 from .image_needs import needs_of
 from .opened import OpenProject
 from .pipeline import ensure_locked
 from .references import publish
+from .sidecars import refuse_own_images
 from .signatures import require_signed
 
 __all__ = ["Pushed", "pushed_for"]
@@ -34,8 +36,11 @@ def pushed_for(
 ) -> Pushed:
     """Have the images of ``environments`` where nodes pull them; ``settings`` are those for the cluster.
 
-    Raises what locking, the checks, building and pushing raise, and :class:`RunError` for an image that is not there.
+    Raises what locking, the checks, building and pushing raise, :class:`RunError` for an image that is not there, and
+    :class:`RefusedError` for a pod template that has an image of its own for what it is the template of.
     """
+    names = {environment.name for environment in environments}
+    refuse_own_images(takers((t for t in bench.tasks if t.environment in names), environments))
     ensure_locked(bench.workspace, environments, bench.reporter, write=not locked, store=bench.store)
     if check:
         with bench.modules.entered():

@@ -5,14 +5,13 @@ An image that several platforms share is taken for this machine's. What is there
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
-from ..kernel.errors import RefusedError, RegistryError
+from ..kernel.errors import RegistryError
 from ..kernel.platforms import host_platform
 from ..kernel.reporting import Reporter
-from ..project.nouns import Environment, Task
-from ..project.sidecars import own_images
+from ..project.nouns import Environment
 from ..registry import Manifest, Reference, Registry
 from ..settings import Settings
 from ..sources.registry_mirrors import located
@@ -24,16 +23,7 @@ from ..submit.roots import Roots
 from .opened import OpenProject
 from .sidecars import here
 
-__all__ = ["bring", "pods_of", "refuse_own_images"]
-
-
-def refuse_own_images(tasks: Iterable[Task]) -> None:
-    """Raise :class:`RefusedError` for a template whose primary container has an image of its own, as `pinned` does."""
-    for image, task in own_images(tasks).items():
-        raise RefusedError(
-            f"task {task}: its pod template runs `{image}` instead of the environment's image",
-            hint="leave the image out of the template's primary container",
-        )
+__all__ = ["bring", "pods_of"]
 
 
 def pods_of(bench: OpenProject, environments: Sequence[Environment], roots: Roots) -> Pods:

@@ -15,6 +15,7 @@ from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
+from ..project.sidecars import takers
 from ..submit.action import ROOT_ACTION, RootAction
 from ..submit.control.application import Control
 from ..submit.deployed import Deployments
@@ -32,9 +33,10 @@ from .apps import apps_of
 from .by_name import own_tasks
 from .called import Called
 from .opened import OpenProject
-from .pod_images import pods_of, refuse_own_images
+from .pod_images import pods_of
 from .readiness import Ready, get_ready, reached
 from .runs import Run
+from .sidecars import refuse_own_images
 from .signatures import require_signed
 
 __all__ = [
@@ -125,7 +127,7 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     making ready and unpacking raise; a task's failure is a result.
     """
     names = {environment.name for environment in reached(bench, task)}
-    refuse_own_images(t for t in bench.workspace.project.tasks if t.environment in names)
+    refuse_own_images(takers(t for t in bench.workspace.project.tasks if t.environment in names))
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
     )

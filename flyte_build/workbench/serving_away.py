@@ -26,6 +26,7 @@ from .on_target import pushed_for
 from .opened import OpenProject
 from .pull_logins import refuse_pull_logins
 from .serving import Audience, ServeOptions, app_named
+from .sidecars import pinned
 from .submitting import connected_to, for_cluster, storage_of
 from .targeting import target as target_named
 
@@ -37,8 +38,9 @@ def serve_on(
 ) -> None:
     """Serve the app ``name`` on the target ``on`` until ``stop`` is set; its URL is the cluster's own.
 
-    ``options`` may have caches, ``check`` and ``locked``. Raises what making ready and pushing raise, and
-    :class:`RunError` for an app that would never run there, or does not answer.
+    ``options`` may have caches, ``check`` and ``locked``. Raises what making ready and pushing raise,
+    :class:`LockError` for an image of a pod template that is not locked, and :class:`RunError` for an app that would
+    never run there, or does not answer.
     """
     environment = app_named(bench.environments, name)
     settings = bench.settings(caches=options.caches)
@@ -50,13 +52,14 @@ def serve_on(
     references, needs = pushed.references, pushed.needs
     refuse_pull_logins(cluster, target, settings, references.values())
     apps = on_cluster(bench, reached, references)
-    refuse_apps(cluster, target, apps, references, {}, needs)
+    pins = pinned(bench.workspace, [one for one in reached if one.app is not None])
+    refuse_apps(cluster, target, apps, references, pins, needs)
     label = f"serve-{environment.name}-{secrets.token_hex(4)}"
     image = driver_reference(settings, bench.reporter)
     keeper = keeper_job(label, image, target, Needs(driver_platforms(settings.platforms)))
     code = _stored(bench, environment, mirror)
     images = {reference.rpartition("@")[2]: reference for reference in references.values()}
-    served = Served(label, apps, environment.name, images, needs, code, keeper)
+    served = Served(label, apps, environment.name, images, needs, code, keeper, pins)
     with patiently("what is served is ended"):
         run_apart(
             serve_away(

@@ -10,7 +10,7 @@ from flyteidl2.task.task_definition_pb2 import TaskSpec
 
 from ..submit.deployed import DeployedTask
 
-__all__ = ["Shelf"]
+__all__ = ["Shelf", "completed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,18 @@ class Shelf:
 
     def completed(self, spec: TaskSpec) -> TaskSpec:
         """``spec``, changed: every other container of its pod by digest, as the lock pins it."""
-        if not self.sidecars or not spec.task_template.HasField("k8s_pod"):
-            return spec
-        pod = spec.task_template.k8s_pod.pod_spec
-        for kind in ("initContainers", "containers"):
-            if kind not in pod:
-                continue
-            for container in pod[kind]:
-                if "image" in container and (image := self.sidecars.get(container["image"])):
-                    container["image"] = image
+        return completed(spec, self.sidecars)
+
+
+def completed(spec: TaskSpec, sidecars: Mapping[str, str]) -> TaskSpec:
+    """``spec``, changed: each container of its pod whose image is among ``sidecars`` has what these say."""
+    if not sidecars or not spec.task_template.HasField("k8s_pod"):
         return spec
+    pod = spec.task_template.k8s_pod.pod_spec
+    for kind in ("initContainers", "containers"):
+        if kind not in pod:
+            continue
+        for container in pod[kind]:
+            if "image" in container and (image := sidecars.get(container["image"])):
+                container["image"] = image
+    return spec

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..kernel.errors import LockError, ResolutionError
+from ..kernel.errors import LockError, RefusedError, ResolutionError
 from ..locks.sidecars import SIDECARS, read_sidecars, write_sidecars
 from ..planning.workspace import Workspace
-from ..project.nouns import Environment, Task
-from ..project.sidecars import companions, sidecars, template_name
+from ..project.nouns import Environment
+from ..project.sidecars import Taker, companions, own_images, sidecars, takers
 from ..settings import read_settings
 
 if TYPE_CHECKING:
     from ..registry import Reference
     from ..submit.pods.given import Shelf
 
-__all__ = ["Resolved", "here", "pinned", "resolved"]
+__all__ = ["Resolved", "here", "pinned", "refuse_own_images", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Resolved:
 
 
 def resolved(workspace: Workspace, environments: Sequence[Environment], *, anew: bool) -> Resolved:
-    """The digests of what the tasks of ``environments`` take besides; those that are locked stay, unless ``anew``.
+    """The digests of what tasks and apps of ``environments`` take besides; those that are locked stay, unless ``anew``.
 
     Raises :class:`RegistryError`, and :class:`ResolutionError` for an image that its registry has not.
     """
     wanted = _wanted(workspace, environments)
-    others = {**sidecars(workspace.project.tasks), **_named(workspace, workspace.project.tasks)}.keys() - wanted.keys()
+    others = _wanted(workspace, list(workspace.project.environments.values())).keys() - wanted.keys()
     have = read_sidecars(workspace.lockfiles)
     kept = {image: digest for image, digest in have.items() if image in others or (image in wanted and not anew)}
     ask = [image for image in wanted if image not in kept]
@@ -80,14 +80,23 @@ def pinned(workspace: Workspace, environments: Sequence[Environment]) -> dict[st
     return {VARIABLE: json.dumps(by_digest, sort_keys=True)}
 
 
+def refuse_own_images(takers: Iterable[Taker]) -> None:
+    """Raise :class:`RefusedError` for a template whose primary container has an image of its own, as `pinned` does."""
+    for image, whose in own_images(takers).items():
+        raise RefusedError(
+            f"{whose}: its pod template runs `{image}` instead of the environment's image",
+            hint="leave the image out of the template's primary container",
+        )
+
+
 def here(workspace: Workspace, environments: Sequence[Environment], shelf: Shelf) -> dict[str, Reference]:
-    """All that templates of ``environments`` take besides, those on ``shelf`` too, as they write it, by digest.
+    """All that templates of tasks of ``environments`` take besides, those on ``shelf`` too, as written, by digest.
 
     Raises :class:`LockError` for what is not locked.
     """
     from ..registry import Reference
 
-    tasks = _tasks(workspace, environments)
+    tasks = _takers(workspace, environments, apps=False)
     locked, found = read_sidecars(workspace.lockfiles), {}
     for image, whose in {**companions(tasks), **_on(shelf, tasks)}.items():
         reference = Reference.parse(image)
@@ -100,33 +109,34 @@ def here(workspace: Workspace, environments: Sequence[Environment], shelf: Shelf
 
 
 def _wanted(workspace: Workspace, environments: Sequence[Environment]) -> dict[str, str]:
-    tasks = _tasks(workspace, environments)
-    return sidecars(tasks) | _named(workspace, tasks)
+    found = _takers(workspace, environments)
+    return sidecars(found) | _named(workspace, found)
 
 
-def _tasks(workspace: Workspace, environments: Sequence[Environment]) -> list[Task]:
+def _takers(workspace: Workspace, environments: Sequence[Environment], *, apps: bool = True) -> list[Taker]:
     names = {environment.name for environment in environments}
-    return [task for task in workspace.project.tasks if task.environment in names]
+    tasks = [task for task in workspace.project.tasks if task.environment in names]
+    return takers(tasks, environments if apps else ())
 
 
-def _named(workspace: Workspace, tasks: Sequence[Task]) -> dict[str, str]:
-    """Images by no digest in the templates of the project's folder that ``tasks`` name."""
+def _named(workspace: Workspace, takers: Sequence[Taker]) -> dict[str, str]:
+    """Images by no digest in the templates of the project's folder that ``takers`` name."""
     folder = read_settings(workspace.project.root).pod_templates
-    if folder is None or not any(template_name(task) for task in tasks):
+    if folder is None or not any(taker.template_name for taker in takers):
         return {}
     from ..submit.pods.given import read_shelf
 
-    return {image: whose for image, whose in _on(read_shelf(folder), tasks).items() if "@" not in image}
+    return {image: whose for image, whose in _on(read_shelf(folder), takers).items() if "@" not in image}
 
 
-def _on(shelf: Shelf, tasks: Sequence[Task]) -> dict[str, str]:
-    """Images of templates on ``shelf`` that ``tasks`` name, and who takes them."""
+def _on(shelf: Shelf, takers: Sequence[Taker]) -> dict[str, str]:
+    """Images of templates on ``shelf`` that ``takers`` name, and who takes them."""
     found: dict[str, str] = {}
-    for task in tasks:
-        spec = (shelf.templates.get(template_name(task) or "") or {}).get("spec") or {}
+    for taker in takers:
+        spec = (shelf.templates.get(taker.template_name or "") or {}).get("spec") or {}
         for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
             image = container.get("image")
             # What these two say is for containers that a task has itself (Flyte's rule for named templates).
             if isinstance(image, str) and container.get("name") not in ("default", "primary"):
-                found.setdefault(image, f"{task.full_name}: container {container.get('name')}")
+                found.setdefault(image, f"{taker.name}: container {container.get('name')}")
     return found

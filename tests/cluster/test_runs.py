@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.locks.sidecars import write_sidecars
 from tests.cluster.api import Api
 from tests.cluster.cluster import Cluster
 from tests.cluster.jobs import Space
@@ -157,6 +158,11 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     locks = project.folder / "lockfiles"
     lock = json.loads((locks / "msa_env.json").read_text())
     (locks / "front.json").write_text(json.dumps({**lock, "environment": "front"}))
+    # A tag that no registry has: the lock says which image it was.
+    name, _, digest = project.space.image.partition("@")
+    write_sidecars(locks, {f"{name}:gone": digest})
+    asks = (project.folder / "asks.py").read_text()
+    (project.folder / "asks.py").write_text(asks.replace('SIDECAR = ""', f'SIDECAR = "{name}:gone"'))
     project.ok("deploy", "--on", "test", "asks.py")
     running = project.start("run", "--on", "test", "--json", "asks.py", "main")
     out, err = running.communicate(timeout=600)
@@ -178,6 +184,9 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     assert serving.stdout is not None
     told = json.loads(serving.stdout.readline())
     assert (told["event"], told["url"].partition("-")[0]) == ("ready", "http://front")
+    (made,) = project.space.api.items(apps)
+    images = [c["image"] for c in made["spec"]["template"]["spec"]["containers"]]
+    assert images[1:] == [project.space.image], "beside it runs what the lock pins"
     serving.send_signal(signal.SIGINT)
     _, said = serving.communicate(timeout=120)
     assert serving.returncode == 0, said

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 
 import flyte_build
 from flyte_build.kernel.errors import RunError
+from flyte_build.submit.kubernetes.cluster_apps import ClusterApp
 from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.pod import SIDECARS
@@ -79,9 +80,12 @@ def test_tasks_lie_in_the_targets_storage_as_any_run_there_needs_them(project: P
 APP = """
 import flyte
 import flyte.app
+from kubernetes.client import V1Container, V1PodSpec
 
 image = flyte.Image.from_debian_base(python_version=(3, 11))
-front = flyte.app.AppEnvironment("front", image=image, args=["serve"], port=8080)
+template = flyte.PodTemplate(primary_container_name="app", pod_spec=V1PodSpec(containers=[
+    V1Container(name="app"), V1Container(name="side", image="proxy:1")]))
+front = flyte.app.AppEnvironment("front", image=image, args=["serve"], port=8080, pod_template=template)
 env = flyte.TaskEnvironment("low", image=image, depends_on=[front])
 plain = flyte.TaskEnvironment("plain", image=image)
 
@@ -115,6 +119,9 @@ def test_apps_go_with_the_tasks_whose_environment_depends_on_them(
     assert looked_at == ["front"]
     (app,) = found["low.asks"].apps
     assert (app["name"], app["port"], app["image"]) == ("front", 8080, DIGEST)
+    spec = task_definition_pb2.TaskSpec.FromString(ClusterApp.from_json(app).spec)
+    containers = MessageToDict(spec.task_template.k8s_pod.pod_spec)["containers"]
+    assert [c.get("image") for c in containers] == ["", PROXY], "whoever calls it has no lock of its"
     assert found["plain.work"].apps == ()
     monkeypatch.setattr(deploying_away, "refuse_apps", refuse)
     (project / "asks.py").write_text(APP.replace('"front", image', '"9lives", image'))

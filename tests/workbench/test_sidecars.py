@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 
+import flyte_build
 from flyte_build.kernel.errors import LockError, RefusedError, ResolutionError, StoreError
 from flyte_build.kernel.reporting import Silent
 from flyte_build.locks.sidecars import read_sidecars, write_sidecars
 from flyte_build.planning.workspace import Workspace
 from flyte_build.project.loading import load
+from flyte_build.project.sidecars import takers
 from flyte_build.registry import Reference, Registry
 from flyte_build.settings import Settings
 from flyte_build.store import Store
 from flyte_build.submit.kubernetes.pod import SIDECARS
 from flyte_build.submit.pods.given import read_shelf
-from flyte_build.workbench.pod_images import bring, refuse_own_images
+from flyte_build.workbench.on_target import pushed_for
+from flyte_build.workbench.pod_images import bring
 from flyte_build.workbench.probe_image import push_probe_image
-from flyte_build.workbench.sidecars import here, pinned, resolved
+from flyte_build.workbench.sidecars import here, pinned, refuse_own_images, resolved
 from tests.support.registry import RegistryServer
 
 MAIN = """
@@ -157,4 +160,56 @@ def test_an_image_of_its_own_for_the_primary_container_is_refused(tmp_path: Path
     )
     project = load(tmp_path / "main.py", tmp_path)
     with pytest.raises(RefusedError, match=r"env\.main: its pod template runs `own/image:latest` instead of"):
-        refuse_own_images(project.tasks)
+        refuse_own_images(takers(project.tasks))
+
+
+APP = """
+import flyte
+import flyte.app
+from kubernetes.client import V1Container, V1PodSpec
+
+template = flyte.PodTemplate(primary_container_name="app", pod_spec=V1PodSpec(containers=[
+    V1Container(name="app"{more}), V1Container(name="proxy", image="{host}/team/flyte-build-check:v1")]))
+front = flyte.app.AppEnvironment(name="front", args=["serve"], pod_template=template)
+back = flyte.app.AppEnvironment(name="back", args=["serve"], pod_template="team")
+env = flyte.TaskEnvironment(name="env", depends_on=[front, back])
+
+@env.task
+def main() -> int:
+    return 1
+"""
+
+
+def test_what_apps_take_is_locked_as_what_tasks_do(tmp_path: Path, server: RegistryServer) -> None:
+    digest, image = push(server), f"{server.host}/team/flyte-build-check:v1"
+    (tmp_path / "pyproject.toml").write_text('[tool.flyte-build]\npod-templates = "k8s"\n')
+    (tmp_path / "k8s").mkdir()
+    (tmp_path / "k8s" / "team.yaml").write_text(
+        "kind: PodTemplate\nmetadata: {name: team}\ntemplate: {spec: {initContainers: "
+        "[{name: first, image: 'known:1'}]}}\n"
+    )
+    (tmp_path / "main.py").write_text(APP.replace("{host}", server.host).replace("{more}", ""))
+    workspace = Workspace(load(tmp_path / "main.py", tmp_path), tmp_path / "lockfiles")
+    every = workspace.project.environments
+    with pytest.raises(LockError, match=r"app front: container proxy: .*\n  app back: container first: known:1"):
+        pinned(workspace, [every["front"], every["back"]])
+    write_sidecars(workspace.lockfiles, {"known:1": "sha256:" + "1" * 64})
+    found = resolved(workspace, list(every.values()), anew=False)
+    assert found.written(workspace.lockfiles) == [f"{image} of a pod template is {digest}"]
+    assert json.loads(pinned(workspace, [every["front"]])[SIDECARS]) == {image: f"{image}@{digest}"}
+    told = json.loads(pinned(workspace, list(every.values()))[SIDECARS])
+    assert told.keys() == {image, "known:1"}
+    assert resolved(workspace, [every["env"]], anew=True).images == found.images, "what apps take stays"
+    assert here(workspace, list(every.values()), read_shelf(tmp_path / "k8s")) == {}, "here apps have no pods"
+    refuse_own_images(takers((), every.values()))
+
+
+def test_an_image_of_its_own_for_an_apps_container_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(APP.replace("{more}", ', image="own/image:latest"'))
+    project = load(tmp_path / "main.py", tmp_path)
+    with pytest.raises(RefusedError, match=r"app front: its pod template runs `own/image:latest` instead of"):
+        refuse_own_images(takers(project.tasks, project.environments.values()))
+    bench = flyte_build.open(tmp_path / "main.py")
+    with pytest.raises(RefusedError, match="app front: its pod template runs"):
+        pushed_for(bench, list(bench.environments.values()), Settings(), locked=False, check=True)
+    assert not list(tmp_path.glob("lockfiles/*")), "before anything is locked"

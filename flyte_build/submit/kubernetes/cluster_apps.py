@@ -24,7 +24,7 @@ from ..template import fill
 from .api import ApiError, Cluster
 from .errors import Unplaceable
 from .mirror import Mirror
-from .names import label_value
+from .names import MAIN, label_value
 from .needs import NOTHING, Needs
 from .pod import MANAGED_BY, Place, job
 from .sight import look
@@ -113,7 +113,8 @@ def deployment(
     """The Deployment of ``app``, of which ``request`` is (see :func:`app_request`). Raises :class:`Unplaceable`."""
     made = job(request, request.image, place, template=template, needs=needs)
     pod = made["spec"]["template"]
-    main = next(c for c in pod["spec"]["containers"] if c.get("image") == request.image)
+    own = pod["metadata"]["annotations"].get(MAIN)
+    main = next(c for c in pod["spec"]["containers"] if own in (None, c["name"]))
     main.pop("args", None)
     main["command"] = list(argv)
     main["ports"] = [

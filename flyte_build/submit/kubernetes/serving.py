@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...kernel.errors import RunError
@@ -34,7 +34,8 @@ _SILENCE = 24 * 3600.0
 @dataclass(frozen=True, slots=True)
 class Served:
     """What is served as ``name``: ``apps``, of which ``main`` is the one that was asked for; ``images`` and ``needs``
-    as :class:`ClusterApps` has them, ``code`` is the bundle's URI, and ``keeper`` the Job that owns it all."""
+    as :class:`ClusterApps` has them, ``code`` is the bundle's URI, ``keeper`` the Job that owns it all, and ``pins``
+    says what other containers' images are (see ``pod``)."""
 
     name: str
     apps: Sequence[ClusterApp]
@@ -43,6 +44,7 @@ class Served:
     needs: Mapping[str, Needs]
     code: str
     keeper: Mapping[str, Any]
+    pins: Mapping[str, str] = field(default_factory=dict)
 
 
 async def serve_away(
@@ -62,7 +64,7 @@ async def serve_away(
     owner = owner_of({"apiVersion": "batch/v1", "kind": "Job", **job})
     apps = ClusterApps(
         cluster, mirror, served.name, replace(target.place, owner=owner), list(served.apps), dict(served.images),
-        dict(served.needs), served.code, storage_env(target), target.unscheduled,
+        dict(served.needs), served.code, {**storage_env(target), **served.pins}, target.unscheduled,
         lambda action, attempt, line: said(line),
     )  # fmt: skip
     beating = asyncio.create_task(_beat(mirror, served.name, said))

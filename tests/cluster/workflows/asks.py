@@ -6,8 +6,20 @@ import flyte
 import flyte.app
 import flyte.remote
 
+SIDECAR = ""
+try:
+    from kubernetes.client import V1Container, V1PodSpec
+except ImportError:
+    TEMPLATE = None  # in the image, which has no such client and makes no pods
+else:
+    others = [V1Container(name="beside", image=SIDECAR, args=["serve=:9000,beside"])] if SIDECAR else []
+    spec = V1PodSpec(containers=[V1Container(name="app"), *others])
+    TEMPLATE = flyte.PodTemplate(primary_container_name="app", pod_spec=spec)
+
 IMAGE = flyte.Image.from_debian_base(python_version=(3, 11)).with_pip_packages("pytest")
-front = flyte.app.AppEnvironment(name="front", image=IMAGE, args=["python", "-m", "http.server", "8080"], port=8080)
+front = flyte.app.AppEnvironment(
+    name="front", image=IMAGE, args=["python", "-m", "http.server", "8080"], port=8080, pod_template=TEMPLATE
+)
 env = flyte.TaskEnvironment(name="msa_env", image=IMAGE, depends_on=[front])
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import flyte
 import obstore
 import pytest
+from kubernetes.client import V1Container, V1PodSpec
 from obstore.store import MemoryStore
 
 from flyte_build.submit.action import LaunchRequest, Outcome, SecretRef
@@ -28,10 +31,10 @@ from flyte_build.submit.kubernetes.cluster_apps import (
 from flyte_build.submit.kubernetes.errors import Unplaceable
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.needs import Needs
-from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.pod import SIDECARS, Place
 from tests.support.apiserver import NAMESPACE, ApiServer, Bad
 
-from .test_pod import DIGEST, IMAGE, spec_of
+from .test_pod import DIGEST, IMAGE, SIDE, spec_of
 
 OWNER = {"apiVersion": "batch/v1", "kind": "Job", "name": "driver", "uid": "u"}
 PLACE = Place(NAMESPACE, storage_secret="keys", owner=OWNER)
@@ -85,6 +88,33 @@ def test_an_app_is_a_deployment_of_a_pod_like_an_attempts_and_a_service() -> Non
     }
     assert leads["metadata"]["name"] == NAME
     assert app_object("r2", "front") != NAME
+
+
+def test_other_containers_of_its_pod_template_are_as_the_lock_pins_them(api: ApiServer, mirror: Mirror) -> None:
+    side, init = V1Container(name="side", image="proxy:1"), V1Container(name="first", image="first:1")
+    containers = [V1Container(name="same", image=IMAGE), V1Container(name="primary"), side]
+    pod_template = flyte.PodTemplate(pod_spec=V1PodSpec(containers=containers, init_containers=[init]))
+    app = replace(APP, spec=spec_of(pod_template=pod_template))
+    pins = {"proxy:1": SIDE, "first:1": f"first:1@{DIGEST}"}
+    made = served(api, mirror, apps=[app], env={SIDECARS: json.dumps(pins)})
+
+    def during() -> None:
+        until(api, lambda: NAME in api.objects.get(SERVICES, {}))
+        answer(api)
+
+    assert run(made, during) == (None, None)
+    (created,) = [v for _, kind, what, v in api.log if kind == DEPLOYMENTS and what == "ADDED"]
+    pod = created["spec"]["template"]["spec"]
+    assert {c["name"]: c["image"] for c in pod["containers"]} == {"same": IMAGE, "primary": IMAGE, "side": SIDE}
+    assert pod["initContainers"] == [{"name": "first", "image": f"first:1@{DIGEST}"}]
+    commands = {c["name"]: c.get("command") for c in pod["containers"]}
+    assert commands == {"same": None, "primary": ["serve", "s3://bucket/base/bundles/c.tgz"], "side": None}
+    assert SIDECARS not in json.dumps(pod)
+    first, _ = run(served(api, mirror, apps=[app]))
+    assert first is not None
+    assert (first.code, "takes container first from first:1, expected one by digest" in first.message) == (
+        "Unplaceable", True,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["9lives", "a.b", "x" * 55])

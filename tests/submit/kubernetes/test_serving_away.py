@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import flyte
 import obstore
 import pytest
+from kubernetes.client import V1Container, V1PodSpec
 from obstore.store import MemoryStore
 
 from flyte_build.kernel.errors import RunError
@@ -18,14 +22,14 @@ from flyte_build.submit.kubernetes.cluster_apps import DEPLOYMENTS, app_object
 from flyte_build.submit.kubernetes.keeping import SILENT_SECONDS, beat_key, keep, keeper_job
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.needs import Needs
-from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.pod import SIDECARS, Place
 from flyte_build.submit.kubernetes.serving import Served, serve_away
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
 from tests.support.apiserver import NAMESPACE, ApiServer
 
 from .test_cluster_apps import APP
-from .test_pod import DIGEST, IMAGE
+from .test_pod import DIGEST, IMAGE, SIDE, spec_of
 
 TARGET = Target("t", Place(NAMESPACE, storage_secret="keys"), "s3://bucket/base")
 NAME = app_object("serve-1", "front")
@@ -48,7 +52,12 @@ class Serving:
         self.failure: Exception | None = None
         keeper = keeper_job("serve-1", IMAGE, TARGET)
         self.keeper = keeper["metadata"]["name"]
-        served = Served("serve-1", [APP], "front", {DIGEST: IMAGE}, {}, "s3://bucket/base/bundles/c.tgz", keeper)
+        template = flyte.PodTemplate(
+            pod_spec=V1PodSpec(containers=[V1Container(name="primary"), V1Container(name="side", image="proxy:1")])
+        )
+        app = replace(APP, spec=spec_of(pod_template=template))
+        pins = {SIDECARS: json.dumps({"proxy:1": SIDE})}
+        served = Served("serve-1", [app], "front", {DIGEST: IMAGE}, {}, "s3://bucket/base/bundles/c.tgz", keeper, pins)
 
         def go() -> None:
             cluster = api.cluster(sleep=lambda _: None)
@@ -92,6 +101,8 @@ def test_it_is_served_until_it_is_to_end_and_then_nothing_is_left(api: ApiServer
     served.until(lambda: NAME in api.objects.get("v1/services", {}))
     (owner,) = api.objects[DEPLOYMENTS][NAME]["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"]) == ("Job", served.keeper)
+    containers = api.objects[DEPLOYMENTS][NAME]["spec"]["template"]["spec"]["containers"]
+    assert [c["image"] for c in containers] == [IMAGE, SIDE], "by digest, as the lock pins them"
     api.documents[f"/api/v1/namespaces/{NAMESPACE}/pods/{NAME}-x/log"] = {"I": "serve"}
     put(api, phase="Running", containerStatuses=[{"name": "primary", "state": {"running": {}}}])
     api.put(DEPLOYMENTS, {**api.objects[DEPLOYMENTS][NAME], "status": {"readyReplicas": 1}})
