@@ -16,6 +16,7 @@ from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
 from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.room import Room
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
 from flyte_build.submit.storage import Storage
 
@@ -69,7 +70,7 @@ class Bench:
         self.images = {"it": image}
         self.launcher = KubernetesLauncher(
             self.folder, client, Place(client.namespace, defaults={"cpu": "100m", "memory": "64Mi"}), mirror,
-            self.watcher, self.images, f"endpoint-{self.run}", unscheduled=unscheduled,
+            self.watcher, self.images, f"endpoint-{self.run}", unscheduled=unscheduled, room=Room(client),
             said=lambda action, attempt, line: self.lines.append(line),
         )  # fmt: skip
         self.engines_view: Launcher = self.launcher  # the types are held against what the engine calls

@@ -222,13 +222,14 @@ def test_a_job_that_somebody_deletes_is_an_interruption(make: Callable[..., Benc
 def test_gpus_that_are_taken_are_waited_for(make: Callable[..., Bench]) -> None:
     first, second = make(), make()
     done: list[Outcome] = []
-    thread = threading.Thread(target=lambda: done.append(first.launch("sleep=15s", task_spec=spec(gpu="4"))))
+    thread = threading.Thread(target=lambda: done.append(first.launch("sleep=15s", task_spec=spec(gpu="2"))))
     thread.start()
     first.until("running on ")
-    assert second.launch("print=late", task_spec=spec(gpu="1")) == Outcome(0)
+    assert second.launch("print=late", task_spec=spec(gpu="4")) == Outcome(0)
     thread.join()
     assert done == [Outcome(0)]
-    assert any("Insufficient nvidia.com/gpu" in line for line in second.lines)
+    (line,) = [line for line in second.lines if "Insufficient nvidia.com/gpu" in line]
+    assert line.endswith("; it asks for 4 of nvidia.com/gpu; free: 2 of nvidia.com/gpu on 1 node"), line
 
 
 def test_a_namespace_that_holds_as_many_jobs_as_it_may(make: Callable[..., Bench]) -> None:

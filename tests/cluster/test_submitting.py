@@ -25,6 +25,8 @@ from flyte_build.submit.kubernetes.api import Cluster as Client
 from flyte_build.submit.kubernetes.gangs import made_for
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import preflight
+from flyte_build.submit.kubernetes.room import Room
+from flyte_build.submit.kubernetes.sight import Sight
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
 from tests.cluster.cluster import Cluster
@@ -180,6 +182,9 @@ def test_what_the_manifests_grant_is_enough_and_no_more(
         runner.request("GET", "/api/v1/nodes")
     with pytest.raises(ApiError, match="403 secrets is forbidden"):
         runner.request("GET", runner.path("v1/secrets"))
+    waits = Sight("queued", "queued", unplaced={"containers": []}, lacks=("nvidia.com/gpu",))
+    line = asyncio.run(Room(runner).told("it", waits)).line
+    assert line == "queued; pods of this namespace have none of nvidia.com/gpu"
     watcher = Watcher(runner, f"run={bench.run}", bench._changed)
     bench.watcher, bench.launcher = watcher, replace(bench.launcher, cluster=runner, watcher=watcher)
     assert preflight(runner, {"t": job(_request(bench), bench.image, bench.launcher.place)}) == []

@@ -36,7 +36,7 @@ class Bad:
 @dataclass
 class ApiServer:
     """``objects`` by kind (``batch/v1/jobs``) and name; ``bad`` is asked before each request is answered; ``documents``
-    are what is no object, by path (``/version``)."""
+    are what is no object, by path (``/version``); ``refused`` are paths that nobody may ask for."""
 
     objects: dict[str, dict[str, Object]] = field(default_factory=dict)
     log: list[tuple[int, str, str, Object]] = field(default_factory=list)
@@ -44,6 +44,7 @@ class ApiServer:
     bad: Callable[[str, str, dict[str, str]], Bad | None] = lambda method, kind, query: None
     answer: Callable[[str, str, Object], Object | None] = lambda method, kind, value: None
     documents: dict[str, Object | bytes] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
     compacted: int = 0
     cut_after: int | None = None
     page: int = 500
@@ -121,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         kind = f"{prefix.removeprefix('/apis/').removeprefix('/api/')}/{plural}"
         if (bad := api.bad(method, kind, query)) is not None:
             return self._bad(bad)
+        if where.path in api.refused:
+            return self._bad(Bad(403, "Forbidden", f"cannot list {plural} at the cluster scope"))
         if method == "POST":
             value = json.loads(body)
             if (told := api.answer(method, kind, value)) is not None:
@@ -233,7 +236,15 @@ def _merged(value: Any, change: Any) -> Any:
 
 def _selected(value: Object, query: dict[str, str]) -> bool:
     wanted = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if part)
-    return wanted.items() <= (value["metadata"].get("labels") or {}).items()
+    other = (part.partition("!=") for part in query.get("fieldSelector", "").split(",") if part)
+    unlike = all(_field(value, name) != told for name, _, told in other)
+    return unlike and wanted.items() <= (value["metadata"].get("labels") or {}).items()
+
+
+def _field(value: Any, name: str) -> str:
+    for key in name.split("."):
+        value = (value or {}).get(key)
+    return str(value or "")
 
 
 class _Server(ThreadingHTTPServer):

@@ -20,6 +20,7 @@ from . import reading
 from .api import ApiError, Cluster
 from .mirror import Mirror
 from .names import run_object
+from .room import Room
 from .sight import Sight, look
 from .stored_journal import claim
 from .watching import EVENTS, JOBS, PODS
@@ -58,10 +59,10 @@ async def attend(mirror: Mirror, cluster: Cluster, run: str, observer: Observer,
 
 async def _driver(cluster: Cluster, run: str, observer: Observer, unscheduled: float) -> str | None:
     """Say how the driver's pod looks for as long as it does not run; why it never will, or ``None`` once it does."""
-    key, since, line = "", time.monotonic(), ""
+    key, since, line, room = "", time.monotonic(), "", Room(cluster)
     while True:
         try:
-            sight = await asyncio.to_thread(_look, cluster, run, unscheduled)
+            sight = await room.told(run, await asyncio.to_thread(_look, cluster, run, unscheduled))
         except ApiError:
             await asyncio.sleep(_LOOK)  # the storage tells all the same
             continue

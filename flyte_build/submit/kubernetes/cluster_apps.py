@@ -27,6 +27,7 @@ from .mirror import Mirror
 from .names import MAIN, label_value
 from .needs import NOTHING, Needs
 from .pod import MANAGED_BY, Place, job
+from .room import Room
 from .sight import look
 from .templates import named_template
 from .watching import EVENTS, PODS, log_query
@@ -154,7 +155,8 @@ def service(app: ClusterApp, run: str, owner: Mapping[str, Any] | None, series: 
 class ClusterApps:
     """A series of apps of one run. ``place`` has the owner with which they go; ``images`` maps digests to references,
     ``needs`` digests to what they need of a node; ``code`` is the bundle's URI, ``env`` holds for every pod. ``said``
-    hears one line about an app whenever it is another. ``series`` is its name, for other apps than the run's own."""
+    hears one line about an app whenever it is another. ``series`` is its name, for other apps than the run's own;
+    ``room`` knows what is free."""
 
     cluster: Cluster
     mirror: Mirror
@@ -169,6 +171,7 @@ class ClusterApps:
     said: Callable[[str, int, str], None]
     clock: Callable[[], float] = time.monotonic
     series: str = ""
+    room: Room | None = None
     _starting: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _started: set[str] = field(default_factory=set, init=False)
     _failed: Outcome | None = field(default=None, init=False)
@@ -249,6 +252,8 @@ class ClusterApps:
                 return None
             pods, events = await asyncio.to_thread(self._seen, app)
             sight = look({"metadata": {}}, pods, events, unscheduled=self.unscheduled)
+            if self.room is not None:
+                sight = await self.room.told(self._name(app), sight)
             if sight.line != line:
                 line = sight.line
                 self.said("", 0, f"app {app.name}: {line}")

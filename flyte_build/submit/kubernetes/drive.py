@@ -39,6 +39,7 @@ from .needs import Needs
 from .pod import SIDECARS
 from .reading import ALIVE, BEAT_SECONDS, read_chain
 from .replica_pods import REPLICAS, ReplicaPods
+from .room import Room
 from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
 from .stored_stash import StoredStash, recall
@@ -96,7 +97,8 @@ async def drive(
     over = any("run" in entry for entry in entries) and before[0].record.phase.terminal
     journal = StoredJournal(folder.journal, mirror, submission.run, number)
     heard = _Both(observer, journal)
-    apps = RunApps(_apps(run, heard.on_line))
+    room = Room(run.cluster)
+    apps = RunApps(_apps(run, heard.on_line, room))
     facts, deployed, own = submission.facts(folder), StoredDeployments(mirror), submission.own_tasks()
     stash = StoredStash(
         mirror, folder, apps.own.images, apps.own.needs, journal.append, apps, signed=run.target.tls
@@ -127,6 +129,7 @@ async def drive(
         apps=apps,
         tls=run.target.tls,
         replicas=replicas,
+        room=room,
         said=heard.on_line,
         carrier=Carrier(
             submission.carrier,
@@ -166,7 +169,7 @@ async def drive(
             watcher.close()
 
 
-def _apps(run: ClusterRun, said: Callable[[str, int, str], None]) -> ClusterApps:
+def _apps(run: ClusterRun, said: Callable[[str, int, str], None], room: Room) -> ClusterApps:
     submission = run.submission
     pins = {name: value for name, value in submission.env.items() if name == SIDECARS}
     return ClusterApps(
@@ -175,6 +178,7 @@ def _apps(run: ClusterRun, said: Callable[[str, int, str], None]) -> ClusterApps
         {digest: reference for reference, digest in submission.images.items()},
         {digest: Needs.from_json(told) for digest, told in submission.needs.items()},
         submission.code(run.mirror.url), {**storage_env(run.target), **pins}, run.target.unscheduled, said,
+        room=room,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..template import quantity
 
-__all__ = ["asked_of_pod", "misfit", "misfit_of", "shown"]
+__all__ = ["asked_of_pod", "lacks_room", "misfit", "misfit_of", "shown"]
 
 Object = Mapping[str, Any]
 _HARD = ("NoSchedule", "NoExecute")
@@ -59,6 +59,14 @@ def misfit_of(pod: Object, node: Object) -> str | None:
         if asked > there:
             return f"without {name}" if not there else f"with at most {shown(name, there)} of {name}"
     return None
+
+
+def lacks_room(pod: Object, node: Object) -> bool:
+    """Whether ``node`` takes pods like this one now, and only has no room for it: it could hold it, were it empty, and
+    no taint that it has just now keeps it away."""
+    taints = (node.get("spec") or {}).get("taints") or ()
+    closed = any(t["effect"] in _HARD and not _tolerated(t, pod.get("tolerations") or ()) for t in taints)
+    return not closed and misfit_of(pod, node) is None
 
 
 def _terms(pod: Object) -> Sequence[Object]:
@@ -114,7 +122,8 @@ def _tolerated(taint: Object, tolerations: Iterable[Object]) -> bool:
 
 
 def asked_of_pod(pod: Object) -> dict[str, Decimal]:
-    """What a pod's containers ask for together; init containers run alone, before, unless they stay."""
+    """What a pod's containers ask for together; init containers run alone, before, unless they stay. What its runtime
+    takes besides (``overhead``) is its, too."""
     together: dict[str, Decimal] = {}
     alone: dict[str, Decimal] = {}
     for container in pod.get("initContainers") or ():
@@ -126,7 +135,10 @@ def asked_of_pod(pod: Object) -> dict[str, Decimal]:
     for container in pod.get("containers") or ():
         for name, value in _requests(container).items():
             together[name] = together.get(name, Decimal(0)) + value
-    return {n: max(together.get(n, Decimal(0)), alone.get(n, Decimal(0))) for n in {*together, *alone}}
+    found = {n: max(together.get(n, Decimal(0)), alone.get(n, Decimal(0))) for n in {*together, *alone}}
+    for name, value in (pod.get("overhead") or {}).items():
+        found[name] = found.get(name, Decimal(0)) + quantity(str(value))
+    return found
 
 
 def _requests(container: Object) -> dict[str, Decimal]:

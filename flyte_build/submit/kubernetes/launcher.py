@@ -36,6 +36,7 @@ from .needs import NOTHING, Needs
 from .pod import Place, job
 from .replica_job import main_of
 from .replica_pods import ReplicaPods
+from .room import Room
 from .sight import QUEUED, Sight, gave_up, look
 from .templates import named_template, template_name
 from .tls import trusting
@@ -67,8 +68,8 @@ class KubernetesLauncher:
     endpoint, ``env`` holds for every pod (where its storage is). ``unscheduled`` seconds may pass without a node.
     ``needs`` is what images need of nodes, by digest; ``begun`` are the actions' attempts that an earlier driver of the
     run began, ``carrier`` is for container tasks; ``apps`` answer before an attempt begins, ``replicas`` are
-    those of reusable environments. ``tls``: the Secret has whom pods trust to be the service. ``said`` hears one line
-    about an attempt whenever it is another.
+    those of reusable environments, ``room`` knows what is free. ``tls``: the Secret has whom pods trust to be the
+    service. ``said`` hears one line about an attempt whenever it is another.
     """
 
     folder: RunFolder
@@ -86,6 +87,7 @@ class KubernetesLauncher:
     tls: bool = False
     apps: RunApps | None = None
     replicas: ReplicaPods | None = None
+    room: Room | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -148,6 +150,8 @@ class KubernetesLauncher:
     def unwatch(self, name: str) -> None:
         self.watcher.forget(name)
         self._news.pop(name, None)
+        if self.room is not None:
+            self.room.forget(name)
 
     async def settle(
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int = door.INLINE
@@ -270,6 +274,8 @@ class KubernetesLauncher:
                 why, asked = await asyncio.to_thread(self._why_waits, made), self.clock()
             if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
+            if self.room is not None:
+                sight = await self.room.told(name, sight)
             if sight.line != line:
                 line = sight.line
                 said(request.action, request.attempt, line)

@@ -140,7 +140,7 @@ def nodes_of(cluster: Cluster) -> list[Object] | None:
             for node in page.get("items") or ():
                 taints = (node.get("spec") or {}).get("taints") or []
                 allocatable = (node.get("status") or {}).get("allocatable") or {}
-                metadata = {"labels": node["metadata"].get("labels") or {}}
+                metadata = {"name": node["metadata"].get("name"), "labels": node["metadata"].get("labels") or {}}
                 nodes.append({"metadata": metadata, "spec": {"taints": taints}, "status": {"allocatable": allocatable}})
             more = str((page.get("metadata") or {}).get("continue") or "")
             if not more:

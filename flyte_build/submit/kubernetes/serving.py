@@ -21,6 +21,7 @@ from .endpoint import owner_of
 from .keeping import BEAT_SECONDS, beat_key
 from .mirror import Mirror
 from .needs import Needs
+from .room import Room
 from .target import Target
 from .watching import JOBS, PODS, log_query
 
@@ -65,7 +66,7 @@ async def serve_away(
     apps = ClusterApps(
         cluster, mirror, served.name, replace(target.place, owner=owner), list(served.apps), dict(served.images),
         dict(served.needs), served.code, {**storage_env(target), **served.pins}, target.unscheduled,
-        lambda action, attempt, line: said(line),
+        lambda action, attempt, line: said(line), room=Room(cluster),
     )  # fmt: skip
     beating = asyncio.create_task(_beat(mirror, served.name, said))
     following = asyncio.create_task(_print(cluster, apps, served.main, printed))

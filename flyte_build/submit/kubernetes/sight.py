@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..action import Outcome
@@ -30,7 +30,8 @@ class Sight:
 
     ``line`` is for people. ``key`` names what it waits for: as long as that stays the same, it is the same wait, and
     after ``patience`` seconds (``None``: for ever) the attempt is given up, as ``outcome`` then says. Where ``stage``
-    is ``ended``, ``outcome`` is how, and the verdict is still storage's.
+    is ``ended``, ``outcome`` is how, and the verdict is still storage's. ``unplaced`` is the ``spec`` of a pod that no
+    node has room for, ``lacks`` the resources that nodes have too little of.
     """
 
     stage: Stage
@@ -38,6 +39,8 @@ class Sight:
     key: str = ""
     patience: float | None = None
     outcome: Outcome | None = None
+    unplaced: Object | None = field(default=None, repr=False, compare=False)
+    lacks: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +178,11 @@ def _pod(pod: Object, events: Sequence[Object], unscheduled: float) -> Sight:
     scheduled = conditions.get("PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
         message = str(scheduled.get("message") or scheduled.get("reason") or "")
-        why = f"{_first_sentence(message)}{_asks(pod, message)}"
-        return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, gave_up(f"no node took it: {why}"))
+        lacks, asks = _asks(pod, message)
+        why = f"{_first_sentence(message)}{asks}"
+        unplaced = (pod.get("spec") or {}) if lacks else None
+        gone = gave_up(f"no node took it: {why}")
+        return Sight("queued", f"queued: {why}", "unschedulable", unscheduled, gone, unplaced, lacks)
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     # A container task's own comes before what takes its outputs over (see ``container_task``).
     own = (pod["metadata"].get("annotations") or {}).get(MAIN, PRIMARY)
@@ -207,11 +213,11 @@ def _first_sentence(message: str) -> str:
     return message.partition(". preemption:")[0].partition(". no new claims")[0].rstrip(". ")
 
 
-def _asks(pod: Object, message: str) -> str:
-    """What it asks for of all that nodes have too little of."""
+def _asks(pod: Object, message: str) -> tuple[tuple[str, ...], str]:
+    """All that nodes have too little of, and what it asks for of that."""
     asked = asked_of_pod(pod.get("spec") or {})
-    names = [name for name in dict.fromkeys(_LACKING.findall(message)) if name in asked]
-    return f"; it asks for {', '.join(f'{shown(n, asked[n])} of {n}' for n in names)}" if names else ""
+    names = tuple(name for name in dict.fromkeys(_LACKING.findall(message)) if name in asked)
+    return names, f"; it asks for {', '.join(f'{shown(n, asked[n])} of {n}' for n in names)}" if names else ""
 
 
 def _waiting(container: Object, events: Sequence[Object], node: str) -> Sight | None:

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ _SILENCE = 330.0
 _REST = 0.02
 _MOST_EVENTS = 20
 _OWNED = "job-name"
+_PLACING = ("nodeSelector", "affinity", "tolerations", "overhead")
 # Beside the words of a watch: it was asked for, and what a watch told meanwhile may be newer.
 _ANSWERED = "ANSWERED"
 Object = Mapping[str, Any]
@@ -76,20 +77,24 @@ def trimmed(value: Object) -> dict[str, Any]:
         kept["annotations"] = {MAIN: told[MAIN]}
     spec = value.get("spec") or {}
     status = value.get("status") or {}
-    beside = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-    small = [{"name": c["name"], "restartPolicy": "Always"} for c in beside]
+    if "containers" in spec and "nodeName" not in spec:
+        # What nodes have too little of is told with what it asks for, and with what those have that could hold it.
+        placing = {k: spec[k] for k in _PLACING if k in spec}
+        placing |= {k: [_small(c) for c in spec[k]] for k in ("initContainers", "containers") if k in spec}
+    else:
+        beside = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+        placing = {"initContainers": [_small(c, ()) for c in beside]} if beside else {}
     return {
         "metadata": kept,
-        "spec": {
-            **{k: spec[k] for k in ("nodeName", "suspend") if k in spec},
-            **({"initContainers": small} if small else {}),
-            # What nodes have too little of is told with what it asks for.
-            **({"containers": spec["containers"]} if "containers" in spec and "nodeName" not in spec else {}),
-        },
+        "spec": {**{k: spec[k] for k in ("nodeName", "suspend") if k in spec}, **placing},
         "status": {
             k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
         },
     }
+
+
+def _small(container: Object, more: Sequence[str] = ("resources",)) -> dict[str, Any]:
+    return {k: container[k] for k in ("name", "restartPolicy", *more) if k in container}
 
 
 def log_query(pod: Object) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from flyte_build.submit.kubernetes.launcher import KubernetesLauncher
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
 from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.room import Room
 from flyte_build.submit.kubernetes.watching import JOBS, Watcher
 from flyte_build.submit.storage import Storage
 from tests.support.apiserver import NAMESPACE, ApiServer, Bad
@@ -219,6 +221,23 @@ def test_a_wait_for_a_node_has_its_end_and_begins_anew_when_something_happened(b
     assert (outcome.code, outcome.message) == (
         "Unschedulable", "no node took it: 0/2 nodes are available: 2 Insufficient nvidia.com/gpu",
     )  # fmt: skip
+
+
+def test_what_is_free_of_what_it_lacks_is_in_its_line_and_in_its_end(bench: Bench) -> None:
+    bench.launcher = dataclasses.replace(bench.launcher, room=Room(bench.launcher.cluster, bench.clock))
+    bench.api.put("v1/nodes", {"metadata": {"name": "n"}, "status": {"allocatable": {"nvidia.com/gpu": "4"}}})
+    line = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu; it asks for 4 of nvidia.com/gpu; "
+    line += "free: 4 of nvidia.com/gpu on 1 node"
+
+    def hand() -> None:
+        condition = {"type": "PodScheduled", "status": "False", "message": line.partition(";")[0]}
+        pod = bench.api.pod(NAME, conditions=[condition])
+        asks = {"containers": [{"name": "primary", "resources": {"limits": {"nvidia.com/gpu": "4"}}}]}
+        bench.api.put("v1/pods", {**pod, "spec": asks})
+        bench.until(f"queued: {line}")
+        bench.clock.now = 1801.0
+
+    assert bench.launch(hand).message == f"no node took it: {line}"
 
 
 def test_an_eviction_takes_the_job_away_so_that_nothing_runs_twice(bench: Bench) -> None:

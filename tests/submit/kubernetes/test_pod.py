@@ -120,7 +120,8 @@ def test_a_plain_task_is_this_job_and_nothing_else() -> None:
 def test_the_page_shows_what_is_made() -> None:
     """docs/kubernetes.md has this Job, beside that of Flyte's backend."""
     page = (Path(__file__).parents[3] / "docs" / "kubernetes.md").read_text()
-    (shown,) = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)]
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)
+    (shown,) = [value for block in blocks for value in yaml.safe_load_all(block) if value["kind"] == "Job"]
     resources = flyte.Resources(cpu=4, memory="16Gi", gpu="A100:2", shm="auto")
     secrets = (SecretRef("key", "vendor", "KEY"), SecretRef("file", "vendor"))
     found = made(

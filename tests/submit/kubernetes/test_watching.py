@@ -66,10 +66,10 @@ def test_events_of_job_and_pod_are_of_the_attempt_even_before_the_pod(bench: Ben
     bench.watcher.start()
     bench.job("a")
     bench.api.event("a-abcde", "Pod", "FailedScheduling", "0/1 nodes")
-    bench.api.event("a", "Job", "SuccessfulCreate")
+    bench.api.event("a", "Job", "FailedCreate")
     bench.api.event("b-abcde", "Pod", "Pulling")
     found = bench.until("a", lambda known: len(known.events) == 2)
-    assert [e["reason"] for e in found.events] == ["FailedScheduling", "SuccessfulCreate"]
+    assert [e["reason"] for e in found.events] == ["FailedScheduling", "FailedCreate"]
 
 
 def test_what_was_there_before_anybody_asked_is_fetched(bench: Bench) -> None:
