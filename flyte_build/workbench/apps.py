@@ -50,7 +50,7 @@ def apps_by(
     bench: OpenProject, environments: Sequence[Environment], apps: Sequence[ServedApp | ClusterApp]
 ) -> dict[str, list[Mapping[str, Any]]]:
     """Of ``apps``, those that each environment of tasks reaches, as a deployed task keeps them, by its name."""
-    found = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for environment in environments:
         if environment.app is None:
             reached = {e.name for e in bench.workspace.environments([environment.name])}
