@@ -114,6 +114,7 @@ def _described(app: Any) -> bytes:
         template.metadata.pod_template_name = given or ""
     else:
         template.k8s_pod.CopyFrom(task_serde._get_k8s_pod(container, given))
+        template.k8s_pod.primary_container_name = given.primary_container_name
     serialized: bytes = task_definition_pb2.TaskSpec(task_template=template).SerializeToString(deterministic=True)
     return serialized
 

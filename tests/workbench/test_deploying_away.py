@@ -14,10 +14,10 @@ from google.protobuf.json_format import MessageToDict
 
 import flyte_build
 from flyte_build.kernel.errors import RunError
-from flyte_build.submit.kubernetes.cluster_apps import ClusterApp
+from flyte_build.submit.kubernetes.cluster_apps import ClusterApp, app_request, deployment
 from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.needs import Needs
-from flyte_build.submit.kubernetes.pod import SIDECARS
+from flyte_build.submit.kubernetes.pod import SIDECARS, Place
 from flyte_build.submit.kubernetes.stored_tasks import StoredDeployments
 from flyte_build.submit.template import read_task
 from flyte_build.workbench import deploying_away
@@ -119,9 +119,11 @@ def test_apps_go_with_the_tasks_whose_environment_depends_on_them(
     assert looked_at == ["front"]
     (app,) = found["low.asks"].apps
     assert (app["name"], app["port"], app["image"]) == ("front", 8080, DIGEST)
-    spec = task_definition_pb2.TaskSpec.FromString(ClusterApp.from_json(app).spec)
-    containers = MessageToDict(spec.task_template.k8s_pod.pod_spec)["containers"]
-    assert [c.get("image") for c in containers] == ["", PROXY], "whoever calls it has no lock of its"
+    served = ClusterApp.from_json(app)
+    made = deployment(served, app_request(served, "r", references["front"]), Place("ml"), ["serve"], None)
+    containers = made["spec"]["template"]["spec"]["containers"]
+    images = {c["name"]: c["image"] for c in containers}
+    assert images == {"app": references["front"], "side": PROXY}, "whoever calls it has no lock of its"
     assert found["plain.work"].apps == ()
     monkeypatch.setattr(deploying_away, "refuse_apps", refuse)
     (project / "asks.py").write_text(APP.replace('"front", image', '"9lives", image'))
