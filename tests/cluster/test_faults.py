@@ -66,6 +66,8 @@ ROWS = {
                            how={"secrets": NO_SECRET}),
     "secret-file": Row("FailedMount", "user", '"nobodys" not found', within=65.0,
                        how={"secrets": (SecretRef("key", "nobodys"),)}),
+    "no-memory-to-start": Row("FailedCreatePodSandBox", "system", "sandbox", again=True, within=65.0,
+                              asks={"memory": "512Ki"}),
     "no-account": Row("PodNotCreated", "system", '"nobodys" not found', within=25.0, asks={"account": "nobodys"}),
     "more-gpus-than-any-node": Row("Unschedulable", "system", "Insufficient nvidia.com/gpu", within=8.0,
                                    asks={"gpu": "8"}, unscheduled=3.0),
@@ -96,7 +98,15 @@ def holds(found: Verdict, row: Row) -> None:
 
 
 # Seconds that they wait, as far as that is known.
-LONGEST = ("secret-file", "volume-is-full", "out-of-disk", "no-account", "image-not-there", "registry-refuses")
+LONGEST = (
+    "secret-file",
+    "no-memory-to-start",
+    "volume-is-full",
+    "out-of-disk",
+    "no-account",
+    "image-not-there",
+    "registry-refuses",
+)
 
 
 @dataclass(frozen=True)
