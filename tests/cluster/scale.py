@@ -77,12 +77,18 @@ def spec(name: str, image: str, runs: str) -> task_definition_pb2.TaskSpec:
 class Counted:
     """A pool of connections that counts what is asked for."""
 
+    proxy = None
+
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self.asked: collections.Counter[str] = collections.Counter()
         self._lock = threading.Lock()
 
-    def request(self, method: str, url: str, **more: Any) -> Any:
+    def connection_from_url(self, url: str) -> Counted:
+        self._pool = self._pool.connection_from_url(url)
+        return self
+
+    def urlopen(self, method: str, url: str, **more: Any) -> Any:
         path = url.partition("?")[0]
         kind = (
             "watch"
@@ -91,7 +97,7 @@ class Counted:
         )
         with self._lock:
             self.asked[kind] += 1
-        return self._pool.request(method, url, **more)
+        return self._pool.urlopen(method, url, **more)
 
 
 async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int, maps: int) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from flyte_build.kernel.errors import InputError
-from flyte_build.submit.kubernetes.api import TRIES, ApiError, connect
+from flyte_build.submit.kubernetes.api import TRIES, ApiError, Cluster, connect
 from tests.support.apiserver import ApiServer, Bad
 
 JOBS = "batch/v1/jobs"
@@ -173,3 +174,12 @@ def test_without_the_client_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InputError) as e:
         connect()
     assert e.value.hint == "pip install 'flyte-build[kubernetes]'"
+
+
+def test_a_server_below_a_path_and_one_behind_a_proxy(api: ApiServer) -> None:
+    api.documents["/k8s/one/version"] = {"major": "1"}
+    below = Cluster(f"{api.url}/k8s/one/", urllib3.PoolManager())
+    assert below.request("GET", "/version", {"a": "b c"}) == {"major": "1"}
+    behind = Cluster("http://cluster.invalid/k8s/one", urllib3.ProxyManager(api.url))
+    assert behind.request("GET", "/version") == {"major": "1"}
+    assert api.asked == ["GET /k8s/one/version?a=b+c", "GET http://cluster.invalid/k8s/one/version"]
