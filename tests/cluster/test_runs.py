@@ -186,7 +186,7 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     assert (told["event"], told["url"].partition("-")[0]) == ("ready", "http://front")
     (made,) = project.space.api.items(apps)
     images = [c["image"] for c in made["spec"]["template"]["spec"]["containers"]]
-    assert images[1:] == [project.space.image], "beside it runs what the lock pins"
+    assert images[1:] == [f"{name}:gone@{digest}"], "beside it runs what the lock pins"
     serving.send_signal(signal.SIGINT)
     _, said = serving.communicate(timeout=120)
     assert serving.returncode == 0, said
