@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from .addons import add_jobset
+from .addons import add_jobset, add_kueue
 from .build import build
 from .cluster import Cluster
 from .site import GPUS, ClusterError
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     hollow.add_argument("count", type=int, help="0: none any more")
     hollow.add_argument("capacity", metavar="NAME=COUNT", nargs="*", type=_amount)
     commands.add_parser("jobset", help="add JobSet: its definition, controllers and admission")
+    commands.add_parser("kueue", help="add Kueue for Jobs and JobSets: definitions, scheduler, controllers, admission")
     kubectl = commands.add_parser("kubectl", help="of the same version", add_help=False)
     kubectl.add_argument("words", nargs=argparse.REMAINDER)
     chosen = parser.parse_args(arguments)
@@ -61,9 +62,9 @@ def _do(chosen: argparse.Namespace) -> int:
             return 0 if found["healthy"] else 1
         case "hollow":
             cluster.hollow(chosen.count, dict(chosen.capacity))
-        case "jobset":
+        case "jobset" | "kueue":
             with cluster.api() as api:
-                add_jobset(cluster, api)
+                (add_jobset if chosen.command == "jobset" else add_kueue)(cluster, api)
         case "kubectl":
             kube = str(build(_say)["kube"])
             environ = {**os.environ, "KUBECONFIG": str(cluster.site.kubeconfig)}

@@ -1,5 +1,5 @@
-"""The cluster's programs, built from Go modules and kept: Kubernetes in one file, what runs in pods, a store, JobSet.
-So are files that a module brings beside its code.
+"""The cluster's programs, built from Go modules and kept: Kubernetes in one file, what runs in pods, a store, JobSet,
+Kueue. So are files that a module brings beside its code.
 
 What was built is found again by the hash of all that decides it: the sources, the module list with its hashes, Go's
 version and the command. Two who build at once wait for each other; nothing half-built is ever seen.
@@ -51,6 +51,14 @@ PROGRAMS = (
         "config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml", "config/components/webhook/manifests.yaml",
     )),
     Program("jobsets", "jobset", "."),
+    Program("kueue", "kueue", "sigs.k8s.io/kueue", (
+        *(f"config/components/crd/bases/kueue.x-k8s.io_{kind}.yaml" for kind in (
+            "admissionchecks", "clusterqueues", "cohorts", "localqueues", "resourceflavors", "workloadpriorityclasses",
+            "workloads",
+        )),
+        "config/components/webhook/manifests.yaml",
+    )),
+    Program("queues", "kueue", "."),
     Program("kube", "kube", "."),
 )  # fmt: skip
 

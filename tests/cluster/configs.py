@@ -54,10 +54,10 @@ def commands(site: Site, programs: Mapping[str, Path]) -> dict[str, list[str]]:
             *(kube, "scheduler", f"--kubeconfig={config}", "--bind-address=127.0.0.1", *quick),
             f"--secure-port={site.scheduler_port}",
         ],
-        "jobsets": [
-            *(str(programs["jobsets"]), f"--kubeconfig={config}", f"--admission={site.admission}"),
-            f"--certificates={keys}",
-        ],
+        **{
+            name: [str(programs[name]), f"--kubeconfig={config}", f"--admission={address}", f"--certificates={keys}"]
+            for name, address in (("jobsets", site.jobset), ("queues", site.kueue))
+        },
         "s3": [
             *(str(programs["s3"]), "--region=us-east-1", "--health=/health", "--quiet"),
             *(f"--port=127.0.0.1:{site.s3_port}", f"--port={site.gateway}:{site.s3_port}"),

@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["GPUS", "ClusterError", "Site", "default_home", "find_site", "read_site"]
 
 GPUS = {"nvidia.com/gpu": 4, "amd.com/gpu": 2}
-_FIRST_PORT, _PORTS, _SITES = 28440, 8, 50
+_FIRST_PORT, _PORTS, _SITES = 28440, 9, 50
 
 
 class ClusterError(Exception):
@@ -78,9 +78,14 @@ class Site:
         return self.port(6)
 
     @property
-    def admission(self) -> str:
-        """Of JobSet, where that runs."""
+    def jobset(self) -> str:
+        """Its admission, where it runs."""
         return f"127.0.0.1:{self.port(7)}"
+
+    @property
+    def kueue(self) -> str:
+        """Its admission, where it runs."""
+        return f"127.0.0.1:{self.port(8)}"
 
     @property
     def pods(self) -> str:

@@ -62,7 +62,7 @@ def lines(told: Path) -> list[str]:
 def test_what_is_built_once_is_found_again(told: Path) -> None:
     said: list[str] = []
     first = build(said.append)
-    assert list(first) == ["pod", "s3", "jobset", "jobsets", "kube"]
+    assert list(first) == ["pod", "s3", "jobset", "jobsets", "kueue", "queues", "kube"]
     assert said == [f"{name}: building with go1.99.1" for name in first]
     assert [line.rpartition(" ")[2] for line in lines(told)] == [program.package for program in PROGRAMS]
     programs = [line for line in lines(told) if line.startswith("build ")]

@@ -69,7 +69,7 @@ def test_pods_meet_are_begun_anew_and_come_to_an_end(make: Callable[..., Bench])
         meeting = threads.submit(meets.launch, "clustered", *told, f"lookup={first}", task_spec=plain)
         failing = threads.submit(fails.launch, "clustered", "print=tried", "exit=3", task_spec=again)
         going_on = threads.submit(
-            evicted.launch, "clustered", "env=JOBSET_RESTART_ATTEMPT", "sleep=4s", task_spec=free, during=evict
+            evicted.launch, "clustered", "env=JOBSET_RESTART_ATTEMPT", "sleep=10s", task_spec=free, during=evict
         )
         # They find the first of them by the name that the SDK's launcher makes of these variables.
         assert meeting.result() == Outcome(0)

@@ -23,6 +23,7 @@ from flyte_build.submit.kubernetes.access import ask, manifests
 from flyte_build.submit.kubernetes.api import ApiError
 from flyte_build.submit.kubernetes.api import Cluster as Client
 from flyte_build.submit.kubernetes.gangs import made_for
+from flyte_build.submit.kubernetes.kueue import installed_groups, queue_trouble
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import preflight
 from flyte_build.submit.kubernetes.room import Room
@@ -156,6 +157,13 @@ def test_what_is_hopeless_is_found_before_anything_is_made(make: Callable[..., B
     assert any(m.startswith("the quota q allows 1Mi of requests.memory") for m in problems())
     pods = [p for page in bench.client.pages(PODS, {}) for p in page["items"]]
     assert pods == [], "it was only asked"
+
+
+def test_without_kueue_a_queue_is_refused(make: Callable[..., Bench]) -> None:
+    client = make().client
+    told = queue_trouble(client, "q", installed_groups(client))
+    assert told is not None
+    assert told[0] == "queue `q` is set, and Kueue is not installed"
 
 
 def test_what_the_manifests_grant_is_enough_and_no_more(
