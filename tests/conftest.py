@@ -38,6 +38,7 @@ SLOW = (
     "tests/cli/test_checked_elsewhere.py",
     "tests/cli/test_configured_packages.py",
     "tests/cli/test_dockerfiles.py",
+    "tests/cli/test_added.py",
     "tests/cli/test_onbuild.py",
     "tests/cli/test_export.py::test_pip_installs",
     "tests/cli/test_interrupted.py",

@@ -146,8 +146,9 @@ def _uv(raw: Mapping[str, Any]) -> UvProject:
 
 def _copy(raw: Mapping[str, Any]) -> Step:
     ignore, mode = tuple(raw.get("ignore", ())), raw.get("mode")
+    at = (raw["url"], str(raw["sha256"]), int(raw["size"])) if "url" in raw else (None, None, None)
     return CopyFiles(
-        raw["source"], raw["destination"], raw["folder"], ignore, owner=_owner(raw.get("owner")), mode=mode
+        raw["source"], raw["destination"], raw["folder"], ignore, None, False, _owner(raw.get("owner")), mode, *at
     )
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..kernel.errors import ArtifactError, LoadError, RefusedError
+from ..kernel.errors import ArtifactError, LoadError, LockError, RefusedError
 from ..recipe import CopyFiles, Recipe, Scratch
 from ..recipe.dockerignore import DockerIgnore
 from .derivation import FileEntry, working_directories
@@ -112,11 +112,14 @@ def _trees(recipe: Recipe, root: Path, base: LockedBase | None = None) -> Iterat
         source = root / step.source
         target = _target(step, workdir)
         if not step.folder:
-            if not source.is_file():
+            if step.url is None and not source.is_file():
                 raise LoadError(f"{source}: expected a file to copy into the image, found {_kind(source)}")
             if target in folders or step.destination.endswith(("/", "/.")) or step.destination in ("", "."):
                 target = posixpath.join(target, source.name)
-            _add_file(tree, target, source, step.mode)
+            if step.url is None:
+                _add_file(tree, target, source, step.mode)
+            else:
+                tree.entries[target] = _fetched(step, target)
         elif not source.is_dir():
             raise LoadError(f"{source}: expected a folder to copy into the image, found {_kind(source)}")
         else:
@@ -128,6 +131,12 @@ def _trees(recipe: Recipe, root: Path, base: LockedBase | None = None) -> Iterat
             )
         _add_parents(tree, folders, there, system, _kept(step, target, folders))
         yield index, tree
+
+
+def _fetched(step: CopyFiles, target: str) -> FileEntry:
+    if step.sha256 is None or step.size is None or step.mode is None:
+        raise LockError(f"{step.source}: nobody knows yet what is at its address", hint="run `flyte-build lock`")
+    return FileEntry(target, step.mode, step.sha256, step.size)
 
 
 def _target(step: CopyFiles, workdir: str) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from ..kernel.errors import RefusedError
 from ..locks.base import LockedBase
+from ..locks.known import begun_by
 from ..locks.nouns import LockedPlatform
-from ..locks.triggers import Triggers, begun_by
 from ..recipe import Recipe, RegistryBase
 
 __all__ = ["TriggersError", "check_triggers"]
@@ -21,7 +21,7 @@ class TriggersError(Exception):
     """Bases say other triggers than recipes were read with: ``found``, by environment. For whoever reads recipes, never
     for a person."""
 
-    def __init__(self, found: Mapping[str, Triggers]) -> None:
+    def __init__(self, found: Mapping[str, Mapping[str, tuple[str, ...]]]) -> None:
         super().__init__(", ".join(found))
         self.found = found
 

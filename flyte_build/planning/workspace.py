@@ -14,11 +14,11 @@ from ..deriving.derivation import ImageDerivation, derive
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, LockError
 from ..kernel.paths import shown
 from ..kernel.platforms import host_platform
+from ..locks.known import known_of
 from ..locks.lockfile import Lock, lock_path, read
-from ..locks.triggers import Triggers, triggers_of
 from ..project.layout import starting
 from ..project.loading import Environment, Project, load
-from ..recipe import Recipe
+from ..recipe import Known, Recipe
 from ..settings import read_settings
 from .closure import closure
 
@@ -51,18 +51,18 @@ class Workspace:
     lockfiles: Path
 
     def __post_init__(self) -> None:
-        """What the images of Dockerfiles begin with is what the bases say that are locked."""
+        """What Dockerfiles leave to others to say (their bases, addresses) is as it is locked."""
         for environment in self.project.environments.values():
-            if environment.again is not None and (triggers := self._triggers(environment.name)):
-                environment.begin(triggers)
+            if environment.again is not None and (known := self._known(environment.name)) != Known():
+                environment.read_again(known)
 
-    def _triggers(self, name: str) -> Triggers:
+    def _known(self, name: str) -> Known:
         try:
             lock = read(self.lockfiles, name)
         except FlyteBuildError:
             # Whoever needs the lock says what is wrong with it.
-            return {}
-        return triggers_of(lock) if lock is not None else {}
+            return Known()
+        return known_of(lock) if lock is not None else Known()
 
     def environments(self, start: Iterable[str]) -> list[Environment]:
         """The environments reachable from ``start``, dependencies first."""

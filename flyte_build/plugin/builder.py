@@ -20,9 +20,9 @@ import flyte.errors
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, RefusedError
 from ..kernel.reporting import Reporter
 from ..project import session
-from ..project.environments import begins, read_environments, reading
+from ..project.environments import of_dockerfile, read_environments, reading
 from ..project.nouns import Environment, Project
-from ..recipe import Recipe
+from ..recipe import Known, Recipe
 from ..settings import read_settings
 from ..workbench.references import locked_as, locked_only, publish
 from .objects import own_registry, place_of
@@ -120,9 +120,9 @@ def _alone(image: flyte.Image) -> tuple[Project, str]:
     except FlyteBuildError as e:
         broken = Environment("image", (), "flyte.build", e)
         return Project(root / "flyte.build", root, {broken.name: broken}, ()), broken.name
-    wish = read({})
+    wish = read(Known())
     name = locked_as(wish, root) if isinstance(wish, Recipe) else "image"
-    environment = Environment(name, (), "flyte.build", wish, again=read if begins(image) else None)
+    environment = Environment(name, (), "flyte.build", wish, again=read if of_dockerfile(image) else None)
     return Project(root / "flyte.build", root, {name: environment}, ()), name
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType
@@ -19,7 +19,7 @@ import flyte
 from ..kernel.code_strings import made_at
 from ..kernel.errors import FlyteBuildError, InputError, LoadError
 from ..kernel.pythons import is_threaded
-from ..recipe import DebianBase, Recipe
+from ..recipe import DebianBase, Known, Recipe
 from ..recipe.conventions import LAYER_CEILING, LOWEST_CEILING
 from ..settings import Settings, read_settings
 from .app_stubs import chosen_by
@@ -32,7 +32,7 @@ from .nouns import AskedSecret, Environment, Project, Task
 from .stubs import is_stand_in
 from .uv_layers import ASKING
 
-__all__ = ["begins", "declaring_file", "environment_of", "live_environments", "read_environments", "reading"]
+__all__ = ["declaring_file", "environment_of", "live_environments", "of_dockerfile", "read_environments", "reading"]
 
 
 def live_environments(objects: Iterable[object], root: Path | None = None) -> dict[str, flyte.Environment]:
@@ -86,7 +86,9 @@ def read_environments(objects: Iterable[object], root: Path, file: Path, code_ro
             app=e if hasattr(e, "container_cmd") and hasattr(e, "get_port") else None,
             variables=dict(e.env_vars or {}),
             remark=_remark(e, wishes[name]),
-            again=reading(e.image, f"environment {name}", root, settings, e, code_root) if begins(e.image) else None,
+            again=reading(e.image, f"environment {name}", root, settings, e, code_root)
+            if of_dockerfile(e.image)
+            else None,
         )
         for name, e in found.items()
     }
@@ -108,7 +110,9 @@ def _wish(environment: flyte.Environment, root: Path, settings: Settings, code_r
             f"environment {environment.name}: {chosen} chooses its image, and is not installed here",
             hint=f"install {distribution_of(chosen)} on this machine, or give the environment an image",
         )
-    return reading(environment.image, f"environment {environment.name}", root, settings, environment, code_root)({})
+    return reading(environment.image, f"environment {environment.name}", root, settings, environment, code_root)(
+        Known()
+    )
 
 
 def reading(
@@ -118,15 +122,15 @@ def reading(
     settings: Settings,
     environment: flyte.Environment | None = None,
     code_root: Path | None = None,
-) -> Callable[[Mapping[str, tuple[str, ...]]], Recipe | FlyteBuildError]:
-    """What reads the image, given what the bases of a Dockerfile have it begin with; a refusal is given, not raised."""
+) -> Callable[[Known], Recipe | FlyteBuildError]:
+    """What reads the image, with what is known of its Dockerfile; a refusal is given, not raised."""
 
-    def read(triggers: Mapping[str, tuple[str, ...]]) -> Recipe | FlyteBuildError:
+    def read(known: Known) -> Recipe | FlyteBuildError:
         try:
             code = Code(code_root or root, lambda: _files(environment)) if environment is not None else None
             elsewhere = settings.policy == "refuse"
             return as_set(
-                read_image(image, owner, root, settings.base, code, elsewhere=elsewhere, triggers=triggers), settings
+                read_image(image, owner, root, settings.base, code, elsewhere=elsewhere, known=known), settings
             )
         except FlyteBuildError as e:
             return e
@@ -134,8 +138,8 @@ def reading(
     return read
 
 
-def begins(image: object) -> bool:
-    """Whether the image is one of a Dockerfile, which may begin with what its base says."""
+def of_dockerfile(image: object) -> bool:
+    """Whether the image is one of a Dockerfile, of which a lock may know more than it says."""
     return getattr(image, "dockerfile", None) is not None
 
 

@@ -12,7 +12,6 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import flyte
@@ -22,6 +21,7 @@ from ..recipe import (
     AptInstall,
     CopyFiles,
     EnvVars,
+    Known,
     PipInstall,
     Platform,
     Recipe,
@@ -82,13 +82,12 @@ def read_image(
     code: Code | None = None,
     *,
     elsewhere: bool = True,
-    triggers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    known: Known | None = None,
 ) -> Recipe:
     """The recipe of an environment's image. ``owner`` names the environment in errors, ``prefer`` is the setting
     ``base``: what lies under ``from_debian_base()`` (:mod:`flyte_build.project.bases`). ``code``: what a
     ``with_code_bundle()`` copies (default: every module below ``root``). ``elsewhere``: a Dockerfile with a line that
-    no step means is for another builder, instead of being refused. ``triggers``: what the images that a Dockerfile
-    stands on have it begin with (``ONBUILD``), by name, as far as it is known.
+    no step means is for another builder, instead of being refused. ``known``: what a lock knows of a Dockerfile.
 
     Raises :class:`RefusedError` for what cannot be made hermetic and :class:`LoadError` for what is wrong.
     """
@@ -104,7 +103,7 @@ def read_image(
 
         platforms = _platforms(at, image.platform)
         file = at.found(image.dockerfile)
-        said = read_dockerfile(file, owner, at.relative, platforms, elsewhere=elsewhere, triggers=triggers)
+        said = read_dockerfile(file, owner, at.relative, platforms, elsewhere=elsewhere, known=known)
         steps = with_bundles(said.steps, root)
         return Recipe(said.base, platforms, None, None, steps, stages=said.stages, triggers=said.triggers)
     if image._ref_name is not None:

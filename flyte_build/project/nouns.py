@@ -13,7 +13,7 @@ from typing import Any
 
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..kernel.paths import shown
-from ..recipe import Recipe
+from ..recipe import Known, Recipe
 
 __all__ = ["AskedSecret", "Asks", "Environment", "Project", "Task"]
 
@@ -87,8 +87,8 @@ class Environment:
     ``depends_on`` are names in the order written; ``location`` is where it was made (``file``). ``plain``: nobody put a
     layer on its image, so that Flyte finds it without a run's table of images. ``variables`` are its ``env_vars``;
     ``app`` is the SDK's object of an application environment, else ``None``. ``remark``: what of its image is chosen
-    otherwise than the SDK on this machine would. ``again`` reads the image anew, given what the bases of its Dockerfile
-    have it begin with (``ONBUILD``); ``None``: it has no Dockerfile.
+    otherwise than the SDK on this machine would. ``again`` reads the image anew, with what only a lock knows of its
+    Dockerfile; ``None``: it has none.
     """
 
     name: str
@@ -101,15 +101,13 @@ class Environment:
     variables: Mapping[str, str] = field(default_factory=dict)
     app: Any = field(default=None, repr=False, compare=False)
     remark: str = ""
-    again: Callable[[Mapping[str, tuple[str, ...]]], Recipe | FlyteBuildError] | None = field(
-        default=None, repr=False, compare=False
-    )
+    again: Callable[[Known], Recipe | FlyteBuildError] | None = field(default=None, repr=False, compare=False)
 
-    def begin(self, triggers: Mapping[str, tuple[str, ...]]) -> None:
-        """Read the image again, now that its bases are known. The one thing that changes in an environment, and in
-        place: what a command has in its hands has to be what its locks answer."""
+    def read_again(self, known: Known) -> None:
+        """Read the image of a Dockerfile again, now that this is known of it. The one thing that changes in an
+        environment, and in place: what a command has in its hands has to be what its locks answer."""
         if self.again is not None and isinstance(self.wish, Recipe):
-            object.__setattr__(self, "wish", self.again(triggers))
+            object.__setattr__(self, "wish", self.again(known))
 
     @property
     def recipe(self) -> Recipe:

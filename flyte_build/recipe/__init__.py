@@ -4,11 +4,13 @@ Never imports flyte, never reads a network. :class:`Recipe` and the kinds of its
 is what a lock answers.
 """
 
+from .copying import CopyFiles
 from .differences import differences
+from .known import Known, fetched, known_in
+from .located import hidden
 from .nouns import (
     AptInstall,
     Base,
-    CopyFiles,
     DebianBase,
     Delegation,
     EnvVars,
@@ -37,6 +39,7 @@ __all__ = [
     "Delegation",
     "EnvVars",
     "ImageSettings",
+    "Known",
     "Mount",
     "PipInstall",
     "Platform",
@@ -52,4 +55,7 @@ __all__ = [
     "UvProject",
     "WorkDir",
     "differences",
+    "fetched",
+    "hidden",
+    "known_in",
 ]

@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
 from .bases import Base, DebianBase, RegistryBase, Scratch
+from .copying import CopyFiles
 from .located import SourceTree, hidden
 from .running import Delegation, Mount, RunCommands, SecretMount, TreeCopy
 
@@ -160,45 +161,6 @@ class WorkDir:
         out: dict[str, Json] = {"kind": "workdir", "path": self.path}
         out |= {"owner": list(self.owner)} if self.owner is not None else {}
         return out | {"made": True} if self.made else out
-
-
-@dataclass(frozen=True, slots=True)
-class CopyFiles:
-    """A local file or folder copied into the image, for ``owner`` (uid and gid; ``None``: the image's user), with the
-    mode ``mode`` where that is given.
-
-    ``source`` is relative to the project's root. What the files contain is not part of the recipe
-    (nothing has to be resolved again when they change) but of the derivation. ``ignore`` are the
-    patterns of the image's ``.dockerignore``. The destination follows Dockerfile's COPY: a folder's
-    *contents* go into ``destination``; a file goes into it where it ends in a slash or is a folder
-    (``.``), and is named by it otherwise. Relative destinations start at the working directory in force.
-    ``files``, when given, are the only files of the folder that are copied (relative to it); which they
-    are is not part of the canonical form either. ``code``: it is the project's own code, which no lock has.
-    """
-
-    source: str
-    destination: str
-    folder: bool
-    ignore: tuple[str, ...] = ()
-    files: tuple[str, ...] | None = None
-    code: bool = False
-    owner: tuple[int, int] | None = None
-    mode: int | None = None
-
-    def to_json(self) -> Json:
-        out: dict[str, Json] = {
-            "kind": "copy",
-            "source": self.source,
-            "destination": self.destination,
-            "folder": self.folder,
-        }
-        if self.ignore:
-            out["ignore"] = list(self.ignore)
-        if self.owner is not None:
-            out["owner"] = list(self.owner)
-        if self.mode is not None:
-            out["mode"] = self.mode
-        return out
 
 
 @dataclass(frozen=True, slots=True)

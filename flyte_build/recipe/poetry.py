@@ -1,8 +1,9 @@
 """Poetry projects as users have them → what their ``poetry.lock`` installs, as requirements with one version each.
 
-A lock of version 2.1 (Poetry 2) says of every package for which groups and markers it is, so that nothing is resolved:
-what ``poetry install`` would take is read off. Whether it still answers the project is told by its ``content-hash``, as
-Poetry itself does (``poetry.packages.locker``). Hashes are the lock's. Runs no Poetry; reads files.
+A lock of version 2.1 (Poetry 2) says of every package for which groups and markers it is, so that nothing is
+resolved: what ``poetry install`` would take is read off; for an older one :mod:`.poetry_older` works it out. Whether
+it still answers the project is told by its ``content-hash``, as Poetry itself does (``poetry.packages.locker``).
+Hashes are the lock's. Runs no Poetry; reads files.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = ["PoetryChoice", "poetry_choice", "poetry_requirements"]
 _CHOOSING = {"--with": "wanted", "--without": "left", "--only": "only", "--extras": "extras", "-E": "extras"}
 _MEANINGLESS = ("--sync", "--compile", "--no-interaction", "-n", "--no-ansi", "--no-cache", "--quiet", "-q", "-v")
 _EXTRA = re.compile(r"""extra\s*(==|!=)\s*["']([^"']+)["']""")
+_SAYING = Version("2.1")
 _TRUE, _FALSE = 'python_version >= "3"', 'python_version < "3"'
 # Of `git@host:path`, which is no URL.
 _SCP = re.compile(r"([\w.-]+@[\w.-]+):(?!//)(.+)")
@@ -82,15 +84,20 @@ def poetry_requirements(
     recipes write it.
 
     Raises :class:`LockError` for a lock that does not answer the project, :class:`LoadError` for files that cannot be
-    read, :class:`RefusedError` for a lock of Poetry 1.
+    read, :class:`RefusedError` for a lock of another version, and for one of Poetry 1 where poetry-core is missing.
     """
     project, held = toml_document(pyproject), toml_document(lock)
-    _check(project, held, pyproject, lock)
+    version = _check(project, held, pyproject, lock)
     groups = _groups(project, choice, pyproject)
     extras = set(_table(held, "extras")) if choice.all_extras else choice.extras
     extras = {canonicalize_name(extra) for extra in extras}
     out = ParsedRequirements()
-    for package in held.get("package", []):
+    if version < _SAYING:
+        from .poetry_older import older_rows
+
+        for package, marker in older_rows(pyproject, lock, held, groups, extras):
+            _take(package, f" ; {marker}" if marker else "", lock, choice, out, relative)
+    for package in held.get("package", []) if version >= _SAYING else ():
         for marker in _markers(package, groups, extras):
             _take(package, marker, lock, choice, out, relative)
     if installs and _table(project, "tool", "poetry").get("package-mode") is not False:
@@ -120,8 +127,8 @@ def _take(
         return
     if kind == "git":
         below = f"#subdirectory={source['subdirectory']}" if source.get("subdirectory") else ""
-        found = _SCP.fullmatch(url)
-        place = f"git+{f'ssh://{found[1]}/{found[2]}' if found else url}@{source.get('resolved_reference')}{below}"
+        found, commit = _SCP.fullmatch(url), source.get("resolved_reference") or source.get("reference")
+        place = f"git+{f'ssh://{found[1]}/{found[2]}' if found else url}@{commit}{below}"
     elif kind == "url":
         place = url + (f"#sha256={hashes[0]}" if hashes else "")
     else:
@@ -132,15 +139,16 @@ def _take(
     out.sources.append(tree)
 
 
-def _check(project: Mapping[str, Any], held: Mapping[str, Any], pyproject: Path, lock: Path) -> None:
+def _check(project: Mapping[str, Any], held: Mapping[str, Any], pyproject: Path, lock: Path) -> Version:
+    """The lock's version."""
     stated = _table(held, "metadata")
     try:
         version = Version(str(stated.get("lock-version")))
     except InvalidVersion:
         raise LoadError(f"{lock}: expected a poetry.lock: it has no `lock-version`") from None
-    if not Version("2.1") <= version < Version("3"):
+    if not Version("1.0") <= version < Version("3"):
         raise RefusedError(
-            f"{lock}: expected lock-version 2.1, which says for which groups and markers a package is, found {version}",
+            f"{lock}: expected a lock-version from 1.0 on, and below 3, found {version}",
             hint="run `poetry lock` with Poetry 2; or `poetry export`, and with_requirements",
         )
     if stated.get("content-hash") not in (_content(project, True), _content(project, False)):
@@ -148,6 +156,7 @@ def _check(project: Mapping[str, Any], held: Mapping[str, Any], pyproject: Path,
             f"{lock}: does not answer {pyproject.name} as it is now",
             hint=f"run `poetry lock` in {pyproject.parent}, and commit the poetry.lock",
         )
+    return version
 
 
 def _content(document: Mapping[str, Any], groups: bool) -> str:

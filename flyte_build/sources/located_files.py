@@ -9,12 +9,12 @@ from pathlib import Path
 from ..deriving.nouns import Artifact
 from ..kernel.errors import FetchError
 from ..locks.nouns import LockedWheel
-from ..recipe import Recipe, SourceTree
+from ..recipe import Recipe, SourceTree, fetched
 from .index_clients import IndexClients
 from .lent import filled_tree
 from .places import Place
 
-__all__ = ["LocatedWheels", "place_of"]
+__all__ = ["FetchedFiles", "LocatedWheels", "place_of"]
 
 
 class LocatedWheels:
@@ -40,6 +40,35 @@ class LocatedWheels:
                 hint="name the file that defines the environment, or get the wheel from a cache or a bundle; "
                 f"`flyte-build lock --upgrade-package {artifact.source.name}` takes what the address has now",
             )
+
+    def close(self) -> None:
+        self._clients.close()
+
+
+class FetchedFiles:
+    """Files that a recipe copies from an address (``ADD``), by their hashes."""
+
+    def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
+        every = (step for recipe in recipes for step in fetched(recipe))
+        self._urls = {step.sha256: str(step.url) for step in every if step.sha256 is not None}
+        self._root, self._clients = root, IndexClients()
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        from .indexes import configured
+
+        url = self._urls.get(artifact.sha256) if artifact.source is None else None
+        if url is None:
+            return
+        if url.startswith("sha256:"):
+            raise FetchError(
+                f"{artifact.file}: the lock alone does not say where it is from",
+                hint="name the file that defines the environment, or get the image from a cache or a bundle",
+            )
+        yield Place(url, self._clients.of(configured(self._root)).stream)
+        raise FetchError(
+            f"{artifact.file}: its address does not have SHA-256 {artifact.sha256}",
+            hint="`flyte-build lock --upgrade` takes what it has now",
+        )
 
     def close(self) -> None:
         self._clients.close()

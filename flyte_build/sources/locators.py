@@ -63,7 +63,7 @@ def project_locator(
     """
     from ..deriving.from_lock import recorded_recipe
     from ..kernel.paths import cache_dir
-    from .located_files import LocatedWheels
+    from .located_files import FetchedFiles, LocatedWheels
     from .project_files import LocalFiles
     from .pythons import PythonLocator
     from .uv_wheels import UvWheels
@@ -77,6 +77,7 @@ def project_locator(
     located = [LocatedWheels(every.values(), root)] if _has_located(every.values()) else []
     return Locators(
         *sealed,
+        FetchedFiles(recipes.values(), root),
         LocalFiles(recipes.values(), root),
         FileLocator.wheels(recipes.values(), root),
         *projects,

@@ -17,7 +17,7 @@ from ..store import Store
 if TYPE_CHECKING:
     from ..locking.project import LockReport
 
-__all__ = ["begun", "check_environments", "lock_environments"]
+__all__ = ["check_environments", "lock_environments"]
 
 
 def lock_environments(
@@ -36,6 +36,7 @@ def lock_environments(
     from ..locking.project import lock_project
     from ..planning.overlaps import tell_overlaps
     from .configuring import Configuring
+    from .dockerfiles import found_out
     from .sealing import Sealing
     from .sidecars import resolved
     from .source_builds import SourceBuilds
@@ -69,26 +70,9 @@ def lock_environments(
                 look=lambda locks: tell_overlaps(locks, recipes, root, reporter, refuse=settings.overlaps == "refuse"),
             )
 
-    report = begun(environments, locked)
+    report = found_out(environments, root, store, reporter, locked, anew=upgrade is True)
     notes = companions.written(workspace.lockfiles)
     return replace(report, sealed=tuple(sealing.runs), notes=(*report.notes, *notes))
-
-
-def begun(environments: Sequence[Environment], locked: Callable[[Mapping[str, Recipe]], LockReport]) -> LockReport:
-    """What ``locked`` gives for the recipes of ``environments``, read again as often as a base turns out to have
-    something that their Dockerfiles begin with (``ONBUILD``): each time of bases that nobody had read before."""
-    from ..locking.triggers import TriggersError
-
-    known: dict[str, dict[str, tuple[str, ...]]] = {e.name: dict(e.recipe.triggers) for e in environments}
-    while True:
-        try:
-            return locked({e.name: e.recipe for e in environments})
-        except TriggersError as e:
-            for environment in environments:
-                if environment.name in e.found:
-                    assert environment.again is not None, f"{environment.name}: no Dockerfile begins with anything"
-                    known[environment.name] |= e.found[environment.name]
-                    environment.begin(known[environment.name])
 
 
 def check_environments(workspace: Workspace, environments: Sequence[Environment]) -> int:

@@ -155,7 +155,7 @@ def outdated(
     :class:`LockError` where there is no lock to compare with, :class:`FetchError` where the service cannot be asked.
     """
     from ..locking import lock_project
-    from .locking import begun
+    from .dockerfiles import found_out
     from .source_builds import SourceBuilds
 
     selected = bench.select(env=env)
@@ -180,8 +180,9 @@ def outdated(
                     build=build,
                 )
 
-        # Copies: what the locks that are there answer stays as it is.
-        after: dict[str, Lock] = dict(begun([replace(e) for e in selected], locked).locks)
+        # What the locks that are there answer stays as it is.
+        copies = [replace(e) for e in selected]
+        after: dict[str, Lock] = dict(found_out(copies, bench.root, bench.store, bench.reporter, locked).locks)
     cutoff = next((lock.cutoff for lock in after.values() if lock.cutoff), None)
     against = affected(before, {**before, **after}, _advisories(osv)) if osv else ()
     return Outdated(tuple(moves(before, after)), tuple(before), cutoff, against)

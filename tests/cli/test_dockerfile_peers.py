@@ -108,7 +108,7 @@ LEFT = """FROM {host}/team/base:1 AS low
 RUN mkdir /out && touch /out/file && chown 1000:1000 /out/file
 FROM {host}/team/base:1
 COPY --from=low /out /out
-ADD {archive}/given /given
+ADD {archive}/given.git /given
 RUN --mount=type=secret,id=token cat /run/secrets/token > /made && cat /given > /made
 COPY one.txt /one
 USER flyte
@@ -122,13 +122,13 @@ def test_what_is_left_to_buildah(
 ) -> None:
     """Built twice on locked bases, sealed by digest, stale when the folder changes; the secret is nowhere."""
     publish_bases(registry, offline.home)
-    (offline.home / "www/given").write_text("given\n")
+    (offline.home / "www/given.git").write_text("given\n")
     context(offline.project / "image", LEFT.format(host=registry.host, archive=offline.archive.url))
     offline.write(FLOW)
     monkeypatch.setenv("TOKEN", "c4n4ry-in-a-mine")
     said = offline.ok("lock", "flow.py").err
     assert "Dockerfile:5: `ADD http" in said
-    assert "what it downloads has no hash" in said
+    assert "no step fetches repositories" in said
     assert "buildah builds the image, which is sealed" in said
     assert "low: sealed `build image/Dockerfile`" in said
     (seal,) = json.loads((offline.lockfiles / "low.json").read_text())["platforms"]["linux/amd64"]["seals"]

@@ -39,7 +39,7 @@ class Builder:
     """Makes a wheel of each source that it is given, and notes it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, list[ToBuild]()
+        self.folder, self.asked, self.requires = folder, list[ToBuild](), list[str]()
 
     def __call__(self, recipe: Recipe, part: LockedPlatform, one: ToBuild, tools: Callable[[], object]) -> Built:
         self.asked.append(one)
@@ -48,7 +48,7 @@ class Builder:
             assert one.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         folder = self.folder / str(len(self.asked))
         folder.mkdir(parents=True)
-        wheel = build_wheel(folder, one.name, "1.0")
+        wheel = build_wheel(folder, one.name, "1.0", requires=self.requires)
         origin = (one.origin.asked, one.origin.commit) if one.origin is not None else (None, None)
         source = LockedSource(
             one.name, one.version, one.file.name, one.file.size or 0, one.file.sha256 or "0" * 64, *origin
@@ -188,10 +188,33 @@ def test_a_repository_whose_version_only_its_backend_tells(
     assert [source.commit for source in sources(lock)] == [commit]
 
 
+UNTOLD = DYNAMIC.replace('"version"]\ndependencies = ["b"]', '"version", "dependencies"]')
+
+
+@pytest.mark.parametrize("text", [UNTOLD, ""])
+def test_a_repository_that_leaves_all_to_its_backend(
+    app: Path, index: SimpleIndex, repository: Path, builder: Builder, text: str
+) -> None:
+    """It is built once, and its wheel tells what it requires; without anything to build it, nobody guesses."""
+    (repository / "pyproject.toml").write_text(text)
+    if not text:
+        (repository / "pyproject.toml").unlink()
+        (repository / "setup.py").write_text("from setuptools import setup\nsetup()\n")
+    commit = committed(repository)
+    pyproject(app, "toolz[more]", more=f'[tool.uv.sources]\ntoolz = {{ git = "{repository.as_uri()}" }}\n')
+    with pytest.raises(RefusedError, match="what toolz requires only its build backend can tell"):
+        locked(app, index)
+    builder.requires = ["b<2", "c ; python_version > '3' and extra == 'more'"]
+    lock = locked(app, index, build=builder)
+    assert {name: version for name, (version, _) in pins(lock).items()} == {"b": "1.0", "c": "1.0", "toolz": "1.0"}
+    assert [source.commit for source in sources(lock)] == [commit]
+    assert len({one.target for one in builder.asked}) == len(builder.asked), "once a platform"
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        DYNAMIC.replace('"version"]\ndependencies = ["b"]', '"version", "dependencies"]'),
+        UNTOLD + '[tool.uv.sources]\nb = { index = "theirs" }\n[[tool.uv.index]]\nname = "theirs"\nurl = "x:"\n',
         DYNAMIC + '[tool.uv.sources]\nb = { index = "theirs" }\n[[tool.uv.index]]\nname = "theirs"\nurl = "x:"\n',
     ],
 )

@@ -150,7 +150,7 @@ def test_sources(tmp_path: Path) -> None:
     ("arguments", "error", "says"),
     [
         ({"said": "0" * 64}, LockError, "does not answer pyproject.toml as it is now"),
-        ({"version": "2.0"}, RefusedError, "expected lock-version 2.1"),
+        ({"version": "3.0"}, RefusedError, "expected a lock-version from 1.0 on, and below 3, found 3.0"),
         ({"version": "x"}, LoadError, "it has no `lock-version`"),
         ({"words": "--dry-run"}, RefusedError, "the argument `--dry-run` has no place in a lock"),
         ({"words": "--with nope"}, LoadError, "no group `nope`; there are: docs, lint, main"),

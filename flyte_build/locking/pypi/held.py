@@ -30,6 +30,7 @@ from .uv_answers import spoken
 from .uv_builds import UvBuilds
 from .uv_lacking import Lacking
 from .uv_projects import Exported, export
+from .uv_repositories import UntoldError
 
 __all__ = ["Held", "Projects"]
 
@@ -143,11 +144,17 @@ class Projects:
     def _answer(self, step: PipInstall, target: Target, environment: str) -> Exported:
         """uv's, once all that it has to be shown was made."""
         assert step.uv is not None
+        known: dict[str, str] = {}
         while True:
             links = self._lacking.links(step)
             try:
                 with self._reporter.work(f"asking uv about {step.uv.file}"):
-                    return export(step, self._root, self._settings, self._cutoff, self._refresh, links)
+                    return export(step, self._root, self._settings, self._cutoff, self._refresh, links, known)
+            except UntoldError as e:
+                if not self._builds or e.tree is None or e.name in known:
+                    raise
+                sources = UvSources(step, self._root, self._settings)
+                known[e.name] = self._made.told(e.name, e.tree, sources, target, environment)
             except NoSolution as e:
                 if not self._lacking.more(step, e, target, environment):
                     raise

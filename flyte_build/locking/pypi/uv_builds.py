@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from packaging.utils import parse_wheel_filename
+
 from ...kernel.errors import FetchError
 from ...kernel.reporting import Reporter
+from ...recipe import SourceTree
 from ...sources.indexes import IndexClient, IndexFile
 from ...sources.source_trees import archived
 from ...sources.uv_projects import ProjectClient, UvSources
@@ -21,6 +24,7 @@ from ...sources.uv_trees import asked_of
 from ..wheels import Target
 from .sources import Built, Origin, Sources
 from .uv_answers import Spoken
+from .uv_repositories import told_as
 
 __all__ = ["UvBuilds"]
 
@@ -33,6 +37,7 @@ class UvBuilds:
     def __init__(self, root: Path, folder: Path, sources: Sources, reporter: Reporter) -> None:
         self._root, self._folder, self._sources, self._reporter = root, folder, sources, reporter
         self._built: dict[str, Built] = {}
+        self._read: dict[str, str | None] = {}
 
     def of(self, wheel: str) -> Built | None:
         return self._built.get(wheel)
@@ -41,6 +46,24 @@ class UvBuilds:
         """The files of wheels that somebody else made, which are remembered as if they were made here."""
         self._built |= {built.record.wheel: built for built in made.values() if built.record is not None}
         return tuple(built.path for built in made.values())
+
+    def told(self, name: str, tree: SourceTree, project: UvSources, target: Target, environment: str) -> str:
+        """What the wheel of a repository says that only its build backend tells, for uv (:func:`.told_as`).
+
+        The wheel is the one that the image gets: its repository must not move meanwhile. Raises what fetching and
+        building raise."""
+        with self._reporter.work(f"fetch {name}"):
+            path, commit = archived(tree, Path("/"), tree.rev, self._new(name, "told", target))
+        self._reporter.note(f"environment {environment}: {name} is built, to know what it requires")
+        self._read[name] = commit
+        ordinary, file = IndexClient(project.ordinary), _local(path)
+        try:
+            origin, version = Origin(asked_of(name), commit), (commit or str(file.sha256))[:12]
+            wheel = self._one(name, version, file, origin, target, environment, ordinary)
+            (found,) = ordinary.metadata_of([_local(wheel)], self._reporter)
+        finally:
+            ordinary.close()
+        return told_as(name, str(parse_wheel_filename(wheel.name)[1]), list(found.requires), found.requires_python)
 
     def build(
         self, said: Spoken, project: UvSources, target: Target, environment: str, client: ProjectClient
@@ -59,6 +82,8 @@ class UvBuilds:
                     self._reporter.note(
                         f"environment {environment}: {name} of {project.files.main.file.name}: commit {commit}"
                     )
+                if self._read.get(name, commit) != commit:
+                    raise FetchError(f"{name}: its repository moved while it was locked", hint="lock again")
                 file = _local(path)
                 origin = Origin(asked_of(name), commit)
                 version = (commit or str(file.sha256))[:12]

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -65,11 +66,12 @@ def export(
     cutoff: str | None,
     refresh: bool | tuple[str, ...],
     links: Path | None = None,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> Exported:
     """What uv says of ``step.uv``, a project below ``root``, for every platform at once.
 
     ``cutoff`` and ``refresh`` as a question has them, and ``links``, a folder of wheels that are there besides, are for
-    a project without a ``uv.lock``. Raises
+    a project without a ``uv.lock``; ``known`` as :class:`.Repositories` has it. Raises
     :class:`LockError` with uv's own words for a ``uv.lock`` that does not answer the project, :class:`RefusedError` for
     what uv would have to run a program for, :class:`LoadError`, :class:`NoSolution` and :class:`FetchError`.
     """
@@ -79,7 +81,7 @@ def export(
     except RefusedError as e:
         raise RefusedError(f"{step.uv.file}: uv answers its projects, and {e.message}", hint="pip install uv") from None
     files = read_uv_files(root / step.uv.file, root / step.uv.lock if step.uv.lock is not None else None)
-    return _Asked(uv, step, files, settings, cutoff, refresh, links).answer()
+    return _Asked(uv, step, files, settings, cutoff, refresh, links, known).answer()
 
 
 class _Asked:
@@ -92,11 +94,12 @@ class _Asked:
         cutoff: str | None,
         refresh: bool | tuple[str, ...],
         links: Path | None,
+        known: Mapping[str, str],
     ) -> None:
         assert step.uv is not None
         self._uv, self._step, self._files = uv, step, files
         self._cutoff, self._refresh, self._links = cutoff, refresh, links
-        self._options = step.uv.options
+        self._options, self._known = step.uv.options, known
         # Where uv is told nothing, it is told what pip is; its own configuration it reads itself.
         self._settings = settings if uv_settings(files) is None else None
 
@@ -172,7 +175,7 @@ class _Asked:
         for name in self._refresh if isinstance(self._refresh, tuple) else ():
             more += ["--refresh-package", name]
         root = where / os.path.relpath(self._files.root, self._files.folder)
-        repositories = Repositories(self._files, root / "pyproject.toml", folder)
+        repositories = Repositories(self._files, root / "pyproject.toml", folder, self._known)
         done = self._run(where, folder, python, more, env)
         while done.returncode and repositories.tell(done.stderr):
             done = self._run(where, folder, python, more, env)

@@ -2,7 +2,7 @@
 
 uv fetches a repository itself, and reads what it requires where its ``pyproject.toml`` says so. Where only the version
 is its build backend's to tell (tools that read tags do that) uv is told the rest, as `dependency-metadata` in its copy
-of the project. Runs no backend; what nobody has written down is refused.
+of the project. What nobody has written down is read off a wheel that whoever asks has made. Runs no backend.
 """
 
 from __future__ import annotations
@@ -11,43 +11,60 @@ import json
 import re
 import tarfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ...kernel.errors import RefusedError
+from ...recipe import SourceTree
 from ...recipe.uv_projects import LocalPackage, UvFiles
 from ...sources.source_trees import archive_of_commit
 from ...sources.uv_trees import trees_of
 
-__all__ = ["Repositories"]
+__all__ = ["Repositories", "UntoldError", "told_as"]
 
 # What uv says of the first package that it would have to build.
+_EXTRA = re.compile(r"""\bextra\s*==\s*["']([^"']+)["']""")
 _UNBUILT = re.compile(r"Building source distributions for `([^`]+)` is disabled")
 
 
-class Repositories:
-    """``manifest``: the file of uv's copy that holds ``[tool.uv]``; ``folder`` is for archives."""
+class UntoldError(RefusedError):
+    """Only a build backend tells what ``name`` requires. ``tree``: the repository that a wheel may be made of, to read
+    that; ``None``: it says besides where its requirements come from, which a wheel does not."""
 
-    def __init__(self, files: UvFiles, manifest: Path, folder: Path) -> None:
-        self._files, self._manifest, self._folder = files, manifest, folder
+    def __init__(self, message: str, hint: str, name: str, tree: SourceTree | None) -> None:
+        super().__init__(message, hint=hint)
+        self.name, self.tree = name, tree
+
+
+class Repositories:
+    """``manifest``: the file of uv's copy that holds ``[tool.uv]``; ``folder`` is for archives; ``known``: tables by
+    name, of packages of which wheels were made (:func:`told_as`)."""
+
+    def __init__(self, files: UvFiles, manifest: Path, folder: Path, known: Mapping[str, str]) -> None:
+        self._files, self._manifest, self._folder, self._known = files, manifest, folder, known
         self._told: set[str] = set()
+        self._makeable: dict[str, SourceTree] = {}
 
     def tell(self, words: str) -> bool:
         """Whether uv knows more now about the package that it would have built, by its ``words``, and is to be asked
-        again. Raises :class:`RefusedError` where it does not."""
+        again. Raises :class:`UntoldError` where it does not."""
         found = _UNBUILT.search(words)
         if found is None:
             return False
         name = found[1]
-        table = self._metadata(name) if name not in self._told and not self._files.script else None
+        table = None
+        if name not in self._told and not self._files.script:
+            table = self._known.get(name) or self._metadata(name)
         if table is None:
             said = "uv lock" if not self._files.script else f"uv lock --script {self._files.main.file.name}"
-            raise RefusedError(
+            raise UntoldError(
                 f"{self._files.main.file}: what {name} requires only its build backend can tell, and no uv.lock has it",
-                hint=f"run `{said}`, and commit what it writes: {name} is built of what stands there",
+                f"run `{said}`, and commit what it writes: {name} is built of what stands there",
+                name,
+                self._makeable.get(name),
             )
         self._told.add(name)
         text = f"{self._manifest.read_text(encoding='utf-8').rstrip()}\n\n{table}"
@@ -68,13 +85,28 @@ class Repositories:
         package = _project(archive, name)
         requires = _static(package) if package is not None else None
         if package is None or requires is None:
+            if package is None or not any(package.sources()):
+                self._makeable[name] = tree
             return None
         rows = [("name", name), ("version", "0"), ("requires-dist", requires[0]), ("provides-extra", requires[1])]
         said = package.project.get("requires-python")
         rows += [("requires-python", said)] if isinstance(said, str) else []
-        # JSON's strings and lists of strings are TOML's, too.
-        body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in rows)
-        return f"[[tool.uv.dependency-metadata]]\n{body}"
+        return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, Any]]) -> str:
+    # JSON's strings and lists of strings are TOML's, too.
+    body = "".join(f"{key} = {json.dumps(value)}\n" for key, value in rows)
+    return f"[[tool.uv.dependency-metadata]]\n{body}"
+
+
+def told_as(name: str, version: str, requires: Sequence[str], python: str | None) -> str:
+    """The table of a package of which a wheel says this."""
+    extras = sorted({extra for text in requires for extra in _EXTRA.findall(text)})
+    rows: list[tuple[str, Any]] = [
+        ("name", name), ("version", version), ("requires-dist", list(requires)), ("provides-extra", extras),
+    ]  # fmt: skip
+    return _table([*rows, *([("requires-python", python)] if python else [])])
 
 
 def _project(archive: Path, top: str) -> LocalPackage | None:

@@ -13,10 +13,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 
 from ...kernel.errors import LoadError
-from ...recipe import ImageSettings, RegistryBase, Scratch, Stage, Step
+from ...recipe import ImageSettings, Known, RegistryBase, Scratch, Stage, Step
 from .copies import copy
 from .delegated import delegated
 from .reading import GIVEN, ElsewhereError, Reading, State
@@ -47,11 +46,11 @@ def read_dockerfile(
     platforms: Sequence[str] = ("linux/amd64",),
     *,
     elsewhere: bool = True,
-    triggers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    known: Known | None = None,
 ) -> DockerImage:
     """What ``file`` says, whose folder is the context, as the SDK's builder has it; ``platforms``: the image's.
-    ``elsewhere``: with a line that no step means, the whole file is one for another builder. ``triggers``: what images
-    have those that stand on them begin with, by name, as far as it is known.
+    ``elsewhere``: with a line that no step means, the whole file is one for another builder. ``known``: what a
+    lock knows of it.
 
     Raises :class:`LoadError` for a file that cannot be read and :class:`RefusedError` for a line that has no place in a
     lock; both name the line.
@@ -61,7 +60,7 @@ def read_dockerfile(
     except (OSError, UnicodeDecodeError) as e:
         raise LoadError(f"{owner}: {file}: cannot be read: {e}") from None
     try:
-        return _read(Reading(owner, file, relative, platforms, triggers=triggers), text)
+        return _read(Reading(owner, file, relative, platforms, known=known or Known()), text)
     except ElsewhereError as e:
         found = delegated(Reading(owner, file, relative, platforms), text, e) if elsewhere else None
         if found is None:
@@ -133,7 +132,7 @@ def _begins(s: State, first: Instruction) -> list[Instruction]:
         return []
     else:
         name = s.base.reference
-        texts = s.r.begun[name] = s.r.triggers.get(name, ())
+        texts = s.r.begun[name] = s.r.known.triggers.get(name, ())
     found = [replace(one, line=first.line, of=name) for text in texts for one in instructions(text)]
     for one in found:
         if one.name in UNTRIGGERED:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...kernel.canonical import Json
 from ...kernel.errors import RefusedError
-from ...recipe import CopyFiles, RegistryBase, RunCommands, Scratch, Stage, Step
+from ...recipe import CopyFiles, Known, RegistryBase, RunCommands, Scratch, Stage, Step
 from ...recipe.docker_words import deferred, known, words_of
 from .text import Instruction, StageText
 
@@ -36,8 +36,8 @@ class ElsewhereError(RefusedError):
 class Reading:
     """``relative`` writes a path of the context as recipes have it; ``platforms``: those of the image. ``outside``: the
     arguments that stand before the first stage; ``stages``: what is copied from, each after those that it takes from;
-    ``made``: which of the file's stages they are, by number. ``triggers``: what images have those that stand on them
-    begin with (``ONBUILD``), by name, as far as it is known; ``begun``: of those that the file stands on."""
+    ``made``: which of the file's stages they are, by number. ``known``: what a lock knows of it; ``begun``: what the
+    images that it stands on have it begin with (``ONBUILD``), by name."""
 
     owner: str
     file: Path
@@ -47,7 +47,7 @@ class Reading:
     outside: dict[str, str] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     made: dict[int, int] = field(default_factory=dict)
-    triggers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
     begun: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
