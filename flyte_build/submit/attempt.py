@@ -148,8 +148,8 @@ class Attempts:
         for path in (folder.outcome(name, attempt), log.parent):
             path.mkdir(parents=True, exist_ok=True)
         with door.folder(folder.path) as top:
-            for path in (folder.attempt(name, attempt), folder.data(name, attempt)):
-                door.make_folders(top, path.relative_to(folder.path).as_posix())
+            for above in (folder.meta, folder.raw):
+                door.make_folders(top, f"{above.name}/{name}/{attempt}")
 
     def _has_folder(self, path: Path) -> bool:
         folder = self.facts.folder

@@ -135,8 +135,10 @@ class Replica:
             _LOG.set(2)
             os.close(log)
             del self._actions[said["id"]]
-        now = self._state()
-        changed = None if self._actions else next((name for name in now if now[name] != self._set_up[name]), None)
+        changed = None
+        if not self._actions:
+            now = self._state()
+            changed = next((name for name in now if now[name] != self._set_up[name]), None)
         self._say({"id": said["id"], "code": code, "changed": changed})
 
     async def _run(self, argv: list[str]) -> None:

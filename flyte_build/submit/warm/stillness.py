@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import functools
 import gc
+import importlib
+import io
 import os
 import random
 import re
@@ -17,6 +19,7 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 PATIENCE = 2.0  # seconds
@@ -191,13 +194,26 @@ _KEPT = (
 )
 
 
-def recall() -> None:
-    """Call those, so that a fork need not."""
+def recall(imported: Sequence[str] = ()) -> None:
+    """Call those, so that a fork need not; and use data frames, where what handles them was ``imported``."""
     for module, name in _KEPT:
         function: Any = getattr(sys.modules.get(module), name, None)
         if hasattr(function, "cache_info"):
             with contextlib.suppress(Exception):
                 function()
+    if {"pandas", "pyarrow.parquet"} <= set(imported):
+        with contextlib.suppress(Exception):
+            _use_frames(*(importlib.import_module(name) for name in ("pandas", "pyarrow.parquet")))
+
+
+def _use_frames(pandas: Any, parquet: Any) -> None:
+    """Write a tiny table into memory and read it again, by calls that start no thread and draw no number. What the
+    libraries find out at their first use (symbols, functions, formats) takes 5 ms here, and more in each fork."""
+    frame = pandas.DataFrame({"a": range(2), "b": ["x", "y"], "c": [0.5, 1.5]})
+    frame = frame.assign(d=frame.a + frame.c)
+    written = io.BytesIO()
+    frame.to_parquet(written, coerce_timestamps="us", allow_truncated_timestamps=False)
+    parquet.ParquetFile(written, pre_buffer=False).read(use_threads=False).to_pandas(use_threads=False)
 
 
 def patterns() -> list[tuple[str, int]]:

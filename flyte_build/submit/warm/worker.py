@@ -145,7 +145,7 @@ class Worker:
                 self._import(name)
             self._contexts.make(calls)
             stillness.compiled(patterns)
-            stillness.recall()
+            stillness.recall(self._imported)
             self._still = stillness.Still(had)
 
     def _import(self, name: str) -> bool:

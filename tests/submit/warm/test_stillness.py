@@ -104,3 +104,46 @@ def test_what_an_image_says_of_itself_is_asked_once(monkeypatch: pytest.MonkeyPa
     stillness.recall()
     points()
     assert asked == [1], "only what keeps its answer, and no error where a version has it not"
+
+
+class Frames:
+    """pandas and pyarrow.parquet, as far as they are used before a fork: says what was asked of them."""
+
+    def __init__(self, wrong: bool = False) -> None:
+        self.asked: list[Any] = []
+        self.wrong = wrong
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Frames:
+            self.asked.append((name, kwargs))
+            if self.wrong:
+                raise ValueError("of another version")
+            return self
+
+        return self if name in ("a", "c") else call
+
+    def __add__(self, other: Any) -> Frames:
+        return self
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_data_frames_are_used_once_without_threads_where_they_were_imported(
+    monkeypatch: pytest.MonkeyPatch, wrong: bool
+) -> None:
+    frames = Frames(wrong)
+    monkeypatch.setattr(stillness, "_KEPT", ())
+    for name in ("pandas", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, frames)  # type: ignore[arg-type]
+    for imported in ([], ["pandas"], ["numpy", "pyarrow"]):
+        stillness.recall(imported)  # a lazy module in their place is not woken
+        assert frames.asked == []
+    stillness.recall(["numpy", "pandas", "pyarrow.parquet"])
+    names = [name for name, _ in frames.asked]
+    if wrong:
+        assert names == ["DataFrame"], "a version that has it otherwise only makes an action slower"
+    else:
+        assert names == ["DataFrame", "assign", "to_parquet", "ParquetFile", "read", "to_pandas"]
+        told = dict(frames.asked)
+        assert (told["read"], told["to_pandas"], told["ParquetFile"]) == (
+            {"use_threads": False}, {"use_threads": False}, {"pre_buffer": False}
+        )  # fmt: skip
