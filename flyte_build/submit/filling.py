@@ -21,6 +21,7 @@ from ..kernel.documents import parse_object
 from ..kernel.files import write_whole
 from ..kernel.reporting import Reporter
 from ..store.seal_files import beside, find_listing
+from .borrowed import lend
 from .bytecode import Compiler
 from .furnish import find_python, prepare
 from .image_documents import Config, LayerOf, Manifest
@@ -64,6 +65,11 @@ class Filling:
         document = {"schema": _SCHEMA, "seal": listing.seal, "imports": imports}
         with suppress(OSError):
             write_whole(beside(root, ".compiled"), json.dumps(document))
+
+    def lend(self, tree: Path, diff_ids: Sequence[str]) -> Mapping[str, str]:
+        """Put into ``tree``, of these layers, what our own Python has; how the files lie → their SHA-256."""
+        folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in diff_ids]
+        return {r: digest for folder in folders for r, digest in lend(folder, tree, self._locks).items()}
 
     def fill(self, tree: Path, manifest: Manifest, config: Config, *, compiling: bool) -> Mapping[str, str]:
         """Put bytecode into ``tree``, without ``compiling`` what is there; how its files lie → their SHA-256."""
