@@ -31,8 +31,8 @@ from ..kernel.reporting import Reporter
 from ..store.locks import held
 from ..store.seal_files import remove_seal
 from ..store.sealed import seal
-from .borrowed import MARK
 from .imports import modules_below, names_of, reached
+from .lending import MARK
 from .pyc import bytecode_of, chained, keep, kept_at, linked, same
 from .sandbox.engines import init_mount, popen
 from .sandbox.spec import Engine, Mount, Sandbox, Tmpfs

@@ -21,12 +21,12 @@ from ..kernel.documents import parse_object
 from ..kernel.files import write_whole
 from ..kernel.reporting import Reporter
 from ..store.seal_files import beside, find_listing
-from .borrowed import lend
 from .bytecode import Compiler
 from .furnish import find_python, prepare
 from .image_documents import Config, LayerOf, Manifest
 from .imports import RUNTIME
 from .layers import Layers
+from .lending import lend
 from .merge import merge
 from .sandbox.spec import Engine
 from .unpack import remove_tree

@@ -24,10 +24,10 @@ _UNCHECKED = 0b01
 _HEADER = 16
 
 
-def same(one: Path, other: Path) -> bool:
+def same(one: Path | str, other: Path | str) -> bool:
     """Whether both are one file, and not a link to one."""
     try:
-        a, b = one.lstat(), other.lstat()
+        a, b = os.lstat(one), os.lstat(other)
     except OSError:
         return False
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
@@ -78,16 +78,17 @@ def keep(work: Path, layer: Path, beside: Path, modules: Sequence[str], tag: str
 def spread(beside: Path, layer: Path, root: Path) -> None:
     """Put the bytecode of ``layer`` in ``beside`` to its modules in ``root``, as hard links."""
     for folder, _, files in os.walk(beside):
-        into = root / os.path.relpath(folder, beside)
-        source_folder = into.parent
-        if not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
+        below = os.path.relpath(folder, beside)
+        into, above = root / below, os.path.dirname(below)
+        source_folder = root / above
+        if not files or not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
             continue
         for name in files:
-            module = source_folder / f"{name.partition('.')[0]}.py"
+            module = f"{above}/{name.partition('.')[0]}.py"
             # Only for the very file it was made from: a later layer may have replaced the module.
-            if same(module, layer / module.relative_to(root)):
+            if same(f"{root}/{module}", f"{layer}/{module}"):
                 into.mkdir(exist_ok=True)
-                if not os.path.lexists(into / name):
+                if not os.path.lexists(f"{into}/{name}"):
                     place(Path(folder, name), into / name)
 
 

@@ -15,8 +15,8 @@ from types import CodeType
 import pytest
 
 from flyte_build.store.sealed import Examiner
-from flyte_build.submit import borrowed
-from flyte_build.submit.borrowed import MARK, lent
+from flyte_build.submit import lending
+from flyte_build.submit.lending import MARK
 from flyte_build.submit.roots import Roots
 
 from .oci import Made, image
@@ -32,7 +32,7 @@ class Ours:
     """Folders of a Python that stands for ours."""
 
     def __init__(self, top: Path) -> None:
-        self.schemes = {name: top / name for name in ("purelib", "platlib", "stdlib")}
+        self.schemes = {name: top / name for name in ("purelib", "stdlib")}
 
     def add(self, name: str, source: bytes = SOURCE, scheme: str = "purelib", *, compiled: bool = True) -> Path:
         path = self.schemes[scheme] / name
@@ -46,13 +46,22 @@ class Ours:
 @pytest.fixture
 def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ours:
     found = Ours(tmp_path / "the-host")
-    monkeypatch.setattr(borrowed.sysconfig, "get_path", lambda scheme: str(found.schemes[scheme]))
+    monkeypatch.setattr(lending.sysconfig, "get_path", lambda scheme: str(found.schemes[scheme]))
     monkeypatch.setattr(sys, "pycache_prefix", None)
+    monkeypatch.setattr(lending, "_our_modules", lambda: lending.Ours(STARTS))
     return found
 
 
 def _sealed(path: str, source: bytes = SOURCE) -> dict[str, str]:
     return {path: f"100644 {len(source)} {hashlib.sha256(source).hexdigest()}"}
+
+
+STARTS = ["package.module", "module", "one", "two", "a", "a.b", "json.a", "json.decoder"]
+
+
+def lent(sealed: dict[str, str]) -> list[tuple[str, bytes]]:
+    """What is lent to an image that imports these modules."""
+    return list(lending.lent(sealed, lending.Ours(STARTS)))
 
 
 def _cached(path: Path) -> Path:
@@ -79,7 +88,7 @@ def test_it_is_of_the_image_in_every_word(ours: Ours) -> None:
 @pytest.mark.parametrize(
     ("path", "scheme", "name"),
     [
-        (f"usr/local/lib/{VERSION}/dist-packages/a/b.py", "platlib", "a/b.py"),
+        (f"usr/local/lib/{VERSION}/dist-packages/a/b.py", "purelib", "a/b.py"),
         ("usr/lib/python3/dist-packages/a.py", "purelib", "a.py"),
         (f"usr/lib/{VERSION}/json/decoder.py", "stdlib", "json/decoder.py"),
         (f"{VERSION}/a.py", "stdlib", "a.py"),
@@ -98,7 +107,7 @@ def test_other_pythons_and_programs_get_nothing(ours: Ours, path: str) -> None:
     for scheme in ours.schemes:
         ours.add("a.py", scheme=scheme)
         ours.add("json/a.py", scheme=scheme)
-    assert not list(lent(_sealed(path)))
+    assert not lent(_sealed(path))
 
 
 def _header(at: int, data: bytes) -> Callable[[Path], None]:
@@ -127,9 +136,9 @@ def _header(at: int, data: bytes) -> Callable[[Path], None]:
 )
 def test_what_our_python_would_not_take_is_not_lent(ours: Ours, change: Callable[[Path], None]) -> None:
     path = ours.add("module.py")
-    assert list(lent(_sealed(f"{SITE}/module.py")))
+    assert lent(_sealed(f"{SITE}/module.py"))
     change(path)
-    assert not list(lent(_sealed(f"{SITE}/module.py")))
+    assert not lent(_sealed(f"{SITE}/module.py"))
 
 
 @pytest.mark.parametrize("mode", [CHECKED, UNCHECKED])
@@ -137,16 +146,27 @@ def test_bytecode_with_hashes_is_lent_for_its_source(ours: Ours, mode: py_compil
     path = ours.add("module.py")
     py_compile.compile(str(path), invalidation_mode=mode)
     os.utime(path, (1, 1))
-    assert list(lent(_sealed(f"{SITE}/module.py")))
+    assert lent(_sealed(f"{SITE}/module.py"))
     path.write_bytes(SOURCE + b"#")
-    assert not list(lent(_sealed(f"{SITE}/module.py", SOURCE + b"#")))
+    assert not lent(_sealed(f"{SITE}/module.py", SOURCE + b"#"))
 
 
 def test_a_link_or_another_source_of_the_name_gets_nothing(ours: Ours) -> None:
     ours.add("module.py")
-    assert not list(lent({f"{SITE}/module.py": f"120777 -> {hashlib.sha256(SOURCE).hexdigest()[:-1]}"}))
-    assert not list(lent(_sealed(f"{SITE}/module.py", SOURCE + b"\n")))
-    assert not list(lent({f"{SITE}/module.py/": "40755"}))
+    assert not lent({f"{SITE}/module.py": f"120777 -> {hashlib.sha256(SOURCE).hexdigest()[:-1]}"})
+    assert not lent(_sealed(f"{SITE}/module.py", SOURCE + b"\n"))
+    assert not lent({f"{SITE}/module.py/": "40755"})
+
+
+def test_only_what_is_about_to_be_imported_is_lent(ours: Ours) -> None:
+    """Whatever layers the modules on the way are in."""
+    ours.add("module.py", b"import third, json.decoder\n")
+    for name, scheme in (("third.py", "purelib"), ("fourth.py", "purelib"), ("json/decoder.py", "stdlib")):
+        ours.add(name, scheme=scheme)
+    assert [module for module, _ in lent(_sealed(f"{SITE}/third.py") | _sealed(f"{SITE}/fourth.py"))] == [
+        f"{SITE}/third.py"
+    ]
+    assert lent(_sealed(f"usr/lib/{VERSION}/json/decoder.py"))
 
 
 PYTHON = [Made("usr/bin/python3", b"#!python", 0o755)]
