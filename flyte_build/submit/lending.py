@@ -39,7 +39,7 @@ __all__ = ["MARK", "Ours", "lend", "lent"]
 
 _HEADER = 16
 _HASHED, _MODE = 0b01, 0o644
-_TAG = sys.implementation.cache_tag
+_TAG: str | None = sys.implementation.cache_tag
 # Another Python's, or ours in another way of writing it down, is beside it.
 MARK = hashlib.sha256(b"borrowed 1 %s %s" % (str(_TAG).encode(), importlib.util.MAGIC_NUMBER)).hexdigest()
 _VERSION = re.escape(f"python{sys.version_info[0]}.{sys.version_info[1]}{sys.abiflags}")
