@@ -30,12 +30,13 @@ from ..kernel.quantities import counted
 from ..kernel.reporting import Reporter
 from ..store.locks import held
 from ..store.seal_files import remove_seal
-from ..store.sealed import Examiner, records, seal
+from ..store.sealed import seal
 from .imports import modules_below, names_of, reached
-from .pyc import keep, kept_at, same, spread
+from .lending import MARK
+from .pyc import bytecode_of, chained, keep, kept_at, linked, same
 from .sandbox.engines import init_mount, popen
 from .sandbox.spec import Engine, Mount, Sandbox, Tmpfs
-from .unpack import remove, remove_tree, scoped
+from .unpack import remove_tree, scoped
 
 __all__ = ["Compiler"]
 
@@ -105,7 +106,7 @@ class Compiler:
         out: dict[str, str] = {}
         for layer in self.layers:
             for count in range(least, len(self.layers) + 1):
-                out |= self._linked(layer, self._chain(count))
+                out |= linked(layer, self._chain(count), self.root, self.locks)
         if compiling and (chain := self._made(tag, paths, least)) is not None:
             # After all of it: what was made of one layer has no say in the next one's.
             out |= self.put(chain)
@@ -123,7 +124,7 @@ class Compiler:
         """As :meth:`fill`, of what was made by ``chain``."""
         out: dict[str, str] = {}
         for layer in self.layers:
-            out |= self._linked(layer, chain)
+            out |= linked(layer, chain, self.root, self.locks)
         return out
 
     def _asked(self) -> tuple[str, list[str]] | None:
@@ -140,10 +141,11 @@ class Compiler:
         return (tag, paths) if _TAG.fullmatch(tag) else None
 
     def kept(self) -> bool:
-        """Whether there is bytecode of any of the layers."""
+        """Whether there is bytecode of any of the layers that was not borrowed."""
         names = {layer.name for layer in self.layers}
         there = (name for folder in {layer.parent for layer in self.layers} for name in os.listdir(folder))
-        return any(_CHAINED.fullmatch(name) and name.partition(".")[0] in names for name in there)
+        mine = (name.partition(".") for name in there if _CHAINED.fullmatch(name))
+        return any(layer in names and chain != MARK for layer, _, chain in mine)
 
     def _made(self, tag: str, paths: Sequence[str], least: int) -> str | None:
         """Make what is lacking; by which chain, ``None`` where it is nothing, or nothing can be made."""
@@ -160,7 +162,7 @@ class Compiler:
             chain, small = found
             for layer, modules in mine:
                 # Another image may have had it made meanwhile.
-                lacking = [m for m in modules if not kept_at(_beside(layer, chain), m, tag).exists()]
+                lacking = [m for m in modules if not kept_at(chained(layer, chain), m, tag).exists()]
                 if lacking and not self.left():
                     self._compile(small, inside, layer, lacking, tag, chain)
             return chain
@@ -235,34 +237,13 @@ class Compiler:
             # Without `site`: a wheel's .pth file has no say in what becomes of other wheels' modules.
             arguments = ["-S", "/tmp/compile.py", "/tmp/modules", _SOURCES, "/tmp/out"]
             magic = _run(self.engine, small, python, arguments, mounts, left=self.left)
-            beside = _beside(layer, chain)
+            beside = chained(layer, chain)
             with held(self.locks / f"layer-{layer.name}"):
                 if keep(work, layer, beside, modules, tag, (magic or "").strip()):
                     remove_seal(beside)
-                    seal(beside, beside, _of(layer, chain), (), lambda _: None)
+                    seal(beside, beside, bytecode_of(layer, chain), (), lambda _: None)
         finally:
             remove_tree(work)
-
-    def _linked(self, layer: Path, chain: str) -> Mapping[str, str]:
-        """Link the layer's bytecode to its modules in the root; what is not as it was sealed is thrown away."""
-        beside = _beside(layer, chain)
-        with held(self.locks / f"layer-{layer.name}"):
-            if not os.path.lexists(beside):
-                return {}
-            if Examiner().look(beside, _of(layer, chain), full=True):
-                remove_seal(beside)
-                remove(beside)
-                return {}
-            spread(beside, layer, self.root)
-            return records(beside)
-
-
-def _beside(layer: Path, chain: str) -> Path:
-    return layer.with_name(f"{layer.name}.{chain}")
-
-
-def _of(layer: Path, chain: str) -> str:
-    return f"bytecode of sha256:{layer.name} by sha256:{chain}"
 
 
 def _run(

@@ -26,6 +26,7 @@ from .furnish import find_python, prepare
 from .image_documents import Config, LayerOf, Manifest
 from .imports import RUNTIME
 from .layers import Layers
+from .lending import lend
 from .merge import merge
 from .sandbox.spec import Engine
 from .unpack import remove_tree
@@ -64,6 +65,11 @@ class Filling:
         document = {"schema": _SCHEMA, "seal": listing.seal, "imports": imports}
         with suppress(OSError):
             write_whole(beside(root, ".compiled"), json.dumps(document))
+
+    def lend(self, tree: Path, diff_ids: Sequence[str]) -> Mapping[str, str]:
+        """Put into ``tree``, of these layers, what our own Python has; how the files lie → their SHA-256."""
+        folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in diff_ids]
+        return {r: digest for folder in folders for r, digest in lend(folder, tree, self._locks).items()}
 
     def fill(self, tree: Path, manifest: Manifest, config: Config, *, compiling: bool) -> Mapping[str, str]:
         """Put bytecode into ``tree``, without ``compiling`` what is there; how its files lie → their SHA-256."""

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..store.locks import held
+from ..store.seal_files import remove_seal
+from ..store.sealed import Examiner, records
 from . import door
 from .imports import CACHE
-from .unpack import place
+from .unpack import place, remove
 
-__all__ = ["keep", "kept_at", "same", "sound_bytecode", "spread"]
+__all__ = ["bytecode_of", "chained", "keep", "kept_at", "linked", "same", "sound_bytecode", "spread"]
 
 _UNCHECKED = 0b01
 _HEADER = 16
 
 
-def same(one: Path, other: Path) -> bool:
+def same(one: Path | str, other: Path | str) -> bool:
     """Whether both are one file, and not a link to one."""
     try:
-        a, b = one.lstat(), other.lstat()
+        a, b = os.lstat(one), os.lstat(other)
     except OSError:
         return False
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
@@ -75,14 +78,42 @@ def keep(work: Path, layer: Path, beside: Path, modules: Sequence[str], tag: str
 def spread(beside: Path, layer: Path, root: Path) -> None:
     """Put the bytecode of ``layer`` in ``beside`` to its modules in ``root``, as hard links."""
     for folder, _, files in os.walk(beside):
-        into = root / os.path.relpath(folder, beside)
-        source_folder = into.parent
-        if not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
+        below = os.path.relpath(folder, beside)
+        into, above = root / below, os.path.dirname(below)
+        source_folder = root / above
+        if not files or not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
             continue
         for name in files:
-            module = source_folder / f"{name.partition('.')[0]}.py"
+            module = f"{above}/{name.partition('.')[0]}.py"
             # Only for the very file it was made from: a later layer may have replaced the module.
-            if same(module, layer / module.relative_to(root)):
+            if same(f"{root}/{module}", f"{layer}/{module}"):
                 into.mkdir(exist_ok=True)
-                if not os.path.lexists(into / name):
+                if not os.path.lexists(f"{into}/{name}"):
                     place(Path(folder, name), into / name)
+
+
+def chained(layer: Path, chain: str) -> Path:
+    """The folder beside an unpacked ``layer`` that has its modules' bytecode by ``chain`` (hex)."""
+    return layer.with_name(f"{layer.name}.{chain}")
+
+
+def bytecode_of(layer: Path, chain: str) -> str:
+    """What that folder's seal is of."""
+    return f"bytecode of sha256:{layer.name} by sha256:{chain}"
+
+
+def linked(layer: Path, chain: str, root: Path, locks: Path) -> Mapping[str, str]:
+    """Link the layer's bytecode to its modules in the root; what is not as it was sealed is thrown away.
+
+    How its files lie → their SHA-256 in hex; ``locks`` is the folder of locks.
+    """
+    beside = chained(layer, chain)
+    with held(locks / f"layer-{layer.name}"):
+        if not os.path.lexists(beside):
+            return {}
+        if Examiner().look(beside, bytecode_of(layer, chain), full=True):
+            remove_seal(beside)
+            remove(beside)
+            return {}
+        spread(beside, layer, root)
+        return records(beside)

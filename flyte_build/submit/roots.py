@@ -255,6 +255,7 @@ class Roots:
                     known |= unpacked.records
                     seals.append((diff_id, unpacked.seal))
             prepare(tree)
+            known |= self._filling.lend(tree, config.diff_ids)
             known |= self._filling.fill(tree, manifest, config, compiling=self._late is None)
             seal(tree, root, digest, seals, known.get)
         if self._late is not None:

@@ -1,0 +1,185 @@
+"""Bytecode that this Python has of modules that an image has, too: lent to the image, where the sources are equal.
+
+    layers/<diff hex>.<mark>/     what was borrowed for that layer, and its seal; ``mark`` is of our Python's bytecode
+
+Most images have the Python and the packages of the environment that the run is started from, and what it imported is
+compiled there. A first task would compile the same sources once more, which takes longer than to unpack them. Nothing
+of an image is trusted for it, nor read: which modules it has is told by its layer's seal, by path and SHA-256, and the
+bytecode is our own, of our own files of the same SHA-256, as far as our Python itself would take it, and as far as the
+runtime of flyte imports it, which our files tell. It is put where
+only a Python of the same version looks, and ignored by one with another magic number (PEP 552, PEP 3147). Paths of
+this machine in it are replaced by those in the image.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import marshal
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import CodeType
+
+from ..store.locks import held
+from ..store.seal_files import Unsealed, entries, find_listing
+from ..store.sealed import seal
+from .imports import LARGEST, RUNTIME, names_in, reached
+from .layers import partial
+from .pyc import bytecode_of, chained, kept_at, linked
+
+__all__ = ["MARK", "Ours", "lend", "lent"]
+
+_HEADER = 16
+_HASHED, _MODE = 0b01, 0o644
+_TAG: str | None = sys.implementation.cache_tag
+# Another Python's, or ours in another way of writing it down, is beside it.
+MARK = hashlib.sha256(b"borrowed 1 %s %s" % (str(_TAG).encode(), importlib.util.MAGIC_NUMBER)).hexdigest()
+_VERSION = re.escape(f"python{sys.version_info[0]}.{sys.version_info[1]}{sys.abiflags}")
+_PACKAGES = re.compile(rf"(?:.*/)?{_VERSION}/(?:site|dist)-packages/(.+\.py)|usr/lib/python3/dist-packages/(.+\.py)")
+_STANDARD = re.compile(rf"(?:.*/)?{_VERSION}/((?!(?:site|dist)-packages/).+\.py)")
+
+
+def lend(layer: Path, root: Path, locks: Path) -> Mapping[str, str]:
+    """Put into ``root`` the bytecode that our own Python has of the modules of ``layer``, an unpacked one, sealed.
+
+    How the files lie → their SHA-256 in hex. What there is now is kept for the layer's next root. Raises ``OSError``
+    where it cannot be written.
+    """
+    final = chained(layer, MARK)
+    with held(locks / f"layer-{layer.name}"):
+        listing = find_listing(layer)
+        if listing is not None and not os.path.lexists(final):
+            with suppress(Unsealed):
+                _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK))
+    return linked(layer, MARK, root, locks)
+
+
+def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> None:
+    """Write ``files`` of modules into ``final``, sealed as ``of`` this; no folder of none."""
+    first = next(files, None)
+    if first is None or _TAG is None:
+        return
+    with partial(final) as tree:
+        made = {}
+        for module, data in chain((first,), files):
+            made[_write(kept_at(tree, module, _TAG), data)] = hashlib.sha256(data).hexdigest()
+        seal(tree, final, of, (), lambda record: made.get(int(record.split(" ")[1])))
+
+
+def lent(sealed: Mapping[str, str], ours: Ours) -> Iterator[tuple[str, bytes]]:
+    """(module, file of bytecode) of what there is for a layer of these entries: path → ``MODE SIZE SHA-256`` for a file
+    (see ``store.seal_files``). Files of ours that are not as expected are passed over."""
+    if _TAG is None:
+        return
+    for path, content in sealed.items():
+        if path.endswith(".py") and (found := ours.read.get(_ours(path) or "")) is not None:
+            digest = hashlib.sha256(found.source).hexdigest()
+            if digest == content.rpartition(" ")[2] and (data := _lent(found, f"/{path}")) is not None:
+                yield path, data
+
+
+class Ours(Mapping[str, str]):
+    """Our modules, name → file, of which those are ``read`` that importing ``starts`` leads to."""
+
+    def __init__(self, starts: Collection[str] = RUNTIME) -> None:
+        self._folders = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")]
+        self.read: dict[str, _File] = {}
+        reached(starts, self, self._names)
+
+    def __getitem__(self, name: str) -> str:
+        for folder in self._folders:
+            for path in (f"{folder}/{name.replace('.', '/')}.py", f"{folder}/{name.replace('.', '/')}/__init__.py"):
+                if os.path.isfile(path):
+                    return path
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def _names(self, path: str, package: str) -> Collection[str]:
+        with suppress(OSError), open(path, "rb", buffering=0) as f:
+            lies = os.fstat(f.fileno())
+            if lies.st_size <= LARGEST:
+                self.read[path] = _File(path, f.read(), lies)
+                return set(names_in(self.read[path].source, package))
+        return ()
+
+
+@functools.cache
+def _our_modules() -> Ours:
+    return Ours()
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of ours: its bytes, and how it lay when they were read."""
+
+    path: str
+    source: bytes
+    lies: os.stat_result
+
+
+def _ours(path: str) -> str | None:
+    """Where our Python would have the module that is at ``path`` of an image, if it had it."""
+    if (found := _PACKAGES.fullmatch(path)) is not None:
+        return f"{sysconfig.get_path('purelib')}/{found[1] or found[2]}"
+    found = _STANDARD.fullmatch(path)
+    return f"{sysconfig.get_path('stdlib')}/{found[1]}" if found is not None else None
+
+
+def _lent(ours: _File, inside: str) -> bytes | None:
+    """The bytecode of our module, as a file for the one at ``inside``, if there is any that our Python would take."""
+    try:
+        with open(importlib.util.cache_from_source(ours.path, optimization=""), "rb", buffering=0) as f:
+            data = f.read()
+        if not _believed(data[:_HEADER], ours):
+            return None
+        code = marshal.loads(memoryview(data)[_HEADER:])
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    if not isinstance(code, CodeType):
+        return None
+    head = importlib.util.MAGIC_NUMBER + _HASHED.to_bytes(4, "little") + importlib.util.source_hash(ours.source)
+    return head + marshal.dumps(_moved(code, code.co_filename, inside))
+
+
+def _believed(header: bytes, ours: _File) -> bool:
+    """Whether our Python would take bytecode with this ``header`` for that of the module (PEP 552)."""
+    if len(header) < _HEADER or header[:4] != importlib.util.MAGIC_NUMBER:
+        return False
+    flags, size = int.from_bytes(header[4:8], "little"), len(ours.source)
+    if flags & _HASHED:
+        return header[8:] == importlib.util.source_hash(ours.source)
+    said = int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:], "little")
+    return flags == 0 and size == ours.lies.st_size and said == (int(ours.lies.st_mtime) & 0xFFFFFFFF, size)
+
+
+def _moved(code: CodeType, here: str, there: str) -> CodeType:
+    """The same code, which says that it is of the file ``there`` wherever it said ``here``."""
+    inner = tuple(_moved(c, here, there) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=inner, co_filename=there if code.co_filename == here else code.co_filename)
+
+
+def _write(path: Path, data: bytes) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        # Of a date that no later change has.
+        os.utime(handle, (0, 0))
+        return os.fstat(handle).st_ino
+    finally:
+        os.close(handle)
