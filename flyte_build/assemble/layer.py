@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from .blob import BlobResult, Inflate, write_blob
 from .entries import Deflated, Entry, Segment
@@ -21,6 +21,9 @@ from .paths import check_path, parents
 from .results import LayerResult
 from .version import ASSEMBLER
 from .wheel import install_wheel
+
+if TYPE_CHECKING:
+    from .zstd import Unpack
 
 __all__ = ["LayerResult", "Resolve", "WriteBlob", "arrange", "layer_artifacts", "write_layer"]
 
@@ -50,7 +53,7 @@ def layer_artifacts(spec: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 (hex) → file name of everything that the layer is made of; of a base's or a sealed one, the layer."""
     if spec["kind"] in ("base", "sealed"):
         return {spec["digest"].removeprefix("sha256:"): spec["title"]}
-    rows = [*spec.get("debs", ()), *spec.get("wheels", ()), *spec.get("archives", ())]
+    rows = [*spec.get("debs", ()), *spec.get("wheels", ()), *spec.get("archives", ()), *spec.get("packages", ())]
     named = {row["sha256"]: row["file"] for row in rows}
     return named | {row["sha256"]: row["path"] for row in spec.get("files", ()) if "sha256" in row}
 
@@ -66,6 +69,7 @@ def write_layer(
     verify: bool = True,
     write: WriteBlob = write_blob,
     compiled: str | None = None,
+    unpack: Unpack | None = None,
 ) -> LayerResult:
     """Write the layer that ``spec`` describes (``flyte_build.deriving.derivation`` documents the kinds) to ``out``.
 
@@ -73,6 +77,7 @@ def write_layer(
     ``inflate`` does what ``zlib`` does, and cannot change the result; ``progress`` is told bytes of the tar
     stream; ``verify=False`` leaves out the hashes of wheels' RECORDs, for artifacts that passed before (sizes and
     CRC-32 are always checked); ``write`` does what :func:`~.blob.write_blob` does, and cannot change the result either.
+    ``unpack`` does what :func:`~.zstd.unpack_zstd` does, and cannot change it.
     ``compiled`` is what :mod:`.compiling` made of the modules, for a layer of kind ``bytecode``.
     Raises :class:`AssembleError` for an input that cannot become a layer.
     """
@@ -92,9 +97,10 @@ def write_layer(
         made, removed, warnings = _compiled(spec, compiled)
         entries = [(str(spec["title"]), entry) for entry in made]
     else:
-        entries = _entries(spec, resolve, scratch, verify, warnings)
+        entries = _entries(spec, resolve, scratch, verify, warnings, unpack)
     kept = _site(spec) if not spec.get("folders", True) else frozenset()
-    complete, overlaps = spec["kind"] not in ("files", "overlay"), warnings if spec["kind"] == "wheels" else None
+    complete = spec["kind"] not in ("files", "overlay")
+    overlaps = warnings if spec["kind"] in ("wheels", "conda") else None
     ordered = arrange(entries, complete=complete, removed=removed, kept=kept, overlaps=overlaps)
     # A store's file is called by its hash; messages call it by the artifact's name.
     names = {resolve(sha256): file for sha256, file in layer_artifacts(spec).items()}
@@ -103,7 +109,12 @@ def write_layer(
 
 
 def _entries(
-    spec: Mapping[str, Any], resolve: Resolve, scratch: str, verify: bool, warnings: list[str]
+    spec: Mapping[str, Any],
+    resolve: Resolve,
+    scratch: str,
+    verify: bool,
+    warnings: list[str],
+    unpack: Unpack | None,
 ) -> list[Sourced]:
     kind, title = spec["kind"], str(spec["title"])
     if kind == "wheels":
@@ -136,6 +147,10 @@ def _entries(
         from .relocatable import python_entries
 
         return [(title, entry) for entry in python_entries(spec, resolve, scratch)]
+    if kind == "conda":
+        from .conda import conda_entries
+
+        return list(conda_entries(spec, resolve, scratch, warnings, unpack))
     raise AssembleError(f"expected a layer of a known kind, found `{kind}`")
 
 

@@ -18,6 +18,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LAYER = re.compile(r"application/vnd\.oci\.image\.layer\.v1\.tar(\+gzip|\+zstd)?")
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 _PYTHON = re.compile(r"3\.\d+")
+_SITE = re.compile(r"lib/python3\.\d+/site-packages")
 _FOLDER = re.compile(r"(/[\w.+-]+)+", re.ASCII)
 
 
@@ -48,6 +49,7 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "base": _BLOB,
     "bytecode": {"python": _text(_PYTHON), "by": _text(), "rules": _number, "of": _object, "folders": _folders},
     "sealed": _BLOB,
+    "conda": {"prefix": _text(_FOLDER), "site": _text(_SITE)},
     "debian": {},
     "overlay": {},
     "packages": {},
@@ -57,6 +59,7 @@ _KINDS: dict[str, dict[str, Callable[[object], bool]]] = {
     "files": {},
 }
 _ROWS = {
+    "conda": "packages",
     "debian": "debs",
     "files": "files",
     "overlay": "entries",

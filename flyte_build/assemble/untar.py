@@ -4,8 +4,8 @@ The standard library's ``tarfile`` is not used, because it takes a damaged heade
 archive for its end, and because what it accepts changes from one Python to the next (law 3). Accepted
 is what dpkg accepts: v7, ustar and GNU headers with GNU long names; POSIX.1-2017, pax, "ustar
 Interchange Format", and GNU tar's manual, "Basic Tar Format". Never accepted: devices, pipes, pax
-headers, absolute names, ``..``, and whiteouts, which would delete files of other layers (OCI
-image-spec v1.1, layer.md).
+headers where they are not asked for, absolute names, ``..``, and whiteouts, which would delete files
+of other layers (OCI image-spec v1.1, layer.md).
 """
 
 from __future__ import annotations
@@ -47,17 +47,19 @@ class Member:
     link: str = ""
 
 
-def members(stream: BinaryIO, artifact: str, name: str) -> Iterator[Member]:
+def members(stream: BinaryIO, artifact: str, name: str, *, pax: bool = False) -> Iterator[Member]:
     """The members of the uncompressed tar in ``stream`` (seekable, read from its start), in their order.
 
-    ``artifact`` and ``name`` (the .deb and the tar in it) are for messages. Raises
-    :class:`AssembleError` for an archive that is damaged, truncated or hostile.
+    ``artifact`` and ``name`` (the .deb and the tar in it) are for messages. ``pax``: headers of POSIX.1-2017 are read,
+    too, as far as they say a name, a link or a size. Raises :class:`AssembleError` for an archive that is damaged,
+    truncated or hostile.
     """
     end = stream.seek(0, 2)
     reader = _Reader(stream, end, artifact, name)
     position = 0
     long_name: str | None = None
     long_link: str | None = None
+    stated: int | None = None
     while True:
         header = reader.block(position)
         if header == _ZERO:
@@ -67,6 +69,8 @@ def members(stream: BinaryIO, artifact: str, name: str) -> Iterator[Member]:
         _verify(header, position, reader)
         kind = header[156:157]
         size = reader.number(header[124:136], position, "size")
+        if stated is not None and kind in (b"0", b"\0", b"7"):
+            size = stated
         data = position + _BLOCK
         following = data + -(-size // _BLOCK) * _BLOCK
         if following > end:
@@ -77,9 +81,14 @@ def members(stream: BinaryIO, artifact: str, name: str) -> Iterator[Member]:
             stream.seek(data)
             value = reader.text(stream.read(size), position)
             long_name, long_link = (value, long_link) if kind == b"L" else (long_name, value)
+        elif pax and kind in (b"x", b"g"):
+            if kind == b"x":
+                said = _records(stream, reader, position, data, size)
+                long_name, long_link = said.get("path", long_name), said.get("linkpath", long_link)
+                stated = reader.number(said["size"].encode(), position, "size", 10) if "size" in said else None
         else:
             yield _member(header, reader, position, data, size, long_name, long_link)
-            long_name = long_link = None
+            long_name = long_link = stated = None
             if kind in (b"1", b"2", b"5"):
                 following = data
         position = following
@@ -105,14 +114,14 @@ class _Reader:
             raise self.fail(position, "expected a header or the end-of-archive block, found no more bytes: truncated")
         return block
 
-    def number(self, raw: bytes, position: int, what: str) -> int:
-        """Octal digits, or GNU's base 256 for what does not fit."""
-        if raw[0] == 0x80:
+    def number(self, raw: bytes, position: int, what: str, base: int = 8) -> int:
+        """Octal digits, or GNU's base 256 for what does not fit; decimal ones in a pax header."""
+        if raw[:1] == b"\x80":
             return int.from_bytes(raw[1:], "big")
         digits = raw.split(b"\0", 1)[0].strip(b" ")
-        if digits.strip(b"01234567"):
-            raise self.fail(position, f"expected an octal {what}, found {raw!r}")
-        return int(digits, 8) if digits else 0
+        if digits.strip(b"0123456789"[:base]) or len(digits) > 20:
+            raise self.fail(position, f"expected {'an octal' if base == 8 else 'a decimal'} {what}, found {raw!r}")
+        return int(digits, base) if digits else 0
 
     def text(self, raw: bytes, position: int) -> str:
         raw = raw.split(b"\0", 1)[0]
@@ -139,6 +148,28 @@ class _Reader:
             if len(part.encode()) > _LONGEST:
                 raise self.fail(position, f"the name {part[:40]!r}… has more than {_LONGEST} bytes")
         return path
+
+
+def _records(stream: BinaryIO, reader: _Reader, position: int, data: int, size: int) -> dict[str, str]:
+    """The records of a pax header that say where a member lies: `LENGTH KEY=VALUE`, a line each."""
+    if size > 4 * _MAX_NAME:
+        raise reader.fail(position, f"a pax header of {size} bytes is longer than {4 * _MAX_NAME}")
+    stream.seek(data)
+    rest, found = stream.read(size), {}
+    while rest:
+        digits, _, _ = rest.partition(b" ")
+        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
+        key, equals, value = rest[len(digits) + 1 : length - 1].partition(b"=")
+        if not equals or len(rest) < length or rest[length - 1 : length] != b"\n":
+            raise reader.fail(position, "expected records of a pax header, found something else")
+        if key.startswith(b"GNU.sparse."):
+            raise reader.fail(position, "a sparse file has no place in an image")
+        if key in (b"path", b"linkpath", b"size"):
+            if b"\0" in value:
+                raise reader.fail(position, f"the name {value!r} has a NUL")
+            found[key.decode()] = reader.text(value, position)
+        rest = rest[length:]
+    return found
 
 
 def _verify(header: bytes, position: int, reader: _Reader) -> None:

@@ -36,6 +36,7 @@ from ..store.files import storing
 from ..store.locks import Busy
 
 if TYPE_CHECKING:
+    from ..assemble.zstd import Unpack
     from ..sources.fetching import Fetcher
     from .bytecode import Hosts
 
@@ -230,6 +231,7 @@ class Assembly:
                         inflate=cast(Inflate, isal_zlib),
                         progress=self._check,
                         write=native_blob,
+                        unpack=_zstandard(layer),
                     )
             except AssembleError as e:
                 raise artifact_error(e, layer.title) from None
@@ -256,6 +258,15 @@ def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:
     return other.kind == "debian" and not {a.sha256 for a in other.artifacts}.isdisjoint(
         a.sha256 for a in system.artifacts
     )
+
+
+def _zstandard(layer: LayerDerivation) -> Unpack | None:
+    """What unpacks the layer's packages, if it has any that need it."""
+    if layer.kind != "conda":
+        return None
+    from .zstandard import library
+
+    return library()
 
 
 def _cancelled() -> Exception:

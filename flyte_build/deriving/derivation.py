@@ -13,6 +13,8 @@ and ``"title"``, which is shown in the image's history):
              what maintainer scripts would have made, the user, and the venv's skeleton
              On a ``python`` layer: its ``interpreter`` and ``version`` besides
 ``python``   ``{"python", "prefix", "archives": [{"file", "sha256"}]}``: a relocatable CPython, at ``prefix``
+``conda``    ``{"prefix", "site", "packages": [{"file", "sha256"}]}``: conda packages in an environment at
+             ``prefix``, whose Python has its packages at ``site`` below it
 ``wheels``   ``{"python", "venv", "wheels": [{"file", "sha256"}]}``: these wheels, installed
 ``files``    ``{"files": [{"path", "mode", "uid", "gid", and "sha256"+"size" | "link" | "dir": true}]}``
 ``base``     ``{"digest", "size", "diff_id", "media_type"}``: a layer of a registry base, which nobody makes
@@ -42,6 +44,7 @@ from ..locks.seals import CONFIGURED
 from ..recipe import CopyFiles, Recipe, RunCommands, Scratch
 from ..recipe.conventions import USER, VENV
 from .bytecode import bytecode_layer, interpreter_of, replaced_layer, standard_library
+from .conda import conda_layers, site_of
 from .file_layers import each_once, file_layers
 from .image_config import base_config, debian_config, expand, kept_settings, working_directories
 from .nouns import Artifact, Copied, FileEntry, ImageDerivation, LayerDerivation
@@ -117,11 +120,13 @@ def derive(
     layers = _debian_layers(locked, recipe)
     if below != CONFIGURED:
         by = interpreter_of(locked, str(recipe.python)) if recipe.bytecode else None
-        venv = Venv(str(recipe.python), VENV, by=by)
-        under = 3 + (locked.python is not None) + recipe.bytecode
+        conda = conda_layers(locked, recipe)
+        venv = Venv(str(recipe.python), VENV, by=by) if recipe.conda is None else site_of(recipe.conda)
+        under = 3 + (locked.python is not None) + recipe.bytecode + len(conda)
         if locked.seal(CONFIGURED) is not None:
             layers += sealed_layers(lock.environment, recipe, locked, platform, CONFIGURED, layers)
             under += 1
+        layers += conda
         _steps(asked, layers, venv, under, _FLYTE, working_directories(recipe), SYSTEM_FOLDERS)
     return _image(asked, layers, debian_config(recipe), {})
 
@@ -248,8 +253,10 @@ def _on_base(asked: _Asked, base: LockedBase) -> ImageDerivation:
     rows = overlay(recipe, locked, facts)
     if rows:
         layers.append(layer_of("overlay", "what the base lacks", [], entries=rows))
+    layers += conda_layers(locked, recipe)
     venv = venv_of(recipe, facts)
     where = Venv(str(facts.minor), venv, facts.plain) if venv is not None else None
+    where = where if recipe.conda is None else site_of(recipe.conda)
     folders = SYSTEM_FOLDERS | frozenset(folders_of(facts))
     _steps(asked, layers, where, len(layers), owner_of(recipe, facts), working_directories(recipe, base), folders)
     config = _delegated(recipe, locked) or base_config(recipe, base, venv)

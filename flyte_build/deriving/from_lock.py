@@ -17,6 +17,7 @@ from ..locks.lockfile import Lock
 from ..recipe import (
     AptInstall,
     Base,
+    CondaInstall,
     CopyFiles,
     DebianBase,
     Delegation,
@@ -171,12 +172,17 @@ def _commands(raw: Mapping[str, Any]) -> Step:
     )
 
 
+def _conda(raw: Mapping[str, Any]) -> Step:
+    return CondaInstall(**{key: value for key, value in raw.items() if key != "kind"})
+
+
 _STEPS: Mapping[Json, Callable[[Mapping[str, Any]], Step]] = {
     "pip": _pip,
     "apt": lambda raw: AptInstall(tuple(raw["packages"])),
     "env": lambda raw: EnvVars(tuple((name, value) for name, value in raw["variables"])),
     "workdir": lambda raw: WorkDir(raw["path"], _owner(raw.get("owner")), raw.get("made", False)),
     "settings": lambda raw: _settings(raw["settings"]),
+    "conda": _conda,
     "copy": _copy,
     "commands": _commands,
 }

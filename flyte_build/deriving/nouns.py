@@ -12,18 +12,20 @@ from typing import cast
 from ..kernel.canonical import Json, digest
 from ..locks.builds import LockedSource
 from ..locks.nouns import LockedDeb, LockedPython, LockedSeal, LockedWheel
+from ..recipe import CondaPackage
 
 __all__ = ["Artifact", "Copied", "FileEntry", "ImageDerivation", "LayerDerivation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Bytes an image needs: a locked wheel, .deb or Python, a sealed layer, or a local file. ``size`` in bytes."""
+    """Bytes an image needs: a locked wheel, .deb, Python or conda package, a sealed layer, or a local file. ``size``
+    in bytes."""
 
     sha256: str
     size: int
     file: str
-    source: LockedWheel | LockedDeb | LockedPython | LockedSeal | LockedSource | None = None
+    source: LockedWheel | LockedDeb | LockedPython | CondaPackage | LockedSeal | LockedSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,9 @@ def base_annotations(base: LockedBase) -> dict[str, Json]:
 
 
 def venv_of(recipe: Recipe, facts: BaseFacts) -> str | None:
-    """Where the image's Python packages go; ``None`` where it has none to install."""
-    return (facts.venv or VENV) if recipe.installs or _official(recipe) else None
+    """The virtual environment that the image's Python packages go to; ``None`` where it has none to install there."""
+    installs = recipe.installs and recipe.conda is None
+    return (facts.venv or VENV) if installs or _official(recipe) else None
 
 
 def owner_of(recipe: Recipe, facts: BaseFacts) -> Owner:
@@ -110,7 +111,7 @@ def overlay(recipe: Recipe, locked: LockedPlatform, facts: BaseFacts) -> list[Js
         _skeleton(rows, venv, facts, isolated=_official(recipe))
     if _official(recipe):
         _user(rows, facts)
-    ours = {wheel.name for wheel in locked.wheels}
+    ours = {wheel.name for wheel in locked.wheels} if recipe.conda is None else set()
     for distribution in facts.distributions:
         for path in distribution.paths if distribution.name in ours else ():
             rows[path] = {"path": path, "removed": True}

@@ -194,7 +194,7 @@ def check_base(name: str, recipe: Recipe, base: LockedBase, reporter: Reporter) 
                 f"environment {name}: its ENTRYPOINT ({' '.join(said)}) gets a task's command as its arguments on a "
                 'cluster: only one that runs them, as `exec "$@"` does, starts a task'
             )
-    if recipe.installs:
+    if recipe.installs and recipe.conda is None:
         _installable(where, recipe, facts)
     taken = _taken(facts) if isinstance(recipe.base, RegistryBase) and recipe.base.official else None
     if taken is not None:
@@ -263,8 +263,10 @@ def _suite(name: str, base: LockedBase) -> str:
 
 
 def target(recipe: Recipe, platform: Platform, part: LockedPlatform) -> Target:
-    """The image's Python and C library: as its own Debian packages, or its base, have them."""
+    """The image's Python and C library: as its own Debian packages, its base, or its conda packages have them."""
     facts = part.base.facts if part.base is not None else None
+    if recipe.conda is not None:
+        return _of_conda(recipe, platform, part)
     if facts is not None:
         assert facts.python_full is not None
         major, minor = (int(number) for number in str(facts.glibc).split("."))
@@ -281,6 +283,23 @@ def target(recipe: Recipe, platform: Platform, part: LockedPlatform) -> Target:
             full = m[1] + (m[2] or "")
             break
     return Target(platform, python, full, glibc_of(recipe.base.suite, versions.get("libc6")))
+
+
+def _of_conda(recipe: Recipe, platform: Platform, part: LockedPlatform) -> Target:
+    assert recipe.conda is not None
+    full = next(p.version for p in recipe.conda.of(platform) if p.name == "python")
+    facts = part.base.facts if part.base is not None else None
+    if part.base is not None and (facts is None or facts.glibc is None):
+        raise RefusedError(
+            f"{part.base.name} has no GNU C library, which conda's packages need",
+            hint="use a base that is built on Debian or Ubuntu",
+        )
+    if facts is not None:
+        major, minor = (int(number) for number in str(facts.glibc).split("."))
+        return Target(platform, recipe.conda.python, full, (major, minor))
+    assert isinstance(recipe.base, DebianBase)
+    libc = next((deb.version for deb in part.debs if deb.name == "libc6"), None)
+    return Target(platform, recipe.conda.python, full, glibc_of(recipe.base.suite, libc))
 
 
 def base_pins(parts: Mapping[tuple[str, str], LockedPlatform], *, without: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -188,7 +188,8 @@ def _is_newer(path: Path) -> bool:
 
 def _python_part(recipe: Json) -> Json:
     raw = cast("dict[str, Json]", recipe)
-    steps = [s for s in cast("list[dict[str, Json]]", raw.get("steps") or []) if s.get("kind") == "pip"]
+    kinds = ("pip", "conda")
+    steps = [s for s in cast("list[dict[str, Json]]", raw.get("steps") or []) if s.get("kind") in kinds]
     return {**{k: raw.get(k) for k in ("base", "python", "flyte", "platforms")}, "steps": cast(Json, steps)}
 
 

@@ -255,7 +255,9 @@ def _lock(
             assert old is not None
             held = old.platforms[platform]
             wheels, builds, tools = held.wheels, held.builds, held.tools
-        platforms[platform] = replace(parts[name, platform], wheels=wheels, builds=builds, tools=tools)
+        conda = recipe.conda.of(platform) if recipe.conda is not None else ()
+        part = parts[name, platform]
+        platforms[platform] = replace(part, wheels=wheels, builds=builds, tools=tools, conda=conda)
     if name not in plan.anew and old is not None:
         return replace(old, recipe=recipe.to_json(), platforms=platforms)
     return Lock(

@@ -21,6 +21,7 @@ from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError
 from .base import parse_base
 from .builds import parse_builds
+from .conda import parse_conda
 from .directory import unwritten
 from .nouns import SCHEMA, Lock, LockedDeb, LockedPlatform, LockedWheel, Pin
 from .pythons import parse_python
@@ -46,7 +47,7 @@ __all__ = [
 # -- reading ---------------------------------------------------------------------------------------
 
 _INSTANT = re.compile(r"none|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools", "stages"}
+_DEBIAN = {"suite", "snapshot", "debs", "wheels", "seals", "builds", "tools", "stages", "conda"}
 _OWN = {*_DEBIAN, "python"}
 _TOP = {"schema", "environment", "fingerprint", "recipe", "resolver", "cutoff", "cutoffs", "platforms", "apart", "pins"}
 
@@ -185,6 +186,7 @@ def _platform(r: Reader, raw: object, where: str, registry: bool, common: _Commo
         else (),
         python=parse_python(r, raw["python"], f"{where}.python") if "python" in raw else None,
         stages=parse_stages(r, raw, stages, where),
+        conda=parse_conda(r, r.get(raw, "conda", list, where), where) if "conda" in raw else (),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from ..kernel.canonical import Json, digest
-from ..recipe import Recipe, differences
+from ..recipe import CondaPackage, Recipe, differences
 from .base import LockedBase, base_json
 from .builds import LockedBuild, build_json
 from .pythons import LockedPython, python_json
@@ -45,7 +45,8 @@ class LockedPlatform:
     With a registry ``base``, ``suite`` and ``snapshot`` are empty unless Debian packages are added to it. ``seals`` are
     those of the steps that run programs, in their order; ``builds``: how wheels were made that no index has, and
     ``tools``: the Debian packages that some of these took, and that are in no image. ``python``: the image's own, where
-    it is none of Debian's packages. ``stages``: those of the recipe, in its order.
+    it is none of Debian's packages. ``stages``: those of the recipe, in its order. ``conda``:
+    the packages of the recipe's environment of these, by name.
     """
 
     suite: str
@@ -58,6 +59,7 @@ class LockedPlatform:
     tools: tuple[LockedDeb, ...] = ()
     python: LockedPython | None = None
     stages: tuple[LockedStage, ...] = ()
+    conda: tuple[CondaPackage, ...] = ()
 
     def stage(self, number: int) -> LockedPlatform:
         """What the image of the recipe's stage is made of."""
@@ -109,8 +111,14 @@ class Lock:
 
     @property
     def python(self) -> str:
-        """The image's Python, ``"3.11"``: the recipe's, else the registry base's; empty where it has none."""
-        asked = cast("dict[str, Json]", self.recipe)["python"]
+        """The Python of the image's packages, ``"3.11"``: that of an environment of conda packages, else the recipe's,
+        else the registry base's; empty where there is none."""
+        raw = cast("dict[str, Json]", self.recipe)
+        steps = cast("list[dict[str, Json]]", raw.get("steps") or [])
+        environment = next((step for step in steps if step.get("kind") == "conda"), None)
+        if environment is not None:
+            return str(environment["python"])
+        asked = raw["python"]
         if asked is not None:
             return str(asked)
         found = (p.base.facts.minor for p in self.platforms.values() if p.base is not None and p.base.facts is not None)
@@ -145,9 +153,11 @@ class Lock:
             tools: dict[str, Json] = {"tools": [deb_json(d) for d in platform.tools]} if platform.tools else {}
             builds: dict[str, Json] = {"builds": [build_json(b) for b in platform.builds]} if platform.builds else {}
             stages: dict[str, Json] = {"stages": [stage_json(s) for s in platform.stages]} if platform.stages else {}
+            conda: dict[str, Json] = {"conda": [p.to_json() for p in platform.conda]} if platform.conda else {}
             platforms[name] = {
                 **base,
                 **python,
+                **conda,
                 "suite": platform.suite,
                 "snapshot": platform.snapshot,
                 "debs": [row for row in debs[name] if row["name"] not in known["debs"]],

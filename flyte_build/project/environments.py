@@ -148,7 +148,8 @@ def as_set(recipe: Recipe, settings: Settings) -> Recipe:
     if not recipe.installs:
         return recipe
     threaded = recipe.python is not None and is_threaded(recipe.python)
-    compiled = settings.bytecode == "layer" and isinstance(recipe.base, DebianBase) and not threaded
+    ours = isinstance(recipe.base, DebianBase) and recipe.conda is None
+    compiled = settings.bytecode == "layer" and ours and not threaded
     return replace(recipe, layer_ceiling=_ceiling(settings), bytecode=compiled)
 
 

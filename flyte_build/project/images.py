@@ -34,6 +34,7 @@ from ..recipe.requirements import ParsedRequirements, normalise, parse_requireme
 from .bases import HERE, ImageBase, Prefer, on_python, pythons, read_base
 from .certificates import with_bundles
 from .code_bundle import Code, code_step
+from .pixi_layers import FIELDS, PIXI, in_order, read_pixi
 from .poetry_layers import brings_flyte, read_poetry
 from .secret_mounts import secrets_of
 from .session import DEFAULT_REFERENCE, asked_python, stated_image
@@ -58,6 +59,7 @@ class _Place:
     owner: str
     root: Path
     code: Code
+    platforms: tuple[Platform, ...] = ()
 
     def relative(self, path: Path) -> str:
         """The path from the root, as it is written into the recipe."""
@@ -115,10 +117,12 @@ def read_image(
                 "from `flyte.Image.from_debian_base()`",
             )
         image = image.clone(base_image=stated)
+    at = dataclasses.replace(at, platforms=_platforms(at, image.platform))
     base = _fitting(at, read_base(image, owner, prefer), prefer, asked_python(image))
+    pixi = in_order(base.layers, owner)
     steps = with_bundles(_steps(at, base.layers), root)
-    runtime = None if brings_flyte(base.layers, owner, at.relative, at.found) else base.flyte
-    return Recipe(base.base, _platforms(at, image.platform), base.python, runtime, steps)
+    runtime = None if pixi or brings_flyte(base.layers, owner, at.relative, at.found) else base.flyte
+    return Recipe(base.base, at.platforms, base.python, runtime, steps)
 
 
 def _fitting(at: _Place, base: ImageBase, prefer: Prefer, stated: bool) -> ImageBase:
@@ -127,6 +131,8 @@ def _fitting(at: _Place, base: ImageBase, prefer: Prefer, stated: bool) -> Image
     if base.python is None:
         return base
     others = pythons(prefer) if base.python == HERE and not stated else ()
+    if others and in_order(base.layers, at.owner):
+        return on_python(others[0], base.flyte, base.layers, prefer)  # tasks run with another Python
     python = fitting_python(base.layers, base.python, others, at.owner, at.found)
     return base if python == base.python else on_python(python, base.flyte, base.layers, prefer)
 
@@ -151,8 +157,7 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
     ignore = _ignore_patterns(at, layers)
     steps: list[Step] = []
     for layer in layers:
-        kind = type(layer).__name__
-        if kind == "DockerIgnore":
+        if (kind := type(layer).__name__) == "DockerIgnore":
             _known_fields(at, layer, {"path"})
             continue
         reader = _READERS.get(kind)
@@ -161,6 +166,9 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
                 f"{at.owner}: the image layer {kind} cannot be made hermetic",
                 hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
             )
+        if kind in PIXI:
+            steps += reader(at, layer, ignore)
+            continue
         step = reader(at, layer)
         if isinstance(step, CopyFiles) and step.folder and not step.code:
             step = dataclasses.replace(step, ignore=ignore)
@@ -171,8 +179,6 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
 
 
 _WAYS_OUT = {
-    "PixiProject": "conda packages have no wheels: use with_pip_packages and with_apt_packages",
-    "PixiScript": "conda packages have no wheels: use from_uv_script",
     "_DockerLines": "Dockerfile lines run arbitrary commands: use the with_* methods",
 }
 
@@ -241,6 +247,11 @@ def _poetry_project(at: _Place, layer: Any) -> PipInstall:
     return dataclasses.replace(found, secrets=secrets_of(layer, at.owner))
 
 
+def _pixi(at: _Place, layer: Any, ignore: tuple[str, ...]) -> list[Step]:
+    _known_fields(at, layer, FIELDS)
+    return read_pixi(layer, at.owner, at.platforms, at.relative, at.found, ignore)
+
+
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "script", "script_name"})
     return read_script(_pip_step(at, layer, ParsedRequirements()), layer, at.relative, at.found)
@@ -295,11 +306,13 @@ def _code_bundle(at: _Place, layer: Any) -> CopyFiles:
     return code_step(layer, at.code, at.owner, _ignore_patterns(at, []), at.relative)
 
 
-_READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {
+_READERS: Mapping[str, Callable[..., Any]] = {
     "PipPackages": _pip_packages,
     "Requirements": _requirements,
     "UVProject": _uv_project,
     "UVScript": _uv_script,
+    "PixiProject": _pixi,
+    "PixiScript": _pixi,
     "PoetryProject": _poetry_project,
     "PythonWheels": _python_wheels,
     "AptPackages": _apt_packages,

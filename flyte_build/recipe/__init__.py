@@ -4,6 +4,7 @@ Never imports flyte, never reads a network. :class:`Recipe` and the kinds of its
 is what a lock answers.
 """
 
+from .conda import CondaInstall, CondaPackage
 from .copying import CopyFiles
 from .differences import differences
 from .known import Known, fetched, known_in
@@ -34,6 +35,8 @@ from .nouns import (
 __all__ = [
     "AptInstall",
     "Base",
+    "CondaInstall",
+    "CondaPackage",
     "CopyFiles",
     "DebianBase",
     "Delegation",

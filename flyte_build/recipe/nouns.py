@@ -17,6 +17,7 @@ from typing import TypeAlias, cast
 from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
 from .bases import Base, DebianBase, RegistryBase, Scratch
+from .conda import CondaInstall
 from .copying import CopyFiles
 from .located import SourceTree, hidden
 from .running import Delegation, Mount, RunCommands, SecretMount, TreeCopy
@@ -24,6 +25,7 @@ from .running import Delegation, Mount, RunCommands, SecretMount, TreeCopy
 __all__ = [
     "AptInstall",
     "Base",
+    "CondaInstall",
     "CopyFiles",
     "DebianBase",
     "Delegation",
@@ -175,7 +177,7 @@ class ImageSettings:
         return {"kind": "settings", "settings": cast("Json", json.loads(self.settings))}
 
 
-Step: TypeAlias = PipInstall | AptInstall | EnvVars | WorkDir | CopyFiles | RunCommands | ImageSettings
+Step: TypeAlias = PipInstall | CondaInstall | AptInstall | EnvVars | WorkDir | CopyFiles | RunCommands | ImageSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,11 @@ class Recipe:
     def pip_steps(self) -> tuple[PipInstall, ...]:
         """The pip steps in order; step *k* of a locked wheel is ``pip_steps[k - 1]``, 0 the flyte runtime."""
         return tuple(step for step in self.steps if isinstance(step, PipInstall))
+
+    @property
+    def conda(self) -> CondaInstall | None:
+        """The environment of conda packages that tasks run in, and that Python packages are installed into."""
+        return next((step for step in self.steps if isinstance(step, CondaInstall)), None)
 
     @property
     def apt_packages(self) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def project_locator(
     """
     from ..deriving.from_lock import recorded_recipe
     from ..kernel.paths import cache_dir
+    from .conda import CondaLocator
     from .located_files import FetchedFiles, LocatedWheels
     from .project_files import LocalFiles
     from .pythons import PythonLocator
@@ -74,6 +75,7 @@ def project_locator(
     projects = [UvWheels(every, locks, root, hurried=hurried)] if _has_project(every.values()) else []
     built = frozenset(b.wheel for lock in locks.values() for p in lock.platforms.values() for b in p.builds)
     sealed = [SealedLayers(store, built)] if store is not None else []
+    conda = [CondaLocator(every.values(), root)] if any(r.conda is not None for r in every.values()) else []
     located = [LocatedWheels(every.values(), root)] if _has_located(every.values()) else []
     return Locators(
         *sealed,
@@ -82,6 +84,7 @@ def project_locator(
         FileLocator.wheels(recipes.values(), root),
         *projects,
         *located,
+        *conda,
         WheelLocator.of(recipes.values(), root, hurried=hurried),
         DebLocator.of(locks.values(), root, [secret for recipe in recipes.values() for secret in recipe.apt_secrets]),
         PythonLocator(root, cache_dir() / "pythons"),
@@ -90,7 +93,7 @@ def project_locator(
 
 def _of_project(lock: Lock) -> bool:
     steps = cast("dict[str, Any]", lock.recipe).get("steps", [])
-    return any("uv" in step or "sources" in step for step in steps)
+    return any("uv" in step or "sources" in step or step.get("kind") == "conda" for step in steps)
 
 
 def _has_located(recipes: Iterable[Recipe]) -> bool:

@@ -6,7 +6,7 @@ A resolver that names no files (pip-tools) has them looked up; either way the ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,16 @@ class Chosen:
         return LockedWheel(name, version, file.name, found.size, found.sha256, step)
 
 
-def choose(answer: Answer, target: Target, client: IndexClient, local: Sequence[Path], reporter: Reporter) -> Chosen:
-    """Choose a wheel for every pin; ``local`` wheels stand for their names whatever an index has."""
+def choose(
+    answer: Answer,
+    target: Target,
+    client: IndexClient,
+    local: Sequence[Path],
+    reporter: Reporter,
+    allowed: Mapping[str, frozenset[str]] | None = None,
+) -> Chosen:
+    """Choose a wheel for every pin; ``local`` wheels stand for their names whatever an index has. ``allowed`` are the
+    SHA-256 that may be chosen from, by name, where somebody listed them and the index has any of these."""
     files: dict[str, tuple[IndexFile, str]] = {}
     errors: dict[str, Exception] = {}
     for path in local:
@@ -49,7 +57,7 @@ def choose(answer: Answer, target: Target, client: IndexClient, local: Sequence[
         listed = dict(zip(unknown, pool.map(client.files, unknown), strict=True))
     for pin in pins:
         try:
-            files[pin.name] = (_pick(pin, listed, target), pin.version)
+            files[pin.name] = (_pick(pin, listed, target, (allowed or {}).get(pin.name)), pin.version)
         except ResolutionError as e:
             errors[pin.name] = e
     names = sorted(files)
@@ -67,8 +75,12 @@ def _local(path: Path, version: str, target: Target) -> IndexFile:
     return best(path.name.split("-")[0], version, [file], target)
 
 
-def _pick(pin: Pin, listed: dict[str, tuple[IndexFile, ...]], target: Target) -> IndexFile:
+def _pick(
+    pin: Pin, listed: dict[str, tuple[IndexFile, ...]], target: Target, allowed: frozenset[str] | None
+) -> IndexFile:
     files = pin.files
     if files is None:
         files = tuple(f for f in listed[pin.name] if version_of(f) == pin.version)
+    if allowed is not None:
+        files = tuple(f for f in files if f.sha256 in allowed) or files
     return best(pin.name, pin.version, files, target)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedWheel
@@ -49,11 +50,18 @@ class _Wheel:
 @dataclass(frozen=True, slots=True)
 class Held:
     """The packages of an image that uv names, by name; ``stand_ins`` are files that resolvers are shown for them,
-    ``builds`` how those of them were made that have no wheel."""
+    ``builds`` how those of them were made that have no wheel; ``there``: the versions of those that conda packages
+    bring."""
 
     wheels: Mapping[str, _Wheel] = field(default_factory=dict)
     stand_ins: tuple[Path, ...] = ()
     builds: Mapping[str, Built] = field(default_factory=dict)
+    there: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def brought(self) -> frozenset[str]:
+        """The names of all that is settled."""
+        return frozenset((*self.wheels, *self.there))
 
     def rest(self, recipe: Recipe) -> Recipe:
         """What else the image asks for. A flyte that uv names is the image's; the client's is not asked for then."""
@@ -62,11 +70,12 @@ class Held:
 
     def without(self, answer: Answer) -> Answer:
         """``answer`` without the stand-ins."""
-        return replace(answer, pins={name: pin for name, pin in answer.pins.items() if name not in self.wheels})
+        return replace(answer, pins={n: pin for n, pin in answer.pins.items() if n not in self.brought})
 
     def distributions(self) -> dict[str, Distribution | Exception]:
         """For the closure of the others: these are there, with what their extras bring."""
-        return {n: Distribution(n, w.wheel.version, w.extras) for n, w in self.wheels.items()}
+        there: dict[str, Distribution | Exception] = {n: Distribution(n, v, ()) for n, v in self.there.items()}
+        return there | {n: Distribution(n, w.wheel.version, w.extras) for n, w in self.wheels.items()}
 
     def locked(self) -> tuple[LockedWheel, ...]:
         return tuple(held.wheel for held in self.wheels.values())
@@ -107,7 +116,12 @@ class Projects:
         if recipe.flyte is not None and all(s.uv is None or s.uv.locked is not None for s in recipe.pip_steps):
             found |= _runtime(found, target)
         made = {name: built for name in found if (built := self._made.of(found[name].wheel.sha256)) is not None}
-        return Held(found, tuple(self._stand_in(found[name]) for name in sorted(found)), made)
+        there = {n: version for n, version in conda_distributions(recipe, target.platform).items() if n not in found}
+        held = [
+            self._stand_in(found[name].wheel.name, found[name].wheel.version, found[name].extras)
+            for name in sorted(found)
+        ]
+        return Held(found, (*held, *(self._stand_in(n, there[n], ()) for n in sorted(there))), made, there)
 
     def _step(self, step: PipInstall, target: Target, where: str) -> dict[str, _Wheel]:
         if (step, target) not in self._held:
@@ -159,13 +173,13 @@ class Projects:
                 if not self._lacking.more(step, e, target, environment):
                     raise
 
-    def _stand_in(self, held: _Wheel) -> Path:
+    def _stand_in(self, name: str, version: str, required: Sequence[str]) -> Path:
         """A wheel (binary distribution format) that holds a name, a version and what the extras require."""
-        extras = {canonicalize_name(e) for text in held.extras for e in _extras(text)}
-        fields = [f"Name: {held.wheel.name}", f"Version: {held.wheel.version}"]
-        fields += [f"Requires-Dist: {text}" for text in held.extras] + [f"Provides-Extra: {e}" for e in sorted(extras)]
+        extras = {canonicalize_name(e) for text in required for e in _extras(text)}
+        fields = [f"Name: {name}", f"Version: {version}"]
+        fields += [f"Requires-Dist: {text}" for text in required] + [f"Provides-Extra: {e}" for e in sorted(extras)]
         metadata = "\n".join(["Metadata-Version: 2.1", *fields, "", ""])
-        stem = f"{held.wheel.name.replace('-', '_')}-{held.wheel.version}"
+        stem = f"{name.replace('-', '_')}-{version}"
         folder = self._folder / hashlib.sha256(metadata.encode()).hexdigest()[:16]
         path = folder / f"{stem}-py3-none-any.whl"
         if not path.exists():
@@ -177,6 +191,21 @@ class Projects:
                 archive.writestr(f"{info}/WHEEL", wheel)
                 archive.writestr(f"{info}/RECORD", "".join(f"{info}/{n},,\n" for n in ("METADATA", "WHEEL", "RECORD")))
         return path
+
+
+def conda_distributions(recipe: Recipe, platform: str) -> dict[str, str]:
+    """The versions of Python's distributions that the image's conda packages bring, by name.
+
+    A version that is none of Python's (PEP 440) is left out: then the package is asked of an index, as pixi does.
+    """
+    out: dict[str, str] = {}
+    for package in recipe.conda.of(platform) if recipe.conda is not None else ():
+        for name in package.pypi:
+            try:
+                out[name] = str(Version(package.version))
+            except InvalidVersion:
+                continue
+    return out
 
 
 def _runtime(found: Mapping[str, _Wheel], target: Target) -> dict[str, _Wheel]:

@@ -111,12 +111,13 @@ def solve_universe(
                     reporter.warn(warning)
                 held = group.members[names[0]].held
                 local = (*terms.wheels, *(one.path for one in group.built.values()))
-                chosen = choose(held.without(answer), target, at, local, reporter)
+                allowed = _allowed([group.members[name] for name in names])
+                chosen = choose(held.without(answer), target, at, local, reporter, allowed)
                 there = chosen.distributions | held.distributions()
                 for name in names:
                     one = group.members[name]
                     steps = closure(_steps(one, terms), there, target, f"environment {name}")
-                    wheels = [chosen.locked(p, step) for p, step in steps.items() if p not in held.wheels]
+                    wheels = [chosen.locked(p, step) for p, step in steps.items() if p not in held.brought]
                     universe.wheels[name, target.platform] = tuple(
                         sorted((*wheels, *one.held.locked()), key=lambda w: w.name)
                     )
@@ -130,6 +131,15 @@ def solve_universe(
                     (frozenset(names), {pin.name: pin.version for pin in answer.pins.values() if pin.version})
                 )
     return universe
+
+
+def _allowed(members: Sequence[Wanted]) -> dict[str, frozenset[str]]:
+    """The SHA-256 that all of ``members`` that list any for a distribution have in common, by name."""
+    out: dict[str, frozenset[str]] = {}
+    for one in members:
+        for name, hashes in (row for step in one.recipe.pip_steps for row in step.hashes):
+            out[name] = out.get(name, frozenset(hashes)) & frozenset(hashes)
+    return out
 
 
 def _steps(one: Wanted, terms: Terms) -> list[tuple[str, ...]]:

@@ -1,0 +1,111 @@
+"""A locator of conda packages: where the project's ``pixi.lock`` says that they lie, or a mirror that pixi is told of.
+
+Our locks hold names and hashes; the ``pixi.lock`` beside them has the addresses (law 1). Mirrors are those of pixi's
+own configuration (``[mirrors]`` of ``config.toml``), the project's before the user's before the machine's. Logins are
+those of every other index: in the address, or in netrc.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..deriving.nouns import Artifact
+from ..kernel.errors import FetchError, InputError
+from ..recipe import CondaPackage, Recipe
+from .places import Place, Stream
+
+if TYPE_CHECKING:
+    from .index_clients import IndexClients
+
+__all__ = ["CondaLocator", "mirrors"]
+
+
+class CondaLocator:
+    """The packages of these recipes' environments; ``root`` is the project, whose paths the recipes have."""
+
+    def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
+        steps = (recipe.conda for recipe in recipes)
+        self._locks = list(dict.fromkeys(root / step.lock for step in steps if step is not None))
+        self._root, self._guard = root, threading.Lock()
+        self._known: dict[str, list[str]] | None = None
+        self._mirrors: dict[str, list[str]] = {}
+        self._clients: IndexClients | None = None
+
+    def places(self, artifact: Artifact) -> Iterator[Place]:
+        package = artifact.source
+        if not isinstance(package, CondaPackage):
+            return
+        stated = self._addresses().get(package.sha256, [])
+        for url in dict.fromkeys(url for one in stated for url in self._mirrored(one)):
+            if url.startswith("file:"):
+                yield Place(url)
+            elif url.startswith(("http://", "https://")):
+                yield Place(url, self._stream())
+        if not stated:
+            named = ", ".join(str(path) for path in self._locks)
+            raise FetchError(
+                f"{artifact.file}: expected SHA-256 {artifact.sha256} in {named}, found none there",
+                hint="the pixi.lock says where its packages are: lock again where it changed",
+            )
+
+    def close(self) -> None:
+        with self._guard:
+            clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.close()
+
+    def _addresses(self) -> dict[str, list[str]]:
+        with self._guard:
+            if self._known is None:
+                from ..recipe.pixi import addresses
+
+                self._known, self._mirrors = {}, mirrors(self._root)
+                for path in self._locks:
+                    for sha256, urls in addresses(path, str(path)).items():
+                        self._known.setdefault(sha256, []).extend(urls)
+            return self._known
+
+    def _mirrored(self, url: str) -> list[str]:
+        """The places for ``url``: those of the mirrors of the longest address that it begins with, else its own."""
+        for start in sorted(self._mirrors, key=len, reverse=True):
+            if url == start or url.startswith(start.rstrip("/") + "/"):
+                return [mirror.rstrip("/") + url[len(start.rstrip("/")) :] for mirror in self._mirrors[start]]
+        return [url]
+
+    def _stream(self) -> Stream:
+        from .index_clients import IndexClients
+        from .indexes import configured
+
+        with self._guard:
+            if self._clients is None:
+                self._clients = IndexClients()
+            return self._clients.of(configured(self._root)).stream
+
+
+def mirrors(root: Path, environ: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """Address → its mirrors, as pixi is configured for the project in ``root``. Raises :class:`InputError`."""
+    env = os.environ if environ is None else environ
+    home = Path(env.get("HOME", "/nonexistent"))
+    places = [
+        Path("/etc/pixi/config.toml"),
+        Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "pixi/config.toml",
+        Path(env.get("PIXI_HOME") or home / ".pixi") / "config.toml",
+        root / ".pixi/config.toml",
+    ]
+    out: dict[str, list[str]] = {}
+    for path in places:
+        try:
+            held = tomllib.loads(path.read_text(encoding="utf-8")).get("mirrors", {})
+        except OSError:
+            continue
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+            raise InputError(f"{path}: cannot be read: {e}") from None
+        if not isinstance(held, dict) or not all(isinstance(some, list) for some in held.values()):
+            raise InputError(f"{path}: [mirrors]: expected lists of addresses by address")
+        out |= {str(start): [str(one) for one in some] for start, some in held.items()}
+    return out

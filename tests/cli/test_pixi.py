@@ -1,0 +1,184 @@
+"""A pixi project, as a person has it: locked as its pixi.lock says, built, and stale with it; and pixi's scripts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..support.conda import PYTHON, SITE, Built, a_few, package, pixi_lock
+from ..support.layers import sha256
+from ..support.locking import whole_lock
+from ..support.offline import Offline
+
+pytest.importorskip("rattler")
+
+ENV = "/opt/pixi-project/.pixi/envs/default"
+FLOW = """\
+import pathlib
+import flyte
+base = flyte.Image.from_debian_base(platform=("linux/amd64",))
+image = base.with_pixi_project(pathlib.Path("pixi.toml")){more}
+low = flyte.TaskEnvironment("low", image=image)
+@low.task
+def main(x: int) -> int:
+    return x
+"""
+MANIFEST = """\
+[workspace]
+channels = ["https://channel.invalid"]
+platforms = ["linux-64"]
+[dependencies]
+python = "*"
+"""
+
+
+def pypi(wheel: Path, *needs: str) -> tuple[str, str]:
+    name, version = wheel.name.split("-")[:2]
+    more = "".join(f"\n  - {need}" for need in needs)
+    row = f"  name: {name}\n  version: '{version}'\n  sha256: {sha256(wheel)}"
+    return f"https://index.invalid/{wheel.name}", row + (f"\n  requires_dist:{more}" if needs else "")
+
+
+@pytest.fixture
+def packages(offline: Offline) -> list[Built]:
+    return a_few(offline.home / "channel")
+
+
+@pytest.fixture
+def project(offline: Offline, packages: list[Built]) -> Offline:
+    """What the lock has of Python's packages needs one that a conda package brings, and which no index has."""
+    alpha = offline.publish("alpha", "1.0", metadata={
+        "METADATA": "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\nRequires-Dist: Pure_Thing>=1\n"
+    })  # fmt: skip
+    offline.publish("alpha", "2.0")
+    lock(offline, packages, pypi(alpha, "pure-thing>=1"))
+    offline.write(MANIFEST, "pixi.toml")
+    offline.write(FLOW.format(more='.with_pip_packages("flyte")'))
+    return offline
+
+
+def lock(offline: Offline, packages: list[Built], *rows: tuple[str, str]) -> None:
+    pixi_lock(offline.project / "pixi.lock", {"linux-64": packages}, pypi=rows)
+
+
+def platform(project: Offline, name: str = "low") -> dict[str, Any]:
+    found: dict[str, Any] = whole_lock(project.lockfiles / f"{name}.json")["platforms"]["linux/amd64"]
+    return found
+
+
+def built(project: Offline) -> str:
+    (image,) = project.ok("build", "flow.py", "--json").json()["images"]
+    digest: str = image["digest"]
+    return digest
+
+
+def config_of(project: Offline, digest: str) -> Any:
+    blobs = project.store / "oci/blobs/sha256"
+    manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_text())
+    return json.loads((blobs / manifest["config"]["digest"].removeprefix("sha256:")).read_text())
+
+
+def test_locked_and_built(project: Offline, packages: list[Built]) -> None:
+    project.ok("lock", "flow.py")
+    held = platform(project)
+    assert [(p["name"], p["sha256"], p["size"]) for p in held["conda"]] == [
+        (str(one.index["name"]), one.sha256, one.path.stat().st_size) for one in packages
+    ]
+    # What a conda package brings is asked of no index; what comes after is solved around it.
+    found = {row["name"]: (row["version"], row["step"]) for row in held["wheels"]}
+    assert found["alpha"] == ("1.0", 1)
+    assert found["flyte"][1] == 2
+    assert "pure-thing" not in found
+    assert "channel" not in (project.lockfiles / "low.json").read_text()
+    digest = built(project)
+    config = config_of(project, digest)
+    env = dict(row.split("=", 1) for row in config["config"]["Env"])
+    assert env["PATH"].startswith(f"{ENV}/bin:/opt/venv/bin:")
+    assert (env["VIRTUAL_ENV"], env["UV_PYTHON"]) == (ENV, f"{ENV}/bin/python")
+    assert env["PIXI_PROJECT_MANIFEST"] == "/opt/pixi-project/pixi.toml"
+
+
+def test_the_same_again(project: Offline) -> None:
+    project.ok("lock", "flow.py")
+    first = (project.lockfiles / "low.json").read_bytes()
+    project.ok("lock", "--upgrade", "flow.py")
+    assert (project.lockfiles / "low.json").read_bytes() == first
+    assert project.ok("lock", "--check", "flow.py").code == 0
+
+
+def test_another_pixi_lock_is_another_lock(project: Offline, packages: list[Built]) -> None:
+    project.ok("lock", "flow.py")
+    more = package(project.home / "channel", "more", {"share/more": b"x"})
+    lock(project, [*packages, more])
+    assert "conda" in project.refused(4, "lock", "--check", "flow.py")
+    project.ok("lock", "flow.py")
+    assert "more" in {p["name"] for p in platform(project)["conda"]}
+
+
+def test_other_bytes_are_not_taken(project: Offline, packages: list[Built]) -> None:
+    project.ok("lock", "flow.py")
+    path = packages[0].path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    said = project.refused(6, "build", "flow.py")
+    assert path.name in said
+
+
+def test_a_script(offline: Offline, packages: list[Built]) -> None:
+    offline.write(
+        """\
+        # /// script
+        # requires-python = ">=3.10"
+        # [tool.pixi.workspace]
+        # platforms = ["linux-64"]
+        # ///
+        import pathlib
+        import flyte
+        image = flyte.Image.from_pixi_script(pathlib.Path("flow.py"), name="s", platform=("linux/amd64",))
+        low = flyte.TaskEnvironment("low", image=image.with_pip_packages("flyte"))
+        @low.task
+        def main(x: int) -> int:
+            return x
+        """
+    )
+    said = offline.refused(7, "lock", "flow.py")
+    assert "flow.py has no flow.py.pixi.lock, and only pixi chooses conda packages" in said
+    assert "pixi lock --script flow.py" in said
+    pixi_lock(offline.project / "flow.py.pixi.lock", {"linux-64": packages})
+    offline.ok("lock", "flow.py")
+    assert len(platform(offline)["conda"]) == 4
+    built(offline)
+
+
+@pytest.mark.parametrize(
+    ("before", "more", "words"),
+    [
+        ('.with_pip_packages("alpha")', "", "PipPackages comes before the pixi project"),
+        ("", ', environment="other"', "has no environment `other`; there are: default"),
+        ("", ', extra_args="--only python"', "the argument `--only` of `pixi install` has no place in a lock"),
+    ],
+)
+def test_what_is_refused(project: Offline, before: str, more: str, words: str) -> None:
+    text = FLOW.format(more="").replace("base.with_pixi", f"base{before}.with_pixi")
+    project.write(text.replace('"pixi.toml")', f'"pixi.toml"){more}'))
+    done = project("lock", "flow.py")
+    assert done.code in (4, 7)
+    assert words in " ".join(done.err.split())
+
+
+def test_a_platform_that_it_is_not_locked_for(project: Offline) -> None:
+    project.write(FLOW.format(more="").replace('("linux/amd64",)', '("linux/arm64",)'))
+    said = project("lock", "flow.py").err
+    assert "is not locked for linux-aarch64, but for linux-64" in " ".join(said.split())
+
+
+def test_without_its_reader(project: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "rattler", None)
+    said = " ".join(project("lock", "flow.py").err.split())
+    assert "pixi.lock is pixi's, and nothing here reads it" in said
+    assert "pip install 'flyte-build[pixi]'" in said
