@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..deriving.nouns import Artifact
 from ..kernel.errors import FetchError, InputError
-from ..recipe import CondaPackage, Recipe
+from ..recipe import Recipe
 from .places import Place, Stream
 
 if TYPE_CHECKING:
@@ -37,10 +37,9 @@ class CondaLocator:
         self._clients: IndexClients | None = None
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
-        package = artifact.source
-        if not isinstance(package, CondaPackage):
+        if artifact.source is None or not artifact.file.endswith((".conda", ".tar.bz2")):
             return
-        stated = self._addresses().get(package.sha256, [])
+        stated = self._addresses().get(artifact.sha256, [])
         for url in dict.fromkeys(url for one in stated for url in self._mirrored(one)):
             if url.startswith("file:"):
                 yield Place(url)

@@ -19,7 +19,7 @@ from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.layer import write_layer
 from flyte_build.assemble.tar import MTIME
 from flyte_build.assemble.version import ASSEMBLER
-from tests.support.conda import PLACEHOLDER, PYTHON, SITE, Built, Odd, a_few, package, pixi_lock
+from tests.support.conda import PLACEHOLDER, SITE, Built, Odd, a_few, package, pixi_lock
 
 PREFIX = "/opt/pixi-project/.pixi/envs/default"
 AT = PREFIX.strip("/")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..support.conda import PYTHON, SITE, Built, a_few, package, pixi_lock
+from ..support.conda import Built, a_few, package, pixi_lock
 from ..support.layers import sha256
 from ..support.locking import whole_lock
 from ..support.offline import Offline

@@ -25,6 +25,7 @@ __all__ = [
     "entries",
     "from_archive",
     "members",
+    "opened",
     "parse",
     "read_text",
     "with_entries",
@@ -113,7 +114,7 @@ def from_archive(size: int, tail: bytes, read_range: Callable[[int, int], bytes]
 
 def with_entries(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> tuple[str, list[str]]:
     """:func:`from_archive` and :func:`entries` of one look."""
-    with _opened(size, tail, read_range) as archive:
+    with opened(size, tail, read_range) as archive:
         names = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
         if len(names) != 1:
             raise KeyError(f"expected one .dist-info/METADATA, found {len(names)}")
@@ -147,20 +148,20 @@ def damage() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> Iterator[zipfile.ZipFile]:
+def opened(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> Iterator[zipfile.ZipFile]:
     with damage(), zipfile.ZipFile(_Ranges(size, tail, read_range)) as archive:
         yield archive
 
 
 def members(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> list[str]:
     """The names of a zip archive's members out of its directory alone; arguments and errors as :func:`from_archive`."""
-    with _opened(size, tail, read_range) as archive:
+    with opened(size, tail, read_range) as archive:
         return archive.namelist()
 
 
 def entries(size: int, tail: bytes, read_range: Callable[[int, int], bytes]) -> list[str]:
     """The same with what identifies the content, as ``<crc-32> <size>`` and a tab before the name."""
-    with _opened(size, tail, read_range) as archive:
+    with opened(size, tail, read_range) as archive:
         return _entries(archive)
 
 

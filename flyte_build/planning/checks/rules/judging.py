@@ -16,6 +16,7 @@ from ....locks.seals import ANY_MODULE
 from ....project.conditions import Target
 from ....project.source_files import Sources
 from ....project.statements import Import
+from ..wheels.conda import as_wheels
 from ..wheels.contents import ImageModules
 from ..wheels.modules import ModulesOf
 from .stdlib import debian_package, is_standard, removed_in
@@ -50,6 +51,9 @@ class _Base:
     def of(cls, lock: Lock, platform: str) -> _Base:
         held = lock.platforms[platform]
         base, added = held.base, [module for seal in held.seals for module in seal.modules]
+        if held.conda:
+            # Its Python is whole, and sees nothing of what lies beside it.
+            return cls(frozenset(added), known=ANY_MODULE not in added, debians_python=False)
         if base is None:
             return cls(frozenset(added), known=ANY_MODULE not in added, debians_python=held.python is None)
         if base.facts is None:
@@ -78,7 +82,7 @@ class Image:
         self.python = numbers(lock.python or "3.13")
         self._base = _Base.of(lock, platform)
         self.target = Target(self.python, _MACHINES.get(platform))
-        self.modules = ImageModules(held.wheels, modules_of)
+        self.modules = ImageModules((*held.wheels, *as_wheels(held)), modules_of)
         self._debs = {d.name for d in held.debs} | self._base.debs
         self._sources = sources
         self._judged: dict[tuple[str, tuple[str, ...]], tuple[tuple[Problem, ...], tuple[LockedWheel, ...]]] = {}

@@ -22,6 +22,8 @@ from ....kernel.errors import FlyteBuildError
 from ....kernel.files import write_whole
 from ....kernel.reporting import Reporter, Silent
 from ....locks.nouns import LockedWheel
+from .conda import SUFFIXES, of_ranges
+from .conda import of_file as of_conda
 from .modules import FOLDER, ModulesOf, modules_among
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class Contents:
         """What the wheel itself said once, or says now."""
         found = self._cached(wheel.sha256)
         if found is None and (path := self._sound(wheel)):
-            members = _of_file(path)
+            members = of_conda(path, wheel.file) if wheel.file.endswith(SUFFIXES) else _of_file(path)
             found = None if members is None else self._keep(wheel.sha256, members)
         return found
 
@@ -140,7 +142,7 @@ def _of_place(place: Place, wheel: LockedWheel) -> list[str] | None:
     from ....sources.indexes.metadata import members
     from ....sources.peeking import peek
 
-    found = peek(place, wheel, members)
+    found = peek(place, wheel, of_ranges if wheel.file.endswith(SUFFIXES) else members)
     return found if isinstance(found, list) else None
 
 
