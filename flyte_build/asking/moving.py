@@ -16,7 +16,7 @@ class Move:
     """``old`` and ``new`` are versions (a base's: digests), ``None`` for what came or went. ``security``: the new one
     is from Debian's security archive and the old one was not, or was another."""
 
-    kind: Literal["wheel", "deb", "base"]
+    kind: Literal["wheel", "deb", "conda", "base"]
     name: str
     old: str | None
     new: str | None
@@ -45,7 +45,7 @@ def moves(before: Mapping[str, Lock], after: Mapping[str, Lock]) -> list[Move]:
                         bool(other and one and other[1]),
                     )
                     found.setdefault(step, []).append((environment, platform))
-    order = {"base": 0, "deb": 1, "wheel": 2}
+    order = {"base": 0, "deb": 1, "conda": 2, "wheel": 3}
     out = [
         Move(kind, name, was_at, is_at, _names(e for e, _ in where), _names(p for _, p in where), security)  # type: ignore[arg-type]
         for (kind, name, was_at, is_at, security), where in found.items()
@@ -57,6 +57,7 @@ def _contents(lock: Lock, platform: str) -> dict[tuple[str, str], tuple[str, boo
     """``(kind, name)`` → version, and whether it is a security update."""
     locked = lock.platforms[platform]
     out: dict[tuple[str, str], tuple[str, bool]] = {("wheel", w.name): (w.version, False) for w in locked.wheels}
+    out |= {("conda", p.name): (p.version, False) for p in locked.conda}
     for deb in locked.debs:
         out["deb", deb.name] = (deb.version, deb.archive == "debian-security")
     if locked.base is not None:

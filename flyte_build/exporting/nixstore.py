@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..deriving.derivation import Artifact
 from ..kernel.errors import InputError, StoreError
-from ..locks.nouns import Lock, LockedDeb, LockedPython, LockedSeal, LockedWheel
+from ..locks.nouns import CondaPackage, Lock, LockedDeb, LockedPython, LockedSeal, LockedWheel
 from ..store.files import share, storing
 
 __all__ = ["NixStore", "artifacts_of", "store_name", "store_path"]
@@ -54,14 +54,14 @@ def _base32(data: bytes) -> str:
 
 
 def artifacts_of(locks: Iterable[Lock], platform: str | None = None) -> list[Artifact]:
-    """All wheels, packages, Pythons and sealed layers of ``locks``, each once; of ``platform`` only, or of all."""
+    """All wheels, Debian and conda packages, Pythons and sealed layers of ``locks``, each once; of ``platform`` or all."""
     found: dict[str, Artifact] = {}
     for lock in locks:
         for name, locked in sorted(lock.platforms.items()):
             if platform in (None, name):
                 python = [locked.python] if locked.python is not None else []
-                rows: list[LockedDeb | LockedPython | LockedWheel | LockedSeal]
-                rows = [*locked.debs, *python, *locked.wheels, *locked.seals]
+                rows: list[LockedDeb | LockedPython | CondaPackage | LockedWheel | LockedSeal]
+                rows = [*locked.debs, *python, *locked.conda, *locked.wheels, *locked.seals]
                 for row in rows:
                     found.setdefault(row.sha256, Artifact(row.sha256, row.size, row.file, row))
     return list(found.values())

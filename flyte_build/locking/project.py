@@ -36,6 +36,7 @@ from .bases import (
 )
 from .cooldowns import Rules, applied, debian_rule, instants, recorded, told
 from .hashed_requirements import check_allowed
+from .pixi import hold_locks
 from .preferences import Existing, kept_pins, read_existing
 from .pypi import Resolver, Universe, Wanted, named, solve_universe
 from .remarks import disagreements, other_wheels, vanished
@@ -105,6 +106,7 @@ def lock_project(
 
         if solving is not None:
             solving()
+        hold_locks((recipes[name] for name in plan.anew), root, reporter)
         secrets = [secret for recipe in recipes.values() for secret in recipe.apt_secrets]
         archive = debian or debian_of(root, plan.suites(), secrets)
         ways = archive, bases or bases_of(root), python or find_python(root, reporter), scripts

@@ -23,6 +23,7 @@ from .wares import LockedDeb, LockedWheel
 
 __all__ = [
     "SCHEMA",
+    "CondaPackage",
     "Lock",
     "LockedBase",
     "LockedDeb",

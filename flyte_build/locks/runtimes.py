@@ -19,7 +19,7 @@ def runtime_notes(locks: Mapping[str, Lock]) -> list[str]:
         platforms = list(lock.platforms.values())
         found = sorted({version for p in platforms if (version := _flyte(p)) is not None})
         recipe = cast("dict[str, Json]", lock.recipe)
-        steps = [s for s in cast("list[dict[str, Json]]", recipe["steps"]) if s["kind"] == "pip"]
+        steps = [s for s in cast("list[dict[str, Json]]", recipe["steps"]) if s["kind"] in ("pip", "conda")]
         if steps and any(_flyte(p) is None for p in platforms):
             notes.append(
                 f"{name}: the image holds no flyte package, which every task needs to start; add one to its packages"
@@ -35,6 +35,9 @@ def runtime_notes(locks: Mapping[str, Lock]) -> list[str]:
 def _flyte(platform: LockedPlatform) -> str | None:
     """The version of flyte on a platform: the locked one, else the base's; empty where nobody looked into the base."""
     locked = next((w.version for w in platform.wheels if w.name == "flyte"), None)
+    if locked is None and platform.conda:
+        # What lies beside the environment is not seen from it.
+        return next((p.version for p in platform.conda if "flyte" in p.pypi), None)
     if locked is not None or platform.base is None:
         return locked
     if platform.base.facts is None:

@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 from packageurl import PackageURL
 
 from ..kernel.errors import LockError
-from ..locks.nouns import Lock, LockedDeb, LockedPlatform, LockedPython, LockedWheel
+from ..locks.nouns import CondaPackage, Lock, LockedDeb, LockedPlatform, LockedPython, LockedWheel
 from .licenses import UNKNOWN, Facts, License
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ FactsOf: TypeAlias = Callable[[LockedWheel | LockedDeb], Facts]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One Python distribution or Debian package, or the Python itself where it is none.
+    """One Python distribution, Debian or conda package, or the Python itself where it is none.
 
     ``file``, ``size`` (bytes) and ``sha256`` are ``None`` for what a base brings: it was found installed, not locked.
     ``source``: the .deb's source package; ``local``: a wheel file of the project's own.
     """
 
-    kind: Literal["wheel", "deb", "python"]
+    kind: Literal["wheel", "deb", "conda", "python"]
     name: str
     version: str
     file: str | None
@@ -156,7 +156,7 @@ def inventory(lock: Lock, platform: str, *, digest: str | None = None, facts: Fa
         digest,
         distro,
         suite,
-        (*sorted(debs, key=_order), *own_python, *sorted(wheels, key=_order)),
+        (*sorted(debs, key=_order), *own_python, *map(_conda, locked.conda), *sorted(wheels, key=_order)),
         base,
         complete=base is None and not copied,
         taken=tuple(dict.fromkeys(_base(stage.base) for stage in locked.stages if stage.base is not None)),
@@ -207,6 +207,21 @@ def _python(locked: LockedPython) -> Package:
         locked.sha256,
         purl.to_string(),
         License("Python-2.0"),
+    )
+
+
+def _conda(locked: CondaPackage) -> Package:
+    """purl-spec, type conda."""
+    kind = "tar.bz2" if locked.file.endswith(".tar.bz2") else "conda"
+    qualifiers = {"build": locked.build, "subdir": locked.subdir, "type": kind}
+    return Package(
+        "conda",
+        locked.name,
+        locked.version,
+        locked.file,
+        locked.size,
+        locked.sha256,
+        PackageURL("conda", None, locked.name, locked.version, qualifiers).to_string(),
     )
 
 

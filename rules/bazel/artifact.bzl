@@ -36,7 +36,7 @@ def _impl(ctx):
     elif file.endswith(".deb"):
         _deb(ctx)
     elif not file.endswith(".whl"):
-        fail("%s: the layer of a sealed step, or a Python of uv's, is not in the store, and no index has it\n%s" % (file, _WAY_OUT))
+        fail("%s: a sealed layer, a Python of uv's or a conda package, is not in the store, and no index has it\n%s" % (file, _WAY_OUT))
     else:
         _wheel(ctx)
     ctx.file("BUILD.bazel", _BUILD.format(file = file), executable = False)
@@ -119,7 +119,7 @@ def declare_artifact(name, row, locked, python):
             python = python,
         )
     elif not row["file"].endswith(".deb"):
-        # The layer of a sealed step or a Python of uv's, which only a store of flyte-build has.
+        # The layer of a sealed step, a Python of uv's or a conda package, which only a store of flyte-build has.
         flyte_artifact(name = name, file = row["file"], sha256 = row["sha256"])
     else:
         source = row["source"]

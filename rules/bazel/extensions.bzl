@@ -9,7 +9,7 @@
 
 load(":artifact.bzl", "declare_artifact")
 load(":interpreter.bzl", "locked_interpreter")
-load(":grouping.bzl", "copies", "image_layers", "interpreter", "whole")
+load(":grouping.bzl", "copies", "environment", "image_layers", "interpreter", "whole")
 
 _TITLE = 40
 
@@ -54,11 +54,12 @@ def _locks(ctx, tag, layout, declared):
                 # Its layers lie in a registry. `flyte_image` says so, where such an image is asked for.
                 continue
             targets = []
+            python = (environment(lock["recipe"]) or lock["recipe"])["python"]
             for layer in image_layers(lock, platform, layout):
                 key = json.encode(layer.spec)
                 if key not in layers:
                     for row in layer.artifacts:
-                        _declare(row, locked, lock["recipe"]["python"], declared)
+                        _declare(row, locked, python, declared)
                     of, by = None, {}
                     if layer.of:
                         of, by = layers[json.encode(layer.of.spec)][0], _compilers(lock, layer.spec["by"], declared)

@@ -52,7 +52,12 @@ def image_layers(lock, platform, layout):
     """
     locked = lock["platforms"][platform]
     recipe = lock["recipe"]
-    return _debian(locked, recipe, layout) + _wheels(locked, recipe, layout) + _sealed(locked, layout)
+    return (
+        _debian(locked, recipe, layout) +
+        _conda(locked, recipe, layout) +
+        _wheels(locked, recipe, layout) +
+        _sealed(locked, layout)
+    )
 
 def copies(lock):
     """The indexes of the recipe's steps that copy local files: one layer each."""
@@ -69,6 +74,35 @@ def interpreter(locked, recipe):
         if deb["name"] == "python" + recipe["python"]:
             return deb["version"]
     return recipe["python"]
+
+def environment(recipe):
+    """The environment of conda packages that Python's own are installed into; None where there is none."""
+    for step in recipe["steps"]:
+        if step["kind"] == "conda":
+            return step
+    return None
+
+def _conda(locked, recipe, layout):
+    """The large packages each in a layer of its own, as many as may, the others together."""
+    step = environment(recipe)
+    every = sorted(locked.get("conda", []), key = lambda p: p["name"])
+    large = sorted([p for p in every if p["size"] >= layout["large_package"]], key = lambda p: (-p["size"], p["name"]))
+    alone = {p["name"]: None for p in large[:layout["most_alone"]]}
+    others = [p for p in every if p["name"] not in alone]
+    groups = [[p] for p in every if p["name"] in alone] + ([others] if others else [])
+    return [
+        _layer(
+            _spec(
+                "conda",
+                layout,
+                prefix = step["prefix"],
+                site = "lib/python%s/site-packages" % step["python"],
+                packages = _rows(group),
+            ),
+            group,
+        )
+        for group in groups
+    ]
 
 def _compiled(recipe):
     return recipe.get("bytecode") == "layer"
@@ -138,7 +172,7 @@ def _wheels(locked, recipe, layout):
     beside = len(steps)
     for parts in spread.values():
         beside += parts
-    under = (4 if locked.get("python") else 3) + (1 if _compiled(recipe) else 0)
+    under = (4 if locked.get("python") else 3) + (1 if _compiled(recipe) else 0) + len(_conda(locked, recipe, layout))
 
     # With bytecode, each has another one beside it.
     room = max((layout["max_layers"] - under - copied) // (2 if _compiled(recipe) else 1) - beside, 0)
@@ -182,11 +216,12 @@ def _groups(wheels, ceiling):
 
 def _wheel_layer(group, recipe, layout, **more):
     ordered = sorted(group, key = lambda w: (w["name"], w["file"]))
+    site = environment(recipe)
     spec = _spec(
         "wheels",
         layout,
-        python = recipe["python"],
-        venv = layout["venv"],
+        python = site["python"] if site else recipe["python"],
+        venv = site["prefix"] if site else layout["venv"],
         wheels = _rows(ordered),
         **more
     )

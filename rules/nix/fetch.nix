@@ -74,7 +74,7 @@ in
       impureEnvVars = proxies;
     });
 
-  # What no index has (what a sealed step changed, a Python of uv's): it is in the store already, or nobody here brings it.
+  # What no index has (what a sealed step changed, a Python of uv's, a conda package): it is in the store already, or nobody here brings it.
   held = what: run: layer:
     derivation (fixed layer // run [
       "-c"

@@ -13,6 +13,7 @@ let
   alone = { allowedReferences = [ ]; };
 
   recipe = lock.recipe;
+  python = let conda = layersOf.environment lock; in if conda == null then recipe.python else conda.python;
   indexes = kind: filter (i: (elemAt recipe.steps i).kind == kind) (genList (i: i) (length recipe.steps));
 
   # Wheels that are files of the project, by file name.
@@ -23,10 +24,11 @@ let
   artifact = locked: row:
     if builtins.match ".*\\.deb" row.file != null then fetch.deb locked.snapshot row
     else if builtins.match "sealed-.*" row.file != null then fetch.held "the layer of a sealed step" run row
+    else if builtins.match ".*\\.(conda|tar\\.bz2)" row.file != null then fetch.held "a conda package" run row
     else if builtins.match ".*\\.tar\\.gz" row.file != null then fetch.held "the archive of Python" run row
     else if own ? ${row.file} then
       builtins.path { path = src + "/${own.${row.file}}"; name = fetch.storeName row.file; recursive = false; }
-    else fetch.wheel run recipe.python row;
+    else fetch.wheel run python row;
 
   layer = locked: { spec, artifacts, ... }@one:
     derivation ({ name = "flyte-layer-${spec.kind}"; } // alone // run (
@@ -51,7 +53,7 @@ let
 
   # A layer of files depends on the recipe and the project, so of the lock it is given nothing else.
   bare = lock // {
-    platforms = builtins.mapAttrs (_: locked: removeAttrs locked [ "seals" ] // { debs = [ ]; wheels = [ ]; }) lock.platforms;
+    platforms = builtins.mapAttrs (_: locked: removeAttrs locked [ "seals" "conda" ] // { debs = [ ]; wheels = [ ]; }) lock.platforms;
   };
   command = [ "${sources.stepwise}/flyte_build/stepwise" ];
   # A pin records what a build gave, so nothing that is built depends on it.

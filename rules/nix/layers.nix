@@ -19,6 +19,33 @@ let
   # A title is part of the image and not of the layer; the assembler only wants to have one for its messages.
   spec = kind: fields: { inherit kind; inherit (layout) assembler; title = kind; } // fields;
 
+  # The environment of conda packages that Python's own are installed into; null where there is none.
+  environment = lock:
+    let found = filter (s: s.kind == "conda") lock.recipe.steps;
+    in if found == [ ] then null else head found;
+
+  # The large packages each in a layer of its own, as many as may, the others together.
+  conda = lock: locked:
+    let
+      step = environment lock;
+      every = byName (locked.conda or [ ]);
+      large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
+        (filter (p: p.size >= layout.large_package) every);
+      alone = listToAttrs (map (p: { inherit (p) name; value = true; }) (take layout.most_alone large));
+      others = filter (p: !(alone ? ${p.name})) every;
+      groups = map (p: [ p ]) (filter (p: alone ? ${p.name}) every) ++ (if others == [ ] then [ ] else [ others ]);
+    in
+    map
+      (artifacts: {
+        inherit artifacts;
+        spec = spec "conda" {
+          inherit (step) prefix;
+          site = "lib/python${step.python}/site-packages";
+          packages = named artifacts;
+        };
+      })
+      groups;
+
   # Whether modules have their bytecode in layers, and by which interpreter (`flyte_build/deriving/bytecode.py`).
   compiled = lock: (lock.recipe.bytecode or "none") == "layer";
   interpreter = lock: locked:
@@ -86,7 +113,8 @@ let
       parts = w: if w.size <= ceiling then 1 else (2 * w.size + ceiling - 1) / ceiling;
       spread = filter (w: w.size > ceiling) locked.wheels;
       # With bytecode, each has another one beside it.
-      under = (if locked ? python then 4 else 3) + (if compiled lock then 1 else 0);
+      under = (if locked ? python then 4 else 3) + (if compiled lock then 1 else 0) + length (conda lock locked);
+      site = environment lock;
       room = (layout.max_layers - under - copies) / (if compiled lock then 2 else 1) - length steps
         - foldl' (sum: w: sum + parts w) 0 spread;
       large = sort (a: b: if a.size == b.size then a.name < b.name else a.size > b.size)
@@ -96,8 +124,8 @@ let
       group = more: artifacts: {
         inherit artifacts;
         spec = spec "wheels" ({
-          inherit (lock.recipe) python;
-          inherit (layout) venv;
+          python = if site == null then lock.recipe.python else site.python;
+          venv = if site == null then layout.venv else site.prefix;
           wheels = named artifacts;
         } // more);
       };
@@ -139,7 +167,7 @@ let
         })
       (filter (seal: seal.diff_id != layout.empty_layer) (locked.seals or [ ]));
 in
-{ inherit interpreter; __functor = _: lock: platform:
+{ inherit environment interpreter; __functor = _: lock: platform:
 let
   at = "the lock of ${lock.environment}";
   locked = lock.platforms.${platform} or (throw "${at} has no platform ${platform}");
@@ -149,5 +177,5 @@ if lock.schema != layout.lock_schema then
 else if lock.recipe.base.kind != "debian" then
   throw "${at}: its base is an image of a registry, and Nix builds on Debian's packages only: use `flyte-build build`"
 else
-  debian lock locked ++ wheels lock locked ++ sealed locked;
+  debian lock locked ++ conda lock locked ++ wheels lock locked ++ sealed locked;
 }

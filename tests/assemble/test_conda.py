@@ -115,7 +115,7 @@ def test_rattler_makes_the_same_files(tmp_path: Path) -> None:
             cache_dir=tmp_path / "cache",
             show_progress=False,
             platform=rattler.Subdir("linux-64"),
-        )  # fmt: skip
+        )
     )
     ours = entries(packages, tmp_path, str(prefix))
     theirs: dict[str, object] = {}
@@ -171,6 +171,10 @@ def odd(**info: bytes) -> Odd:
     return Odd(info={f"info/{name.replace('__', '.')}": data for name, data in info.items()})
 
 
+def listed(more: str) -> Odd:
+    return odd(paths__json=f'{{"paths_version": 1, "paths": [{{"_path": "a", {more}}}]}}'.encode())
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -181,11 +185,11 @@ def odd(**info: bytes) -> Odd:
         (odd(index__json=b"{}"), "expected name, version and build"),
         (odd(paths__json=b'{"paths_version": 1, "paths": [{"_path": "a"}, {"_path": "a"}]}'), "`a` is listed twice"),
         (
-            odd(paths__json=b'{"paths_version": 1, "paths": [{"_path": "a", "prefix_placeholder": "/x", "file_mode": "q"}]}'),
+            listed('"prefix_placeholder": "/x", "file_mode": "q"'),
             "expected a text or a binary file, found `q`",
         ),
         (
-            odd(paths__json=b'{"paths_version": 1, "paths": [{"_path": "a", "prefix_placeholder": "aa", "file_mode": "binary"}]}'),
+            listed('"prefix_placeholder": "aa", "file_mode": "binary"'),
             "has more bytes than the 2 that there is room for",
         ),
     ],
@@ -210,8 +214,8 @@ def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_leads_out(tmp_path: Path) -> None:
-    listed = b'{"paths_version": 1, "paths": [{"_path": "../up", "path_type": "directory"}]}'
-    one = package(tmp_path / "channel", "p", {"a": b""}, odd=odd(paths__json=listed))
+    rows = b'{"paths_version": 1, "paths": [{"_path": "../up", "path_type": "directory"}]}'
+    one = package(tmp_path / "channel", "p", {"a": b""}, odd=odd(paths__json=rows))
     where = {one.sha256: str(one.path)}
     with open(tmp_path / "layer", "wb") as out, pytest.raises(AssembleError, match=r"\.\./up"):
         write_layer(spec_of([one]), where.__getitem__, out, scratch=str(tmp_path))

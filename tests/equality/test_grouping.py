@@ -17,7 +17,7 @@ from flyte_build.locks.lockfile import read
 from flyte_build.locks.nouns import Lock
 from flyte_build.locks.seals import EMPTY
 from flyte_build.recipe import CopyFiles
-from tests.nix.test_grouping import derived, locks, with_a_seal
+from tests.nix.test_grouping import derived, locks, with_a_seal, with_conda
 from tests.support.recipes import AMD64, lock_of, recipe_of, wheel
 
 from .bazel_rules import copies, image_layers
@@ -58,6 +58,11 @@ def test_a_step_that_changed_nothing_has_no_layer() -> None:
     lock = with_a_seal(EMPTY)
     assert sorted(grouped(lock)[AMD64]) == sorted(derived(lock)[AMD64])
     assert not [used for _, used in grouped(lock)[AMD64] if used == ["c" * 64]]
+
+
+def test_conda_packages_and_what_is_installed_among_them() -> None:
+    for lock in (with_conda(), with_conda(3)):
+        assert grouped(lock) == derived(lock)
 
 
 def test_where_layers_are_short() -> None:

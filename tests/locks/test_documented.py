@@ -33,6 +33,8 @@ def fields(kind: type) -> set[str]:
         fields(builds.LockedBuild),
         fields(builds.LockedSource),
         fields(pythons.LockedPython),
+        fields(recipe.CondaPackage),
+        fields(recipe.CondaInstall) - {"packages"},
         fields(base.LockedBase),
         fields(base.LockedLayer),
         fields(base.BaseFacts),
@@ -49,6 +51,8 @@ def fields(kind: type) -> set[str]:
         "build",
         "source",
         "python",
+        "conda",
+        "environment",
         "base",
         "layer",
         "facts",
@@ -60,7 +64,7 @@ def test_every_key_is_named(keys: set[str]) -> None:
 
 
 def test_every_kind_of_step_is_named() -> None:
-    files = [DOCS.parent / "flyte_build/recipe" / f"{name}.py" for name in ("bases", "nouns", "running")]
+    files = [DOCS.parent / "flyte_build/recipe" / f"{name}.py" for name in ("bases", "conda", "nouns", "running")]
     kinds = {kind for file in files for kind in re.findall(r'"kind": "([a-z]+)"', file.read_text())}
     assert kinds - NAMED == set()
     assert {"pip", "apt", "commands"} <= kinds

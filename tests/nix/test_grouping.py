@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flyte_build.assemble.layer_directory import derivation
+from flyte_build.deriving.conda import LARGE_PACKAGE
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS, derive
 from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.deriving.sealed import question
@@ -22,7 +23,7 @@ from flyte_build.exporting.nixstore import store_name, store_path
 from flyte_build.locks.lockfile import parse, read
 from flyte_build.locks.nouns import Lock, LockedDeb, LockedSeal
 from flyte_build.locks.seals import EMPTY
-from flyte_build.recipe import AptInstall, CopyFiles, PipInstall, RegistryBase, RunCommands
+from flyte_build.recipe import AptInstall, CondaInstall, CondaPackage, CopyFiles, PipInstall, RegistryBase, RunCommands
 from flyte_build.sources.mirrors import _day_after
 from tests.support.recipes import AMD64, deb, lock_of, recipe_of, sha, wheel
 from tests.support.tools import need
@@ -155,6 +156,25 @@ def test_a_step_that_changed_nothing_has_no_layer() -> None:
     ((found),) = grouped([lock])
     assert sorted(found[AMD64]) == sorted(derived(lock)[AMD64])
     assert not [used for _, used in found[AMD64] if used == ["c" * 64]]
+
+
+def with_conda(packages: int = 40) -> Lock:
+    """A lock with an environment of conda packages, more of them large than may have a layer of their own."""
+    rows = tuple(
+        CondaPackage(f"c{i:02}", "1", "h0", "linux-64", f"c{i:02}-1-h0.conda", LARGE_PACKAGE - 5 + i // 2, sha(str(i)))
+        for i in range(packages)
+    )
+    step = CondaInstall("pixi.toml", "pixi.lock", "default", "/opt/pixi-project/.pixi/envs/default", "3.13", "sha256:0")
+    every = [wheel(f"w{i:03}", size=LARGE_WHEEL + i // 3) for i in range(130)]
+    lock = lock_of(recipe_of(step, "a", flyte=None), every)
+    return dataclasses.replace(lock, platforms={AMD64: dataclasses.replace(lock.platforms[AMD64], conda=rows)})
+
+
+def test_conda_packages_and_what_is_installed_among_them() -> None:
+    for lock in (with_conda(), with_conda(3)):
+        assert grouped([lock]) == [derived(lock)]
+    kinds = [layer.kind for layer in derive(with_conda(), recorded_recipe(with_conda()), AMD64).layers]
+    assert kinds.count("conda") == 17
 
 
 def test_a_registry_base_is_refused_by_name() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import flyte_build
 from flyte_build.assemble.version import ASSEMBLER
 from flyte_build.deriving.bytecode import RULES as RULES_OF_BYTECODE
+from flyte_build.deriving.conda import LARGE_PACKAGE, MOST_ALONE
 from flyte_build.deriving.derivation import LARGE_WHEEL, MAX_LAYERS
 from flyte_build.deriving.pythons import PREFIX
 from flyte_build.locks.nouns import SCHEMA
@@ -30,6 +31,8 @@ def test_the_numbers() -> None:
         "prefix": PREFIX,
         "user": USER,
         "large_wheel": LARGE_WHEEL,
+        "large_package": LARGE_PACKAGE,
+        "most_alone": MOST_ALONE,
         "max_layers": MAX_LAYERS,
         "layer_ceiling": LAYER_CEILING,
         "empty_layer": EMPTY,

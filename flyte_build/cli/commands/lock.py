@@ -160,6 +160,7 @@ def show(report: LockReport, lockfiles: Path) -> None:
         state = "[green]written[/]" if name in report.written else "[dim]unchanged[/]"
         for platform, locked in sorted(made.platforms.items()):
             total = sum(w.size for w in locked.wheels) + sum(d.size for d in locked.debs)
+            total += sum(p.size for p in locked.conda)
             total += locked.python.size if locked.python is not None else 0
             counts = str(len(locked.wheels)), str(len(locked.debs))
             rows.append((escape(name), state, made.python, platform, *counts, size(total)))
