@@ -1,4 +1,4 @@
-"""A lock → what stands on what in its image: the wheels by their requirements, the .debs by their dependencies. Pure.
+"""A lock → what stands on what in its image: wheels by their requirements, .debs and conda packages by dependencies.
 
 The lock says what is there and since which step; what an artifact states is handed in. Markers (PEP 508) are judged for
 the image's platform and Python, extras (PEP 685) are followed where they were asked for. A package that nothing known
@@ -30,7 +30,7 @@ StatedBy: TypeAlias = "Callable[[LockedWheel | LockedDeb], Stated | None]"
 class Key(NamedTuple):
     """A package of an image: ``name`` normalised (PEP 503) for a wheel."""
 
-    kind: Literal["wheel", "deb"]
+    kind: Literal["wheel", "deb", "conda"]
     name: str
 
 
@@ -70,8 +70,8 @@ class Graph:
         return sorted((e for out in self.edges.values() for e in out if e.what == what), key=lambda e: (e.by, e.words))
 
     def find(self, name: str) -> list[Key]:
-        """The packages called ``name``, as a wheel, as a .deb, or as both."""
-        wanted = (Key("wheel", canonicalize_name(name)), Key("deb", name.lower()))
+        """The packages called ``name``, as a wheel, a .deb and a conda package."""
+        wanted = (Key("wheel", canonicalize_name(name)), Key("deb", name.lower()), Key("conda", name.lower()))
         return [key for key in wanted if key in self.versions]
 
 
@@ -90,6 +90,7 @@ def graph_of(lock: Lock, platform: str, stated: StatedBy) -> Graph:
     steps = [step for step in recipe.get("steps") or [] if isinstance(step, dict)]
     _Wheels(graph, locked, _markers(lock, platform), stated).walk(recipe, steps)
     _debs(graph, locked, steps, stated)
+    _conda(graph, locked, steps)
     return graph
 
 
@@ -196,6 +197,21 @@ def _words(wanted: Requirement) -> str:
     """The requirement without its marker, which held."""
     extras = f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
     return f"{wanted.name}{extras}{wanted.specifier}"
+
+
+def _conda(graph: Graph, locked: LockedPlatform, steps: list[dict[str, Any]]) -> None:
+    """What the lock has of each; those that no other needs are what the manifest asks for."""
+    there = {p.name for p in locked.conda}
+    needed = {name for p in locked.conda for name in p.needs}
+    file = next((str(step.get("file")) for step in steps if step.get("kind") == "conda"), "")
+    for package in locked.conda:
+        key = Key("conda", package.name)
+        graph.versions[key] = package.version
+        if package.name not in needed:
+            graph.roots.append(Root(key, f"the pixi project {file}", package.name))
+        for name in package.needs:
+            if name in there:
+                graph.edges.setdefault(key, []).append(Edge(key, Key("conda", name), name))
 
 
 def _debs(graph: Graph, locked: LockedPlatform, steps: list[dict[str, Any]], stated: StatedBy) -> None:

@@ -54,7 +54,7 @@ def _base32(data: bytes) -> str:
 
 
 def artifacts_of(locks: Iterable[Lock], platform: str | None = None) -> list[Artifact]:
-    """All wheels, Debian and conda packages, Pythons and sealed layers of ``locks``, each once; of ``platform`` or all."""
+    """All packages, Pythons and sealed layers of ``locks``, each once; of ``platform`` only, or of all."""
     found: dict[str, Artifact] = {}
     for lock in locks:
         for name, locked in sorted(lock.platforms.items()):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,11 +24,17 @@ from ..store.files import Refused, hash_file, share, storing
 __all__ = ["fetched", "put_wheels", "wheels_of"]
 
 
-def wheels_of(lock: Lock, platforms: Iterable[str]) -> list[LockedWheel]:
+def wheels_of(lock: Lock, platforms: Sequence[str]) -> list[LockedWheel]:
     """The wheels of these platforms, each once, sorted by name.
 
-    Raises :class:`InputError` where two of one name have not the same bytes: no folder can hold both.
+    Raises :class:`InputError` where two of one name have not the same bytes: no folder can hold both; and for an image
+    of conda packages, of which they are the lesser part.
     """
+    if any(lock.platforms[platform].conda for platform in platforms):
+        raise InputError(
+            f"{lock.environment}: its environment is of conda packages, which are no wheels",
+            hint="its pixi.lock makes the same environment here: `pixi install --frozen`",
+        )
     found: dict[str, LockedWheel] = {}
     for platform in platforms:
         for wheel in lock.platforms[platform].wheels:

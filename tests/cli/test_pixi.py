@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..support.conda import Built, a_few, package, pixi_lock
+from ..support.conda import PYTHON, Built, a_few, package, pixi_lock
 from ..support.layers import sha256
 from ..support.locking import whole_lock
 from ..support.offline import Offline
@@ -99,6 +100,33 @@ def test_locked_and_built(project: Offline, packages: list[Built]) -> None:
     assert env["PATH"].startswith(f"{ENV}/bin:/opt/venv/bin:")
     assert (env["VIRTUAL_ENV"], env["UV_PYTHON"]) == (ENV, f"{ENV}/bin/python")
     assert env["PIXI_PROJECT_MANIFEST"] == "/opt/pixi-project/pixi.toml"
+
+
+def test_what_is_said_of_it(project: Offline) -> None:
+    project.write(FLOW.format(more=""))
+    said = project.ok("lock", "flow.py").err
+    assert "low: the image holds no flyte package, which every task needs to start" in said
+    assert "pixi.lock is not held against pixi.toml: pixi, which can tell, is not on the PATH" in said
+    why = project.ok("why", "python", "flow.py", "--offline").out
+    assert f"python {PYTHON}.2 (conda package) in low" in why
+    assert "compiled   (the pixi project pixi.toml)" in why
+    sbom = project.ok("sbom", "lockfiles/low.json", "--format", "cyclonedx").out
+    assert "pkg:conda/pure@1.0?build=pyh0_0&subdir=noarch&type=conda" in sbom
+    refused = project("export", "requirements", "lockfiles/low.json")
+    assert refused.code != 0
+    assert "its environment is of conda packages, which are no wheels" in " ".join(refused.err.split())
+
+
+def test_a_pixi_that_is_here_is_asked(project: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for pixi, which looks at what it is given in a copy."""
+    tool = project.home / "bin/pixi"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\ntest "$1 $2" = "lock --check" && test -f pixi.lock || exit 0\n'
+                    'echo "lock-file not up-to-date with the workspace" >&2\nexit 1\n')  # fmt: skip
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    said = " ".join(project.ok("lock", "flow.py").err.split())
+    assert "pixi.lock does not answer pixi.toml as it is now, says pixi: lock-file not up-to-date with the" in said
 
 
 def test_the_same_again(project: Offline) -> None:

@@ -1,4 +1,4 @@
-"""A pixi project from its lock to a run: its own Python, a conda package of Python's with a command, flyte from an index.
+"""A pixi project from its lock to a run: a Python of its own, a package with a command, flyte from an index.
 
 The Python is the one that runs this test, as a conda package. No channel is reached.
 """

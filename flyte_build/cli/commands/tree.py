@@ -82,9 +82,9 @@ def _show(graph: Graph, debian: bool, depth: int | None) -> None:
     out = stdout()
     out.print(f"[bold]{escape(graph.environment)}[/] [dim]{graph.platform}[/]", soft_wrap=True)
     seen: set[Key] = set()
-    roots = [r for r in graph.roots if debian or r.what.kind == "wheel"]
+    roots = [r for r in graph.roots if debian or r.what.kind != "deb"]
     standing = {r.what for r in roots} | {e.what for edges in graph.edges.values() for e in edges}
-    alone = [key for key in graph.versions if key not in standing and (debian or key.kind == "wheel")]
+    alone = [key for key in graph.versions if key not in standing and (debian or key.kind != "deb")]
     for root in roots:
         out.print(
             f"{escape(_label(graph, root.what))}  [dim]{escape(root.words)}: {escape(root.origin)}[/]", soft_wrap=True

@@ -43,7 +43,7 @@ def why(
 ) -> None:
     """Show why PACKAGE is in the images of FILE: which step asked for it, and by way of which packages.
 
-    PACKAGE is a Python distribution or a Debian package. Environments that have it for the same reason are shown
+    PACKAGE is a Python distribution, a Debian or a conda package. Environments that have it for the same reason are shown
     together. What a package requires is read from the package itself: in the store, else (wheels only) where the
     indexes have it.
 
@@ -68,7 +68,7 @@ def _show(found: Why) -> None:
     for number, (reason, images) in enumerate(_alike(found.reasons)):
         if number:
             out.print()
-        kind = "Debian package" if reason.what.kind == "deb" else "wheel"
+        kind = {"deb": "Debian package", "conda": "conda package", "wheel": "wheel"}[reason.what.kind]
         layer = "" if reason.step is None else f", layer of pip step {reason.step}"
         out.print(
             f"[bold]{escape(reason.what.name)} {escape(reason.version)}[/] "
