@@ -20,6 +20,7 @@ from ..kernel.errors import FlyteBuildError, LoadError
 from . import session
 from .bundling import each_path_once
 from .nouns import Project, Task
+from .pixi_layers import PIXI
 
 __all__ = ["SerializedTask", "quiet_sdk", "root_action", "search_path", "stored"]
 
@@ -86,11 +87,12 @@ def _refuse_stand_ins(project: Project, task: Task) -> None:
 
 
 @contextlib.contextmanager
-def _without_code_layer(template: Any) -> Iterator[None]:
-    """The SDK's dry run wants a tag of the template's image, and has none for one with ``with_code_bundle()``."""
+def _without_tag(template: Any) -> Iterator[None]:
+    """The SDK's dry run wants a tag of the template's image, and has none for one with ``with_code_bundle()``; that of
+    a pixi project it makes of files that it looks for in the current folder only."""
     image = template.image
     layers = getattr(image, "_layers", ())
-    if any(type(layer).__name__ == "CodeBundleLayer" for layer in layers):
+    if any(type(layer).__name__ in ("CodeBundleLayer", *PIXI) for layer in layers):
         template.image = flyte.Image.from_base("unnamed")
     try:
         yield
@@ -108,7 +110,7 @@ def root_action(project: Project, task: Task, arguments: Mapping[str, Any], bund
     _refuse_stand_ins(project, task)
     bundles.mkdir(parents=True, exist_ok=True)
     try:
-        with session.kept(), quiet_sdk(), each_path_once(), _without_code_layer(task.template):
+        with session.kept(), quiet_sdk(), each_path_once(), _without_tag(task.template):
             flyte.init(root_dir=project.root, org="local", project="flyte-build", domain="local")
             result: Any = flyte.with_runcontext(mode="remote", dry_run=True, copy_bundle_to=bundles).run(
                 task.template, **arguments

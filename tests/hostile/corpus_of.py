@@ -15,6 +15,7 @@ from flyte_build.locks.nouns import Pin
 
 from ..support.archive import Deb, publish
 from ..support.bases import debian_base
+from ..support.conda import PLACEHOLDER, Odd, package
 from ..support.debs import Directory, Hardlink, Symlink, build_deb
 from ..support.debs import tar as deb_tar
 from ..support.pythons import files, pack
@@ -51,6 +52,7 @@ def _all() -> Mapping[str, Mapping[str, bytes]]:
             "wheel": _wheels(place),
             "deb": _debs(place),
             "python": {"python": _python(place)},
+            "conda": _conda(place),
             "tar": {"deb": deb_tar(_FILES), "layer": layer, "python": gzip.decompress(blobs[0])},
             "gzip": {
                 "one": gzip.compress(layer, mtime=0),
@@ -168,6 +170,23 @@ def _journal() -> bytes:
     assert asdict(error)
     rows = [{"run": {"phase": "running"}}, {"action": first.to_json()}, {"action": last.to_json()}]
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def _conda(place: Path) -> Mapping[str, bytes]:
+    """Packages in the old format and with the old lists, and with those of today."""
+    text, binary = f"at {PLACEHOLDER}\n".encode(), PLACEHOLDER.encode() + b"/a\0b"
+    files: dict[str, bytes | str] = {"lib/a.txt": text, "lib/a.so": binary, "lib/b.so": "a.so"}
+    said = {"lib/a.txt": "text", "lib/a.so": "binary"}
+    old = package(place, "old", files, prefixed=said, odd=Odd(legacy=True, bz2=True, tar=tarfile.GNU_FORMAT))
+    pure = package(
+        place,
+        "pure",
+        {"site-packages/pure.py": b"def main(): ...\n", "python-scripts/s": b"#!/bin/sh\n"},
+        noarch="python",
+        entry_points=["pure = pure:main"],
+        odd=Odd(bz2=True),
+    )
+    return {"old": old.path.read_bytes(), "pure": pure.path.read_bytes()}
 
 
 def _python(place: Path) -> bytes:

@@ -39,6 +39,7 @@ from ..support.layers import wheel_layer
 
 __all__ = [
     "bundle",
+    "conda",
     "core",
     "deb",
     "journal",
@@ -70,6 +71,15 @@ def python(data: bytes, folder: Path) -> None:
     archive = {"file": path.name, "sha256": "0" * 64}
     spec = {"kind": "python", "assembler": ASSEMBLER, "title": "Python", "python": "3.12", "prefix": "/usr/local"}
     write_layer(spec | {"archives": [archive]}, lambda _: str(path), io.BytesIO(), scratch=str(folder))
+
+
+def conda(data: bytes, folder: Path) -> None:
+    """A conda package, as its layer."""
+    path = _write(data, folder, "pure-1.0-pyh0_0.tar.bz2")
+    package = {"file": path.name, "sha256": "0" * 64}
+    spec = {"kind": "conda", "assembler": ASSEMBLER, "title": "conda", "prefix": "/opt/env"}
+    spec |= {"site": "lib/python3.12/site-packages", "packages": [package]}
+    write_layer(spec, lambda _: str(path), io.BytesIO(), scratch=str(folder))
 
 
 def core(data: bytes, folder: Path) -> None:

@@ -68,6 +68,7 @@ TARGETS: dict[str, Target] = {
     "wheel": Target(_FILE.wheel, _BAD, _PACKED.wheel, "wheel"),
     "core": Target(_FILE.core, _BAD, _PACKED.wheel, "wheel"),
     "python": Target(_FILE.python, _BAD, _PACKED.gzipped(mutating.tar), "python"),
+    "conda": Target(_FILE.conda, _BAD, _PACKED.bzipped(mutating.tar), "conda"),
     "zip": Target(_FILE.zip_archive, _BAD, mutating.binary, "wheel"),
     "metadata": Target(_DOC.of_range, (zipfile.BadZipFile, KeyError), _PACKED.wheel, "wheel"),
     "deb": Target(_FILE.deb, _BAD, _PACKED.deb, "deb"),

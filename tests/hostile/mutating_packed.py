@@ -5,6 +5,7 @@ What is around it is made right again (sums, sizes, hashes), mostly, so that a c
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
@@ -77,7 +78,7 @@ def _parts(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
         if name.endswith(b".gz"):
             try:
                 name, content = name[:-3], gzip.decompress(content)
-            except (OSError, EOFError, zlib.error):
+            except (OSError, EOFError, ValueError, zlib.error):
                 return ()
         found.append((name, content))
         at += 60 + size + (size & 1)
@@ -106,13 +107,18 @@ def gzipped(inner: Mutator) -> Mutator:
     return _within(inner, gzip.decompress, lambda data: gzip.compress(data, 1, mtime=0))
 
 
+def bzipped(inner: Mutator) -> Mutator:
+    """``inner`` on what bzip2 has packed."""
+    return _within(inner, bz2.decompress, bz2.compress)
+
+
 def _within(inner: Mutator, unpack: Callable[[bytes], bytes], pack: Callable[[bytes], bytes]) -> Mutator:
     def changed(r: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
         if r.random() < 0.7:
             try:
                 plain = unpack(data)
                 return pack(inner(r, plain, [plain]))
-            except (OSError, EOFError, zlib.error):
+            except (OSError, EOFError, ValueError, zlib.error):
                 pass
         return mutating.binary(r, data, others)
 

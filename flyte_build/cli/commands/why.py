@@ -43,8 +43,8 @@ def why(
 ) -> None:
     """Show why PACKAGE is in the images of FILE: which step asked for it, and by way of which packages.
 
-    PACKAGE is a Python distribution, a Debian or a conda package. Environments that have it for the same reason are shown
-    together. What a package requires is read from the package itself: in the store, else (wheels only) where the
+    PACKAGE is a Python distribution, a Debian or a conda package. Environments that have it for the same reason are
+    shown together. What a package requires is read from the package itself: in the store, else (wheels only) where the
     indexes have it.
 
     \b
