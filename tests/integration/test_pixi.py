@@ -61,7 +61,7 @@ def test_from_a_lock_to_a_run(tmp_path: Path) -> None:
     (project / "pixi.toml").write_text('[workspace]\nchannels = ["x"]\nplatforms = ["linux-64"]\n')
     flow = project / "flow.py"
     flow.write_text(FLOW)
-    cli = Cli(tmp_path)
+    cli = Cli(tmp_path, seconds=900)
 
     said = cli("lock", flow)
     assert said.code == 0, said.err

@@ -9,6 +9,7 @@ import pytest
 
 from flyte_build.locks import base, builds, lockfile, pythons, seals, stages
 from flyte_build.locks.nouns import LockedDeb, LockedWheel, Pin
+from flyte_build.recipe import conda
 from flyte_build.recipe import nouns as recipe
 from tests.laws.house import DOCS
 
@@ -33,8 +34,8 @@ def fields(kind: type) -> set[str]:
         fields(builds.LockedBuild),
         fields(builds.LockedSource),
         fields(pythons.LockedPython),
-        fields(recipe.CondaPackage),
-        fields(recipe.CondaInstall) - {"packages"},
+        fields(conda.CondaPackage),
+        fields(conda.CondaInstall) - {"packages"},
         fields(base.LockedBase),
         fields(base.LockedLayer),
         fields(base.BaseFacts),
