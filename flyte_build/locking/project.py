@@ -87,11 +87,10 @@ def lock_project(
 
     ``cutoff`` is a date, an RFC 3339 instant or an age; ``cooldown``, the project's own, holds for what has to be
     solved anew where no ``cutoff`` is given; ``cooldowns`` are those of single indexes, by name or address, whatever
-    else is given. ``upgrade``: ``True`` chooses everything anew, names choose
-    these packages anew wherever they are locked. ``look`` is shown the locks that are new before any is written, and
-    may refuse them; then ``complete`` gives the locks the seals of their sealed steps. ``build`` makes wheels of
-    sources; ``scripts`` says whether dpkg has to run the scripts of packages that were chosen: what it needs is chosen
-    then. ``others``: environments of the same file, which are not asked for now. ``solving`` is called before anything
+    else is given. ``upgrade``: ``True`` chooses everything anew, names these packages wherever they are locked.
+    ``look`` is shown the locks that are new before any is written, and may refuse them; then ``complete`` gives the
+    seals of their sealed steps. ``build`` makes wheels of sources; ``scripts`` says whether dpkg has to run the scripts
+    of packages that were chosen, with what it needs. ``others``: environments of the file that are not asked for now. ``solving`` is called before anything
     is asked of anybody, and not at all where the locks that are there answer. Raises :class:`ResolutionError` where
     there is no solution, :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a
     resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
@@ -257,9 +256,8 @@ def _lock(
             assert old is not None
             held = old.platforms[platform]
             wheels, builds, tools = held.wheels, held.builds, held.tools
-        conda = recipe.conda.of(platform) if recipe.conda is not None else ()
-        part = parts[name, platform]
-        platforms[platform] = replace(part, wheels=wheels, builds=builds, tools=tools, conda=conda)
+        part = replace(parts[name, platform], conda=recipe.conda.of(platform) if recipe.conda is not None else ())
+        platforms[platform] = replace(part, wheels=wheels, builds=builds, tools=tools)
     if name not in plan.anew and old is not None:
         return replace(old, recipe=recipe.to_json(), platforms=platforms)
     return Lock(

@@ -160,15 +160,18 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
         if (kind := type(layer).__name__) == "DockerIgnore":
             _known_fields(at, layer, {"path"})
             continue
+        if kind in PIXI:
+            _known_fields(at, layer, FIELDS)
+            steps += read_pixi(layer, at.owner, at.platforms, at.relative, at.found, ignore)
+            continue
         reader = _READERS.get(kind)
         if reader is None:
             raise RefusedError(
                 f"{at.owner}: the image layer {kind} cannot be made hermetic",
-                hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
+                hint="use the SDK's with_* methods"
+                if kind == "_DockerLines"
+                else "leave it out, or upgrade flyte-build",
             )
-        if kind in PIXI:
-            steps += reader(at, layer, ignore)
-            continue
         step = reader(at, layer)
         if isinstance(step, CopyFiles) and step.folder and not step.code:
             step = dataclasses.replace(step, ignore=ignore)
@@ -176,11 +179,6 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
             steps.append(step)
     # The code is what changes most, so that it comes last.
     return sorted(steps, key=lambda step: isinstance(step, CopyFiles) and step.code)
-
-
-_WAYS_OUT = {
-    "_DockerLines": "Dockerfile lines run arbitrary commands: use the with_* methods",
-}
 
 
 def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
@@ -247,11 +245,6 @@ def _poetry_project(at: _Place, layer: Any) -> PipInstall:
     return dataclasses.replace(found, secrets=secrets_of(layer, at.owner))
 
 
-def _pixi(at: _Place, layer: Any, ignore: tuple[str, ...]) -> list[Step]:
-    _known_fields(at, layer, FIELDS)
-    return read_pixi(layer, at.owner, at.platforms, at.relative, at.found, ignore)
-
-
 def _uv_script(at: _Place, layer: Any) -> PipInstall:
     _known_fields(at, layer, {*_PIP_FIELDS, "script", "script_name"})
     return read_script(_pip_step(at, layer, ParsedRequirements()), layer, at.relative, at.found)
@@ -306,13 +299,11 @@ def _code_bundle(at: _Place, layer: Any) -> CopyFiles:
     return code_step(layer, at.code, at.owner, _ignore_patterns(at, []), at.relative)
 
 
-_READERS: Mapping[str, Callable[..., Any]] = {
+_READERS: Mapping[str, Callable[[_Place, Any], Step | None]] = {
     "PipPackages": _pip_packages,
     "Requirements": _requirements,
     "UVProject": _uv_project,
     "UVScript": _uv_script,
-    "PixiProject": _pixi,
-    "PixiScript": _pixi,
     "PoetryProject": _poetry_project,
     "PythonWheels": _python_wheels,
     "AptPackages": _apt_packages,

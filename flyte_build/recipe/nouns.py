@@ -260,8 +260,7 @@ class Recipe:
     @property
     def apt_packages(self) -> tuple[str, ...]:
         """All Debian packages asked for by name, in order, without repeats."""
-        names = [name for step in self.steps if isinstance(step, AptInstall) for name in step.packages]
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys(n for step in self.steps if isinstance(step, AptInstall) for n in step.packages))
 
     @property
     def apt_secrets(self) -> tuple[SecretMount, ...]:
