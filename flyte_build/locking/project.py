@@ -90,10 +90,10 @@ def lock_project(
     else is given. ``upgrade``: ``True`` chooses everything anew, names these packages wherever they are locked.
     ``look`` is shown the locks that are new before any is written, and may refuse them; then ``complete`` gives the
     seals of their sealed steps. ``build`` makes wheels of sources; ``scripts`` says whether dpkg has to run the scripts
-    of packages that were chosen, with what it needs. ``others``: environments of the file that are not asked for now. ``solving`` is called before anything
-    is asked of anybody, and not at all where the locks that are there answer. Raises :class:`ResolutionError` where
-    there is no solution, :class:`FetchError` where an index or archive cannot be had, :class:`RefusedError` for what a
-    resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
+    of packages that were chosen. ``others``: environments of the file that are not asked for now. ``solving`` is called
+    before anything is asked of anybody, and not at all where the locks that are there answer. Raises
+    :class:`ResolutionError` where there is no solution, :class:`FetchError` where an index or archive cannot be had,
+    :class:`RefusedError` for what a resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
     """
     given = rfc3339(cutoff) if cutoff is not None else None
     cooled = rfc3339(cooldown) if cooldown is not None else None
