@@ -93,7 +93,7 @@ def lock_project(
     of packages that were chosen. ``others``: environments of the file that are not asked for now. ``solving`` is called
     before anything is asked of anybody, and not at all where the locks that are there answer. Raises
     :class:`ResolutionError` where there is no solution, :class:`FetchError` where an index or archive cannot be had,
-    :class:`RefusedError` for what a resolver cannot honour, :class:`StoreError` where the folder cannot be written; then no file was touched.
+    :class:`RefusedError` for what no resolver honours, :class:`StoreError` for the folder; no file is touched then.
     """
     given = rfc3339(cutoff) if cutoff is not None else None
     cooled = rfc3339(cooldown) if cooldown is not None else None
