@@ -1,7 +1,7 @@
 """The core makes the bytes that Python's assembler makes, of any layer.
 
-``FLYTE_BUILD_TEST_LAYERS=100000`` draws so many instead of a few hundred, ``FLYTE_BUILD_TEST_LAYERS_FROM`` from which on: a
-layer is drawn by its number, so a range that was done need not be done again.
+``FLYTE_BUILD_TEST_LAYERS=100000`` draws so many instead of a few hundred, ``FLYTE_BUILD_TEST_LAYERS_FROM`` says from
+which on: a layer is drawn by its number, so a range that was done need not be done again.
 """
 
 from __future__ import annotations
