@@ -97,8 +97,10 @@ class Context:
         folder = (self.cache if self.real else self.scratch) / "store"
         if self.real:
             command((*CLI, "build", str(EXAMPLE), "-q"), env={"FLYTE_BUILD_CACHE": str(folder)}, cwd=ROOT)
-        pins = {pin for s in self.sets.values() for change in ({}, *s.changed) for pin in _after(s, change)}
-        fill(Store(folder), self.fetch(sorted(pins)))
+        for s in self.sets.values():
+            # pip downloads no two versions of a package at one time.
+            for pins in (s.pins, *map(s.after, s.changed)):
+                fill(Store(folder), self.fetch(pins))
         return folder
 
     def with_base(self, artifacts: Path) -> Path:
@@ -142,10 +144,6 @@ def facts_of(sample: Sample) -> dict[str, object]:
     found = json.loads(sample.output)
     assert isinstance(found, dict)
     return found
-
-
-def _after(wheel_set: WheelSet, change: object) -> tuple[str, ...]:
-    return wheel_set.after(change) if isinstance(change, str) else wheel_set.pins
 
 
 # -- synthetic wheels ------------------------------------------------------------------------------

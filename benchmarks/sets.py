@@ -13,22 +13,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from flyte_build.deriving.derivation import ImageDerivation, derive
-from flyte_build.deriving.from_lock import recorded_recipe
 from flyte_build.locks import lockfile
 from flyte_build.locks.lockfile import Lock, LockedDeb, LockedPlatform, LockedWheel
-from flyte_build.recipe import DebianBase, PipInstall, Platform, Recipe
+from flyte_build.recipe import DebianBase, PipInstall, Recipe
 from flyte_build.store import Store, layout
 
-__all__ = ["SETS", "WheelSet", "clone", "derivation", "fill", "layout_of", "locked", "locked_wheel", "wheels_of"]
+from .derived import AMD64
+
+__all__ = ["SETS", "WheelSet", "clone", "fill", "layout_of", "locked", "locked_wheel", "wheels_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "af2" / "main.py"
-AMD64: Platform = "linux/amd64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +129,6 @@ def locked(environment: str, wheels: Sequence[Path], debs: Sequence[LockedDeb]) 
 def _recipe(pins: tuple[str, ...]) -> Recipe:
     steps = (PipInstall(pins),) if pins else ()
     return Recipe(DebianBase("bookworm"), (AMD64,), "3.11", None, steps)
-
-
-def derivation(lock: Lock) -> ImageDerivation:
-    """The image of a lock, for AMD64, as the recipe in it says. One without .debs gets no Debian layers."""
-    platform = lock.platforms[AMD64]
-    made = derive(lock, recorded_recipe(lock), AMD64)
-    if platform.debs:
-        return made
-    layers = tuple(layer for layer in made.layers if layer.kind == "wheels")
-    return replace(made, layers=layers, spec={**made.spec, "layers": [dict(layer.spec) for layer in layers]})
 
 
 def fill(store: Store, wheels: Iterable[Path]) -> None:

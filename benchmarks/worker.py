@@ -49,7 +49,7 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
     from flyte_build.native import core
     from flyte_build.native.blob import write_blob
 
-    from .sets import derivation
+    from .derived import derivation
 
     lock = lockfile.read(Path(lockfiles), environment)
     assert lock is not None
@@ -86,7 +86,7 @@ def _build(lockfiles: str, environment: str, store: str) -> dict[str, object]:
     from flyte_build.sources.locators import FileLocator
     from flyte_build.store import Store
 
-    from .sets import derivation
+    from .derived import derivation
 
     lock = lockfile.read(Path(lockfiles), environment)
     assert lock is not None
@@ -110,7 +110,7 @@ def _push(lockfiles: str, stores: str, wheels: str, registry: str, cache: str) -
     from flyte_build.sources.locators import FileLocator
     from flyte_build.store import Store
 
-    from .sets import derivation
+    from .derived import derivation
 
     found = [lockfile.read(Path(lockfiles), path.stem) for path in sorted(Path(lockfiles).glob("*.json"))]
     images, store, silent = [derivation(lock) for lock in found if lock is not None], Store(Path(stores)), Silent()

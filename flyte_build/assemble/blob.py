@@ -13,8 +13,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from . import inflating
 from .byte_ranges import Reader
@@ -41,8 +40,7 @@ SEGMENT = 256 << 10
 _HASHED_HERE = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class BlobResult:
+class BlobResult(NamedTuple):
     """``digest`` and ``diff_id`` as ``sha256:<hex>``, sizes in bytes of the blob and of the tar stream.
 
     ``listing`` gives each path's identity: ``f 0644 <size> <crc32>``, ``d 0755``, ``l <target>`` or

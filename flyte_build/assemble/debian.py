@@ -21,7 +21,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from .deb import Deb, open_deb
@@ -207,7 +207,7 @@ def _entries(deb: Deb) -> Iterator[Entry]:
         first = Entry(paths[0], "file", source.mode, content, uid=source.uid, gid=source.gid)
         yield first
         for other in paths[1:]:
-            yield replace(first, path=other, kind="hardlink", content=(), link=paths[0])
+            yield first._replace(path=other, kind="hardlink", content=(), link=paths[0])
 
 
 def _add(tree: Tree, entry: Entry, artifact: str) -> None:

@@ -11,8 +11,7 @@ are never copied through memory:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["Content", "Deflated", "Entry", "Hash", "Plain", "Segment"]
 
@@ -20,8 +19,7 @@ Hash: TypeAlias = tuple[str, bytes]
 """An algorithm that ``hashlib`` guarantees, and a digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deflated:
+class Deflated(NamedTuple):
     """``csize`` bytes of DEFLATE at ``offset`` in ``path`` that inflate to ``size`` bytes with this CRC-32.
 
     ``hash``, where somebody vouched for one, is checked besides.
@@ -35,8 +33,7 @@ class Deflated:
     hash: Hash | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """``size`` bytes at ``offset`` in ``path``; ``crc32`` and ``hash`` are checked where they are known."""
 
     path: str
@@ -50,8 +47,7 @@ Segment: TypeAlias = bytes | Deflated | Plain
 Content: TypeAlias = tuple[Segment, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One path of a layer.
 
     ``path`` is relative, without ``./``, a leading or a trailing slash; ``mode`` the permission bits

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from .blob import BlobResult, Inflate, write_blob
@@ -257,7 +256,7 @@ def _whiteout(path: str) -> str:
 
 def _same(a: Entry, b: Entry) -> bool:
     """Whether two entries of one path are the same thing, as far as can be told without reading."""
-    return replace(a, content=()) == replace(b, content=()) and (
+    return a._replace(content=()) == b._replace(content=()) and (
         a.content == b.content or [_sum(s) for s in a.content] == [_sum(s) for s in b.content]
     )
 
@@ -292,6 +291,6 @@ def _linked_first(ordered: list[Sourced]) -> list[Entry]:
         first = min(places)
         for place in places:
             path = entries[place].path
-            link = replace(original, path=path, kind="hardlink", content=(), link=entries[first].path)
-            entries[place] = replace(original, path=path) if place == first else link
+            link = original._replace(path=path, kind="hardlink", content=(), link=entries[first].path)
+            entries[place] = original._replace(path=path) if place == first else link
     return entries

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["LayerResult"]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerResult:
+class LayerResult(NamedTuple):
     """A layer as written: see :class:`~.blob.BlobResult`; ``warnings`` are for the user."""
 
     digest: str

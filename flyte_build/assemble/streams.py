@@ -10,9 +10,8 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from .entries import Hash
 from .errors import AssembleError
@@ -138,8 +137,7 @@ def _coalesced(parts: list[bytes]) -> Iterator[bytes]:
         yield b"".join(small)
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(NamedTuple):
     """What the bytes of one file must hash to, and what messages call the file."""
 
     hash: Hash

@@ -18,7 +18,6 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from .accounts import User, accounts
@@ -164,7 +163,7 @@ def _defaults(layer: _Layer) -> None:
     for path, source in _COPIES.items():
         entry = layer.tree.file(source)
         if entry is not None and not layer.has(path):
-            layer.entries[path] = replace(entry, path=path, mode=0o644, uid=0, gid=0)
+            layer.entries[path] = entry._replace(path=path, mode=0o644, uid=0, gid=0)
     for path, text in _TEXTS.items():
         if not layer.has(path):
             layer.file(path, text.encode())
@@ -219,12 +218,12 @@ def _user(layer: _Layer, user: User) -> None:
     for path, entry in layer.tree.entries.items():
         if path.startswith("etc/skel/"):
             below = f"{home}/{path.removeprefix('etc/skel/')}"
-            layer.entries[below] = replace(entry, path=below)
+            layer.entries[below] = entry._replace(path=below)
     root = layer.tree.entries.get("root")
     layer.folder("root", root.mode if root else 0o700)
     for path, entry in layer.entries.items():
         if path in (home, "root") or path.startswith((f"{home}/", "root/")):
-            layer.entries[path] = replace(entry, uid=user.uid, gid=user.gid)
+            layer.entries[path] = entry._replace(uid=user.uid, gid=user.gid)
 
 
 def _interpreter(layer: _Layer, debs: Sequence[Deb], spec: Mapping[str, object]) -> tuple[str, str]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.parser import Parser
+from typing import NamedTuple
 
 from . import launchers, record
 from .archive import DEFLATED, Archive, Member
@@ -29,8 +28,7 @@ _TEXT, _RECORD = 4 << 20, 32 << 20
 _NOTES = ("INSTALLER", "REQUESTED", "direct_url.json")
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledWheel:
+class InstalledWheel(NamedTuple):
     """What a wheel becomes: ``entries`` in no particular order, without folders; ``warnings`` for the user."""
 
     entries: list[Entry]
@@ -159,7 +157,7 @@ class _Installation:
 
     def _check_version(self) -> None:
         member = self._metadata("WHEEL")
-        stated = str(Parser().parsestr(self._text(member)).get("Wheel-Version", "")).strip()
+        stated = _field(self._text(member), "Wheel-Version").strip()
         match = re.fullmatch(r"([0-9]{1,9})\.([0-9]{1,9})", stated)
         if match is None:
             raise self.archive.fail(f"expected a Wheel-Version such as 1.0, found `{stated}`", member.name)
@@ -247,6 +245,25 @@ class _Installation:
         if entry.path in self.entries:
             raise self.archive.fail(f"the wheel installs `{entry.path}` twice", name)
         self.entries[entry.path] = entry
+
+
+def _field(text: str, name: str) -> str:
+    """A field of ``WHEEL``, as ``email`` reads it (PEP 427); empty where there is none.
+
+    That takes longer to import than a small layer to make, and nearly every such file is lines of ``Name: value``.
+    """
+    stated: str | None = None
+    for line in text.split("\n"):
+        if not line:
+            return stated or ""
+        found, colon, value = line.partition(":")
+        if not (colon and found and line.isascii() and line.isprintable()) or " " in found:
+            break
+        if stated is None and found.lower() == name.lower():
+            stated = value
+    from email.parser import Parser
+
+    return str(Parser().parsestr(text).get(name, ""))
 
 
 def _normal(name: str) -> str:

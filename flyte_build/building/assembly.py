@@ -8,10 +8,8 @@ finds it made. Where all artifacts are there, no HTTP client is loaded. Never de
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -26,6 +24,7 @@ from ..assemble.layer import LayerResult, write_layer
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
+from ..kernel.files import remove_tree
 from ..kernel.reporting import Progress, Reporter
 from ..native.blob import THREADS
 from ..native.blob import write_blob as native_blob
@@ -34,8 +33,11 @@ from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
 from ..store.locks import Busy
+from .threads import Threads
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from ..assemble.zstd import Unpack
     from ..sources.fetching import Fetcher
     from .bytecode import Hosts
@@ -47,10 +49,10 @@ _CONNECTIONS = 8
 
 
 def at_once(asked: int | None) -> int:
-    """How many layers are assembled at once: as ``asked``, else as many as there are processors for.
+    """How many layers are written at once: as ``asked``, else as many as there are processors for.
 
-    Python has one processor a layer. The core has several, and a second layer beside would take no less time, but
-    memory of its own.
+    Of one more the artifacts are hashed meanwhile, or it is brought to the disk. Python has one processor a layer.
+    The core has several, and a second layer beside would take no less time, but memory of its own.
     """
     processors = os.cpu_count() or 1
     return asked or (max(1, processors // THREADS) if core().library is not None else processors)
@@ -73,6 +75,7 @@ class Assembly:
         self._reporter = reporter
         self._stop = stop
         self._hosts = hosts
+        self._writing = threading.Semaphore()
         # Of the whole build: what one layer unpacked of a Debian package, the next one finds here.
         self._scratch = session.temporary("scratch")
 
@@ -86,18 +89,26 @@ class Assembly:
         wanted = {layer.hash: layer for image in images for layer in image.layers}
         layers: dict[str, tuple[LayerResult, bool]] = {}
         todo: list[LayerDerivation] = []
+        there: dict[str, LayerRealisation] = {}
         for derivation, layer in wanted.items():
-            found = self._stored(derivation) or (known or {}).get(derivation)
-            if found is None:
-                todo.append(layer)
+            if (realised := self._store.layer(derivation)) is not None:
+                there[derivation] = realised
+            elif known and derivation in known:
+                layers[derivation] = known[derivation], True
             else:
-                layers[derivation] = found, True
+                todo.append(layer)
+
+        def listed() -> None:
+            layers.update({derivation: (self._listed(derivation, r), True) for derivation, r in there.items()})
+
         compiled = {layer.hash for layer in todo if layer.kind == "bytecode"}
+        if compiled or not todo:
+            listed()
         if compiled:
             return layers | self._compiled(images, compiled, todo, jobs)
         if todo:
-            # The largest first: they decide when the last one is done.
-            made = self._make(sorted(todo, key=lambda x: -x.fetch_size), jobs)
+            # The largest first: they decide when the last one is done. What the others hold is read meanwhile.
+            made = self._make(sorted(todo, key=lambda x: -x.fetch_size), jobs, listed)
             layers |= {derivation: (result, False) for derivation, result in made.items()}
         return layers
 
@@ -120,15 +131,18 @@ class Assembly:
         made |= compile_layers(list(wanted.values()), there | made, self._session, self._reporter)
         return {derivation: (result, False) for derivation, result in made.items()}
 
-    def _make(self, todo: Sequence[LayerDerivation], jobs: int) -> dict[str, LayerResult]:
+    def _make(
+        self, todo: Sequence[LayerDerivation], jobs: int, meanwhile: Callable[[], None] | None = None
+    ) -> dict[str, LayerResult]:
         needed = {a.sha256: a for layer in todo for a in layer.artifacts}
         missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
         with ExitStack() as stack:
             with storing(self._scratch):
                 self._scratch.mkdir()
-            stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
-            pool = ThreadPoolExecutor(jobs, thread_name_prefix="assemble")
-            stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+            stack.callback(remove_tree, self._scratch)
+            self._writing = threading.Semaphore(jobs)
+            pool = Threads(jobs + 1)
+            stack.callback(pool.close)
             stack.callback(self._stop.set)
             fetcher: Fetcher | None = None
             tracing.tell("store", f"{len(todo)} layers to assemble; artifacts to fetch: {len(missing)}")
@@ -141,15 +155,16 @@ class Assembly:
                     Fetcher(self._session, self._locator, bar.advance, self._stop, _CONNECTIONS)
                 )
             progress = stack.enter_context(self._reporter.work("assemble", len(todo), unit="items"))
-            return self._pipeline(todo, missing, fetcher, pool, progress)
+            return self._pipeline(todo, missing, fetcher, pool, progress, meanwhile)
 
     def _pipeline(
         self,
         todo: Sequence[LayerDerivation],
         missing: Mapping[str, Artifact],
         fetcher: Fetcher | None,
-        pool: ThreadPoolExecutor,
+        pool: Threads,
         progress: Progress,
+        meanwhile: Callable[[], None] | None,
     ) -> dict[str, LayerResult]:
         """Each layer is assembled when the last thing it lacks is there. What fails first calls off the rest.
 
@@ -165,11 +180,21 @@ class Assembly:
         made: dict[str, LayerResult] = {}
 
         def assemble(layer: LayerDerivation) -> None:
-            future = pool.submit(self._assemble, layer)
-            future.add_done_callback(lambda f: events.put(lambda: finished(layer, f)))
+            def work() -> None:
+                try:
+                    result = self._assemble(layer)
+                except BaseException as e:
+                    events.put(partial(failed, e))
+                else:
+                    events.put(partial(finished, layer, result))
 
-        def finished(layer: LayerDerivation, future: Future[LayerResult]) -> None:
-            made[layer.hash] = future.result()
+            pool.submit(work)
+
+        def failed(e: BaseException) -> None:
+            raise e
+
+        def finished(layer: LayerDerivation, result: LayerResult) -> None:
+            made[layer.hash] = result
             progress.advance()
             there(layer.hash)
 
@@ -195,6 +220,8 @@ class Assembly:
             assert fetcher is not None
             fetching = fetcher.submit(artifact)
             fetching.add_done_callback(partial(landed, artifact.sha256))
+        if meanwhile is not None:
+            meanwhile()
         while len(made) < len(todo):
             events.get()()
         return made
@@ -222,7 +249,7 @@ class Assembly:
         blob = self._session.temporary("layer")
         with storing(blob):
             try:
-                with open(blob, "xb") as out:
+                with self._writing, open(blob, "xb") as out:
                     result = write_layer(
                         layer.spec,
                         lambda sha256: str(self._store.artifact_path(sha256)),
@@ -247,8 +274,9 @@ class Assembly:
 
     def _stored(self, derivation: str) -> LayerResult | None:
         found = self._store.layer(derivation)
-        if found is None:
-            return None
+        return self._listed(derivation, found) if found is not None else None
+
+    def _listed(self, derivation: str, found: LayerRealisation) -> LayerResult:
         listing = dict(self._store.listing(derivation))
         return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
 

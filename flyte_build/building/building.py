@@ -11,12 +11,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..deriving.derivation import ImageDerivation
 from ..kernel.errors import ArtifactError
 from ..kernel.reporting import Reporter
+from ..kernel.values import replace
 from ..sources.places import Locator
 from ..store import ImageRealisation, Session, Store, layout
 from ..store.built import BuiltImage, BuiltLayer

@@ -34,10 +34,10 @@ image that *is* its base has ``verbatim``: ``{"reference", "manifest", "config"}
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import cast
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass, replace
 from ..locks.base import LockedBase
 from ..locks.nouns import Lock, LockedDeb, LockedPlatform
 from ..locks.seals import CONFIGURED

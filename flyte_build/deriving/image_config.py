@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import replace
 from typing import cast
 
 from ..kernel.canonical import Json
+from ..kernel.values import replace
 from ..locks.base import LockedBase
 from ..recipe import EnvVars, ImageSettings, Recipe, Scratch, WorkDir
 from ..recipe.conventions import SYSTEM_PATH, USER, VENV

@@ -6,10 +6,10 @@ How a lock becomes them is in ``derivation.py``, which documents the specs too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 from ..kernel.canonical import Json, digest
+from ..kernel.values import dataclass, field
 from ..locks.builds import LockedSource
 from ..locks.nouns import LockedDeb, LockedPython, LockedSeal, LockedWheel
 from ..recipe import CondaPackage

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..kernel.canonical import Json
 from ..kernel.errors import LockError
+from ..kernel.values import dataclass
 from ..locks.base import OCI_TYPES, BaseFacts, LockedBase
 from ..locks.nouns import LockedPlatform
 from ..recipe import Recipe, RegistryBase

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import cast
 
 from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError
+from ..kernel.values import dataclass, field, replace
 from ..locks.base import LockedBase
 from ..locks.nouns import LockedPlatform
 from ..locks.seals import CONFIGURED

@@ -7,11 +7,11 @@ follows from the lock alone, because Nix and Bazel have to know it before anythi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from ..assemble.version import ASSEMBLER
 from ..kernel.canonical import Json
 from ..kernel.errors import LockError
+from ..kernel.values import dataclass
 from ..locks.nouns import LockedPlatform, LockedWheel
 from ..recipe import CopyFiles, PipInstall, Recipe, RunCommands
 from ..recipe.conventions import LAYER_CEILING

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["fsync_directory", "write_whole"]
+__all__ = ["fsync_directory", "remove_tree", "write_whole"]
 
 
 def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -25,6 +25,29 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def remove_tree(path: Path) -> None:
+    """``shutil.rmtree`` of what may be gone and must not stop anybody, which is imported where there is much to remove.
+
+    It brings three compressors, and most folders that are removed at the end of something are empty.
+    """
+    try:
+        # By descriptor, as `shutil` does: what is put in its place meanwhile is not followed.
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            for name in os.listdir(folder):
+                try:
+                    os.unlink(name, dir_fd=folder)
+                except IsADirectoryError:
+                    os.rmdir(name, dir_fd=folder)
+        finally:
+            os.close(folder)
+        os.rmdir(path)
+    except OSError:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def fsync_directory(path: Path) -> None:

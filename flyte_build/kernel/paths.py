@@ -9,24 +9,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 __all__ = ["cache_dir", "runs_dir", "shown", "state_dir", "targets_dir", "tasks_dir"]
 
 
 def _from(variable: str, otherwise: str) -> Path:
     value = os.environ.get(variable)
-    return Path(value or otherwise).expanduser().absolute()
+    if not value:
+        import platformdirs
+
+        value = str(getattr(platformdirs, otherwise)("flyte-build"))
+    return Path(value).expanduser().absolute()
 
 
 def cache_dir() -> Path:
     """The store's folder; not created here."""
-    return _from("FLYTE_BUILD_CACHE", platformdirs.user_cache_dir("flyte-build"))
+    return _from("FLYTE_BUILD_CACHE", "user_cache_dir")
 
 
 def state_dir() -> Path:
     """The folder of what must outlive a cache clean: runs, and deployed tasks."""
-    return _from("FLYTE_BUILD_STATE", platformdirs.user_state_dir("flyte-build"))
+    return _from("FLYTE_BUILD_STATE", "user_state_dir")
 
 
 def targets_dir() -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform as host
+import os
 from typing import Literal, TypeAlias
 
 from .errors import RefusedError
@@ -21,7 +21,7 @@ _MACHINES: dict[str, Platform] = {
 
 def host_platform() -> Platform:
     """The platform whose images this machine runs; raises :class:`RefusedError` on any other."""
-    machine = host.machine().lower()
+    machine = os.uname().machine.lower()
     if machine not in _MACHINES:
         raise RefusedError(f"no image platform for this machine ({machine}); known: {', '.join(_MACHINES)}")
     return _MACHINES[machine]

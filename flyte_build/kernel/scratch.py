@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .files import remove_tree
 
 __all__ = ["PREFIX", "scratch", "scratch_file", "sweep"]
 
@@ -26,6 +27,8 @@ def scratch(parent: Path | None = None, name: str = "") -> Iterator[Path]:
 
     ``name`` is put before our prefix. Raises :class:`OSError`.
     """
+    import tempfile
+
     parent = parent if parent is not None else Path(tempfile.gettempdir())
     sweep(parent, name)
     while True:
@@ -36,13 +39,15 @@ def scratch(parent: Path | None = None, name: str = "") -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
         os.close(handle)
 
 
 @contextmanager
 def scratch_file(parent: Path, name: str = "") -> Iterator[tuple[Path, int]]:
     """A new file in ``parent`` and a descriptor to write it by, which the caller closes; as :func:`scratch`."""
+    import tempfile
+
     sweep(parent, name)
     while True:
         writing, made = tempfile.mkstemp(prefix=name + PREFIX, dir=parent)
@@ -61,13 +66,22 @@ def scratch_file(parent: Path, name: str = "") -> Iterator[tuple[Path, int]]:
 
 def sweep(parent: Path | None = None, name: str = "") -> int:
     """Remove what dead processes left in ``parent`` under our prefix; how many. Never raises."""
-    parent = parent if parent is not None else Path(tempfile.gettempdir())
+    parent = parent if parent is not None else _temporary()
     swept = 0
     with suppress(OSError):
         for entry in os.listdir(parent):
             if entry.startswith(name + PREFIX):
                 swept += _removed(parent / entry)
     return swept
+
+
+def _temporary() -> Path:
+    """``tempfile.gettempdir()``, which needs a random number and a file, by looking."""
+    if (tempfile := sys.modules.get("tempfile")) is not None:
+        return Path(tempfile.gettempdir())
+    said = filter(None, (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")))
+    places = [os.path.abspath(place) for place in (*said, "/tmp", "/var/tmp", "/usr/tmp")]
+    return Path(next((place for place in places if os.access(place, os.W_OK | os.X_OK)), os.curdir))
 
 
 def _owned(path: Path) -> int | None:
@@ -97,7 +111,7 @@ def _removed(path: Path) -> bool:
             return False
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if stat.S_ISDIR(found.st_mode):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         else:
             path.unlink(missing_ok=True)
         return True

@@ -8,10 +8,10 @@ themselves, so that nothing after locking has to look into them. Values and thei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 from .reading import DIGEST, Reader
 
 __all__ = ["BaseFacts", "Distribution", "LockedBase", "LockedBlob", "LockedLayer", "base_json", "parse_base"]

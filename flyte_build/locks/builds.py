@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 from .reading import DIGEST, SHA256, Reader
 
 __all__ = ["LockedBuild", "LockedSource", "Required", "build_json", "parse_builds"]

@@ -12,13 +12,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from ..kernel import documents
 from ..kernel.canonical import Json, digest
 from ..kernel.errors import LockError
+from ..kernel.values import dataclass
 from .base import parse_base
 from .builds import parse_builds
 from .conda import parse_conda

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 from ..kernel.canonical import Json, digest
+from ..kernel.values import dataclass, field
 from ..recipe import CondaPackage, Recipe, differences
 from .base import LockedBase, base_json
 from .builds import LockedBuild, build_json

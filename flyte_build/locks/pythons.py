@@ -6,9 +6,9 @@ The lock names the archive's content; where it is fetched from is uv's configura
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 from .reading import SHA256, Reader
 
 __all__ = ["LockedPython", "parse_python", "python_json"]

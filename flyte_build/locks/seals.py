@@ -7,10 +7,10 @@ below, variables, folder, commands); where that is another now, the seal is stal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 from .reading import DIGEST, Reader
 
 __all__ = ["ANY_MODULE", "CONFIGURED", "EMPTY", "LockedSeal", "SealRun", "parse_seals", "seal_json"]

@@ -6,10 +6,10 @@ A stage is made for what other steps take of it, and is in no image; its bases a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 from .base import LockedBase, base_json, parse_base
 from .reading import Reader
 from .seals import LockedSeal, parse_seals, seal_json

@@ -9,12 +9,11 @@ import ctypes
 import functools
 import hashlib
 import os
-import platform
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.errors import InputError
+from ..kernel.values import dataclass
 from .naming import MACHINES
 from .naming import library as library_path
 
@@ -64,8 +63,8 @@ def core() -> Core:
 def _found() -> Core:
     if sys.platform != "linux":
         return Core(None, f"the core is for Linux, this is {sys.platform}")
-    if platform.machine() not in MACHINES:
-        return Core(None, f"the core is for {' and '.join(MACHINES)}, this is {platform.machine()}")
+    if os.uname().machine not in MACHINES:
+        return Core(None, f"the core is for {' and '.join(MACHINES)}, this is {os.uname().machine}")
     try:
         path = library_path()
     except OSError as e:

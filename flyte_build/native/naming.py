@@ -6,7 +6,7 @@ Standard library only and no imports of ours: the build of the wheel (``hatch_bu
 from __future__ import annotations
 
 import hashlib
-import platform
+import os
 from pathlib import Path
 
 __all__ = ["HERE", "MACHINES", "library", "sources"]
@@ -31,4 +31,4 @@ def library(machine: str | None = None) -> Path:
         data = path.read_bytes()
         hashed.update(b"%s %d\n" % (path.name.encode(), len(data)))
         hashed.update(data)
-    return HERE / f"core-{machine or platform.machine()}-{hashed.hexdigest()[:16]}.so"
+    return HERE / f"core-{machine or os.uname().machine}-{hashed.hexdigest()[:16]}.so"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 
 __all__ = ["Base", "DebianBase", "RegistryBase", "Scratch"]
 

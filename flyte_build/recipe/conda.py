@@ -6,10 +6,9 @@ recipe; the packages themselves are the lock's, a row each. Never reads a file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ..kernel.canonical import Json
 from ..kernel.platforms import Platform
+from ..kernel.values import dataclass, field
 
 __all__ = ["CondaInstall", "CondaPackage"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass, field
 from .located import hidden
 
 __all__ = ["CopyFiles"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass, field
 
 __all__ = ["SourceTree", "hidden"]
 

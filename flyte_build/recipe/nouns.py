@@ -11,11 +11,11 @@ noticed, the host is not written down), a local file by its path relative to the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from ..kernel.canonical import Json, digest
 from ..kernel.platforms import Platform
+from ..kernel.values import dataclass
 from .bases import Base, DebianBase, RegistryBase, Scratch
 from .conda import CondaInstall
 from .copying import CopyFiles

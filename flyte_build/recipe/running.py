@@ -5,10 +5,10 @@ Each is a *sealed step*: it is run once, when the image is locked, over exactly 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass, field
 
 __all__ = ["Delegation", "Mount", "RunCommands", "SecretMount", "TreeCopy"]
 

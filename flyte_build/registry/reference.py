@@ -7,9 +7,9 @@ The grammar is the one Docker, podman and Kubernetes read. Docker Hub's short fo
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from ..kernel.errors import InputError
+from ..kernel.values import dataclass, replace
 
 __all__ = ["Reference", "check_digest"]
 

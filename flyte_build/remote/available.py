@@ -11,20 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..assemble.base import base_result
-from ..assemble.layer import LayerResult
+from ..assemble.results import LayerResult
 from ..deriving.derivation import ImageDerivation, LayerDerivation
 from ..kernel.errors import FetchError, RegistryError
 from ..kernel.reporting import Reporter
-from ..registry.reference import Reference
-from ..sources.registry_mirrors import located_name
 from ..store import Session
-from .cache import RemoteCache
-from .cache_entries import KnownImage, KnownLayer
-from .pull import pull_bases, pull_layers
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
+    from .cache import RemoteCache
+    from .cache_entries import KnownImage, KnownLayer
 
 __all__ = ["Elsewhere"]
 
@@ -46,7 +42,7 @@ class Elsewhere:
         self._session, self._store = session, session.store
         self._remote = remote
         # A mirror's name where one is configured: locks and derivations keep the image's own.
-        self._bases = {derivation: located_name(repository) for derivation, repository in bases.items()}
+        self._bases = _located(bases) if bases else {}
         self._reporter = reporter
         self._stop = stop
         self._images: dict[str, KnownImage] = {}
@@ -74,8 +70,12 @@ class Elsewhere:
         bases = {layer.hash: layer for layer in lacking if layer.kind == "base"}
         away = {d: (x, self._base(x)) for d, x in bases.items() if self._blob(x) is None}
         if away:
+            from .pull import pull_bases
+
             self.brought |= pull_bases(self._session, self._patient(), away, self._reporter, self._stop)
         if self._remote is not None:
+            from .pull import pull_layers
+
             known: dict[str, KnownLayer] = {}
             for image in self.images(images):
                 known |= {x.hash: k for x, k in zip(image.layers, self._images[image.hash].layers, strict=True)}
@@ -83,7 +83,7 @@ class Elsewhere:
             known |= self._remote.layers([layer for layer in rest if layer.hash not in known])
             wanted = {layer.hash: known[layer.hash] for layer in rest if layer.hash in known}
             self.brought |= pull_layers(self._session, self._remote, wanted, self._reporter, self._stop)
-        return {derivation: base_result(layer.spec) for derivation, layer in bases.items()}
+        return {derivation: _told(layer) for derivation, layer in bases.items()}
 
     def composable(self, images: Sequence[ImageDerivation]) -> dict[str, LayerResult]:
         """Every layer of ``images`` that the store lacks and a registry has, with what it holds."""
@@ -91,7 +91,7 @@ class Elsewhere:
         found = {}
         for layer in lacking:
             if layer.kind == "base":
-                found[layer.hash] = base_result(layer.spec)
+                found[layer.hash] = _told(layer)
                 if self._blob(layer) is None:
                     self._places[layer.hash] = self._base(layer)
         if self._remote is not None:
@@ -114,6 +114,8 @@ class Elsewhere:
             if data is not None and len(data) == size:
                 found.append(data)
                 continue
+            from ..registry.reference import Reference
+
             place = Reference.parse(self._base(image.layers[0]))
             if kind == "config":
                 found.append(self._patient().read_blob(place, digest, size))
@@ -162,3 +164,18 @@ class Elsewhere:
     def _lacking(self, images: Sequence[ImageDerivation]) -> list[LayerDerivation]:
         wanted = {layer.hash: layer for image in images for layer in image.layers}
         return [layer for derivation, layer in wanted.items() if self._store.layer(derivation) is None]
+
+
+# A build that asks nobody anything, and has no base, pays for none of these.
+
+
+def _located(bases: Mapping[str, str]) -> dict[str, str]:
+    from ..sources.registry_mirrors import located_name
+
+    return {derivation: located_name(repository) for derivation, repository in bases.items()}
+
+
+def _told(layer: LayerDerivation) -> LayerResult:
+    from ..assemble.base import base_result
+
+    return base_result(layer.spec)

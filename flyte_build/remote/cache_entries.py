@@ -16,12 +16,12 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..assemble.image import LAYER_TYPE, canonical, descriptor, image_config, image_manifest
 from ..assemble.layer import LayerResult
 from ..deriving.derivation import ImageDerivation, LayerDerivation
+from ..kernel.values import dataclass
 from ..store import LayerRealisation
 from ..store.realisations import hexadecimal
 

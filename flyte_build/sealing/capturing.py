@@ -12,7 +12,7 @@ import filecmp
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..assemble.entries import Entry, Plain
 from .normal import dropped, rewritten
@@ -124,7 +124,7 @@ class _Walk:
         if found.st_nlink < 2 or made.kind != "file":
             return made
         first = self._first.setdefault((found.st_dev, found.st_ino), made.path)
-        return made if first == made.path else replace(made, kind="hardlink", content=(), link=first)
+        return made if first == made.path else made._replace(kind="hardlink", content=(), link=first)
 
     def _write(self, entry: Entry) -> None:
         self._flush()
@@ -137,18 +137,18 @@ class _Walk:
     def _entry(self, path: str, at: str, found: os.stat_result) -> Entry | None:
         """What a layer says of it; ``None`` where none can."""
         made = Entry(path, "dir", stat.S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid)
-        made = replace(made, xattrs=tuple(_attributes(at)))
+        made = made._replace(xattrs=tuple(_attributes(at)))
         if stat.S_ISDIR(found.st_mode):
             return made
         if stat.S_ISLNK(found.st_mode):
-            return replace(made, kind="symlink", mode=0o777, link=os.readlink(at))
+            return made._replace(kind="symlink", mode=0o777, link=os.readlink(at))
         if not stat.S_ISREG(found.st_mode):
             return None
         content: tuple[Plain | bytes, ...] = (Plain(at, 0, found.st_size),) if found.st_size else ()
         if rewrite := rewritten(path):
             with open(at, "rb") as f:
                 content = (rewrite(f.read()),)
-        return replace(made, kind="file", content=content)
+        return made._replace(kind="file", content=content)
 
 
 def _same(one: str, other: str) -> bool:

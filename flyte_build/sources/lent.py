@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from ..kernel.errors import InputError
 from ..kernel.struck import strike
+from ..kernel.values import replace
 from ..recipe import PipInstall, SecretMount, SourceTree
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..deriving.nouns import Artifact
+from ..kernel.values import dataclass
 
 if TYPE_CHECKING:
     # An HTTP client takes longer to load than a build that fetches nothing takes to run.

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ..kernel.errors import InputError
+from ..kernel.values import replace
 from ..registry.reference import Reference
 
 __all__ = ["VARIABLE", "located", "located_name"]

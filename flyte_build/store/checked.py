@@ -13,7 +13,6 @@ should be is moved aside, and whoever needs it gets it anew.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -126,7 +125,8 @@ def _record(store: Contents, sha256: str, state: _State, hashed: int) -> None:
     with suppress(OSError):
         store.checked.mkdir(exist_ok=True)
         # By its name it is swept with what dead sessions left.
-        handle, temporary = tempfile.mkstemp(prefix="session-checked-", dir=store.tmp)
+        temporary = store.tmp / f"session-checked-{os.urandom(6).hex()}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(handle, "w") as f:
                 f.write(" ".join(map(str, (*state, hashed))) + "\n")

@@ -85,7 +85,7 @@ def hash_file(path: Path, advance: Callable[[int], None] | None = None) -> tuple
     """SHA-256 in hex and size in bytes of the file; ``advance`` hears of every block read."""
     digest = hashlib.sha256()
     size = 0
-    buffer = bytearray(CHUNK)
+    buffer = bytearray(CHUNK >> 2)
     view = memoryview(buffer)
     with open(path, "rb", buffering=0) as f:
         while count := f.readinto(buffer):

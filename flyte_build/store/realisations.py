@@ -7,10 +7,10 @@ a layer's digest is a pure function of its derivation (law 3).
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
 
 from ..kernel import documents
 from ..kernel.canonical import canonical
+from ..kernel.values import dataclass
 
 __all__ = ["ImageRealisation", "LayerRealisation", "Realisation", "hexadecimal"]
 
@@ -46,8 +46,11 @@ Realisation = LayerRealisation | ImageRealisation
 
 
 def encode(realisation: Realisation) -> bytes:
-    kind = "layer" if isinstance(realisation, LayerRealisation) else "image"
-    return canonical({"schema": 1, "kind": kind, **asdict(realisation)}) + b"\n"
+    layer = isinstance(realisation, LayerRealisation)
+    kind = "layer" if layer else "image"
+    names = ("digest", "size", "diff_id", "diff_size") if layer else ("manifest", "size")
+    held = {name: getattr(realisation, name) for name in names}
+    return canonical({"schema": 1, "kind": kind, **held}) + b"\n"
 
 
 def decode(data: bytes) -> Realisation | None:

@@ -13,8 +13,6 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
-import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, cast
 from ..deriving.derivation import ImageDerivation
 from ..kernel.canonical import Json, canonical
 from ..kernel.errors import StoreError
+from ..kernel.files import remove_tree
 from ..kernel.scratch import sweep as sweep_temporary
 from . import layout, locks
 from .files import fsync_directory, publish, storing
@@ -65,7 +64,7 @@ class Session:
                     _sweep_partials(store)
                     _create(store.oci / "oci-layout", layout.LAYOUT, store.tmp)
                     _create(store.oci / "index.json", layout.dump(layout.empty_index()), store.tmp)
-                    self._directory = Path(tempfile.mkdtemp(prefix="session-", dir=store.tmp))
+                    self._directory = _folder(store.tmp)
                     self._owner = locks.acquire(self._directory / _OWNER)
             except BaseException:
                 self.close()
@@ -74,7 +73,7 @@ class Session:
     def close(self) -> None:
         """Remove the session's temporary files and give up the store."""
         if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            remove_tree(self._directory)
         for handle in (self._owner, self._share):
             if handle is not None:
                 os.close(handle)
@@ -225,10 +224,21 @@ def _prepare(store: Contents) -> None:
 def _create(final: Path, data: bytes, folder: Path) -> None:
     if final.exists():
         return
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix="session-", dir=folder)
     with os.fdopen(handle, "wb") as f:
         f.write(data)
     publish(Path(name), final, 0o644)
+
+
+def _folder(parent: Path) -> Path:
+    """A new folder that is ours alone, named so that it is swept when we are dead."""
+    while True:
+        with suppress(FileExistsError):
+            path = parent / f"session-{os.urandom(6).hex()}"
+            path.mkdir(0o700)
+            return path
 
 
 def _sweep_partials(store: Contents) -> None:
@@ -253,7 +263,7 @@ def sweep(store: Contents) -> int:
                 handle = locks.try_acquire(path / _OWNER)
             if handle is None:
                 continue
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
             os.close(handle)
         else:
             path.unlink(missing_ok=True)

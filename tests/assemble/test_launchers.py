@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flyte_build.assemble import launchers
 from flyte_build.assemble.launchers import entry_point_scripts, launcher, rewrite, shebang
 
 
@@ -75,3 +77,28 @@ def test_a_launcher_is_python() -> None:
     compile(text, "launcher", "exec")
     assert b"from m.n import Tool\n" in text
     assert b"sys.exit(Tool.run())" in text
+
+
+def test_what_is_read_plainly_is_what_configparser_reads() -> None:
+    """Texts of such lines, in any order: either the two agree, or it is left to ``configparser``."""
+    lines = [
+        "", "[console_scripts]", "[gui_scripts]", "[other.group]", "[DEFAULT]", "[]", "[a]b", "[a]]", "[[a]", " [a]",
+        "a = b:c", "a=b:c", "a= ", "=x", " = x", "A = d", "b : c = d", "a.b = x = y", "a", "# a = b", "; a",
+        "a = b # c", " a = b", "\ta = b", "a = b\r", "ä = b", "a = b\x0bc", "a = %(b)s", "[console_scripts] ",
+        "[ x ]", "x\t= y",
+    ]  # fmt: skip
+    draw, plain, left = random.Random("entry points"), 0, 0
+    for _ in range(4000):
+        text = "\n".join(draw.choices(lines, k=draw.randrange(6))) + draw.choice(["", "\n"])
+        if draw.random() < 0.7:
+            text = f"[console_scripts]\n{text}"
+        found = launchers._plainly(text)
+        if found is None:
+            left += 1
+            continue
+        plain += 1
+        expected = launchers._by_configparser(text)
+        assert found == expected, text
+        assert [list(rows) for rows in found.values()] == [list(rows) for rows in expected.values()], text
+    assert plain > 500
+    assert left > 500

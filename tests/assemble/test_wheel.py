@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from installer import install
 from installer.destinations import SchemeDictionaryDestination
 from installer.sources import WheelFile
 
+from flyte_build.assemble import wheel
 from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.wheel import install_wheel
 from tests.support.full_wheel import ENTRY_POINTS, INFO, full_wheel, installed
@@ -217,3 +219,35 @@ def test_every_hash_of_record_is_verified(tmp_path: Path, path: str) -> None:
 def test_hashes_can_be_left_to_who_verified_them_before(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path, "fold", mutate="record-hash-value")
     assert write(wheel_layer([wheel]), [wheel], tmp_path, verify=False).contents()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wheel-Version: 1.0\nGenerator: x (1)\nRoot-Is-Purelib: true\nTag: py3-none-any\n\n",
+        "Generator: x\nwheel-VERSION:1.9\nWheel-Version: 2.0\n",
+        "Wheel-Version:   1.0  \n",
+        "Wheel-Version: 1.0\r\nTag: a\r\n\r\n",
+        "Tag: a\rWheel-Version: 1.0\r",
+        "Wheel-Version:\n 1.0\n",
+        "Wheel-Version: 1.0\n .1\n",
+        "Tag: a\n b\nWheel-Version: 1.0\n",
+        "Tag: a\n\nWheel-Version: 1.0\n",
+        "Tag: a\n \nWheel-Version: 1.0\n",
+        "\nWheel-Version: 1.0\n",
+        "From me\nWheel-Version: 1.0\n",
+        "no field\nWheel-Version: 1.0\n",
+        ": nameless\nWheel-Version: 1.0\n",
+        "A name: x\nWheel-Version: 1.0\n",
+        "Täg: a\nWheel-Version: 1.0\n",
+        "Tag: ä\nWheel-Version: 1.0\n",
+        "Tag: a\x0bWheel-Version: 1.0\n",
+        "Wheel-Version : 1.0\n",
+        "Wheel-Version: 1.0",
+        "Wheel-Version\n",
+        "",
+    ],
+)
+def test_a_field_is_what_email_reads(text: str) -> None:
+    expected = str(Parser().parsestr(text).get("Wheel-Version", "")).strip()
+    assert wheel._field(text, "Wheel-Version").strip() == expected

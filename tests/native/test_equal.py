@@ -1,6 +1,7 @@
 """The core makes the bytes that Python's assembler makes, of any layer.
 
-``FLYTE_BUILD_TEST_LAYERS=100000`` draws so many instead of a few hundred.
+``FLYTE_BUILD_TEST_LAYERS=100000`` draws so many instead of a few hundred, ``FLYTE_BUILD_TEST_LAYERS_FROM`` says from
+which on: a layer is drawn by its number, so a range that was done need not be done again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from flyte_build.native.library import Core
 from .layers import draw
 
 LAYERS = int(os.environ.get("FLYTE_BUILD_TEST_LAYERS", "200"))
+FIRST = int(os.environ.get("FLYTE_BUILD_TEST_LAYERS_FROM", "0"))
 
 
 def by_python(entries: Sequence[Entry], path: Path) -> tuple[BlobResult, bytes]:
@@ -47,7 +49,7 @@ def same(seed: str, folder: Path, most: int) -> None:
 
 
 def test_any_layer(only_native: ctypes.CDLL, tmp_path: Path) -> None:
-    for number in range(LAYERS):
+    for number in range(FIRST, FIRST + LAYERS):
         same(f"small {number}", tmp_path, 6000)
 
 

@@ -8,7 +8,6 @@ import mmap
 import random
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,15 +117,15 @@ def lying(folder: Path, data: bytes) -> Deflated:
 
 
 FAULTS: dict[str, Callable[[Deflated], Deflated | Plain]] = {
-    "crc": lambda s: replace(s, crc32=s.crc32 ^ 1),
-    "hash": lambda s: replace(s, hash=("sha256", bytes(32))),
-    "too short": lambda s: replace(s, size=s.size + 1),
-    "too long": lambda s: replace(s, size=s.size - 1),
-    "cut off": lambda s: replace(s, csize=s.csize - 1),
-    "more follows": lambda s: replace(s, csize=s.csize + 1),
-    "elsewhere": lambda s: replace(s, offset=s.offset + 1),
-    "file ends": lambda s: replace(s, offset=1 << 40),
-    "no file": lambda s: replace(s, path=s.path + "x"),
+    "crc": lambda s: s._replace(crc32=s.crc32 ^ 1),
+    "hash": lambda s: s._replace(hash=("sha256", bytes(32))),
+    "too short": lambda s: s._replace(size=s.size + 1),
+    "too long": lambda s: s._replace(size=s.size - 1),
+    "cut off": lambda s: s._replace(csize=s.csize - 1),
+    "more follows": lambda s: s._replace(csize=s.csize + 1),
+    "elsewhere": lambda s: s._replace(offset=s.offset + 1),
+    "file ends": lambda s: s._replace(offset=1 << 40),
+    "no file": lambda s: s._replace(path=s.path + "x"),
     "plain's crc": lambda s: Plain(s.path, 0, s.csize, 1),
     "plain's hash": lambda s: Plain(s.path, 0, s.csize, None, ("sha256", bytes(32))),
     "plain ends": lambda s: Plain(s.path, 0, s.csize + 100),
