@@ -168,9 +168,7 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
         if reader is None:
             raise RefusedError(
                 f"{at.owner}: the image layer {kind} cannot be made hermetic",
-                hint="use the SDK's with_* methods"
-                if kind == "_DockerLines"
-                else "leave it out, or upgrade flyte-build",
+                hint=_WAYS_OUT.get(kind, "leave it out, or upgrade flyte-build"),
             )
         step = reader(at, layer)
         if isinstance(step, CopyFiles) and step.folder and not step.code:
@@ -179,6 +177,9 @@ def _steps(at: _Place, layers: list[Any]) -> list[Step]:
             steps.append(step)
     # The code is what changes most, so that it comes last.
     return sorted(steps, key=lambda step: isinstance(step, CopyFiles) and step.code)
+
+
+_WAYS_OUT = {"_DockerLines": "Dockerfile lines run arbitrary commands: use the SDK's with_* methods"}
 
 
 def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:

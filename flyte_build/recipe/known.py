@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
+from ..kernel.values import dataclass, field
 from .copying import CopyFiles
 from .located import hidden
 from .nouns import Recipe
