@@ -31,15 +31,15 @@ def test_a_site_is_read_as_it_was_written(tmp_path: Path) -> None:
     site.write()
     assert read_site(tmp_path) == site
     assert (site.api, site.registry, site.gateway, site.s3_endpoint) == (
-        "127.0.0.1:28496",
-        "127.0.0.1:28497",
+        "127.0.0.1:28503",
+        "127.0.0.1:28504",
         "10.231.7.1",
-        "http://10.231.7.1:28498",
+        "http://10.231.7.1:28505",
     )
 
 
 def test_two_sites_share_no_address(tmp_path: Path) -> None:
-    programs = {name: Path("/bin") / name for name in ("kube", "s3", "jobsets")}
+    programs = {name: Path("/bin") / name for name in ("kube", "s3", "jobsets", "queues")}
     one, two = (
         {
             word
