@@ -84,7 +84,7 @@ class Sealer:
             if part is not None:
                 lent = session.temporary("given")
                 layers.append(Below(lent, given(lent, part, self._controls), passing=True))
-            step, config = self._step(asked, part is not None), dict[str, Json]()
+            step, config = replace(self._step(asked, part is not None), platform=below.platform), dict[str, Json]()
             if asked.step.delegation is not None:
                 step = replace(step, network="host", made=self._elsewhere(asked, below, folder, log, step, config))
             elif asked.taken:

@@ -138,7 +138,9 @@ class WheelMaker:
             given, folder = session.temporary("given"), session.temporary("seal")
             diff_id = _given(given, archive, source.file, told)
             log = log_of(source.name, -1, f"sha256:{source.sha256}")
-            step = Step(f"build {source.file}", ("python /build/run.py",), variables, "/", "none")
+            step = Step(
+                f"build {source.file}", ("python /build/run.py",), variables, "/", "none", platform=image.platform
+            )
             try:
                 over = [*layers, Below(given, diff_id, passing=True)]
                 limits = sealer.limits or Limits()

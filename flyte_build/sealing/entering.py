@@ -33,10 +33,10 @@ def run(spec: Mapping[str, Any], output: int, told: int, attach: Callable[[int],
 
     ``spec``: ``root`` (a folder to mount on), ``lower``, ``upper``, ``work`` (relative to the working folder),
     ``commands``, ``environment``, ``workdir``, ``network``, ``files`` [[path, mode, content in hex, uid, gid]],
-    ``user``, ``mounts`` and ``copies`` (the fields of these nouns) and ``roots``, in the order of their numbers:
-    folders, highest first, one over another; ``processes`` that there may be at once (``None``: a group counts them).
-    ``output`` is where the programs' words go. ``attach`` is called with the number of process 1 and returns when its
-    limits and its network are there.
+    ``user``, ``mounts`` and ``copies`` (the fields of these nouns), ``emulator`` (what binfmt_misc is told, or
+    ``None``) and ``roots``, in the order of their numbers: folders, highest first, one over another; ``processes``
+    that there may be at once (``None``: a group counts them). ``output`` is where the programs' words go. ``attach`` is
+    called with the number of process 1 and returns when its limits and its network are there.
     """
     try:
         shared = spec["network"] == "host"
@@ -98,6 +98,8 @@ def _enter(spec: Mapping[str, Any]) -> list[str]:
     calls.mount("tmpfs", f"{root}/run", "tmpfs", calls.NOSUID | calls.NODEV, "mode=755,size=256m")
     os.makedirs(f"{root}/run/lock")
     os.mkdir(f"{root}/run/.outside")
+    if spec["emulator"] is not None:
+        _emulate(f"{root}/run/.emulator", spec["emulator"])
     placing.lay(root, spec)
     calls.pivot_root(root, f"{root}/run/.outside")
     os.chdir("/")
@@ -106,6 +108,18 @@ def _enter(spec: Mapping[str, Any]) -> list[str]:
     calls.sethostname("sealed")
     made += _lend(spec["files"])
     return made + placing.place(spec)
+
+
+def _emulate(place: str, said: str) -> None:
+    """Tell the kernel of an emulator, which it opens while the machine's files are still there: for this user namespace
+    only, as long as the sandbox is (binfmt_misc of the kernel's docs)."""
+    os.mkdir(place, 0o700)
+    calls.mount("binfmt_misc", place, "binfmt_misc", calls.NOSUID | calls.NODEV | calls.NOEXEC)
+    handle = os.open(f"{place}/register", os.O_WRONLY)
+    try:
+        os.write(handle, said.encode())
+    finally:
+        os.close(handle)
 
 
 def _devices(dev: str) -> None:

@@ -73,7 +73,8 @@ class Step:
     else has made, in the place of commands.
 
     ``lent`` are variables that the programs see besides and that nothing of the outcome should depend on: proxies,
-    package indexes. Their values are kept out of the log. ``title`` is for people.
+    package indexes. Their values are kept out of the log. ``title`` is for people. ``platform``: whose programs they
+    are, where that is not this machine's.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Step:
     copies: tuple[Copy, ...] = ()
     roots: tuple[tuple[Below, ...], ...] = ()
     made: Callable[[int], Sequence[Below]] | None = None
+    platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)

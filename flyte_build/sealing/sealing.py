@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..kernel.emulation import emulator, foreign, registration
 from ..kernel.errors import SandboxError, SealError
 from ..kernel.patience import patiently
 from ..kernel.reporting import Reporter
@@ -93,6 +94,12 @@ def _elsewhere(command: str) -> str:
     return " (uv is in no image: use `pip`, or `with_pip_packages`)" if re.search(r"\buv\b", command) else ""
 
 
+def _emulation(platform: str) -> str | None:
+    """What the kernel is told for the sandbox, where it needs an emulator of its own."""
+    program = emulator(platform) if platform and foreign(platform) is not None else None
+    return registration(platform, program) if program is not None else None
+
+
 def _hidden(step: Step) -> list[bytes]:
     return [value.encode() for value in step.lent.values()]
 
@@ -148,6 +155,7 @@ class _Run:
                 copies=[asdict(copy) for copy in step.copies],
                 roots=self._roots,
                 processes=self._fence.processes,
+                emulator=_emulation(step.platform),
             )
         except SandboxError as e:
             if (met := self._fence.met()) is None:

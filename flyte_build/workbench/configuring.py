@@ -32,7 +32,7 @@ class Configuring:
         platform = next((f"linux/{deb.architecture}" for deb in debs if deb.architecture != "all"), None)
         if not names or platform is None:
             return False
-        if (here := foreign(platform)) is not None:
+        if (here := foreign(platform, lent=True)) is not None:
             self._reporter.warn(
                 f"the maintainer scripts of {', '.join(names)} are not run for {platform}: this machine is {here}; "
                 "lock there, with --upgrade, if what they make is needed"

@@ -161,7 +161,7 @@ class Sealing:
             wanted = {"all", str(index + 1)} if numbered else {"all"}
             seal = known.get(asked.on)
             if seal is None or (asked.on not in self._fresh and wanted & {*self.again}):
-                if (machine := foreign(platform)) is not None:
+                if (machine := foreign(platform, lent=True)) is not None:
                     self.reporter.warn(
                         f"{lock.environment}: `{asked.title}` is not sealed for {platform}: this machine is {machine}; "
                         "lock there, too, or leave the platform out: nothing can be built for it"

@@ -127,7 +127,7 @@ class SourceBuilds:
         from ..remote.connecting import connected
 
         platform = asked.target.platform
-        if (here := foreign(platform)) is not None:
+        if (here := foreign(platform, lent=True)) is not None:
             raise CannotRun(
                 f"environment {asked.environment}: {asked.name} {asked.version} has no wheel for {platform}, and this "
                 f"machine ({here}) runs no programs for it, to build one",
