@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from ..recipe.requirements import ParsedRequirements, normalise, parse_requireme
 from .bases import HERE, ImageBase, Prefer, on_python, pythons, read_base
 from .certificates import with_bundles
 from .code_bundle import Code, code_step
+from .extra_args import words_of
 from .pixi_layers import FIELDS, PIXI, in_order, read_pixi
 from .poetry_layers import brings_flyte, read_poetry
 from .secret_mounts import secrets_of
@@ -200,7 +200,7 @@ def _ignore_patterns(at: _Place, layers: list[Any]) -> tuple[str, ...]:
 
 
 def _pip_step(at: _Place, layer: Any, parsed: ParsedRequirements, wheels: tuple[str, ...] = ()) -> PipInstall:
-    words = shlex.split(layer.extra_args or "")
+    words = words_of(layer, f"{at.owner}: {type(layer).__name__}")
     if words and type(layer).__name__ != "UVProject":
         raise RefusedError(
             f"{at.owner}: {type(layer).__name__}: the pip arguments `{layer.extra_args}` have no place in a lock",

@@ -7,7 +7,6 @@ environment lies at the same path, and the same variables are set; pixi itself i
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from ..kernel.errors import LoadError, RefusedError
 from ..recipe import CondaInstall, CopyFiles, EnvVars, PipInstall, Platform, Step
 from ..recipe.pixi import read_pixi_lock
+from .extra_args import words_of
 from .secret_mounts import secrets_of
 
 __all__ = ["FIELDS", "PIXI", "in_order", "read_pixi"]
@@ -50,7 +50,7 @@ def read_pixi(
     """
     script = type(layer).__name__ == "PixiScript"
     where = f"{owner}: {'from_pixi_script' if script else 'with_pixi_project'}"
-    _arguments(shlex.split(layer.extra_args or ""), where)
+    _arguments(words_of(layer, where), where)
     manifest = found(layer.script if script else layer.manifest)
     if not manifest.is_file():
         raise LoadError(f"{where}: {manifest} does not exist")

@@ -6,13 +6,13 @@ the layer's arguments after it.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ..recipe import PipInstall
 from ..recipe.poetry import poetry_choice, poetry_requirements
+from .extra_args import words_of
 
 __all__ = ["brings_flyte", "read_poetry"]
 
@@ -22,7 +22,7 @@ def read_poetry(layer: Any, where: str, relative: Callable[[Path], str], found: 
 
     Raises what reading a Poetry project raises.
     """
-    words = shlex.split(layer.extra_args or "")
+    words = words_of(layer, where)
     installs = layer.project_install_mode != "dependencies_only" and "--no-root" not in words
     choice = poetry_choice(words, where)
     parsed = poetry_requirements(found(layer.pyproject), found(layer.poetry_lock), choice, relative, installs=installs)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +20,13 @@ from ..kernel.pythons import plain
 from ..recipe import PipInstall
 from ..recipe.requirements import parse_script
 from ..recipe.uv_projects import UvFiles, read_uv_files, uv_options, uv_project
+from .extra_args import words_of
 
 _PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 ASKING = ("UVProject", "UVScript")
 """The layers that say which Pythons they run on."""
+
 
 __all__ = ["ASKING", "fitting_python", "read_project", "read_script"]
 
@@ -41,7 +42,7 @@ def read_project(step: PipInstall, layer: Any, where: str, relative: Callable[[P
     """
     pyproject = found(layer.pyproject)
     files = read_uv_files(pyproject, found(layer.uvlock) if layer.uvlock else None)
-    options = uv_options(shlex.split(layer.extra_args or ""), where)
+    options = uv_options(words_of(layer, where), where)
     if not isinstance(files.main.document.get("project"), dict) and "workspace" not in files.main.uv:
         raise LoadError(f"{pyproject}: expected a [project] table (PEP 621)")
     if layer.project_install_mode == "dependencies_only":

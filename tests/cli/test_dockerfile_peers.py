@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from flyte_build.store import Store
-
 from ..support.bases import BaseImage, layer, publish_base
 from ..support.daemons import shell
-from ..support.dockerfiles import FLOW, WHOLE, config_of, context, files_of, publish_bases
+from ..support.dockerfiles import FLOW, WHOLE, built, config_of, context, files_of, publish_bases
 from ..support.offline import Offline
 from ..support.registry import RegistryServer
 from ..support.tools import need, need_root
@@ -53,12 +51,7 @@ def theirs(buildah: str, folder: Path, out: Path) -> tuple[dict[str, str], dict[
 
 def ours(offline: Offline) -> tuple[dict[str, str], dict[str, Any]]:
     offline.ok("lock", "flow.py")
-    (image,) = offline.ok("build", "flow.py", "--json").json()["images"]
-    store = Store(offline.store)
-    manifest = store.manifest(image["digest"])
-    assert manifest is not None
-    config = config_of(store.blob_path(manifest["config"]["digest"]))
-    return files_of(store.blob_path(row["digest"]) for row in manifest["layers"]), config
+    return built(offline)
 
 
 def plain(found: dict[str, str]) -> dict[str, str]:

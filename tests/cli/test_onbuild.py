@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from flyte_build.store import Store
-
 from ..support.bases import BaseImage, layer, publish_base
-from ..support.dockerfiles import FLOW, config_of, context, files_of, publish_bases
+from ..support.dockerfiles import FLOW, built, context, publish_bases
 from ..support.offline import Offline
 from ..support.registry import RegistryServer
 from ..support.tiny_root import layer_blob, tiny_root
@@ -45,15 +43,6 @@ def publish(offline: Offline, registry: RegistryServer, triggers: list[str]) -> 
 def recipe_of(offline: Offline) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((offline.lockfiles / "low.json").read_text())["recipe"]
     return found
-
-
-def built(offline: Offline) -> tuple[dict[str, str], dict[str, Any]]:
-    (image,) = offline.ok("build", "flow.py", "--json").json()["images"]
-    store = Store(offline.store)
-    manifest = store.manifest(image["digest"])
-    assert manifest is not None
-    config = config_of(store.blob_path(manifest["config"]["digest"]))
-    return files_of(store.blob_path(row["digest"]) for row in manifest["layers"]), config
 
 
 def test_an_image_begins_with_what_its_base_says(project: Offline, registry: RegistryServer) -> None:

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from flyte_build.store import Store
+
 from .bases import BaseImage, layer, publish_base
+from .offline import Offline
 from .registry import RegistryServer
 from .tiny_root import layer_blob, tiny_root
 
-__all__ = ["FLOW", "WHOLE", "config_of", "context", "files_of", "publish_bases"]
+__all__ = ["FLOW", "WHOLE", "built", "config_of", "context", "files_of", "publish_bases"]
 
 FLOW = """
 from pathlib import Path
@@ -119,3 +122,13 @@ def config_of(blob: Path) -> dict[str, Any]:
     """The ``config`` object of an image's configuration."""
     found: dict[str, Any] = json.loads(blob.read_bytes())["config"]
     return found
+
+
+def built(offline: Offline) -> tuple[dict[str, str], dict[str, Any]]:
+    """The files and the configuration of the one image of ``flow.py``, which is locked."""
+    (image,) = offline.ok("build", "flow.py", "--json").json()["images"]
+    store = Store(offline.store)
+    manifest = store.manifest(image["digest"])
+    assert manifest is not None
+    config = config_of(store.blob_path(manifest["config"]["digest"]))
+    return files_of(store.blob_path(row["digest"]) for row in manifest["layers"]), config
