@@ -46,7 +46,8 @@ def project(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> Offline:
     offline.publish("setuptools", "70.0")
     build_wheel(offline.home, "gamma", "1.0").rename(offline.index.folder / "gamma-1.0.zip")
     monkeypatch.setattr(
-        "flyte_build.workbench.source_builds.foreign", lambda p: None if p == "linux/amd64" else "linux/amd64"
+        "flyte_build.workbench.source_builds.foreign",
+        lambda platform, lent=False: None if platform == "linux/amd64" else "linux/amd64",
     )
     offline.write(FLOW)
     return offline
