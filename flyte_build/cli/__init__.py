@@ -90,7 +90,7 @@ def _interrupted() -> int:
 
 
 def entry() -> None:
-    """The console script's entry point."""
+    """The console script's entry point: the process ends here."""
     from .noop import answered
 
     if None in (sys.stdin, sys.stdout, sys.stderr):
@@ -121,4 +121,6 @@ def entry() -> None:
     if interrupts is not None and (interrupts.was_answered() or (code == _INTERRUPTED and interrupts.was_said())):
         # All that had to be ended has been; taking an interpreter apart takes longer than somebody waits.
         interrupts.leave(code)
-    raise SystemExit(code)
+    from ..kernel.exiting import leave
+
+    leave(code)

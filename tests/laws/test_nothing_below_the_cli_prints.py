@@ -2,7 +2,7 @@
 
 Excepted are the programs that run by themselves, each in a process of its own: the assembler's command and the steps
 of other build systems, the way into a sandbox, process 1 in it, a warm worker, a run's driver in its pod, and what
-makes the page of settings for its authors.
+makes the page of settings for its authors; and what ends processes, which sees that all was written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ PROGRAMS = {
     "__main__.py",
     "assemble/__main__.py",
     "assemble/command.py",
+    "kernel/exiting.py",
     "native/__main__.py",
     "settings/__main__.py",
     "stepwise/__main__.py",

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+from ...kernel.exiting import leave
 from .errors import FINAL
 
 __all__ = ["main"]
@@ -60,4 +61,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
