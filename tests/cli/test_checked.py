@@ -157,9 +157,9 @@ def test_all_is_every_environment_and_nothing_beside_it(calls: Offline) -> None:
 def plan_process(calls: Offline, *more: str) -> subprocess.CompletedProcess[str]:
     """`plan` as a process of its own, telling what it imported."""
     script = (
-        "import sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\n"
-        "try:\n    entry()\nfinally:\n"
-        "    print([m for m in ('flyte', 'click', 'rich', 'httpx', 'pydantic') if m in sys.modules], file=sys.stderr)\n"
+        "import atexit, sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\n"
+        "slow = ('flyte', 'click', 'rich', 'httpx', 'pydantic')\n"
+        "atexit.register(lambda: print([m for m in slow if m in sys.modules], file=sys.stderr))\nentry()\n"
     )
     return subprocess.run(
         [sys.executable, "-c", script, "plan", "caller.py", "main", *more],

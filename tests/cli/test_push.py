@@ -169,9 +169,9 @@ def test_pushed_images_are_pinned_and_locked_ones_must_be_what_is_pinned(
 def imported(project: Offline, *command: str) -> set[str]:
     """Which of what is slow to load a process of its own has loaded for ``command``."""
     script = (
-        "import sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\n"
-        "try:\n    entry()\nfinally:\n"
-        "    print(*[m for m in ('flyte', 'httpx') if m in sys.modules], file=sys.stderr)\n"
+        "import atexit, sys; sys.argv[0] = 'flyte-build'\nfrom flyte_build.cli import entry\n"
+        "atexit.register(lambda: print(*[m for m in ('flyte', 'httpx') if m in sys.modules], file=sys.stderr))\n"
+        "entry()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *command], cwd=project.project, capture_output=True, text=True, check=True
