@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,15 +97,15 @@ class Attempts:
         retry, lost = record.retry if begun else 0, 0
         while True:
             log = folder.log(record.name, attempt)
-            async with AsyncExitStack() as stack:
-                try:
-                    async with asyncio.timeout(task.queue_timeout) as turn:
-                        await stack.enter_async_context(self.scheduler.slot(record.name, depth, task.share))
-                except TimeoutError:
-                    if not turn.expired():
-                        raise
-                    error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
-                    return record.replace(phase=Phase.TIMED_OUT, error=error)
+            try:
+                async with asyncio.timeout(task.queue_timeout) as turn:
+                    await self.scheduler.turn(record.name, depth, task.share)
+            except TimeoutError:
+                if not turn.expired():
+                    raise
+                error = ErrorInfo("QUEUED_TIMEOUT_EXCEEDED", f"not started within {task.queue_timeout:g} s")
+                return record.replace(phase=Phase.TIMED_OUT, error=error)
+            try:
                 if not begun:
                     record = record.replace(
                         phase=Phase.RUNNING,
@@ -116,8 +115,9 @@ class Attempts:
                         log=folder.storage.shown(log),
                     )
                     await changed(record)
-                request = self._request(record, task, spec, attempt, retry, log)
-                outcome = await self.launcher.launch(request)
+                outcome = await self.launcher.launch(self._request(record, task, spec, attempt, retry, log))
+            finally:
+                self.scheduler.over(record.name)
             if folder.storage.remote:
                 verdict, report = self._judge_left(record.name, attempt, outcome, task, log)
             else:

@@ -96,7 +96,7 @@ class Engine:
     def _take_on(self, state: Live, action: actions_service_pb2.Action) -> None:
         parent = self._actions.get(state.record.parent)
         if parent is not None:
-            parent.children.add(state.record.name)
+            parent.calls(state.record.name)
             parent.alive += 1
             self._scheduler.block(state.record.parent)
         if state.record.kind == "condition":
@@ -112,9 +112,9 @@ class Engine:
             state = self._actions[record.name] = Live.below(record, parent, found.child)
             state.announced = found.announced
             if record.phase.terminal or found.action is None:
-                state.ended.set()
+                state.over()
                 if parent is not None:
-                    parent.children.add(record.name)
+                    parent.calls(record.name)
             else:
                 self._take_on(state, found.action)
             self._observer.on_action(record)
@@ -216,7 +216,7 @@ class Engine:
         for child in living:
             await child.ended.wait()
         await self._publish(state, record.replace(ended=time.time()).attempted(time.time()))
-        state.ended.set()
+        state.over()
         self._audience.no_more_calls(record.name)
         parent = self._actions.get(record.parent)
         if parent is not None:
@@ -242,7 +242,7 @@ class Engine:
         parent = self._actions[state.record.parent].record
         folder, launcher = self._facts.folder, self._attempts.launcher
         await self._publish(state, await recorded(state.record, action.trace, parent, folder, launcher, self._observer))
-        state.ended.set()
+        state.over()
 
     async def _adopt_traces(self, parent: str) -> None:
         """Make the resumed run's traces of ``parent`` this run's: its runtime looks for them before it calls."""
@@ -251,7 +251,7 @@ class Engine:
             await self._reuse.show(record.output_uri)
             state = self._actions[record.name] = Live(record, 0)
             await self._publish(state, record.replace(source="resume"))
-            state.ended.set()
+            state.over()
 
     async def _condition(self, state: Live, action: actions_service_pb2.Action) -> ActionRecord:
         assert state.signal is not None

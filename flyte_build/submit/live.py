@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from .journal import ActionRecord
+from .latch import Latch
 
 __all__ = ["AlreadyExists", "Call", "ChildRun", "Live", "NotFound"]
 
@@ -36,9 +37,16 @@ class Call:
     spec: bytes
 
 
+_OVER = Latch()
+_OVER.set()
+
+
 @dataclass(slots=True)
 class Live:
-    """An action; ``record`` is replaced as it goes on. ``within``: the child run that it is of, as its parent is."""
+    """An action; ``record`` is replaced as it goes on. ``within``: the child run that it is of, as its parent is.
+
+    A run may have thousands, of which most have ended: then nothing is held but what may still be asked for.
+    """
 
     record: ActionRecord
     depth: int
@@ -46,9 +54,9 @@ class Live:
     job: asyncio.Task[ActionRecord] | None = None
     keeper: asyncio.Task[None] | None = None
     signal: asyncio.Future[bytes] | None = None
-    children: set[str] = field(default_factory=set)
+    children: Set[str] = frozenset()
     alive: int = 0  # how many of them
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: Latch = field(default_factory=Latch)
     # False once the parent has begun a new attempt: its runtime shall call anew, not be told of an old failure.
     announced: bool = True
 
@@ -56,3 +64,15 @@ class Live:
     def below(cls, record: ActionRecord, parent: Live | None, child: ChildRun | None = None) -> Live:
         """That of ``record``, which ``parent`` called, in its child run unless it begins one."""
         return cls(record, parent.depth + 1 if parent else 0, child or (parent.within if parent else None))
+
+    def calls(self, name: str) -> None:
+        """It has called the action ``name``."""
+        if isinstance(self.children, set):
+            self.children.add(name)
+        else:
+            self.children = {name}
+
+    def over(self) -> None:
+        """It has ended, and whoever waits for that hears of it."""
+        self.ended.set()
+        self.ended, self.job, self.keeper, self.signal = _OVER, None, None, None

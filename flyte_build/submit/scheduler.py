@@ -60,7 +60,16 @@ class Scheduler:
 
     @asynccontextmanager
     async def slot(self, name: str, depth: int, asked: Resources) -> AsyncIterator[None]:
-        """Wait for a share for the action ``name``, ``depth`` levels below the root, and hold it inside.
+        """:meth:`turn`, and :meth:`over` at the block's end."""
+        await self.turn(name, depth, asked)
+        try:
+            yield
+        finally:
+            self.over(name)
+
+    async def turn(self, name: str, depth: int, asked: Resources) -> None:
+        """Wait for a share for the action ``name``, ``depth`` levels below the root, and hold it until it is
+        :meth:`over`.
 
         One that asks for more than the machine has gets all of it.
         """
@@ -83,13 +92,13 @@ class Scheduler:
         if name in self._blocked:
             self._release(slot)
             self._wake()
-        try:
-            yield
-        finally:
-            del self._slots[name]
-            self._release(slot)
-            self._give(slot)
-            self._wake()
+
+    def over(self, name: str) -> None:
+        """The action has had its turn."""
+        slot = self._slots.pop(name)
+        self._release(slot)
+        self._give(slot)
+        self._wake()
 
     def block(self, name: str) -> None:
         """The action waits for a child from now on."""

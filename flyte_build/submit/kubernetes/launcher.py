@@ -19,6 +19,7 @@ from flyteidl2.task import common_pb2
 
 from .. import door
 from ..action import LaunchRequest, Left, Outcome
+from ..latch import Latch
 from ..specs import parsed
 from ..storage import RunFolder
 from ..template import loading_of
@@ -48,10 +49,8 @@ __all__ = ["REQUESTS", "KubernetesLauncher"]
 # Looked at again after so long (seconds) though nothing was told: a watch may be silent. Thousands wait at once, so
 # this is long; where a wait has its end, it is looked at then.
 _LOOK = 15.0
-# Seconds for which news are gathered.
-_MOMENT = 0.02
-# Seconds after which Kueue is asked why it says nothing.
-_ASK = 10.0
+# Seconds for which news are gathered, and after which Kueue is asked why it says nothing.
+_MOMENT, _ASK = 0.02, 10.0
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
 # So many requests to the API are on their way at once, and of those so many that make a Job: what has ended shall not
 # wait until thousands have begun.
@@ -90,7 +89,7 @@ class KubernetesLauncher:
     room: Room | None = None
     said: Callable[[str, int, str], None] = lambda action, attempt, line: None
     clock: Callable[[], float] = time.monotonic
-    _news: dict[str, asyncio.Event] = field(default_factory=dict)
+    _news: dict[str, Latch] = field(default_factory=dict)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BEGINNING))
 
     def changed(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], None]:
@@ -131,9 +130,9 @@ class KubernetesLauncher:
             left = await take_over(self.folder, self.mirror, request, outcome)
             if log:
                 await self.mirror.put(self.mirror.key(request.log), log)
-            if log and not left.outputs:  # its end is said with the error
-                request.log.parent.mkdir(parents=True, exist_ok=True)
-                request.log.write_bytes(log)
+                if not left.outputs:  # its end is said with the error
+                    request.log.parent.mkdir(parents=True, exist_ok=True)
+                    request.log.write_bytes(log)
             return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
@@ -144,7 +143,7 @@ class KubernetesLauncher:
 
     def watch(self, name: str) -> None:
         """Hear of the Job ``name`` from now on."""
-        self._news[name] = asyncio.Event()
+        self._news[name] = Latch()
         self.watcher.ask(name)
 
     def unwatch(self, name: str) -> None:
@@ -177,8 +176,8 @@ class KubernetesLauncher:
     # -- one attempt -------------------------------------------------------------------------------------
 
     async def prepared(self, request: LaunchRequest) -> Callable[[], tuple[dict[str, Any], str]]:
-        """What makes the attempt's Job, and says what its own container is called: of thousands that wait for their
-        turn nobody holds a manifest. Raises :class:`Unplaceable`, and :class:`ApiError`."""
+        """What makes the attempt's Job, and says what its own container is called: thousands wait for their turn, and
+        nobody holds their manifests. Raises :class:`Unplaceable`, and :class:`ApiError`."""
         template = None
         if template_name(request.task_spec):
             template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)

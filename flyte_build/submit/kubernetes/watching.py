@@ -11,16 +11,16 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...kernel.errors import FlyteBuildError
 from .api import JITTER, ApiError, Cluster
+from .known import Attempt, Held
 from .kueue import job_of
 from .names import MAIN
 
-__all__ = ["JOBS", "PODS", "Attempt", "Watcher", "log_query", "trimmed"]
+__all__ = ["JOBS", "PODS", "Watcher", "log_query"]
 
 JOBS, PODS, EVENTS = "batch/v1/jobs", "v1/pods", "v1/events"
 # Events that tell nothing which the objects do not: those of a pod that does well.
@@ -35,66 +35,10 @@ _OF_JOB = re.compile(rb'"job-name":"([^"\\]+)"')
 WATCH_SECONDS = 300
 _SILENCE = 330.0
 _REST = 0.02
-_MOST_EVENTS = 20
 _OWNED = "job-name"
-_PLACING = ("nodeSelector", "affinity", "tolerations", "overhead")
 # Beside the words of a watch: it was asked for, and what a watch told meanwhile may be newer.
 _ANSWERED = "ANSWERED"
 Object = Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class Attempt:
-    """What is known of one Job: itself (``None`` before it was seen, and once it is gone), its pods, their events.
-
-    ``past`` are pods from before the Job was last suspended: Kueue took their places, and others come.
-    """
-
-    job: Object | None = None
-    seen: bool = False
-    pods: dict[str, Object] = field(default_factory=dict)
-    events: list[Object] = field(default_factory=list)
-    past: set[str] = field(default_factory=set)
-
-    def part(self, deleted: str = "") -> None:
-        """While the Job is suspended, pods that are on their way out, or ``deleted``, are of the past.
-
-        Only those: of Jobs and of pods one is told by ways of their own, and a pod that came after the Job went on may
-        be heard of first.
-        """
-        if self.job is not None and (self.job.get("spec") or {}).get("suspend"):
-            leaving = {n for n, p in self.pods.items() if p["metadata"].get("deletionTimestamp") or n == deleted}
-            self.past |= leaving
-
-
-def trimmed(value: Object) -> dict[str, Any]:
-    """What is needed of an object to see how its attempt goes."""
-    metadata = value.get("metadata") or {}
-    kept = {
-        k: metadata[k] for k in ("name", "uid", "creationTimestamp", "deletionTimestamp", "labels") if k in metadata
-    }
-    if MAIN in (told := metadata.get("annotations") or {}):
-        kept["annotations"] = {MAIN: told[MAIN]}
-    spec = value.get("spec") or {}
-    status = value.get("status") or {}
-    if "containers" in spec and "nodeName" not in spec:
-        # What nodes have too little of is told with what it asks for, and with what those have that could hold it.
-        placing = {k: spec[k] for k in _PLACING if k in spec}
-        placing |= {k: [_small(c) for c in spec[k]] for k in ("initContainers", "containers") if k in spec}
-    else:
-        beside = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-        placing = {"initContainers": [_small(c, ()) for c in beside]} if beside else {}
-    return {
-        "metadata": kept,
-        "spec": {**{k: spec[k] for k in ("nodeName", "suspend") if k in spec}, **placing},
-        "status": {
-            k: v for k, v in status.items() if k not in ("podIPs", "hostIPs", "hostIP", "uncountedTerminatedPods")
-        },
-    }
-
-
-def _small(container: Object, more: Sequence[str] = ("resources",)) -> dict[str, Any]:
-    return {k: container[k] for k in ("name", "restartPolicy", *more) if k in container}
 
 
 def log_query(pod: Object) -> dict[str, str]:
@@ -122,7 +66,7 @@ class Watcher:
         self._changed = changed
         self._lost = lost
         self._lock = threading.Lock()
-        self._attempts: dict[str, Attempt] = {}
+        self._attempts: dict[str, Held] = {}
         self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -140,7 +84,7 @@ class Watcher:
     def ask(self, job: str) -> None:
         """From here on what is known of ``job`` is kept."""
         with self._lock:
-            self._attempts.setdefault(job, Attempt())
+            self._attempts.setdefault(job, Held())
 
     def forget(self, job: str) -> None:
         with self._lock:
@@ -149,9 +93,8 @@ class Watcher:
     def known(self, job: str) -> Attempt:
         """A copy of what is known of ``job`` now."""
         with self._lock:
-            found = self._attempts.get(job) or Attempt()
-            pods = {name: pod for name, pod in found.pods.items() if name not in found.past}
-            return Attempt(found.job, found.seen, pods, list(found.events), set(found.past))
+            held = self._attempts.get(job)
+            return held.known() if held is not None else Attempt()
 
     def note(self, job: Object) -> None:
         """What creating a Job answered: it is there before any watch has told. What one told is newer."""
@@ -252,8 +195,7 @@ class Watcher:
             attempt = self._attempts.get(name)
             if attempt is None:
                 return version
-            job = attempt.job
-        calm = job is not None and not job["spec"].get("suspend") and not job["status"].get("conditions")
+            calm = attempt.calm
         dull = what != "DELETED" and b'"conditions"' not in line and b'"suspend":true' not in line
         return version if kind == JOBS and calm and dull else None
 
@@ -269,16 +211,11 @@ class Watcher:
             if what == _ANSWERED and (attempt.seen if kind == JOBS else name in attempt.pods):
                 return
             if kind == JOBS:
-                attempt.job, attempt.seen = (None if what == "DELETED" else trimmed(value)), True
-                attempt.part()
+                attempt.take_job(None if what == "DELETED" else value)
             elif kind == PODS:
-                # Also of one that was deleted: its last word may be all that tells how the attempt ended.
-                attempt.pods[name] = trimmed(value)
-                attempt.part(name if what == "DELETED" else "")
+                attempt.take_pod(name, value, deleted=what == "DELETED")
             elif what != "DELETED":
-                told = {"reason": value.get("reason"), "message": value.get("message")}
-                if told not in attempt.events[-3:]:
-                    attempt.events = [*attempt.events, told][-_MOST_EVENTS:]
+                attempt.take_event(value)
         self._changed(job)
 
     def _owner(self, kind: str, value: Object) -> str:
@@ -310,6 +247,6 @@ class Watcher:
         with self._lock:
             gone = [name for name in missing if name in self._attempts]
             for name in gone:
-                self._attempts[name].job = None
+                self._attempts[name].take_job(None)
         for name in gone:
             self._changed(name)

@@ -24,11 +24,11 @@ from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.kubernetes.carrying import bring_inputs, take_outputs
 from flyte_build.submit.kubernetes.container_task import CARRY, Carried, Carrier
 from flyte_build.submit.kubernetes.errors import Unplaceable
+from flyte_build.submit.kubernetes.known import trimmed
 from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.pod import Place, job
 from flyte_build.submit.kubernetes.preflight import hopeless
 from flyte_build.submit.kubernetes.sight import look
-from flyte_build.submit.kubernetes.watching import trimmed
 from flyte_build.submit.pods.raw import read_raw
 from flyte_build.submit.storage import Storage
 from flyte_build.submit.template import read_task

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from flyte_build.submit.kubernetes.watching import EVENTS, JOBS, PODS, Attempt, Watcher, trimmed
+from flyte_build.submit.kubernetes.known import Attempt, trimmed
+from flyte_build.submit.kubernetes.watching import EVENTS, JOBS, PODS, Watcher
 from tests.support.apiserver import ApiServer, Bad
 
 LABELS = {"run": "r"}
