@@ -21,6 +21,7 @@ folders and stays good when another run reads it from a cache. Translation happe
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -188,6 +189,8 @@ class RunFolder:
 
     def last_attempt(self, action: str) -> int:
         """The highest attempt there is a trace of, 0 if there is none."""
-        folder = self.kept / action
-        numbers = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
-        return max(numbers, default=0)
+        try:
+            names = os.listdir(f"{self.kept}/{action}")
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return max((int(name) for name in names if name.isdigit()), default=0)
