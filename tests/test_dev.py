@@ -67,6 +67,21 @@ def test_all_fails_where_either_half_does(tmp_path: Path, first: int, second: in
     assert told[1:] == ([] if first == 2 else ["-m pytest --all -m integration -n 0 tests/store -q"])
 
 
+def test_a_checkout_gets_bytecode_whatever_the_shell_says(tmp_path: Path) -> None:
+    """Or every start of flyte-build compiles its sources anew."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin" / "flyte-build").write_text('#!/bin/sh\necho "${PYTHONDONTWRITEBYTECODE-unset} $*"\n')
+    for program in (tmp_path / "bin").iterdir():
+        program.chmod(0o755)
+    said = subprocess.run(["cksum"], input=_setup_of(), capture_output=True, check=True).stdout.decode().strip()
+    (tmp_path / ".flyte-build").write_text(f"{said} {ROOT}")
+    variables = {"PATH": "/usr/bin:/bin", "FLYTE_BUILD_VENV": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = ["/bin/sh", str(ROOT / "dev"), "flyte-build", "plan"]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "unset plan\n"
+
+
 def _setup_of() -> bytes:
     """What decides whether the environment is up to date."""
     return (ROOT / "constraints.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes()
