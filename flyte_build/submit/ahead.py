@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..kernel.errors import FlyteBuildError
 from ..store import Store
+from .lending import read_ahead
 from .roots import Roots
 
 __all__ = ["main"]
@@ -25,6 +26,7 @@ _GENTLY = 10
 
 def main(words: Sequence[str]) -> None:
     store = Store(Path(words[0]))
+    read_ahead()
     with suppress(FlyteBuildError, OSError), store.reading():
         for number, digest in enumerate(words[1:]):
             if number == 1:

@@ -34,7 +34,8 @@ RUNTIME = (
 
 # More than any module that somebody wrote by hand; what is longer is not looked into.
 LARGEST = 4 << 20
-_STATEMENT = re.compile(rb"^([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\(?)|import[ \t]+(?=\w))", re.MULTILINE)
+# From the end of the line before: what begins with a character is looked for by it, several times as fast.
+_STATEMENT = re.compile(rb"\n([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\(?)|import[ \t]+(?=\w))")
 _NAME = re.compile(r"\w+(?:\.\w+)*")
 _BLOCKS = (b"try:", b"except", b"else:", b"finally:", b"if ", b"elif ", b"with ")
 _ENDS_LINE = re.compile(rb"\\\r?\n|[\n;#]")
@@ -45,10 +46,11 @@ def names_in(source: bytes, package: str, *, deep: bool = False) -> Iterator[str
 
     ``deep``: those within functions, too.
     """
+    source = b"\n" + source
     at, blocks = 0, _Blocks(source)
     while found := _STATEMENT.search(source, at):
         indent, above, opened, at = found[1], found[2], found[3], found.end()
-        if indent and not deep and not blocks.runs(found.start()):
+        if indent and not deep and not blocks.runs(found.start() + 1):
             continue
         if opened:
             end = source.find(b")", at)

@@ -21,27 +21,29 @@ import os
 import re
 import sys
 import sysconfig
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import CodeType
 
+from ..kernel.values import dataclass
 from ..store.locks import held
 from ..store.seal_files import Unsealed, entries, find_listing
-from ..store.sealed import seal
+from ..store.sealed import records, seal
 from .imports import LARGEST, RUNTIME, names_in, reached
 from .layers import partial
-from .pyc import bytecode_of, chained, kept_at, linked
+from .pyc import bytecode_of, chained, kept_at, linked, spread
 
-__all__ = ["MARK", "Ours", "lend", "lent"]
+__all__ = ["MARK", "Ours", "lend", "lent", "read_ahead"]
 
 _HEADER = 16
 _HASHED, _MODE = 0b01, 0o644
 _TAG: str | None = sys.implementation.cache_tag
 # Another Python's, or ours in another way of writing it down, is beside it.
 MARK = hashlib.sha256(b"borrowed 1 %s %s" % (str(_TAG).encode(), importlib.util.MAGIC_NUMBER)).hexdigest()
+_READING = threading.Lock()
 _VERSION = re.escape(f"python{sys.version_info[0]}.{sys.version_info[1]}{sys.abiflags}")
 _PACKAGES = re.compile(rf"(?:.*/)?{_VERSION}/(?:site|dist)-packages/(.+\.py)|usr/lib/python3/dist-packages/(.+\.py)")
 _STANDARD = re.compile(rf"(?:.*/)?{_VERSION}/((?!(?:site|dist)-packages/).+\.py)")
@@ -58,20 +60,24 @@ def lend(layer: Path, root: Path, locks: Path) -> Mapping[str, str]:
         listing = find_listing(layer)
         if listing is not None and not os.path.lexists(final):
             with suppress(Unsealed):
-                _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK))
+                if _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK)):
+                    # As it was just sealed: nobody looks at it again.
+                    spread(final, layer, root)
+                    return records(final)
     return linked(layer, MARK, root, locks)
 
 
-def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> None:
-    """Write ``files`` of modules into ``final``, sealed as ``of`` this; no folder of none."""
+def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> bool:
+    """Write ``files`` of modules into ``final``, sealed as ``of`` this; no folder of none: then false."""
     first = next(files, None)
     if first is None or _TAG is None:
-        return
+        return False
     with partial(final) as tree:
         made = {}
         for module, data in chain((first,), files):
             made[_write(kept_at(tree, module, _TAG), data)] = hashlib.sha256(data).hexdigest()
         seal(tree, final, of, (), lambda record: made.get(int(record.split(" ")[1])))
+    return True
 
 
 def lent(sealed: Mapping[str, str], ours: Ours) -> Iterator[tuple[str, bytes]]:
@@ -80,7 +86,7 @@ def lent(sealed: Mapping[str, str], ours: Ours) -> Iterator[tuple[str, bytes]]:
     if _TAG is None:
         return
     for path, content in sealed.items():
-        if path.endswith(".py") and (found := ours.read.get(_ours(path) or "")) is not None:
+        if path.endswith(".py") and (found := ours.read.get(ours.place(path) or "")) is not None:
             digest = hashlib.sha256(found.source).hexdigest()
             if digest == content.rpartition(" ")[2] and (data := _lent(found, f"/{path}")) is not None:
                 yield path, data
@@ -91,15 +97,39 @@ class Ours(Mapping[str, str]):
 
     def __init__(self, starts: Collection[str] = RUNTIME) -> None:
         self._folders = [sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")]
+        self._listed: dict[str, frozenset[str]] = {}
         self.read: dict[str, _File] = {}
         reached(starts, self, self._names)
 
     def __getitem__(self, name: str) -> str:
+        above, _, last = name.rpartition(".")
         for folder in self._folders:
-            for path in (f"{folder}/{name.replace('.', '/')}.py", f"{folder}/{name.replace('.', '/')}/__init__.py"):
-                if os.path.isfile(path):
-                    return path
+            within = f"{folder}/{above.replace('.', '/')}" if above else folder
+            # Most names are of no module: to list each folder once is less than to ask for every one of them.
+            there = self._listed_in(within)
+            if f"{last}.py" in there:
+                return f"{within}/{last}.py"
+            if last in there and "__init__.py" in self._listed_in(f"{within}/{last}"):
+                return f"{within}/{last}/__init__.py"
         raise KeyError(name)
+
+    def place(self, path: str) -> str | None:
+        """Where our Python would have the module that is at ``path`` of an image, if it had it."""
+        standard, packages = self._folders
+        if (found := _PACKAGES.fullmatch(path)) is not None:
+            return f"{packages}/{found[1] or found[2]}"
+        found = _STANDARD.fullmatch(path)
+        return f"{standard}/{found[1]}" if found is not None else None
+
+    def _listed_in(self, folder: str) -> frozenset[str]:
+        names = self._listed.get(folder)
+        if names is None:
+            try:
+                names = frozenset(os.listdir(folder))
+            except OSError:
+                names = frozenset()
+            self._listed[folder] = names
+        return names
 
     def __iter__(self) -> Iterator[str]:
         return iter(())
@@ -116,9 +146,19 @@ class Ours(Mapping[str, str]):
         return ()
 
 
-@functools.cache
 def _our_modules() -> Ours:
+    with _READING:
+        return _read_once()
+
+
+@functools.cache
+def _read_once() -> Ours:
     return Ours()
+
+
+def read_ahead() -> None:
+    """Read what is lent of our modules beside what else goes on, for the first :func:`lend` of this process."""
+    threading.Thread(target=_our_modules, name="our modules", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,28 +170,55 @@ class _File:
     lies: os.stat_result
 
 
-def _ours(path: str) -> str | None:
-    """Where our Python would have the module that is at ``path`` of an image, if it had it."""
-    if (found := _PACKAGES.fullmatch(path)) is not None:
-        return f"{sysconfig.get_path('purelib')}/{found[1] or found[2]}"
-    found = _STANDARD.fullmatch(path)
-    return f"{sysconfig.get_path('stdlib')}/{found[1]}" if found is not None else None
-
-
 def _lent(ours: _File, inside: str) -> bytes | None:
     """The bytecode of our module, as a file for the one at ``inside``, if there is any that our Python would take."""
     try:
         with open(importlib.util.cache_from_source(ours.path, optimization=""), "rb", buffering=0) as f:
             data = f.read()
-        if not _believed(data[:_HEADER], ours):
+    except OSError:
+        return None
+    if not _believed(data[:_HEADER], ours):
+        return None
+    body = data[_HEADER:]
+    renamed = _renamed(body, ours.path, inside)
+    code = _code(renamed)
+    if code is None or code.co_filename != inside:
+        if (code := _code(body)) is None:
             return None
-        code = marshal.loads(memoryview(data)[_HEADER:])
-    except (OSError, ValueError, EOFError, TypeError):
-        return None
-    if not isinstance(code, CodeType):
-        return None
+        renamed = marshal.dumps(_moved(code, code.co_filename, inside))
     head = importlib.util.MAGIC_NUMBER + _HASHED.to_bytes(4, "little") + importlib.util.source_hash(ours.source)
-    return head + marshal.dumps(_moved(code, code.co_filename, inside))
+    return head + renamed
+
+
+def _code(body: bytes) -> CodeType | None:
+    """The code that is marshalled in ``body``, which may be anything."""
+    try:
+        code = marshal.loads(body)
+    except (ValueError, EOFError, TypeError):
+        return None
+    return code if isinstance(code, CodeType) else None
+
+
+def _renamed(body: bytes, here: str, there: str) -> bytes:
+    """Marshalled code in which the text ``here`` is ``there``; nothing where that is not to be had by its bytes alone.
+
+    A fifth of what it takes to make it of the code anew. Format: CPython's Python/marshal.c, the same since version 4.
+    """
+    if not (here.isascii() and there.isascii()):
+        return b""
+    for old, new in zip(_marshalled(here), _marshalled(there), strict=True):
+        body = body.replace(old, new)
+    return b"" if here.encode() in body else body
+
+
+def _marshalled(text: str) -> Iterator[bytes]:
+    """ASCII text as it is marshalled: interned or not, and whether or not it is referred to."""
+    data = text.encode()
+    short = len(data) < 256
+    size = len(data).to_bytes(1 if short else 4, "little")
+    for kind in b"zZ" if short else b"aA":
+        for flag in (0, 0x80):
+            yield bytes((kind | flag,)) + size + data
 
 
 def _believed(header: bytes, ours: _File) -> bool:

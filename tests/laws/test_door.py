@@ -41,7 +41,7 @@ ARGUED = {
     "submission.py": {"store_submission": HOST, "_upload_inputs": OURS},
     "attempt.py": {"_make_folders": OURS, "_tail": OURS},
     "bytecode.py": {"_compile": OURS, "kept": OURS, "_names": ROOT},
-    "lending.py": {"_names": HOST, "_lent": HOST, "_write": OURS},
+    "lending.py": {"_names": HOST, "_listed_in": HOST, "_lent": HOST, "_write": OURS},
     "pyc.py": {"same": ROOT, "keep": OURS, "spread": ROOT},
     "cache.py": {"find": OURS, "put": OURS, "alone": OURS, "bundle_digest": OURS},
     "filling.py": {"_noted": OURS, "_lowest": ROOT},

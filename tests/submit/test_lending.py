@@ -209,3 +209,19 @@ def test_of_nothing_there_is_no_folder(tmp_path: Path, ours: Ours) -> None:
     blobs = tmp_path / "blobs"
     Roots(tmp_path, blobs).get(image(blobs, [PYTHON, [Made(f"{SITE}/one.py", SOURCE)]], env=ENV))
     assert not list((tmp_path / "layers").glob(f"*.{MARK}*"))
+
+
+@pytest.mark.parametrize("length", [10, 254, 255, 256, 300])
+@pytest.mark.parametrize("folder", ["the-host", "the-h\N{LATIN SMALL LETTER O WITH DIAERESIS}st"])
+def test_a_text_is_put_for_another_whatever_their_lengths(length: int, folder: str) -> None:
+    """By their bytes where these tell, and by making the code anew where they do not: what comes of it is the same."""
+    here, there = f"/{folder}/".ljust(length, "a") + ".py", "/opt/" + "b" * (310 - length) + ".py"
+    code = compile(SOURCE, here, "exec")
+    renamed = lending._renamed(marshal.dumps(code), here, there)
+    assert bool(renamed) is folder.isascii()
+    if renamed:
+        assert marshal.loads(renamed) == lending._moved(code, here, there)
+        assert b"the-host" not in renamed
+    # One that says where it is besides its file's name, or that lies in the other's place.
+    assert not lending._renamed(marshal.dumps(compile(f"a = {'at ' + here!r}", here, "exec")), here, there)
+    assert not lending._renamed(marshal.dumps(code), here, f"/opt{here}")
