@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import InputError
 from ..kernel.paths import shown as named
+from ..kernel.values import dataclass
 from .completion import OUTPUT_FORMS
 from .noop import question
 from .options import opened

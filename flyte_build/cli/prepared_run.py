@@ -4,7 +4,9 @@ record where nothing changed; or what an earlier run was started with. Runs noth
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,25 @@ if TYPE_CHECKING:
     from ..submit.sandbox.spec import Network
     from ..workbench import Ready, RunOptions, Workbench
 
-__all__ = ["prepared", "repeated"]
+__all__ = ["begun", "prepared", "repeated", "uncollected"]
+
+
+def begun(file: Path | None, task: str | None) -> None:
+    """Begin with what can be begun now, until the command's end; before all that takes long to import."""
+    if file is not None and task is not None and (unpacking := begin(file, task)) is not None:
+        click.get_current_context().call_on_close(unpacking.end)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """For imports: what comes of them stays, and to look for garbage in it again and again is a tenth of their time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def repeated(resume: str, on: str | None) -> tuple[Path, Path, Path, str, tuple[str, ...], Network | None]:
@@ -57,8 +77,6 @@ def prepared(
 ) -> tuple[Workbench, dict[str, Any], Ready]:
     """The open project, TASK's arguments, and its images: those on record where nothing changed since they were made
     ready last."""
-    if file is not None and (unpacking := begin(file, task)) is not None:
-        click.get_current_context().call_on_close(unpacking.end)
     asked = recorded.key_of(
         "run", [str(file), task, str(root), str(lockfiles), str(not options.check), *options.caches]
     )

@@ -7,11 +7,11 @@ The plan is data first (``to_json`` is the documented schema of ``plan --json``,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel.canonical import Json
+from ..kernel.values import dataclass
 
 __all__ = [
     "Cache",

@@ -7,13 +7,13 @@ Reads files; decides nothing about building.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..deriving.derivation import ImageDerivation, derive
 from ..kernel.errors import FlyteBuildError, InputError, LoadError, LockError
 from ..kernel.paths import shown
 from ..kernel.platforms import host_platform
+from ..kernel.values import dataclass
 from ..locks.known import known_of
 from ..locks.lockfile import Lock, lock_path, read
 from ..project.layout import starting

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import flyte
 
 from ..kernel.errors import LoadError
+from ..kernel.values import dataclass, field
 from . import session
 from .bundling import each_path_once
 from .nouns import Environment, Project

@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import flyte
 
 from ..kernel.errors import RefusedError
 from ..kernel.pythons import is_threaded, plain
+from ..kernel.values import dataclass
 from ..recipe import Base, DebianBase, RegistryBase
 
 __all__ = ["HERE", "OFFICIAL", "SUITES", "ImageBase", "Prefer", "on_python", "pythons", "read_base"]

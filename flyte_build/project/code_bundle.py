@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import LoadError
+from ..kernel.values import dataclass
 from ..recipe import CopyFiles
 from .layout import imported_files
 

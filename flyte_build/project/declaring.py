@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from flyteidl2.core import interface_pb2
 from flyteidl2.task import common_pb2, task_definition_pb2
 
 from ..kernel.errors import FlyteBuildError, LoadError
+from ..kernel.values import dataclass
 from .nouns import Project, Task
 from .serializing import SerializedTask, root_action
 

@@ -14,9 +14,9 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..kernel.values import dataclass
 from ..settings import stated_root
 from .source_files import LocalModule, Sources
 

@@ -7,12 +7,12 @@ How they are read off the SDK's objects is :mod:`flyte_build.project.environment
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import FlyteBuildError, LoadError
 from ..kernel.paths import shown
+from ..kernel.values import dataclass, field
 from ..recipe import Known, Recipe
 
 __all__ = ["AskedSecret", "Asks", "Environment", "Project", "Task"]

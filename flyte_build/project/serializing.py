@@ -10,13 +10,13 @@ import io
 import logging
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import flyte
 
 from ..kernel.errors import FlyteBuildError, LoadError
+from ..kernel.values import dataclass
 from . import session
 from .bundling import each_path_once
 from .nouns import Project, Task

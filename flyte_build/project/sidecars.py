@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+from ..kernel.values import dataclass, field
 from .nouns import Environment, Task
 
 __all__ = ["Taker", "companions", "own_images", "sidecars", "takers"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 
+from ..kernel.values import dataclass, field, replace
 from .conditions import Target, verdict
 from .source_files import own_nodes
 

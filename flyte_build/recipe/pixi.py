@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 from ..kernel.canonical import digest
 from ..kernel.errors import LoadError, LockError, RefusedError
 from ..kernel.platforms import Platform
+from ..kernel.values import dataclass, field
 from .conda import CondaPackage
 from .requirements import ParsedRequirements
 from .source_trees import source_tree

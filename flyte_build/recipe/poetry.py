@@ -12,7 +12,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from ..kernel.errors import LoadError, LockError, RefusedError
+from ..kernel.values import dataclass
 from .requirements import ParsedRequirements
 from .source_trees import source_tree
 from .uv_projects import toml_document

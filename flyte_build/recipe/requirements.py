@@ -11,7 +11,6 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ..kernel.errors import LoadError, RefusedError
+from ..kernel.values import dataclass, field, replace
 from .located import SourceTree
 from .source_trees import source_tree
 

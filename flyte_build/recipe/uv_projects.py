@@ -13,7 +13,6 @@ import os
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from ..kernel.canonical import Json, digest
 from ..kernel.errors import LoadError, RefusedError
+from ..kernel.values import dataclass
 from .nouns import UvProject
 from .requirements import script_document
 from .source_trees import tree_digest

@@ -12,12 +12,12 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ..kernel.documents import parse
 from ..kernel.errors import RegistryError
+from ..kernel.values import dataclass
 from .challenge import Challenge, parse_challenges
 from .credentials import Credentials, Keychain
 from .failures import StatusError, login_hint

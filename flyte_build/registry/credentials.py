@@ -23,11 +23,11 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import RegistryError
+from ..kernel.values import dataclass, field
 
 __all__ = ["Credentials", "Keychain"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ..kernel.documents import parse
+from ..kernel.values import dataclass, field
 
 __all__ = ["Access", "Answer", "Body", "Headers", "Request"]
 

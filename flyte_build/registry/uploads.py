@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..kernel.documents import is_number
 from ..kernel.errors import RegistryError
+from ..kernel.values import dataclass, replace
 from .failures import StatusError, Transient, refused
 from .messages import Access, Answer, Request
 from .secrets import redact_url

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..kernel.documents import parse_object
 from ..kernel.errors import RegistryError
+from ..kernel.values import dataclass
 
 __all__ = [
     "EMPTY",

@@ -15,13 +15,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from ..kernel.errors import InputError
 from ..kernel.quantities import size_of
+from ..kernel.values import dataclass
 from .table import DEFAULTS, TABLE, Setting
 from .targets import StatedTarget, stated_targets
 

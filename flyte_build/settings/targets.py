@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
 
 from ..kernel.errors import InputError
+from ..kernel.values import dataclass, field, replace
 
 __all__ = ["DNS_LABEL", "TARGET_KEYS", "TARGET_NAME", "TIME", "StatedTarget", "TargetKey", "stated_targets"]
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 __all__ = ["Busy", "acquire", "held", "try_acquire"]
 
-_POLL = 0.05
+# Seconds between looks: at first, and after a while.
+_SOON, _POLL, _WHILE = 0.01, 0.05, 2.0
 
 
 class Busy(Exception):
@@ -59,7 +60,8 @@ def acquire(
     ``timeout`` in seconds (``None``: for ever); ``cancelled`` is asked again and again while waiting;
     ``waiting`` is called once when there is something to wait for. Raises :class:`Busy`.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    began = time.monotonic()
+    deadline = None if timeout is None else began + timeout
     said = False
     while (handle := try_acquire(path, shared=shared)) is None:
         if (cancelled is not None and cancelled()) or (deadline is not None and time.monotonic() >= deadline):
@@ -68,7 +70,7 @@ def acquire(
             said = True
             waiting()
         # Polled, not blocked: a thread inside flock(2) would not hear that the build was called off.
-        time.sleep(_POLL)
+        time.sleep(_POLL if time.monotonic() - began > _WHILE else _SOON)
     return handle
 
 

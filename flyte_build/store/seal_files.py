@@ -21,10 +21,10 @@ import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.documents import parse_object
+from ..kernel.values import dataclass
 
 __all__ = [
     "Difference", "Listing", "Unsealed", "as_bytes", "beside", "checked_listing", "entries", "find_listing",

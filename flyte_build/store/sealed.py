@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 from .checked import GRANULARITY
@@ -39,6 +40,7 @@ _EMPTY = hashlib.sha256().hexdigest()
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CHUNK = 1 << 18
+_NAMED = attrgetter("name")
 # Fewer files are not worth threads.
 _FEW = 8
 
@@ -95,7 +97,7 @@ class Examiner:
             folder = os.open(f"{tree}/{prefix}", _FOLDER)
             try:
                 with os.scandir(folder) as names:
-                    for entry in sorted(names, key=lambda e: e.name):
+                    for entry in sorted(names, key=_NAMED):
                         path = prefix + entry.name
                         if entry.is_dir(follow_symlinks=False):
                             out.append(f"{path}/\0{entry.stat(follow_symlinks=False).st_mode:o}")

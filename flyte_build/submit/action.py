@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
+
+from ..kernel.values import dataclass, field
 
 __all__ = [
     "CHECKPOINTS",

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from flyteidl2.common import identifier_pb2
 
+from ..kernel.values import dataclass, field
 from . import door
 from .action import ERROR, INLINE, OUTPUTS, REPORT, ErrorInfo, Launcher, LaunchRequest, Left, Outcome, Phase
 from .journal import ActionRecord

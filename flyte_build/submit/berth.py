@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..kernel.cgroups import Group
+from ..kernel.values import dataclass, field
 from .action import Resources
 from .sandbox.process import Process, start
 from .sandbox.spec import Engine, Sandbox

@@ -22,12 +22,12 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..kernel.errors import FlyteBuildError
 from ..kernel.quantities import counted
 from ..kernel.reporting import Reporter
+from ..kernel.values import dataclass, field
 from ..store.locks import held
 from ..store.seal_files import remove_seal
 from ..store.sealed import seal

@@ -16,7 +16,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
@@ -24,6 +23,7 @@ from urllib.parse import quote, unquote
 from ..kernel.documents import parse_object
 from ..kernel.errors import InputError, RunError
 from ..kernel.files import write_whole
+from ..kernel.values import dataclass, field, replace
 from ..store.files import storing
 from .cache import bundle_digest
 

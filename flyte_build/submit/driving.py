@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from flyteidl2.task import common_pb2
 from flyteidl2.workflow import run_definition_pb2
 
 from ..kernel.errors import RunError
+from ..kernel.values import dataclass
 from .action import ROOT_ACTION, Launcher, Phase, RootAction
 from .attempt import Attempts, RunFacts
 from .cache_keys import cache_key

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..kernel.values import dataclass
 from .action import ErrorInfo, Phase
 from .journal import ActionRecord
 from .storage import Storage

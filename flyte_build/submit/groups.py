@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..kernel.cgroups import Cgroups, Group
+from ..kernel.values import dataclass
 from .action import Outcome, Resources
 
 __all__ = ["MOST_PIDS", "Groups", "stopped_by"]

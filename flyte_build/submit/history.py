@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..kernel.documents import parse_object
 from ..kernel.errors import RunError
+from ..kernel.values import dataclass
 from ..store.locks import try_acquire
 from .action import ROOT_ACTION, ErrorInfo, Phase
 from .journal import ActionRecord, read_journal

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..kernel.documents import parse_object
 from ..kernel.errors import ArtifactError
+from ..kernel.values import dataclass
 
 __all__ = ["Config", "LayerOf", "Manifest", "read_config", "read_manifest"]
 

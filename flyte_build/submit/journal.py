@@ -15,7 +15,6 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from flyteidl2.actions import actions_service_pb2
 
 from ..kernel.documents import parse_object
 from ..kernel.errors import RunError
+from ..kernel.values import dataclass
 from .action import ErrorInfo, Kind, Phase
 
 __all__ = ["ActionRecord", "Attempt", "Journal", "read_journal"]

@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.errors import StoreError
 from ..kernel.reporting import Reporter
+from ..kernel.values import dataclass
 from ..store.checked import sound_blob
 from ..store.locks import held
 from ..store.seal_files import beside, find_listing, remove_seal

@@ -7,11 +7,11 @@ file system has free, but for a reserve. The reserve is left whoever asks: a mac
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..kernel.quantities import size
+from ..kernel.values import dataclass
 from .action import Outcome
 from .usage import DEEP, Usage
 

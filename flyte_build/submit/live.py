@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
 
+from ..kernel.values import dataclass, field
 from .journal import ActionRecord
 from .latch import Latch
 

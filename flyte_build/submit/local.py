@@ -11,13 +11,13 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ..kernel.cgroups import Cgroups, Group
 from ..kernel.errors import FlyteBuildError
+from ..kernel.values import dataclass, field, replace
 from . import door
 from .action import ImageRoot, LaunchRequest, Outcome, Resources
 from .beginning import Beginning, Beginnings

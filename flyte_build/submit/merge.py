@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernel.layer_tar import NOTES, OPAQUE, WHITEOUT, BadLayer, whiteout
+from ..kernel.values import dataclass
 from .unpack import is_folder, named, place, remove, scoped
 
 __all__ = ["merge"]

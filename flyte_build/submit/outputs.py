@@ -13,12 +13,12 @@ import errno
 import posixpath
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf.message import Message
 
 from ..kernel.path_resolution import Nowhere, resolve
+from ..kernel.values import dataclass, field
 from . import door
 from .references import rewrite
 from .storage import MOUNT

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flyteidl2.actions import actions_service_pb2
 
+from ..kernel.values import dataclass
 from .action import ErrorInfo, Phase
 from .journal import ActionRecord
 from .live import ChildRun

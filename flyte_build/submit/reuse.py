@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from time import time
 
 from ..kernel.errors import FlyteBuildError
+from ..kernel.values import dataclass
 from .action import OUTPUTS, Phase
 from .cache import key
 from .cache_keys import of_code

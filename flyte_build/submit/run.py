@@ -14,7 +14,6 @@ import secrets
 import shutil
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from flyteidl2.task import common_pb2
 
 from ..kernel.cgroups import Cgroups
 from ..kernel.errors import RunError, StoreError
+from ..kernel.values import dataclass, field, replace
 from ..store.locks import try_acquire
 from .action import OUTPUTS, ROOT_ACTION, ImageRoot, RootAction
 from .attempt import RunFacts

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..kernel.cgroups import Cgroups
+from ..kernel.values import dataclass, field, replace
 from .action import ImageRoot, LaunchRequest
 from .apps import Apps
 from .deployed import DeployedTask

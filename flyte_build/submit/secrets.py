@@ -8,8 +8,8 @@ and never on a command line.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+from ..kernel.values import dataclass, field
 from .action import SecretRef
 
 __all__ = ["MOUNT", "MissingSecret", "Secrets", "resolve", "variable"]

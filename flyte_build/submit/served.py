@@ -9,11 +9,11 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..kernel.cgroups import Cgroups, Group
+from ..kernel.values import dataclass, field
 from .action import ImageRoot, Resources, SecretRef
 from .berth import Berth, launched
 from .fresh import HOME, folders_of, names, shm_of, workdir

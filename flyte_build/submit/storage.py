@@ -22,10 +22,10 @@ folders and stays good when another run reads it from a cache. Translation happe
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ..kernel.values import dataclass
 from .action import CHECKPOINTS, INPUTS
 
 __all__ = ["BUNDLES", "INPUTS_FOLDER", "MOUNT", "RunFolder", "Storage"]

@@ -13,7 +13,6 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -22,6 +21,7 @@ from flyteidl2.core import security_pb2, tasks_pb2
 from flyteidl2.task import task_definition_pb2
 from google.protobuf.json_format import MessageToDict
 
+from ..kernel.values import dataclass, replace
 from .action import Resources, ReusePolicy, SecretRef
 from .amounts import quantity
 from .asked import resources_of

@@ -10,9 +10,9 @@ import os
 import stat
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from ..kernel.values import dataclass
 from . import door
 
 __all__ = ["DEEP", "NOTHING", "Place", "Usage", "descendants", "in_memory", "measure", "unlinked"]

@@ -6,12 +6,12 @@ there is neither. The codes are those of Flyte's backend, which the SDK turns in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from flyteidl2.core import execution_pb2
 from google.protobuf.message import DecodeError
 
+from ..kernel.values import dataclass
 from .action import ErrorInfo, Outcome, Phase
 
 __all__ = ["Verdict", "judge"]

@@ -17,10 +17,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..kernel.quantities import size
+from ..kernel.values import dataclass, field
 from .action import LaunchRequest, Outcome
 from .limits import Limits, Reserve, Room, TaskLimits, room
 from .storage import MOUNT, RunFolder

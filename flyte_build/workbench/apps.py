@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import LoadError
 from ..project.apps import App, read_app
 from ..project.nouns import Environment
 from ..submit.action import Resources, SecretRef
-from ..submit.kubernetes.cluster_apps import ClusterApp
 from ..submit.served import ServedApp
 from ..submit.template import quantity
 from .opened import OpenProject
+
+if TYPE_CHECKING:
+    from ..submit.kubernetes.cluster_apps import ClusterApp
 
 __all__ = ["apps_by", "apps_of", "on_cluster", "served"]
 
@@ -35,6 +37,8 @@ def on_cluster(
     bench: OpenProject, environments: Sequence[Environment], references: Mapping[str, str]
 ) -> tuple[ClusterApp, ...]:
     """The apps among ``environments`` as a cluster serves them. Raises :class:`LoadError`."""
+    from ..submit.kubernetes.cluster_apps import ClusterApp
+
     found = []
     for environment in environments:
         if environment.app is not None and environment.name in references:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..planning.plan import Plan
+if TYPE_CHECKING:
+    from ..planning.plan import Plan
 
 __all__ = ["Follower", "Nobody"]
 

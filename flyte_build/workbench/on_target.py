@@ -6,8 +6,8 @@ What runs, apps and deployed tasks of a target have in common. Makes nothing in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ..kernel.values import dataclass
 from ..planning.checks import find, refuse
 from ..project.nouns import Environment
 from ..project.sidecars import takers

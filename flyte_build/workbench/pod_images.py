@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..kernel.errors import RegistryError
 from ..kernel.platforms import host_platform
 from ..kernel.reporting import Reporter
 from ..project.nouns import Environment
-from ..registry import Manifest, Reference, Registry
 from ..settings import Settings
-from ..sources.registry_mirrors import located
 from ..store import Session, Store
 from ..store.files import storing
 from ..submit.pods.given import read_shelf
@@ -22,6 +21,9 @@ from ..submit.pods.posing import Pods
 from ..submit.roots import Roots
 from .opened import OpenProject
 from .sidecars import here
+
+if TYPE_CHECKING:
+    from ..registry import Manifest, Reference, Registry
 
 __all__ = ["bring", "pods_of"]
 
@@ -50,6 +52,8 @@ def bring(store: Store, wanted: Mapping[str, Reference], settings: Settings, rep
     found: dict[str, str] = {}
     if not wanted:
         return found
+    from ..registry import Registry  # with an HTTP client, which few runs need
+
     with Registry(insecure=settings.insecure_registries) as registry, store.session() as session:
         for name, reference in wanted.items():
             found[name] = _Bringing(store, session, registry, reference, reporter).image()
@@ -68,6 +72,8 @@ class _Bringing:
 
     def image(self) -> str:
         """The manifest's digest, once all of the image is in the store."""
+        from ..sources.registry_mirrors import located
+
         found = self._manifest(str(self._reference.digest))
         if "manifests" in found.json:
             found = self._manifest(self._chosen(found))
@@ -85,6 +91,9 @@ class _Bringing:
         return found.digest
 
     def _manifest(self, digest: str) -> Manifest:
+        from ..registry import Manifest
+        from ..sources.registry_mirrors import located
+
         data = self._store.document(digest)
         if data is not None:
             return Manifest("", digest, data)

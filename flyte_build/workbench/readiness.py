@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..building.images import build_plan
 from ..kernel.paths import runs_dir
-from ..planning.checks import find, refuse
-from ..planning.images import plan_images
+from ..kernel.values import dataclass
 from ..project.nouns import Environment, Task
-from ..remote.connecting import connected
 from ..store import Store
 from .by_name import called_by_name
 from .following import Follower, Nobody
 from .headstart import note
 from .opened import OpenProject
-from .pipeline import ensure_locked
 
 if TYPE_CHECKING:
     from ..submit.sandbox.spec import Network
@@ -78,6 +73,12 @@ def make_ready(
     entered: bool = True,
 ) -> Ready:
     """The same for ``environments``; where nothing is to be ``entered`` here, it does not matter whether it could."""
+    # A run whose images are on record comes by this file only.
+    from ..building.images import build_plan
+    from ..planning.images import plan_images
+    from ..remote.connecting import connected
+    from .pipeline import ensure_locked
+
     workspace, store, reporter = bench.workspace, bench.store, bench.reporter
     follower = follower or Nobody()
     ensure_locked(workspace, environments, reporter, write=not locked, store=store)
@@ -90,6 +91,8 @@ def make_ready(
 
             choose(network=bench.settings(network=network).network, folders=[runs_dir(), store.root])
         if check:
+            from ..planning.checks import find, refuse
+
             with bench.modules.entered():
                 refuse(find(workspace, environments, store, reporter=reporter, shared=shared))
         follower.making()

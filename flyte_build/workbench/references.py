@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..building.images import build_plan
 from ..kernel.errors import InputError, RefusedError
 from ..kernel.reporting import Reporter
+from ..kernel.values import dataclass, replace
 from ..locks.lockfile import lock_path, read
 from ..planning.images import plan_images, pushed_platforms
 from ..planning.workspace import Workspace, find_lockfiles

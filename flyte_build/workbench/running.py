@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ..kernel.paths import runs_dir, tasks_dir
 from ..kernel.reporting import Reporter
 from ..kernel.scratch import scratch
+from ..kernel.values import dataclass, field
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
 from ..project.sidecars import takers
@@ -139,7 +140,10 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     """Run ``task`` in the images of ``ready``, whoever signed them."""
     storage, store, reporter = Storage(runs_dir()), bench.store, bench.reporter
     settings = bench.settings(network=options.network)
-    engine = entrance(options.engine, settings.network, [storage.runs, store.root])
+    # Beside the call's description: it is a sandbox that is tried, and mostly waited for.
+    trying = ThreadPoolExecutor(1)
+    tried = trying.submit(entrance, options.engine, settings.network, [storage.runs, store.root])
+    trying.shutdown(wait=False)
     for line in strange_names("unfiltered", settings.unfiltered, bench):
         reporter.warn(line)
     given = uploaded(storage, task, arguments)
@@ -149,6 +153,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         own = own_tasks(bench, references_of(ready.images), bundles / "own")
         imports = imported_by_bundle(call.bundle)
         hushed = Called(reporter, ready.images)
+        engine = tried.result()
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports, later=True)
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..kernel.errors import RunError
 from ..kernel.paths import runs_dir
 from ..kernel.quantities import duration
+from ..kernel.values import dataclass
 from ..project.layout import project_of
 from ..submit.action import ROOT_ACTION, Phase
 from ..submit.history import Run as Kept

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..kernel.errors import LockError, RefusedError, ResolutionError
+from ..kernel.values import dataclass
 from ..locks.sidecars import SIDECARS, read_sidecars, write_sidecars
 from ..planning.workspace import Workspace
 from ..project.nouns import Environment

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from ..kernel.errors import InputError, RunError
 from ..kernel.paths import targets_dir
 from ..kernel.scratch import scratch
+from ..kernel.values import dataclass, replace
 from ..project.nouns import Task
 from ..project.serializing import root_action
 from ..settings import Settings

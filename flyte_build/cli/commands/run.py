@@ -31,7 +31,7 @@ from ..options import (
     quiet_option,
     unchecked_option,
 )
-from ..prepared_run import prepared, repeated
+from ..prepared_run import begun, prepared, repeated, uncollected
 from ..task_arguments import list_tasks, parse_call
 
 if TYPE_CHECKING:
@@ -141,8 +141,6 @@ def run(
     flyte-build run --resume r20261120-101500-ab12
     flyte-build run --on prod examples/af2/main.py main --sequence AAGG
     """
-    from ...workbench import RunOptions
-
     if on is None and (detach or address is not None):
         raise click.UsageError("`--detach` and `--address` are for runs on a target: give `--on TARGET`.")
     if on is not None and (network is not None or verify_images):
@@ -157,6 +155,11 @@ def run(
         from ...kernel.outputs import check_place
 
         check_place(page)
+    if on is None:
+        begun(file, task)
+    with uncollected():
+        from ...workbench import RunOptions  # the SDK with it
+
     options = RunOptions(
         name,
         network=network,
@@ -173,6 +176,8 @@ def run(
     if file is None and task is None and resume is not None:
         file, root, lockfiles, task, arguments, before = repeated(resume, on)
         options = replace(options, network=network or before)
+        if on is None:
+            begun(file, task)
     if task is None or task in ("-h", "--help"):
         list_tasks(opened(file, root, lockfiles), asked=task is not None)
         return

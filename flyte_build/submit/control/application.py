@@ -6,7 +6,6 @@ Only routing: the services are built here, one object each for the time of a run
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from connectrpc.errors import ConnectError
@@ -16,6 +15,7 @@ from flyteidl2.task import task_definition_pb2
 from flyteidl2.task.task_service_connect import TaskServiceASGIApplication
 from flyteidl2.workflow.run_service_connect import RunServiceASGIApplication
 
+from ...kernel.values import dataclass, field
 from ..attempt import RunFacts
 from ..deployed import DeployedTask, TaskSource
 from ..engine import Engine

@@ -12,10 +12,10 @@ import gzip
 import hashlib
 import re
 import zlib
-from dataclasses import dataclass, field
 
 from flyteidl2.dataproxy import dataproxy_service_pb2 as pb
 
+from ...kernel.values import dataclass, field
 from ..attempt import RunFacts
 from ..request_decoding import LARGEST
 from .stash import Stash

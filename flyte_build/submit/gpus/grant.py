@@ -11,8 +11,6 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...assemble.elf import shared_object
-from ...assemble.ldcache import Library
 from ...kernel.errors import FlyteBuildError
 from ..sandbox.spec import Mount
 from ..unpack import scoped
@@ -58,6 +56,8 @@ def granted(
         if cache is None:
             told["LD_LIBRARY_PATH"] = ":".join([*filter(None, [env.get("LD_LIBRARY_PATH")]), LIB])
         else:
+            from ...assemble.ldcache import Library
+
             flags = machine_flags(os.uname().machine)
             new = scratch / "ld.so.cache"
             new.write_bytes(added(cache, [Library(n, f"{LIB}/{n}", flags, n) for n in sorted(libraries)]))
@@ -70,6 +70,8 @@ def granted(
 
 def _soname(path: Path) -> str | None:
     """By what name the linker knows the library; empty where it says none, ``None`` for what is no library."""
+    from ...assemble.elf import shared_object
+
     try:
         with open(path, "rb") as f:
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ...assemble.ldcache import Library, cache_bytes
+if TYPE_CHECKING:
+    from ...assemble.ldcache import Library
 
 __all__ = ["LARGEST", "added", "machine_flags", "read"]
 
@@ -27,6 +29,9 @@ def machine_flags(machine: str) -> int:
 
 def read(data: bytes) -> list[Library]:
     """The libraries of a cache, in its order; none for what is no cache, or is torn."""
+    # Every run asks for GPUs, and most machines have none: the assembler is not imported for that.
+    from ...assemble.ldcache import Library
+
     try:
         base = 0
         if data.startswith(_OLD):
@@ -53,4 +58,6 @@ def _text(data: bytes, at: int) -> str:
 
 def added(cache: bytes, libraries: Iterable[Library]) -> bytes:
     """``cache`` with ``libraries`` in it, which are found before those of their names."""
+    from ...assemble.ldcache import cache_bytes
+
     return cache_bytes([*libraries, *read(cache)])

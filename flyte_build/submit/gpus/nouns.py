@@ -6,8 +6,9 @@ Sources are paths of this machine, targets those that the container toolkit give
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from ...kernel.values import dataclass, field
 
 __all__ = ["Gpu", "Gpus"]
 

@@ -7,9 +7,9 @@ before it is too late (see ``preflight``), but nothing hangs on it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ...kernel.values import dataclass
 from .api import Cluster
 from .pod import COMPONENT, DRIVER, MANAGED_BY
 from .target import Target

@@ -8,10 +8,10 @@ the same way), and what ended longer ago than Jobs are kept. Only reads.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ...kernel.values import dataclass
 from ..action import ROOT_ACTION
 from .api import Cluster
 from .pod import COMPONENT, DRIVER, MANAGED_BY

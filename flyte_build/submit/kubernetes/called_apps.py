@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
+from ...kernel.values import dataclass, field, replace
 from ..action import LaunchRequest, Outcome
 from ..deployed import DeployedTask
 from .cluster_apps import ClusterApp, ClusterApps

@@ -13,11 +13,11 @@ import json
 import re
 import secrets as random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ...kernel.errors import FlyteBuildError
+from ...kernel.values import dataclass
 from .access import Answer, ask
 from .api import ApiError, Cluster
 from .devices import devices_of

@@ -15,10 +15,10 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...kernel.values import dataclass, field
 from ..action import LaunchRequest, Outcome, SecretRef
 from ..template import fill
 from .api import ApiError, Cluster

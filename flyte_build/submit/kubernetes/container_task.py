@@ -16,12 +16,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
 from flyteidl2.task import common_pb2
 
+from ...kernel.values import dataclass, field
 from ..action import LaunchRequest
 from ..pods.raw_files import places, rendered, values_of
 from ..template import loading_of

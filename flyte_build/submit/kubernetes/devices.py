@@ -6,10 +6,10 @@ Pure: nodes come as the API lists them. Never looks at what is free now.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ...kernel.values import dataclass
 from ..template import quantity
 from .profiles import Profile
 

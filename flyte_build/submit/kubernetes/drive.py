@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
 from typing import Any
 
 from ...kernel.errors import RunError
+from ...kernel.values import dataclass, replace
 from ..action import ROOT_ACTION, Phase
 from ..control.application import Control
 from ..driving import Drive

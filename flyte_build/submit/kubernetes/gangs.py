@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from ...kernel.values import dataclass
 from ..action import LaunchRequest, Outcome
 from ..specs import parsed
 from ..template import CLUSTERED

@@ -11,12 +11,12 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from flyteidl2.task import common_pb2
 
+from ...kernel.values import dataclass, field, replace
 from .. import door
 from ..action import LaunchRequest, Left, Outcome
 from ..latch import Latch

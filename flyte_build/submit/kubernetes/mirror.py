@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import from_url
 
 from ...kernel.errors import InputError, RunError
+from ...kernel.values import dataclass
 from .. import door
 
 __all__ = ["TRIES_IT", "Mirror", "Unreachable", "mirror_of"]

@@ -12,9 +12,9 @@ version: cuDriverGetVersion of the driver, whatever is installed besides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ...kernel.values import dataclass
 from .fit import misfit_of
 from .profiles import Profile
 

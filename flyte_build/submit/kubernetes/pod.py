@@ -12,13 +12,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
 from google.protobuf.json_format import MessageToDict
 
+from ...kernel.values import dataclass, field
 from ..action import LaunchRequest
 from ..pods.raw_files import check_raw
 from ..specs import KEPT, parsed

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ...kernel.values import dataclass
 from ..action import LaunchRequest
 from ..template import quantity
 from .api import ApiError, Cluster

@@ -6,9 +6,9 @@ What the words are depends on who made the cluster; a profile has them (see ``ve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...kernel.values import dataclass, field
 from .errors import Unplaceable
 
 __all__ = ["CLASSES", "Accelerator", "Placement", "Profile", "Toleration"]

@@ -7,11 +7,11 @@ have defaults. Quantities stay as they were written.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
 
+from ...kernel.values import dataclass
 from ..template import quantity
 from .errors import Unplaceable
 from .profiles import CLASSES, Accelerator

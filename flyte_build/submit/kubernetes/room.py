@@ -12,10 +12,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from ...kernel.values import dataclass, field, replace
 from ..template import quantity
 from .api import ApiError, Cluster
 from .fit import asked_of_pod, lacks_room, misfit, shown

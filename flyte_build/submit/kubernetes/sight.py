@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ...kernel.values import dataclass, field
 from ..action import Outcome
 from .fit import asked_of_pod, shown
 from .names import MAIN

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 import obstore
 from obstore.exceptions import BaseError
 
 from ...kernel.errors import RunError
+from ...kernel.values import dataclass
 from .. import door
 from ..attempt import RunFacts
 from ..control.catalog import learn

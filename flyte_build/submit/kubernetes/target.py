@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 from ...kernel.errors import InputError
+from ...kernel.values import dataclass, field
 from ..template import quantity
 from .errors import Unplaceable
 from .names import DNS_LABEL

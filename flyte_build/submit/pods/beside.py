@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...kernel.cgroups import Group
+from ...kernel.values import dataclass, replace
 from ..action import ImageRoot, LaunchRequest, Outcome, Resources
 from ..berth import Berth, launched
 from ..fresh import HOME, folders_of, names

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from ...kernel.values import dataclass, field
 from ..kubernetes.errors import Unplaceable
 from ..template import quantity
 

@@ -7,11 +7,11 @@ those of ``flyte.Secret`` are, so that no value ever lies in the project.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...kernel.errors import InputError
+from ...kernel.values import dataclass, field
 from ..action import SecretRef
 from ..secrets import variable
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import socket
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
 from flyteidl2.task import task_definition_pb2
 
+from ...kernel.values import dataclass
 from ..action import LaunchRequest
 from ..kubernetes.errors import Unplaceable
 from ..kubernetes.names import DNS_LABEL, job_name, label_value
-from ..kubernetes.pod import pod_of, upon
 from ..sandbox.spec import GID, UID
 from ..scheduler import machine
 from .facts import PodFacts
@@ -86,6 +85,8 @@ def read_pod(request: LaunchRequest, given: Given, say: Callable[[str], object])
     named = task.metadata.pod_template_name
     if not task.HasField("k8s_pod") and not named:
         return None
+    from ..kubernetes.pod import pod_of, upon
+
     metadata, spec, primary = pod_of(task)
     if named:
         template = given.shelf.templates.get(named)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...kernel.errors import ArtifactError, StoreError
+from ...kernel.values import dataclass, field, replace
 from ..action import ImageRoot, LaunchRequest, Outcome
 from ..berth import Berth
 from ..storage import RunFolder

@@ -7,13 +7,13 @@ This process writes the inputs before the container starts and reads the outputs
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
 from flyteidl2.task import common_pb2, task_definition_pb2
 
+from ...kernel.values import dataclass, replace
 from .. import door
 from ..action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
 from ..berth import Berth

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...kernel.values import dataclass, field
 from ..kubernetes.errors import Unplaceable
 from ..sandbox.spec import Mount, Tmpfs
 from ..template import quantity

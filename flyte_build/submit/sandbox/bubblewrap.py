@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from ...kernel.values import dataclass
 from .spec import MASKED, READ_ONLY, Sandbox, Tmpfs
 
 __all__ = ["Bubblewrap"]

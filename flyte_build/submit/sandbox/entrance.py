@@ -10,11 +10,11 @@ import platform
 import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from ...kernel.errors import SandboxError
+from ...kernel.values import dataclass, field, replace
 from .engines import available, explain, probe, which
 from .namespaces import Unshare
 from .outside.outlet import own_addresses

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...kernel.values import dataclass, field
 from .spec import MASKED, READ_ONLY, Sandbox
 
 __all__ = ["Unshare", "description"]

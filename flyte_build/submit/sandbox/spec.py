@@ -6,9 +6,10 @@ Nothing here runs anything. Paths named ``target`` are inside the sandbox, ``sou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
+
+from ...kernel.values import dataclass, field
 
 __all__ = ["GID", "INIT", "MASKED", "READ_ONLY", "SOCKET", "UID", "Engine", "Mount", "Network", "Sandbox", "Tmpfs"]
 

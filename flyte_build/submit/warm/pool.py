@@ -14,11 +14,11 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...kernel import seccomp
 from ...kernel.cgroups import Cgroups, Group
+from ...kernel.values import dataclass, field, replace
 from ..sandbox import process
 from ..sandbox.engines import init_mount
 from ..sandbox.namespaces import description

@@ -10,9 +10,9 @@ from __future__ import annotations
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ....kernel.values import dataclass, replace
 from ....project.source_files import Sources
 from . import values as v
 from .evaluate import Evaluator, Frame

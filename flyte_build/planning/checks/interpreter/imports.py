@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+from ....kernel.values import dataclass, replace
 from ....project.conditions import Target
 from ....project.source_files import LocalModule, Sources
 from ....project.statements import Dynamic, Import, collect

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from ....kernel.values import dataclass
 from ....project.conditions import verdict
 from ....project.source_files import Function, own_nodes, parts_of_if
 

@@ -6,9 +6,9 @@ import ast
 import functools
 import types
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import IntEnum
 
+from ....kernel.values import dataclass, field
 from ....project.stubs import is_stand_in
 from . import values as v
 from .evaluate import Evaluator, Frame

@@ -10,10 +10,10 @@ import ast
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from ....kernel.values import dataclass, field
 from ....project.source_files import Function, LocalModule
 from ....project.stubs import is_stand_in
 from .scopes import Body

@@ -12,12 +12,12 @@ import sys
 import tomllib
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from ....kernel.values import dataclass
 from ....locks.nouns import LockedWheel
 from ....project.source_files import Sources
 from ....recipe import Recipe

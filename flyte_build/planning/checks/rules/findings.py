@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ....kernel.canonical import Json
+from ....kernel.values import dataclass
 
 __all__ = ["CODES", "Finding", "Severity", "in_order"]
 

@@ -7,10 +7,10 @@ tasks nor environments.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
 from ....kernel.pythons import numbers
+from ....kernel.values import dataclass
 from ....locks.nouns import Lock, LockedWheel
 from ....locks.seals import ANY_MODULE
 from ....project.conditions import Target
