@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -85,6 +85,20 @@ class Session:
         """A path for a new file or folder in the session's own folder, used by nobody else."""
         assert self._directory is not None, "the session is closed"
         return self._directory / f"{next(self._counter)}-{name}"
+
+    def written(
+        self, name: str, blocks: Iterable[bytes], advance: Callable[[int], object] = int
+    ) -> tuple[Path, str, int]:
+        """``blocks`` in a new file of the session's folder, with their SHA-256 (hex) and how many bytes they are;
+        ``advance`` hears of each block's."""
+        temporary, digest, size = self.temporary(name), hashlib.sha256(), 0
+        with storing(temporary), open(temporary, "xb") as out:
+            for block in blocks:
+                digest.update(block)
+                size += len(block)
+                out.write(block)
+                advance(len(block))
+        return temporary, digest.hexdigest(), size
 
     def put(self, temporary: Path, final: Path, mode: int = 0o444) -> Path:
         """Publish verified bytes under their final name. Where they already are, the new ones win: same bytes."""

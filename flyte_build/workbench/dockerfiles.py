@@ -7,7 +7,6 @@ Joins reading, which takes it, with locking and the store, which have it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ from ..kernel.reporting import Reporter
 from ..project.nouns import Environment
 from ..recipe import CopyFiles, Known, Recipe, fetched, hidden, known_in
 from ..store import Store
-from ..store.files import storing
 
 if TYPE_CHECKING:
     from ..locking.project import LockReport
@@ -96,17 +94,10 @@ def _fetch(
         return step.sha256, held.stat().st_size
     what = f"environment {environment.name}: {redact(url)}"
     with store.session() as session, reporter.work(f"fetch {step.source}", None, unit="bytes") as bar:
-        temporary, digest, length = session.temporary("added"), hashlib.sha256(), 0
         with clients.of(configured(root)).stream(url, {}) as response:
             if response.status_code != 200:
                 raise FetchError(f"{what}: {response.status_code} {response.reason_phrase}")
-            with storing(temporary), open(temporary, "xb") as out:
-                for block in response.iter_bytes(_BLOCK):
-                    digest.update(block)
-                    length += len(block)
-                    out.write(block)
-                    bar.advance(len(block))
-        found = digest.hexdigest()
+            temporary, found, length = session.written("added", response.iter_bytes(_BLOCK), bar.advance)
         if step.sha256 not in (None, found):
             temporary.unlink()
             raise FetchError(

@@ -5,7 +5,6 @@ Joins locking, which says what has to be built, with building, which does it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -23,8 +22,8 @@ from ..locks.lockfile import read
 from ..locks.nouns import LockedDeb, LockedPlatform
 from ..recipe import Recipe
 from ..settings import Settings
-from ..store import Session, Store
-from ..store.files import share, storing
+from ..store import Store
+from ..store.files import share
 from .sealing import foreign
 
 if TYPE_CHECKING:
@@ -164,14 +163,7 @@ class SourceBuilds:
             self._store.session() as session,
             self._reporter.work(f"fetch {file.name}", file.size, unit="bytes") as bar,
         ):
-            temporary, digest, length = session.temporary("source"), hashlib.sha256(), 0
-            with storing(temporary), open(temporary, "xb") as out:
-                for block in _blocks(asked):
-                    digest.update(block)
-                    length += len(block)
-                    out.write(block)
-                    bar.advance(len(block))
-            found = digest.hexdigest()
+            temporary, found, length = session.written("source", _blocks(asked), bar.advance)
             if file.sha256 not in (None, found):
                 temporary.unlink()
                 if asked.origin is None:
@@ -181,7 +173,8 @@ class SourceBuilds:
                     hint=f"its address has other bytes than were asked for, or locked: "
                     f"`flyte-build lock --upgrade-package {asked.name}` takes those that it has now",
                 )
-            _keep(session, temporary, found)
+            session.put_artifact(temporary, found)
+            session.sync()
         return self._named(asked, length, found)
 
     @staticmethod
@@ -189,11 +182,6 @@ class SourceBuilds:
         origin = asked.origin
         more = (origin.asked, origin.commit) if origin is not None else (None, None)
         return LockedSource(asked.name, asked.version, asked.file.name, size, sha256, *more)
-
-
-def _keep(session: Session, temporary: Path, sha256: str) -> None:
-    session.put_artifact(temporary, sha256)
-    session.sync()
 
 
 def _blocks(asked: ToBuild) -> Iterator[bytes]:
