@@ -21,6 +21,7 @@ from ..locks.nouns import LockedDeb, LockedPlatform, LockedPython
 from ..recipe import DebianBase, ImageSettings, Platform, Recipe, RegistryBase, RunCommands
 from ..recipe.conventions import USER
 from .apt import DebianResolution
+from .conda_machine import held_against
 from .registry_bases import Bases
 from .wheels import Target, glibc_of
 
@@ -266,7 +267,7 @@ def target(recipe: Recipe, platform: Platform, part: LockedPlatform) -> Target:
     """The image's Python and C library: as its own Debian packages, its base, or its conda packages have them."""
     facts = part.base.facts if part.base is not None else None
     if recipe.conda is not None:
-        return _of_conda(recipe, platform, part)
+        return held_against(recipe.conda, _of_conda(recipe, platform, part))
     if facts is not None:
         assert facts.python_full is not None
         major, minor = (int(number) for number in str(facts.glibc).split("."))

@@ -28,7 +28,7 @@ def parse_conda(r: Reader, rows: list[Any], where: str) -> tuple[CondaPackage, .
 def _row(r: Reader, raw: object, at: str) -> CondaPackage:
     if not isinstance(raw, dict):
         raise r.fail(at, "an object", raw)
-    r.known(raw, set(CondaPackage.__dataclass_fields__), at)
+    r.known(raw, set(CondaPackage.__dataclass_fields__) - {"machine"}, at)
     name, version, build, subdir = (
         r.matching(raw, key, _TEXT, "letters, digits and . _ + ! -", at)
         for key in ("name", "version", "build", "subdir")

@@ -17,7 +17,8 @@ __all__ = ["CondaInstall", "CondaPackage"]
 class CondaPackage:
     """One package: ``file`` is its name in the folder ``subdir`` of a channel, ``size`` in bytes, SHA-256 in hex.
     ``needs`` are the names of packages that it depends on, ``pypi`` those that its Python distributions have on an
-    index."""
+    index. ``machine``: what it asks of the machine (conda's virtual packages, CEP 30), as stated (`__glibc >=2.28`);
+    one read back from a lock has none."""
 
     name: str
     version: str
@@ -28,6 +29,7 @@ class CondaPackage:
     sha256: str
     needs: tuple[str, ...] = ()
     pypi: tuple[str, ...] = ()
+    machine: tuple[str, ...] = field(default=(), compare=False)
 
     def to_json(self) -> dict[str, Json]:
         out: dict[str, Json] = {

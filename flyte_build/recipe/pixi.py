@@ -124,15 +124,26 @@ def _environment(path: Path, environment: str, where: str) -> Any:
 
 
 def _locked(held: Any, platform: Platform, path: Path, environment: str) -> list[Any]:
-    subdir = SUBDIRS[platform]
-    found = {str(one): one for one in held.platforms()}
-    if subdir not in found:
+    """The rows for `platform`: of the one that is named as conda names it, else of the only one that is of its kind
+    (a manifest may name its platforms, and say what their machines have)."""
+    subdir, every = SUBDIRS[platform], held.platforms()
+    found = [one for one in every if str(one.subdir) == subdir]
+    found = [one for one in found if one.name == subdir] or found
+    if not found:
         raise LockError(
-            f"{path}: the environment `{environment}` is not locked for {subdir}, but for {', '.join(sorted(found))}",
+            f"{path}: the environment `{environment}` is not locked for {subdir}, but for "
+            f"{', '.join(sorted(str(one) for one in every))}",
             hint=f'add "{subdir}" to `platforms` in the manifest and run `pixi lock`, or make the image for fewer '
             "platforms: `platform=(…)`",
         )
-    return list(held.packages(found[subdir]) or ())
+    if len(found) > 1:
+        raise RefusedError(
+            f"{path}: the environment `{environment}` is locked for {len(found)} platforms that are all {subdir}: "
+            f"{', '.join(sorted(str(one) for one in found))}",
+            hint="an image is for one of them: name an environment that has only it (`platforms` of a feature) in "
+            "`environment=`, and run `pixi lock`",
+        )
+    return list(held.packages(found[0]) or ())
 
 
 def _sha256(one: Any) -> str | None:
@@ -164,9 +175,15 @@ def _conda(one: Any, path: Path) -> CondaPackage:
         )
     if not all(_NAME.fullmatch(text) for text in (name, *texts.values())):
         raise LoadError(f"{path}: {file}: expected a package's name, version, build and folder, found something else")
-    needs = sorted({str(text).split()[0].partition("[")[0] for text in record.get("depends", ()) if str(text).strip()})
+    depends = [text for one in record.get("depends") or () if (text := str(one).strip())]
+    needs = sorted({text.split()[0].partition("[")[0] for text in depends})
+    asked = {*depends, *map(str, record.get("constrains") or ())}
+    machine = tuple(sorted(text for text in asked if text.startswith("__")))
     pypi = tuple(sorted({*filter(None, (_purl(str(text)) for text in record.get("purls") or ()))}))
-    return CondaPackage(name, **texts, file=file, size=record["size"], sha256=sha256, needs=tuple(needs), pypi=pypi)
+    size = record["size"]
+    return CondaPackage(
+        name, **texts, file=file, size=size, sha256=sha256, needs=tuple(needs), pypi=pypi, machine=machine
+    )
 
 
 def _purl(text: str) -> str | None:

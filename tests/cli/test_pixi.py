@@ -2,84 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ..support.conda import PYTHON, Built, a_few, package, pixi_lock
-from ..support.layers import sha256
-from ..support.locking import whole_lock
+from ..support.conda import PYTHON, Built, package, pixi_lock
 from ..support.offline import Offline
+from ..support.pixi import ENV, FLOW, built, config_of, lock, platform, pypi, words
 
 pytest.importorskip("rattler")
 
-ENV = "/opt/pixi-project/.pixi/envs/default"
-FLOW = """\
-import pathlib
-import flyte
-base = flyte.Image.from_debian_base(platform=("linux/amd64",))
-image = base.with_pixi_project(pathlib.Path("pixi.toml")){more}
-low = flyte.TaskEnvironment("low", image=image)
-@low.task
-def main(x: int) -> int:
-    return x
-"""
-MANIFEST = """\
-[workspace]
-channels = ["https://channel.invalid"]
-platforms = ["linux-64"]
-[dependencies]
-python = "*"
-"""
 
-
-def pypi(wheel: Path, *needs: str) -> tuple[str, str]:
-    name, version = wheel.name.split("-")[:2]
-    more = "".join(f"\n  - {need}" for need in needs)
-    row = f"  name: {name}\n  version: '{version}'\n  sha256: {sha256(wheel)}"
-    return f"https://index.invalid/{wheel.name}", row + (f"\n  requires_dist:{more}" if needs else "")
+@pytest.fixture
+def packages(pixi_packages: list[Built]) -> list[Built]:
+    return pixi_packages
 
 
 @pytest.fixture
-def packages(offline: Offline) -> list[Built]:
-    return a_few(offline.home / "channel")
-
-
-@pytest.fixture
-def project(offline: Offline, packages: list[Built]) -> Offline:
-    """What the lock has of Python's packages needs one that a conda package brings, and which no index has."""
-    alpha = offline.publish("alpha", "1.0", metadata={
-        "METADATA": "Metadata-Version: 2.1\nName: alpha\nVersion: 1.0\nRequires-Dist: Pure_Thing>=1\n"
-    })  # fmt: skip
-    offline.publish("alpha", "2.0")
-    lock(offline, packages, pypi(alpha, "pure-thing>=1"))
-    offline.write(MANIFEST, "pixi.toml")
-    offline.write(FLOW.format(more='.with_pip_packages("flyte")'))
-    return offline
-
-
-def lock(offline: Offline, packages: list[Built], *rows: tuple[str, str]) -> None:
-    pixi_lock(offline.project / "pixi.lock", {"linux-64": packages}, pypi=rows)
-
-
-def platform(project: Offline, name: str = "low") -> dict[str, Any]:
-    found: dict[str, Any] = whole_lock(project.lockfiles / f"{name}.json")["platforms"]["linux/amd64"]
-    return found
-
-
-def built(project: Offline) -> str:
-    (image,) = project.ok("build", "flow.py", "--json").json()["images"]
-    digest: str = image["digest"]
-    return digest
-
-
-def config_of(project: Offline, digest: str) -> Any:
-    blobs = project.store / "oci/blobs/sha256"
-    manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_text())
-    return json.loads((blobs / manifest["config"]["digest"].removeprefix("sha256:")).read_text())
+def project(pixi_project: Offline) -> Offline:
+    return pixi_project
 
 
 def test_locked_and_built(project: Offline, packages: list[Built]) -> None:
@@ -209,3 +150,39 @@ def test_without_its_reader(project: Offline, monkeypatch: pytest.MonkeyPatch) -
     said = " ".join(project("lock", "flow.py").err.split())
     assert "pixi.lock is pixi's, and nothing here reads it" in said
     assert "pip install 'flyte-build[pixi]'" in said
+
+
+@pytest.mark.parametrize("version", [5, 7])
+def test_other_formats_say_the_same(project: Offline, packages: list[Built], version: int) -> None:
+    project.ok("lock", "flow.py")
+    before = platform(project)["conda"]
+    named = {"linux-64": "linux-64"} if version == 7 else None
+    alpha = pypi(next(project.home.rglob("alpha-1.0-*.whl")), "pure-thing>=1")
+    pixi_lock(project.project / "pixi.lock", {"linux-64": packages}, pypi=[alpha], version=version, named=named)
+    project.ok("lock", "flow.py")
+    held = platform(project)
+    assert held["conda"] == before
+    assert ("alpha", "1.0") in {(row["name"], row["version"]) for row in held["wheels"]}
+
+
+def test_platforms_with_names_of_their_own(project: Offline, packages: list[Built]) -> None:
+    at = project.project / "pixi.lock"
+    pixi_lock(at, {"gpu": packages}, version=7, named={"gpu": "linux-64"})
+    project.ok("lock", "flow.py")
+    assert len(platform(project)["conda"]) == 4
+    pixi_lock(at, {"gpu": packages, "old": packages}, version=7, named={"gpu": "linux-64", "old": "linux-64"})
+    said = words(project.refused(7, "lock", "flow.py"))
+    assert "is locked for 2 platforms that are all linux-64: gpu, old" in said
+    assert "name an environment that has only it" in said
+    pixi_lock(
+        at, {"gpu": packages[:1], "linux-64": packages}, version=7, named={"gpu": "linux-64", "linux-64": "linux-64"}
+    )
+    project.ok("lock", "flow.py")
+    assert len(platform(project)["conda"]) == 4
+
+
+def test_a_format_of_tomorrow(project: Offline, packages: list[Built]) -> None:
+    pixi_lock(project.project / "pixi.lock", {"linux-64": packages}, version=99)
+    said = words(project("lock", "flow.py").err)
+    assert "not a pixi.lock that this py-rattler reads" in said
+    assert "upgrade py-rattler" in said

@@ -8,6 +8,7 @@ import pytest
 
 from flyte_build.locks.cuda import cuda_of, cuda_of_wheels
 from flyte_build.locks.nouns import LockedDeb, LockedPlatform, LockedWheel
+from flyte_build.recipe import CondaPackage
 
 
 def wheels(*pairs: str) -> tuple[LockedWheel, ...]:
@@ -37,3 +38,15 @@ def test_an_image_that_may_bring_compatibility_libraries_says_nothing() -> None:
     assert cuda_of(platform) == "12.4"
     compat = LockedDeb("cuda-compat-12-4", "1", "amd64", "x.deb", 1, "0" * 64, "cuda", "debian", "main", base=False)
     assert cuda_of(replace(platform, debs=(compat,))) == ""
+
+
+def test_what_condas_packages_agree_on() -> None:
+    def conda(*pairs: str) -> tuple[CondaPackage, ...]:
+        rows = (pair.split(" ") for pair in pairs)
+        return tuple(CondaPackage(n, v, "h0", "linux-64", f"{n}-{v}-h0.conda", 1, "0" * 64) for n, v in rows)
+
+    platform = LockedPlatform("bookworm", "", (), ())
+    assert cuda_of(replace(platform, conda=conda("cuda-version 12.9", "numpy 2.0"))) == "12.9"
+    assert cuda_of(replace(platform, conda=conda("cudatoolkit 11.8.0"))) == "11.8"
+    assert cuda_of(replace(platform, conda=conda("cuda-version 12.9", "cuda-compat 12.9.1"))) == ""
+    assert cuda_of(replace(platform, conda=conda("numpy 2.0"), wheels=wheels("torch 2.9.0+cu130"))) == "13.0"

@@ -34,7 +34,7 @@ def fields(kind: type) -> set[str]:
         fields(builds.LockedBuild),
         fields(builds.LockedSource),
         fields(pythons.LockedPython),
-        fields(conda.CondaPackage),
+        fields(conda.CondaPackage) - {"machine"},
         fields(conda.CondaInstall) - {"packages"},
         fields(base.LockedBase),
         fields(base.LockedLayer),

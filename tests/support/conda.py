@@ -150,9 +150,10 @@ def pixi_lock(
     environment: str = "default",
     pypi: Sequence[tuple[str, str]] = (),
     version: int = 6,
+    named: Mapping[str, str] | None = None,
 ) -> Path:
     """A ``pixi.lock`` of one environment: packages by subdir (``linux-64``), and ``pypi``: address or path, and the
-    other lines of its row."""
+    other lines of its row. ``named``, of format 7: the subdirs of platforms that have names of their own."""
     lines = [f"version: {version}", "environments:", f"  {environment}:", "    channels:"]
     lines += [
         "    - url: https://channel.invalid/",
@@ -167,7 +168,17 @@ def pixi_lock(
     rows = {one.path: one.row for some in packages.values() for one in some}
     lines += [*rows.values(), *(f"- pypi: {place}\n{more}" for place, more in pypi)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    if version < 6:
+        head, between, rows_of = text.partition("\npackages:\n")
+        for kind in ("conda", "pypi"):
+            rows_of = rows_of.replace(f"- {kind}: ", f"- kind: {kind}\n  url: ")
+        text = head + between + rows_of
+    if named is not None:
+        text = text.replace("environments:", "\n".join(["platforms:", *(
+            f"- name: {name}\n  subdir: {subdir}" for name, subdir in named.items()
+        ), "environments:"]), 1)  # fmt: skip
+    path.write_text(text)
     return path
 
 

@@ -67,6 +67,9 @@ class _Credentials(httpx.Auth):
             self._netrc = None
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if "Authorization" in request.headers:  # whoever asks has said who they are
+            yield request
+            return
         found = self._known.get(_origin(str(request.url)))
         if found is None and self._netrc is not None:
             entry = self._netrc.authenticators(request.url.host)
