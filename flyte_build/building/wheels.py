@@ -17,6 +17,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -215,13 +216,9 @@ def _outputs(layer: Path, session: Session) -> tuple[tuple[str, ...], tuple[tupl
             if name == "requires.json":
                 asked = tuple(map(str, json.loads(content.read(_TEXT))))
             elif name.endswith(".whl"):
-                temporary, digest = session.temporary("wheel"), hashlib.sha256()
-                with open(temporary, "xb") as out:
-                    while block := content.read(_TEXT):
-                        digest.update(block)
-                        out.write(block)
-                session.put_artifact(temporary, digest.hexdigest())
-                wheels.append((name, digest.hexdigest(), member.size))
+                temporary, found, length = session.written("wheel", iter(partial(content.read, _TEXT), b""))
+                session.put_artifact(temporary, found)
+                wheels.append((name, found, length))
     return asked, tuple(wheels)
 
 
@@ -293,7 +290,13 @@ def _again(
 
     source = build.source
     sealer.reporter.note(f"{image.environment}: {file} is not here, and is built again of {source.file}")
-    asked = (SourceArchives if source.asked is None else TreeArchives).of([recipe], sealer.root)
+    built = (b.source for b in part.builds)
+    commits = {s.asked: s.commit for s in built if s.asked is not None and s.commit is not None}
+    asked = (
+        SourceArchives.of([recipe], sealer.root)
+        if source.asked is None
+        else TreeArchives.of([recipe], sealer.root, commits)
+    )
     artifact = Artifact(source.sha256, source.size, source.file, source)
     fetch([artifact], sealer.store, locator=asked, reporter=sealer.reporter)
     requires = tuple(LockedWheel(w.name, w.version, w.file, w.size, w.sha256, 1) for w in build.requires)

@@ -21,7 +21,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from ..kernel.errors import LoadError, RefusedError
 from .located import SourceTree
 
-__all__ = ["source_tree", "tree_digest", "tree_files"]
+__all__ = ["ARCHIVES", "source_tree", "tree_digest", "tree_files"]
 
 _PROJECT = ("pyproject.toml", "setup.py", "setup.cfg")
 # What tools make beside the sources, and what is no part of them.
@@ -31,7 +31,8 @@ _LEFT_OUT = frozenset({
 })  # fmt: skip
 _NAMED = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(\[[^]]*\])?\s*@\s*(\S+)(.*)", re.DOTALL)
 _GIT = re.compile(r"git\+(https?|ssh|file|git)://", re.IGNORECASE)
-_ARCHIVES = (".tar.gz", ".tgz", ".zip")
+ARCHIVES = (".tar.gz", ".tgz", ".zip")
+"""How the names of source archives end."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -72,7 +73,7 @@ def source_tree(text: str, where: str, base: Path, relative: Callable[[Path], st
     bare, _, fragment = url.partition("#")
     at_disk = Path(unquote(urlsplit(bare).path) if bare.startswith("file:") else bare)
     folder_path = Path(os.path.normpath(base / at_disk))
-    if folder_path.is_file() or folder_path.name.endswith((".whl", *_ARCHIVES)):
+    if folder_path.is_file() or folder_path.name.endswith((".whl", *ARCHIVES)):
         asked = _checked(SourceTree(name, extras, marker), fragment, folder_path.name, text, where)
         return replace(asked, path=relative(folder_path), tree=_file_digest(folder_path, asked.sha256, text, where))
     if not any((folder_path / file).is_file() for file in _PROJECT):
@@ -93,9 +94,9 @@ def _checked(found: SourceTree, fragment: str, file: str, text: str, where: str)
     """``found`` with the ``file`` name, and with what the address's fragment says of it (pip documentation, "VCS
     Support" and "Requirement Specifiers")."""
     shown = re.sub(r"(://)[^/\s@]+@", r"\1***@", text)
-    if "/" in file or file.startswith(".") or not file.endswith((".whl", *_ARCHIVES)):
+    if "/" in file or file.startswith(".") or not file.endswith((".whl", *ARCHIVES)):
         raise RefusedError(
-            f"{where}: `{shown}` names neither a wheel nor a source archive ({', '.join(_ARCHIVES)})",
+            f"{where}: `{shown}` names neither a wheel nor a source archive ({', '.join(ARCHIVES)})",
             hint="name the file itself; a repository is `git+https://…@rev`",
         )
     said = {key: values[-1] for key, values in parse_qs(fragment).items()}

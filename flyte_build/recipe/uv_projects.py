@@ -21,10 +21,10 @@ from packaging.utils import canonicalize_name
 
 from ..kernel.canonical import Json, digest
 from ..kernel.errors import LoadError, RefusedError
-from ..kernel.values import dataclass
+from ..kernel.values import dataclass, replace
 from .nouns import UvProject
 from .requirements import script_document
-from .source_trees import tree_digest
+from .source_trees import ARCHIVES, tree_digest
 
 __all__ = ["LocalPackage", "UvFiles", "read_uv_files", "toml_document", "uv_options", "uv_project"]
 
@@ -134,12 +134,13 @@ class LocalPackage:
 @dataclass(frozen=True, slots=True)
 class UvFiles:
     """The files of one uv project or script: where uv starts (``folder``), its local packages, the nearest first, the
-    wheels that they name by path, and its lock where there is one."""
+    wheels and source archives that they name by path, and its lock where there is one."""
 
     folder: Path
     packages: tuple[LocalPackage, ...]
     wheels: tuple[Path, ...]
     lock: Path | None
+    archives: tuple[Path, ...] = ()
 
     @property
     def main(self) -> LocalPackage:
@@ -181,7 +182,7 @@ def read_uv_files(file: Path, lock: Path | None = None) -> UvFiles:
     lock = Path(os.path.normpath(lock.absolute())) if lock is not None else None
     first = LocalPackage(file, _document(file))
     found = {str(file): first}
-    wheels: dict[str, Path] = {}
+    wheels, archives = dict[str, Path](), dict[str, Path]()
     waiting = [first]
     if file.suffix != ".py":
         root = _workspace(first)
@@ -191,15 +192,14 @@ def read_uv_files(file: Path, lock: Path | None = None) -> UvFiles:
         package = waiting.pop(0)
         for path in (*_members(package), *_paths(package)):
             at = os.path.normpath(path / "pyproject.toml")
-            if path.suffix == ".whl":
-                wheels[os.path.normpath(path)] = Path(os.path.normpath(path))
+            if path.name.endswith((".whl", *ARCHIVES)):
+                named = wheels if path.suffix == ".whl" else archives
+                named[os.path.normpath(path)] = Path(os.path.normpath(path))
             elif at not in found and os.path.isdir(path):
                 found[at] = LocalPackage(Path(at), _document(Path(at)) if os.path.isfile(at) else {})
                 waiting.append(found[at])
-    files = UvFiles(file.parent, tuple(found.values()), tuple(wheels.values()), lock)
-    if lock is None and files.own_lock.is_file():
-        return UvFiles(files.folder, files.packages, files.wheels, files.own_lock)
-    return files
+    files = UvFiles(file.parent, tuple(found.values()), tuple(wheels.values()), lock, tuple(archives.values()))
+    return replace(files, lock=files.own_lock) if lock is None and files.own_lock.is_file() else files
 
 
 def uv_project(

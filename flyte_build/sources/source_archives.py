@@ -4,9 +4,10 @@ were locked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 from ..deriving.derivation import Artifact
 from ..kernel.canonical import digest
@@ -21,6 +22,7 @@ from .located_files import place_of
 from .locators import WheelLocator
 from .places import Place
 from .source_trees import archived
+from .uv_beyond import beyond
 from .uv_trees import trees_of
 
 __all__ = ["SourceArchives", "TreeArchives"]
@@ -45,21 +47,25 @@ class SourceArchives(WheelLocator):
 class TreeArchives:
     """Repositories at the locked commit, folders and files as they are, archives by their addresses."""
 
-    def __init__(self, recipes: Iterable[Recipe], root: Path) -> None:
+    def __init__(self, recipes: Iterable[Recipe], root: Path, commits: Mapping[str, str]) -> None:
         self._steps = [step for recipe in recipes for step in recipe.pip_steps]
         self._trees = {digest(tree.to_json()): (tree, step) for step in self._steps for tree in step.sources}
         self._root, self._opened, self._clients = root, ExitStack(), IndexClients()
+        self._commits = commits
 
     @classmethod
-    def of(cls, recipes: Iterable[Recipe], root: Path) -> TreeArchives:
-        return cls(recipes, root)
+    def of(
+        cls, recipes: Iterable[Recipe], root: Path, commits: Mapping[str, str] = MappingProxyType({})
+    ) -> TreeArchives:
+        """``commits``: those that a lock has, for what the repositories of uv projects say in turn."""
+        return cls(recipes, root, commits)
 
     def places(self, artifact: Artifact) -> Iterator[Place]:
         source = artifact.source
         if not isinstance(source, LockedSource) or source.asked is None:
             return
         named = self._trees.get(source.asked)
-        tree = filled_tree(*named) if named is not None else self._of_projects().get(source.asked)
+        tree = filled_tree(*named) if named is not None else self._of_projects(source.asked)
         place = place_of(tree, self._root, self._clients) if tree is not None and tree.file is not None else None
         if place is not None:
             yield place
@@ -72,14 +78,17 @@ class TreeArchives:
         path, _ = archived(tree, self._root, source.commit, self._opened.enter_context(scratch()))
         yield Place(path.as_uri())
 
-    def _of_projects(self) -> dict[str, SourceTree]:
-        """What the recipes' uv projects name."""
-        found: dict[str, SourceTree] = {}
+    def _of_projects(self, asked: str) -> SourceTree | None:
+        """What the recipes' uv projects name, or their repositories do."""
+        read = []
         for step in self._steps:
             if step.uv is not None:
                 lock = self._root / step.uv.lock if step.uv.lock is not None else None
-                found |= trees_of(read_uv_files(self._root / step.uv.file, lock))
-        return found
+                read.append(read_uv_files(self._root / step.uv.file, lock))
+        named = next((tree for files in reversed(read) if (tree := trees_of(files).get(asked)) is not None), None)
+        if named is not None:
+            return named
+        return next((t for files in read if (t := beyond(files, self._commits).trees.get(asked)) is not None), None)
 
     def close(self) -> None:
         self._clients.close()

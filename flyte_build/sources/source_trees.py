@@ -23,7 +23,7 @@ from ..kernel.struck import struck
 from ..recipe import SourceTree
 from ..recipe.source_trees import tree_files
 
-__all__ = ["archive_of_commit", "archive_of_folder", "archived"]
+__all__ = ["Git", "archive_of_commit", "archive_of_folder", "archived"]
 
 _ARCHIVAL = ".git_archival.txt"
 _DEPTH = 8
@@ -63,7 +63,7 @@ def archive_of_commit(url: str, rev: str | None, subdirectory: str | None, out: 
     if shutil.which("git") is None:
         raise RefusedError(f"{_shown(url)}: git is not installed, to fetch it", hint="apt-get install git")
     with scratch() as folder:
-        git = _Git.fetched(url, folder / "repository")
+        git = Git.fetched(url, folder / "repository")
         commit = git.commit(rev)
         below = (subdirectory or "").strip("/")
         found = git.tree(commit, below)
@@ -74,12 +74,14 @@ def archive_of_commit(url: str, rev: str | None, subdirectory: str | None, out: 
         return commit
 
 
-class _Git:
+class Git:
+    """One repository, bare, in ``folder``; what git says goes into :class:`FetchError`."""
+
     def __init__(self, url: str, folder: Path) -> None:
         self.folder, self._url, self._shown = folder, url, _shown(url)
 
     @classmethod
-    def fetched(cls, url: str, folder: Path) -> _Git:
+    def fetched(cls, url: str, folder: Path) -> Git:
         """The repository at ``url`` with all its branches and tags, in ``folder``."""
         git = cls(url, folder)
         git.run("init", "--quiet", "--bare", str(git.folder), at=None)
@@ -167,8 +169,16 @@ class _Git:
                 f"deep, found `{_shown(url)}`",
                 hint="build the wheel elsewhere, and add it with a folder of wheels",
             )
-        inner = _Git.fetched(url, self.folder.parent / f"{self.folder.name}-{wanted}")
+        inner = Git.fetched(url, self.folder.parent / f"{self.folder.name}-{wanted}")
         return inner.tree(inner.commit(wanted), "", depth + 1)
+
+    def files(self, commit: str, name: str) -> dict[str, bytes]:
+        """The files of this name in ``commit``, by path."""
+        listed = self.run("ls-tree", "-r", "-z", "--full-tree", commit).decode("utf-8", "surrogateescape")
+        rows = (row.partition("\t") for row in listed.split("\0") if row)
+        found = {path: head.split() for head, _, path in rows if path.rpartition("/")[2] == name}
+        blobs = self._blobs({digest for mode, _, digest in found.values() if mode.startswith("100")})
+        return {path: blobs[digest] for path, (_, _, digest) in found.items() if digest in blobs}
 
     def _blobs(self, digests: set[str]) -> dict[str, bytes]:
         """Contents by their digests: ``DIGEST blob SIZE``, the bytes and a newline each (git-cat-file(1))."""

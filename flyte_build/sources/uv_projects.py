@@ -13,17 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from ..kernel.errors import FetchError, LoadError
+from ..kernel.errors import FetchError, LoadError, RefusedError
 from ..locks.nouns import LockedWheel
 from ..recipe import PipInstall
 from ..recipe.uv_projects import LocalPackage, UvFiles, read_uv_files
 from .indexes import Index, IndexClient, IndexFile, IndexSettings, WheelMetadata, configured
 from .lent import login, settings_of, variables_of
+from .uv_beyond import beyond
 
 __all__ = ["ProjectClient", "UvSources", "uv_settings"]
 
@@ -71,14 +73,17 @@ def _indexes(package: LocalPackage) -> Iterator[tuple[Index, bool, Mapping[str, 
 
 
 class UvSources:
-    """The places of one uv project. ``base`` is what is configured where the project configures nothing.
+    """The places of one uv project. ``base`` is what is configured where the project configures nothing; ``commits``
+    are those that a lock has, for what repositories say in turn (:func:`.beyond`).
 
     Raises :class:`LoadError` where the project's files cannot be read.
     """
 
-    def __init__(self, step: PipInstall, root: Path, base: IndexSettings) -> None:
+    def __init__(
+        self, step: PipInstall, root: Path, base: IndexSettings, commits: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         assert step.uv is not None
-        self._step = step
+        self._step, self._commits = step, commits
         self.files: UvFiles = read_uv_files(
             root / step.uv.file, root / step.uv.lock if step.uv.lock is not None else None
         )
@@ -88,10 +93,18 @@ class UvSources:
         self._given = variables_of(step.secrets, str(step.uv.file))
 
     @cached_property
+    def _packages(self) -> tuple[LocalPackage, ...]:
+        """The project's, and those of its repositories, as far as these can be had."""
+        try:
+            return (*self.files.packages, *beyond(self.files, self._commits).packages)
+        except (FetchError, RefusedError):
+            return self.files.packages
+
+    @cached_property
     def named(self) -> Mapping[str, tuple[Index, bool]]:
         """The project's indexes by name (by address where they have none), each with whether it is a flat one."""
         out: dict[str, tuple[Index, bool]] = {}
-        for package in self.files.packages:
+        for package in self._packages:
             for index, flat, _ in _indexes(package):
                 out.setdefault(index.name or index.url, (login(index, self._given), flat))
         return out
@@ -104,7 +117,7 @@ class UvSources:
     @cached_property
     def _sources(self) -> Mapping[str, tuple[Mapping[str, Any], ...]]:
         out: dict[str, tuple[Mapping[str, Any], ...]] = {}
-        for package in self.files.packages:
+        for package in self._packages:
             for name, source in package.sources():
                 out[name] = (*out.get(name, ()), source)
         # What was locked holds where the files lie elsewhere now, or say less.
@@ -221,11 +234,16 @@ class ProjectClient(IndexClient):
         name, registry = self._registries.get(file.url, ("", None))
         if registry is None or file.sha256 is None:
             return super().metadata(file)
-        direct = self._sources_of.configures(registry)
+        configured = self._sources_of.configures(registry)
+        # Where a repository names an index, uv saw it there just now, and nobody else is to be asked.
+        fresh = self._sources_of.files.lock is None and not configured
+        direct = fresh or configured
         try:
             return super().metadata(file) if direct else self._elsewhere(file, name, registry)
         except FetchError as e:
             try:
+                if fresh:
+                    raise
                 return self._elsewhere(file, name, registry) if direct else super().metadata(file)
             except FetchError:
                 raise e from None

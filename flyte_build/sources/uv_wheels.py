@@ -32,6 +32,8 @@ class UvWheels:
         self, recipes: Mapping[str, Recipe], locks: Mapping[str, Lock], root: Path, *, hurried: bool = False
     ) -> None:
         self._recipes, self._locks, self._root = recipes, locks, root
+        built = (b.source for lock in locks.values() for p in lock.platforms.values() for b in p.builds)
+        self._commits = {s.asked: s.commit for s in built if s.asked is not None and s.commit is not None}
         self._guard = threading.RLock()
         self._sources: dict[PipInstall, UvSources | FlyteBuildError] = {}
         self._clients = IndexClients(hurried=hurried)
@@ -99,7 +101,7 @@ class UvWheels:
         with self._guard:
             if step not in self._sources:
                 try:
-                    self._sources[step] = UvSources(step, self._root, configured(self._root))
+                    self._sources[step] = UvSources(step, self._root, configured(self._root), self._commits)
                 except FlyteBuildError as e:
                     self._sources[step] = e
             sources = self._sources[step]

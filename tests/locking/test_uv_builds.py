@@ -36,10 +36,11 @@ BACKEND = '[build-system]\nrequires = ["hatchling"]\n'
 
 
 class Builder:
-    """Makes a wheel of each source that it is given, and notes it."""
+    """Makes a wheel of each source that it is given, and notes it. ``every``: what those require that are named."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.asked, self.requires = folder, list[ToBuild](), list[str]()
+        self.every = dict[str, list[str]]()
 
     def __call__(self, recipe: Recipe, part: LockedPlatform, one: ToBuild, tools: Callable[[], object]) -> Built:
         self.asked.append(one)
@@ -48,7 +49,7 @@ class Builder:
             assert one.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         folder = self.folder / str(len(self.asked))
         folder.mkdir(parents=True)
-        wheel = build_wheel(folder, one.name, "1.0", requires=self.requires)
+        wheel = build_wheel(folder, one.name, "1.0", requires=self.every.get(one.name, self.requires))
         origin = (one.origin.asked, one.origin.commit) if one.origin is not None else (None, None)
         source = LockedSource(
             one.name, one.version, one.file.name, one.file.size or 0, one.file.sha256 or "0" * 64, *origin
@@ -183,6 +184,7 @@ def test_a_repository_whose_version_only_its_backend_tells(
     (repository / "pyproject.toml").write_text(DYNAMIC.replace("[build-system]", more))
     commit = committed(repository)
     pyproject(app, "toolz[more]", more=f'[tool.uv.sources]\ntoolz = {{ git = "{repository.as_uri()}" }}\n')
+    builder.requires = ["b", "c ; python_version > '3' and extra == 'more'"]
     lock = locked(app, index, build=builder)
     assert {name: version for name, (version, _) in pins(lock).items()} == {"b": "2.0", "c": "1.0", "toolz": "1.0"}
     assert [source.commit for source in sources(lock)] == [commit]
@@ -209,26 +211,6 @@ def test_a_repository_that_leaves_all_to_its_backend(
     assert {name: version for name, (version, _) in pins(lock).items()} == {"b": "1.0", "c": "1.0", "toolz": "1.0"}
     assert [source.commit for source in sources(lock)] == [commit]
     assert len({one.target for one in builder.asked}) == len(builder.asked), "once a platform"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        UNTOLD + '[tool.uv.sources]\nb = { index = "theirs" }\n[[tool.uv.index]]\nname = "theirs"\nurl = "x:"\n',
-        DYNAMIC + '[tool.uv.sources]\nb = { index = "theirs" }\n[[tool.uv.index]]\nname = "theirs"\nurl = "x:"\n',
-    ],
-)
-def test_what_a_repository_requires_is_not_guessed(
-    app: Path, index: SimpleIndex, repository: Path, builder: Builder, text: str
-) -> None:
-    (repository / "pyproject.toml").write_text(text)
-    committed(repository)
-    pyproject(app, "toolz", more=f'[tool.uv.sources]\ntoolz = {{ git = "{repository.as_uri()}" }}\n')
-    index.asked.clear()
-    with pytest.raises(RefusedError, match="what toolz requires only its build backend can tell") as e:
-        locked(app, index, build=builder)
-    assert "run `uv lock`" in str(e.value.hint)
-    assert (builder.asked, index.asked) == ([], [])
 
 
 def test_what_no_index_has_a_wheel_of_is_built_where_no_lock_says_it(

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from ...kernel.reporting import Reporter
 from ...locks.lockfile import LockedWheel
-from ...recipe import PipInstall, Recipe
+from ...recipe import PipInstall, Recipe, SourceTree
 from ...sources.indexes import IndexSettings, WheelMetadata
 from ...sources.uv_projects import ProjectClient, UvSources
 from ..wheels import Target
@@ -32,6 +32,7 @@ from .uv_builds import UvBuilds
 from .uv_lacking import Lacking
 from .uv_projects import Exported, export
 from .uv_repositories import UntoldError
+from .uv_told import Told
 
 __all__ = ["Held", "Projects"]
 
@@ -158,17 +159,28 @@ class Projects:
     def _answer(self, step: PipInstall, target: Target, environment: str) -> Exported:
         """uv's, once all that it has to be shown was made."""
         assert step.uv is not None
-        known: dict[str, str] = {}
+        known: dict[str, Told] = {}
+
+        def read(name: str, tree: SourceTree) -> None:
+            sources = UvSources(step, self._root, self._settings)
+            known[name] = self._made.told(name, tree, sources, target, environment)
+
         while True:
             links = self._lacking.links(step)
             try:
                 with self._reporter.work(f"asking uv about {step.uv.file}"):
-                    return export(step, self._root, self._settings, self._cutoff, self._refresh, links, known)
+                    given = export(step, self._root, self._settings, self._cutoff, self._refresh, links, known)
+                # What will be built anyway tells its own version.
+                wanted = spoken(given, target, f"environment {environment}", builds=True) if given.guessed else None
+                guessed = {n: tree for n, tree in given.guessed.items() if wanted is not None and n in wanted.trees}
+                if not self._builds or not guessed:
+                    return given
+                for name, tree in guessed.items():
+                    read(name, tree)
             except UntoldError as e:
                 if not self._builds or e.tree is None or e.name in known:
                     raise
-                sources = UvSources(step, self._root, self._settings)
-                known[e.name] = self._made.told(e.name, e.tree, sources, target, environment)
+                read(e.name, e.tree)
             except NoSolution as e:
                 if not self._lacking.more(step, e, target, environment):
                     raise

@@ -32,14 +32,14 @@ __all__ = ["Spoken", "spoken"]
 class Spoken:
     """The pins of one target. ``registries``: the name and the index (``None``: none) that uv saw each file's URL on.
     ``editable``: the local packages that are installed in place, of which the image gets what they require. ``trees``:
-    repositories and folders by the name of what is built of them; ``archives``: source distributions, with the version.
-    Both have no pins."""
+    repositories and folders by the name of what is built of them; ``archives``: source distributions, with the version
+    and whether they are from an address or file, and not of an index. Both have no pins."""
 
     answer: Answer
     registries: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     editable: tuple[str, ...] = ()
     trees: Mapping[str, SourceTree] = field(default_factory=dict)
-    archives: Mapping[str, tuple[str, IndexFile]] = field(default_factory=dict)
+    archives: Mapping[str, tuple[str, IndexFile, bool]] = field(default_factory=dict)
 
 
 def spoken(exported: Exported, target: Target, where: str, *, builds: bool = False, installs: bool = False) -> Spoken:
@@ -52,7 +52,12 @@ def spoken(exported: Exported, target: Target, where: str, *, builds: bool = Fal
     asked = exported.files.main.file
     try:
         lock = Pylock.from_dict(tomllib.loads(exported.text))
-    except (PylockValidationError, tomllib.TOMLDecodeError) as e:
+    except PylockValidationError as e:
+        raise RefusedError(
+            f"{where}: uv names a package for {asked} and not where it is from: {e}",
+            hint="what lies in a repository of another package (an archive, a wheel) has to be named by an address",
+        ) from None
+    except tomllib.TOMLDecodeError as e:
         raise FlyteBuildError(f"{asked}: uv's answer is not a pylock.toml (PEP 751): {e}") from None
     if lock.requires_python is not None and not lock.requires_python.contains(target.python_full, prereleases=True):
         raise ResolutionError(
@@ -69,7 +74,7 @@ def spoken(exported: Exported, target: Target, where: str, *, builds: bool = Fal
     registries: dict[str, tuple[str, str | None]] = {}
     editable: list[str] = []
     trees: dict[str, SourceTree] = {}
-    archives: dict[str, tuple[str, IndexFile]] = {}
+    archives: dict[str, tuple[str, IndexFile, bool]] = {}
     reader = _Reader(exported, where)
     for package in lock.packages:
         if package.marker is not None and not _holds(package.marker, target):
@@ -126,21 +131,31 @@ class _Reader:
         """The repository or folder that is built, whose path is absolute."""
         if package.vcs is not None and package.vcs.type == "git":
             url = package.vcs.url or self._local(package.vcs.path or "").as_uri()
-            return SourceTree(name, git=url, rev=package.vcs.commit_id, subdirectory=package.vcs.subdirectory)
+            commit = self._exported.commits.get(package.vcs.commit_id, package.vcs.commit_id)
+            return SourceTree(name, git=url, rev=commit, subdirectory=package.vcs.subdirectory)
         if package.directory is not None:
             at = self._local(package.directory.path)
             return SourceTree(name, path=str(at / (package.directory.subdirectory or "")))
         return None
 
-    def source(self, name: str, package: Package) -> tuple[str, IndexFile] | None:
-        """The source distribution of a package that has no wheel."""
+    def source(self, name: str, package: Package) -> tuple[str, IndexFile, bool] | None:
+        """The source distribution of a package that has no wheel. Raises :class:`RefusedError` for a part of one."""
         found: PackageSdist | PackageArchive | None = package.archive
         if found is None and not package.wheels:
             found = package.sdist
         if found is None:
             return None
         file = self._file(found)
-        return None if file.name.endswith(".whl") else (str(package.version or "0"), file)
+        if file.name.endswith(".whl"):
+            return None
+        if package.archive is not None and package.archive.subdirectory is not None:
+            raise self._built(
+                name,
+                f"the folder `{package.archive.subdirectory}` of the archive `{file.name}`",
+                "name its repository in [tool.uv.sources] (`git = …, subdirectory = …`), or an archive of that alone",
+            )
+        theirs = self._exported.archives.get(file.sha256 or "", file)
+        return str(package.version or "0"), theirs, package.archive is not None
 
     def _file(self, found: PackageWheel | PackageArchive | PackageSdist) -> IndexFile:
         url = found.url if found.url is not None else self._local(found.path or "").as_uri()

@@ -24,7 +24,7 @@ from ...sources.uv_trees import asked_of
 from ..wheels import Target
 from .sources import Built, Origin, Sources
 from .uv_answers import Spoken
-from .uv_repositories import told_as
+from .uv_told import Told
 
 __all__ = ["UvBuilds"]
 
@@ -47,23 +47,29 @@ class UvBuilds:
         self._built |= {built.record.wheel: built for built in made.values() if built.record is not None}
         return tuple(built.path for built in made.values())
 
-    def told(self, name: str, tree: SourceTree, project: UvSources, target: Target, environment: str) -> str:
-        """What the wheel of a repository says that only its build backend tells, for uv (:func:`.told_as`).
+    def told(self, name: str, tree: SourceTree, project: UvSources, target: Target, environment: str) -> Told:
+        """What the wheel of a repository or an archive says that only its build backend tells.
 
-        The wheel is the one that the image gets: its repository must not move meanwhile. Raises what fetching and
+        The wheel is the one that the image gets: what it is made of must not move meanwhile. Raises what fetching and
         building raise."""
-        with self._reporter.work(f"fetch {name}"):
-            path, commit = archived(tree, Path("/"), tree.rev, self._new(name, "told", target))
-        self._reporter.note(f"environment {environment}: {name} is built, to know what it requires")
-        self._read[name] = commit
-        ordinary, file = IndexClient(project.ordinary), _local(path)
+        ordinary, commit = IndexClient(project.ordinary), None
         try:
-            origin, version = Origin(asked_of(name), commit), (commit or str(file.sha256))[:12]
-            wheel = self._one(name, version, file, origin, target, environment, ordinary)
+            with self._reporter.work(f"fetch {name}"):
+                if tree.file is not None:
+                    url = tree.url or Path(str(tree.path)).as_uri()
+                    stated = IndexFile(tree.file, url, sha256=tree.sha256)
+                    file = self._fetched(stated, ordinary, self._new(name, "told", target))
+                else:
+                    path, commit = archived(tree, Path("/"), tree.rev, self._new(name, "told", target))
+                    file = _local(path)
+            self._reporter.note(f"environment {environment}: {name} is built, to know what it requires")
+            self._read[name] = commit or file.sha256
+            version = (commit or str(file.sha256))[:12]
+            wheel = self._one(name, version, file, Origin(asked_of(name), commit), target, environment, ordinary)
             (found,) = ordinary.metadata_of([_local(wheel)], self._reporter)
         finally:
             ordinary.close()
-        return told_as(name, str(parse_wheel_filename(wheel.name)[1]), list(found.requires), found.requires_python)
+        return Told(name, str(parse_wheel_filename(wheel.name)[1]), tuple(found.requires), found.requires_python)
 
     def build(
         self, said: Spoken, project: UvSources, target: Target, environment: str, client: ProjectClient
@@ -82,18 +88,25 @@ class UvBuilds:
                     self._reporter.note(
                         f"environment {environment}: {name} of {project.files.main.file.name}: commit {commit}"
                     )
-                if self._read.get(name, commit) != commit:
-                    raise FetchError(f"{name}: its repository moved while it was locked", hint="lock again")
+                self._unmoved(name, commit)
                 file = _local(path)
                 origin = Origin(asked_of(name), commit)
                 version = (commit or str(file.sha256))[:12]
                 out.append(self._one(name, version, file, origin, target, environment, ordinary))
-            for name, (version, stated) in sorted(said.archives.items()):
+            for name, (version, stated, direct) in sorted(said.archives.items()):
                 file = self._fetched(stated, client, self._new(name, version, target))
-                out.append(self._one(name, version, file, None, target, environment, ordinary))
+                if direct:
+                    self._unmoved(name, file.sha256)
+                    version = str(file.sha256)[:12]
+                there = Origin(asked_of(name)) if direct else None
+                out.append(self._one(name, version, file, there, target, environment, ordinary))
         finally:
             ordinary.close()
         return tuple(out)
+
+    def _unmoved(self, name: str, found: str | None) -> None:
+        if self._read.get(name, found) != found:
+            raise FetchError(f"{name}: what it is made of moved while it was locked", hint="lock again")
 
     def _one(
         self,
@@ -116,7 +129,7 @@ class UvBuilds:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def _fetched(self, file: IndexFile, client: ProjectClient, folder: Path) -> IndexFile:
+    def _fetched(self, file: IndexFile, client: IndexClient, folder: Path) -> IndexFile:
         """``file`` on this machine, by the hash that the ``uv.lock`` has."""
         if file.url.startswith("file:"):
             path = Path(unquote(urlsplit(file.url).path))

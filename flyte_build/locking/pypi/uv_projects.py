@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -21,14 +21,15 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ...kernel.errors import FetchError, FlyteBuildError, LoadError, LockError, RefusedError
 from ...kernel.scratch import scratch
-from ...recipe import PipInstall
+from ...recipe import PipInstall, SourceTree
 from ...recipe.uv_projects import UvFiles, read_uv_files
-from ...sources.indexes import Index, IndexSettings
+from ...sources.indexes import Index, IndexFile, IndexSettings
 from ...sources.lent import filled, variables_of
 from ...sources.uv_projects import uv_settings
 from .question import NoSolution, ignored, trimmed
 from .uv import CHOOSING, KEPT, Uv
 from .uv_repositories import Repositories
+from .uv_told import Told
 from .uv_tree import mirrored, stand_in, with_version
 
 __all__ = ["Exported", "export"]
@@ -51,12 +52,17 @@ _Moved: TypeAlias = tuple[Path, Path] | None
 @dataclass(frozen=True, slots=True)
 class Exported:
     """uv's answer: ``text`` is a pylock.toml, whose relative paths start from the project's folder. ``moved`` are the
-    folder that uv saw in place of another, and that one, where an absolute path may lead into it."""
+    folder that uv saw in place of another, and that one, where an absolute path may lead into it. ``commits`` and
+    ``archives`` (by SHA-256) are those for which uv saw others; ``guessed``: the repositories of whose version it was
+    told that it is 0."""
 
     text: str
     files: UvFiles
     moved: tuple[Path, Path] | None = None
     warnings: tuple[str, ...] = field(default=())
+    commits: Mapping[str, str] = field(default_factory=dict)
+    archives: Mapping[str, IndexFile] = field(default_factory=dict)
+    guessed: Mapping[str, SourceTree] = field(default_factory=dict)
 
 
 def export(
@@ -66,7 +72,7 @@ def export(
     cutoff: str | None,
     refresh: bool | tuple[str, ...],
     links: Path | None = None,
-    known: Mapping[str, str] = MappingProxyType({}),
+    known: Mapping[str, Told] = MappingProxyType({}),
 ) -> Exported:
     """What uv says of ``step.uv``, a project below ``root``, for every platform at once.
 
@@ -94,7 +100,7 @@ class _Asked:
         cutoff: str | None,
         refresh: bool | tuple[str, ...],
         links: Path | None,
-        known: Mapping[str, str],
+        known: Mapping[str, Told],
     ) -> None:
         assert step.uv is not None
         self._uv, self._step, self._files = uv, step, files
@@ -162,9 +168,10 @@ class _Asked:
 
     # -- without one -----------------------------------------------------------------------------------
 
-    def _resolved(self, where: Path, folder: Path, python: str, moved: _Moved) -> Exported:
+    def _resolved(self, where: Path, folder: Path, python: str, moved: tuple[Path, Path]) -> Exported:
         # uv fetches repositories with git, which is to ask nobody for a password.
-        env = self._environment(folder) | {"GIT_TERMINAL_PROMPT": "0"}
+        # A repository is read where git leads, and not over a service of its forge.
+        env = self._environment(folder) | {"GIT_TERMINAL_PROMPT": "0", "UV_NO_GITHUB_FAST_PATH": "1"}
         if self._links is not None:
             env["UV_FIND_LINKS"] = ",".join(filter(None, (env.get("UV_FIND_LINKS"), str(self._links))))
         if self._cutoff is not None:
@@ -174,12 +181,21 @@ class _Asked:
             more += ["--no-index"]
         for name in self._refresh if isinstance(self._refresh, tuple) else ():
             more += ["--refresh-package", name]
-        root = where / os.path.relpath(self._files.root, self._files.folder)
-        repositories = Repositories(self._files, root / "pyproject.toml", folder, self._known)
-        done = self._run(where, folder, python, more, env)
-        while done.returncode and repositories.tell(done.stderr):
-            done = self._run(where, folder, python, more, env)
-        return self._given(done, moved)
+        copies = {p.file: moved[0] / p.file.relative_to(moved[1]) for p in self._files.packages if p.file.is_file()}
+        if not self._files.script:
+            copies[self._files.main.file] = where / "pyproject.toml"
+        told = Repositories(self._files, copies, folder, self._known)
+        while True:
+            done = self._run(where, folder, python, more, env | told.mirrors.environment())
+            if not done.returncode or not told.tell(done.stderr):
+                break
+        try:
+            given = self._given(done, moved)
+        except NoSolution:
+            for name, tree in told.guessed.items():
+                raise told.untold(name, tree) from None  # with its version there may be one
+            raise
+        return replace(given, commits=told.mirrors.commits, archives=told.archives, guessed=told.guessed)
 
     def _refuse_dynamic(self) -> None:
         for package in self._files.packages:

@@ -51,7 +51,8 @@ def mirrored(files: UvFiles, copy: Path) -> Path:
     written = {os.path.normpath(p.file): p.file for p in files.packages}
     unversioned = {os.path.normpath(p.file) for p in files.packages if files.lock is None and "version" in p.dynamic}
     folders = {str(p.file.parent) for p in files.packages} | {str(files.root)}
-    top = Path(os.path.commonpath([*folders, *(str(w.parent) for w in files.wheels), *_local_indexes(files)]))
+    named = (str(path.parent) for path in (*files.wheels, *files.archives))
+    top = Path(os.path.commonpath([*folders, *named, *_local_indexes(files)]))
     real = {str(top)}
     for folder in folders:
         real |= {str(parent) for parent in (Path(folder), *Path(folder).parents) if parent.is_relative_to(top)}
