@@ -48,6 +48,8 @@ def _reachable(one: CondaInstall, root: Path) -> None:
     from ..recipe.pixi import addresses
     from ..sources.conda import mirrored, mirrors
 
+    if not one.packages:
+        return
     stated, known = addresses(root / one.lock, one.lock), mirrors(root)
     for package in (package for _, packages in one.packages for package in packages):
         urls = [url for place in stated.get(package.sha256, []) for url in mirrored(place, known)]

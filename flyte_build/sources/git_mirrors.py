@@ -70,6 +70,7 @@ class Mirrors:
         lines += [
             f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n" for path, data in sorted(told.items())
         ]
+        # Every path is a repository's own, as `manifests` gives them, or uv's word: none has a line's end.
         git.run("fast-import", "--quiet", "--force", given=b"".join(lines))
         made = git.run("rev-parse", "--verify", ref).decode().strip()
         self._theirs[made], self._ours[theirs] = theirs, made

@@ -173,10 +173,11 @@ class Git:
         return inner.tree(inner.commit(wanted), "", depth + 1)
 
     def files(self, commit: str, name: str) -> dict[str, bytes]:
-        """The files of this name in ``commit``, by path."""
+        """The files of this name in ``commit``, by path; none in folders whose names cannot be written plainly."""
         listed = self.run("ls-tree", "-r", "-z", "--full-tree", commit).decode("utf-8", "surrogateescape")
         rows = (row.partition("\t") for row in listed.split("\0") if row)
-        found = {path: head.split() for head, _, path in rows if path.rpartition("/")[2] == name}
+        plain = ((head, path) for head, _, path in rows if path.isprintable() and '"' not in path)
+        found = {path: head.split() for head, path in plain if path.rpartition("/")[2] == name}
         blobs = self._blobs({digest for mode, _, digest in found.values() if mode.startswith("100")})
         return {path: blobs[digest] for path, (_, _, digest) in found.items() if digest in blobs}
 

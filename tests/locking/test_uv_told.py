@@ -24,10 +24,16 @@ from tests.cli.test_source_trees import git
 
 from ..support.index import SimpleIndex
 from ..support.locking import pins, publish
-from ..support.uv import asked, image_of, locked, pyproject, scripted
+from ..support.uv import asked, image_of, locked, pyproject, scripted, uv_lock
 from .test_uv_builds import BACKEND, DYNAMIC, UNTOLD, Builder, committed, sources, toolz
 
 BOTH = pytest.mark.parametrize("text", [UNTOLD, DYNAMIC], ids=["all", "version"])
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal into whose lines an address does not go: what uv says is read all the same."""
+    monkeypatch.setenv("COLUMNS", "40")
 
 
 @pytest.fixture
@@ -201,6 +207,31 @@ def test_an_archive_that_says_nothing(
     (found,) = list(trees.places(Artifact(source_of.sha256, source_of.size, source_of.file, source_of)))
     trees.close()
     assert found.url == (archive.as_uri() if named == "path" else url)
+
+
+@pytest.mark.parametrize("lock_first", [True, False])
+def test_an_archive_is_had_from_its_address_only(
+    app: Path, index: SimpleIndex, builder: Builder, lock_first: bool
+) -> None:
+    """One that says what it requires, so that uv needs nobody to be told."""
+    url = f"http://{index.host}/files/toolz-1.0.tar.gz"
+    with tarfile.open(index.folder / "toolz-1.0.tar.gz", "w:gz") as tar:
+        text = '[project]\nname = "toolz"\nversion = "1.0"\ndependencies = ["b"]\n' + BACKEND
+        member = tarfile.TarInfo("toolz-1.0/pyproject.toml")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text.encode()))
+    pyproject(app, "toolz", more=f'[tool.uv.sources]\ntoolz = {{ url = "{url}" }}\n')
+    if lock_first:
+        uv_lock(app, index)
+    index.asked.clear()
+    lock = locked(app, index, build=builder)
+    assert versions(lock) == {"b": "2.0", "toolz": "1.0"}
+    (source,) = sources(lock)
+    trees = TreeArchives.of([image_of(app)], app)
+    (place,) = list(trees.places(Artifact(source.sha256, source.size, source.file, source)))
+    trees.close()
+    assert place.url == url
+    assert [line for line in asked(index, "toolz") if "/files/" not in line] == []
 
 
 def test_a_part_of_an_archive_is_refused(app: Path, index: SimpleIndex, builder: Builder) -> None:

@@ -90,7 +90,7 @@ class Uv:
             own = self._own_cutoffs(question, folder)
             command = [self.binary, *_options(question, folder, own)]
             # What uv leaves when it is killed with us lies in here, too.
-            env = {**_environment(question.settings, own=own), "TMPDIR": str(folder)}
+            env = {**_environment(question.settings, own=own), "TMPDIR": str(folder), "UV_NO_WRAP": "1"}
             done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder, check=False)
             words = trimmed(done.stderr, folder)
             if done.returncode:

@@ -253,7 +253,8 @@ class _Asked:
             or (k.startswith("UV_INDEX_") and k.endswith(("_USERNAME", "_PASSWORD")))
             or not (k.startswith(("UV_", "PIP_", "PYTHON")) or k in ("VIRTUAL_ENV", "CONDA_PREFIX"))
         }
-        env["TMPDIR"] = str(folder)
+        # What uv says is read, and is not to be broken into lines as long as somebody's terminal.
+        env |= {"TMPDIR": str(folder), "UV_NO_WRAP": "1"}
         if not indexes:
             env["XDG_CONFIG_HOME"] = str(folder)
         given = self._settings

@@ -65,6 +65,7 @@ class Repositories:
     def tell(self, words: str) -> bool:
         """Whether uv knows more now about the package that it would have built, by its ``words``, and is to be asked
         again. Raises :class:`UntoldError` where it does not, and what fetching a repository raises."""
+        words = " ".join(words.split())  # an older uv breaks lines
         if self.mirrors.astray(words):
             return True
         found = _UNBUILT.search(words)
@@ -124,6 +125,8 @@ class Repositories:
         assert tree.git is not None
         assert tree.rev is not None
         path = "/".join(filter(None, ((tree.subdirectory or "").strip("/"), "pyproject.toml")))
+        if not path.isprintable():
+            raise self.untold(name, None)
         document = _document(self.mirrors.manifests(tree.git, tree.rev).get(path, b""))
         project = {**told.project(), "name": name} if told is not None else _guessed(document)
         if project is None:
