@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from ..kernel.scratch import scratch
+from ..kernel.values import dataclass, field
 from ..recipe import SourceTree
 from ..recipe.uv_projects import LocalPackage, UvFiles
 from .git_mirrors import Mirrors

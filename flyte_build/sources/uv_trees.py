@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from ..kernel.canonical import digest
 from ..kernel.errors import LoadError
+from ..kernel.values import replace
 from ..recipe import SourceTree
 from ..recipe.source_trees import ARCHIVES, source_tree
 from ..recipe.uv_projects import LocalPackage, UvFiles
