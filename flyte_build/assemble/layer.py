@@ -24,7 +24,7 @@ from .wheel import install_wheel
 if TYPE_CHECKING:
     from .zstd import Unpack
 
-__all__ = ["LayerResult", "Resolve", "WriteBlob", "arrange", "layer_artifacts", "write_layer"]
+__all__ = ["LayerResult", "Resolve", "WriteBlob", "arrange", "layer_artifacts", "site", "write_layer"]
 
 Resolve = Callable[[str], str]
 """SHA-256 in hex → path of a file with exactly these bytes, verified."""
@@ -97,7 +97,7 @@ def write_layer(
         entries = [(str(spec["title"]), entry) for entry in made]
     else:
         entries = _entries(spec, resolve, scratch, verify, warnings, unpack)
-    kept = _site(spec) if not spec.get("folders", True) else frozenset()
+    kept = site(spec) if not spec.get("folders", True) else frozenset()
     complete = spec["kind"] not in ("files", "overlay")
     overlaps = warnings if spec["kind"] in ("wheels", "conda") else None
     ordered = arrange(entries, complete=complete, removed=removed, kept=kept, overlaps=overlaps)
@@ -168,7 +168,7 @@ def _removed(spec: Mapping[str, Any]) -> list[str]:
     return [row["path"] for row in spec.get("entries", ()) if row.get("removed")]
 
 
-def _site(spec: Mapping[str, Any]) -> frozenset[str]:
+def site(spec: Mapping[str, Any]) -> frozenset[str]:
     """The folders of a virtual environment that every distribution shares, and those above them."""
     venv = spec["venv"].strip("/")
     lowest = f"{venv}/lib/python{spec['python']}/site-packages", f"{venv}/bin"

@@ -20,15 +20,15 @@ from isal import isal_zlib
 
 from ..assemble.blob import Inflate
 from ..assemble.errors import AssembleError
-from ..assemble.layer import LayerResult, write_layer
+from ..assemble.layer import LayerResult
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.files import remove_tree
 from ..kernel.reporting import Progress, Reporter
 from ..native.blob import THREADS
-from ..native.blob import write_blob as native_blob
 from ..native.library import core
+from ..native.wheels import write_layer
 from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
@@ -257,7 +257,6 @@ class Assembly:
                         scratch=str(self._scratch),
                         inflate=cast(Inflate, isal_zlib),
                         progress=self._check,
-                        write=native_blob,
                         unpack=_zstandard(layer),
                     )
             except AssembleError as e:

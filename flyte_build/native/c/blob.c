@@ -12,7 +12,7 @@
 
 #define MOST_THREADS 8
 
-typedef struct core {
+struct core {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t threads[MOST_THREADS];
@@ -23,7 +23,7 @@ typedef struct core {
     uint64_t places, queued, hashed, written;
     int hashing, writing;
     size_t crcs_room;
-} core;
+};
 
 typedef struct {
     uint8_t blob[32], tar[32];
@@ -163,7 +163,6 @@ static int room_for_crc(core *c, uint32_t place) {
     return more != NULL;
 }
 
-/* Whole operations, which end after content that shares no member or after a flush, unless they are the last. 0, or -1 where all has failed. */
 API int core_feed(core *c, const uint8_t *ops, size_t size) {
     const uint8_t *at = ops, *end = ops + size, *first = ops;
     uint64_t held = 0;

@@ -51,6 +51,8 @@ typedef struct {
 } buffer;
 
 int make_room(buffer *b, size_t room);
+/* All of `size` bytes at `offset`; false where there are fewer. */
+int read_all(int file, uint8_t *to, uint64_t size, uint64_t offset);
 
 typedef struct {
     operation o;
@@ -109,5 +111,11 @@ typedef struct {
 int make_part(part *p);
 int hash_part(layer *l, part *p);
 int write_part(layer *l, part *p);
+
+typedef struct core core;
+
+/* Whole operations, which end after content that shares no member or after a flush, unless they are the last. 0, or -1 where
+   all has failed. */
+int core_feed(core *c, const uint8_t *ops, size_t size);
 
 #endif
