@@ -113,7 +113,9 @@ def layer(hashes: dict[str, str], out: Path, *, verify: bool = True) -> LayerRes
     }
     with out.open("wb") as f:
         inflate = cast("Inflate", isal_zlib)
-        return write_layer(spec, hashes.__getitem__, f, scratch=str(out.parent), inflate=inflate, verify=verify)
+        return write_layer(
+            spec, hashes.__getitem__, f, scratch=str(out.parent), inflating=lambda: inflate, verify=verify
+        )
 
 
 def best(runs: int, *tasks: Callable[[], object]) -> list[float]:

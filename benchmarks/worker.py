@@ -55,7 +55,7 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
     where = {a.sha256: os.path.join(wheels, a.file) for layer in image.layers for a in layer.artifacts}
     layers = [layer for layer in image.layers if layer.kind == "wheels"]
     inflate = cast("Inflate", isal_zlib)
-    options: dict[str, Any] = {"scratch": scratch, "inflate": inflate, "verify": verify == "verify"}
+    options: dict[str, Any] = {"scratch": scratch, "inflating": lambda: inflate, "verify": verify == "verify"}
     started = _start()
     made = []
     for number, layer in enumerate(layers):

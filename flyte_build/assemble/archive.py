@@ -13,8 +13,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from .bombs import most_inflated
 from .errors import AssembleError
-from .inflating import most_inflated
 from .paths import check_name, check_path, printable
 
 __all__ = ["DEFLATED", "READ_LIMIT", "STORED", "Archive", "Member"]

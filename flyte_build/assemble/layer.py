@@ -17,7 +17,7 @@ from .errors import AssembleError
 from .files import file_entries
 from .parts import of_part
 from .paths import check_path, parents
-from .results import LayerResult
+from .results import LayerResult, overlap
 from .version import ASSEMBLER
 from .wheel import install_wheel
 
@@ -237,12 +237,6 @@ def arrange(
             raise AssembleError(f"`{path}` is taken away and put there by one layer", chosen[path][0])
         chosen[whiteout] = path, Entry(whiteout, "file", 0o644)
     return _linked_first(sorted(chosen.values(), key=lambda s: s[1].path.encode()))
-
-
-def overlap(paths: list[str], below: str, above: str) -> str:
-    """The line that says whose files count where two distributions have the same."""
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"`{min(paths)}`{more} of {below} and of {above} are not the same; those of {above} are in the image"
 
 
 def _whiteout(path: str) -> str:

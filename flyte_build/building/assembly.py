@@ -16,17 +16,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, cast
 
-from isal import isal_zlib
-
-from ..assemble.blob import Inflate
 from ..assemble.errors import AssembleError
-from ..assemble.layer import LayerResult
+from ..assemble.results import LayerResult
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.files import remove_tree
 from ..kernel.reporting import Progress, Reporter
-from ..native.blob import THREADS
+from ..native.feeding import THREADS, rest
 from ..native.library import core
 from ..native.wheels import write_layer
 from ..sources.places import Locator
@@ -38,6 +35,7 @@ from .threads import Threads
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from ..assemble.blob import Inflate
     from ..assemble.zstd import Unpack
     from ..sources.fetching import Fetcher
     from .bytecode import Hosts
@@ -46,6 +44,8 @@ __all__ = ["Assembly", "artifact_error", "at_once"]
 
 # Downloads at a time. Indexes and mirrors are shared; more connections help nobody.
 _CONNECTIONS = 8
+# Kinds of layer that need no folder to unpack anything into.
+_UNPACK_NOTHING = ("wheels", "files", "overlay")
 
 
 def at_once(asked: int | None) -> int:
@@ -137,11 +137,13 @@ class Assembly:
         needed = {a.sha256: a for layer in todo for a in layer.artifacts}
         missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
         with ExitStack() as stack:
-            with storing(self._scratch):
-                self._scratch.mkdir()
-            stack.callback(remove_tree, self._scratch)
+            if any(layer.kind not in _UNPACK_NOTHING for layer in todo):
+                with storing(self._scratch):
+                    self._scratch.mkdir()
+                stack.callback(remove_tree, self._scratch)
             self._writing = threading.Semaphore(jobs)
             pool = Threads(jobs + 1)
+            stack.callback(rest)
             stack.callback(pool.close)
             stack.callback(self._stop.set)
             fetcher: Fetcher | None = None
@@ -255,7 +257,7 @@ class Assembly:
                         lambda sha256: str(self._store.artifact_path(sha256)),
                         out,
                         scratch=str(self._scratch),
-                        inflate=cast(Inflate, isal_zlib),
+                        inflating=_isal,
                         progress=self._check,
                         unpack=_zstandard(layer),
                     )
@@ -278,6 +280,13 @@ class Assembly:
     def _listed(self, derivation: str, found: LayerRealisation) -> LayerResult:
         listing = dict(self._store.listing(derivation))
         return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
+
+
+def _isal() -> Inflate:
+    """What Python inflates with: zlib, but faster."""
+    from isal import isal_zlib
+
+    return cast("Inflate", isal_zlib)
 
 
 def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:

@@ -8,9 +8,7 @@ the start. So errors are its errors, and there is no case in which the two could
 from __future__ import annotations
 
 import ctypes
-import io
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -21,35 +19,19 @@ from ..assemble.blob import write_blob as write_purely
 from ..assemble.entries import Deflated, Entry, Plain
 from ..assemble.inflating import JOINED
 from ..assemble.tar import BLOCK, END, SMALL_ID, SMALL_SIZE, header, split
+from .feeding import THREADS, Unfit, operation, position, results
 from .library import core
 
-__all__ = ["THREADS", "Unfit", "operation", "position", "results", "write_blob"]
+__all__ = ["write_blob"]
 
 _HEADER = struct.Struct("<BBHIIQBB").pack
 _PIECE = struct.Struct("<BI").pack
 _ZEROS = [b"\x03" + struct.pack("<H", n) for n in range(BLOCK)]
 _FLUSH = b"\x04"
-_DEFLATED = struct.Struct("<BBIQQQI").pack
-_PLAIN = struct.Struct("<BBIQQII").pack
-_HAS_HASH, _HAS_CRC, _TELL_CRC = 1, 2, 4
 _TYPE = {"file": ord("0"), "hardlink": ord("1"), "symlink": ord("2"), "dir": ord("5")}
 # Of a thread's work, that is enough for the next to begin.
 _FED = 512 << 10
 _FILES = 64
-THREADS = 4
-
-
-class Unfit(Exception):
-    """The core failed, or has no operation for what there is: Python's turn."""
-
-
-class _Result(ctypes.Structure):
-    _fields_ = (
-        ("blob", ctypes.c_ubyte * 32),
-        ("tar", ctypes.c_ubyte * 32),
-        ("blob_size", ctypes.c_uint64),
-        ("tar_size", ctypes.c_uint64),
-    )
 
 
 def write_blob(
@@ -76,15 +58,6 @@ def write_blob(
         return write_purely(ordered, out, inflate=inflate, names=names, progress=progress)
     out.seek(there + made.size)
     return made
-
-
-def position(out: BinaryIO) -> int | None:
-    """Where ``out`` is to be written, if it is a file that can be written again from there."""
-    try:
-        out.flush()
-        return out.tell() if stat.S_ISREG(os.fstat(out.fileno()).st_mode) else None
-    except (OSError, AttributeError, io.UnsupportedOperation):
-        return None
 
 
 class _Making:
@@ -217,33 +190,10 @@ class _Making:
 
     def _result(self, listing: dict[str, str], late: list[tuple[Entry, int]]) -> BlobResult:
         told = (ctypes.c_uint32 * len(late))()
-        made = results(self._library, self._core, told)
-        for (entry, size), crc in zip(late, told, strict=True):
-            listing[entry.path] = identity(entry, size, crc)
-        return made._replace(listing=listing)
-
-
-def operation(s: Deflated | Plain, descriptor: int, place: int = 0) -> bytes:
-    """The operation that ``s`` is, in the file open as ``descriptor``; raises :class:`Unfit` where there is none."""
-    flags, hashed = 0, b""
-    if s.hash is not None:
-        algorithm, hashed = s.hash
-        if algorithm != "sha256":
-            raise Unfit
-        flags = _HAS_HASH
-    if isinstance(s, Deflated):
-        return _DEFLATED(5, flags, descriptor, s.offset, s.csize, s.size, s.crc32) + hashed
-    flags |= _TELL_CRC if s.crc32 is None else _HAS_CRC
-    return _PLAIN(6, flags, descriptor, s.offset, s.size, s.crc32 or 0, place) + hashed
-
-
-def results(library: ctypes.CDLL, made: int, told: ctypes.Array[ctypes.c_uint32]) -> BlobResult:
-    """What came of all that the core ``made`` was fed, without a listing; ``told`` are the CRC-32 that it found."""
-    result = _Result()
-    if library.core_wait(made) or library.core_results(made, ctypes.byref(result), told, len(told)):
-        raise Unfit
-    blob, tar = bytes(result.blob).hex(), bytes(result.tar).hex()
-    return BlobResult(f"sha256:{blob}", result.blob_size, f"sha256:{tar}", result.tar_size, {})
+        blob, size, tar, tar_size = results(self._library, self._core, told)
+        for (entry, length), crc in zip(late, told, strict=True):
+            listing[entry.path] = identity(entry, length, crc)
+        return BlobResult(blob, size, tar, tar_size, listing)
 
 
 def _header(entry: Entry, size: int) -> tuple[bytes, int]:

@@ -92,6 +92,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("core_wait", number, (pointer,)),
         ("core_results", number, (pointer, pointer, pointer, size)),
         ("core_close", None, (pointer,)),
+        ("core_rest", None, ()),
         ("core_inflate", number, (pointer, size, pointer, size, size)),
         ("core_sha256", None, (ctypes.c_char_p, size, size, pointer)),
         ("core_crc32", ctypes.c_uint32, (ctypes.c_uint32, ctypes.c_char_p, size)),

@@ -12,20 +12,20 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from ..assemble import layer
 from ..assemble.archive import Archive, Member
-from ..assemble.blob import BlobResult, Inflate
 from ..assemble.entries import Entry
 from ..assemble.errors import AssembleError
-from ..assemble.layer import LayerResult, Resolve, site
+from ..assemble.results import LayerResult
 from ..assemble.version import ASSEMBLER
 from ..assemble.wheel import install_wheel, installed_beside
-from .blob import THREADS, Unfit, operation, position, results, write_blob
+from .feeding import THREADS, Unfit, operation, position, results
 from .library import core
 
 if TYPE_CHECKING:
+    from ..assemble.blob import Inflate
+    from ..assemble.layer import Resolve
     from ..assemble.zstd import Unpack
 
 __all__ = ["write_layer"]
@@ -63,7 +63,7 @@ def write_layer(
     out: BinaryIO,
     *,
     scratch: str,
-    inflate: Inflate = zlib,  # type: ignore[assignment]
+    inflating: Callable[[], Inflate] | None = None,
     progress: Callable[[int], object] | None = None,
     verify: bool = True,
     compiled: str | None = None,
@@ -71,18 +71,23 @@ def write_layer(
 ) -> LayerResult:
     """As :func:`flyte_build.assemble.layer.write_layer`, by the core where it is there and ``out`` is a file.
 
-    Where the core gives up, ``progress`` hears of the bytes of the tar stream from the start again.
+    Where the core gives up, ``progress`` hears of the bytes of the tar stream from the start again. ``inflating``
+    gives what Python inflates with then (default: ``zlib``).
     """
     library, there = core().library, position(out)
     if library is not None and there is not None and _suits(spec):
         try:
-            made, warnings = _Making(library, spec, resolve, verify).run(out, progress)
+            made = _Making(library, spec, resolve, verify).run(out, progress)
         except (Unfit, AssembleError, OSError, ValueError, struct.error):
             out.seek(there)
             out.truncate()
         else:
             out.seek(there + made.size)
-            return LayerResult(made.digest, made.size, made.diff_id, made.diff_size, made.listing, tuple(warnings))
+            return made
+    from ..assemble import layer
+    from .blob import write_blob
+
+    inflate = inflating() if inflating is not None else cast("Inflate", zlib)
     return layer.write_layer(
         spec, resolve, out, scratch=scratch, inflate=inflate, progress=progress, verify=verify, write=write_blob,
         compiled=compiled, unpack=unpack,
@@ -111,19 +116,27 @@ class _Making:
         if not self._layout:
             raise Unfit
 
-    def run(self, out: BinaryIO, progress: Callable[[int], object] | None) -> tuple[BlobResult, list[str]]:
-        """What came of it, and what is to be said."""
+    def run(self, out: BinaryIO, progress: Callable[[int], object] | None) -> LayerResult:
+        """What came of it."""
         try:
             for row in sorted(self._spec["wheels"], key=lambda row: (row["file"], row["sha256"])):
                 self._wheel(self._resolve(row["sha256"]), row["file"])
-            kept = b"" if self._spec.get("folders", True) else b"".join(b"%s\0" % p.encode() for p in site(self._spec))
+            kept = self._kept()
             if self._library.layout_arrange(self._layout, kept, len(kept)):
                 raise Unfit
-            return self._written(out, progress), self._warnings
+            return self._written(out, progress)
         finally:
             self._library.layout_close(self._layout)
             for descriptor in self._files.values():
                 os.close(descriptor)
+
+    def _kept(self) -> bytes:
+        """The folders that the base has, each with a zero."""
+        if self._spec.get("folders", True):
+            return b""
+        from ..assemble.layer import site
+
+        return b"".join(b"%s\0" % path.encode() for path in site(self._spec))
 
     def _wheel(self, path: str, file: str) -> None:
         """The files of a wheel, and what installing adds to them."""
@@ -166,7 +179,7 @@ class _Making:
         found = self._files.get(path)
         return found if found is not None else self._files.setdefault(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
-    def _written(self, out: BinaryIO, progress: Callable[[int], object] | None) -> BlobResult:
+    def _written(self, out: BinaryIO, progress: Callable[[int], object] | None) -> LayerResult:
         library, layout = self._library, self._layout
         made = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), THREADS))
         if not made:
@@ -183,7 +196,7 @@ class _Making:
         size = ctypes.c_size_t()
         listing = library.layout_listing(layout, ctypes.byref(size))
         words = ctypes.string_at(listing, size.value).decode().split("\0") if size.value else [""]
-        return result._replace(listing=dict(zip(words[::2], words[1::2], strict=False)))
+        return LayerResult(*result, dict(zip(words[::2], words[1::2], strict=False)), tuple(self._warnings))
 
 
 def _member(name: str, found: _Member) -> Member:

@@ -60,7 +60,7 @@ def taken(native: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(file)
         return install(path, file, **more)
 
-    monkeypatch.setattr(native_wheels.layer, "write_layer", never)
+    monkeypatch.setattr(law, "write_layer", never)
     monkeypatch.setattr(native_wheels, "install_wheel", seen)
     return read
 

@@ -4,6 +4,7 @@
 #define PIPELINE_H
 
 #include <pthread.h>
+#include <sys/types.h>
 #include "core.h"
 
 #define WINDOW ((size_t)32768)
@@ -98,19 +99,25 @@ typedef struct {
     size_t told_count, told_room;
 } part;
 
+/* So many parts, all free, whose memory may have been another layer's; NULL where there is no room for them. Then they are kept
+   for the next one. */
+part *kept_parts(uint64_t places);
+void keep_parts(part *parts, uint64_t places);
+
 /* What is made: both streams so far, and the CRCs that are to be told. */
 typedef struct {
     int out;
     sha256 tar, blob;
     uint64_t tar_size, blob_size;
     uint32_t *crcs;
+    off_t begun; /* bytes of the file up to here are on their way to the disk */
+    size_t waiting;
 } layer;
 
-/* Make what the part is, in any thread; then hash its content, and write it, part after part, one thread at a time each.
-   False: something is not as it should be. */
+/* Make what the part is, in any thread; then hash its content, part after part, one thread at a time. False: something is not as
+   it should be. */
 int make_part(part *p);
 int hash_part(layer *l, part *p);
-int write_part(layer *l, part *p);
 
 typedef struct core core;
 

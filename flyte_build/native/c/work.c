@@ -1,4 +1,4 @@
-/* One part of a layer: the bytes of its tar stream and of its blob, from what the operations say; then hashed, and written. */
+/* One part of a layer: the bytes of its tar stream and of its blob, from what the operations say; then hashed. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -300,19 +300,5 @@ int hash_part(layer *l, part *p) {
     }
     sha256_update(&l->tar, p->tar.data + at, p->tar.size - at);
     for (size_t i = 0; i < p->told_count; i++) l->crcs[p->told[i].place] = p->told[i].crc;
-    return 1;
-}
-
-int write_part(layer *l, part *p) {
-    const uint8_t *data = p->blob.data;
-    size_t left = p->blob.size;
-    sha256_update(&l->blob, data, left);
-    l->blob_size += left;
-    while (left) {
-        ssize_t took = write(l->out, data, left);
-        if (took < 0 && errno == EINTR) continue;
-        if (took <= 0) return 0;
-        data += took, left -= (size_t)took;
-    }
     return 1;
 }
