@@ -42,10 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Assembly", "artifact_error", "at_once"]
 
-# Downloads at a time. Indexes and mirrors are shared; more connections help nobody.
-_CONNECTIONS = 8
-# Kinds of layer that need no folder to unpack anything into.
-_UNPACK_NOTHING = ("wheels", "files", "overlay")
+_CONNECTIONS = 8  # Downloads at a time: indexes and mirrors are shared, and more help nobody.
+_UNPACK_NOTHING = ("wheels", "files", "overlay")  # Kinds of layer that need no folder for it.
 
 
 def at_once(asked: int | None) -> int:
@@ -135,7 +133,9 @@ class Assembly:
         self, todo: Sequence[LayerDerivation], jobs: int, meanwhile: Callable[[], None] | None = None
     ) -> dict[str, LayerResult]:
         needed = {a.sha256: a for layer in todo for a in layer.artifacts}
-        missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
+        absent = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
+        # One that was found to be other bytes a moment ago, and moved aside, is an error; the next build fetches it.
+        missing = {sha: a for sha, a in absent.items() if self._session.artifact(sha, a.size, a.file) is None}
         with ExitStack() as stack:
             if any(layer.kind not in _UNPACK_NOTHING for layer in todo):
                 with storing(self._scratch):
