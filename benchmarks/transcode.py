@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, cast
 
 from isal import isal_zlib
 
-from flyte_build.assemble.layer import LayerResult, write_layer
+from flyte_build.assemble.layer import LayerResult
 from flyte_build.assemble.version import ASSEMBLER
-from flyte_build.native import core, write_blob
+from flyte_build.native import core, write_layer
 
 if TYPE_CHECKING:
     from flyte_build.assemble.blob import Inflate
@@ -114,7 +114,7 @@ def layer(hashes: dict[str, str], out: Path, *, verify: bool = True) -> LayerRes
     with out.open("wb") as f:
         inflate = cast("Inflate", isal_zlib)
         return write_layer(
-            spec, hashes.__getitem__, f, scratch=str(out.parent), inflate=inflate, verify=verify, write=write_blob
+            spec, hashes.__getitem__, f, scratch=str(out.parent), inflating=lambda: inflate, verify=verify
         )
 
 

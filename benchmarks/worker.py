@@ -44,10 +44,8 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
     """The layers of a lock's wheels, one after the other, into files below ``scratch``; ``verify``: RECORD's hashes."""
     from isal import isal_zlib
 
-    from flyte_build.assemble.layer import write_layer
     from flyte_build.locks import lockfile
-    from flyte_build.native import core
-    from flyte_build.native.blob import write_blob
+    from flyte_build.native import core, write_layer
 
     from .derived import derivation
 
@@ -57,12 +55,7 @@ def _transcode(lockfiles: str, environment: str, wheels: str, scratch: str, veri
     where = {a.sha256: os.path.join(wheels, a.file) for layer in image.layers for a in layer.artifacts}
     layers = [layer for layer in image.layers if layer.kind == "wheels"]
     inflate = cast("Inflate", isal_zlib)
-    options: dict[str, Any] = {
-        "scratch": scratch,
-        "inflate": inflate,
-        "verify": verify == "verify",
-        "write": write_blob,
-    }
+    options: dict[str, Any] = {"scratch": scratch, "inflating": lambda: inflate, "verify": verify == "verify"}
     started = _start()
     made = []
     for number, layer in enumerate(layers):

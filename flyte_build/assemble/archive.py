@@ -13,8 +13,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from .bombs import most_inflated
 from .errors import AssembleError
-from .inflating import most_inflated
 from .paths import check_name, check_path, printable
 
 __all__ = ["DEFLATED", "READ_LIMIT", "STORED", "Archive", "Member"]
@@ -56,16 +56,17 @@ class Archive:
     """The files of the zip at ``path``, by name in the directory's order; ``artifact`` is what messages call it.
 
     Raises :class:`AssembleError` when it is not a zip, is cut off, or has a member that is hostile or that
-    readers could disagree about. Folders are checked and left out. Close it after use.
+    readers could disagree about. Folders are checked and left out. Close it after use. ``members`` are those that
+    are wanted, where somebody else has read and checked them all.
     """
 
-    def __init__(self, path: str, artifact: str) -> None:
+    def __init__(self, path: str, artifact: str, members: dict[str, Member] | None = None) -> None:
         self.path = path
         self.artifact = artifact
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._length = os.fstat(self._file).st_size
         try:
-            self.members = self._members()
+            self.members = members if members is not None else self._members()
         except BaseException:
             os.close(self._file)
             raise

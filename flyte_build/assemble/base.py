@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from .bombs import most_inflated
 from .errors import AssembleError
-from .inflating import most_inflated
 from .results import LayerResult
 
 __all__ = ["base_result", "copy_base"]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import IO, Any, BinaryIO, cast
 
 from .archive import STORED, Archive
+from .bombs import most_inflated
 from .errors import AssembleError
-from .inflating import most_inflated
 from .untar import Member, members
 from .zstd import Unpack, ZstdError
 

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, BinaryIO, cast
 
+from .bombs import most_inflated
 from .entries import Plain
 from .errors import AssembleError
-from .inflating import most_inflated
 from .untar import Member, members
 from .xz import TooMuchMemory, XzReader
 

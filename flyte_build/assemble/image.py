@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import AssembleError
-from .layer import LayerResult, overlap
+from .results import LayerResult, overlap
 
 __all__ = [
     "CREATED",

@@ -12,7 +12,7 @@ from .byte_ranges import Reader
 from .deflate import SEPARATORS
 from .entries import Deflated, Plain
 
-__all__ = ["CHUNK", "JOINED", "WHOLE", "Inflate", "check", "chunks", "joined", "most_inflated", "whole"]
+__all__ = ["CHUNK", "JOINED", "WHOLE", "Inflate", "check", "chunks", "joined", "whole"]
 
 JOINED = 64 << 10
 """Bytes, compressed or not, up to which a stream may share a gzip member with others."""
@@ -21,17 +21,6 @@ WHOLE = 1 << 20
 """Bytes, compressed or not, up to which a stream is inflated in one piece."""
 
 CHUNK = 256 << 10
-
-
-_MOST, _RATIO = 16 << 30, 64
-
-
-def most_inflated(size: int, least: int | None = None) -> int:
-    """Bytes that ``size`` bytes may inflate to, where nobody has said how many: beyond that they are a bomb.
-
-    ``least`` bytes are never one.
-    """
-    return max(_MOST if least is None else least, _RATIO * size)
 
 
 class Inflate(Protocol):

@@ -17,14 +17,14 @@ from .errors import AssembleError
 from .files import file_entries
 from .parts import of_part
 from .paths import check_path, parents
-from .results import LayerResult
+from .results import LayerResult, overlap
 from .version import ASSEMBLER
 from .wheel import install_wheel
 
 if TYPE_CHECKING:
     from .zstd import Unpack
 
-__all__ = ["LayerResult", "Resolve", "WriteBlob", "arrange", "layer_artifacts", "write_layer"]
+__all__ = ["LayerResult", "Resolve", "WriteBlob", "arrange", "layer_artifacts", "site", "write_layer"]
 
 Resolve = Callable[[str], str]
 """SHA-256 in hex → path of a file with exactly these bytes, verified."""
@@ -97,7 +97,7 @@ def write_layer(
         entries = [(str(spec["title"]), entry) for entry in made]
     else:
         entries = _entries(spec, resolve, scratch, verify, warnings, unpack)
-    kept = _site(spec) if not spec.get("folders", True) else frozenset()
+    kept = site(spec) if not spec.get("folders", True) else frozenset()
     complete = spec["kind"] not in ("files", "overlay")
     overlaps = warnings if spec["kind"] in ("wheels", "conda") else None
     ordered = arrange(entries, complete=complete, removed=removed, kept=kept, overlaps=overlaps)
@@ -168,7 +168,7 @@ def _removed(spec: Mapping[str, Any]) -> list[str]:
     return [row["path"] for row in spec.get("entries", ()) if row.get("removed")]
 
 
-def _site(spec: Mapping[str, Any]) -> frozenset[str]:
+def site(spec: Mapping[str, Any]) -> frozenset[str]:
     """The folders of a virtual environment that every distribution shares, and those above them."""
     venv = spec["venv"].strip("/")
     lowest = f"{venv}/lib/python{spec['python']}/site-packages", f"{venv}/bin"
@@ -237,12 +237,6 @@ def arrange(
             raise AssembleError(f"`{path}` is taken away and put there by one layer", chosen[path][0])
         chosen[whiteout] = path, Entry(whiteout, "file", 0o644)
     return _linked_first(sorted(chosen.values(), key=lambda s: s[1].path.encode()))
-
-
-def overlap(paths: list[str], below: str, above: str) -> str:
-    """The line that says whose files count where two distributions have the same."""
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"`{min(paths)}`{more} of {below} and of {above} are not the same; those of {above} are in the image"
 
 
 def _whiteout(path: str) -> str:

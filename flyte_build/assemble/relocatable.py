@@ -18,9 +18,9 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, cast
 
+from .bombs import most_inflated
 from .entries import Content, Entry, Plain
 from .errors import AssembleError
-from .inflating import most_inflated
 from .untar import Member, members
 
 __all__ = ["python_entries"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .entries import Entry
 
-__all__ = ["BLOCK", "END", "MTIME", "SMALL_ID", "SMALL_SIZE", "header", "padding"]
+__all__ = ["BLOCK", "END", "MTIME", "SMALL_ID", "SMALL_SIZE", "header", "padding", "split"]
 
 BLOCK = 512
 MTIME = 315532800
@@ -44,12 +44,12 @@ def header(entry: Entry) -> tuple[bytes, ...]:
     prefix = b""
     records = []
     if len(name) > _NAME or not name.isascii():
-        split = _split(name)
-        if split is None:
+        divided = split(name)
+        if divided is None:
             records.append((b"path", name))
             name = _shown(name)
         else:
-            prefix, name = split
+            prefix, name = divided
     if len(link) > _NAME or not link.isascii():
         records.append((b"linkpath", link))
         link = _shown(link)
@@ -76,7 +76,7 @@ def header(entry: Entry) -> tuple[bytes, ...]:
     )
 
 
-def _split(name: bytes) -> tuple[bytes, bytes] | None:
+def split(name: bytes) -> tuple[bytes, bytes] | None:
     """``name`` as ustar's prefix and name, divided at the first slash that leaves at most 100 bytes."""
     if not name.isascii():
         return None

@@ -16,7 +16,7 @@ from . import launchers, record
 from .archive import DEFLATED, Archive, Member
 from .entries import Content, Deflated, Entry, Plain
 
-__all__ = ["InstalledWheel", "install_wheel"]
+__all__ = ["InstalledWheel", "install_wheel", "installed_beside"]
 
 INSTALLER = b"flyte-build\n"
 SUPPORTED = (1, 0)
@@ -78,6 +78,18 @@ def install_wheel(path: str, file: str, *, python: str, venv: str, verify: bool 
         return _Installation(archive, _Venv(venv.strip("/"), python), verify).run()
 
 
+def installed_beside(
+    archive: Archive, *, python: str, venv: str, verify: bool, listed: bool, ended: bool
+) -> InstalledWheel:
+    """What :func:`install_wheel` adds to the files of a wheel that all lie where they did, RECORD's stream among them:
+    launchers, ``INSTALLER``, and RECORD with what follows its stream.
+
+    ``archive`` is such a wheel, of whose members it need have only ``WHEEL``, ``RECORD`` and ``entry_points.txt``;
+    ``listed``: RECORD has a row for itself; ``ended``: its last row has an end. Raises as :func:`install_wheel` does.
+    """
+    return _Installation(archive, _Venv(venv.strip("/"), python), verify).beside(listed, ended)
+
+
 class _Installation:
     def __init__(self, archive: Archive, venv: _Venv, verify: bool) -> None:
         self.archive = archive
@@ -111,22 +123,36 @@ class _Installation:
         kept = kept and not wrong
         kept = kept and not any(f"{self.info}/{name}" in rows for name in (*record.UNRECORDED[1:], *_NOTES))
         unchanged = len(self.rows)
-        for name, body in self._scripts():
-            self._fresh(name, f"{self.venv.root}/bin/{name}", 0o755, body)
-        self._fresh("INSTALLER", f"{self.venv.site}/{self.info}/INSTALLER", 0o644, INSTALLER)
+        self._added()
         if kept:
-            added = self.rows[unchanged:]
-            if record_member.name not in rows:
-                added.append(record.Row(record_member.name))
-            separator = b"" if text.endswith(b"\n") else b"\n"
-            content: Content = (
-                *self._lying(record_member, record.Row(record_member.name)),
-                separator + record.text(added),
+            content = self._continued(
+                record_member, self.rows[unchanged:], record_member.name in rows, text[-1:] == b"\n"
             )
         else:
             content = (record.text([*self.rows, record.Row(record_member.name)]),)
         self._add(record_member.name, Entry(f"{self.venv.site}/{record_member.name}", "file", 0o644, content))
         return InstalledWheel(list(self.entries.values()), self.warnings)
+
+    def beside(self, listed: bool, ended: bool) -> InstalledWheel:
+        """As :func:`installed_beside` has it."""
+        self._check_version()
+        member = self._metadata("RECORD")
+        self._added()
+        content = self._continued(member, self.rows, listed, ended)
+        self._add(member.name, Entry(f"{self.venv.site}/{member.name}", "file", 0o644, content))
+        return InstalledWheel(list(self.entries.values()), self.warnings)
+
+    def _added(self) -> None:
+        """What no wheel has: launchers, and who installed it."""
+        for name, body in self._scripts():
+            self._fresh(name, f"{self.venv.root}/bin/{name}", 0o755, body)
+        self._fresh("INSTALLER", f"{self.venv.site}/{self.info}/INSTALLER", 0o644, INSTALLER)
+
+    def _continued(self, member: Member, added: list[record.Row], listed: bool, ended: bool) -> Content:
+        """RECORD's own stream, and the rows that follow it."""
+        rows = added if listed else [*added, record.Row(member.name)]
+        separator = b"" if ended else b"\n"
+        return (*self._lying(member, record.Row(member.name)), separator + record.text(rows))
 
     # -- the wheel's own metadata ------------------------------------------------------------------
 

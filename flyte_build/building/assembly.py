@@ -16,19 +16,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, cast
 
-from isal import isal_zlib
-
-from ..assemble.blob import Inflate
 from ..assemble.errors import AssembleError
-from ..assemble.layer import LayerResult, write_layer
+from ..assemble.results import LayerResult
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
 from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.files import remove_tree
 from ..kernel.reporting import Progress, Reporter
-from ..native.blob import THREADS
-from ..native.blob import write_blob as native_blob
+from ..native.feeding import THREADS, rest
 from ..native.library import core
+from ..native.wheels import write_layer
 from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
@@ -38,14 +35,15 @@ from .threads import Threads
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from ..assemble.blob import Inflate
     from ..assemble.zstd import Unpack
     from ..sources.fetching import Fetcher
     from .bytecode import Hosts
 
 __all__ = ["Assembly", "artifact_error", "at_once"]
 
-# Downloads at a time. Indexes and mirrors are shared; more connections help nobody.
-_CONNECTIONS = 8
+_CONNECTIONS = 8  # Downloads at a time: indexes and mirrors are shared, and more help nobody.
+_UNPACK_NOTHING = ("wheels", "files", "overlay")  # Kinds of layer that need no folder for it.
 
 
 def at_once(asked: int | None) -> int:
@@ -135,13 +133,17 @@ class Assembly:
         self, todo: Sequence[LayerDerivation], jobs: int, meanwhile: Callable[[], None] | None = None
     ) -> dict[str, LayerResult]:
         needed = {a.sha256: a for layer in todo for a in layer.artifacts}
-        missing = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
+        absent = {sha: a for sha, a in needed.items() if self._store.artifact(sha, a.size) is None}
+        # One that was found to be other bytes a moment ago, and moved aside, is an error; the next build fetches it.
+        missing = {sha: a for sha, a in absent.items() if self._session.artifact(sha, a.size, a.file) is None}
         with ExitStack() as stack:
-            with storing(self._scratch):
-                self._scratch.mkdir()
-            stack.callback(remove_tree, self._scratch)
+            if any(layer.kind not in _UNPACK_NOTHING for layer in todo):
+                with storing(self._scratch):
+                    self._scratch.mkdir()
+                stack.callback(remove_tree, self._scratch)
             self._writing = threading.Semaphore(jobs)
             pool = Threads(jobs + 1)
+            stack.callback(rest)
             stack.callback(pool.close)
             stack.callback(self._stop.set)
             fetcher: Fetcher | None = None
@@ -255,9 +257,8 @@ class Assembly:
                         lambda sha256: str(self._store.artifact_path(sha256)),
                         out,
                         scratch=str(self._scratch),
-                        inflate=cast(Inflate, isal_zlib),
+                        inflating=_isal,
                         progress=self._check,
-                        write=native_blob,
                         unpack=_zstandard(layer),
                     )
             except AssembleError as e:
@@ -279,6 +280,13 @@ class Assembly:
     def _listed(self, derivation: str, found: LayerRealisation) -> LayerResult:
         listing = dict(self._store.listing(derivation))
         return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
+
+
+def _isal() -> Inflate:
+    """What Python inflates with: zlib, but faster."""
+    from isal import isal_zlib
+
+    return cast("Inflate", isal_zlib)
 
 
 def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..deriving.derivation import ImageDerivation
-from ..kernel.errors import ArtifactError
+from ..kernel.errors import ArtifactError, FlyteBuildError
 from ..kernel.reporting import Reporter
 from ..kernel.values import replace
 from ..sources.places import Locator
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .bytecode import Hosts
 
 __all__ = ["build"]
+
+# Bytes: what is less is hashed before a thread has begun.
+_SOON = 1 << 20
 
 
 def build(
@@ -85,12 +89,14 @@ def _make(
     hosts: Hosts | None,
     started: float,
 ) -> dict[str, BuiltImage]:
-    from ..remote.available import Elsewhere
-    from .assembly import Assembly, at_once
-
     done: dict[str, BuiltImage] = {}
     stop = threading.Event()
     with store.session(stop.is_set) as session:
+        if local and (remote is None or not remote.repositories):
+            _look_ahead(session, missing)
+        from ..remote.available import Elsewhere
+        from .assembly import Assembly, at_once
+
         elsewhere = Elsewhere(session, remote, bases, reporter, stop)
         if not local:
             done |= {image.hash: _known(session, image, elsewhere, started) for image in elsewhere.images(missing)}
@@ -108,7 +114,31 @@ def _make(
                         raise
                     again.append(image)
             todo = again
+        for image in missing:
+            _tag(session, image)
     return done
+
+
+def _look_ahead(session: Session, images: Sequence[ImageDerivation]) -> None:
+    """Begin to hash what the largest layer that is to be made is made of, while what makes it is loaded. What is wrong
+    with an artifact is said when it is used."""
+    layers = sorted({x.hash: x for image in images for x in image.layers}.values(), key=lambda x: -x.fetch_size)
+    layer = next((x for x in layers if x.fetch_size < _SOON or session.store.layer(x.hash) is None), None)
+    if layer is None or layer.fetch_size < _SOON:
+        return
+
+    def hash_all() -> None:
+        with suppress(FlyteBuildError, OSError):
+            for artifact in sorted(layer.artifacts, key=lambda a: -a.size):
+                session.artifact(artifact.sha256, artifact.size, artifact.file)
+
+    threading.Thread(target=hash_all, name="look_ahead", daemon=True).start()
+
+
+def _tag(session: Session, image: ImageDerivation) -> None:
+    made = session.store.image(image.hash)
+    if made is not None:
+        session.tag(image, made)
 
 
 def _name(store: Store, images: Sequence[ImageDerivation]) -> None:
@@ -119,11 +149,11 @@ def _name(store: Store, images: Sequence[ImageDerivation]) -> None:
         store.touch(image.hash)
         made = store.image(image.hash)
         if made is not None and layout.entry(image, made) not in named:
-            unnamed.append((image, made))
+            unnamed.append(image)
     if unnamed:
         with store.session() as session:
-            for image, made in unnamed:
-                session.tag(image, made)
+            for image in unnamed:
+                _tag(session, image)
 
 
 def _reused(store: Store, image: ImageDerivation, made: ImageRealisation) -> BuiltImage | None:

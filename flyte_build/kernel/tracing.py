@@ -23,8 +23,8 @@ __all__ = ["Listener", "active", "hooks", "listen", "redacted", "shown_url", "te
 Listener = Callable[[float, str, str], object]
 """Takes seconds since it began to listen, what it is about, and the words; from any thread."""
 
-_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>\\]+")
-_SECRET_NAME = re.compile(r"(?i)token|passw|secret|credential|auth|api_?key|private_?key")
+_URL = r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>\\]+"
+_SECRET_NAME = r"(?i)token|passw|secret|credential|auth|api_?key|private_?key"
 _SHORTEST = 6
 _listening: tuple[Listener, float] | None = None
 _hooked = False
@@ -88,9 +88,9 @@ def shown_url(url: str) -> str:
 def redacted(words: str) -> str:
     """``words`` without what is secret in them."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and value in words and _SECRET_NAME.search(name) and not os.path.isabs(value):
+        if len(value) >= _SHORTEST and value in words and re.search(_SECRET_NAME, name) and not os.path.isabs(value):
             words = words.replace(value, "***")
-    return _URL.sub(lambda found: shown_url(found[0]), struck(words))
+    return re.sub(_URL, lambda found: shown_url(found[0]), struck(words))
 
 
 def _asked(request: Any) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -203,13 +204,18 @@ def read(directory: Path, environment: str) -> Lock | None:
         return None
     except (OSError, UnicodeDecodeError) as e:
         raise LockError(f"{path}: cannot be read: {e}") from None
-    lock = parse(text, path)
+    lock = _parsed(text, path)
     if lock.environment != environment:
         raise LockError(
             f"{path}: expected the lock of environment {environment}, found that of {lock.environment}",
             hint="a lock is named after its environment; run `flyte-build lock` again",
         )
     return lock
+
+
+# A command asks for its few locks again and again, and checking one takes longer than to make a small layer. The file
+# is read each time: what is remembered is what these very bytes say. Nobody changes a lock, which is a value.
+_parsed = lru_cache(maxsize=16)(parse)
 
 
 def write(directory: Path, lock: Lock) -> bool:

@@ -4,6 +4,7 @@
 
 :func:`write_blob` has the signature of ``flyte_build.assemble.blob.write_blob``, which does everything where the core
 is not there, is turned off (``FLYTE_BUILD_CORE=pure``), or finds anything wrong; ``docs/core.md`` has the whole of it.
+:func:`write_layer` is to ``flyte_build.assemble.layer.write_layer`` the same: wheels are read by the core.
 Never decides what is in a layer, words no error, and is not what Nix and Bazel run.
 """
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from .blob import write_blob
     from .library import Core, core
     from .unpacking import unpack
+    from .wheels import write_layer
 
-__all__ = ["Core", "core", "unpack", "write_blob"]
+__all__ = ["Core", "core", "unpack", "write_blob", "write_layer"]
 
-__getattr__ = offering(__name__, {"blob": "write_blob", "library": "Core core", "unpacking": "unpack"})
+__getattr__ = offering(
+    __name__,
+    {"blob": "write_blob", "library": "Core core", "unpacking": "unpack", "wheels": "write_layer"},
+)

@@ -8,9 +8,7 @@ the start. So errors are its errors, and there is no case in which the two could
 from __future__ import annotations
 
 import ctypes
-import io
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -20,36 +18,20 @@ from ..assemble.blob import GROUP, SEGMENT, BlobResult, Inflate, identity
 from ..assemble.blob import write_blob as write_purely
 from ..assemble.entries import Deflated, Entry, Plain
 from ..assemble.inflating import JOINED
-from ..assemble.tar import BLOCK, END, SMALL_ID, SMALL_SIZE, header
+from ..assemble.tar import BLOCK, END, SMALL_ID, SMALL_SIZE, header, split
+from .feeding import THREADS, Unfit, operation, position, results
 from .library import core
 
-__all__ = ["THREADS", "write_blob"]
+__all__ = ["write_blob"]
 
 _HEADER = struct.Struct("<BBHIIQBB").pack
 _PIECE = struct.Struct("<BI").pack
 _ZEROS = [b"\x03" + struct.pack("<H", n) for n in range(BLOCK)]
 _FLUSH = b"\x04"
-_DEFLATED = struct.Struct("<BBIQQQI").pack
-_PLAIN = struct.Struct("<BBIQQII").pack
-_HAS_HASH, _HAS_CRC, _TELL_CRC = 1, 2, 4
 _TYPE = {"file": ord("0"), "hardlink": ord("1"), "symlink": ord("2"), "dir": ord("5")}
 # Of a thread's work, that is enough for the next to begin.
 _FED = 512 << 10
 _FILES = 64
-THREADS = 4
-
-
-class _Unfit(Exception):
-    """The core failed, or has no operation for what there is: Python's turn."""
-
-
-class _Result(ctypes.Structure):
-    _fields_ = (
-        ("blob", ctypes.c_ubyte * 32),
-        ("tar", ctypes.c_ubyte * 32),
-        ("blob_size", ctypes.c_uint64),
-        ("tar_size", ctypes.c_uint64),
-    )
 
 
 def write_blob(
@@ -64,27 +46,18 @@ def write_blob(
 
     Where the core gives up, ``progress`` hears of the bytes of the tar stream from the start again.
     """
-    library, there = core().library, _position(out)
+    library, there = core().library, position(out)
     if library is None or there is None:
         return write_purely(entries, out, inflate=inflate, names=names, progress=progress)
     ordered = list(entries)
     try:
         made = _Making(library, out, progress).run(ordered)
-    except _Unfit:
+    except Unfit:
         out.seek(there)
         out.truncate()
         return write_purely(ordered, out, inflate=inflate, names=names, progress=progress)
     out.seek(there + made.size)
     return made
-
-
-def _position(out: BinaryIO) -> int | None:
-    """Where ``out`` is to be written, if it is a file that can be written again from there."""
-    try:
-        out.flush()
-        return out.tell() if stat.S_ISREG(os.fstat(out.fileno()).st_mode) else None
-    except (OSError, AttributeError, io.UnsupportedOperation):
-        return None
 
 
 class _Making:
@@ -94,7 +67,7 @@ class _Making:
         self._library, self._progress = library, progress
         self._core = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), THREADS))
         if not self._core:
-            raise _Unfit
+            raise Unfit
         self._files: dict[str, int] = {}
         # Those of operations after the cut.
         self._unfed: set[str] = set()
@@ -110,7 +83,7 @@ class _Making:
             listing, late = self._entries(entries)
             return self._result(listing, late)
         except (struct.error, OSError):
-            raise _Unfit from None
+            raise Unfit from None
         finally:
             self._library.core_close(self._core)
             for descriptor in self._files.values():
@@ -133,11 +106,11 @@ class _Making:
                     self._plainly(segment)
                     crc = zlib.crc32(segment, crc)
                 elif number:
-                    raise _Unfit
+                    raise Unfit
                 else:
                     known = segment.crc32 is not None
                     if not known and len(content) > 1:
-                        raise _Unfit
+                        raise Unfit
                     self._content(segment, len(late))
                     crc = segment.crc32 or 0
             if known:
@@ -184,24 +157,13 @@ class _Making:
 
     def _content(self, s: Deflated | Plain, place: int) -> None:
         """The operation that ``s`` is; ``place`` is for its CRC-32, where that is not known."""
-        flags, hashed = 0, b""
-        if s.hash is not None:
-            algorithm, hashed = s.hash
-            if algorithm != "sha256":
-                raise _Unfit
-            flags = _HAS_HASH
         shares = max(s.size, s.csize) <= JOINED if isinstance(s, Deflated) else s.size <= SEGMENT
         if shares:
             self._begin(s.size)
         descriptor = self._files.get(s.path)
         if descriptor is None:
             descriptor = self._open(s.path)
-        if isinstance(s, Deflated):
-            op = _DEFLATED(5, flags, descriptor, s.offset, s.csize, s.size, s.crc32)
-        else:
-            flags |= _TELL_CRC if s.crc32 is None else _HAS_CRC
-            op = _PLAIN(6, flags, descriptor, s.offset, s.size, s.crc32 or 0, place)
-        self._ops.append(op + hashed)
+        self._ops.append(operation(s, descriptor, place))
         if shares:
             self._unfed.add(s.path)
         else:
@@ -211,7 +173,7 @@ class _Making:
         if len(self._files) >= _FILES and self._cut:
             self._feed(0)
             if self._library.core_wait(self._core):
-                raise _Unfit
+                raise Unfit
             for done in self._files.keys() - self._unfed:
                 os.close(self._files.pop(done))
         return self._files.setdefault(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
@@ -222,20 +184,16 @@ class _Making:
         del self._ops[: self._cut]
         self._cut = 0
         if self._library.core_feed(self._core, ops, len(ops)):
-            raise _Unfit
+            raise Unfit
         if tar and self._progress is not None:
             self._progress(tar)
 
     def _result(self, listing: dict[str, str], late: list[tuple[Entry, int]]) -> BlobResult:
-        result, told = _Result(), (ctypes.c_uint32 * len(late))()
-        if self._library.core_wait(self._core):
-            raise _Unfit
-        if self._library.core_results(self._core, ctypes.byref(result), told, len(late)):
-            raise _Unfit
-        for (entry, size), crc in zip(late, told, strict=True):
-            listing[entry.path] = identity(entry, size, crc)
-        blob, tar = bytes(result.blob).hex(), bytes(result.tar).hex()
-        return BlobResult(f"sha256:{blob}", result.blob_size, f"sha256:{tar}", result.tar_size, listing)
+        told = (ctypes.c_uint32 * len(late))()
+        blob, size, tar, tar_size = results(self._library, self._core, told)
+        for (entry, length), crc in zip(late, told, strict=True):
+            listing[entry.path] = identity(entry, length, crc)
+        return BlobResult(blob, size, tar, tar_size, listing)
 
 
 def _header(entry: Entry, size: int) -> tuple[bytes, int]:
@@ -244,7 +202,7 @@ def _header(entry: Entry, size: int) -> tuple[bytes, int]:
     if entry.kind == "dir":
         name += b"/"
     if (
-        len(name) <= 100
+        (len(name) <= 100 or (len(name) <= 255 and split(name) is not None))
         and len(link) <= 100
         and size <= SMALL_SIZE
         and max(entry.uid, entry.gid, entry.mode) <= SMALL_ID

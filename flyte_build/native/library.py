@@ -19,7 +19,7 @@ from .naming import library as library_path
 
 __all__ = ["ABI", "VARIABLE", "Core", "core", "load"]
 
-ABI = 3
+ABI = 4
 VARIABLE = "FLYTE_BUILD_CORE"
 _ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 # Three literals, a match of six, in fixed codes.
@@ -92,12 +92,20 @@ def _declare(library: ctypes.CDLL) -> None:
         ("core_wait", number, (pointer,)),
         ("core_results", number, (pointer, pointer, pointer, size)),
         ("core_close", None, (pointer,)),
+        ("core_rest", None, ()),
         ("core_inflate", number, (pointer, size, pointer, size, size)),
         ("core_sha256", None, (ctypes.c_char_p, size, size, pointer)),
         ("core_crc32", ctypes.c_uint32, (ctypes.c_uint32, ctypes.c_char_p, size)),
         ("core_encode", size, (ctypes.c_char_p, size, pointer)),
         ("core_unpack", number, (number, number, ctypes.c_uint64, pointer)),
         ("core_unpacked", None, (pointer,)),
+        ("layout_open", pointer, ()),
+        ("layout_wheel", number, (pointer, number, ctypes.c_char_p, size, number, pointer)),
+        ("layout_add", number, (pointer, ctypes.c_char_p, size, number, *(ctypes.c_char_p, size) * 2)),
+        ("layout_arrange", number, (pointer, ctypes.c_char_p, size)),
+        ("layout_feed", ctypes.c_int64, (pointer, pointer, ctypes.c_uint64)),
+        ("layout_listing", pointer, (pointer, pointer)),
+        ("layout_close", None, (pointer,)),
     ):
         found = getattr(library, function)
         found.restype, found.argtypes = result, arguments

@@ -49,6 +49,7 @@ class Session:
         self._syncing = threading.Lock()
         # Artifacts that were hashed in this session: by whoever brought them, or before their first use.
         self._sound: dict[str, threading.Lock | None] = {}
+        self._unsound: dict[str, BaseException] = {}
         self._share: int | None = None
         self._owner: int | None = None
         self._directory: Path | None = None
@@ -122,7 +123,10 @@ class Session:
         return final
 
     def artifact(self, sha256: str, size: int | None = None, name: str = "") -> Path | None:
-        """:meth:`Contents.sound`, at most once a session: what arrived in it was hashed on its way."""
+        """:meth:`Contents.sound`, at most once a session: what arrived in it was hashed on its way.
+
+        What was raised of an artifact is raised again: whoever looks ahead need not say so.
+        """
         with self._guard:
             hashing = self._sound.setdefault(sha256, threading.Lock())
         if hashing is None:
@@ -130,7 +134,13 @@ class Session:
         with hashing:
             if self._sound[sha256] is None:
                 return self.store.artifact(sha256, size)
-            found = self.store.sound(sha256, size, name)
+            if sha256 in self._unsound:
+                raise self._unsound[sha256]
+            try:
+                found = self.store.sound(sha256, size, name)
+            except Exception as e:
+                self._unsound[sha256] = e
+                raise
             if found is not None:
                 self._sound[sha256] = None
             return found

@@ -141,7 +141,7 @@ def _bundles(place: Path) -> Mapping[str, bytes]:
     site = Site(Store(place / "bundled-store"), wheels, images)
     site.bundle(place / "whole")
     site.bundle(place / "bare", artifacts=False)
-    return {name: (place / name).read_bytes() for name in ("whole", "bare")}
+    return {f"{name}-today": (place / name).read_bytes() for name in ("whole", "bare")}
 
 
 def _actions(place: Path) -> Mapping[str, bytes]:

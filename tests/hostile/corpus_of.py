@@ -24,13 +24,16 @@ from ..support.wheels import build_wheel, stored
 from .corpus_more import more
 from .layers import member, tar
 
-__all__ = ["write_corpus"]
+__all__ = ["KEPT", "write_corpus"]
 
 _HEX = "0123456789abcdef" * 4
 
+KEPT = frozenset({"lock/lock", "lock/pinned", "bundle/whole", "bundle/bare"})
+"""Seeds that nobody makes any more: locks of schema 1, which are still read, alone and in bundles."""
+
 
 def write_corpus(folder: Path) -> None:
-    """Write every seed to ``folder/TARGET/NAME``; the same bytes on every machine."""
+    """Write every seed to ``folder/TARGET/NAME`` but for :data:`KEPT`; the same bytes on every machine."""
     for target, made in _all().items():
         (folder / target).mkdir(parents=True, exist_ok=True)
         for name, data in made.items():
@@ -73,7 +76,7 @@ def _all() -> Mapping[str, Mapping[str, bytes]]:
 def _locks() -> Mapping[str, bytes]:
     lock = lock_of(recipe_of("a", "b>=2"), [wheel("b", "2.1"), wheel("a")])
     pins = dict.fromkeys(lock.platforms, Pin(f"sha256:{_HEX}", f"sha256:{_HEX[::-1]}"))
-    return {"lock": lock.text().encode(), "pinned": replace(lock, pins=pins).text().encode()}
+    return {"today": lock.text().encode(), "today-pinned": replace(lock, pins=pins).text().encode()}
 
 
 _FILES: Mapping[str, bytes | tuple[int, bytes] | Symlink | Hardlink | Directory] = {

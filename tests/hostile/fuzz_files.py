@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from flyteidl2.task import common_pb2
 
 from flyte_build import native
 from flyte_build.assemble.archive import Archive
-from flyte_build.assemble.blob import write_blob
 from flyte_build.assemble.deb import open_deb, read_control
 from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.layer import write_layer
@@ -83,23 +83,24 @@ def conda(data: bytes, folder: Path) -> None:
 
 
 def core(data: bytes, folder: Path) -> None:
-    """A wheel's layer by the native core and by Python: the same bytes, or the same refusal."""
+    """A wheel's layer by the native core, by its encoder alone and by Python: the same bytes, or the same refusal."""
     path = _write(data, folder, "alpha-1.0-py3-none-any.whl")
     assert native.core().library is not None or not os.environ.get("CI"), "expected the native core: run ./dev setup"
     found: list[object] = []
-    for number, write in enumerate((native.write_blob, write_blob)):
+    by_blob = partial(write_layer, write=native.write_blob)
+    for number, write in enumerate((native.write_layer, by_blob, write_layer)):
         out = folder / f"layer{number}"
         try:
             with out.open("wb") as f:
-                result = write_layer(wheel_layer([path]), lambda _: str(path), f, scratch=str(folder), write=write)
+                result = write(wheel_layer([path]), lambda _: str(path), f, scratch=str(folder))
             found.append((result, out.read_bytes()))
         except AssembleError as e:
             found.append(e)
-    one, other = found
-    if isinstance(one, AssembleError) and isinstance(other, AssembleError):
-        assert str(one) == str(other)
-        raise one
-    assert one == other
+    first = found[0]
+    if isinstance(first, AssembleError):
+        assert all(isinstance(e, AssembleError) and str(e) == str(first) for e in found)
+        raise first
+    assert found == [first] * len(found)
 
 
 def zip_archive(data: bytes, folder: Path) -> None:

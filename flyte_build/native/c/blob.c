@@ -3,7 +3,9 @@
    One thread at a time hashes the tar stream (with it, contents that have a hash of their own), and one hashes and writes
    the blob, always behind the first. At most as many parts exist as there are places, so memory stays flat. */
 
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,8 +13,10 @@
 #include "pipeline.h"
 
 #define MOST_THREADS 8
+/* Bytes of the blob after which the disk is told to begin: whoever has it all written waits for the rest alone. */
+#define BEHIND ((size_t)2 << 20)
 
-typedef struct core {
+struct core {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t threads[MOST_THREADS];
@@ -23,7 +27,7 @@ typedef struct core {
     uint64_t places, queued, hashed, written;
     int hashing, writing;
     size_t crcs_room;
-} core;
+};
 
 typedef struct {
     uint8_t blob[32], tar[32];
@@ -31,6 +35,25 @@ typedef struct {
 } core_result;
 
 /* -- threads ----------------------------------------------------------------------------------------------- */
+
+/* The bytes of the blob, hashed and written, part after part, one thread at a time. */
+static int write_part(layer *l, part *p) {
+    const uint8_t *data = p->blob.data;
+    size_t left = p->blob.size;
+    sha256_update(&l->blob, data, left);
+    l->blob_size += left, l->waiting += left;
+    while (left) {
+        ssize_t took = write(l->out, data, left);
+        if (took < 0 && errno == EINTR) continue;
+        if (took <= 0) return 0;
+        data += took, left -= (size_t)took;
+    }
+    if (l->waiting < BEHIND) return 1;
+    /* A file system that cannot is none the worse. */
+    (void)!sync_file_range(l->out, l->begun, (off_t)l->waiting, SYNC_FILE_RANGE_WRITE);
+    l->begun += (off_t)l->waiting, l->waiting = 0;
+    return 1;
+}
 
 static part *part_of(core *c, uint64_t n) { return &c->parts[n % c->places]; }
 
@@ -163,7 +186,6 @@ static int room_for_crc(core *c, uint32_t place) {
     return more != NULL;
 }
 
-/* Whole operations, which end after content that shares no member or after a flush, unless they are the last. 0, or -1 where all has failed. */
 API int core_feed(core *c, const uint8_t *ops, size_t size) {
     const uint8_t *at = ops, *end = ops + size, *first = ops;
     uint64_t held = 0;
@@ -237,13 +259,7 @@ API void core_close(core *c) {
     pthread_mutex_unlock(&c->lock);
     for (int i = 0; i < c->threads_count; i++) pthread_join(c->threads[i], NULL);
     for (uint64_t n = c->written; n < c->queued; n++) release(part_of(c, n));
-    for (uint64_t i = 0; i < c->places; i++) {
-        free(c->parts[i].tar.data);
-        free(c->parts[i].blob.data);
-        free(c->parts[i].checks);
-        free(c->parts[i].told);
-    }
-    free(c->parts);
+    keep_parts(c->parts, c->places);
     free(c->layer.crcs);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);
@@ -259,7 +275,8 @@ API core *core_open(int out, int threads) {
     if (!c) return NULL;
     c->layer.out = out;
     c->places = (uint64_t)threads + 2;
-    c->parts = calloc(c->places, sizeof *c->parts);
+    c->layer.begun = lseek(out, 0, SEEK_CUR);
+    c->parts = kept_parts(c->places);
     if (!c->parts) {
         free(c);
         return NULL;

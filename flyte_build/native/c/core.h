@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CORE_ABI 3
+#define CORE_ABI 4
 
 /* For tests: SMALL makes every limit small (pipeline.h), PORTABLE leaves out what only some processors have. */
 
@@ -163,8 +163,11 @@ typedef struct {
     uint32_t mode, uid, gid;
     uint64_t size;
     const uint8_t *name, *link;
-    unsigned name_size, link_size; /* at most 100 */
+    unsigned name_size, link_size; /* at most 100; of a name, more where it can be split */
 } tar_entry;
+
+/* The slash at which a name of more than 100 bytes is divided into prefix and name; 0 where it cannot be. */
+unsigned tar_split(const uint8_t *name, unsigned size);
 
 /* The header block of an entry into `block`, and the sizes of its pieces. */
 #define TAR_PIECES 11

@@ -124,9 +124,18 @@ static void octal(uint8_t *to, unsigned digits, uint64_t value) {
     while (digits--) to[digits] = (uint8_t)('0' + (value & 7)), value >>= 3;
 }
 
+unsigned tar_split(const uint8_t *name, unsigned size) {
+    for (unsigned at = size - 101 > 1 ? size - 101 : 1; at < size - 1 && at <= 155; at++)
+        if (name[at] == '/') return at;
+    return 0;
+}
+
 void tar_header(const tar_entry *e, uint8_t block[TAR_BLOCK], unsigned pieces[TAR_PIECES]) {
+    unsigned at = e->name_size > 100 ? tar_split(e->name, e->name_size) : 0, name_size = e->name_size - (at ? at + 1 : 0);
+    const uint8_t *name = e->name + (e->name_size - name_size);
     memset(block, 0, TAR_BLOCK);
-    memcpy(block, e->name, e->name_size);
+    memcpy(block, name, name_size);
+    memcpy(block + 345, e->name, at);
     octal(block + 100, 7, e->mode);
     octal(block + 108, 7, e->uid);
     octal(block + 116, 7, e->gid);
@@ -142,8 +151,8 @@ void tar_header(const tar_entry *e, uint8_t block[TAR_BLOCK], unsigned pieces[TA
     octal(block + 148, 6, sum);
     block[155] = ' ';
     /* The last slash but of a folder's own. */
-    unsigned base = e->name_size ? e->name_size - 1 : 0;
-    while (base && e->name[base - 1] != '/') base--;
-    const unsigned sizes[TAR_PIECES] = {base, e->name_size - base, 100 - e->name_size, 24, 6, 3, 3, 12, 3, 5, 356};
+    unsigned base = name_size ? name_size - 1 : 0;
+    while (base && name[base - 1] != '/') base--;
+    const unsigned sizes[TAR_PIECES] = {base, name_size - base, 100 - name_size, 24, 6, 3, 3, 12, 3, 5, 356};
     memcpy(pieces, sizes, sizeof sizes);
 }

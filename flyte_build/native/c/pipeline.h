@@ -4,6 +4,7 @@
 #define PIPELINE_H
 
 #include <pthread.h>
+#include <sys/types.h>
 #include "core.h"
 
 #define WINDOW ((size_t)32768)
@@ -51,6 +52,8 @@ typedef struct {
 } buffer;
 
 int make_room(buffer *b, size_t room);
+/* All of `size` bytes at `offset`; false where there are fewer. */
+int read_all(int file, uint8_t *to, uint64_t size, uint64_t offset);
 
 typedef struct {
     operation o;
@@ -96,18 +99,30 @@ typedef struct {
     size_t told_count, told_room;
 } part;
 
+/* So many parts, all free, whose memory may have been another layer's; NULL where there is no room for them. Then they are kept
+   for the next one. */
+part *kept_parts(uint64_t places);
+void keep_parts(part *parts, uint64_t places);
+
 /* What is made: both streams so far, and the CRCs that are to be told. */
 typedef struct {
     int out;
     sha256 tar, blob;
     uint64_t tar_size, blob_size;
     uint32_t *crcs;
+    off_t begun; /* bytes of the file up to here are on their way to the disk */
+    size_t waiting;
 } layer;
 
-/* Make what the part is, in any thread; then hash its content, and write it, part after part, one thread at a time each.
-   False: something is not as it should be. */
+/* Make what the part is, in any thread; then hash its content, part after part, one thread at a time. False: something is not as
+   it should be. */
 int make_part(part *p);
 int hash_part(layer *l, part *p);
-int write_part(layer *l, part *p);
+
+typedef struct core core;
+
+/* Whole operations, which end after content that shares no member or after a flush, unless they are the last. 0, or -1 where
+   all has failed. */
+int core_feed(core *c, const uint8_t *ops, size_t size);
 
 #endif

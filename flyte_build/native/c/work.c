@@ -1,4 +1,4 @@
-/* One part of a layer: the bytes of its tar stream and of its blob, from what the operations say; then hashed, and written. */
+/* One part of a layer: the bytes of its tar stream and of its blob, from what the operations say; then hashed. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,8 +17,8 @@ int next_operation(const uint8_t **at, const uint8_t *end, operation *o) {
         if (left < 22) return 0;
         o->kind = p[1], o->mode = get16(p + 2), o->uid = get32(p + 4), o->gid = get32(p + 8), o->size = get64(p + 12);
         o->name_size = p[20], o->link_size = p[21], o->name = p + 22, o->link = o->name + o->name_size;
-        if (o->name_size > 100 || o->link_size > 100) return 0;
         p += 22, more = o->name_size + o->link_size;
+        if (o->link_size > 100 || more > left - 22 || (o->name_size > 100 && !tar_split(o->name, o->name_size))) return 0;
         break;
     case OP_PIECE:
         if (left < 5) return 0;
@@ -59,7 +59,7 @@ int make_room(buffer *b, size_t room) {
     return 1;
 }
 
-static int read_all(int file, uint8_t *to, uint64_t size, uint64_t offset) {
+int read_all(int file, uint8_t *to, uint64_t size, uint64_t offset) {
     while (size) {
         ssize_t got = pread(file, to, size, (off_t)offset);
         if (got < 0 && errno == EINTR) continue;
@@ -300,19 +300,5 @@ int hash_part(layer *l, part *p) {
     }
     sha256_update(&l->tar, p->tar.data + at, p->tar.size - at);
     for (size_t i = 0; i < p->told_count; i++) l->crcs[p->told[i].place] = p->told[i].crc;
-    return 1;
-}
-
-int write_part(layer *l, part *p) {
-    const uint8_t *data = p->blob.data;
-    size_t left = p->blob.size;
-    sha256_update(&l->blob, data, left);
-    l->blob_size += left;
-    while (left) {
-        ssize_t took = write(l->out, data, left);
-        if (took < 0 && errno == EINTR) continue;
-        if (took <= 0) return 0;
-        data += took, left -= (size_t)took;
-    }
     return 1;
 }
