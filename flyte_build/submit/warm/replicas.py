@@ -15,11 +15,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace  # as a member is: `kernel.values` knows no fields of such a base
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ...kernel.cgroups import Group
-from ...kernel.values import dataclass, field, replace
 from ..action import LaunchRequest, Outcome, ReusePolicy
 from ..sandbox import process
 from ..sandbox.spec import Mount
