@@ -2,13 +2,16 @@
 
 One task that maps a trivial one over a number of inputs, by the unmodified runtime, in sandboxes over this machine's
 own files (so no image is made). Each side runs twice, with few inputs and with many: what the difference takes is the
-actions' alone, with their parent's, the engine's, the service's and the sandboxes' part in it. Not among those that run
-by default: it needs a way into a sandbox.
+actions' alone, with their parent's, the engine's, the service's and the sandboxes' part in it. Beside them is measured
+what nobody can go below: the runtime by itself (``floor``), and what of each side is this process's, the launcher's.
+Not among those that run by default: it needs a way into a sandbox.
 """
 
 from __future__ import annotations
 
 import compileall
+import json
+import statistics
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +27,8 @@ __all__ = ["WORKFLOW", "cases"]
 FEW = 2
 GOALS_MS = {"forks": 80.0, "replicas": 5.0}
 FRAMES_GOAL_MS = 110.0
+# Which part of which side the SDK takes by itself.
+FLOORS = {"cold": "a0 alone", "replicas": "run_task alone"}
 PANDAS = ("numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "python-dateutil==4.0.0", "tzdata==2026.6")
 WORKFLOW = """
 import flyte
@@ -71,7 +76,8 @@ async def main(n: int) -> int:
     return int(sum([(await one(frame)).c.sum() for _ in range(n)]))
 """
 _RUN = """
-import dataclasses, os, pathlib, sys, tempfile
+import dataclasses, json, os, pathlib, sys, tempfile, time
+from flyte_build.workbench.running import log_settings
 from tests.submit import conftest
 folder, module, task, count, warm, network, packages = sys.argv[1:]
 conftest.WORKFLOWS = pathlib.Path(folder)
@@ -85,7 +91,11 @@ if packages:
         env, binds = (*image.env, f"PYTHONPATH={inside}"), (*image.binds, (pathlib.Path(packages), inside))
         runs.images[name] = dataclasses.replace(image, env=env, binds=binds)
 root = runs.action(module, task, n=int(count))
+# As `flyte-build run` has them: the runtime's own level tells of every change of a child.
+root = dataclasses.replace(root, env={**root.env, **log_settings(dict())})
+before = time.process_time()
 result = runs.run(root, "one", warm=warm == "warm", network=network)
+print(json.dumps({"launcher": time.process_time() - before}))
 if result.phase.value != "succeeded" or len(result.actions) != int(count) + 1:
     sys.exit(f"{result.phase}: {result.error}")
 cold = pathlib.Path(result.folder, "workers", "cold.log")
@@ -112,6 +122,9 @@ def cases(context: Context) -> Iterator[Case]:
     def run(task: str, warm: str, network: str, module: str = "mapped", packages: str = "") -> tuple[str, ...]:
         return (sys.executable, "-c", _RUN, str(folder), module, task, "{}", warm, network, packages)
 
+    def floor(what: str) -> tuple[str, ...]:
+        return (sys.executable, "-m", "benchmarks.floor", what, "{}")
+
     for network in ("host",) if context.quick else ("host", "internet"):
         yield _compared(
             f"an action, network {network}",
@@ -120,6 +133,7 @@ def cases(context: Context) -> Iterator[Case]:
                 "cold": run("main", "cold", network),
                 "forks": run("main", "warm", network),
                 "replicas": run("main_reused", "warm", network),
+                **({FLOORS["cold"]: floor("cold")} if network == "host" else {}),
                 **({"flyte run --local": (sys.executable, "-c", _LOCAL, str(folder), "{}")} if context.peers else {}),
             },
             context.rounds,
@@ -137,7 +151,11 @@ def cases(context: Context) -> Iterator[Case]:
     yield _compared(
         f"a map of {wide:,}",
         wide,
-        {"forks": run("main", "warm", "host"), "replicas": run("main_reused", "warm", "host")},
+        {
+            "forks": run("main", "warm", "host"),
+            "replicas": run("main_reused", "warm", "host"),
+            FLOORS["replicas"]: floor("replica"),
+        },
         1,
     )
 
@@ -170,7 +188,16 @@ def _compared(
     ratios = [Ratio(f"processor time an action, {n}", ms, goals.get(n), unit=" ms") for n, ms in per.items()]
     if "cold" in per:
         ratios += [Ratio(f"cold ÷ {n}", per["cold"] / max(per[n], 0.01)) for n in ("forks", "replicas") if n in per]
+    own = {label: _launcher(series[label]) - _launcher(bases[label]) for label in sides}
+    ratios += [Ratio(f"of it the launcher, {n}", s / (many - FEW) * 1000, unit=" ms") for n, s in own.items() if s]
+    ratios += [Ratio(f"{n} ÷ {least}", per[n] / per[least]) for n, least in FLOORS.items() if {n, least} <= per.keys()]
     # A difference of walls that is none says nothing: other work had the processors.
     ratios += [Ratio(f"actions a second, {n}", 1 / wall, unit="") for n, wall in walls.items() if wall > 1e-4]
     peaks = {label: {"few": bases[label].peak, "many": series[label].peak} for label in sides}
     return Case(title, [s for label in sides for s in (bases[label], series[label])], ratios, {"peak_bytes": peaks})
+
+
+def _launcher(series: Series) -> float:
+    """Seconds of processor time of the launcher's own process, as it says them; 0 where there is none."""
+    said = [json.loads(sample.output) for sample in series.samples if sample.output.startswith('{"launcher"')]
+    return statistics.median(float(one["launcher"]) for one in said) if said else 0.0

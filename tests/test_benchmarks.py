@@ -306,7 +306,10 @@ def test_an_action_is_measured_in_each_way_that_it_can_run(tmp_path: Path) -> No
     found = cases(json.loads(out.read_text()), "actions")
     assert list(found) == ["an action, network host", "a map of 4"]
     labels = [series["label"] for series in found["an action, network host"]["series"]]
-    assert labels == [f"{side}, {n} actions" for side in ("cold", "forks", "replicas") for n in (2, 3)]
+    assert labels == [f"{side}, {n} actions" for side in ("cold", "forks", "replicas", "a0 alone") for n in (2, 3)]
+    ratios = {case: {ratio["name"] for ratio in found[case]["ratios"]} for case in found}
+    assert {"cold ÷ a0 alone", "of it the launcher, forks"} <= ratios["an action, network host"]
+    assert "replicas ÷ run_task alone" in ratios["a map of 4"]
     goals = {r["name"]: r["goal"] for r in found["a map of 4"]["ratios"] if "goal" in r}
     assert goals == {"processor time an action, forks": 80.0, "processor time an action, replicas": 5.0}
     assert all(series["cpu_median"] > 0 for case in found.values() for series in case["series"])

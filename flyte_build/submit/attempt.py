@@ -120,6 +120,8 @@ class Attempts:
                 self.scheduler.over(record.name)
             if folder.storage.remote:
                 verdict, report = self._judge_left(record.name, attempt, outcome, task, log)
+            elif self._well(record.name, attempt, outcome):
+                verdict, report = Verdict(Phase.SUCCEEDED), ""
             else:
                 verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
             record = record.replace(report=report)
@@ -220,6 +222,17 @@ class Attempts:
             outcome, left.error, outputs=left.outputs, wanted=task.has_outputs, timeout=task.timeout, log=tail
         )
         return verdict, folder.storage.shown(folder.outcome(name, attempt) / REPORT) if left.report else ""
+
+    def _well(self, name: str, attempt: int, outcome: Outcome) -> bool:
+        """Whether it left outputs that are taken over, and nothing else to read: most do, and a look costs less than a
+        thread."""
+        folder = self.facts.folder
+        below = folder.attempt(name, attempt).relative_to(folder.path).as_posix()
+        with door.folder(folder.path) as top, door.folder(folder.outcome(name, attempt)) as kept:
+            left = any(door.is_there(top, f"{below}/{document}") for document in (ERROR, REPORT))
+            return (
+                outcome == Outcome(0) and not left and not door.is_there(kept, REPORT) and door.has_file(kept, OUTPUTS)
+            )
 
     def _judge(self, name: str, attempt: int, outcome: Outcome, task: Task, log: Path) -> tuple[Verdict, str]:
         folder = self.facts.folder

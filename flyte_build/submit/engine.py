@@ -3,8 +3,8 @@
     enqueue ─▶ reuse (resumed run, cache)? ─▶ attempts: share of the machine ─▶ launcher ─▶ verdict ─▶ again?
                                                                                           └▶ journal ─▶ watchers
 
-The journal is written before anybody hears. An action that ends takes its living children with it. What goes wrong in
-here, or in a launcher, ends the action as FAILED of kind system: nobody ever waits for what will not come. It
+The journal has an end before anybody hears of it. An action that ends takes its living children with it. What goes
+wrong in here, or in a launcher, ends the action as FAILED of kind system: nobody ever waits for what will not come. It
 speaks flyte's protobuf and no protocol (see ``service``), and knows neither processes nor sandboxes.
 """
 

@@ -1,7 +1,8 @@
 """What happened in a run, appended as it happens and never rewritten.
 
-One JSON object a line. A line is on the disk (fsync, for terminal phases) before anybody hears of it, so whatever was
-published can be found again after a crash. The last line may be torn by one; it is ignored, and so is nothing else.
+One JSON object a line. An action's end is on the disk (fsync) before anybody hears of it, so whatever was computed can
+be found again after a crash; what else is told of it is written soon. The last line may be torn by a crash; it is
+ignored, and so is nothing else.
 """
 
 from __future__ import annotations
@@ -151,6 +152,14 @@ def _typed(name: str, value: Any) -> Any:
     return value
 
 
+_SOON = 0.05  # seconds
+_Waits = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+
+
 class Journal:
     """The writing end. Writes are done in order by one thread, so that a slow disk never stops the service."""
 
@@ -160,7 +169,10 @@ class Journal:
         self._mend()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._lock = threading.Lock()
-        self._waiting: list[tuple[bytes, bool, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[bytes, _Waits | None]] = []
+        self._begun = False  # what waits is about to be written
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: Exception | None = None  # of what nobody waited for
 
     def _mend(self) -> None:
         """End a line that a crash tore, so that the next one stands alone."""
@@ -172,16 +184,35 @@ class Journal:
                     self._file.write(b"\n")
 
     async def append(self, entry: dict[str, Any], *, durable: bool = False) -> None:
-        """Write one line; with ``durable`` it is on the disk when this returns. Raises OSError."""
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        """Write one line soon; with ``durable`` it is on the disk when this returns. Raises OSError, then for any line
+        before it, too."""
+        if not durable:
+            self._note(entry)
+            return
         loop = asyncio.get_running_loop()
         written = loop.create_future()
         with self._lock:
-            self._waiting.append((line, durable, loop, written))
-            begin = len(self._waiting) == 1
+            self._waiting.append((_line(entry), (loop, written)))
+        self._begin()
+        await written
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        """With the next that somebody waits for, or by itself."""
+        with self._lock:
+            self._waiting.append((_line(entry), None))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_SOON, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self._begin()
+
+    def _begin(self) -> None:
+        with self._lock:
+            begin = bool(self._waiting) and not self._begun
+            self._begun = self._begun or begin
         if begin:
             self._writer.submit(self._write)
-        await written
 
     async def enqueued(self, action: actions_service_pb2.Action, record: ActionRecord, *, again: bool) -> None:
         """An action is about to be taken on, ``again`` where one of its name had ended. Here a run that was killed is
@@ -193,21 +224,27 @@ class Journal:
     def _write(self) -> None:
         """Write all that waits at once: what came while the disk was waited for costs no wait of its own."""
         with self._lock:
-            batch, self._waiting = self._waiting, []
-        failure: Exception | None = None
+            batch, self._waiting, self._begun = self._waiting, [], False
+        waits = [waits for _, waits in batch if waits is not None]
+        failure, self._failure = self._failure, None
         try:
-            lines = memoryview(b"".join(line for line, *_ in batch))
+            lines = memoryview(b"".join(line for line, _ in batch))
             while lines:
                 lines = lines[self._file.write(lines) :]
-            if any(durable for _, durable, *_ in batch):
+            if waits:
                 os.fsync(self._file.fileno())
         except Exception as e:  # whatever it is: who waits would wait for ever
             failure = e
-        for loop in {loop for _, _, loop, _ in batch}:
+        if not waits:
+            self._failure = failure
+        for loop in {loop for loop, _ in waits}:
             with contextlib.suppress(RuntimeError):  # it has ended, and nobody waits
-                loop.call_soon_threadsafe(_tell, [w for _, _, its, w in batch if its is loop], failure)
+                loop.call_soon_threadsafe(_tell, [w for its, w in waits if its is loop], failure)
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._begin()
         self._writer.shutdown()
         self._file.close()
 

@@ -194,7 +194,8 @@ class LocalLauncher:
             async with self._watch.over(request, own, MEMORY_BACKED) as watched:
                 watched.runs(replica.running)
                 outcome = await self._replicas.outcome(replica, request, begins.within(request.timeout))
-            return watched.outcome or await self._settling.taken_over(request, outcome)
+                watched.then = partial(self._settling.taken_over, request, outcome)
+            return watched.outcome or watched.came_to or outcome
 
     async def _attempt(
         self,
@@ -227,7 +228,8 @@ class LocalLauncher:
                 ):
                     ran = no or await self._run(request, made.task, group, watched, worker, begins)
                     outcome = no or await made.end(ran, scratch)
-                return watched.outcome or await self._settling.taken_over(request, outcome)
+                    watched.then = partial(self._settling.taken_over, request, outcome)
+                return watched.outcome or watched.came_to or outcome
         finally:
             # Shielded: also a cancelled attempt leaves nothing behind.
             await asyncio.shield(asyncio.to_thread(clean, scratch, group))

@@ -86,13 +86,17 @@ class Service:
     async def watch_for_updates(
         self, request: pb.WatchForUpdatesRequest, ctx: RequestContext[Any, Any]
     ) -> AsyncIterator[pb.WatchForUpdatesResponse]:
+        """What its calls are now, the sentinel, and then each that ends: the runtime waits for nothing else, and what
+        it hears besides costs it, the way to it and this process as much as an end does."""
         self._check(request.parent_action_id.run)
+        told = False
         async with contextlib.aclosing(self._engine.watch(request.parent_action_id.name)) as records:
             async for record in records:
                 if record is None:
+                    told = True
                     message = state_service_pb2.ControlMessage(sentinel=True)
                     yield pb.WatchForUpdatesResponse(control_message=message)
-                else:
+                elif not told or record.phase.terminal:
                     yield pb.WatchForUpdatesResponse(action_update=action_update(record, self._run))
 
     async def abort(self, request: pb.AbortRequest, ctx: RequestContext[Any, Any]) -> pb.AbortResponse:

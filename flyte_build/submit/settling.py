@@ -43,13 +43,13 @@ class Settling:
         finally:
             self._settlements.pop(request.action, None)
 
-    async def taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
-        """Take over the attempt's outputs; what may not be taken over is the task's failure."""
+    def taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
+        """Take over the attempt's outputs; what may not be taken over is the task's failure. Blocks."""
         folder = self._folder
         document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
         target = folder.outcome(request.action, request.attempt) / OUTPUTS
         try:
-            await self.settle(request.action, document, target, "outputs", request.inline)
+            self._settle(request.action, document, target, "outputs", request.inline)
         except FileNotFoundError:
             pass
         except (door.Refused, DecodeError, ValueError) as e:
@@ -60,10 +60,13 @@ class Settling:
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int
     ) -> None:
         """See :class:`~.action.Launcher`."""
+        await asyncio.to_thread(self._settle, action, document, target, kind, limit)
+
+    def _settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int) -> None:
         below = self._folder.storage.below(document, self._folder.name)
         message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
         settlement = self._settlements.get(action)
         if settlement is None:
-            await asyncio.to_thread(copy, self._folder.path, below, target, limit)
+            copy(self._folder.path, below, target, limit)
         else:
-            await asyncio.to_thread(settlement.settle, self._folder.path, below, target, message, limit)
+            settlement.settle(self._folder.path, below, target, message, limit)

@@ -3,7 +3,8 @@
 Quotas that the kernel keeps are for root, and for few file systems. So the folders of each attempt are counted (see
 ``usage``), and between two counts only what is left of the file system is looked at: that costs a system call, and
 tells at once where somebody writes fast. Counting takes a fiftieth of a processor: the next count waits 49 times as
-long as the last one took, or nine times where so much was written meanwhile that a limit may have been passed.
+long as the last one took, or nine times where so much was written meanwhile that a limit may have been passed; of many
+attempts, each is counted the more seldom.
 
 What tasks write into their run's ``meta`` and ``raw`` outside of their own folders is nobody's by its place: what is
 added there counts for every task that runs, and the one with most of all ends. Never removes anything.
@@ -17,108 +18,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
 
 from ..kernel.quantities import size
-from ..kernel.values import dataclass, field
 from .action import LaunchRequest, Outcome
 from .limits import Limits, Reserve, Room, TaskLimits, room
 from .storage import MOUNT, RunFolder
 from .usage import NOTHING, Place, Usage, descendants, in_memory, measure, unlinked
+from .watched import QUICK_SECONDS, Count, Watched
 
 __all__ = ["Watch", "Watched"]
-
-QUICK_SECONDS = 0.1
-_CALM, _HURRY = 49, 9
-
-
-class Running(Protocol):
-    """A sandbox, as far as it matters here; see :class:`~.sandbox.process.Process`."""
-
-    @property
-    def pid(self) -> int: ...
-
-    async def stop(self, grace: float = ...) -> int: ...
-
-
-@dataclass(slots=True)
-class _Count:
-    """A count that is repeated: when the last one was, in seconds of the clock, and what the file system had then."""
-
-    at: float = float("-inf")
-    took: float = 0.0
-    room: Room | None = None
-
-    def due(self, now: float, *, hurry: bool) -> bool:
-        return now - self.at >= max(self.took * (_HURRY if hurry else _CALM), QUICK_SECONDS)
-
-
-@dataclass(slots=True, eq=False)
-class Watched:
-    """One attempt. ``scratch`` are its folders that end with it, ``own`` those in ``meta`` and ``raw``.
-
-    ``began`` is what the file system had then, ``seeded`` what its folders had from its image, ``used`` what it has
-    added, ``deleted`` bytes in files without a name, ``memory`` files in the folders ``tmpfs``, and ``stray`` what was
-    added meanwhile outside of everybody's folders. ``outcome`` is there once it is beyond a limit.
-    """
-
-    limits: Limits
-    began: Room
-    scratch: Sequence[Place]
-    own: Sequence[Place]
-    seeded: Usage = NOTHING
-    used: Usage = NOTHING
-    stray: Usage = NOTHING
-    deleted: int = 0
-    tmpfs: Sequence[str] = ()
-    memory: int = 0
-    outcome: Outcome | None = None
-    count: _Count = field(default_factory=_Count)
-    pid: int | None = None
-    _end: Callable[[], None] = lambda: None
-
-    def runs(self, running: Running) -> None:
-        """Its processes; they are ended when it passes a limit, at once. For the event loop that it runs in."""
-        loop = asyncio.get_running_loop()
-        ending: set[asyncio.Task[int]] = set()
-
-        def end() -> None:
-            ending.add(loop.create_task(running.stop(grace=0)))
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop has ended, and everything with it
-                loop.call_soon_threadsafe(end)
-
-        self.pid, self._end = running.pid, tell
-        if self.outcome is not None:
-            end()
-
-    @property
-    def total(self) -> int:
-        return self.used.size + self.stray.size + self.deleted
-
-    def near(self, now: Room) -> bool:
-        """Whether it may have passed a limit since the last count, if all that is gone was its doing."""
-        before = self.count.room
-        if before is None:
-            return False
-        inodes = (before.free_inodes or 0) - (now.free_inodes or 0)
-        return (
-            before.free - now.free > self.limits.disk - self.total
-            or inodes > self.limits.files - self.used.files - self.stray.files
-        )
-
-    def measure(self) -> None:
-        enough = Usage(self.seeded.size + self.limits.disk, self.seeded.files + self.limits.files)
-        self.used = measure([*self.scratch, *self.own], enough=enough) - self.seeded
-
-    def exceeds(self) -> Outcome | None:
-        memory = Usage(files=self.memory, many="memory-backed folders")
-        return self.limits.judge(self.used + self.stray + memory, self.deleted)
-
-    def end(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self._end()
 
 
 class Watch:
@@ -138,12 +46,14 @@ class Watch:
         self._live: list[Watched] = []
         self._changes = 0
         self._strays: Usage | None = None
-        self._count = _Count()
+        self._count = Count()
         self._first: Room | None = None
         self._reserve = Reserve(0)
         self._grown = 0
-        self._crisis = _Count()
+        self._crisis = Count()
         self._told = False
+        # Of processes, which the actions of a replica share, in one look: all below each, and its files in memory.
+        self._below: dict[int, tuple[list[int], int]] = {}
 
     @asynccontextmanager
     async def over(
@@ -151,7 +61,11 @@ class Watch:
     ) -> AsyncIterator[Watched]:
         """Watch an attempt for the time of the block; at its end it is counted once more. Its folders are there."""
         self._loop = asyncio.get_running_loop()
-        watched = await asyncio.to_thread(self.enter, request, tuple(scratch))
+        places = tuple(scratch)
+        if places or self._strays is None:
+            watched = await asyncio.to_thread(self.enter, request, places)
+        else:
+            watched = self.enter(request, places)  # there is nothing to count
         watched.tmpfs = tmpfs
         self._start()
         try:
@@ -173,7 +87,8 @@ class Watch:
             )
             for name in ("meta", "raw")
         ]
-        watched = Watched(limits, now, scratch, own, measure(scratch))
+        # Nothing is written yet: it is counted for the first time when it has run for a while, and once at its end.
+        watched = Watched(limits, now, scratch, own, measure(scratch), count=Count(self._clock(), room=now))
         with self._lock:
             self._live.append(watched)
             self._changes += 1
@@ -189,6 +104,8 @@ class Watch:
             watched.deleted = watched.memory = 0
             watched.outcome = watched.exceeds()
         self.drop(watched, left)
+        if watched.outcome is None and watched.then is not None:
+            watched.came_to = watched.then()
 
     def drop(self, watched: Watched, left: Usage = NOTHING) -> None:
         with self._lock:
@@ -222,8 +139,10 @@ class Watch:
     def look(self) -> None:
         """Look once, and count what is due. Raises :class:`OSError` where the file system cannot be asked."""
         now = room(self._folder.path)
-        for watched in self._running():
-            if watched.count.due(self._clock(), hurry=watched.near(now)):
+        self._below.clear()
+        running = self._running()
+        for watched in running:
+            if watched.count.due(self._clock(), hurry=watched.near(now), many=len(running)):
                 self._measure(watched, now, hidden=watched.began.free - now.free > watched.limits.disk)
                 if (outcome := watched.exceeds()) is not None:
                     watched.end(outcome)
@@ -244,10 +163,12 @@ class Watch:
         watched.measure()
         watched.deleted = watched.memory = 0
         if watched.pid is not None:
-            below = descendants(watched.pid)
-            watched.memory = in_memory(below[1], watched.tmpfs) if len(below) > 1 else 0
+            if watched.pid not in self._below:
+                found = descendants(watched.pid)
+                self._below[watched.pid] = found, in_memory(found[1], watched.tmpfs) if len(found) > 1 else 0
+            below, watched.memory = self._below[watched.pid]
             watched.deleted = unlinked(below, os.stat(self._folder.path).st_dev) if hidden else 0
-        watched.count = _Count(self._clock(), self._clock() - started, now)
+        watched.count = Count(self._clock(), self._clock() - started, now)
 
     def _look_at_strays(self) -> None:
         with self._lock:
@@ -257,7 +178,7 @@ class Watch:
         started = self._clock()
         found = measure(places, skip=skip)
         with self._lock:
-            self._count = _Count(self._clock(), self._clock() - started)
+            self._count = Count(self._clock(), self._clock() - started)
             if changes != self._changes:
                 return  # somebody's folders became nobody's meanwhile, or the other way round
             if self._strays is not None:
@@ -280,6 +201,7 @@ class Watch:
     def _relieve(self) -> None:
         """The file system is almost full: end the task that takes most of it, where it is tasks that filled it."""
         started = self._clock()
+        self._below.clear()
         for watched in self._running():
             self._measure(watched, room(self._folder.path), hidden=True)
         now = room(self._folder.path)
@@ -301,7 +223,7 @@ class Watch:
                 worst.end(Outcome(137, lacking, f"it {found}; no other task had more"))
             else:
                 self._say(f"{self._folder.path}: its file system is almost full, and not by what tasks write there")
-        self._crisis = _Count(self._clock(), self._clock() - started)
+        self._crisis = Count(self._clock(), self._clock() - started)
 
     def _say(self, message: str) -> None:
         if not self._told:

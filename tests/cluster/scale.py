@@ -189,12 +189,16 @@ class _Caller:
         asked = pb.WatchForUpdatesRequest()
         asked.parent_action_id.run.name, asked.parent_action_id.name = RUN, parent
         found: dict[str, int] = {}
-        async for message in self._client.watch_for_updates(asked):
-            update = message.action_update
-            if message.HasField("action_update") and update.phase >= enough:
-                found[update.action_id.name] = update.phase
-            if len(found) == many:
-                break
+        while len(found) < many:
+            async for message in self._client.watch_for_updates(asked):
+                update = message.action_update
+                if message.HasField("action_update") and update.phase >= enough:
+                    found[update.action_id.name] = update.phase
+                # Of what is not an end only who asks anew is told.
+                asks = message.control_message.sentinel and enough < phase_pb2.ACTION_PHASE_SUCCEEDED
+                if len(found) == many or asks:
+                    break
+            await asyncio.sleep(0.5 if len(found) < many else 0)
         return found
 
     async def _one(self, parent: str, task: str, name: str) -> None:

@@ -75,6 +75,7 @@ ARGUED = {
     "here.py": {"*": HOST},
     "grant.py": {"granted": OURS, "_soname": HOST, "_cache": ROOT},
     "stillness.py": {"*": INSIDE},
+    "bundled.py": {"*": INSIDE},
     "worker.py": {"*": INSIDE},
     "leftovers.py": {"sweep": OURS, "_tidy": OURS},
     "resolving.py": {"put_resolver": OURS},

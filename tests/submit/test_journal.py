@@ -171,3 +171,40 @@ def test_who_waits_for_a_line_that_cannot_be_written_is_told(tmp_path: Path) -> 
 
     with pytest.raises(ValueError, match="closed file"):
         asyncio.run(write())
+
+
+def test_lines_that_nobody_waits_for_are_written_soon_and_before_those_after_them(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+
+    async def write() -> list[list[str]]:
+        journal = Journal(path)
+        found = []
+        for name, phase in (("a", Phase.QUEUED), ("a", Phase.RUNNING), ("b", Phase.QUEUED), ("a", Phase.SUCCEEDED)):
+            await journal.action(ActionRecord(name, phase=phase))
+        found.append([e["action"]["name"] for e in read_journal(path)])
+        await journal.action(ActionRecord("b", phase=Phase.RUNNING))
+        async with asyncio.timeout(60):
+            while len(list(read_journal(path))) < 5:
+                await asyncio.sleep(0.01)
+        await journal.action(ActionRecord("c"))
+        journal.close()
+        found.append([e["action"]["name"] for e in read_journal(path)])
+        return found
+
+    assert asyncio.run(write()) == [["a", "a", "b", "a"], ["a", "a", "b", "a", "b", "c"]]
+
+
+def test_who_waits_next_is_told_of_a_line_that_was_lost(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    whole, journal._file = journal._file, open(os.devnull, "rb", buffering=0)  # noqa: SIM115 (of this test)
+
+    async def write() -> None:
+        await journal.append({"a": 1})
+        async with asyncio.timeout(60):
+            while journal._failure is None:
+                await asyncio.sleep(0.01)
+        journal._file = whole
+        await journal.append({"b": 2}, durable=True)
+
+    with pytest.raises(OSError):
+        asyncio.run(write())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.submit import watch as watching
-from flyte_build.submit.action import LaunchRequest, Resources
+from flyte_build.submit.action import LaunchRequest, Outcome, Resources
 from flyte_build.submit.limits import Limits, Reserve, Room, TaskLimits, shared_memory
 from flyte_build.submit.storage import Storage
 from flyte_build.submit.usage import Place, Usage
@@ -120,21 +120,21 @@ def test_a_count_waits_for_as_long_as_the_last_one_was_dear(machine: Machine, mo
     for second in range(300):
         machine.now = max(machine.now, float(second))
         watch.look()
-    assert counts == [0.0, 100.0, 200.0]
+    assert counts == [1.0, 101.0, 201.0], "not before it could have written something"
     # As much was written as it may write: the next count is nearer, and still at most a tenth of the time.
     machine.room = replace(PLENTY, free=PLENTY.free - (2 << 20))
     counts.clear()
-    for second in range(300, 340):
+    for second in range(301, 340):
         machine.now = max(machine.now, float(second))
         watch.look()
-    assert counts == [300.0]
+    assert counts == [301.0]
     machine.room = replace(PLENTY, free=PLENTY.free - (4 << 20))
-    machine.now = 319.0
+    machine.now = 320.0
     watch.look()
-    assert counts == [300.0]
+    assert counts == [301.0]
     machine.now = 321.0
     watch.look()
-    assert counts == [300.0, 321.0]
+    assert counts == [301.0, 321.0]
     assert task.outcome is None
 
 
@@ -285,3 +285,31 @@ def test_shared_memory() -> None:
     assert shared_memory(3, 5, 400) == 3
     assert shared_memory(None, 5, 400) == 5
     assert shared_memory(None, None, 400) == 100
+
+
+def test_of_many_each_is_counted_the_more_seldom_and_their_process_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(watching, "descendants", lambda pid: looked.append(pid) or [pid])
+    watch = machine.watch()
+    tasks = [machine.enter(watch, f"a{number}") for number in range(32)]
+    for task in tasks:
+        task.pid = 7
+    machine.later(watch, 0.2)
+    assert looked == []
+    machine.later(watch, 0.3)
+    assert looked == [7]
+    assert {task.count.at for task in tasks} == {0.5}
+
+
+def test_what_is_left_to_do_is_done_by_the_thread_that_counts(machine: Machine) -> None:
+    watch = machine.watch(disk=100_000)
+    well, beyond = machine.enter(watch, "a0"), machine.enter(watch, "b1")
+    machine.write(machine.run.data("b1", 1) / "x", 200_000)
+    for task in (well, beyond):
+        task.then = lambda: Outcome(3)
+        watch.leave(task)
+    assert (well.outcome, well.came_to) == (None, Outcome(3))
+    assert beyond.outcome is not None
+    assert beyond.came_to is None

@@ -19,6 +19,7 @@ import importlib
 import inspect
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -59,6 +60,14 @@ class Routed(io.RawIOBase):
 
 class Refused(Exception):
     """This runtime has not what a replica needs."""
+
+
+def hush() -> None:
+    """The runtime writes out what each action gives for a line of its log that only level DEBUG has: a fifth of all
+    that an action costs here. Where nobody hears that line, outputs have no text but their type's name."""
+    outputs = getattr(sys.modules.get("flyte._internal.runtime.convert"), "Outputs", None)
+    if isinstance(outputs, type) and not logging.getLogger("flyte").isEnabledFor(logging.DEBUG):
+        outputs.__repr__ = object.__repr__  # type: ignore[assignment]
 
 
 class Reading:
@@ -108,6 +117,7 @@ class Replica:
         if missing:
             raise Refused(f"this flyte's {RUNTIME} has no {', '.join(missing)}")
         self._taken = frozenset(inspect.signature(self._runtime.run_task).parameters)
+        hush()
         self._read = Reading(self._command)
 
     def _state(self) -> dict[str, Any]:

@@ -15,11 +15,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace  # as a member is: `kernel.values` knows no fields of such a base
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ...kernel.cgroups import Group
-from ...kernel.values import dataclass, field, replace
 from ..action import LaunchRequest, Outcome, ReusePolicy
 from ..sandbox import process
 from ..sandbox.spec import Mount
@@ -197,9 +197,11 @@ class Replicas(Generic[M]):
             room = there.starting * (there.policy.concurrency - 1) - there.waiting
             if (len(alive) + there.starting < there.policy.most and room <= 0) or stuck:
                 if len(alive) >= there.policy.most:
+                    many = there.policy.most
+                    waiting = f"all of its {many} replicas wait" if many > 1 else "its replica waits"
                     self.say(
-                        f"environment {request.environment}: all of its {there.policy.most} replicas wait for actions "
-                        "of their own environment, so one more is started: give it more `replicas`, more "
+                        f"environment {request.environment}: {waiting} "
+                        "for actions of this environment, so one more is started: give it more `replicas`, more "
                         '`concurrency`, or its parents `reusable="off"`'
                     )
                 there.starting += 1

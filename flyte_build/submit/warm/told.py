@@ -32,7 +32,10 @@ NEVER = ("_F_E_VS", "_F_EXEC_WRAPPER")
 def programs() -> tuple[Mount, ...]:
     """What runs inside, where ``command`` finds it."""
     here = Path(__file__).parent
-    inside = (*(here / f"{n}.py" for n in ("worker", "stillness", "replica")), here.parent / "sandbox" / "enter.py")
+    inside = (
+        *(here / f"{n}.py" for n in ("worker", "stillness", "bundled", "replica")),
+        here.parent / "sandbox" / "enter.py",
+    )
     return tuple(Mount(path, f"{PLACE}/{path.name}") for path in inside)
 
 

@@ -58,7 +58,7 @@ def load(name: str) -> Any:
     return module
 
 
-init, enter, stillness = load("init"), load("enter"), load("stillness")
+init, enter, stillness, bundled = (load(name) for name in ("init", "enter", "stillness", "bundled"))
 
 
 def interpreter(script: str) -> list[str]:
@@ -124,9 +124,8 @@ class Worker:
         self._script, self._config, self._control = script, config, control
         self._links: dict[int, int] = {}
         self._filter = base64.b64decode(config["filter"]) if config["filter"] is not None else None
-        still = stillness.Still(
-            stillness.open_files()
-        )  # of what the interpreter's own start brought: a thread keeps its namespaces
+        # Of what the interpreter's own start brought: a thread keeps its namespaces.
+        still = stillness.Still(stillness.open_files())
         try:
             self._own = enter.own_namespaces()
         except OSError as e:
@@ -289,6 +288,7 @@ class Worker:
             os.environ.update({**kept, **header["env"]})
             time.tzset()
             os.chdir(header["cwd"])
+            bundled.unpack(header["argv"])
             importlib.invalidate_caches()
             stillness.reseed()
             self._contexts.hand_out()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import types
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from flyte._bin.runtime import main
 
+from flyte_build.submit.warm import replica
 from flyte_build.submit.warm.replica import Reading
 
 
@@ -60,3 +64,23 @@ def test_what_is_given_is_the_callers_to_change() -> None:
     read = Reading(Counted())
     read(arguments("a1")).clear()
     assert read(arguments("a2"))["name"] == "a2"
+
+
+@pytest.mark.parametrize(("level", "whole"), [("DEBUG", True), ("INFO", False), ("ERROR", False)])
+def test_outputs_have_a_text_only_where_a_log_has_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, level: str, *, whole: bool
+) -> None:
+    @dataclass(frozen=True)
+    class Outputs:
+        proto_outputs: str
+
+    runtime = types.SimpleNamespace(Outputs=Outputs)
+    monkeypatch.setitem(sys.modules, "flyte._internal.runtime.convert", runtime)  # type: ignore[arg-type]
+    caplog.set_level(level, "flyte")
+    replica.hush()
+    assert ("all of it" in f"{Outputs('all of it')}") is whole
+
+
+def test_a_runtime_that_keeps_its_outputs_elsewhere_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flyte._internal.runtime.convert", types.SimpleNamespace())  # type: ignore[arg-type]
+    replica.hush()

@@ -71,7 +71,7 @@ def test_parents_do_not_starve_their_children(runs: Runs, outputs: Any) -> None:
     assert outputs(result) == 24
     (said,) = runs.observer.warnings
     assert said == (
-        "environment middle: all of its 1 replicas wait for actions of their own environment, so one more is started: "
+        "environment middle: its replica waits for actions of this environment, so one more is started: "
         'give it more `replicas`, more `concurrency`, or its parents `reusable="off"`'
     )
 

@@ -82,3 +82,12 @@ def test_an_image_whose_runtime_starts_threads_is_run_cold(runs: Runs, outputs: 
     result = runs.run(runs.action("pipeline", "nested", x=3), "one")
     assert outputs(result) == 18
     assert said(result)[1] == ["actions of leaf start cold, not as forks: an import left the thread odd running"]
+
+
+def test_a_forks_folder_has_what_a_cold_ones_has(runs: Runs, outputs: Any) -> None:
+    root = runs.action("unpacked", "listed")
+    cold, warm = (runs.run(root, name, warm=name == "warm") for name in ("cold", "warm"))
+    assert said(warm) == (["warm1"], [])
+    found = outputs(warm)
+    assert found == outputs(cold)
+    assert any(line.startswith("./unpacked.py ") for line in found)
