@@ -104,6 +104,7 @@ def _make(
         while todo:
             known = elsewhere.pulled(todo) if local else elsewhere.composable(todo)
             layers = Assembly(session, locator, reporter, stop, hosts).run(todo, at_once(jobs), known)
+            stop.clear()  # its threads have ended by it; what comes now may wait for other builds
             again = []
             for image in todo:
                 try:

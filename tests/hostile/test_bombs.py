@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.assemble import archive, deb, inflating
+from flyte_build.assemble import archive, bombs, deb
 from flyte_build.assemble.deb import open_deb, read_control
 from flyte_build.assemble.errors import AssembleError
 from flyte_build.assemble.wheel import install_wheel
@@ -211,5 +211,5 @@ def test_names_of_any_language_stay(tmp_path: Path, names: Sequence[str]) -> Non
 
 def test_bounds_leave_room_for_real_artifacts() -> None:
     """Gigabytes in any case, and many times the ratio that code and libraries reach."""
-    assert inflating.most_inflated(100 << 20, archive._LEAST) > 6 << 30
-    assert inflating.most_inflated(3 << 30, deb._LEAST) > 100 << 30
+    assert bombs.most_inflated(100 << 20, archive._LEAST) > 6 << 30
+    assert bombs.most_inflated(3 << 30, deb._LEAST) > 100 << 30

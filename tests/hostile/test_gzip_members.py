@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flyte_build.assemble import inflating
+from flyte_build.assemble import bombs
 from flyte_build.assemble.base import _Inflating
 from flyte_build.assemble.errors import AssembleError
 
@@ -102,7 +102,7 @@ def test_many_tiny_members_take_no_time() -> None:
 
 
 def test_a_bomb_is_stopped_where_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inflating, "_MOST", 1 << 20)
+    monkeypatch.setattr(bombs, "_MOST", 1 << 20)
     monkeypatch.setattr("flyte_build.kernel.layer_tar._MOST", 1 << 20)
     blob = tmp_path / "blob"
     data = tar([member("zeros", data=bytes(8 << 20))])
