@@ -73,7 +73,10 @@ def _show(error: FlyteBuildError, out: Console) -> None:
     if error.detail:
         out.print()
         for line in error.detail.strip("\n").splitlines():
-            out.print(f"  {escape(nearer(line))}", soft_wrap=True, style="dim")
+            # Of other programs, who were told of no width: where a line is too long for ours, it goes on below.
+            within = len(line) - len(line.lstrip()) + 2
+            told = line[: within - 2] + wrapped(nearer(line.lstrip()), room(out), within)
+            out.print(f"  {escape(told)}", soft_wrap=True, style="dim")
         out.print()
     if error.hint:
         say(out, "hint", error.hint)
