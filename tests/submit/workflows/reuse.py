@@ -49,11 +49,11 @@ async def endless() -> str:
 
 
 @wide.task
-async def patient() -> str:
-    """Ends once its neighbours did."""
+async def patient(ends: bool = True) -> str:
+    """Ends once its neighbours did, or never."""
     folder = Path(os.environ["_U_RUN_BASE"])
     (folder / f"patient-{os.urandom(4).hex()}").touch()
-    while not (folder / "go-on").exists():
+    while not (ends and (folder / "go-on").exists()):
         await asyncio.sleep(0.01)
     return STARTED
 
@@ -113,7 +113,7 @@ async def ends() -> list[str]:
             said.append(str(await call))
         except flyte.errors.BaseRuntimeError as e:
             said.append(f"{type(e).__name__} {e.code}: {e}")
-    cancelled = asyncio.create_task(patient())
+    cancelled = asyncio.create_task(patient(ends=False))
     while len(list(Path(os.environ["_U_RUN_BASE"]).glob("patient-*"))) < 2:
         await asyncio.sleep(0.01)
     cancelled.cancel()
