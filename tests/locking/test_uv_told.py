@@ -209,17 +209,22 @@ def test_an_archive_that_says_nothing(
     assert found.url == (archive.as_uri() if named == "path" else url)
 
 
+def archive_of_toolz(index: SimpleIndex, folder: str, more: str = "") -> str:
+    """The address of an archive with a project in ``folder``."""
+    with tarfile.open(index.folder / "toolz-1.0.tar.gz", "w:gz") as tar:
+        text = f'[project]\nname = "toolz"\nversion = "1.0"\n{more}\n{BACKEND}'
+        member = tarfile.TarInfo(f"{folder}/pyproject.toml")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text.encode()))
+    return f"http://{index.host}/files/toolz-1.0.tar.gz"
+
+
 @pytest.mark.parametrize("lock_first", [True, False])
 def test_an_archive_is_had_from_its_address_only(
     app: Path, index: SimpleIndex, builder: Builder, lock_first: bool
 ) -> None:
     """One that says what it requires, so that uv needs nobody to be told."""
-    url = f"http://{index.host}/files/toolz-1.0.tar.gz"
-    with tarfile.open(index.folder / "toolz-1.0.tar.gz", "w:gz") as tar:
-        text = '[project]\nname = "toolz"\nversion = "1.0"\ndependencies = ["b"]\n' + BACKEND
-        member = tarfile.TarInfo("toolz-1.0/pyproject.toml")
-        member.size = len(text)
-        tar.addfile(member, io.BytesIO(text.encode()))
+    url = archive_of_toolz(index, "toolz-1.0", 'dependencies = ["b"]')
     pyproject(app, "toolz", more=f'[tool.uv.sources]\ntoolz = {{ url = "{url}" }}\n')
     if lock_first:
         uv_lock(app, index)
@@ -235,12 +240,7 @@ def test_an_archive_is_had_from_its_address_only(
 
 
 def test_a_part_of_an_archive_is_refused(app: Path, index: SimpleIndex, builder: Builder) -> None:
-    url = f"http://{index.host}/files/toolz-1.0.tar.gz"
-    with tarfile.open(index.folder / "toolz-1.0.tar.gz", "w:gz") as tar:
-        text = '[project]\nname = "toolz"\nversion = "1.0"\n' + BACKEND
-        member = tarfile.TarInfo("toolz-1.0/part/pyproject.toml")
-        member.size = len(text)
-        tar.addfile(member, io.BytesIO(text.encode()))
+    url = archive_of_toolz(index, "toolz-1.0/part")
     pyproject(app, "toolz", more=f'[tool.uv.sources]\ntoolz = {{ url = "{url}", subdirectory = "part" }}\n')
     with pytest.raises(RefusedError, match=r"the folder `part` of the archive `toolz-1\.0\.tar\.gz`") as e:
         locked(app, index, build=builder)
