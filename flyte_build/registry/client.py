@@ -232,7 +232,15 @@ class Registry:
 
     def put_referrer(self, ref: Reference, data: bytes, media_type: str) -> PutResult:
         """Store a manifest with a ``subject`` by digest, and list it there where the registry does not itself."""
-        return referrers.put_referrer(self, ref, data, media_type, self._underway)
+        return self.put_referrers(ref, [data], media_type)[0]
+
+    def put_referrers(self, ref: Reference, documents: Sequence[bytes], media_type: str) -> list[PutResult]:
+        """The same of several manifests with one ``subject``, which are listed in their order and at once.
+
+        Raises :class:`InputError` where they have none, or not the same one, and :class:`RegistryError` where the
+        registry refuses, or others keep overwriting the list.
+        """
+        return referrers.put_referrers(self, ref, documents, media_type, self._underway)
 
     def tags(self, ref: Reference) -> list[str]:
         """The tags of the repository, in the registry's order; empty where there is no such repository."""

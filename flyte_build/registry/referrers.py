@@ -7,7 +7,7 @@ the referrers under the tag ``sha256-<hex>``, which clients keep.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -22,7 +22,7 @@ from .values import IMAGE_INDEX, Manifest, PutResult
 if TYPE_CHECKING:
     from .transport import Transport
 
-__all__ = ["fallback_tag", "list_referrers", "put_referrer"]
+__all__ = ["fallback_tag", "list_referrers", "put_referrers"]
 
 _PAGES = 100
 _TRIES = 4
@@ -72,33 +72,52 @@ def list_referrers(registry: Registry, ref: Reference, digest: str, artifact_typ
     return [d for d in found if artifact_type is None or d.get("artifactType") == artifact_type]
 
 
-def put_referrer(registry: Registry, ref: Reference, data: bytes, media_type: str, underway: Underway) -> PutResult:
-    """See :meth:`Registry.put_referrer`. ``underway``: of those of one subject, one writes the list and others wait."""
-    document = json.loads(data)
-    subject = document.get("subject", {}).get("digest") if isinstance(document, dict) else None
+def put_referrers(
+    registry: Registry, ref: Reference, documents: Sequence[bytes], media_type: str, underway: Underway
+) -> list[PutResult]:
+    """See :meth:`Registry.put_referrers`. ``underway``: of one subject's, one writes the list and others wait."""
+    parsed = [json.loads(data) for data in documents]
+    subjects = {d.get("subject", {}).get("digest") if isinstance(d, dict) else None for d in parsed}
+    subject = subjects.pop() if len(subjects) == 1 else None
     if not isinstance(subject, str):
-        raise InputError("expected a manifest with a `subject`, found none")
-    result = registry.put_manifest(Reference(ref.host, ref.repository), data, media_type)
-    if result.subject_accepted:
-        return result
-    entry: dict[str, Any] = {"mediaType": media_type, "digest": result.digest, "size": len(data)}
+        raise InputError("expected manifests with one `subject`, found none or several")
+    results, entries = [], []
+    for data, document in zip(documents, parsed, strict=True):
+        result = registry.put_manifest(Reference(ref.host, ref.repository), data, media_type)
+        results.append(result)
+        if not result.subject_accepted:
+            entries.append(_entry(result.digest, len(data), document, media_type))
+    if entries:
+        tag = Reference(ref.host, ref.repository).with_tag(fallback_tag(subject))
+        with underway.alone(ref, tag.target):
+            _listed(registry, tag, subject, entries)
+    return results
+
+
+def _listed(registry: Registry, tag: Reference, subject: str, entries: Sequence[dict[str, Any]]) -> None:
+    """See to it that the list of the referrers of ``subject``, which is under ``tag``, has ``entries``."""
+    # Other clients may write the same tag at the same moment, and the last one wins: it is read again.
+    for attempt in range(_TRIES + 1):
+        known = _fallback(registry, tag, subject)
+        there = {d.get("digest") for d in known}
+        lacking = [entry for entry in entries if entry["digest"] not in there]
+        if not lacking:
+            return
+        if attempt < _TRIES:
+            index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*known, *lacking]}
+            registry.put_manifest(tag, json.dumps(index, sort_keys=True, separators=(",", ":")).encode(), IMAGE_INDEX)
+    raise RegistryError(f"{tag}: others keep overwriting this list of referrers", hint="push again")
+
+
+def _entry(digest: str, size: int, document: Mapping[str, Any], media_type: str) -> dict[str, Any]:
+    """A referrer's descriptor in the list: with its artifact type and its annotations."""
+    entry: dict[str, Any] = {"mediaType": media_type, "digest": digest, "size": size}
     kind = document.get("artifactType") or document.get("config", {}).get("mediaType")
     if kind:
         entry["artifactType"] = kind
     if document.get("annotations"):
         entry["annotations"] = document["annotations"]
-    tag = Reference(ref.host, ref.repository).with_tag(fallback_tag(subject))
-    with underway.alone(ref, tag.target):
-        # Other clients may write the same tag at the same moment, and the last one wins: it is read again.
-        for _ in range(_TRIES):
-            known = _fallback(registry, ref, subject)
-            if any(d.get("digest") == result.digest for d in known):
-                return result
-            index = {"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": [*known, entry]}
-            registry.put_manifest(tag, json.dumps(index, sort_keys=True, separators=(",", ":")).encode(), IMAGE_INDEX)
-        if any(d.get("digest") == result.digest for d in _fallback(registry, ref, subject)):
-            return result
-    raise RegistryError(f"{tag}: others keep overwriting this list of referrers", hint="push again")
+    return entry
 
 
 def next_page(link: str, url: str) -> str | None:

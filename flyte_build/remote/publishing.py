@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -81,8 +81,15 @@ class _Image:
         return self.index or self.manifests[0]
 
 
-def publish(built: Sequence[BuiltImage], store: Store, target: Target, reporter: Reporter) -> list[PushedImage]:
-    """Push ``built``, one result an environment in the order of their first appearance.
+def publish(
+    built: Sequence[BuiltImage],
+    store: Store,
+    target: Target,
+    reporter: Reporter,
+    sending: Callable[[list[BuiltImage]], None] | None = None,
+) -> list[PushedImage]:
+    """Push ``built``, one result an environment in the order of their first appearance. ``sending`` is told of the
+    images that the registry lacks, before anything travels.
 
     Raises :class:`RegistryError` where a registry refuses or cannot be reached, its subclass
     :class:`~.blobs.SourceGone` where a layer is not in the repository that was said to have it, :class:`InputError`
@@ -94,9 +101,10 @@ def publish(built: Sequence[BuiltImage], store: Store, target: Target, reporter:
         work = _Push(store, target, reporter)
         pushes = work.environments(built)
         work.ask(stop)
-        blobs = _blobs(
-            store, [(p, i) for p in pushes for i, d in zip(p.images, p.manifests, strict=True) if not d.there]
-        )
+        lacking = [(p, i) for p in pushes for i, d in zip(p.images, p.manifests, strict=True) if not d.there]
+        blobs = _blobs(store, lacking)
+        if sending is not None:
+            sending([image for _, image in lacking])
         total = sum(blob.size * len(users) for blob, users in blobs.values())
         with reporter.work("push", total, unit="bytes") as bar:
             mover = Mover(target.registry, target.elsewhere, session, bar, stop, _holders(pushes))

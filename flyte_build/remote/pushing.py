@@ -28,8 +28,10 @@ def push_built(
     shared: RemoteCache,
     reporter: Reporter,
     check: Callable[[list[BuiltImage]], None] | None = None,
+    sending: Callable[[list[BuiltImage]], None] | None = None,
 ) -> tuple[list[BuiltImage], list[PushedImage]]:
-    """Push what ``make`` builds, with ``shared`` or without; ``check`` sees it before anything is sent.
+    """Push what ``make`` builds, with ``shared`` or without; ``check`` sees it before anything is sent, and
+    ``sending`` what of it the registry lacks.
 
     Raises what ``make``, ``check`` and :func:`~.publish.publish` raise, the latter's :class:`SourceGone` only where no
     cache is to blame.
@@ -41,7 +43,7 @@ def push_built(
             if check is not None:
                 check(built)
             try:
-                return built, publish(built, store, target, reporter)
+                return built, publish(built, store, target, reporter, sending)
             except SourceGone as e:
                 if not shared.believes(e.repository):
                     raise

@@ -22,7 +22,8 @@ from ..registry.values import EMPTY, IMAGE_MANIFEST
 from ..remote.threads import each
 from ..store import Store
 from .artifact_metadata import StoredFacts
-from .documents import FORMATS, Format, document, knowledge, made_of, recorded_derivation
+from .documents import FORMATS, Format, knowledge, made_of, recorded_derivation
+from .foreseen import Foreseen
 from .packages import Inventory, inventory
 from .provenance import Made, lock_digest
 from .pushing import EMPTY_TYPE, push_bytes
@@ -30,8 +31,9 @@ from .pushing import EMPTY_TYPE, push_bytes
 if TYPE_CHECKING:
     from ..registry.client import Registry
     from ..remote.publishing import PushedImage
+    from ..store.built import BuiltImage
 
-__all__ = ["Attached", "attach"]
+__all__ = ["Attached", "attach", "foresee"]
 
 _LOCK = "build.flyte.lock"
 _MAKER = "build.flyte.maker"
@@ -69,6 +71,14 @@ class _Subject:
         return self.image.digest
 
 
+def foresee(images: Sequence[BuiltImage], locks: Mapping[str, Lock], store: Store, foreseen: Foreseen) -> None:
+    """Have the documents made that :func:`attach` will want once ``images`` are pushed; ``locks`` by environment."""
+    facts = StoredFacts(store)
+    for image in images:
+        lock = locks[image.environment]
+        foreseen.begin(lock, [inventory(lock, image.platform, digest=image.manifest_digest, facts=facts)])
+
+
 def attach(
     pushed: Sequence[PushedImage],
     locks: Mapping[str, Lock],
@@ -77,8 +87,10 @@ def attach(
     reporter: Reporter,
     *,
     formats: Sequence[str] = tuple(FORMATS),
+    foreseen: Foreseen | None = None,
 ) -> list[Attached]:
-    """Attach the documents about each platform's image of ``pushed``; ``locks`` by environment.
+    """Attach the documents about each platform's image of ``pushed``; ``locks`` by environment, ``foreseen`` has those
+    that are made already.
 
     Costs one question an image where everything is there. Raises :class:`RegistryError` where the registry refuses.
     """
@@ -88,10 +100,11 @@ def attach(
         for one in pushed
         for platform, digest in one.platforms.items()
     ]
+    made = foreseen or Foreseen()
     with reporter.work("attach SBOMs and provenance", len(subjects)) as progress:
 
         def work(subject: _Subject) -> list[Attached]:
-            done = _attach(subject, formats, registry)
+            done = _attach(subject, formats, registry, made)
             progress.advance()
             return done
 
@@ -112,26 +125,27 @@ def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: S
     return _Subject(repository, lock, image, made)
 
 
-def _attach(subject: _Subject, formats: Sequence[str], registry: Registry) -> list[Attached]:
+def _attach(subject: _Subject, formats: Sequence[str], registry: Registry, made: Foreseen) -> list[Attached]:
     there = registry.referrers(subject.repository, subject.digest)
     notes = {name: _annotations(subject, FORMATS[name]) for name in formats}
     fitting = {name: [d for d in there if _says_as_much(d, FORMATS[name], notes[name])] for name in formats}
     missing = [name for name in formats if not fitting[name]]
     described = _described(subject, registry) if missing else {}
-    # What is large travels side by side; the manifests go in their order, as they make one list.
-    blobs = _uploaded(subject, missing, registry) if missing else {}
+    # What is large travels side by side; the manifests go in their order, and into one list at once.
+    blobs = _uploaded(subject, missing, registry, made) if missing else {}
+    manifests = {name: _manifest(subject, FORMATS[name], notes[name], described, blobs) for name in missing}
+    put = registry.put_referrers(subject.repository, list(manifests.values()), IMAGE_MANIFEST) if missing else []
+    stored = dict(zip(manifests, (result.digest for result in put), strict=True))
+    listed = {d.get("digest") for d in there}
     out = []
-    for format in (FORMATS[name] for name in formats):
-        if fitting[format.name]:
-            best = max(fitting[format.name], key=lambda d: (int(d["annotations"][_KNOWN]), str(d["digest"])))
-            found, new = str(best["digest"]), False
+    for name in formats:
+        if name in stored:
+            found, new = stored[name], stored[name] not in listed
         else:
-            found = _put(subject, format, notes[format.name], described, blobs, registry)
-            new = not any(d.get("digest") == found for d in there)
+            best = max(fitting[name], key=lambda d: (int(d["annotations"][_KNOWN]), str(d["digest"])))
+            found, new = str(best["digest"]), False
         reference = str(subject.repository.with_digest(found))
-        out.append(
-            Attached(subject.image.environment, subject.image.platform, format.name, subject.digest, reference, new)
-        )
+        out.append(Attached(subject.image.environment, subject.image.platform, name, subject.digest, reference, new))
     return out
 
 
@@ -166,26 +180,25 @@ def _described(subject: _Subject, registry: Registry) -> dict[str, Any]:
     return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
 
 
-def _uploaded(subject: _Subject, names: Sequence[str], registry: Registry) -> dict[str, dict[str, Any]]:
+def _uploaded(subject: _Subject, names: Sequence[str], registry: Registry, made: Foreseen) -> dict[str, dict[str, Any]]:
     """The documents' descriptors by format, under ``""`` the empty config's; the repository has them all then."""
 
     def upload(name: str) -> dict[str, Any]:
         if not name:
             return push_bytes(registry, subject.repository, EMPTY, EMPTY_TYPE)
-        data = document(name, subject.lock, subject.image, subject.made)
+        data = made.document(name, subject.lock, subject.image, subject.made)
         return push_bytes(registry, subject.repository, data, FORMATS[name].media_type)
 
     return dict(zip(("", *names), each(upload, ("", *names)), strict=True))
 
 
-def _put(
+def _manifest(
     subject: _Subject,
     format: Format,
     notes: Mapping[str, str],
     described: Mapping[str, Any],
     blobs: Mapping[str, dict[str, Any]],
-    registry: Registry,
-) -> str:
+) -> bytes:
     title = f"{subject.image.environment}-{subject.image.platform.replace('/', '-')}{format.suffix}"
     manifest = {
         "schemaVersion": 2,
@@ -196,5 +209,4 @@ def _put(
         "subject": described,
         "annotations": dict(notes),
     }
-    body = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return registry.put_referrer(subject.repository, body, IMAGE_MANIFEST).digest
+    return json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -5,7 +5,8 @@ The workbench's verbs call these functions. No rule of its own: planning decides
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..building.images import build_plan
@@ -20,10 +21,13 @@ from ..store import Store
 from ..store.built import BuiltImage
 
 if TYPE_CHECKING:
+    from ..locks.nouns import Lock
+    from ..registry.client import Registry
     from ..remote.cache import RemoteCache
     from ..remote.publishing import PushedImage
     from ..settings import Settings
     from ..supply.attaching import Attached
+    from ..supply.foreseen import Foreseen
 
 __all__ = ["build_pinned", "ensure_locked", "publish_images", "push_plan", "push_soci"]
 
@@ -94,37 +98,65 @@ def push_plan(
 
             StoredFacts(store).read(a.source for i in plan.images for a in i.derivation.artifacts.values())
 
-    built, pushed = push_built(
-        lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
-        store,
-        target,
-        shared,
-        reporter,
-        check,
-    )
-    if not locked and settings.pin != "never":
-        record_pins(workspace, built, reporter)
-    attached: list[Attached] | None = []
-    if attest:
-        from ..supply.attaching import attach
+    with ExitStack() as ending:
+        foreseen: Foreseen | None = None
 
-        named = dict.fromkeys(image.environment for image in pushed)
-        locks = workspace.locks([workspace.project.environments[name] for name in named])
-        try:
-            attached = attach(pushed, locks, store, writing, reporter)
-        except RegistryError as e:
-            attached = None
-            # The images are there, and what was asked for is done; some registries take no such documents.
-            reporter.warn(
-                f"the images are pushed, but their SBOMs and provenance could not be attached: {e.message}; where the "
-                "registry takes no artifacts or referrers, or its tags are immutable, push with --no-attest and keep "
-                "the documents with `flyte-build sbom`"
-            )
+        def sending(images: list[BuiltImage]) -> None:
+            nonlocal foreseen
+            if attest and images:
+                from ..supply.attaching import foresee
+                from ..supply.foreseen import Foreseen
+
+                if foreseen is None:
+                    foreseen = ending.enter_context(Foreseen())
+                foresee(images, _locks(workspace, images), store, foreseen)
+
+        built, pushed = push_built(
+            lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),
+            store,
+            target,
+            shared,
+            reporter,
+            check,
+            sending,
+        )
+        if not locked and settings.pin != "never":
+            record_pins(workspace, built, reporter)
+        attached = _attached(workspace, pushed, store, writing, reporter, foreseen) if attest else []
     if settings.sign_key is not None:
         from ..supply.signing import sign_pushed
 
         sign_pushed(pushed, settings.sign_key, writing)
     return built, pushed, attached
+
+
+def _attached(
+    workspace: Workspace,
+    pushed: list[PushedImage],
+    store: Store,
+    registry: Registry,
+    reporter: Reporter,
+    foreseen: Foreseen | None,
+) -> list[Attached] | None:
+    """What lies beside ``pushed`` once the documents are attached; ``None`` where the registry refused them."""
+    from ..supply.attaching import attach
+
+    try:
+        return attach(pushed, _locks(workspace, pushed), store, registry, reporter, foreseen=foreseen)
+    except RegistryError as e:
+        # The images are there, and what was asked for is done; some registries take no such documents.
+        reporter.warn(
+            f"the images are pushed, but their SBOMs and provenance could not be attached: {e.message}; where the "
+            "registry takes no artifacts or referrers, or its tags are immutable, push with --no-attest and keep "
+            "the documents with `flyte-build sbom`"
+        )
+        return None
+
+
+def _locks(workspace: Workspace, images: Sequence[BuiltImage] | Sequence[PushedImage]) -> Mapping[str, Lock]:
+    """The locks of their environments, by name."""
+    named = dict.fromkeys(image.environment for image in images)
+    return workspace.locks([workspace.project.environments[name] for name in named])
 
 
 def push_soci(

@@ -202,6 +202,32 @@ def test_a_list_that_another_overwrites_is_written_again(pair: Make) -> None:
     assert [d["digest"] for d in it.client.referrers(it.ref, DIGEST)] == [sha256(data)]
 
 
+@pytest.mark.parametrize("api", [True, False])
+def test_several_referrers_are_listed_in_one_go(api: bool, pair: Make) -> None:
+    it = pair(referrers=api)
+    it.server.put_blob("team/image", CONFIG)
+    first = it.client.put_referrer(it.ref, artifact("example/sbom", "0"), IMAGE_MANIFEST)
+    it.server.forget_requests()
+    several = [artifact("example/sbom", "2"), artifact("example/sbom", "0"), artifact("example/sbom", "1")]
+    put = it.client.put_referrers(it.ref, several, IMAGE_MANIFEST)
+    assert [result.digest for result in put] == [sha256(data) for data in several]
+    # Each by itself, and then the list: read, written, and read again.
+    assert [s.method for s in it.server.requests] == ["PUT"] * 3 + ([] if api else ["GET", "PUT", "GET"])
+    listed = [d["digest"] for d in it.client.referrers(it.ref, DIGEST)]
+    assert sorted(listed) == sorted({sha256(data) for data in several})
+    if not api:
+        assert listed == [first.digest, sha256(several[0]), sha256(several[2])]
+
+
+def test_referrers_of_several_subjects_are_refused(it: Pair) -> None:
+    other = manifest_of(
+        CONFIG, artifactType="a/b", subject={"mediaType": IMAGE_MANIFEST, "digest": sha256(b"x"), "size": 1}
+    )
+    with pytest.raises(InputError, match="one `subject`"):
+        it.client.put_referrers(it.ref, [artifact("example/sbom", "0"), other], IMAGE_MANIFEST)
+    assert it.server.requests == []
+
+
 def test_what_refers_to_nothing(it: Pair) -> None:
     with pytest.raises(InputError, match="`subject`"):
         it.client.put_referrer(it.ref, DATA, IMAGE_MANIFEST)

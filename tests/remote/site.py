@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,12 +72,18 @@ class Machine:
         )
 
     def push(
-        self, images: Sequence[ImageDerivation], *tags: str, settings: Settings | None = None
+        self,
+        images: Sequence[ImageDerivation],
+        *tags: str,
+        settings: Settings | None = None,
+        sending: Callable[[list[BuiltImage]], None] | None = None,
     ) -> list[PushedImage]:
         with self.connected() as shared:
             reading, writing = shared.registry(patient=False), shared.registry(patient=True)
             target = Target.of(settings or self.settings, writing, tags, shared, reading)
-            _, pushed = push_built(lambda: self._build(images, shared, False), self.store, target, shared, self.said)
+            _, pushed = push_built(
+                lambda: self._build(images, shared, False), self.store, target, shared, self.said, sending=sending
+            )
         return pushed
 
 

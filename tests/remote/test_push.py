@@ -16,6 +16,7 @@ from flyte_build.kernel.errors import InputError, RegistryError
 from flyte_build.kernel.reporting import Progress, Recorder
 from flyte_build.remote.target import Target, derivation_tag, registry_host, repository_name
 from flyte_build.settings import Settings
+from flyte_build.store.built import BuiltImage
 from tests.remote.site import Machine, tags
 from tests.support.images import image_of, wheel_layer
 from tests.support.registry import Fault, RegistryServer
@@ -65,6 +66,22 @@ def test_a_second_push_asks_and_sends_nothing(
     assert [p.digest for p in second] == [p.digest for p in first]
     assert {(p.uploaded, p.mounted) for p in second} == {(0, 0)}
     assert [p.existing for p in second] == [b.size for b in machine.build(pair)]
+
+
+def test_who_wants_to_know_is_told_of_the_images_that_are_not_there(
+    machine: Machine, server: RegistryServer, pair: list[ImageDerivation]
+) -> None:
+    told: list[tuple[list[str], int]] = []
+
+    def sending(images: list[BuiltImage]) -> None:
+        told.append(([image.environment for image in images], len(server.seen("PUT"))))
+
+    for images in (pair[:1], pair, pair):
+        machine.push(images, sending=sending)
+    # Before anything of them travels.
+    sent = [puts for _, puts in told]
+    assert [names for names, _ in told] == [["low"], ["top"], []]
+    assert sent[0] == 0 < sent[1] < sent[2]
 
 
 def test_one_changed_wheel_costs_its_layer_the_configuration_and_the_manifest(
