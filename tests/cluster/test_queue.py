@@ -11,7 +11,7 @@ from flyteidl2.task import task_definition_pb2
 
 from flyte_build.submit.action import Outcome
 from flyte_build.submit.kubernetes.api import Cluster as Client
-from flyte_build.submit.kubernetes.kueue import GROUP, LOCAL_QUEUES, installed_groups, queue_trouble
+from flyte_build.submit.kubernetes.kueue import GROUP, installed_groups, local_queues, queue_trouble
 from flyte_build.submit.kubernetes.pod import QUEUE
 from flyte_build.submit.kubernetes.watching import JOBS
 from tests.cluster.addons import add_kueue, remove_kueue
@@ -61,7 +61,9 @@ class Quota:
 
     def queue(self) -> None:
         value = {"apiVersion": f"{GROUP}/v1beta1", "kind": "LocalQueue", "metadata": {"name": "q"}}
-        self.client.create(LOCAL_QUEUES, {**value, "spec": {"clusterQueue": self.name}})
+        self.client.create(
+            local_queues(installed_groups(self.client)[GROUP]), {**value, "spec": {"clusterQueue": self.name}}
+        )
 
     def rival(self, image: str, name: str, priority: int = 0) -> None:
         """A Job of somebody else's in the same queue, for as long as it is there."""

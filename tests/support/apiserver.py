@@ -36,7 +36,8 @@ class Bad:
 @dataclass
 class ApiServer:
     """``objects`` by kind (``batch/v1/jobs``) and name; ``bad`` is asked before each request is answered; ``documents``
-    are what is no object, by path (``/version``); ``refused`` are paths that nobody may ask for."""
+    are no objects, by path (``/version``); ``refused`` are paths that nobody may ask for; ``unserved``: versions of
+    groups that it does not know (``kueue.x-k8s.io/v1beta2``)."""
 
     objects: dict[str, dict[str, Object]] = field(default_factory=dict)
     log: list[tuple[int, str, str, Object]] = field(default_factory=list)
@@ -45,6 +46,7 @@ class ApiServer:
     answer: Callable[[str, str, Object], Object | None] = lambda method, kind, value: None
     documents: dict[str, Object | bytes] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
+    unserved: set[str] = field(default_factory=set)
     compacted: int = 0
     cut_after: int | None = None
     page: int = 500
@@ -124,6 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._bad(bad)
         if where.path in api.refused:
             return self._bad(Bad(403, "Forbidden", f"cannot list {plural} at the cluster scope"))
+        if kind.rpartition("/")[0] in api.unserved:
+            return self._bad(Bad(404, "NotFound", "the server could not find the requested resource"))
         if method == "POST":
             value = json.loads(body)
             if (told := api.answer(method, kind, value)) is not None:

@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 import secrets as random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,7 +181,7 @@ def _installed(cluster: Cluster, target: Target) -> Iterator[Check]:
     yield Check("JobSet", "ok" if there else "untried", said)
 
 
-def _queue(cluster: Cluster, target: Target, groups: set[str]) -> Check:
+def _queue(cluster: Cluster, target: Target, groups: Mapping[str, Sequence[str]]) -> Check:
     queue = target.place.queue
     if not queue:
         there = KUEUE in groups

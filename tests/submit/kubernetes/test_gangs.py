@@ -140,7 +140,7 @@ def test_what_no_event_says_is_asked_of_its_jobset(bench: Bench) -> None:
         condition = {"type": "QuotaReserved", "status": "False", "message": "LocalQueue q doesn't exist"}
         labels = {"kueue.x-k8s.io/job-uid": held["metadata"]["uid"]}
         workload = {"metadata": {"name": "w", "labels": labels}, "status": {"conditions": [condition]}}
-        bench.api.put("kueue.x-k8s.io/v1beta1/workloads", workload)
+        bench.api.put("kueue.x-k8s.io/v1beta2/workloads", workload)
         bench.until("queued")
         bench.clock.now += 11.0
         bench.until("queued: LocalQueue q doesn't exist")

@@ -60,7 +60,9 @@ def test_what_is_preempted_goes_on_in_its_queue_and_is_the_same_attempt(api: Api
     ]
 
 
-def test_a_queue_that_says_nothing_is_asked(api: ApiServer, bench: Bench) -> None:
+@pytest.mark.parametrize("version", ["v1beta1", "v1beta2"])
+def test_a_queue_that_says_nothing_is_asked(version: str, api: ApiServer, bench: Bench) -> None:
+    api.unserved = {f"kueue.x-k8s.io/{v}" for v in ("v1beta1", "v1beta2")} - {f"kueue.x-k8s.io/{version}"}
 
     def hand() -> None:
         held = api.objects[JOBS][NAME]
@@ -72,7 +74,7 @@ def test_a_queue_that_says_nothing_is_asked(api: ApiServer, bench: Bench) -> Non
             "metadata": {"name": "w", "labels": {"kueue.x-k8s.io/job-uid": "u1"}},
             "status": {"conditions": [condition]},
         }
-        api.put("kueue.x-k8s.io/v1beta1/workloads", workload)
+        api.put(f"kueue.x-k8s.io/{version}/workloads", workload)
         bench.until("queued")
         bench.clock.now += 11
         bench.until("queued: no LocalQueue q")

@@ -111,15 +111,21 @@ def test_a_cluster_that_cannot_be_asked_is_an_error(api: ApiServer) -> None:
         preflight(api.cluster(), {"t": job()})
 
 
-def test_a_queue_that_admits_nothing(api: ApiServer) -> None:
+@pytest.mark.parametrize(
+    ("served", "version"),
+    [((), "v1beta1"), (("v1beta1",), "v1beta1"), (("v1beta1", "v1beta2"), "v1beta2"), (("v2", "v1"), "v2")],
+)
+def test_a_queue_that_admits_nothing(served: tuple[str, ...], version: str, api: ApiServer) -> None:
     def found(queue: str = "q") -> list[str]:
         return [p.message for p in preflight(api.cluster(), {"t": job(queue=queue)})]
 
     api.documents["/apis"] = {"groups": []}
     assert found() == ["queue `q` is set, and Kueue is not installed"]
-    api.documents["/apis"] = {"groups": [{"name": "kueue.x-k8s.io"}]}
+    group = {"name": "kueue.x-k8s.io", "versions": [{"version": one} for one in served]}
+    api.documents["/apis"] = {"groups": [group]}
+    api.unserved = {f"kueue.x-k8s.io/{one}" for one in ("v1beta1", "v1beta2")} - {f"kueue.x-k8s.io/{version}"}
     assert found() == ["namespace team has no LocalQueue q"]
-    kind = "kueue.x-k8s.io/v1beta1/localqueues"
+    kind = f"kueue.x-k8s.io/{version}/localqueues"
     api.put(kind, {"metadata": {"name": "q"}})
     assert found() == []
     api.put(kind, {"metadata": {"name": "q"}, "spec": {"stopPolicy": "Hold"}})
