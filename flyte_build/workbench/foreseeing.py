@@ -20,11 +20,12 @@ from ..submit.kubernetes.errors import Unplaceable
 from ..submit.kubernetes.needs import Needs
 from ..submit.kubernetes.preflight import Problem, hopeless
 from ..submit.kubernetes.target import Target
+from ..submit.kubernetes.templates import template_called
 from ..submit.specs import parsed
 from ..submit.template import Unsupported, read_task
 from .opened import OpenProject
 
-__all__ = ["doubtful", "refuse_apps", "refuse_hopeless"]
+__all__ = ["doubtful", "refuse_apps", "refuse_hopeless", "refuse_missing_template"]
 
 
 def refuse_hopeless(
@@ -44,6 +45,18 @@ def refuse_hopeless(
             lines[0] if len(lines) == 1 else "nothing of it would ever run:\n" + "\n".join(f"  {x}" for x in lines),
             hint="\n".join(hints) or None,
         )
+
+
+def refuse_missing_template(cluster: Cluster, task: Task) -> None:
+    """Raises :class:`RunError` where ``task``, which a run begins with, names a pod template that its namespace has
+    not: before anything is built for it."""
+    name = getattr(task.template, "pod_template", None)
+    if not isinstance(name, str):
+        return
+    try:
+        template_called(cluster, task.full_name, name)
+    except Unplaceable as e:
+        raise RunError(str(e), hint=e.hint) from None
 
 
 def refuse_apps(

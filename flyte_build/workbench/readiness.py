@@ -17,7 +17,7 @@ from .opened import OpenProject
 if TYPE_CHECKING:
     from ..submit.sandbox.spec import Network
 
-__all__ = ["Ready", "get_ready", "make_ready", "reached"]
+__all__ = ["Ready", "get_ready", "make_ready", "reached", "refuse_templates"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,11 @@ def get_ready(
     network: Network | None = None,
     follower: Follower | None = None,
 ) -> Ready:
-    """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run."""
+    """See :meth:`Workbench.ready`. Raises :class:`SandboxError` before anything is built where nothing could run, and
+    what :func:`refuse_templates` does."""
     environments = reached(bench, task)
+    for line in refuse_templates(bench, task, environments):
+        bench.reporter.warn(line)
     return make_ready(bench, environments, caches, check=check, locked=locked, network=network, follower=follower)
 
 
@@ -59,6 +62,17 @@ def reached(bench: OpenProject, task: Task) -> list[Environment]:
     for called in called_by_name(bench):
         found.update({environment.name: environment for environment in bench.select(called.full_name)})
     return list(found.values())
+
+
+def refuse_templates(bench: OpenProject, task: Task, environments: Sequence[Environment]) -> list[str]:
+    """Raise for pod templates that no run of ``task`` could have here; a line for what its tasks would lack when they
+    are called. See ``sidecars``."""
+    from .sidecars import refuse_missing, refuse_own_images, takers
+
+    names = {environment.name for environment in environments}
+    tasks = [t for t in bench.workspace.project.tasks if t.environment in names]
+    refuse_own_images(takers(tasks))
+    return refuse_missing(tasks, task, bench.settings().pod_templates)
 
 
 def make_ready(

@@ -16,7 +16,6 @@ from ..kernel.scratch import scratch
 from ..kernel.values import dataclass, field
 from ..project.nouns import Task
 from ..project.serializing import SerializedTask, root_action, stored
-from ..project.sidecars import takers
 from ..submit.action import ROOT_ACTION, RootAction
 from ..submit.control.application import Control
 from ..submit.deployed import Deployments
@@ -35,9 +34,8 @@ from .by_name import own_tasks
 from .called import Called
 from .opened import OpenProject
 from .pod_images import pods_of
-from .readiness import Ready, get_ready, reached
+from .readiness import Ready, get_ready, reached, refuse_templates
 from .runs import Run
-from .sidecars import refuse_own_images
 from .signatures import require_signed
 
 __all__ = [
@@ -127,8 +125,7 @@ def start(bench: OpenProject, task: Task, options: RunOptions, arguments: Mappin
     Raises :class:`SandboxError`, :class:`RunError` for a name that is taken or a run that cannot be resumed, and what
     making ready and unpacking raise; a task's failure is a result.
     """
-    names = {environment.name for environment in reached(bench, task)}
-    refuse_own_images(takers(t for t in bench.workspace.project.tasks if t.environment in names))
+    refuse_templates(bench, task, reached(bench, task))
     ready = options.ready or get_ready(
         bench, task, options.caches, check=options.check, locked=options.locked, network=options.network
     )

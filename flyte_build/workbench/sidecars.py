@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..kernel.errors import LockError, RefusedError, ResolutionError
+from ..kernel.errors import InputError, LockError, RefusedError, ResolutionError
 from ..kernel.values import dataclass
 from ..locks.sidecars import SIDECARS, read_sidecars, write_sidecars
 from ..planning.workspace import Workspace
-from ..project.nouns import Environment
+from ..project.nouns import Environment, Task
 from ..project.sidecars import Taker, companions, own_images, sidecars, takers
 from ..settings import read_settings
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..registry import Reference
     from ..submit.pods.given import Shelf
 
-__all__ = ["Resolved", "here", "pinned", "refuse_own_images", "resolved"]
+__all__ = ["Resolved", "here", "pinned", "refuse_missing", "refuse_own_images", "resolved"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,32 @@ def refuse_own_images(takers: Iterable[Taker]) -> None:
             f"{whose}: its pod template runs `{image}` instead of the environment's image",
             hint="leave the image out of the template's primary container",
         )
+
+
+def refuse_missing(tasks: Sequence[Task], root: Task, folder: Path | None) -> list[str]:
+    """A line for each of ``tasks`` that names a pod template which is not in ``folder``, that of the settings: it may
+    never be called. Raises :class:`InputError` where ``root`` does, and for a folder that cannot be read."""
+    every = takers([root, *(task for task in tasks if task.full_name != root.full_name)])
+    named = [taker for taker in every if taker.template_name]
+    if not named:
+        return []
+    from ..submit.pods.given import read_shelf
+
+    shelf, lines = read_shelf(folder), []
+    for taker in named:
+        name = taker.template_name or ""
+        if name in shelf.templates:
+            continue
+        if taker.name == root.full_name:
+            raise InputError(
+                f"{taker.name} names the pod template {name}, which is not here",
+                hint=shelf.where("PodTemplate", name),
+            )
+        lines.append(
+            f"{taker.name}, if it is called, would never run: it names the pod template {name}, which is not here "
+            f"({shelf.where('PodTemplate', name)})"
+        )
+    return lines
 
 
 def here(workspace: Workspace, environments: Sequence[Environment], shelf: Shelf) -> dict[str, Reference]:

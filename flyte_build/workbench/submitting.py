@@ -37,7 +37,7 @@ from .apps import on_cluster
 from .by_name import own_tasks
 from .code_strings import uncallable
 from .driver_image import driver_platforms, driver_reference
-from .foreseeing import doubtful, refuse_apps, refuse_hopeless
+from .foreseeing import doubtful, refuse_apps, refuse_hopeless, refuse_missing_template
 from .image_needs import has_containers, refuse_lost_folders
 from .on_target import pushed_for
 from .opened import OpenProject
@@ -128,6 +128,7 @@ def _handed_over(
     settings = for_cluster(settings, target, cluster)
     environments = reached(bench, task)
     names = {environment.name for environment in environments}
+    refuse_missing_template(cluster, task)
     refuse_lost_folders(t for t in bench.tasks if t.environment in names)
     for line in uncallable((t for e in environments for t in bench.tasks if t.environment == e.name), task):
         bench.reporter.warn(line)

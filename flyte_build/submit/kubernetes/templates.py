@@ -9,7 +9,7 @@ from ..specs import parsed
 from .api import Cluster
 from .errors import Unplaceable
 
-__all__ = ["named_template", "template_name"]
+__all__ = ["named_template", "template_called", "template_name"]
 
 _TEMPLATES = "v1/podtemplates"
 
@@ -25,8 +25,11 @@ def named_template(cluster: Cluster, task: str, task_spec: bytes) -> Mapping[str
     Raises :class:`Unplaceable` for one that the namespace has not, and :class:`ApiError`.
     """
     name = template_name(task_spec)
-    if not name:
-        return None
+    return template_called(cluster, task, name) if name else None
+
+
+def template_called(cluster: Cluster, task: str, name: str) -> Mapping[str, Any]:
+    """The ``template`` of the PodTemplate ``name``, which ``task`` names. Raises as :func:`named_template`."""
     found = cluster.get(_TEMPLATES, name)
     if found is None:
         raise Unplaceable(
