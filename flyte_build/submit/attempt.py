@@ -124,11 +124,10 @@ class Attempts:
                 verdict, report = Verdict(Phase.SUCCEEDED), ""
             else:
                 verdict, report = await asyncio.to_thread(self._judge, record.name, attempt, outcome, task, log)
-            record = record.replace(report=report)
             if verdict.phase is Phase.SUCCEEDED:
                 uri = folder.storage.uri(folder.outcome(record.name, attempt))
-                return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None)
-            record = record.replace(error=verdict.error)
+                return record.replace(phase=Phase.SUCCEEDED, output_uri=uri, error=None, report=report)
+            record = record.replace(error=verdict.error, report=report)
             over = record.replace(phase=verdict.phase).attempted(time.time())
             record, begun, attempt = record.replace(attempts=over.attempts), False, attempt + 1
             if verdict.uncounted and lost < MOST_LOST:

@@ -156,8 +156,11 @@ _SOON = 0.05  # seconds
 _Waits = tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
 
 
+_written = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+    return _written(entry).encode() + b"\n"
 
 
 class Journal:

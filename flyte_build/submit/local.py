@@ -22,6 +22,7 @@ from . import door
 from .action import ImageRoot, LaunchRequest, Outcome, Resources
 from .beginning import Beginning, Beginnings
 from .berth import Berth, launched
+from .cold import collecting_late
 from .fresh import environment, memory_backed, mounts_of, shared, workdir
 from .gpus.bank import Bank
 from .gpus.grant import granted
@@ -195,6 +196,7 @@ class LocalLauncher:
                 watched.runs(replica.running)
                 outcome = await self._replicas.outcome(replica, request, begins.within(request.timeout))
                 watched.then = partial(self._settling.taken_over, request, outcome)
+                watched.soon = partial(self._settling.taken_over_soon, request, outcome)
             return watched.outcome or watched.came_to or outcome
 
     async def _attempt(
@@ -220,6 +222,8 @@ class LocalLauncher:
             made = Furnished(berth)
             if posed is not None:
                 made = await asyncio.to_thread(posed.furnished, berth, ground, scratch)
+            if worker is None:
+                await asyncio.to_thread(collecting_late, made.task, image.root, scratch)
             group = self._limits(request)
             with self._settling.of(request, image, made.task.box.mounts), self._beginnings.of(request) as begins:
                 async with (

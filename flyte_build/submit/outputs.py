@@ -15,18 +15,25 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from ..kernel.path_resolution import Nowhere, resolve
 from ..kernel.values import dataclass, field
 from . import door
-from .references import rewrite
+from .references import references, rewrite
 from .storage import MOUNT
 
 __all__ = ["Settlement", "View"]
 
+SMALL = 16 << 10
 # Folders in folders that are copied; the kernel's own limit on a path gives about as many.
 _DEEP = 200
+
+
+def _write(target: Path, data: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with door.folder(target.parent) as kept:
+        door.write(kept, target.name, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,11 @@ class View:
 
         Another look may find something else there: whoever opens it goes through the door, which follows no link.
         """
+        parts = self.resolved(path)
+        return self._host(parts) if parts is not None else None
+
+    def resolved(self, path: str) -> list[str] | None:
+        """The components of ``path``, inside, with every link followed; ``None`` where one leads nowhere."""
 
         def link_of(parts: list[str], last: bool) -> str | None:
             here = self._host(parts)
@@ -62,7 +74,7 @@ class View:
                 raise Nowhere from None
 
         try:
-            return self._host(resolve(path, link_of))
+            return resolve(path, link_of)
         except Nowhere:
             return None
 
@@ -101,9 +113,21 @@ class Settlement:
             message.ParseFromString(data := door.read(top, below, limit))
         if rewrite(message, self._take):
             data = message.SerializeToString(deterministic=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with door.folder(target.parent) as kept:
-            door.write(kept, target.name, data)
+        _write(target, data)
+
+    def settle_small(self, source: Path, below: str, target: Path, kind: Callable[[], Message]) -> bool:
+        """The same for a message of at most :data:`SMALL` bytes that refers to nothing, which most are: it takes less
+        than to have it done by a thread. Whether that was done; any other is left as it is."""
+        message = kind()
+        try:
+            with door.folder(source) as top:
+                message.ParseFromString(data := door.read(top, below, SMALL))
+            if references(message):
+                return False
+            _write(target, data)
+        except (OSError, DecodeError, ValueError):
+            return False  # whoever takes the long way says why
+        return True
 
     def _take(self, uri: str) -> str | None:
         """The new name of what ``uri`` refers to, or None where it is nobody's local path, or settled already."""

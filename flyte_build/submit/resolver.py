@@ -26,6 +26,7 @@ class Resolver:
     import_path = f"{__name__}.Resolver"
 
     def load_task(self, loader_args: Any) -> Any:
+        collect()
         named, *arguments = loader_args
         module, _, name = named.rpartition(".")
         importlib.import_module("flyte")
@@ -35,6 +36,15 @@ class Resolver:
             return getattr(importlib.import_module(module), name)().load_task(arguments)
         finally:
             code_strings.adopt()
+
+
+def collect() -> None:
+    """Look for garbage from here on, in what is made from here on, where ``a0`` was told to put that off (see
+    ``cold``)."""
+    late = vars(sys).pop("_flyte_build_late", None)
+    if late is not None:
+        late.freeze()
+        late.enable()
 
 
 def copy_at_the_call() -> None:

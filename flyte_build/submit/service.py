@@ -180,6 +180,8 @@ async def serve_on(
         proxy_headers=False,
         ws="none",
         timeout_keep_alive=3600,
+        server_header=False,
+        date_header=False,
         timeout_graceful_shutdown=1,
     )
     config.load()

@@ -23,6 +23,8 @@ from .storage import RunFolder
 
 __all__ = ["Settling"]
 
+_MESSAGES = {"inputs": common_pb2.Inputs, "outputs": common_pb2.Outputs}
+
 
 class Settling:
     """Takes over messages of the run in ``folder``."""
@@ -45,28 +47,41 @@ class Settling:
 
     def taken_over(self, request: LaunchRequest, outcome: Outcome) -> Outcome:
         """Take over the attempt's outputs; what may not be taken over is the task's failure. Blocks."""
-        folder = self._folder
-        document = folder.storage.uri(folder.attempt(request.action, request.attempt) / OUTPUTS)
-        target = folder.outcome(request.action, request.attempt) / OUTPUTS
         try:
-            self._settle(request.action, document, target, "outputs", request.inline)
+            self._settle(request.action, *self._outputs(request), "outputs", request.inline)
         except FileNotFoundError:
             pass
         except (door.Refused, DecodeError, ValueError) as e:
             return Outcome(1, "error", f"its outputs cannot be taken over: {e}", "BadOutputs")
         return outcome
 
+    def taken_over_soon(self, request: LaunchRequest, outcome: Outcome) -> Outcome | None:
+        """The same where they are small and refer to nothing, which needs no thread; ``None`` where they are not."""
+        return outcome if self._settle_small(request.action, *self._outputs(request), "outputs") else None
+
+    def _outputs(self, request: LaunchRequest) -> tuple[str, Path]:
+        """The attempt's document, and where it is taken over to."""
+        document = self._folder.attempt(request.action, request.attempt) / OUTPUTS
+        return self._folder.storage.uri(document), self._folder.outcome(request.action, request.attempt) / OUTPUTS
+
     async def settle(
         self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int
     ) -> None:
         """See :class:`~.action.Launcher`."""
-        await asyncio.to_thread(self._settle, action, document, target, kind, limit)
+        if not self._settle_small(action, document, target, kind):
+            await asyncio.to_thread(self._settle, action, document, target, kind, limit)
+
+    def _settle_small(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"]) -> bool:
+        settlement = self._settlements.get(action)
+        if settlement is None:
+            return False
+        below = self._folder.storage.below(document, self._folder.name)
+        return settlement.settle_small(self._folder.path, below, target, _MESSAGES[kind])
 
     def _settle(self, action: str, document: str, target: Path, kind: Literal["inputs", "outputs"], limit: int) -> None:
         below = self._folder.storage.below(document, self._folder.name)
-        message = common_pb2.Inputs if kind == "inputs" else common_pb2.Outputs
         settlement = self._settlements.get(action)
         if settlement is None:
             copy(self._folder.path, below, target, limit)
         else:
-            settlement.settle(self._folder.path, below, target, message, limit)
+            settlement.settle(self._folder.path, below, target, _MESSAGES[kind], limit)

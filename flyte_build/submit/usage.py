@@ -96,13 +96,23 @@ def _walk(place: Place, skip: frozenset[str]) -> Generator[os.stat_result | None
     """Everything in a folder but itself; ``None`` for folders that are too deep."""
     with ExitStack() as stack:
         try:
-            held = stack.enter_context(door.folder(place.top.parent))
-            for part in (place.top.name, *filter(None, place.below.split("/"))):
-                _make_readable(held, part)
-                held = stack.enter_context(door.folder_at(held, part))
+            held = _held(stack, place)
         except OSError:
             return
         yield from _below(held, "", 1, skip)
+
+
+def _held(stack: ExitStack, place: Place) -> int:
+    """The folder, open: at once, or where somebody hid it from itself, step by step."""
+    with suppress(OSError):
+        held = stack.enter_context(door.folder(place.top.parent, f"{place.top.name}/{place.below}"))
+        if os.fstat(held).st_mode & _READABLE == _READABLE:
+            return held
+    held = stack.enter_context(door.folder(place.top.parent))
+    for part in (place.top.name, *filter(None, place.below.split("/"))):
+        _make_readable(held, part)
+        held = stack.enter_context(door.folder_at(held, part))
+    return held
 
 
 def _make_readable(held: int, name: str) -> None:

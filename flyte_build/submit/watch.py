@@ -29,6 +29,9 @@ from .watched import QUICK_SECONDS, Count, Watched
 __all__ = ["Watch", "Watched"]
 
 
+_LITTLE = Usage(1 << 62, 8)
+
+
 class Watch:
     """Watches the attempts of one run. Its thread lives as long as any of them does; ``warn`` is told in the loop."""
 
@@ -73,7 +76,16 @@ class Watch:
         except BaseException:
             self.drop(watched)
             raise
-        await asyncio.to_thread(self.leave, watched)
+        # Of an attempt that shares its folders only these two are its own, and hold next to nothing, mostly.
+        left = None if watched.scratch else measure(watched.own, enough=_LITTLE)
+        if left is None or left.files > _LITTLE.files:
+            await asyncio.to_thread(self.leave, watched)
+            return
+        self._count_last(watched, left)
+        if watched.outcome is None:
+            watched.came_to = watched.soon() if watched.soon is not None else None
+            if watched.came_to is None and watched.then is not None:
+                watched.came_to = await asyncio.to_thread(watched.then)
 
     def enter(self, request: LaunchRequest, scratch: Sequence[Place]) -> Watched:
         """Begin; see :meth:`over`."""
@@ -98,14 +110,16 @@ class Watch:
 
     def leave(self, watched: Watched) -> None:
         """Count it for the last time; from here on, what it leaves in ``meta`` and ``raw`` is nobody's."""
-        left = measure(watched.own)
+        self._count_last(watched, measure(watched.own))
+        if watched.outcome is None and watched.then is not None:
+            watched.came_to = watched.then()
+
+    def _count_last(self, watched: Watched, left: Usage) -> None:
         if watched.outcome is None:
             watched.used = measure(watched.scratch) + left - watched.seeded
             watched.deleted = watched.memory = 0
             watched.outcome = watched.exceeds()
         self.drop(watched, left)
-        if watched.outcome is None and watched.then is not None:
-            watched.came_to = watched.then()
 
     def drop(self, watched: Watched, left: Usage = NOTHING) -> None:
         with self._lock:

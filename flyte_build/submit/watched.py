@@ -49,7 +49,8 @@ class Watched:
     ``began`` is what the file system had then, ``seeded`` what its folders had from its image, ``used`` what it has
     added, ``deleted`` bytes in files without a name, ``memory`` files in the folders ``tmpfs``, and ``stray`` what was
     added meanwhile outside of everybody's folders. ``outcome`` is there once it is beyond a limit; ``then`` is
-    called at the end of one that is not, in a thread, for what it came to.
+    called at the end of one that is not, in a thread, for what it came to, and before it, in the event loop, ``soon``,
+    which gives ``None`` where that takes long.
     """
 
     limits: Limits
@@ -66,6 +67,7 @@ class Watched:
     count: Count = field(default_factory=Count)
     pid: int | None = None
     then: Callable[[], Outcome] | None = None
+    soon: Callable[[], Outcome | None] | None = None
     came_to: Outcome | None = None
     _end: Callable[[], None] = lambda: None
 

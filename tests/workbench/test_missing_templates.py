@@ -150,7 +150,9 @@ def test_one_that_a_namespace_has_not_is_said_before_anything_is_built(project: 
 
 
 def test_a_run_on_a_target_asks_for_it_first(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (project / "pyproject.toml").write_text('[tool.flyte-build.targets.there]\nstorage = "s3://nobodys/runs"\n')
+    (project / "pyproject.toml").write_text(
+        '[tool.flyte-build.targets.there]\nnamespace = "team-a"\nstorage = "s3://nobodys/runs"\n'
+    )
     bench, _ = opened(project)
     namespace, built = Namespace(), list[str]()
     monkeypatch.setattr(submitting, "connected_to", lambda target: namespace)

@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
-from flyteidl2.task import task_definition_pb2
 
 from ...kernel.values import dataclass
 from ..action import LaunchRequest
@@ -21,6 +20,7 @@ from ..kubernetes.errors import Unplaceable
 from ..kubernetes.names import DNS_LABEL, job_name, label_value
 from ..sandbox.spec import GID, UID
 from ..scheduler import machine
+from ..specs import parsed
 from .facts import PodFacts
 from .given import Given
 
@@ -81,7 +81,7 @@ class Pod:
 
 def read_pod(request: LaunchRequest, given: Given, say: Callable[[str], object]) -> Pod | None:
     """The pod of ``request``; ``None`` where its task says nothing of one. Raises :class:`Unplaceable`."""
-    task = task_definition_pb2.TaskSpec.FromString(request.task_spec).task_template
+    task = parsed(request.task_spec).task_template
     named = task.metadata.pod_template_name
     if not task.HasField("k8s_pod") and not named:
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flyteidl2.core import tasks_pb2
-from flyteidl2.task import common_pb2, task_definition_pb2
+from flyteidl2.task import common_pb2
 
 from ...kernel.values import dataclass, replace
 from .. import door
@@ -19,6 +19,7 @@ from ..action import OUTPUTS, ImageRoot, LaunchRequest, Outcome
 from ..berth import Berth
 from ..kubernetes.errors import Unplaceable
 from ..sandbox.spec import Mount
+from ..specs import parsed
 from ..storage import RunFolder
 from .beside import Ground
 from .borrowed import with_python
@@ -32,7 +33,7 @@ _DEEP = 100
 
 def read_raw(request: LaunchRequest, image: ImageRoot, folder: RunFolder) -> Raw | None:
     """The container task of ``request``; ``None`` for any other task. Raises :class:`Unplaceable`."""
-    task = task_definition_pb2.TaskSpec.FromString(request.task_spec).task_template
+    task = parsed(request.task_spec).task_template
     if not check_raw(task, request.task):
         return None
     if task.HasField("k8s_pod") or task.metadata.pod_template_name:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import faulthandler
+import gc
 import importlib
 import inspect
 import io
@@ -108,6 +109,8 @@ class Replica:
         self._lock = asyncio.Lock()
         self._controller: Any = None
         self._set_up = self._state()
+        collected = gc.isenabled()
+        gc.disable()  # imports leave next to nothing
         try:
             self._runtime = importlib.import_module(RUNTIME)
             self._command = importlib.import_module("flyte._bin.runtime").main
@@ -118,6 +121,9 @@ class Replica:
             raise Refused(f"this flyte's {RUNTIME} has no {', '.join(missing)}")
         self._taken = frozenset(inspect.signature(self._runtime.run_task).parameters)
         hush()
+        gc.freeze()
+        if collected:
+            gc.enable()
         self._read = Reading(self._command)
 
     def _state(self) -> dict[str, Any]:

@@ -114,7 +114,8 @@ class Replicas(Generic[M]):
     ) -> AsyncIterator[M | None]:
         """A place for the action in a replica, ``start`` making a new one; ``None``: it is to have its own process."""
         assert request.reuse is not None
-        large = len(json.dumps(request.args)) > LARGEST
+        # A character takes at most twelve.
+        large = sum(map(len, request.args)) > LARGEST // 12 and len(json.dumps(request.args)) > LARGEST
         if key in self._refused or request.action in self._suspects or large:
             yield None
             return

@@ -135,7 +135,8 @@ class Worker:
             sys.path[0] = os.path.dirname(os.path.realpath(script))
         had = stillness.open_files()
         self._contexts, self._transports, self._made = stillness.Contexts(), stillness.Transports(), 0
-        self._imported = [name for name in config["preload"] if self._import(name)]
+        with stillness.uncollected():
+            self._imported = [name for name in config["preload"] if self._import(name)]
         self._still = stillness.Still(had)
         if self._imported:
             late, calls, self._made, patterns = self._rehearse()
@@ -149,11 +150,9 @@ class Worker:
 
     def _import(self, name: str) -> bool:
         """One that this version does not have only makes an action slower."""
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            return False
-        return True
+        with contextlib.suppress(ImportError):
+            return bool(importlib.import_module(name))
+        return False
 
     def _rehearse(self) -> Any:
         """A whole action in a fork that is thrown away: modules that it imports, its TLS contexts, HTTP clients and
