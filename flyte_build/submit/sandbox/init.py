@@ -1,9 +1,10 @@
 """Process 1 of a sandbox: starts the task, forwards the service's socket, reaps, and dies with its launcher.
 
 It runs with the *image's* Python (3.8 or later), isolated (``-I -S``), so it uses the standard library
-only and imports nothing of ours. It talks to the launcher through standard input: one line of JSON (``argv``,
-``env``, ``cwd``, ``socket``, ``files``, ``serves``, ``reaches``, ``awaits``), then single bytes: ``t`` asks every
-process to terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits at
+only and imports nothing of ours; and of that what costs nothing to import, for ``socket``, ``threading`` and ``json``
+would be half of all that this process takes. It talks to the launcher through standard input: one line of JSON
+(``argv``, ``env``, ``cwd``, ``socket``, ``files``, ``serves``, ``reaches``, ``awaits``), then single bytes: ``t`` asks
+every process to terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits at
 once; the kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
 
 The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
@@ -16,20 +17,64 @@ connections are taken. It keeps nothing on a disk.
 
 from __future__ import annotations
 
-import contextlib
+import _socket
+import _thread
 import errno
-import json
 import os
 import select
-import signal
-import socket
 import sys
-import threading
 import time
-from collections.abc import Callable
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+else:
+    import _signal as signal
 
 CHUNK = 1 << 16
+
+
+class suppress:
+    def __init__(self, *kinds: type[BaseException]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and issubclass(kind, self._kinds)
+
+
+class _Plain:
+    """What ``json`` tells the scanner that it is made of."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int, parse_constant = float, int, float
+    memo: dict[str, str] = {}  # noqa: RUF012
+
+
+def parsed(text: str) -> Any:
+    """One line of JSON, as the launcher writes it."""
+    try:
+        from _json import make_scanner
+
+        return make_scanner(_Plain)(text, 0)[0]  # type: ignore[arg-type]
+    except ImportError:  # an interpreter of another make
+        import json
+
+        return json.loads(text)
+
+
+def begin(function: Callable[..., object], *arguments: object) -> None:
+    """Run it beside the rest."""
+    _thread.start_new_thread(function, arguments)
+
+
+def stream(family: int) -> _socket.socket:
+    return _socket.socket(family, _socket.SOCK_STREAM)
 
 
 def read_header() -> tuple[Any, bytes]:
@@ -41,10 +86,10 @@ def read_header() -> tuple[Any, bytes]:
             os._exit(137)
         data += more
     line, _, orders = data.partition(b"\n")
-    return json.loads(line), orders
+    return parsed(line.decode()), orders
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: _socket.socket, sink: _socket.socket) -> None:
     try:
         while True:
             data = source.recv(CHUNK)
@@ -53,36 +98,46 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(data)
     except OSError:
         pass
-    for end, how in ((source, socket.SHUT_RD), (sink, socket.SHUT_WR)):
-        with contextlib.suppress(OSError):
+    for end, how in ((source, _socket.SHUT_RD), (sink, _socket.SHUT_WR)):
+        with suppress(OSError):
             end.shutdown(how)
 
 
-def relay(client: socket.socket, path: str | tuple[str, int]) -> None:
-    with client:
-        server = socket.socket(socket.AF_UNIX if isinstance(path, str) else socket.AF_INET, socket.SOCK_STREAM)
-        with server:
-            try:
-                server.connect(path)
-            except OSError:
-                return
-            back = threading.Thread(target=pump, args=(server, client), daemon=True)
-            back.start()
-            pump(client, server)
-            back.join()
+def relay(client: _socket.socket, path: str | tuple[str, int]) -> None:
+    server = stream(_socket.AF_UNIX if isinstance(path, str) else _socket.AF_INET)
+    done = _thread.allocate_lock()
+
+    def back() -> None:
+        try:
+            pump(server, client)
+        finally:
+            done.release()
+
+    try:
+        server.connect(path)
+        done.acquire()
+        begin(back)
+        pump(client, server)
+        done.acquire()
+    except OSError:
+        pass
+    finally:
+        server.close()
+        client.close()
 
 
-def forward(listener: socket.socket, path: str | tuple[str, int]) -> None:
+def forward(listener: _socket.socket, path: str | tuple[str, int]) -> None:
     while True:
         try:
-            client, _ = listener.accept()
+            accepted, _ = listener._accept()  # type: ignore[attr-defined]
+            client = _socket.socket(fileno=accepted)
         except OSError as e:
             if e.errno in (errno.ECONNABORTED, errno.EMFILE, errno.EINTR):
                 continue
             return
         if isinstance(path, str):
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=relay, args=(client, path), daemon=True).start()
+            client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        begin(relay, client, path)
 
 
 def which(name: str, path: str) -> str | None:
@@ -132,7 +187,7 @@ def reap(child: int) -> int | None:
 
 
 def terminate() -> None:
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.kill(-1, signal.SIGTERM)
 
 
@@ -144,12 +199,12 @@ def write_files(files: dict[str, str]) -> None:
             f.write(text)
 
 
-def reached(ports: list[tuple[str, int, str]]) -> list[tuple[socket.socket, str]]:
+def reached(ports: list[tuple[str, int, str]]) -> list[tuple[_socket.socket, str]]:
     """A listener for each port that leads out."""
     found = []
     for host, port, path in ports:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener = stream(_socket.AF_INET)
+        listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as e:
@@ -166,27 +221,32 @@ def lead_in(serves: list[tuple[int, int]], awaits: tuple[int, int] | None) -> No
     if awaits is not None:
         port, ready = awaits
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            trying = stream(_socket.AF_INET)
+            trying.settimeout(1.0)
+            try:
+                trying.connect(("127.0.0.1", port))
                 break
-            time.sleep(0.05)
-        with contextlib.suppress(OSError):
+            except OSError:
+                time.sleep(0.05)
+            finally:
+                trying.close()
+        with suppress(OSError):
             os.write(ready, b"1")
         os.close(ready)
     for file, port in serves:
-        own = socket.socket(fileno=file)
-        threading.Thread(target=forward, args=(own, ("127.0.0.1", port)), daemon=True).start()
+        begin(forward, _socket.socket(fileno=file), ("127.0.0.1", port))
 
 
 def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
     """Be process 1 of the task that ``start`` begins, which gives its process."""
     os.umask(0o022)
-    with contextlib.suppress(PermissionError):  # it is, where whoever started it saw to that
+    with suppress(PermissionError):  # it is, where whoever started it saw to that
         os.setsid()  # as in a container: what a task sends to its group reaches nobody outside
     write_files(spec.get("files") or {})
     listener = None
     leads = reached(spec.get("reaches") or [])
     if spec.get("socket"):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener = stream(_socket.AF_INET)
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         endpoint = spec["env"].get("_U_EP_OVERRIDE", "")
@@ -204,12 +264,11 @@ def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
     child = start(spec)
     # After it: where the task is a fork, a thread would not be in it.
     if listener is not None:
-        threading.Thread(target=forward, args=(listener, spec["socket"]), daemon=True).start()
+        begin(forward, listener, spec["socket"])
     for lead in leads:
-        threading.Thread(target=forward, args=lead, daemon=True).start()
+        begin(forward, *lead)
     if spec.get("serves") or spec.get("awaits"):
-        arguments = (spec.get("serves") or [], spec.get("awaits"))
-        threading.Thread(target=lead_in, args=arguments, daemon=True).start()
+        begin(lead_in, spec.get("serves") or [], spec.get("awaits"))
     if b"t" in orders:
         terminate()
     while True:
@@ -218,7 +277,7 @@ def serve(spec: Any, orders: bytes, start: Callable[[Any], int]) -> NoReturn:
             os._exit(code)
         ready, _, _ = select.select([0, wake_read], [], [])
         if wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
+            with suppress(BlockingIOError):
                 os.read(wake_read, 4096)
         if 0 in ready:
             order = os.read(0, 64)

@@ -13,11 +13,16 @@ import _socket  # without all that `socket` imports
 import fcntl
 import os
 import select
-import signal
 import struct
 from collections.abc import Iterable
 
 from . import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without all that `signal` imports
 
 __all__ = ["attach", "offer", "own_addresses"]
 

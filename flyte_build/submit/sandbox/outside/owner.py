@@ -7,10 +7,15 @@ there root's files are the owner's, while on the disk everything stays root's. T
 from __future__ import annotations
 
 import os
-import signal
 import stat
 
 from . import calls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without all that `signal` imports
 
 __all__ = ["become", "stage"]
 
