@@ -9,6 +9,7 @@ when the task has ended. Every other word of the runtime stays its own.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.abc
 import os
@@ -40,11 +41,34 @@ class Resolver:
 
 def collect() -> None:
     """Look for garbage from here on, in what is made from here on, where ``a0`` was told to put that off (see
-    ``cold``)."""
-    late = vars(sys).pop("_flyte_build_late", None)
-    if late is not None:
-        late.freeze()
-        late.enable()
+    ``cold``); what it calls last, when all else that is called at exit was, is what it put there."""
+    last = vars(sys).pop("_flyte_build_late", None)
+    if last is not None:
+        last.append(functools.partial(end, frozenset(sys.modules)))
+        gc.freeze()
+        gc.enable()
+
+
+def end(had: frozenset[str]) -> None:
+    """The interpreter takes apart all that its modules have, those that the runtime imported, too, if that is to be
+    heard of: where anything since then says something when it goes. An extension that was imported since (to ``had``)
+    may, and so may a class with a finalizer, a file, a generator."""
+    if gc.isenabled():
+        gc.collect()
+    others = [module for name, module in list(sys.modules.items()) if name not in had]
+    objects = gc.get_objects()
+    # By identity: a class may say of itself that it cannot be compared.
+    classes = {id(kind): kind for o in objects for kind in ((type(o), o) if issubclass(type(o), type) else (type(o),))}
+    if any(map(native, others)) or any("__del__" in vars(b) for kind in classes.values() for b in kind.__mro__):
+        gc.unfreeze()
+        gc.disable()  # for it looks at nothing else first
+
+
+def native(module: Any) -> bool:
+    try:
+        return not str(object.__getattribute__(module, "__dict__")["__spec__"].origin).endswith((".py", ".pyc"))
+    except (AttributeError, KeyError):
+        return True
 
 
 def copy_at_the_call() -> None:

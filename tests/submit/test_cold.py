@@ -253,3 +253,40 @@ def test_the_runtime_finds_what_the_stock_script_gives_it(tmp_path: Path, text: 
     own, _ = started(changed, "--help")
     assert own["collected"], "what a task's own programs call it for is as ever"
     assert own["task"] == [True, False, []]
+
+
+NOTICING = {
+    "nothing": ("import colorsys\nclass Own:\n    pass\nown = Own()\nown.itself = [own]\n", False),
+    "a class with a finalizer": ("class Own:\n    __slots__ = ()\n    def __del__(self): ...\nown = Own()\n", True),
+    "an object of the library's": ("import tempfile\nown = tempfile.TemporaryFile()\n", True),
+    "a file": ("own = open('/dev/null', 'w')\n", True),
+    "a generator": ("def going():\n    yield\nown = going()\nnext(own)\n", True),
+    "an extension": (
+        "odd = sys.modules['odd'] = types.ModuleType('odd')\nodd.__spec__ = types.SimpleNamespace(origin='odd.so')\n",
+        True,
+    ),
+    "a module of no kind": ("sys.modules['odd'] = types.ModuleType('odd')\n", True),
+    "a class that nothing equals": (
+        "class Odd(type):\n    def __eq__(self, other):\n        raise ValueError\n    __hash__ = None\n"
+        "class Own(metaclass=Odd): ...\n",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOTICING)
+def test_the_end_is_the_stock_one_where_anything_would_notice(tmp_path: Path, what: str) -> None:
+    here = Path(__file__).parents[2] / "flyte_build"
+    for source, name in (("submit/resolver", "resolver"), ("kernel/code_strings", "code_strings")):
+        (tmp_path / f"flyte_build_{name}.py").write_bytes((here / f"{source}.py").read_bytes())
+    made, thawed = NOTICING[what]
+    look = (
+        "import gc, json, sys, tempfile, types\nimport flyte_build_resolver as resolver\nlast = []\n"
+        "def end(own):\n    exec(own, {'sys': sys, 'types': types, '__name__': 'task'}, space := {})\n    last[0]()\n"
+        "    print(json.dumps([gc.get_freeze_count() > 0, gc.isenabled()]))\n"
+        "gc.disable()\nsys._flyte_build_late = last\nresolver.collect()\nend(sys.argv[1])\n"
+    )
+    words = [sys.executable, "-c", look, made]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [not thawed, not thawed]

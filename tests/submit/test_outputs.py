@@ -131,3 +131,42 @@ def test_files_inside_dataclasses_are_found(sandbox: Sandbox) -> None:
     found = msgpack.unpackb(settled.value, strict_map_key=False)
     assert found["items"][0]["inner"] == file | {"path": f"{KEPT}/0/x"}
     assert (found["text"], found["path"], found[3]) == ("/tmp/x", "/tmp/x", "kept")  # strings, not files
+
+
+def literals(*values: literals_pb2.Scalar) -> bytes:
+    named = [common_pb2.NamedLiteral(name="o", value=literals_pb2.Literal(scalar=value)) for value in values]
+    return common_pb2.Outputs(literals=named).SerializeToString()
+
+
+def text(value: str) -> literals_pb2.Scalar:
+    return literals_pb2.Scalar(primitive=literals_pb2.Primitive(string_value=value))
+
+
+def test_what_is_small_and_refers_to_nothing_needs_no_thread(sandbox: Sandbox) -> None:
+    target = sandbox.folder / "kept" / "a1" / "outputs.pb"
+    (sandbox.folder / "outputs.pb").write_bytes(data := literals(text("x"), text("/tmp/not a reference")))
+    assert sandbox.settlement.settle_small(sandbox.folder, "outputs.pb", target, common_pb2.Outputs)
+    assert target.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["large", "refers", "inside", "broken", "missing", "pipe", "link", "folder"])
+def test_anything_else_is_left_to_the_long_way(sandbox: Sandbox, kind: str) -> None:
+    target, document = sandbox.folder / "kept" / "outputs.pb", sandbox.folder / "outputs.pb"
+    inside = msgpack.packb({"path": "s3://b/x", "name": "x", "format": ""})
+    data = {
+        "large": literals(text("x" * (16 << 10))),
+        "refers": literals(literals_pb2.Scalar(blob=literals_pb2.Blob(uri="/tmp/x"))),
+        "inside": literals(literals_pb2.Scalar(binary=literals_pb2.Binary(value=inside, tag="msgpack"))),
+        "broken": b"\xff\xff",
+    }
+    if kind in data:
+        document.write_bytes(data[kind])
+    elif kind == "pipe":
+        os.mkfifo(document)
+    elif kind == "link":
+        (sandbox.folder / "elsewhere").write_bytes(literals(text("x")))
+        document.symlink_to("elsewhere")
+    elif kind == "folder":
+        document.mkdir()
+    assert not sandbox.settlement.settle_small(sandbox.folder, "outputs.pb", target, common_pb2.Outputs)
+    assert not target.parent.exists()

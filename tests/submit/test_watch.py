@@ -313,3 +313,48 @@ def test_what_is_left_to_do_is_done_by_the_thread_that_counts(machine: Machine) 
     assert (well.outcome, well.came_to) == (None, Outcome(3))
     assert beyond.outcome is not None
     assert beyond.came_to is None
+
+
+@pytest.mark.parametrize("many", [0, 8, 9])
+@pytest.mark.parametrize("quick", [True, False])
+def test_of_one_that_shares_its_folders_a_few_files_are_counted_at_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, many: int, quick: bool
+) -> None:
+    """In the event loop, where that is no matter; many are a thread's, and so is what takes long."""
+    watch = machine.watch(disk=1 << 20)
+    threads: list[str] = []
+    request = LaunchRequest("r", "a1", 1, "t", "i", (), {}, Path("log"), Resources())
+
+    def noted(how: str) -> Outcome:
+        threads.append(f"{how} {threading.current_thread() is threading.main_thread()}")
+        return Outcome(3)
+
+    async def go() -> Watched:
+        async with watch.over(request, ()) as watched:
+            for number in range(many):
+                machine.run.data("a1", 1).mkdir(parents=True, exist_ok=True)
+                (machine.run.data("a1", 1) / f"{number}").write_bytes(b"x")
+            watched.then = lambda: noted("then")
+            watched.soon = lambda: noted("soon") if quick else None
+        return watched
+
+    found = asyncio.run(go())
+    assert found.used.files == many
+    assert found.came_to == Outcome(3)
+    assert threads == [f"soon {True}" if quick and many <= 8 else f"then {False}"]
+
+
+def test_one_that_wrote_a_single_large_file_is_told_at_once_too(machine: Machine) -> None:
+    watch = machine.watch(disk=100_000)
+    request = LaunchRequest("r", "a1", 1, "t", "i", (), {}, Path("log"), Resources())
+
+    async def go() -> Watched:
+        async with watch.over(request, ()) as watched:
+            machine.run.data("a1", 1).mkdir(parents=True)
+            machine.write(machine.run.data("a1", 1) / "x", 200_000)
+            watched.soon = watched.then = lambda: Outcome(3)
+        return watched
+
+    found = asyncio.run(go())
+    assert found.outcome is not None
+    assert (found.outcome.reason, found.came_to) == ("disk", None)

@@ -4,8 +4,8 @@ It runs with the *image's* Python (3.8 or later), isolated (``-I -S``), so it us
 only and imports nothing of ours; and of that what costs nothing to import, for ``socket``, ``threading`` and ``json``
 would be half of all that this process takes. It talks to the launcher through standard input: one line of JSON
 (``argv``, ``env``, ``cwd``, ``socket``, ``files``, ``serves``, ``reaches``, ``awaits``), then single bytes: ``t`` asks
-every process to terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits at
-once; the kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
+every process to terminate. When standard input ends, the launcher is gone or has lost patience, and this process exits
+at once; the kernel then kills whatever is left in the PID namespace. That holds for ``kill -9`` of the launcher too.
 
 The stock runtime speaks HTTP over TCP only, so a port on the sandbox's loopback is forwarded to the Unix
 socket of the service. ``:0/`` in ``_U_EP_OVERRIDE`` is replaced by that port, and the action's name put behind it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import re
 import sys
 import types
@@ -147,3 +148,80 @@ def test_data_frames_are_used_once_without_threads_where_they_were_imported(
         assert (told["read"], told["to_pandas"], told["ParquetFile"]) == (
             {"use_threads": False}, {"use_threads": False}, {"pre_buffer": False}
         )  # fmt: skip
+
+
+class Policy:
+    """As the runtime's: the version of a call is a hash of its function's source."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def get_version(self, salt: str, params: Any) -> str:
+        if params.func is None:
+            return ""
+        if params.func.__name__ == "lost":
+            raise OSError("could not get source code")
+        self.read.append(params.func.__name__)
+        return f"{params.func.__code__.co_firstlineno} {salt}"
+
+
+def test_a_functions_source_is_read_once() -> None:
+    class Own(Policy):
+        pass
+
+    class Others(Own):
+        pass
+
+    def one() -> int:
+        return 1
+
+    def two() -> int:
+        return 2
+
+    def lost() -> None: ...
+
+    @functools.wraps(one)
+    def decorated() -> int:
+        return one()
+
+    stillness._read_once(Own)
+    policy, of = Own(), lambda func: types.SimpleNamespace(func=func)
+    first = [policy.get_version(salt, of(f)) for f in (one, two, decorated) for salt in ("", "s")]
+    assert [policy.get_version(salt, of(f)) for f in (one, two, decorated) for salt in ("", "s")] == first
+    assert len(set(first)) == 6, "each has a version of its own"
+    assert policy.read == ["one", "one", "two", "two", "one", "one"]
+    one.__code__ = two.__code__
+    assert policy.get_version("", of(one)) == first[2], "what was changed is read again"
+    for _ in range(2):
+        with pytest.raises(OSError, match="source code"):
+            policy.get_version("", of(lost))
+        assert policy.get_version("", of(None)) == ""
+    other = Others()
+    assert [other.get_version("", of(two)), other.get_version("", of(two))] == [first[2]] * 2
+    assert other.read == ["two", "two"], "another policy is asked as ever"
+
+
+def test_the_runtimes_own_versions_stay_what_they_are() -> None:
+    from flyte._cache.cache import Cache, VersionParameters
+    from flyte._cache.policy_function_body import FunctionBodyPolicy
+
+    class Read(FunctionBodyPolicy):
+        pass
+
+    params = VersionParameters(func=certificates, image="x")
+    stock = Cache("auto", policies=[FunctionBodyPolicy()], salt="s").get_version(params)
+    stillness._read_once(Read)
+    cache = Cache("auto", policies=[Read()], salt="s")
+    assert [cache.get_version(params), cache.get_version(params)] == [stock, stock]
+
+
+def test_imports_are_not_collected_and_the_collector_is_as_it_was() -> None:
+    was = gc.isenabled()
+    try:
+        for before in (True, False):
+            (gc.enable if before else gc.disable)()
+            with stillness.uncollected():
+                assert not gc.isenabled()
+            assert gc.isenabled() is before
+    finally:
+        (gc.enable if was else gc.disable)()
