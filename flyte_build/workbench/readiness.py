@@ -67,7 +67,8 @@ def reached(bench: OpenProject, task: Task) -> list[Environment]:
 def refuse_templates(bench: OpenProject, task: Task, environments: Sequence[Environment]) -> list[str]:
     """Raise for pod templates that no run of ``task`` could have here; a line for what its tasks would lack when they
     are called. See ``sidecars``."""
-    from .sidecars import refuse_missing, refuse_own_images, takers
+    from ..project.sidecars import takers
+    from .sidecars import refuse_missing, refuse_own_images
 
     names = {environment.name for environment in environments}
     tasks = [t for t in bench.workspace.project.tasks if t.environment in names]
