@@ -21,9 +21,9 @@ HEADER: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_header_is_what_json_says(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    """Also with an interpreter that has no scanner of its own."""
+@pytest.mark.parametrize("there", ["as ever", "missing", "other"])
+def test_a_header_is_what_json_says(monkeypatch: pytest.MonkeyPatch, there: str) -> None:
+    """Also with an interpreter that has no scanner of its own, or another one."""
     original = builtins.__import__
 
     def imported(name: str, *given: Any) -> Any:
@@ -31,8 +31,10 @@ def test_a_header_is_what_json_says(monkeypatch: pytest.MonkeyPatch, there: bool
             raise ImportError(name)
         return original(name, *given)
 
-    if not there:
+    if there == "missing":
         monkeypatch.setattr(builtins, "__import__", imported)
+    if there == "other":
+        monkeypatch.delattr(init._Plain, "strict")
     for text in (json.dumps(HEADER), json.dumps(HEADER, separators=(",", ":"))):
         assert init.parsed(text) == HEADER
 
