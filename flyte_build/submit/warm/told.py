@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from ..sandbox.spec import Mount, Sandbox
@@ -59,12 +58,8 @@ def whole(env: Mapping[str, str]) -> dict[str, str]:
 
 def key_of(image: str, box: Sandbox, env: Mapping[str, str], libraries: Sequence[str] = ()) -> str:
     """What one process may be for, which has imported ``libraries``."""
-    facts = image, box.python, box.network, box.filtered, tuple(sorted(whole(env).items())), tuple(libraries)
-    return _digest(facts)
-
-
-@lru_cache(64)
-def _digest(facts: tuple[object, ...]) -> str:
+    own = whole(env)
+    facts = [image, box.python, box.network, box.filtered, sorted(own.items()), list(libraries)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
