@@ -131,4 +131,9 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    # As our commands begin, and as they end: taking the interpreter apart is no part of a build.
+    from flyte_build.kernel.allocating import seldom_collected
+    from flyte_build.kernel.exiting import leave
+
+    seldom_collected()
+    leave(main(sys.argv[1:]))

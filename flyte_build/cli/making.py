@@ -69,8 +69,10 @@ def made(
 ) -> None:
     """Open the project, call ``verb``, print what came of it. ``recorded``: an answer that may be given again is kept
     for as long as nothing changes."""
+    from ..kernel.allocating import frugal
     from ..workbench.watching import watched
 
+    frugal()
     # Watched, so that the same command is answered from the record while nothing changes (`cli.noop`).
     with ExitStack() as watching:
         record = watching.enter_context(watched(file, root))
