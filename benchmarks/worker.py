@@ -131,9 +131,10 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    # As our commands begin, and as they end: taking the interpreter apart is no part of a build.
-    from flyte_build.kernel.allocating import seldom_collected
+    import gc
+
     from flyte_build.kernel.exiting import leave
 
-    seldom_collected()
+    # As our commands begin (`flyte_build.cli.entry`), and as they end: taking the interpreter apart is no part of them.
+    gc.set_threshold(50_000, 20, 20)
     leave(main(sys.argv[1:]))

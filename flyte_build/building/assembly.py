@@ -97,9 +97,6 @@ class Assembly:
                 todo.append(layer)
 
         def listed() -> None:
-            # What comes after the layers is loaded meanwhile, too.
-            from ..assemble import image  # noqa: F401
-
             layers.update({derivation: (self._listed(derivation, r), True) for derivation, r in there.items()})
 
         compiled = {layer.hash for layer in todo if layer.kind == "bytecode"}

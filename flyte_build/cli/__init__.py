@@ -80,11 +80,9 @@ def _run(argv: list[str] | None) -> int:
 
 
 def _watched() -> int:
-    from ..kernel.allocating import seldom_collected
     from .interrupts import watch
 
     watch()
-    seldom_collected()
     return main()
 
 

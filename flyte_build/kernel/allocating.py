@@ -1,28 +1,18 @@
-"""Memory in a process that soon ends: how seldom it is looked for what nobody needs, and how little is kept for later.
+"""Memory in a process that soon ends: how little of it is kept for later.
 
-Both are for commands of ours, and nothing that is imported elsewhere does them by itself.
+For commands of ours; nothing that is imported elsewhere does it by itself.
 """
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["frugal", "seldom_collected"]
+__all__ = ["frugal"]
 
-# New objects, less those that are gone, before Python looks for circles among them: 700 by default. What imports make
-# stays, and looking through it again and again is a tenth of their time.
-_OBJECTS = 50_000
 # Of glibc's <malloc.h>.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 # Bytes: what glibc begins with for both, and raises with every large block that is freed as long as nobody says so.
 _THRESHOLD = 128 << 10
-
-
-def seldom_collected() -> None:
-    """Python's collector of garbage works some fifty times as seldom as by default."""
-    import gc
-
-    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
 
 
 def frugal() -> None:
