@@ -273,7 +273,7 @@ API core *core_open(int out, int threads) {
     core *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     c->layer.out = out;
-    c->places = (uint64_t)threads + 4;
+    c->places = (uint64_t)threads + 3;
     c->layer.begun = lseek(out, 0, SEEK_CUR);
     c->parts = kept_parts(c->places);
     if (!c->parts) {
