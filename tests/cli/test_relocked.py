@@ -132,7 +132,7 @@ def test_what_is_said_is_the_same_and_the_pins_are(project: Project) -> None:
     project.unbuilt()
     again = project("-q")
     assert project.imported
-    assert again == relocked
+    assert (again.code, again.out) == (relocked.code, relocked.out)
     assert {path: path.read_bytes() for path in kept} == pinned
 
 
@@ -157,6 +157,11 @@ def of_another_recipe(offline: Offline) -> None:
     assert low is not None
     assert deep is not None
     lockfile.write(offline.lockfiles, replace(low, recipe=deep.recipe))
+
+
+def refusal(ran: Ran) -> str:
+    """The error, without what is said of work that takes long on a busy machine."""
+    return ran.err[ran.err.find("error: ") :] if ran.code else ""
 
 
 CHANGES: dict[str, Callable[[Offline], object]] = {
@@ -195,7 +200,7 @@ def test_in_any_doubt_the_file_is_imported(project: Project, change: str) -> Non
     project.unbuilt()
     project.forget("plans")
     without = project("--json")
-    assert (with_record.code, with_record.err) == (without.code, without.err)
+    assert (with_record.code, refusal(with_record)) == (without.code, refusal(without))
     if without.code == 0:
         assert [i["digest"] for i in with_record.json()["images"]] == [i["digest"] for i in without.json()["images"]]
 
