@@ -131,4 +131,10 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    import gc
+
+    from flyte_build.kernel.exiting import leave
+
+    # As our commands begin (`flyte_build.cli.entry`), and as they end: taking the interpreter apart is no part of them.
+    gc.set_threshold(50_000, 20, 20)
+    leave(main(sys.argv[1:]))

@@ -123,15 +123,18 @@ def _make(
 def _look_ahead(session: Session, images: Sequence[ImageDerivation]) -> None:
     """Begin to hash what the largest layer that is to be made is made of, while what makes it is loaded. What is wrong
     with an artifact is said when it is used."""
+    from ..native.hashing import whole_file
+
     layers = sorted({x.hash: x for image in images for x in image.layers}.values(), key=lambda x: -x.fetch_size)
     layer = next((x for x in layers if x.fetch_size < _SOON or session.store.layer(x.hash) is None), None)
     if layer is None or layer.fetch_size < _SOON:
         return
+    hashing = whole_file()
 
     def hash_all() -> None:
         with suppress(FlyteBuildError, OSError):
             for artifact in sorted(layer.artifacts, key=lambda a: -a.size):
-                session.artifact(artifact.sha256, artifact.size, artifact.file)
+                session.artifact(artifact.sha256, artifact.size, artifact.file, hashing)
 
     threading.Thread(target=hash_all, name="look_ahead", daemon=True).start()
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..remote.publishing import PushedImage
     from ..store.built import BuiltImage
     from ..workbench import Images, Workbench
+    from ..workbench.following import Follower
+    from .relocking import Relocking
 
 __all__ = ["Shown", "Watched", "made", "made_or_taken"]
 
@@ -63,21 +65,31 @@ def made(
     file: Path | None,
     root: Path | None,
     lockfiles: Path | None,
-    verb: Callable[[Workbench, Watched], Images],
+    verb: Callable[[Workbench, Follower], Images],
     *,
     recorded: bool = False,
+    relocking: Relocking | None = None,
 ) -> None:
     """Open the project, call ``verb``, print what came of it. ``recorded``: an answer that may be given again is kept
-    for as long as nothing changes."""
+    for as long as nothing changes. ``relocking``: so is what the project is, for as long as only locks change."""
+    from ..kernel.allocating import frugal
     from ..workbench.watching import watched
 
+    frugal()
+    if relocking is not None and (relocked := relocking.made(verb)) is not None:
+        sys.stdout.write(text_of(shown, relocked))
+        sys.stdout.flush()
+        return
     # Watched, so that the same command is answered from the record while nothing changes (`cli.noop`).
     with ExitStack() as watching:
         record = watching.enter_context(watched(file, root))
-        images = verb(opened(file, root, lockfiles, quiet=shown.silent), Watched(shown.silent, watching))
+        bench, seen = opened(file, root, lockfiles, quiet=shown.silent), Watched(shown.silent, watching)
+        images = verb(bench, relocking.following(bench, seen) if relocking is not None else seen)
     text = text_of(shown, images)
     sys.stdout.write(text)
     sys.stdout.flush()
+    if relocking is not None:
+        relocking.keep(record)
     if recorded and images.plan is not None and images.plan.cached and (not shown.pushed or images.again is not None):
         asked = {"again": dict(images.again)} if images.again is not None else {}
         # Of a push that sent something the next one's answer is known, too: that there is nothing to send.
@@ -91,7 +103,7 @@ def made_or_taken(
     root: Path | None,
     lockfiles: Path | None,
     name: str | None,
-    verb: Callable[[Workbench, Watched], Images],
+    verb: Callable[[Workbench, Follower], Images],
     take: Callable[[], Images],
 ) -> None:
     """:func:`made`, a push on record, or ``take`` where FILE is a layout that something else made (``oci:DIR``)."""

@@ -271,12 +271,17 @@ def opened(
     bench.modules.stay()
     # A file that sets up logging means its own: our requests are none of it.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    introduce(bench)
+    return bench
+
+
+def introduce(bench: Workbench) -> None:
+    """Say what of the project is otherwise here than where it runs."""
     said = [f"not installed here, and stood in for: {', '.join(bench.stand_ins)}"] if bench.stand_ins else []
     for line in (*said, *bench.remarks):
         from .console import stderr
 
         stderr().print(line, style="dim", soft_wrap=True)
-    return bench
 
 
 def named_lock(file: Path | None, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:

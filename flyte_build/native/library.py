@@ -19,7 +19,7 @@ from .naming import library as library_path
 
 __all__ = ["ABI", "VARIABLE", "Core", "core", "load"]
 
-ABI = 4
+ABI = 5
 VARIABLE = "FLYTE_BUILD_CORE"
 _ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 # Three literals, a match of six, in fixed codes.
@@ -94,6 +94,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("core_close", None, (pointer,)),
         ("core_rest", None, ()),
         ("core_inflate", number, (pointer, size, pointer, size, size)),
+        ("core_hash", number, (number, pointer)),
         ("core_sha256", None, (ctypes.c_char_p, size, size, pointer)),
         ("core_crc32", ctypes.c_uint32, (ctypes.c_uint32, ctypes.c_char_p, size)),
         ("core_encode", size, (ctypes.c_char_p, size, pointer)),

@@ -18,6 +18,7 @@ Known limit: a clock or random source that a *third-party* library asks at impor
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import site
@@ -25,6 +26,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -81,6 +83,8 @@ class Recording:
         self._variables: dict[str, str | None] = {}
         self._iterated: set[bool] = set()
         self._folders: dict[str, str] = {}
+        # What was opened, looked at or listed while the user's own code ran.
+        self._within: set[str] = set()
         self.importing = 0  # blocks of the user's own code, in each other
 
     def about(self, root: Path) -> None:
@@ -101,17 +105,22 @@ class Recording:
             isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
         )
         if not writing and "__pycache__" not in name:
-            self._opened.add(name)
+            self._seen(self._opened, name)
 
     def looked(self, path: Any) -> None:
         name = _path(path)
         if name is not None and "__pycache__" not in name:
-            self._looked.add(name)
+            self._seen(self._looked, name)
 
     def listed(self, path: Any) -> None:
         name = _path(path if path not in (None, "") else ".")
         if name is not None and "__pycache__" not in name:
-            self._listed.add(name)
+            self._seen(self._listed, name)
+
+    def _seen(self, among: set[str], name: str) -> None:
+        among.add(name)
+        if self.importing:
+            self._within.add(name)
 
     def asked_git(self, cwd: Any) -> None:
         """``git rev-parse --show-toplevel`` was asked in ``cwd``."""
@@ -181,8 +190,14 @@ class Recording:
 
     # -- writing it down -------------------------------------------------------------------------
 
-    def document(self, key: str, answer: Any) -> dict[str, Any] | None:
-        """The record, or ``None`` (and ``unrepeatable`` says why) where there can be none."""
+    def document(self, key: str, answer: Any, apart: Sequence[str] = ()) -> dict[str, Any] | None:
+        """The record, or ``None`` (and ``unrepeatable`` says why) where there can be none.
+
+        ``apart``: files and folders (with all in them) that the answer does not depend on, unless the user's own code
+        looked there.
+        """
+        if apart:
+            return self._without(apart).document(key, answer)
         modules = {os.path.abspath(f) for m in list(sys.modules.values()) if (f := _file_of(m))}
         folders = {os.path.dirname(m) for m in modules if not self._is_installed(m)}
         files: dict[str, Any] = {}
@@ -231,9 +246,23 @@ class Recording:
             if os.environ.get(name) != value:
                 self.refuse(f"the variable {name} was changed while it was planned")
 
-    def save(self, key: str, answer: Any) -> bool:
-        """Write the record for ``answer``; ``False`` where there can be none. What cannot be written is let be."""
-        document = self.document(key, answer)
+    def _without(self, apart: Sequence[str]) -> Recording:
+        """The same, less what lies in ``apart``."""
+        exact, below = set(apart), tuple(path + os.sep for path in apart)
+
+        def counts(name: str) -> bool:
+            return name in self._within or not (name in exact or name.startswith(below))
+
+        less = copy.copy(self)
+        less._opened = set(filter(counts, self._opened))
+        less._looked = set(filter(counts, self._looked))
+        less._listed = set(filter(counts, self._listed))
+        return less
+
+    def save(self, key: str, answer: Any, apart: Sequence[str] = ()) -> bool:
+        """Write the record for ``answer``; ``False`` where there can be none. What cannot be written is let be.
+        ``apart`` as :meth:`document` has it."""
+        document = self.document(key, answer, apart)
         path = noop.record_path(key)
         with contextlib.suppress(OSError):
             if document is None:

@@ -17,7 +17,7 @@ from ..kernel.values import dataclass
 from ..locks.known import known_of
 from ..locks.lockfile import Lock, lock_path, read
 from ..project.layout import starting
-from ..project.loading import Environment, Project, load
+from ..project.nouns import Environment, Project
 from ..recipe import Known, Recipe
 from ..settings import read_settings
 from .closure import closure
@@ -164,6 +164,8 @@ def open_workspace(
 
     With ``stand_ins``, what the tasks need and this machine has not does not stop it (``project.stand_ins`` names it).
     """
+    from ..project.loading import load
+
     layout = starting(file, root)
     project = load(file, layout.root, search=layout.search, stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -40,12 +41,19 @@ class Contents(Protocol):
 
 
 def sound_artifact(
-    store: Contents, sha256: str, size: int | None = None, name: str = "", *, always: bool = False
+    store: Contents,
+    sha256: str,
+    size: int | None = None,
+    name: str = "",
+    *,
+    always: bool = False,
+    hashing: Callable[[Path], str] | None = None,
 ) -> Path | None:
     """The artifact's path, its bytes hashed now or as recorded; ``None`` where it is not here, or not of this size.
 
-    ``always``: whatever is recorded, as it leaves the store. ``name`` is what a person calls it. Raises
-    :class:`FetchError` where the bytes are others: then it is moved aside.
+    ``always``: whatever is recorded, as it leaves the store. ``name`` is what a person calls it. ``hashing``: what
+    gives a file's SHA-256 in hex, in place of ours. Raises :class:`FetchError` where the bytes are others: then it is
+    moved aside.
     """
     path = store.artifact(sha256, size)
     before = _state(path) if path is not None else None
@@ -54,7 +62,7 @@ def sound_artifact(
     if not always and _recorded(store, sha256) == before:
         return path
     started = time.time_ns()
-    found = _hash(path)
+    found = _hash(path, hashing)
     if found is None:
         return None
     if found != sha256:
@@ -144,9 +152,9 @@ def _state(path: Path) -> _State | None:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _hash(path: Path) -> str | None:
+def _hash(path: Path, hashing: Callable[[Path], str] | None = None) -> str | None:
     try:
-        return hash_file(path)[0]
+        return hashing(path) if hashing is not None else hash_file(path)[0]
     except FileNotFoundError:
         return None
     except OSError as e:

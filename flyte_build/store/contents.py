@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,16 @@ class Contents:
         """The blob's path, ``None`` where it is not here (or not with this size in bytes)."""
         return _present(self.blob_path(digest), size)
 
-    def sound(self, sha256: str, size: int | None = None, name: str = "") -> Path | None:
-        """:meth:`artifact` for a reader: hashed now, or recorded as it lies (see ``checked``).
+    def sound(
+        self, sha256: str, size: int | None = None, name: str = "", hashing: Callable[[Path], str] | None = None
+    ) -> Path | None:
+        """:meth:`artifact` for a reader: hashed now (by ``hashing``, to hex), or recorded as it lies (see ``checked``).
 
         ``name`` is what a person calls it. Raises :class:`FetchError` where its bytes are others: it is moved aside.
         """
         from .checked import sound_artifact
 
-        return sound_artifact(self, sha256, size, name)
+        return sound_artifact(self, sha256, size, name, hashing=hashing)
 
     def document(self, digest: str) -> bytes | None:
         """A manifest's or a configuration's bytes, hashed; ``None`` where they are not here, or are others."""

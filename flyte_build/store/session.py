@@ -122,22 +122,24 @@ class Session:
             self._sound[sha256] = None
         return final
 
-    def artifact(self, sha256: str, size: int | None = None, name: str = "") -> Path | None:
+    def artifact(
+        self, sha256: str, size: int | None = None, name: str = "", hashing: Callable[[Path], str] | None = None
+    ) -> Path | None:
         """:meth:`Contents.sound`, at most once a session: what arrived in it was hashed on its way.
 
         What was raised of an artifact is raised again: whoever looks ahead need not say so.
         """
         with self._guard:
-            hashing = self._sound.setdefault(sha256, threading.Lock())
-        if hashing is None:
+            turn = self._sound.setdefault(sha256, threading.Lock())
+        if turn is None:
             return self.store.artifact(sha256, size)
-        with hashing:
+        with turn:
             if self._sound[sha256] is None:
                 return self.store.artifact(sha256, size)
             if sha256 in self._unsound:
                 raise self._unsound[sha256]
             try:
-                found = self.store.sound(sha256, size, name)
+                found = self.store.sound(sha256, size, name, hashing)
             except Exception as e:
                 self._unsound[sha256] = e
                 raise

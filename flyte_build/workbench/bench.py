@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..kernel.reporting import Logged, Reporter
 from ..planning.workspace import Workspace, find_lockfiles
 from ..project.layout import starting
-from ..project.loading import load
 from ..project.modules import Modules
 from ..settings import default_file
 from ..store import Store
@@ -62,6 +61,8 @@ def open_project(
     ``flyte_build``). What the tasks import and this machine has not is stood in for, unless ``stand_ins`` is false.
     Raises :class:`LoadError` where the file does not load.
     """
+    from ..project.loading import load
+
     path = Path(file) if file is not None else default_file(Path.cwd())
     layout = starting(path, Path(root) if root is not None else None)
     modules = Modules(layout.root)

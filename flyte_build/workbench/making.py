@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..kernel.quantities import counted, duration, size
-from ..planning.checks import find, refuse
 from ..planning.images import plan_images, pushed_platforms
 from ..planning.plan import Plan
 from ..remote.connecting import connected
@@ -138,7 +137,9 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
         platforms = pushed_platforms(environments, asked.platform, settings.platforms) if pushing else None
         plan = plan_images(workspace, environments, store, asked.platform, shared, platforms=platforms)
         follower.planned(plan)
-        if asked.check:
+        if asked.check and not bench.checked:
+            from ..planning.checks import find, refuse
+
             with bench.modules.entered():
                 refuse(find(workspace, environments, store, platform=asked.platform, reporter=reporter, shared=shared))
         follower.making()

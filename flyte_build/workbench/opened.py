@@ -19,6 +19,9 @@ __all__ = ["OpenProject"]
 class OpenProject:
     """What :class:`flyte_build.workbench.Workbench` is without its verbs; everything it shows is read-only."""
 
+    checked = False
+    """Whether it is known that no call fails, so that nobody has to look."""
+
     def __init__(self, workspace: Workspace, modules: Modules, reporter: Reporter, store: Store) -> None:
         self.workspace = workspace
         self.modules = modules

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     original = checked._hash
 
-    def spy(path: Path) -> str | None:
+    def spy(path: Path, hashing: Callable[[Path], str] | None = None) -> str | None:
         seen.append(path.name)
-        return original(path)
+        return original(path, hashing)
 
     monkeypatch.setattr(checked, "_hash", spy)
     return seen

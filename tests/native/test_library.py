@@ -14,7 +14,7 @@ import pytest
 
 from flyte_build.kernel.errors import InputError
 from flyte_build.native import __main__ as building
-from flyte_build.native import blob, library, naming
+from flyte_build.native import blob, hashing, library, naming
 
 
 @pytest.fixture
@@ -100,3 +100,21 @@ def test_hashes(native: ctypes.CDLL) -> None:
         native.core_sha256(data, size, first, out)
         assert out.raw == hashlib.sha256(data).digest() + hashlib.sha256(data[:first]).digest()
         assert native.core_crc32(zlib.crc32(data[:first]), data[first:], size - first) == zlib.crc32(data)
+
+
+def test_a_whole_file_is_hashed(native: ctypes.CDLL, tmp_path: Path) -> None:
+    whole = hashing.whole_file()
+    assert whole is not None
+    path, r = tmp_path / "file", random.Random(2)
+    for size in (0, 1, 63, 64, 65, 65_535, 65_536, 65_537, 300_001):
+        path.write_bytes(data := r.randbytes(size))
+        assert whole(path) == hashlib.sha256(data).hexdigest()
+    with pytest.raises(IsADirectoryError):
+        whole(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        whole(tmp_path / "none")
+
+
+def test_where_there_is_no_core_files_are_hashed_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(library.VARIABLE, "pure")
+    assert hashing.whole_file() is None

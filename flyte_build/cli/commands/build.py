@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def build(
     flyte-build build main.py --env msa_env --output oci:./msa
     flyte-build build main.py --push registry.example/team --tag v3
     """
-    from ..making import Shown, made
+    from ..making import Shown, Watched, made
+    from ..relocking import Relocking
 
     if registry is None and tags:
         raise click.UsageError("--tag names pushed images: it goes with --push.")
@@ -87,4 +89,9 @@ def build(
         made(shown, file, root, lockfiles, lambda bench, seen: bench.push(**asked, **more, follower=seen))
     else:
         again = asked["output"] is None and load is None
-        made(shown, file, root, lockfiles, lambda bench, seen: bench.build(**asked, follower=seen), recorded=again)
+        alone = Watched(shown.silent, ExitStack())
+        relocking = Relocking(asked["platform"], asked["check"], shown.silent, alone) if again else None
+        made(
+            shown, file, root, lockfiles, lambda bench, seen: bench.build(**asked, follower=seen),
+            recorded=again, relocking=relocking,
+        )  # fmt: skip

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CORE_ABI 4
+#define CORE_ABI 5
 
 /* For tests: SMALL makes every limit small (pipeline.h), PORTABLE leaves out what only some processors have. */
 
@@ -54,6 +54,18 @@ void sha256_init(sha256 *s);
 void sha256_update(sha256 *s, const uint8_t *data, size_t size);
 /* The same bytes into two hashes, for little more than the price of one. */
 void sha256_update_both(sha256 *a, sha256 *b, const uint8_t *data, size_t size);
+
+/* Bytes of another message, of which as many as there is room for are hashed beside what is: a third chain of rounds costs a
+   third of what it does alone. Moved on by what was taken; sha256_rest takes the rest. */
+typedef struct {
+    sha256 *s;
+    const uint8_t *data;
+    size_t size;
+} beside;
+
+/* As sha256_update_both; `b` may be NULL. */
+void sha256_update_beside(sha256 *a, sha256 *b, const uint8_t *data, size_t size, beside *other);
+void sha256_rest(beside *other);
 void sha256_final(sha256 *s, uint8_t out[32]);
 
 /* -- crc32.c: the CRC of gzip and zip -------------------------------------------------------------- */
@@ -71,9 +83,8 @@ typedef struct {
     unsigned count; /* of bits, below 8 between calls */
     int inside;     /* of a block: 0 none, 1 stored, 2 compressed */
     int final;      /* that block is the last */
-    int fixed;      /* its codes are the fixed ones */
+    int fixed;      /* the tables are those of the fixed codes */
     uint32_t stored;
-    unsigned literals_bits, distances_bits;
     uint32_t literals[2400], distances[512];
 } inflater;
 

@@ -4,28 +4,30 @@
 
 void inflate_init(inflater *d) {
     d->bits = d->count = 0;
-    d->inside = d->final = 0;
+    d->inside = d->final = d->fixed = 0;
 }
 
-/* `size` bytes (at most 258) from `distance` before; writes up to 15 more. */
-static inline uint8_t *copy(uint8_t *out, uint32_t distance, uint32_t size) {
+static inline void copy8(uint8_t *to, const uint8_t *from) { memcpy(to, from, 8); }
+
+/* `size` bytes (3 to 258) from `distance` before; writes up to 37 more. Most matches are no longer than what is written at
+   once, so that there is little to foresee. */
+static inline __attribute__((always_inline)) uint8_t *copy(uint8_t *out, uint32_t distance, uint32_t size) {
     const uint8_t *from = out - distance;
     uint8_t *end = out + size;
-    if (distance >= 16) {
-        do {
-            memcpy(out, from, 16);
-            out += 16, from += 16;
-        } while (out < end);
-    } else if (distance >= 8) {
-        do {
-            memcpy(out, from, 8);
-            out += 8, from += 8;
-        } while (out < end);
+    if (distance >= 8) {
+        copy8(out, from), copy8(out + 8, from + 8), copy8(out + 16, from + 16);
+        copy8(out + 24, from + 24), copy8(out + 32, from + 32);
+        for (out += 40, from += 40; out < end; out += 8, from += 8) copy8(out, from);
     } else if (distance == 1) {
-        memset(out, *from, size);
+        uint64_t same = 0x0101010101010101u * *from;
+        for (int i = 0; i < 4; i++) memcpy(out + 8 * i, &same, 8);
+        for (out += 32; out < end; out += 8) memcpy(out, &same, 8);
     } else {
-        do *out++ = *from++;
-        while (out < end);
+        /* What was just written is what comes next: as many of eight as `distance` are right, each time. */
+        do {
+            copy8(out, from);
+            out += distance, from += distance;
+        } while (out < end);
     }
     return end;
 }
@@ -64,7 +66,7 @@ static inline __attribute__((always_inline)) int run(inflater *d, const uint8_t 
                 in += 4;
                 d->inside = 1;
             } else if (kind == 1) {
-                d->fixed = 1;
+                fixed_tables(d);
                 d->inside = 2;
             } else {
                 d->bits = bits, d->count = count;
@@ -89,66 +91,65 @@ static inline __attribute__((always_inline)) int run(inflater *d, const uint8_t 
                 outcome = INFLATE_ROOM;
             break;
         }
-        const uint32_t *literals = d->fixed ? fixed_literals : d->literals;
-        const uint32_t *distances = d->fixed ? fixed_distances : d->distances;
-        const unsigned literals_bits = d->fixed ? fixed_literals_bits : d->literals_bits;
-        const unsigned distances_bits = d->fixed ? fixed_distances_bits : d->distances_bits;
         const uint8_t *stop = exact ? end + 1 : end;
         REFILL();
-        uint32_t e = literals[LOW(literals_bits)];
+        uint32_t e = d->literals[LOW(LITERALS_BITS)];
         while (in <= enough && out < stop) {
+            /* What comes next is looked up both ways before it is known which it is: few of these branches can be foreseen. */
+            uint64_t before = bits;
+            TAKE(e & 255);
+            uint32_t next = d->literals[LOW(LITERALS_BITS)], far = d->distances[LOW(DISTANCES_BITS)];
             if (e & LITERAL) {
-                TAKE(e & 255);
                 *out++ = (uint8_t)(e >> 16);
-                e = literals[LOW(literals_bits)];
+                e = next, before = bits;
+                TAKE(e & 255);
+                next = d->literals[LOW(LITERALS_BITS)], far = d->distances[LOW(DISTANCES_BITS)];
                 if (e & LITERAL) {
-                    TAKE(e & 255);
                     *out++ = (uint8_t)(e >> 16);
-                    e = literals[LOW(literals_bits)];
+                    e = next, before = bits;
+                    TAKE(e & 255);
+                    next = d->literals[LOW(LITERALS_BITS)], far = d->distances[LOW(DISTANCES_BITS)];
                     if (e & LITERAL) {
-                        TAKE(e & 255);
                         *out++ = (uint8_t)(e >> 16);
+                        e = next;
                         REFILL();
-                        e = literals[LOW(literals_bits)];
                         continue;
                     }
                 }
             }
             if (e & ODD) {
                 if (e & TABLE) {
+                    e = d->literals[(e >> 16 & 0xFFF) + LOW(e >> 8 & 31)], before = bits;
                     TAKE(e & 255);
-                    e = literals[(e >> 16 & 0xFFF) + LOW(e >> 8 & 31)];
                     if (e & LITERAL) {
-                        TAKE(e & 255);
                         *out++ = (uint8_t)(e >> 16);
                         REFILL();
-                        e = literals[LOW(literals_bits)];
+                        e = d->literals[LOW(LITERALS_BITS)];
                         continue;
                     }
+                    far = d->distances[LOW(DISTANCES_BITS)];
                 }
                 if (e & ODD) {
                     if (!(e & BLOCK)) return INFLATE_BAD;
-                    TAKE(e & 255);
                     d->inside = 0;
                     break;
                 }
             }
-            uint32_t size = (e >> 16 & 0xFFF) + (LOW(e & 255) >> (e >> 8 & 31));
-            TAKE(e & 255);
-            if (count < 28) REFILL(); /* the longest distance */
-            e = distances[LOW(distances_bits)];
-            if (e & FAR_ODD) {
-                if (!(e & FAR_TABLE)) return INFLATE_BAD;
-                TAKE(e & 255);
-                e = distances[(e >> 16 & 0x7FFF) + LOW(e >> 8 & 31)];
-                if (e & FAR_ODD) return INFLATE_BAD;
+            uint32_t size = (e >> 16 & 0xFFF) + (((uint32_t)before & ((1u << (e & 255)) - 1)) >> (e >> 8 & 31));
+            if (count < 8 + 13) REFILL(); /* the longest distance of the first table */
+            if (far & FAR_ODD) {
+                if (!(far & FAR_TABLE)) return INFLATE_BAD;
+                REFILL();
+                TAKE(far & 255);
+                far = d->distances[(far >> 16 & 0x7FFF) + LOW(far >> 8 & 31)];
+                if (far & FAR_ODD) return INFLATE_BAD;
             }
-            uint32_t distance = (e >> 16) + (LOW(e & 255) >> (e >> 8 & 31));
-            TAKE(e & 255);
+            uint32_t distance = (far >> 16) + (LOW(far & 255) >> (far >> 8 & 31));
+            TAKE(far & 255);
             if (distance > (size_t)(out - base)) return INFLATE_BAD;
             /* The next one is looked up while this is copied. */
             REFILL();
-            e = literals[LOW(literals_bits)];
+            e = d->literals[LOW(LITERALS_BITS)];
             out = copy(out, distance, size);
         }
         if (!d->inside) continue;

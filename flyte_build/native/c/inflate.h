@@ -22,10 +22,9 @@
 #define TAKE(n) (bits >>= (n), count -= (n))
 #define LOW(n) ((uint32_t)bits & ((1u << (n)) - 1))
 
-extern uint32_t fixed_literals[1 << LITERALS_BITS], fixed_distances[1 << DISTANCES_BITS];
-extern unsigned fixed_literals_bits, fixed_distances_bits;
-
 void tables_setup(void);
+/* Those of the fixed codes. */
+void fixed_tables(inflater *d);
 /* Read the header of a dynamic block, and make its tables. False where zlib refuses it. */
 int dynamic_tables(inflater *d, const uint8_t **from, const uint8_t *in_end);
 

@@ -1,5 +1,8 @@
 /* SHA-256 (FIPS 180-4), with the processor's own instructions where it has them: x86-64's, or ARM's. */
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "core.h"
 
 static const uint32_t K[64] = {
@@ -49,6 +52,9 @@ static void portable(uint32_t *a, uint32_t *b, const uint8_t *data, size_t block
 }
 
 static compressor *compress = portable;
+
+/* The same, and as many blocks of `other` into `c`; NULL where it would be no faster than one after the other. */
+static void (*compress_beside)(uint32_t *a, uint32_t *b, const uint8_t *data, uint32_t *c, const uint8_t *other, size_t blocks);
 
 #if defined(__x86_64__) && !defined(PORTABLE)
 #include <cpuid.h>
@@ -108,6 +114,53 @@ SHA static void with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, size_t b
     else
         both(a, NULL, data, blocks);
 }
+
+/* The schedule's next four words, of which `m` has the last sixteen, in place i. */
+SHA static inline __attribute__((always_inline)) __m128i words(__m128i m[4], int i, const uint8_t *data) {
+    const __m128i big = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    if (i < 4) {
+        m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), big);
+    } else {
+        __m128i t = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
+        t = _mm_add_epi32(t, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
+        m[i & 3] = _mm_sha256msg2_epu32(t, m[(i + 3) & 3]);
+    }
+    return _mm_add_epi32(m[i & 3], _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+}
+
+SHA static inline __attribute__((always_inline)) void three(uint32_t *a, uint32_t *b, const uint8_t *data, uint32_t *c,
+                                                            const uint8_t *other, size_t blocks) {
+    lane x = lane_of(a), y = b ? lane_of(b) : x, z = lane_of(c);
+    for (; blocks; blocks--, data += 64, other += 64) {
+        lane x0 = x, y0 = y, z0 = z;
+        __m128i m[4], n[4];
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++) {
+            __m128i w = words(m, i, data), v = words(n, i, other);
+            x.cdgh = _mm_sha256rnds2_epu32(x.cdgh, x.abef, w);
+            if (b) y.cdgh = _mm_sha256rnds2_epu32(y.cdgh, y.abef, w);
+            z.cdgh = _mm_sha256rnds2_epu32(z.cdgh, z.abef, v);
+            w = _mm_shuffle_epi32(w, 0x0E), v = _mm_shuffle_epi32(v, 0x0E);
+            x.abef = _mm_sha256rnds2_epu32(x.abef, x.cdgh, w);
+            if (b) y.abef = _mm_sha256rnds2_epu32(y.abef, y.cdgh, w);
+            z.abef = _mm_sha256rnds2_epu32(z.abef, z.cdgh, v);
+        }
+        x = (lane){_mm_add_epi32(x.abef, x0.abef), _mm_add_epi32(x.cdgh, x0.cdgh)};
+        if (b) y = (lane){_mm_add_epi32(y.abef, y0.abef), _mm_add_epi32(y.cdgh, y0.cdgh)};
+        z = (lane){_mm_add_epi32(z.abef, z0.abef), _mm_add_epi32(z.cdgh, z0.cdgh)};
+    }
+    lane_out(x, a);
+    if (b) lane_out(y, b);
+    lane_out(z, c);
+}
+
+SHA static void three_with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, uint32_t *c, const uint8_t *other,
+                               size_t blocks) {
+    if (b)
+        three(a, b, data, c, other, blocks);
+    else
+        three(a, NULL, data, c, other, blocks);
+}
 #elif defined(__aarch64__) && !defined(PORTABLE)
 #include <arm_neon.h>
 #include <sys/auxv.h>
@@ -160,7 +213,7 @@ void sha256_setup(void) {
     unsigned a, b, c, d, sse = 0;
     if (__get_cpuid(1, &a, &b, &c, &d)) sse = c;
     if ((sse & (1u << 19)) && (sse & (1u << 9)) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29)))
-        compress = with_sha;
+        compress = with_sha, compress_beside = three_with_sha;
 #elif defined(__aarch64__) && !defined(PORTABLE)
     if (getauxval(AT_HWCAP) & (1ul << 6)) compress = with_sha;
 #endif
@@ -173,7 +226,7 @@ void sha256_init(sha256 *s) {
     s->size = 0;
 }
 
-static void update(sha256 *a, sha256 *b, const uint8_t *data, size_t size) {
+static void update(sha256 *a, sha256 *b, const uint8_t *data, size_t size, beside *other) {
     unsigned held = (unsigned)(a->size % 64);
     a->size += size;
     if (b) b->size += size;
@@ -187,20 +240,40 @@ static void update(sha256 *a, sha256 *b, const uint8_t *data, size_t size) {
         compress(a->h, NULL, a->part, 1);
         if (b) compress(b->h, NULL, b->part, 1);
     }
+    if (other && compress_beside) {
+        size_t room = size & ~(size_t)63, held_there = other->s->size % 64, take = held_there ? 64 - held_there : 0;
+        if (room > take && other->size > take) {
+            update(other->s, NULL, other->data, take, NULL);
+            other->data += take, other->size -= take;
+            size_t there = other->size & ~(size_t)63, both_have = there < room ? there : room;
+            if (both_have) compress_beside(a->h, b ? b->h : NULL, data, other->s->h, other->data, both_have / 64);
+            other->data += both_have, other->size -= both_have, other->s->size += both_have;
+            data += both_have, size -= both_have;
+        }
+    }
     if (size >= 64) compress(a->h, b ? b->h : NULL, data, size / 64);
     memcpy(a->part, data + (size & ~(size_t)63), size % 64);
     if (b) memcpy(b->part, data + (size & ~(size_t)63), size % 64);
 }
 
-void sha256_update(sha256 *s, const uint8_t *data, size_t size) { update(s, NULL, data, size); }
+void sha256_update(sha256 *s, const uint8_t *data, size_t size) { update(s, NULL, data, size, NULL); }
+
+void sha256_update_beside(sha256 *a, sha256 *b, const uint8_t *data, size_t size, beside *other) {
+    if (!b || a->size % 64 == b->size % 64) {
+        update(a, b, data, size, other);
+    } else {
+        update(a, NULL, data, size, other);
+        update(b, NULL, data, size, other);
+    }
+}
 
 void sha256_update_both(sha256 *a, sha256 *b, const uint8_t *data, size_t size) {
-    if (a->size % 64 == b->size % 64) {
-        update(a, b, data, size);
-    } else {
-        update(a, NULL, data, size);
-        update(b, NULL, data, size);
-    }
+    sha256_update_beside(a, b, data, size, NULL);
+}
+
+void sha256_rest(beside *other) {
+    sha256_update(other->s, other->data, other->size);
+    other->size = 0;
 }
 
 void sha256_final(sha256 *s, uint8_t out[32]) {
@@ -210,4 +283,21 @@ void sha256_final(sha256 *s, uint8_t out[32]) {
     for (int i = 0; i < 8; i++) tail[pad + i] = (uint8_t)(bits >> (56 - 8 * i));
     sha256_update(s, tail, pad + 8);
     for (int i = 0; i < 32; i++) out[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+/* The hash of the file, from where it is read to its end. 0, or the system's error number. */
+API int core_hash(int file, uint8_t out[32]) {
+    core_setup();
+    sha256 s;
+    uint8_t data[64 << 10];
+    sha256_init(&s);
+    for (;;) {
+        ssize_t got = read(file, data, sizeof data);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return errno;
+        if (!got) break;
+        sha256_update(&s, data, (size_t)got);
+    }
+    sha256_final(&s, out);
+    return 0;
 }

@@ -3,12 +3,11 @@
 #include "inflate.h"
 
 static uint32_t literal_values[288], distance_values[32];
-uint32_t fixed_literals[1 << LITERALS_BITS], fixed_distances[1 << DISTANCES_BITS];
-unsigned fixed_literals_bits = LITERALS_BITS, fixed_distances_bits = DISTANCES_BITS;
+static uint32_t fixed_literals[1 << LITERALS_BITS], fixed_distances[1 << DISTANCES_BITS];
 
-/* The table of a code with these lengths; its index has *width bits. False where zlib refuses it: more codes than fit, or
+/* The table of a code with these lengths; its index has `root` bits. False where zlib refuses it: more codes than fit, or
    fewer, but for a single one of one bit (`single` allows that) or none at all. */
-static int make_table(uint32_t *out, size_t room, unsigned *width, const uint8_t *lengths, unsigned symbols,
+static int make_table(uint32_t *out, size_t room, unsigned root, const uint8_t *lengths, unsigned symbols,
                       const uint32_t *values, uint32_t odd, uint32_t second, int single) {
     uint16_t count[LONGEST + 1] = {0}, start[LONGEST + 2], order[288];
     for (unsigned i = 0; i < symbols; i++) count[lengths[i]]++;
@@ -25,21 +24,17 @@ static int make_table(uint32_t *out, size_t room, unsigned *width, const uint8_t
     for (unsigned len = 1; len <= LONGEST; len++) start[len + 1] = (uint16_t)(start[len] + count[len]);
     for (unsigned i = 0; i < symbols; i++)
         if (lengths[i]) order[start[lengths[i]]++] = (uint16_t)i;
-    unsigned root = *width;
-    if (root > most) root = most ? most : 1;
-    *width = root;
     size_t used = (size_t)1 << root;
-    if (left > 0)
-        for (size_t i = 0; i < used; i++) out[i] = odd;
-    /* Codes in their order, first by length; `code` has the stream's first bit lowest. */
+    /* Codes in their order, first by length; `code` has the stream's first bit lowest. A bit more doubles what is there. */
     uint32_t code = 0, prefix = UINT32_MAX, table = 0, table_bits = 0;
     unsigned at = 0;
-    for (unsigned len = 1; len <= most; len++) {
+    out[0] = odd;
+    for (unsigned len = 1; len <= most || len <= root; len++) {
+        if (len <= root) memcpy(out + ((size_t)1 << (len - 1)), out, sizeof *out << (len - 1));
         for (unsigned n = count[len]; n; n--) {
             uint32_t entry = values[order[at++]];
             if (len <= root) {
-                entry += len * 0x101;
-                for (size_t i = code; i < (size_t)1 << root; i += (size_t)1 << len) out[i] = entry;
+                out[code] = entry + len * 0x101;
             } else {
                 uint32_t low = code & ((1u << root) - 1);
                 if (low != prefix) { /* the table of all codes that begin so: large enough for those that are left */
@@ -86,10 +81,17 @@ void tables_setup(void) {
     distance_values[30] = distance_values[31] = FAR_ODD;
     uint8_t lengths[288];
     for (int i = 0; i < 288; i++) lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-    make_table(fixed_literals, 1 << LITERALS_BITS, &fixed_literals_bits, lengths, 288, literal_values, ODD, ODD | TABLE, 1);
+    make_table(fixed_literals, 1 << LITERALS_BITS, LITERALS_BITS, lengths, 288, literal_values, ODD, ODD | TABLE, 1);
     memset(lengths, 5, 32);
-    make_table(fixed_distances, 1 << DISTANCES_BITS, &fixed_distances_bits, lengths, 32, distance_values, FAR_ODD,
+    make_table(fixed_distances, 1 << DISTANCES_BITS, DISTANCES_BITS, lengths, 32, distance_values, FAR_ODD,
                FAR_ODD | FAR_TABLE, 1);
+}
+
+void fixed_tables(inflater *d) {
+    if (d->fixed) return;
+    memcpy(d->literals, fixed_literals, sizeof fixed_literals);
+    memcpy(d->distances, fixed_distances, sizeof fixed_distances);
+    d->fixed = 1;
 }
 
 int dynamic_tables(inflater *d, const uint8_t **from, const uint8_t *in_end) {
@@ -113,12 +115,11 @@ int dynamic_tables(inflater *d, const uint8_t **from, const uint8_t *in_end) {
         TAKE(3);
     }
     for (uint32_t i = 0; i < 19; i++) plain[i] = i << 16;
-    unsigned width = 7;
-    if (!make_table(small, 128, &width, lengths, 19, plain, ODD, ODD, 0)) return 0;
+    if (!make_table(small, 128, 7, lengths, 19, plain, ODD, ODD, 0)) return 0;
     for (unsigned i = 0; i < literals + distances;) {
         if (in > in_end + 8) return 0;
         REFILL();
-        uint32_t e = small[LOW(width)], symbol = e >> 16, repeat = 1;
+        uint32_t e = small[LOW(7)], symbol = e >> 16, repeat = 1;
         TAKE(e & 255);
         uint8_t value = (uint8_t)symbol;
         if (symbol >= 16) {
@@ -132,12 +133,11 @@ int dynamic_tables(inflater *d, const uint8_t **from, const uint8_t *in_end) {
         while (repeat--) all[i++] = value;
     }
     if (!all[256]) return 0;
-    d->literals_bits = LITERALS_BITS, d->distances_bits = DISTANCES_BITS;
-    if (!make_table(d->literals, sizeof d->literals / 4, &d->literals_bits, all, literals, literal_values, ODD, ODD | TABLE, 1) ||
-        !make_table(d->distances, sizeof d->distances / 4, &d->distances_bits, all + literals, distances, distance_values,
+    d->fixed = 0;
+    if (!make_table(d->literals, sizeof d->literals / 4, LITERALS_BITS, all, literals, literal_values, ODD, ODD | TABLE, 1) ||
+        !make_table(d->distances, sizeof d->distances / 4, DISTANCES_BITS, all + literals, distances, distance_values,
                     FAR_ODD, FAR_ODD | FAR_TABLE, 1))
         return 0;
-    d->fixed = 0;
     *from = in, d->bits = bits, d->count = count;
     return 1;
 }

@@ -269,13 +269,10 @@ static int is(sha256 *s, const uint8_t hash[32]) {
     return memcmp(found, hash, 32) == 0;
 }
 
-static int hash_stream(layer *l, part *p, stream *s) {
+static int hash_stream(layer *l, part *p, stream *s, beside *blob) {
     const uint8_t *data = p->tar.data + p->tar_at;
     size_t size = p->tar.size - p->tar_at;
-    if (s->o.flags & HAS_HASH)
-        sha256_update_both(&l->tar, &s->hashed, data, size);
-    else
-        sha256_update(&l->tar, data, size);
+    sha256_update_beside(&l->tar, s->o.flags & HAS_HASH ? &s->hashed : NULL, data, size, blob);
     s->crc = crc32_of(s->crc, data, size);
     s->seen++;
     if (s->seen < s->parts) return 1;
@@ -285,20 +282,26 @@ static int hash_stream(layer *l, part *p, stream *s) {
     return 1;
 }
 
-int hash_part(layer *l, part *p) {
-    l->tar_size += p->tar.size - p->tar_at;
-    if (p->of) return hash_stream(l, p, p->of);
+static int hash_entries(layer *l, part *p, beside *blob) {
     size_t at = 0;
     for (size_t i = 0; i < p->checks_count; i++) {
         const check *k = &p->checks[i];
         sha256 own;
         sha256_init(&own);
-        sha256_update(&l->tar, p->tar.data + at, k->at - at);
-        sha256_update_both(&l->tar, &own, p->tar.data + k->at, k->size);
+        sha256_update_beside(&l->tar, NULL, p->tar.data + at, k->at - at, blob);
+        sha256_update_beside(&l->tar, &own, p->tar.data + k->at, k->size, blob);
         at = k->at + k->size;
         if (!is(&own, k->hash)) return 0;
     }
-    sha256_update(&l->tar, p->tar.data + at, p->tar.size - at);
+    sha256_update_beside(&l->tar, NULL, p->tar.data + at, p->tar.size - at, blob);
     for (size_t i = 0; i < p->told_count; i++) l->crcs[p->told[i].place] = p->told[i].crc;
     return 1;
+}
+
+int hash_part(layer *l, part *p) {
+    beside blob = {&l->blob, p->blob.data, p->blob.size};
+    l->tar_size += p->tar.size - p->tar_at, l->blob_size += p->blob.size;
+    int good = p->of ? hash_stream(l, p, p->of, &blob) : hash_entries(l, p, &blob);
+    sha256_rest(&blob);
+    return good;
 }

@@ -16,7 +16,7 @@ from ...kernel.platforms import host_platform
 from ...kernel.reporting import Reporter, Silent
 from ...locks.lockfile import read
 from ...locks.nouns import Lock, LockedWheel
-from ...project.loading import Environment, load_module
+from ...project.nouns import Environment
 from ...recipe import CopyFiles
 from ...sources.locators import project_locator
 from ...store import Store
@@ -29,7 +29,7 @@ from .wheels.layers import WheelLayers
 if TYPE_CHECKING:
     from ...remote.cache import RemoteCache
 
-__all__ = ["find", "refuse"]
+__all__ = ["checked_platform", "find", "refuse"]
 
 
 def find(
@@ -48,16 +48,17 @@ def find(
     where configuration says. Without, and where nobody answers, what they would tell stays a note, and ``reporter`` is
     warned once. Environments without a readable lock are judged as far as that goes.
     """
+    from ...project.loading import load_module
+
     project = workspace.project
     locks: dict[str, Lock] = {}
     for environment in project.environments.values():
         lock = read(workspace.lockfiles, environment.name)
         if lock is not None:
             locks[environment.name] = lock
-    chosen = platform if platform not in (None, "all") else _platform(environments)
+    chosen = checked_platform(environments, platform)
     recipes = {e.name: e.recipe for e in project.environments.values() if not isinstance(e.wish, Exception)}
     locator = project_locator(recipes, locks, project.root, hurried=True) if online else None
-    assert chosen is not None
     layers = WheelLayers(lambda: _layers(locks, chosen), store, shared if online else None)
     contents = Contents(store.root, store, locator, reporter, layers)
     findings = check(project, environments, locks, chosen, contents, load=lambda name: load_module(project, name))
@@ -88,8 +89,11 @@ def _warn(unread: Mapping[LockedWheel, str], reporter: Reporter) -> None:
     )
 
 
-def _platform(environments: Sequence[Environment]) -> str:
-    """This machine's where the images have it, else the first that they have."""
+def checked_platform(environments: Sequence[Environment], asked: str | None) -> str:
+    """The platform that calls are checked on: the one that was ``asked`` for, else (also for ``all``) this machine's
+    where the images have it, else the first that they have."""
+    if asked not in (None, "all"):
+        return str(asked)
     here = host_platform()
     known = [p for e in environments if not isinstance(e.wish, Exception) for p in e.recipe.platforms]
     return here if here in known or not known else known[0]
