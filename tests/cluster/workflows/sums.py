@@ -16,8 +16,8 @@ env = flyte.clustered.ClusteredTaskEnvironment(
 @env.task
 async def total() -> list[float]:
     """The sum over all of them, which each of them has."""
-    import torch
-    import torch.distributed
+    import torch  # type: ignore[import-not-found]
+    import torch.distributed  # type: ignore[import-not-found]
 
     torch.distributed.init_process_group("gloo")
     rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
