@@ -108,10 +108,10 @@ class Straight:
         where = f"{self._cluster.host}{path}"
         async with self._room:
             try:
-                head, line = await self._said_of_us(), await self._line()
+                sent = asking(method, self._cluster.target(path, query), await self._said_of_us(), body)
+                line = await self._line()
                 if line is None:
                     return None
-                sent = asking(method, self._cluster.target(path, query), head, body)
                 self._look()
                 answer = await line.ask(sent, seconds, to_its_end=body is not None)
             except (OSError, ValueError) as e:
