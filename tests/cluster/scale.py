@@ -27,7 +27,7 @@ import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from flyte_build.submit.kubernetes.driven import Said
 from flyte_build.submit.kubernetes.endpoint import make_endpoint, owner_of
 from flyte_build.submit.kubernetes.mirror import mirror_of
 from flyte_build.submit.kubernetes.pod import Place, job
+from flyte_build.submit.kubernetes.straight import Straight
 from flyte_build.submit.kubernetes.submission import store_submission
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
@@ -88,7 +89,14 @@ class Counted:
         self._pool = self._pool.connection_from_url(url)
         return self
 
+    def _new_conn(self) -> Any:
+        return self._pool._new_conn()
+
     def urlopen(self, method: str, url: str, **more: Any) -> Any:
+        self.count(method, url)
+        return self._pool.urlopen(method, url, **more)
+
+    def count(self, method: str, url: str) -> None:
         path = url.partition("?")[0]
         kind = (
             "watch"
@@ -97,12 +105,23 @@ class Counted:
         )
         with self._lock:
             self.asked[kind] += 1
-        return self._pool.urlopen(method, url, **more)
 
 
 async def _drive(cluster: Cluster, mirror: Any, image: str, actions: int, maps: int) -> dict[str, Any]:
     counted = Counted(cluster._pool)
     cluster._pool = counted
+    ask, lines = Straight._ask, cluster.lines
+
+    async def counting(straight: Straight, method: str, path: str, *more: Any) -> bytes | None:
+        counted.count(method, path)
+        return await ask(straight, method, path, *more)
+
+    def watching(path: str, query: Mapping[str, str], seconds: float) -> Iterator[bytes]:
+        counted.count("GET", f"{path}?watch=1")
+        return lines(path, query, seconds)
+
+    cluster.lines = watching  # type: ignore[method-assign]
+    Straight._ask = counting  # type: ignore[assignment,method-assign]  # for this process
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "code.tgz"
         with tarfile.open(bundle, "w:gz"):

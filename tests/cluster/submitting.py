@@ -17,6 +17,7 @@ from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.room import Room
+from flyte_build.submit.kubernetes.straight import Straight
 from flyte_build.submit.kubernetes.watching import JOBS, PODS, Watcher
 from flyte_build.submit.storage import Storage
 
@@ -68,9 +69,11 @@ class Bench:
         self.wake: Callable[[str], None] = lambda job: None
         self.watcher = Watcher(client, f"run={self.run}", self._changed)
         self.images = {"it": image}
+        self.straight = Straight(client)
         self.launcher = KubernetesLauncher(
-            self.folder, client, Place(client.namespace, defaults={"cpu": "100m", "memory": "64Mi"}), mirror,
-            self.watcher, self.images, f"endpoint-{self.run}", unscheduled=unscheduled, room=Room(client),
+            self.folder, client, self.straight,
+            Place(client.namespace, defaults={"cpu": "100m", "memory": "64Mi"}), mirror, self.watcher,
+            self.images, f"endpoint-{self.run}", unscheduled=unscheduled, room=Room(client),
             said=lambda action, attempt, line: self.lines.append(line),
         )  # fmt: skip
         self.engines_view: Launcher = self.launcher  # the types are held against what the engine calls
@@ -98,8 +101,11 @@ class Bench:
             self.wake = self.launcher.changed(asyncio.get_running_loop())
             self.watcher.start()
             beside = asyncio.create_task(asyncio.to_thread(during)) if during is not None else None
-            async with asyncio.timeout(300):
-                outcome = await self.launcher.launch(request)
+            try:
+                async with asyncio.timeout(300):
+                    outcome = await self.launcher.launch(request)
+            finally:
+                self.straight.close()
             if beside is not None:
                 await beside
             return outcome

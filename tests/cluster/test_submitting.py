@@ -74,6 +74,7 @@ def test_a_second_launcher_adopts_the_firsts_job(make: Callable[..., Bench]) -> 
                                 task_spec=spec())  # fmt: skip
         manifest = await first.launcher.prepared(request)
         await first.launcher.make(made_for(request), request, lambda: manifest()[0])
+        first.straight.close()
 
     asyncio.run(begun_and_left())
     log = first.folder.log("a0", 1)

@@ -31,7 +31,7 @@ DEAD = "what is left of a sandbox of which no process lives; it is removed witho
 
 ARGUED = {
     "api.py": {"connect": HOST},
-    "launcher.py": {"launch": OURS, "_down": MIRROR, "_carried": MIRROR},
+    "launcher.py": {"launch": OURS, "fetch": MIRROR, "_carried": MIRROR},
     "pod_replica.py": {"take": OURS},
     "growing.py": {"_size": OURS},
     "replica_pods.py": {"launch": OURS, "_complete": OURS},

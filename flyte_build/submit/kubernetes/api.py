@@ -13,34 +13,21 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from random import SystemRandom
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ...kernel.errors import InputError, RunError
+from ...kernel.errors import InputError
+from .refusals import JITTER, TRIES, ApiError, again, pause, refusal, unreachable, used_up
+from .wire import Answer, asking
 
-__all__ = ["JITTER", "ApiError", "Cluster", "connect", "used_up"]
+__all__ = ["ANSWER_SECONDS", "JITTER", "ApiError", "Cluster", "connect", "used_up"]
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
-TRIES = 6
-_AGAIN = (429, 500, 502, 503, 504)
-_MOST_WAIT = 30.0
-JITTER = SystemRandom()
-"""Spreads who asks again: the ``random`` module's own state is the user's, who may have seeded it."""
-_LINE = 64 << 20
-
-
-class ApiError(RunError):
-    """The cluster said no. ``status`` is HTTP's, ``reason`` Kubernetes' own word for it (``AlreadyExists``)."""
-
-    def __init__(self, status: int, reason: str, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.reason = reason
-        self.retry_after: str | None = None
+_LINE, _PIECE = 64 << 20, 1 << 18
 
 
 class Cluster:
@@ -64,7 +51,7 @@ class Cluster:
         self._pool = pool
         self._credentials = credentials
         self._sleep = sleep
-        self._below = urlsplit(self.host).path
+        self.below = urlsplit(self.host).path
         self._straight: tuple[Any, Any] | None = None
 
     # -- what one does with objects -----------------------------------------------------------------------
@@ -124,13 +111,13 @@ class Cluster:
         failure: ApiError | None = None
         for attempt in range(TRIES):
             if attempt:
-                self._sleep(_pause(attempt, failure))
+                self._sleep(pause(attempt, failure))
             try:
                 with self._answer(method, path, query, body, ANSWER_SECONDS) as answer:
                     found = json.loads(answer.read() or b"{}")
                     return found if isinstance(found, dict) else {}
             except ApiError as e:
-                if e.status not in (0, *_AGAIN) or (e.status == 0 and attempt >= TRIES - 2):
+                if not again(e, attempt):
                     raise
                 failure = e
             except ValueError as e:
@@ -143,18 +130,50 @@ class Cluster:
 
         Raises :class:`ApiError` where it cannot begin, and OSError where it breaks off.
         """
+        kept = b""
+        for piece in self._pieces(path, query, seconds):
+            *whole, kept = (kept + piece).split(b"\n")
+            yield from whole
+            if len(kept) > _LINE:
+                raise OSError(f"a line of {path} is longer than {_LINE} bytes")
+
+    def _pieces(self, path: str, query: Mapping[str, str], seconds: float) -> Iterator[bytes]:
+        """What is streamed, as much of it at a time as is there. Over a connection of its own: others' libraries take a
+        watch apart line by line, which costs more than most of its lines say."""
         import urllib3
 
-        with self._answer("GET", path, query, None, seconds) as answer:
-            kept = b""
-            try:
-                for piece in answer.stream(1 << 16, decode_content=True):
-                    *whole, kept = (kept + piece).split(b"\n")
-                    yield from whole
-                    if len(kept) > _LINE:
-                        raise OSError(f"a line of {path} is longer than {_LINE} bytes")
-            except urllib3.exceptions.HTTPError as e:
-                raise OSError(str(e)) from None
+        where = f"{self.host}{path}"
+        try:
+            made = self.connection()
+        except OSError as e:
+            raise unreachable("GET", where, e) from None
+        if made is None:
+            with self._answer("GET", path, query, None, seconds) as answer:
+                try:
+                    yield from answer.stream(_PIECE, decode_content=True)
+                except urllib3.exceptions.HTTPError as e:
+                    raise OSError(str(e)) from None
+            return
+        told = Answer()
+        try:
+            made.sock.settimeout(seconds)
+            made.sock.sendall(asking("GET", self.target(path, query), self.head()))
+            while not told.over:
+                data = made.sock.recv(_PIECE)
+                told.take(data) if data else told.end()
+                if told.over or 200 <= told.status < 300:
+                    if not 200 <= told.status < 300:
+                        when = told.headers.get("retry-after")
+                        raise refusal("GET", where, told.status, told.reason, told.said(), when)
+                    yield told.said()
+                if not (data or told.over):
+                    raise OSError("the connection was closed")
+        except (OSError, ValueError) as e:
+            if not told.status:
+                raise unreachable("GET", where, e) from None
+            raise OSError(str(e)) from None
+        finally:
+            made.close()
 
     def text(self, path: str, query: Mapping[str, str], seconds: float) -> bytes:
         """An answer that is no JSON, whole: a log, also one that does not end in a line's end.
@@ -173,12 +192,44 @@ class Cluster:
     def _send(self, method: str, target: str, **more: Any) -> Any:
         """By the connections to the one server there is: a manager of pools looks for them anew each time, which costs
         a third of a request. Where a proxy is between, how the target is written is the manager's to know."""
-        pool = self._pool
-        if pool.proxy is not None:
-            return pool.request(method, f"{self.host}{target}", **more)
-        if self._straight is None or self._straight[0] is not pool:
-            self._straight = pool, pool.connection_from_url(self.host)
-        return self._straight[1].urlopen(method, f"{self._below}{target}", **more)
+        if self._pool.proxy is not None:
+            return self._pool.request(method, f"{self.host}{target}", **more)
+        return self._server().urlopen(method, f"{self.below}{target}", **more)
+
+    def _server(self) -> Any:
+        if self._straight is None or self._straight[0] is not self._pool:
+            self._straight = self._pool, self._pool.connection_from_url(self.host)
+        return self._straight[1]
+
+    def connection(self) -> Any:
+        """A new connection to the server, for whoever asks alone: ``sock`` is its socket. ``None`` where there is none
+        to be had: a proxy is between, or another library's TLS. Raises OSError."""
+        import urllib3
+
+        if self._pool.proxy is not None:
+            return None
+        made = self._server()._new_conn()
+        made.timeout = CONNECT_SECONDS
+        try:
+            made.connect()
+        except urllib3.exceptions.HTTPError as e:
+            raise OSError(str(e)) from None
+        return made if isinstance(made.sock, socket.socket) else None
+
+    def headers(self) -> dict[str, str]:
+        """What each request says of who asks, and of what is wanted."""
+        return {"Accept": "application/json", "User-Agent": "flyte-build", **self._credentials()}
+
+    def head(self) -> bytes:
+        """The same as lines, for requests over a ``connection``. Raises ValueError for what is more than a line."""
+        told = {"Host": urlsplit(self.host).netloc.rpartition("@")[2], "Accept-Encoding": "identity", **self.headers()}
+        if any(end in text for text in told.values() for end in "\r\n"):
+            raise ValueError("expected credentials of one line")
+        return "".join(f"{name}: {text}\r\n" for name, text in told.items()).encode("latin-1")
+
+    def target(self, path: str, query: Mapping[str, str]) -> str:
+        """What is asked for over a ``connection``."""
+        return f"{self.below}{path}?{urlencode(query)}" if query else f"{self.below}{path}"
 
     @contextmanager
     def _answer(
@@ -187,7 +238,7 @@ class Cluster:
         import urllib3
 
         url = path + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "User-Agent": "flyte-build", **self._credentials()}
+        headers = self.headers()
         if body is not None:
             headers["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
         try:
@@ -202,50 +253,18 @@ class Cluster:
                 redirect=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as e:
-            raise ApiError(
-                0,
-                "Unreachable",
-                f"{method} {self.host}{path}: no answer: {e}",
-                hint="is the cluster up, and is this machine allowed to reach it?",
-            ) from None
+            raise unreachable(method, f"{self.host}{path}", e) from None
         try:
             if not 200 <= answer.status < 300:
-                raise _refusal(method, f"{self.host}{path}", answer)
+                text = answer.read(1 << 16, decode_content=True)
+                told = answer.headers.get("Retry-After")
+                raise refusal(method, f"{self.host}{path}", answer.status, answer.reason, text, told)
             yield answer
         except BaseException:
             answer.close()  # what was not read cannot be used again
             raise
         finally:
             answer.release_conn()
-
-
-def used_up(error: ApiError) -> str:
-    """What a quota that leaves no room just now says of itself; empty for any other refusal."""
-    return error.message.partition("exceeded quota: ")[2] if error.status == 403 else ""
-
-
-def _refusal(method: str, url: str, answer: Any) -> ApiError:
-    text = answer.read(1 << 16, decode_content=True)
-    try:
-        told = json.loads(text)
-        message, reason = str(told["message"]), str(told.get("reason") or answer.reason)
-    except (ValueError, KeyError, TypeError):
-        message, reason = text[:200].decode(errors="replace").strip() or answer.reason, str(answer.reason)
-    hints = {
-        401: "log in again: the credentials of the kubeconfig were not accepted",
-        403: "ask an administrator for it: `flyte-build target manifests TARGET` prints what is needed",
-    }
-    error = ApiError(answer.status, reason, f"{method} {url}: {answer.status} {message}", hint=hints.get(answer.status))
-    error.retry_after = answer.headers.get("Retry-After")
-    return error
-
-
-def _pause(attempt: int, failure: ApiError | None) -> float:
-    """As long as the server said, else longer each time; never all at once with others."""
-    said = failure.retry_after if failure is not None else None
-    if said is not None and said.isdigit():
-        return min(float(said), _MOST_WAIT) + JITTER.random() * 0.5
-    return min(0.2 * 2.0**attempt, _MOST_WAIT) * (0.5 + JITTER.random())
 
 
 def connect(*, context: str | None = None, kubeconfig: str | None = None, namespace: str | None = None) -> Cluster:

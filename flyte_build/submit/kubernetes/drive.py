@@ -44,6 +44,7 @@ from .stored_journal import StoredJournal, claim, read_actions, read_stored
 from .stored_results import StoredResults
 from .stored_stash import StoredStash, recall
 from .stored_tasks import StoredDeployments
+from .straight import Straight
 from .submission import Submission
 from .target import Target
 from .watching import Watcher
@@ -115,9 +116,11 @@ async def drive(
     )
     scheduler = Scheduler(float("inf"), 1 << 62)  # the cluster's
     replicas = ReplicaPods(folder, number, run.cluster, mirror, watcher, scheduler.waits, observer.warn)
+    straight = Straight(run.cluster)
     launcher = KubernetesLauncher(
         folder=folder,
         cluster=run.cluster,
+        straight=straight,
         place=apps.own.place,
         mirror=mirror,
         watcher=watcher,
@@ -167,6 +170,7 @@ async def drive(
         finally:
             beating.cancel()
             watcher.close()
+            straight.close()
 
 
 def _apps(run: ClusterRun, said: Callable[[str, int, str], None], room: Room) -> ClusterApps:

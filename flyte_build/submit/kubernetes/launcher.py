@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -39,6 +41,7 @@ from .replica_job import main_of
 from .replica_pods import ReplicaPods
 from .room import Room
 from .sight import QUEUED, Sight, gave_up, look
+from .straight import Straight
 from .templates import named_template, template_name
 from .tls import trusting
 from .watching import Watcher
@@ -55,7 +58,7 @@ _FIRST_PAUSE, _MOST_PAUSE = 1.0, 15.0
 # So many requests to the API are on their way at once, and of those so many that make a Job: what has ended shall not
 # wait until thousands have begun.
 REQUESTS, _BEGINNING = 16, 12
-_NO_LIMIT = contextlib.nullcontext()
+_FREE = contextlib.nullcontext()
 T = TypeVar("T")
 
 
@@ -73,6 +76,7 @@ class KubernetesLauncher:
 
     folder: RunFolder
     cluster: Cluster
+    straight: Straight
     place: Place
     mirror: Mirror
     watcher: Watcher
@@ -126,7 +130,7 @@ class KubernetesLauncher:
                 return Outcome(1, "error", e.message, e.reason or "ClusterRefused")
             sight = await self.see(made, request, self.said)
             outcome = sight.outcome or Outcome(0)
-            log = await pods_log(self.cluster, self.watcher, name)
+            log = await pods_log(self.straight, self.watcher, name)
             left = await take_over(self.folder, self.mirror, request, outcome)
             if log:
                 await self.mirror.put(self.mirror.key(request.log), log)
@@ -136,7 +140,7 @@ class KubernetesLauncher:
             return replace(outcome, left=left)
         except asyncio.CancelledError:
             # Shielded: also a cancelled attempt leaves no pod that holds a GPU.
-            await asyncio.shield(asyncio.to_thread(self.cluster.delete, made.kind, made.name))
+            await asyncio.shield(to_thread(self.cluster.delete, made.kind, made.name))
             raise
         finally:
             self.unwatch(name)
@@ -161,14 +165,17 @@ class KubernetesLauncher:
         await self.mirror.within(target, limit)
 
     async def fetch(self, document: Path) -> None:
-        """See :class:`~..action.Launcher`."""
-        await self._down(document, door.INLINE)
+        """See :class:`~..action.Launcher`. What is larger than any message may be is to the engine not there."""
+        try:
+            await self.mirror.down(document)
+        except door.Refused:
+            document.unlink(missing_ok=True)
 
     async def _ended_before(self, made: Made, request: LaunchRequest) -> Left | None:
         """What an attempt of an earlier driver has left, where its Job is gone: it shall not run again."""
         if (request.action, request.attempt) not in self.begun:
             return None
-        if await self._patiently(request, lambda: self.cluster.get(made.kind, made.name)) is not None:
+        if await self._patiently(request, partial(to_thread, self.cluster.get, made.kind, made.name)) is not None:
             return None
         left = await take_over(self.folder, self.mirror, request, Outcome(0))
         return left if left.outputs or left.error is not None else None
@@ -180,7 +187,7 @@ class KubernetesLauncher:
         nobody holds their manifests. Raises :class:`Unplaceable`, and :class:`ApiError`."""
         template = None
         if template_name(request.task_spec):
-            template = await asyncio.to_thread(named_template, self.cluster, request.task, request.task_spec)
+            template = await to_thread(named_template, self.cluster, request.task, request.task_spec)
         reference, carried = self._reference(request), await self._carried(request)
 
         def manifest() -> tuple[dict[str, Any], str]:
@@ -203,9 +210,9 @@ class KubernetesLauncher:
     async def make(self, made: Made, request: LaunchRequest, manifest: Callable[[], dict[str, Any]]) -> None:
         """Make what is ``made`` of a Job; that it is there already is as well. Raises :class:`ApiError`."""
 
-        def create() -> dict[str, Any]:
+        async def create() -> dict[str, Any]:
             found = manifest()
-            return self.cluster.create(made.kind, found if made.gang is None else jobset(found, made))
+            return await self.straight.create(made.kind, found if made.gang is None else jobset(found, made))
 
         try:
             there = await self._patiently(request, create, self._room)
@@ -213,7 +220,7 @@ class KubernetesLauncher:
             if e.status != 409:
                 raise
             # Made by this run before: its name says for which attempt. What was then begun goes on.
-            await self._patiently(request, lambda: self.watcher.fetch(made.watched))
+            await self._patiently(request, partial(to_thread, self.watcher.fetch, made.watched))
             return
         if made.gang is None:
             self.watcher.note(there)
@@ -230,7 +237,7 @@ class KubernetesLauncher:
         return Carried(given, self.mirror.key(document), self.mirror.key(attempt), self.mirror.key(data))
 
     async def _patiently(
-        self, request: LaunchRequest, ask: Callable[[], T], room: AbstractAsyncContextManager[Any] = _NO_LIMIT
+        self, request: LaunchRequest, ask: Callable[[], Awaitable[T]], room: AbstractAsyncContextManager[Any] = _FREE
     ) -> T:
         """What ``ask`` gives, asked again for as long as the cluster does not answer: it is not the attempt's fault.
         It is asked within ``room``, and waited for without.
@@ -241,7 +248,7 @@ class KubernetesLauncher:
         while True:
             try:
                 async with room:
-                    return await asyncio.to_thread(ask)
+                    return await ask()
             except ApiError as e:
                 quota = used_up(e)
                 if quota and self.clock() - begun < self.unscheduled:
@@ -270,7 +277,7 @@ class KubernetesLauncher:
             sight = await self._look(made, request)
             silent = sight.line == QUEUED
             if silent and self.clock() - asked >= _ASK:
-                why, asked = await asyncio.to_thread(self._why_waits, made), self.clock()
+                why, asked = await to_thread(self._why_waits, made), self.clock()
             if silent and why:
                 sight = replace(sight, line=f"{QUEUED}: {why}")
             if self.room is not None:
@@ -281,12 +288,12 @@ class KubernetesLauncher:
             if sight.stage == "ended":
                 if sight.outcome is not None and sight.outcome.reason == "lost":
                     # It may still run where nobody sees it, and another is to run in its place.
-                    await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
+                    await self._patiently(request, partial(to_thread, self.cluster.delete, made.kind, made.name))
                 return sight
             if sight.key != key:
                 key, since = sight.key, self.clock()
             if sight.patience is not None and self.clock() - since >= sight.patience:
-                await self._patiently(request, lambda: self.cluster.delete(made.kind, made.name))
+                await self._patiently(request, partial(to_thread, self.cluster.delete, made.kind, made.name))
                 return replace(sight, stage="ended")
             ends = [since + sight.patience] if sight.patience is not None else []
             ends += [asked + _ASK] if silent else []
@@ -304,16 +311,9 @@ class KubernetesLauncher:
     async def _look(self, made: Made, request: LaunchRequest) -> Sight:
         gang, known = made.gang, self.watcher.known(made.watched)
         if gang is not None:
-            found = await self._patiently(request, lambda: self.cluster.get(made.kind, made.name))
+            found = await self._patiently(request, partial(to_thread, self.cluster.get, made.kind, made.name))
             known = self.watcher.known(made.watched)
             return look_gang(gang, found, known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
         if not known.seen and not known.pods:
             return Sight("waiting", "is asked for", "asked", self.unscheduled, Outcome(1, "error", "was never seen"))
         return look(known.job, known.pods.values(), known.events, unscheduled=self.unscheduled)
-
-    async def _down(self, path: Path, limit: int) -> None:
-        try:
-            await self.mirror.down(path, limit)
-        except door.Refused:
-            # Larger than any message may be: to the engine it is not there.
-            path.unlink(missing_ok=True)

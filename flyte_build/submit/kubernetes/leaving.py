@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from .. import door
 from ..action import ERROR, OUTPUTS, REPORT, LaunchRequest, Left, Outcome
 from ..storage import RunFolder
-from .api import ApiError, Cluster
+from .api import ApiError
 from .mirror import Mirror
+from .straight import Straight
 from .watching import PODS, Watcher, log_query
 
 __all__ = ["pods_log", "take_over"]
@@ -21,7 +22,7 @@ __all__ = ["pods_log", "take_over"]
 _LOG_BYTES = 64 << 20
 
 
-async def pods_log(cluster: Cluster, watcher: Watcher, job: str) -> bytes:
+async def pods_log(straight: Straight, watcher: Watcher, job: str) -> bytes:
     """The whole log of the pods of ``job``, in their order, as far as the cluster still has it."""
     pods = watcher.known(job).pods
     if not pods:
@@ -30,12 +31,12 @@ async def pods_log(cluster: Cluster, watcher: Watcher, job: str) -> bytes:
             await asyncio.to_thread(watcher.fetch, job)
         pods = watcher.known(job).pods
     inorder = sorted(pods, key=lambda p: str(pods[p]["metadata"].get("creationTimestamp") or ""))
-    return b"".join([await asyncio.to_thread(_log_of, cluster, pod, log_query(pods[pod])) for pod in inorder])
+    return b"".join([await _log_of(straight, pod, log_query(pods[pod])) for pod in inorder])
 
 
-def _log_of(cluster: Cluster, pod: str, whose: Mapping[str, str]) -> bytes:
+async def _log_of(straight: Straight, pod: str, whose: Mapping[str, str]) -> bytes:
     try:
-        return cluster.text(f"{cluster.path(PODS, pod)}/log", {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
+        return await straight.text(PODS, f"{pod}/log", {**whose, "limitBytes": str(_LOG_BYTES)}, 30.0)
     except (ApiError, OSError):
         return b""
 

@@ -33,6 +33,7 @@ from .names import job_name, label_value, run_object
 from .pod_replica import PodReplica, Said
 from .replica_job import REPLICA, named, replica_job
 from .sight import Sight
+from .straight import Straight
 from .watching import JOBS, PODS, Watcher
 
 __all__ = ["REPLICAS", "ReplicaPods"]
@@ -55,6 +56,8 @@ class Jobs(Protocol):
 
     @property
     def said(self) -> Said: ...
+    @property
+    def straight(self) -> Straight: ...
     def watch(self, name: str) -> None: ...
     def unwatch(self, name: str) -> None: ...
     async def prepared(self, request: LaunchRequest) -> Callable[[], tuple[dict[str, Any], str]]: ...
@@ -219,7 +222,7 @@ class ReplicaPods:
         replica = self._known.pop(name, None)
         if replica is None:
             return
-        if len(replica.requests) == 1 and (log := await pods_log(self._cluster, self._watcher, name)):
+        if len(replica.requests) == 1 and (log := await pods_log(launcher.straight, self._watcher, name)):
             _complete(next(iter(replica.requests.values())).log, log)
         if replica.watching is not None:
             replica.watching.cancel()

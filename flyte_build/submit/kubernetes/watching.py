@@ -16,7 +16,7 @@ from typing import Any
 
 from ...kernel.errors import FlyteBuildError
 from .api import JITTER, ApiError, Cluster
-from .known import Attempt, Held
+from .known import Attempt, Held, slim
 from .kueue import job_of
 from .names import MAIN
 
@@ -45,6 +45,13 @@ def log_query(pod: Object) -> dict[str, str]:
     """Whose log of a pod is its task's: without a word the API has it only of pods of one container."""
     container = (pod["metadata"].get("annotations") or {}).get(MAIN)
     return {"container": str(container)} if container else {}
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return json.loads(slim(line))
+    except ValueError:
+        return json.loads(line)
 
 
 class Watcher:
@@ -168,7 +175,7 @@ class Watcher:
                 version = passed
                 continue
             try:
-                told = json.loads(line)
+                told = _read(line)
                 what, value = told["type"], told["object"]
             except (ValueError, KeyError, TypeError):
                 return version  # cut in its middle: go on from what was whole

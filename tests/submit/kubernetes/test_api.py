@@ -11,7 +11,8 @@ import pytest
 import urllib3
 
 from flyte_build.kernel.errors import InputError
-from flyte_build.submit.kubernetes.api import TRIES, ApiError, Cluster, connect
+from flyte_build.submit.kubernetes.api import ApiError, Cluster, connect
+from flyte_build.submit.kubernetes.refusals import TRIES
 from tests.support.apiserver import ApiServer, Bad
 
 JOBS = "batch/v1/jobs"

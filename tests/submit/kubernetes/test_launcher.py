@@ -20,6 +20,7 @@ from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.room import Room
+from flyte_build.submit.kubernetes.straight import Straight
 from flyte_build.submit.kubernetes.watching import JOBS, Watcher
 from flyte_build.submit.storage import Storage
 from tests.support.apiserver import NAMESPACE, ApiServer, Bad
@@ -53,8 +54,9 @@ class Bench:
         cluster = api.cluster(sleep=lambda _: None)
         self.wake: Callable[[str], None] = lambda job: None
         self.watcher = Watcher(cluster, "run=r1", self._changed)
+        straight = self.straight = Straight(cluster, sleep=lambda _: asyncio.sleep(0))
         self.launcher = KubernetesLauncher(
-            self.folder, cluster, Place(NAMESPACE), Mirror("s3://bucket", runs, self.store), self.watcher,
+            self.folder, cluster, straight, Place(NAMESPACE), Mirror("s3://bucket", runs, self.store), self.watcher,
             {DIGEST: IMAGE}, "r1-run", {"FLYTE_AWS_ENDPOINT": "http://s3"},
             said=lambda action, attempt, line: self.lines.append(line), clock=self.clock,
         )  # fmt: skip
@@ -86,6 +88,7 @@ class Bench:
                     return await self.launcher.launch(self.request(**more))
             finally:
                 await asyncio.to_thread(thread.join)
+                self.straight.close()
 
         return asyncio.run(go())
 

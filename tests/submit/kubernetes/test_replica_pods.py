@@ -19,6 +19,7 @@ from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
 from flyte_build.submit.kubernetes.pod import Place
 from flyte_build.submit.kubernetes.replica_pods import ReplicaPods
+from flyte_build.submit.kubernetes.straight import Straight
 from flyte_build.submit.kubernetes.watching import JOBS, Watcher
 from flyte_build.submit.storage import Storage
 from tests.support.apiserver import NAMESPACE, ApiServer
@@ -44,8 +45,9 @@ class Bench:
         self.watcher = Watcher(cluster, "run=r1", self._changed)
         mirror = Mirror("s3://bucket", runs, MemoryStore())
         self.pods = ReplicaPods(self.folder, 7, cluster, mirror, self.watcher, lambda _: False, self.said.append)
+        self.straight = Straight(cluster, sleep=lambda _: asyncio.sleep(0))
         self.launcher = KubernetesLauncher(
-            self.folder, cluster, Place(NAMESPACE, owner=OWNER), mirror,
+            self.folder, cluster, self.straight, Place(NAMESPACE, owner=OWNER), mirror,
             self.watcher, {DIGEST: IMAGE}, "r1-run", replicas=self.pods,
             said=lambda action, attempt, line: self.lines.append((action, line)),
         )  # fmt: skip
@@ -133,6 +135,7 @@ def bench(api: ApiServer, tmp_path: Path) -> Callable[[Body], Bench]:
                     await made.pods.close()
             finally:
                 made.watcher.close()
+                made.straight.close()
             return made
 
         return asyncio.run(go())

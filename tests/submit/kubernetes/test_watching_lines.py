@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flyte_build.submit.kubernetes.api import Cluster
+from flyte_build.submit.kubernetes.known import slim
 from flyte_build.submit.kubernetes.watching import EVENTS, JOBS, PODS, Watcher
 from tests.support.apiserver import ApiServer
 
@@ -93,6 +94,60 @@ def test_what_nobody_asks_for_is_passed_over(kind: str) -> None:
     bench.watcher.ask("b")
     assert bench.tell(bench.line("ADDED"), bench.line("MODIFIED", **COMPLETE), bench.line("DELETED")) == []
     assert bench.watcher._attempts.keys() == {"b"}
+
+
+def _ordered(**status: Any) -> dict[str, Any]:
+    """What a pod's line says, in the order of Go's fields."""
+    value: dict[str, Any] = json.loads(_Bench(PODS).line("ADDED", **status))
+    metadata = value["object"]["metadata"]
+    metadata["managedFields"] = metadata.pop("managedFields") * 2
+    return value
+
+
+def _written(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def test_who_set_which_field_is_not_read() -> None:
+    value = _ordered(phase="Pending", message='"managedFields":[{ and }]},"spec":{')
+    line = _written(value)
+    managed = _written(value["object"]["metadata"]["managedFields"])
+    assert len(slim(line)) == len(line) - len(managed) + 2
+    value["object"]["metadata"]["managedFields"] = []
+    assert slim(line) == slim(slim(line)) == _written(value)
+
+
+@pytest.mark.parametrize("behind", [{"ownerReferences": [{"name": "b"}]}, {"labels": {"job-name": "a"}}])
+def test_what_comes_behind_it_is_read(behind: dict[str, Any]) -> None:
+    value = _ordered(phase="Pending")
+    value["object"]["metadata"] |= behind
+    value["object"]["metadata"]["more"] = [{}]
+    line = _written(value)
+    assert json.loads(slim(line)) == value
+
+
+@pytest.mark.parametrize("field", ["}]", '}]},"spec":{', "a]"])
+def test_one_with_its_marks_in_a_string_is_read(field: str) -> None:
+    value = _ordered(phase="Pending")
+    value["object"]["metadata"]["managedFields"][0]["fieldsV1"] = {f"v:{field}": {}}
+    bench = _Bench(PODS)
+    bench.watcher.ask("a")
+    bench.version += 1
+    assert bench.tell(_written(value)) == ["a"]
+    (pod,) = bench.watcher.known("a").pods.values()
+    assert pod["status"] == {"phase": "Pending"}
+
+
+def test_one_with_lists_in_it_is_read() -> None:
+    value = _ordered(phase="Pending")
+    value["object"]["metadata"]["managedFields"] = [{"a": {"b": [{}]}, "spec": {"c": 1}}]
+    line = _written(value)
+    assert slim(line) != line, "its end is not the one that was taken for it"
+    bench = _Bench(PODS)
+    bench.watcher.ask("a")
+    bench.version += 1
+    assert json.loads(line) == value
+    assert bench.tell(line) == ["a"]
 
 
 def test_a_line_that_is_written_otherwise_is_read() -> None:
