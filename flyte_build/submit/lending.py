@@ -30,11 +30,11 @@ from types import CodeType
 
 from ..kernel.values import dataclass
 from ..store.locks import held
-from ..store.seal_files import Unsealed, entries, find_listing
-from ..store.sealed import records, seal
+from ..store.seal_files import Unsealed, entries, find_listing, lies
+from ..store.sealed import seal
 from .imports import LARGEST, RUNTIME, names_in, reached
 from .layers import partial
-from .pyc import bytecode_of, chained, kept_at, linked, spread
+from .pyc import bytecode_of, cached, chained, linked, spread
 
 __all__ = ["MARK", "Ours", "lend", "lent", "read_ahead"]
 
@@ -60,24 +60,34 @@ def lend(layer: Path, root: Path, locks: Path) -> Mapping[str, str]:
         listing = find_listing(layer)
         if listing is not None and not os.path.lexists(final):
             with suppress(Unsealed):
-                if _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK)):
+                made = _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK))
+                if made is not None:
                     # As it was just sealed: nobody looks at it again.
                     spread(final, layer, root)
-                    return records(final)
+                    return made
     return linked(layer, MARK, root, locks)
 
 
-def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> bool:
-    """Write ``files`` of modules into ``final``, sealed as ``of`` this; no folder of none: then false."""
+def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> Mapping[str, str] | None:
+    """Write ``files`` of modules into ``final``, sealed as ``of`` this; how they lie → their SHA-256 in hex.
+
+    No folder of none: then ``None``.
+    """
     first = next(files, None)
     if first is None or _TAG is None:
-        return False
+        return None
     with partial(final) as tree:
-        made = {}
+        made, lying, folder = {}, {}, ""
         for module, data in chain((first,), files):
-            made[_write(kept_at(tree, module, _TAG), data)] = hashlib.sha256(data).hexdigest()
-        seal(tree, final, of, (), lambda record: made.get(int(record.split(" ")[1])))
-    return True
+            path = f"{tree}/{cached(module, _TAG)}"
+            if (here := os.path.dirname(path)) != folder:
+                os.makedirs(here, exist_ok=True)
+                folder = here
+            found = _write(path, data)
+            record = lying[found.st_ino] = lies(found)
+            made[record] = hashlib.sha256(data).hexdigest()
+        seal(tree, final, of, (), made.get, lying)
+    return made
 
 
 def lent(sealed: Mapping[str, str], ours: Ours) -> Iterator[tuple[str, bytes]]:
@@ -181,8 +191,8 @@ def _lent(ours: _File, inside: str) -> bytes | None:
         return None
     body = data[_HEADER:]
     renamed = _renamed(body, ours.path, inside)
-    code = _code(renamed)
-    if code is None or code.co_filename != inside:
+    # What our Python itself would take is code, and says so of the file that it was compiled as.
+    if not renamed or renamed == body:
         if (code := _code(body)) is None:
             return None
         renamed = marshal.dumps(_moved(code, code.co_filename, inside))
@@ -238,8 +248,8 @@ def _moved(code: CodeType, here: str, there: str) -> CodeType:
     return code.replace(co_consts=inner, co_filename=there if code.co_filename == here else code.co_filename)
 
 
-def _write(path: Path, data: bytes) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write(path: str, data: bytes) -> os.stat_result:
+    """How the new file lies."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     try:
         view = memoryview(data)
@@ -247,6 +257,6 @@ def _write(path: Path, data: bytes) -> int:
             view = view[os.write(handle, view) :]
         # Of a date that no later change has.
         os.utime(handle, (0, 0))
-        return os.fstat(handle).st_ino
+        return os.fstat(handle)
     finally:
         os.close(handle)

@@ -257,7 +257,7 @@ class Roots:
             prepare(tree)
             known |= self._filling.lend(tree, config.diff_ids)
             known |= self._filling.fill(tree, manifest, config, compiling=self._late is None)
-            seal(tree, root, digest, seals, known.get)
+            seal(tree, root, digest, seals, known.get, {int(record.split(" ")[1]): record for record in known})
         if self._late is not None:
             self._late.add(digest, root, manifest, config)
         else:
