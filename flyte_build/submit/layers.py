@@ -79,6 +79,15 @@ class Layers:
             assert listing is not None
             yield Unpacked(folder, listing.seal, records(folder))
 
+    def seal_of(self, layer: LayerOf, diff_id: str) -> str:
+        """Its seal. It is not looked at, but unpacked where it is not there; raises as :meth:`held` does."""
+        folder = self._at(diff_id)
+        listing = find_listing(folder) if folder.is_dir() else None
+        if listing is not None and listing.of == diff_id:
+            return listing.seal
+        with self.held(layer, diff_id) as unpacked:
+            return unpacked.seal
+
     def make_all(self, layers: Sequence[tuple[LayerOf, str]], advance: Callable[[int], object]) -> None:
         """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does.
 

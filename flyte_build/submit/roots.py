@@ -275,10 +275,8 @@ class Roots:
         if use is None:
             return
         try:
-            seals = []
-            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
-                with self._layers.held(layer, diff_id) as unpacked:
-                    seals.append((diff_id, unpacked.seal))
+            layers = zip(manifest.layers, config.diff_ids, strict=True)
+            seals = [(diff_id, self._layers.seal_of(layer, diff_id)) for layer, diff_id in layers]
             now = self._late is None
             filled = link() if link is not None else self._filling.fill(root, manifest, config, compiling=now)
             seal(root, root, digest, seals, {**records(root), **filled}.get)
