@@ -88,17 +88,26 @@ class Layers:
         with self.held(layer, diff_id) as unpacked:
             return unpacked.seal
 
-    def make_all(self, layers: Sequence[tuple[LayerOf, str]], advance: Callable[[int], object]) -> None:
+    def make_all(
+        self,
+        layers: Sequence[tuple[LayerOf, str]],
+        advance: Callable[[int], object],
+        made: Callable[[Path], object] = bool,
+    ) -> None:
         """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does.
 
-        ``advance`` hears of each that is there, by its :meth:`size`.
+        ``advance`` hears of each that is there, by its :meth:`size`, and ``made`` of the folder of each that was
+        unpacked, in the thread that did, while others still are.
         """
         missing = {diff_id: layer for layer, diff_id in layers if not os.path.lexists(self._at(diff_id))}
 
         def make(diff_id: str) -> None:
-            with held(self._locks / f"layer-{self._at(diff_id).name}"):
-                if not os.path.lexists(self._at(diff_id)):
-                    self._fresh[diff_id] = self._make(self._at(diff_id), missing[diff_id], diff_id)
+            folder = self._at(diff_id)
+            with held(self._locks / f"layer-{folder.name}"):
+                if os.path.lexists(folder):
+                    return
+                self._fresh[diff_id] = self._make(folder, missing[diff_id], diff_id)
+            made(folder)
 
         advance(sum(self.size(layer) for layer, diff_id in layers if diff_id not in missing))
         # The largest first: they take longest.

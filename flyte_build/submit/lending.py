@@ -36,7 +36,7 @@ from .imports import LARGEST, RUNTIME, names_in, reached
 from .layers import partial
 from .pyc import bytecode_of, cached, chained, linked, spread
 
-__all__ = ["MARK", "Ours", "lend", "lent", "read_ahead"]
+__all__ = ["MARK", "Ours", "borrow", "lend", "lent", "read_ahead"]
 
 _HEADER = 16
 _HASHED, _MODE = 0b01, 0o644
@@ -49,23 +49,37 @@ _PACKAGES = re.compile(rf"(?:.*/)?{_VERSION}/(?:site|dist)-packages/(.+\.py)|usr
 _STANDARD = re.compile(rf"(?:.*/)?{_VERSION}/((?!(?:site|dist)-packages/).+\.py)")
 
 
-def lend(layer: Path, root: Path, locks: Path) -> Mapping[str, str]:
-    """Put into ``root`` the bytecode that our own Python has of the modules of ``layer``, an unpacked one, sealed.
+def borrow(layer: Path, locks: Path) -> Mapping[str, str] | None:
+    """Keep the bytecode that our own Python has of the modules of ``layer``, an unpacked one, sealed, for its roots.
 
-    How the files lie → their SHA-256 in hex. What there is now is kept for the layer's next root. Raises ``OSError``
-    where it cannot be written.
+    How the files lie → their SHA-256 in hex; ``None`` where there is none, or where it is kept already. Raises
+    ``OSError`` where it cannot be written.
     """
-    final = chained(layer, MARK)
     with held(locks / f"layer-{layer.name}"):
-        listing = find_listing(layer)
-        if listing is not None and not os.path.lexists(final):
-            with suppress(Unsealed):
-                made = _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK))
-                if made is not None:
-                    # As it was just sealed: nobody looks at it again.
-                    spread(final, layer, root)
-                    return made
+        return _borrow(layer)
+
+
+def lend(layer: Path, root: Path, locks: Path, borrowed: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Put it into ``root``; ``borrowed`` is what :func:`borrow` has just given, for it may be lent without it.
+
+    How the files lie → their SHA-256 in hex. Raises as that does.
+    """
+    with held(locks / f"layer-{layer.name}"):
+        made = borrowed if borrowed is not None else _borrow(layer)
+        if made is not None:
+            # As it was just sealed: nobody looks at it again.
+            spread(chained(layer, MARK), layer, root)
+            return made
     return linked(layer, MARK, root, locks)
+
+
+def _borrow(layer: Path) -> Mapping[str, str] | None:
+    final = chained(layer, MARK)
+    listing = find_listing(layer)
+    if listing is not None and not os.path.lexists(final):
+        with suppress(Unsealed):
+            return _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK))
+    return None
 
 
 def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> Mapping[str, str] | None:

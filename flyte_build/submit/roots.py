@@ -248,8 +248,9 @@ class Roots:
         with work as progress, partial(root) as tree:
             known: dict[str, str] = {}
             seals = []
-            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)), progress.advance)
-            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+            layers = list(zip(manifest.layers, config.diff_ids, strict=True))
+            self._layers.make_all(layers, progress.advance, self._filling.borrow)
+            for layer, diff_id in layers:
                 with self._layers.held(layer, diff_id, full=full) as unpacked:
                     merge(unpacked.folder, tree)
                     known |= unpacked.records

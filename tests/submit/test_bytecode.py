@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from flyte_build.submit.bytecode import Compiler
 from flyte_build.submit.filling import Filling
 from flyte_build.submit.imports import RUNTIME
 from flyte_build.submit.layers import Layers
-from flyte_build.submit.pyc import sound_bytecode
+from flyte_build.submit.pyc import chained, kept_at, sound_bytecode
 from flyte_build.submit.roots import Roots
 from flyte_build.submit.sandbox.spec import Engine, Sandbox
 
@@ -84,6 +85,31 @@ def test_modules_are_compiled_once_for_all_images_of_a_layer(tmp_path: Path, eng
     assert again.samefile(made)  # the shared layer's
     (different,) = (two.root / site / "__pycache__").iterdir()
     assert b"other" in different.read_bytes()
+
+
+def test_what_another_image_had_made_of_all_that_is_wanted_starts_no_interpreter(tmp_path: Path) -> None:
+    layers = [tmp_path / "layers" / (letter * 64) for letter in "abc"]
+    none: Any = None
+    compiler = Compiler(none, tmp_path, "/bin/python3", layers, none, tmp_path, Silent())
+    wanted = [(layers[0], ["/lib/one.py"]), (layers[1], []), (layers[2], ["/lib/two.py"])]
+
+    def make(layer: Path, module: str, count: int) -> str:
+        chain = compiler._chain(count)
+        path = kept_at(chained(layer, chain), module, "tag")
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return chain
+
+    assert compiler._all_made(wanted, "tag", 1) is None
+    make(layers[0], "/lib/one.py", 2)
+    whole = make(layers[0], "/lib/one.py", 3)
+    assert compiler._all_made(wanted, "tag", 1) is None, "the other one is lacking"
+    make(layers[2], "/lib/two.py", 3)
+    assert compiler._all_made(wanted, "tag", 1) == whole
+    shorter = make(layers[2], "/lib/two.py", 2)
+    assert compiler._all_made(wanted, "tag", 1) == shorter
+    assert compiler._all_made(wanted, "tag", 3) == whole, "an interpreter of fewer layers lacks something"
+    assert compiler._all_made(wanted, "other", 1) is None
 
 
 # Compiles everything to the same lie.
