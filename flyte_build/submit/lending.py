@@ -205,8 +205,8 @@ def _lent(ours: _File, inside: str) -> bytes | None:
         return None
     body = data[_HEADER:]
     renamed = _renamed(body, ours.path, inside)
-    # What our Python itself would take is code, and says so of the file that it was compiled as.
-    if not renamed or renamed == body:
+    code = _code(renamed)
+    if code is None or code.co_filename != inside:
         if (code := _code(body)) is None:
             return None
         renamed = marshal.dumps(_moved(code, code.co_filename, inside))

@@ -36,7 +36,7 @@ from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CAPABILITIES_V3 = 0x20080522
-SOON = 0.1
+SOON = 0.5
 """Seconds from the first action to the rehearsal, if no other action comes before: its own imports go first."""
 
 
