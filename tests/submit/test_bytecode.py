@@ -15,6 +15,7 @@ import pytest
 
 from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store.sealed import Examiner, seal
+from flyte_build.submit import roots as roots_module
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.bytecode import Compiler
 from flyte_build.submit.filling import Filling
@@ -199,8 +200,12 @@ def test_only_what_is_about_to_be_imported_is_compiled(tmp_path: Path, engine: E
 
 
 @pytest.mark.integration
-def test_a_run_may_begin_before_anything_is_compiled(tmp_path: Path, engine: Engine) -> None:
+def test_a_run_may_begin_before_anything_is_compiled(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is done beside what the run does, and put into the root after it; the next image of the layers has it."""
+    # On a busy machine the root is not there sooner than compiling would begin without it.
+    monkeypatch.setattr(roots_module, "_PATIENCE", 600.0)
     blobs, env = tmp_path / "blobs", ("PATH=/usr/bin",)
     layers = _debian_python([Made(f"{SITE}/one.py", b"import two\n"), Made(f"{SITE}/two.py", b"")])
     digest, other = image(blobs, layers, env=env), image(blobs, [*layers, [Made("more", b"")]], env=env)
