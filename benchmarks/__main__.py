@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: dict[str, list[Case]] = {}
     others: dict[str, float] = {}
     failed = False
-    described = machine.describe()
+    described = {**machine.describe(), "file_system": machine.file_system(cache)}
     print("machine", *machine.lines(described), sep="\n", flush=True)
     try:
         context = Context(cache, scratch, rounds, arguments.quick, not arguments.no_peers)

@@ -5,8 +5,9 @@ task's import of its module. Beside it the same command once more, with all unpa
 measured besides, with all that it leaves for the next run; processor times are of the whole command, too. Not among
 those that run by default: it needs a way into a sandbox, and the example's packages.
 
-Removes nothing while it measures: for minutes after thousands of files went, ext4 makes new ones at several times
-their cost, for it looks at each inode that was freed a moment ago, and passes over it.
+Removes nothing while it measures: for minutes after thousands of files went, an ext4 without a journal makes new ones
+at several times their cost, for it looks at each inode that was freed a moment ago, and passes over it. With a journal,
+as machines have it, it does not. Which of them it is stands among what is said of the machine.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def test_the_machine_is_described(report: dict[str, Any]) -> None:
     assert machine["cores"] == len(os.sched_getaffinity(0))
     assert machine["zlib"].startswith("zlib")
     assert len(machine["load_average"]) == 3
+    assert machine["file_system"] not in ("", "unknown")
     assert list(machine["busy_elsewhere"]) == list(report["benchmarks"])
     assert all(0 <= share < 1.1 for share in machine["busy_elsewhere"].values())
 

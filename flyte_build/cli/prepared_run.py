@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..kernel.errors import InputError
-from ..workbench import recorded
+from ..workbench import recorded, trying
 from ..workbench.headstart import begin
 from .console import counted, stderr
 from .making import Watched
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["begun", "prepared", "repeated", "uncollected"]
 
 
-def begun(file: Path | None, task: str | None) -> None:
+def begun(file: Path | None, task: str | None, network: Network | None) -> None:
     """Begin with what can be begun now, until the command's end; before all that takes long to import."""
-    if file is not None and task is not None and (unpacking := begin(file, task)) is not None:
-        click.get_current_context().call_on_close(unpacking.end)
+    if file is not None and task is not None:
+        if (unpacking := begin(file, task)) is not None:
+            click.get_current_context().call_on_close(unpacking.end)
+        trying.begin(file, network)
 
 
 @contextmanager

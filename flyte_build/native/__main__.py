@@ -13,14 +13,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .linking import link
 from .naming import HERE, MACHINES, library, sources
 
 __all__ = ["MACHINES", "build", "main"]
 
-_FLAGS = (
-    "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread", "-s", "-fvisibility=hidden",
-    "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wl,-z,relro", "-Wl,-z,now",
+_COMPILE = (
+    "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-pthread", "-fvisibility=hidden",
+    "-fstack-protector-strong", "-D_FORTIFY_SOURCE=2",
 )  # fmt: skip
+_LINK = ("-s", "-Wl,-z,relro", "-Wl,-z,now")
 
 
 class _Failed(Exception):
@@ -32,13 +34,18 @@ def build(out: Path, machine: str, *flags: str) -> None:
     if importlib.util.find_spec("ziglang") is None:
         raise _Failed("expected the package ziglang in this environment, found none: pip install ziglang")
     # Its debugging checks are left out by an optimising flag, and the file's bytes depend on no path.
-    names = [path.name for path in sources() if path.suffix == ".c"]
+    names = [os.fspath(HERE / "c" / path.name) for path in sources() if path.suffix == ".c"]
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", MACHINES[machine]]
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".core-") as folder:
         made = Path(folder, "core.so")
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", MACHINES[machine], *_FLAGS, *flags]
         done = subprocess.run(
-            [*command, "-o", os.fspath(made), *names], cwd=HERE / "c", capture_output=True, text=True, check=False
+            [*compiler, *_COMPILE, *flags, "-c", *names], cwd=folder, capture_output=True, text=True, check=False
         )
+        objects = sorted(Path(folder).glob("*.o"))
+        # Flags may ask for libraries of their own.
+        if done.returncode == 0 and (flags or not link(compiler, machine, objects, _LINK, made)):
+            words = [*compiler, *_COMPILE, *flags, "-shared", *_LINK, "-o", os.fspath(made), *names]
+            done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode or not made.is_file():
             raise _Failed(f"the compiler ended with {done.returncode}:\n{done.stderr.strip()}")
         made.chmod(0o644)

@@ -14,7 +14,7 @@ from .library import core
 
 __all__ = ["unpack"]
 
-_FILE = struct.Struct("<Q32s")
+_FILE = struct.Struct("<QQqQ32s")
 
 
 class _Result(ctypes.Structure):
@@ -26,11 +26,12 @@ class _Result(ctypes.Structure):
     )
 
 
-def unpack(blob: Path, diff_id: str, into: Path, limit: int) -> dict[int, str] | None:
+def unpack(blob: Path, diff_id: str, into: Path, limit: int) -> dict[int, tuple[str, str]] | None:
     """Unpack a layer's blob (tar in gzip, with this diff_id, of at most ``limit`` bytes) into the empty ``into``.
 
-    Gives the SHA-256 in hex of what was written to each file, by inode. ``None``: it is to be done without the core,
-    and anything may be in ``into``. Other threads go on meanwhile. Raises ``OSError`` where either cannot be opened.
+    Gives how each file lies now (``MODE INODE SIZE MTIME``) and the SHA-256 in hex of what was written to it, by inode.
+    ``None``: it is to be done without the core, and anything may be in ``into``. Other threads go on meanwhile. Raises
+    ``OSError`` where either cannot be opened.
     """
     library = core().library
     if library is None:
@@ -50,6 +51,9 @@ def unpack(blob: Path, diff_id: str, into: Path, limit: int) -> dict[int, str] |
         if f"sha256:{bytes(result.tar).hex()}" != diff_id:
             return None
         written = ctypes.string_at(result.files, result.count * _FILE.size) if result.count else b""
-        return {inode: digest.hex() for inode, digest in _FILE.iter_unpack(written)}
+        return {
+            inode: (f"{mode:o} {inode} {size} {mtime}", digest.hex())
+            for inode, size, mtime, mode, digest in _FILE.iter_unpack(written)
+        }
     finally:
         library.core_unpacked(ctypes.byref(result))

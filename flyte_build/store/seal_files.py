@@ -27,7 +27,7 @@ from ..kernel.documents import parse_object
 from ..kernel.values import dataclass
 
 __all__ = [
-    "Difference", "Listing", "Unsealed", "as_bytes", "beside", "checked_listing", "entries", "find_listing",
+    "Difference", "Listing", "Unsealed", "as_bytes", "beside", "checked_listing", "entries", "find_listing", "lies",
     "remove_seal", "split", "state", "write_seal", "write_state",
 ]  # fmt: skip
 
@@ -65,6 +65,11 @@ class Unsealed(Exception):
     def __init__(self, path: str, expected: str, found: str) -> None:
         super().__init__(path)
         self.difference = Difference(path, expected, found)
+
+
+def lies(found: os.stat_result) -> str:
+    """``MODE INODE SIZE MTIME``: how a file or a link lies."""
+    return f"{found.st_mode:o} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
 
 def beside(tree: Path, suffix: str) -> Path:

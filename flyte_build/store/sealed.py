@@ -28,6 +28,7 @@ from .seal_files import (
     checked_listing,
     entries,
     find_listing,
+    lies,
     split,
     state,
     write_seal,
@@ -46,14 +47,21 @@ _FEW = 8
 
 
 def seal(
-    tree: Path, final: Path, of: str, layers: Sequence[tuple[str, str]], known: Callable[[str], str | None]
+    tree: Path,
+    final: Path,
+    of: str,
+    layers: Sequence[tuple[str, str]],
+    known: Callable[[str], str | None],
+    made: Mapping[int, str] | None = None,
 ) -> str:
     """Seal ``tree``, which will be ``final``; the seal's digest.
 
     ``layers`` are (diff_id, seal) of what a root was made of. ``known`` tells of a file that lies like this (``MODE
-    INODE SIZE MTIME``) the SHA-256 in hex that whoever wrote it saw; ``None``: it is read.
+    INODE SIZE MTIME``) the SHA-256 in hex that whoever wrote it saw; ``None``: it is read. ``made`` says how files of
+    the tree lie, by inode, as whoever made them saw it just now: they are not looked at once more. One that is changed
+    meanwhile lies otherwise than its seal says, which the next look finds.
     """
-    lying = Examiner().lie(tree)
+    lying = Examiner(made).lie(tree)
     sealed = [
         f"{path}\0{_content(tree, path, record, known(record) if _is_file(record) else None)}"
         for path, record in split(lying)
@@ -73,9 +81,13 @@ def records(tree: Path) -> Mapping[str, str]:
 
 
 class Examiner:
-    """Looks at trees. A file that several of them share is looked at, and hashed, once; so it is for one moment."""
+    """Looks at trees. A file that several of them share is looked at, and hashed, once; so it is for one moment.
 
-    def __init__(self) -> None:
+    ``made``: how files lie that need not be looked at at all, by inode; of the first tree's file system.
+    """
+
+    def __init__(self, made: Mapping[int, str] | None = None) -> None:
+        self._made = dict(made or {})
         self._lying: dict[int, dict[int, str]] = {}
         self._hashed: dict[str, str] = {}
 
@@ -89,7 +101,7 @@ class Examiner:
             found = os.fstat(top)
         finally:
             os.close(top)
-        known = self._lying.setdefault(found.st_dev, {})
+        known = self._lying.setdefault(found.st_dev, {} if self._lying else self._made)
         out = [f"/\0{found.st_mode:o}"]
         below = [""]
         while below:
@@ -106,8 +118,7 @@ class Examiner:
                         inode = entry.inode()
                         record = known.get(inode)
                         if record is None:
-                            s = entry.stat(follow_symlinks=False)
-                            record = known[inode] = f"{s.st_mode:o} {inode} {s.st_size} {s.st_mtime_ns}"
+                            record = known[inode] = lies(entry.stat(follow_symlinks=False))
                         out.append(f"{path}\0{record}")
             finally:
                 os.close(folder)

@@ -154,6 +154,8 @@ class Compiler:
         python = self._at(self.python)
         if python is None or not any(modules for _, modules in mine):
             return None
+        if (chain := self._all_made(mine, tag, least)) is not None:
+            return chain
         inside = "/" + str(python.relative_to(self.root))
         title = f"compile {counted(len(wanted), 'module')} of image {self.root.name[:12]}"
         with self.lowest() as lowest, self.reporter.work(title):
@@ -166,6 +168,14 @@ class Compiler:
                 if lacking and not self.left():
                     self._compile(small, inside, layer, lacking, tag, chain)
             return chain
+
+    def _all_made(self, mine: Sequence[tuple[Path, list[str]]], tag: str, least: int) -> str | None:
+        """The shortest chain by which there is bytecode of all these modules of layers already, for another image."""
+        for count in range(least, len(self.layers) + 1):
+            chain = self._chain(count)
+            if all(kept_at(chained(layer, chain), m, tag).exists() for layer, modules in mine for m in modules):
+                return chain
+        return None
 
     def _start(self, python: str, least: int, lowest: Callable[[int], Path]) -> tuple[str, Path] | None:
         """The shortest chain of lowest layers over which the interpreter starts, and a root of it."""

@@ -26,7 +26,7 @@ from .furnish import find_python, prepare
 from .image_documents import Config, LayerOf, Manifest
 from .imports import RUNTIME
 from .layers import Layers
-from .lending import lend
+from .lending import borrow, lend
 from .merge import merge
 from .sandbox.spec import Engine
 from .unpack import remove_tree
@@ -48,6 +48,7 @@ class Filling:
         self._reporter = reporter
         self._imports = None if imports is None else frozenset((*RUNTIME, *imports))
         self._read: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._borrowed: dict[Path, Mapping[str, str] | None] = {}
 
     def lacks(self, root: Path) -> bool:
         """Whether the root, which is as it was sealed, was not yet compiled for all that is about to be imported."""
@@ -69,7 +70,14 @@ class Filling:
     def lend(self, tree: Path, diff_ids: Sequence[str]) -> Mapping[str, str]:
         """Put into ``tree``, of these layers, what our own Python has; how the files lie → their SHA-256."""
         folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in diff_ids]
-        return {r: digest for folder in folders for r, digest in lend(folder, tree, self._locks).items()}
+        out: dict[str, str] = {}
+        for folder in folders:
+            out |= lend(folder, tree, self._locks, self._borrowed.pop(folder, None))
+        return out
+
+    def borrow(self, layer: Path) -> None:
+        """Have what our own Python has of a layer that was just unpacked ready for :meth:`lend`."""
+        self._borrowed[layer] = borrow(layer, self._locks)
 
     def fill(self, tree: Path, manifest: Manifest, config: Config, *, compiling: bool) -> Mapping[str, str]:
         """Put bytecode into ``tree``, without ``compiling`` what is there; how its files lie → their SHA-256."""

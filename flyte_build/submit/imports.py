@@ -34,7 +34,6 @@ RUNTIME = (
 
 # More than any module that somebody wrote by hand; what is longer is not looked into.
 LARGEST = 4 << 20
-# From the end of the line before: what begins with a character is looked for by it, several times as fast.
 _STATEMENT = re.compile(rb"\n([ \t]*)(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\(?)|import[ \t]+(?=\w))")
 _NAME = re.compile(r"\w+(?:\.\w+)*")
 _BLOCKS = (b"try:", b"except", b"else:", b"finally:", b"if ", b"elif ", b"with ")
@@ -47,8 +46,13 @@ def names_in(source: bytes, package: str, *, deep: bool = False) -> Iterator[str
     ``deep``: those within functions, too.
     """
     source = b"\n" + source
-    at, blocks = 0, _Blocks(source)
-    while found := _STATEMENT.search(source, at):
+    at, hit, blocks = 0, 0, _Blocks(source)
+    # By the word that all of them have: an expression is tried where it is, not in every line.
+    while (hit := source.find(b"import", hit)) >= 0:
+        line = source.rfind(b"\n", 0, hit)
+        hit += 6
+        if line < at or (found := _STATEMENT.match(source, line)) is None:
+            continue
         indent, above, opened, at = found[1], found[2], found[3], found.end()
         if indent and not deep and not blocks.runs(found.start() + 1):
             continue
@@ -59,7 +63,7 @@ def names_in(source: bytes, package: str, *, deep: bool = False) -> Iterator[str
         else:
             end = _end_of_line(source, at)
         words = [_first_word(part) for part in source[at:end].split(b",")]
-        at = end
+        at = hit = end
         if above is None:
             yield from (word for word in words if word)
             continue
@@ -127,15 +131,20 @@ def reached(
     seen: set[str] = set()
     waiting = list(starts)
     while waiting:
-        parts = waiting.pop().split(".")
+        whole = waiting.pop()
+        if whole in seen:
+            continue
+        parts = whole.split(".")
         for end in range(1, len(parts) + 1):
             name = ".".join(parts[:end])
-            path = modules.get(name)
-            if name in seen or path is None:
+            if name in seen:
                 continue
+            # Most names are of no module, and come again and again.
             seen.add(name)
-            out.add(path)
-            waiting.extend(names(path, name if path.endswith("/__init__.py") else name.rpartition(".")[0]))
+            path = modules.get(name)
+            if path is not None:
+                out.add(path)
+                waiting.extend(names(path, name if path.endswith("/__init__.py") else name.rpartition(".")[0]))
     return out
 
 

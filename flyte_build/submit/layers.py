@@ -48,16 +48,23 @@ class Layers:
         self._blobs = blobs
         self._locks = locks
         self._reporter = reporter
+        self._fresh: dict[str, Unpacked] = {}
 
     @contextmanager
     def held(self, layer: LayerOf, diff_id: str, *, full: bool = False) -> Iterator[Unpacked]:
         """Hold the layer, unpacked, as it was sealed; nobody else changes or removes it meanwhile.
 
-        ``full``: every file is hashed. Raises :class:`ArtifactError` for a blob that is not what it should be, and
-        :class:`StoreError` where it is not there.
+        What :meth:`make_all` has just made is not looked at the first time: whatever became of it since lies otherwise
+        than it is said to, and so will in whatever is made of it. ``full``: every file is hashed. Raises
+        :class:`ArtifactError` for a blob that is not what it should be, and :class:`StoreError` where it is not there.
         """
         folder = self._at(diff_id)
         with held(self._locks / f"layer-{folder.name}"):
+            fresh = self._fresh.pop(diff_id, None)
+            listing = find_listing(folder)
+            if fresh is not None and not full and listing is not None and listing.seal == fresh.seal:
+                yield fresh
+                return
             if folder.is_symlink() or folder.exists():
                 wrong = Examiner().look(folder, diff_id, full=full)
                 if wrong:
@@ -72,17 +79,35 @@ class Layers:
             assert listing is not None
             yield Unpacked(folder, listing.seal, records(folder))
 
-    def make_all(self, layers: Sequence[tuple[LayerOf, str]], advance: Callable[[int], object]) -> None:
+    def seal_of(self, layer: LayerOf, diff_id: str) -> str:
+        """Its seal. It is not looked at, but unpacked where it is not there; raises as :meth:`held` does."""
+        folder = self._at(diff_id)
+        listing = find_listing(folder) if folder.is_dir() else None
+        if listing is not None and listing.of == diff_id:
+            return listing.seal
+        with self.held(layer, diff_id) as unpacked:
+            return unpacked.seal
+
+    def make_all(
+        self,
+        layers: Sequence[tuple[LayerOf, str]],
+        advance: Callable[[int], object],
+        made: Callable[[Path], object] = bool,
+    ) -> None:
         """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does.
 
-        ``advance`` hears of each that is there, by its :meth:`size`.
+        ``advance`` hears of each that is there, by its :meth:`size`, and ``made`` of the folder of each that was
+        unpacked, in the thread that did, while others still are.
         """
         missing = {diff_id: layer for layer, diff_id in layers if not os.path.lexists(self._at(diff_id))}
 
         def make(diff_id: str) -> None:
-            with held(self._locks / f"layer-{self._at(diff_id).name}"):
-                if not os.path.lexists(self._at(diff_id)):
-                    self._make(self._at(diff_id), missing[diff_id], diff_id)
+            folder = self._at(diff_id)
+            with held(self._locks / f"layer-{folder.name}"):
+                if os.path.lexists(folder):
+                    return
+                self._fresh[diff_id] = self._make(folder, missing[diff_id], diff_id)
+            made(folder)
 
         advance(sum(self.size(layer) for layer, diff_id in layers if diff_id not in missing))
         # The largest first: they take longest.
@@ -100,7 +125,7 @@ class Layers:
             return (self._blobs / layer.digest.removeprefix("sha256:")).stat().st_size
         return 0
 
-    def _make(self, folder: Path, layer: LayerOf, diff_id: str) -> None:
+    def _make(self, folder: Path, layer: LayerOf, diff_id: str) -> Unpacked:
         blob = self._blobs / layer.digest.removeprefix("sha256:")
         if not blob.is_file():
             raise StoreError(
@@ -111,8 +136,10 @@ class Layers:
         remove_seal(folder)
         remove(folder)
         with partial(folder) as tree:
-            digests = unpack(blob, diff_id, tree)
-            seal(tree, folder, diff_id, (), lambda record: digests.get(int(record.split(" ")[1])))
+            written = unpack(blob, diff_id, tree)
+            digests, lying = dict(written.values()), {inode: record for inode, (record, _) in written.items()}
+            made = seal(tree, folder, diff_id, (), digests.get, lying)
+        return Unpacked(folder, made, digests)
 
 
 @contextmanager

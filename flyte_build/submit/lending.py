@@ -30,13 +30,13 @@ from types import CodeType
 
 from ..kernel.values import dataclass
 from ..store.locks import held
-from ..store.seal_files import Unsealed, entries, find_listing
-from ..store.sealed import records, seal
+from ..store.seal_files import Unsealed, entries, find_listing, lies
+from ..store.sealed import seal
 from .imports import LARGEST, RUNTIME, names_in, reached
 from .layers import partial
-from .pyc import bytecode_of, chained, kept_at, linked, spread
+from .pyc import bytecode_of, cached, chained, linked, spread
 
-__all__ = ["MARK", "Ours", "lend", "lent", "read_ahead"]
+__all__ = ["MARK", "Ours", "borrow", "lend", "lent", "read_ahead"]
 
 _HEADER = 16
 _HASHED, _MODE = 0b01, 0o644
@@ -49,35 +49,59 @@ _PACKAGES = re.compile(rf"(?:.*/)?{_VERSION}/(?:site|dist)-packages/(.+\.py)|usr
 _STANDARD = re.compile(rf"(?:.*/)?{_VERSION}/((?!(?:site|dist)-packages/).+\.py)")
 
 
-def lend(layer: Path, root: Path, locks: Path) -> Mapping[str, str]:
-    """Put into ``root`` the bytecode that our own Python has of the modules of ``layer``, an unpacked one, sealed.
+def borrow(layer: Path, locks: Path) -> Mapping[str, str] | None:
+    """Keep the bytecode that our own Python has of the modules of ``layer``, an unpacked one, sealed, for its roots.
 
-    How the files lie → their SHA-256 in hex. What there is now is kept for the layer's next root. Raises ``OSError``
-    where it cannot be written.
+    How the files lie → their SHA-256 in hex; ``None`` where there is none, or where it is kept already. Raises
+    ``OSError`` where it cannot be written.
     """
-    final = chained(layer, MARK)
     with held(locks / f"layer-{layer.name}"):
-        listing = find_listing(layer)
-        if listing is not None and not os.path.lexists(final):
-            with suppress(Unsealed):
-                if _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK)):
-                    # As it was just sealed: nobody looks at it again.
-                    spread(final, layer, root)
-                    return records(final)
+        return _borrow(layer)
+
+
+def lend(layer: Path, root: Path, locks: Path, borrowed: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Put it into ``root``; ``borrowed`` is what :func:`borrow` has just given, for it may be lent without it.
+
+    How the files lie → their SHA-256 in hex. Raises as that does.
+    """
+    with held(locks / f"layer-{layer.name}"):
+        made = borrowed if borrowed is not None else _borrow(layer)
+        if made is not None:
+            # As it was just sealed: nobody looks at it again.
+            spread(chained(layer, MARK), layer, root)
+            return made
     return linked(layer, MARK, root, locks)
 
 
-def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> bool:
-    """Write ``files`` of modules into ``final``, sealed as ``of`` this; no folder of none: then false."""
+def _borrow(layer: Path) -> Mapping[str, str] | None:
+    final = chained(layer, MARK)
+    listing = find_listing(layer)
+    if listing is not None and not os.path.lexists(final):
+        with suppress(Unsealed):
+            return _keep(lent(entries(layer, listing), _our_modules()), final, bytecode_of(layer, MARK))
+    return None
+
+
+def _keep(files: Iterator[tuple[str, bytes]], final: Path, of: str) -> Mapping[str, str] | None:
+    """Write ``files`` of modules into ``final``, sealed as ``of`` this; how they lie → their SHA-256 in hex.
+
+    No folder of none: then ``None``.
+    """
     first = next(files, None)
     if first is None or _TAG is None:
-        return False
+        return None
     with partial(final) as tree:
-        made = {}
+        made, lying, folder = {}, {}, ""
         for module, data in chain((first,), files):
-            made[_write(kept_at(tree, module, _TAG), data)] = hashlib.sha256(data).hexdigest()
-        seal(tree, final, of, (), lambda record: made.get(int(record.split(" ")[1])))
-    return True
+            path = f"{tree}/{cached(module, _TAG)}"
+            if (here := os.path.dirname(path)) != folder:
+                os.makedirs(here, exist_ok=True)
+                folder = here
+            found = _write(path, data)
+            record = lying[found.st_ino] = lies(found)
+            made[record] = hashlib.sha256(data).hexdigest()
+        seal(tree, final, of, (), made.get, lying)
+    return made
 
 
 def lent(sealed: Mapping[str, str], ours: Ours) -> Iterator[tuple[str, bytes]]:
@@ -238,8 +262,8 @@ def _moved(code: CodeType, here: str, there: str) -> CodeType:
     return code.replace(co_consts=inner, co_filename=there if code.co_filename == here else code.co_filename)
 
 
-def _write(path: Path, data: bytes) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write(path: str, data: bytes) -> os.stat_result:
+    """How the new file lies."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     try:
         view = memoryview(data)
@@ -247,6 +271,6 @@ def _write(path: Path, data: bytes) -> int:
             view = view[os.write(handle, view) :]
         # Of a date that no later change has.
         os.utime(handle, (0, 0))
-        return os.fstat(handle).st_ino
+        return os.fstat(handle)
     finally:
         os.close(handle)

@@ -18,7 +18,7 @@ from . import door
 from .imports import CACHE
 from .unpack import place, remove
 
-__all__ = ["bytecode_of", "chained", "keep", "kept_at", "linked", "same", "sound_bytecode", "spread"]
+__all__ = ["bytecode_of", "cached", "chained", "keep", "kept_at", "linked", "same", "sound_bytecode", "spread"]
 
 _UNCHECKED = 0b01
 _HEADER = 16
@@ -33,14 +33,15 @@ def same(one: Path | str, other: Path | str) -> bool:
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
-def _cached(module: str, tag: str) -> str:
+def cached(module: str, tag: str) -> str:
+    """Where the bytecode of ``module`` lies below the folder that the module does."""
     folder, _, name = module.lstrip("/").rpartition("/")
     return f"{folder}/{CACHE}/{name[:-3]}.{tag}.pyc"
 
 
 def kept_at(beside: Path, module: str, tag: str) -> Path:
     """Where the bytecode of ``module`` (a path inside) lies or would lie in ``beside``."""
-    return beside / _cached(module, tag)
+    return beside / cached(module, tag)
 
 
 def sound_bytecode(header: bytes, magic: str, source: bytes) -> bool:
@@ -63,7 +64,7 @@ def keep(work: Path, layer: Path, beside: Path, modules: Sequence[str], tag: str
             kept = kept_at(beside, module, tag)
             if kept.exists():
                 continue
-            with suppress(FileNotFoundError, door.Refused), door.open_file(made, f"out/{_cached(module, tag)}") as f:
+            with suppress(FileNotFoundError, door.Refused), door.open_file(made, f"out/{cached(module, tag)}") as f:
                 if not sound_bytecode(os.pread(f, _HEADER, 0), magic, (layer / module[1:]).read_bytes()):
                     continue
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -79,17 +80,36 @@ def spread(beside: Path, layer: Path, root: Path) -> None:
     """Put the bytecode of ``layer`` in ``beside`` to its modules in ``root``, as hard links."""
     for folder, _, files in os.walk(beside):
         below = os.path.relpath(folder, beside)
-        into, above = root / below, os.path.dirname(below)
-        source_folder = root / above
-        if not files or not source_folder.is_dir() or source_folder.is_symlink() or into.is_symlink():
+        into, above = f"{root}/{below}", os.path.dirname(below)
+        if not files or os.path.islink(into):
             continue
+        ours, theirs = _modules(f"{layer}/{above}"), _modules(f"{root}/{above}")
         for name in files:
-            module = f"{above}/{name.partition('.')[0]}.py"
+            module = f"{name.partition('.')[0]}.py"
             # Only for the very file it was made from: a later layer may have replaced the module.
-            if same(f"{root}/{module}", f"{layer}/{module}"):
-                into.mkdir(exist_ok=True)
-                if not os.path.lexists(f"{into}/{name}"):
-                    place(Path(folder, name), into / name)
+            if module in theirs and ours.get(module) == theirs[module]:
+                with suppress(FileExistsError):
+                    os.mkdir(into)
+                with suppress(FileExistsError):
+                    _link(f"{folder}/{name}", f"{into}/{name}")
+
+
+def _modules(folder: str) -> dict[str, tuple[int, int]]:
+    """Device and inode of each module in a folder, by name; none where it is a link, or no folder."""
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        return {}
+    device = os.lstat(folder).st_dev
+    with os.scandir(folder) as entries:
+        return {entry.name: (device, entry.inode()) for entry in entries if entry.name.endswith(".py")}
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        place(Path(source), Path(target))
 
 
 def chained(layer: Path, chain: str) -> Path:

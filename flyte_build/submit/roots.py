@@ -248,8 +248,9 @@ class Roots:
         with work as progress, partial(root) as tree:
             known: dict[str, str] = {}
             seals = []
-            self._layers.make_all(list(zip(manifest.layers, config.diff_ids, strict=True)), progress.advance)
-            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+            layers = list(zip(manifest.layers, config.diff_ids, strict=True))
+            self._layers.make_all(layers, progress.advance, self._filling.borrow)
+            for layer, diff_id in layers:
                 with self._layers.held(layer, diff_id, full=full) as unpacked:
                     merge(unpacked.folder, tree)
                     known |= unpacked.records
@@ -257,7 +258,7 @@ class Roots:
             prepare(tree)
             known |= self._filling.lend(tree, config.diff_ids)
             known |= self._filling.fill(tree, manifest, config, compiling=self._late is None)
-            seal(tree, root, digest, seals, known.get)
+            seal(tree, root, digest, seals, known.get, {int(record.split(" ")[1]): record for record in known})
         if self._late is not None:
             self._late.add(digest, root, manifest, config)
         else:
@@ -275,10 +276,8 @@ class Roots:
         if use is None:
             return
         try:
-            seals = []
-            for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
-                with self._layers.held(layer, diff_id) as unpacked:
-                    seals.append((diff_id, unpacked.seal))
+            layers = zip(manifest.layers, config.diff_ids, strict=True)
+            seals = [(diff_id, self._layers.seal_of(layer, diff_id)) for layer, diff_id in layers]
             now = self._late is None
             filled = link() if link is not None else self._filling.fill(root, manifest, config, compiling=now)
             seal(root, root, digest, seals, {**records(root), **filled}.get)

@@ -34,6 +34,7 @@ from ..kernel.layer_tar import (
 )
 from ..kernel.path_resolution import MOST_LINKS, TooManyLinks, resolve
 from ..native.unpacking import unpack as natively
+from ..store.seal_files import lies
 
 __all__ = ["is_folder", "named", "place", "remove", "remove_tree", "scoped", "unpack"]
 
@@ -45,10 +46,11 @@ _BLOCK = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(blob: Path, diff_id: str, into: Path) -> dict[int, str]:
+def unpack(blob: Path, diff_id: str, into: Path) -> dict[int, tuple[str, str]]:
     """Unpack a layer's blob (tar, or tar in gzip) into the existing empty folder ``into``.
 
-    Gives the SHA-256 in hex of what was written to each file, by inode. Raises :class:`ArtifactError` when the stream
+    Gives how each file that was written lies now (``MODE INODE SIZE MTIME``, see ``store.sealed``) and the SHA-256 in
+    hex of what was written to it, by inode. Raises :class:`ArtifactError` when the stream
     is not the one with ``diff_id`` (``sha256:<hex>``), is no tar, or holds an entry that would escape. Whiteouts are
     kept as files under their names; ``merge`` obeys them.
     """
@@ -77,7 +79,7 @@ def unpack(blob: Path, diff_id: str, into: Path) -> dict[int, str]:
         raise ArtifactError(
             f"layer {blob.name}: expected diff_id {diff_id}, found {tar.digest}", hint="run `flyte-build store verify`"
         )
-    return unpacking.digests
+    return unpacking.written
 
 
 @contextlib.contextmanager
@@ -98,7 +100,7 @@ class _Unpacking:
 
     def __init__(self, into: Path) -> None:
         self._into = into
-        self.digests: dict[int, str] = {}
+        self.written: dict[int, tuple[str, str]] = {}
         # Folders that were seen to be folders, with no link on the way: most entries have the parent of the last one.
         self._folders: dict[str, str] = {}
 
@@ -133,7 +135,9 @@ class _Unpacking:
                 raise BadLayer(f"the hard link `{path}` leads to `{member.linkname}`, which is no file of it")
             place(source, Path(target))
             # Where the file system has no hard links, it is a copy.
-            self.digests[os.lstat(target).st_ino] = self.digests.get(source.lstat().st_ino, _EMPTY)
+            _, digest = self.written.get(source.lstat().st_ino, ("", _EMPTY))
+            found = os.lstat(target)
+            self.written[found.st_ino] = lies(found), digest
         else:
             # Devices, sockets and pipes mean nothing to a user's tree (/dev is made by the sandbox), but they hide
             # what is below them.
@@ -159,7 +163,8 @@ class _Unpacking:
                     view = view[os.write(out, view) :]
             os.fchmod(out, mode)
             os.utime(out, (mtime, mtime))
-            self.digests[os.fstat(out).st_ino] = digest.hexdigest()
+            found = os.fstat(out)
+            self.written[found.st_ino] = lies(found), digest.hexdigest()
         finally:
             os.close(out)
 

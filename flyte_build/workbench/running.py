@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +24,6 @@ from ..submit.limits import TaskLimits
 from ..submit.observer import Observer
 from ..submit.roots import Roots
 from ..submit.run import RunRequest, execute, new_name, references_of
-from ..submit.sandbox.entrance import entrance
 from ..submit.sandbox.spec import Engine, Network
 from ..submit.storage import Storage
 from ..submit.uploads import upload
@@ -37,6 +35,7 @@ from .pod_images import pods_of
 from .readiness import Ready, get_ready, reached, refuse_templates
 from .runs import Run
 from .signatures import require_signed
+from .trying import tried
 
 __all__ = [
     "LocalPath", "Reported", "RunOptions", "invocation_of", "launch", "log_settings", "root_of", "start",
@@ -137,10 +136,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
     """Run ``task`` in the images of ``ready``, whoever signed them."""
     storage, store, reporter = Storage(runs_dir()), bench.store, bench.reporter
     settings = bench.settings(network=options.network)
-    # Beside the call's description: it is a sandbox that is tried, and mostly waited for.
-    trying = ThreadPoolExecutor(1)
-    tried = trying.submit(entrance, options.engine, settings.network, [storage.runs, store.root])
-    trying.shutdown(wait=False)
+    trying = tried(options.engine, settings.network, [storage.runs, store.root])
     for line in strange_names("unfiltered", settings.unfiltered, bench):
         reporter.warn(line)
     given = uploaded(storage, task, arguments)
@@ -150,7 +146,7 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         own = own_tasks(bench, references_of(ready.images), bundles / "own")
         imports = imported_by_bundle(call.bundle)
         hushed = Called(reporter, ready.images)
-        engine = tried.result()
+        engine = trying.result()
         roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports, later=True)
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from flyte_build.kernel.errors import RunError
 from flyte_build.submit.run import RunRequest
-from flyte_build.workbench import Ready, running
+from flyte_build.workbench import Ready, running, trying
 from tests.supply.pairs import written
 from tests.support.offline import Offline
 from tests.support.registry import RegistryServer
@@ -114,7 +114,7 @@ def test_what_is_entered_is_what_was_signed(
         raise RunError("it began")
 
     entered: list[dict[str, Path]] = []
-    monkeypatch.setattr(running, "entrance", lambda *_: None)
+    monkeypatch.setattr(trying, "entrance", lambda *_: None)
     monkeypatch.setattr(running, "execute", execute)
     configure(project, registry, sign_key="team.key", verify_key="team.pub")
     pushed = project.ok("push", "flow.py", "--json").json()["pushed"]

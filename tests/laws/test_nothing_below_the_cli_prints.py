@@ -32,6 +32,7 @@ PROGRAMS = {
     "submit/sandbox/outside/main.py",
     "submit/warm/replica.py",
     "submit/shell/inside.py",
+    "submit/warm/becoming.py",
     "submit/warm/worker.py",
 }
 _STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}

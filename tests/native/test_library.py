@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import random
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 
 from flyte_build.kernel.errors import InputError
 from flyte_build.native import __main__ as building
-from flyte_build.native import blob, hashing, library, naming
+from flyte_build.native import blob, hashing, library, linking, naming
+
+_NAME = re.compile(rb"\0([A-Za-z_][\w.]{2,})(?=\0)")
 
 
 @pytest.fixture
@@ -89,6 +92,24 @@ def test_the_same_sources_make_the_same_library(native: ctypes.CDLL, tmp_path: P
     path = Path(str(native._name))
     building.build(tmp_path / "core.so", path.name.split("-")[1])
     assert (tmp_path / "core.so").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_it_is_linked_without_a_c_library_of_all_names(native: ctypes.CDLL, tmp_path: Path) -> None:
+    """As it would be otherwise: the same names, versions and libraries, and the same answers."""
+    machine, linked = os.uname().machine, []
+    with pytest.MonkeyPatch.context() as watched:
+        watched.setattr(building, "link", lambda *asked: linked.append(linking.link(*asked)) or linked[-1])
+        building.build(tmp_path / "core.so", machine)
+    assert linked == [True], "it calls what `linking.NEEDED` does not have: add it there"
+    with pytest.MonkeyPatch.context() as other:
+        other.setattr(building, "link", lambda *_: False)
+        building.build(tmp_path / "other.so", machine)
+    # All names in a library are texts in it: symbols, versions, libraries.
+    found, expected = (set(_NAME.findall((tmp_path / name).read_bytes())) for name in ("core.so", "other.so"))
+    assert found == expected
+    assert {b"libc.so.6", b"GLIBC_2.17" if machine == "aarch64" else b"GLIBC_2.2.5", b"core_unpack"} < found
+    assert library.load(tmp_path / "core.so").library is not None
 
 
 def test_hashes(native: ctypes.CDLL) -> None:

@@ -21,6 +21,7 @@ from flyte_build.kernel.errors import ArtifactError
 from flyte_build.kernel.layer_tar import most_inflated
 from flyte_build.native import unpacking
 from flyte_build.native.library import Core
+from flyte_build.store.seal_files import lies
 from flyte_build.submit import unpack as pure
 from tests.hostile import layers as hostile
 from tests.hostile.test_layers import BROKEN, DONE_RIGHT, LOWER, REFUSED
@@ -72,9 +73,11 @@ class Places:
             except ArtifactError:
                 return None
 
-    def _told(self, into: Path, known: dict[int, str]) -> dict[str, tuple[object, ...]]:
-        hashes = {p.lstat().st_ino: hashlib.sha256(p.read_bytes()).hexdigest() for p in _files(into)}
-        assert {inode: known[inode] for inode in hashes} == hashes
+    def _told(self, into: Path, known: dict[int, tuple[str, str]]) -> dict[str, tuple[object, ...]]:
+        """What is told of a file is what is there: how it lies, and what is in it."""
+        lying = [(p.lstat(), hashlib.sha256(p.read_bytes()).hexdigest()) for p in _files(into)]
+        there = {found.st_ino: (lies(found), digest) for found, digest in lying}
+        assert {inode: known[inode] for inode in there} == there
         return tree(into)
 
 
@@ -245,3 +248,22 @@ def test_streams_that_are_not_whole(native: ctypes.CDLL, tmp_path: Path, places:
 def test_without_a_core_it_is_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLYTE_BUILD_CORE", "pure")
     assert unpacking.unpack(tmp_path / "blob", digest(b""), tmp_path, 1) is None
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o277])
+def test_modes_are_the_layers_whatever_this_process_takes_away(native: ctypes.CDLL, places: Places, mask: int) -> None:
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as out:
+        for mode in (0o400, 0o444, 0o600, 0o644, 0o666, 0o755, 0o777, 0o4755, 0o2711, 0o000):
+            member = tarfile.TarInfo(f"{mode:o}")
+            member.mode, member.size, member.mtime = mode, 4, 7
+            out.addfile(member, io.BytesIO(b"four"))
+    blob = blob_of(places.fresh(), tar.getvalue())
+    expected = places.python(blob, digest(tar.getvalue()))
+    before = os.umask(mask)
+    try:
+        found = places.core(blob, digest(tar.getvalue()))
+    finally:
+        os.umask(before)
+    assert found == expected
+    assert found is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flyte_build.store.seal_files import beside, find_listing, write_seal
+from flyte_build.store.seal_files import beside, find_listing, lies, write_seal
 from flyte_build.store.sealed import Examiner, records, seal
 
 OF = "sha256:" + "a" * 64
@@ -44,6 +44,32 @@ def test_a_digest_that_the_writer_saw_is_not_read_again(tree: Path) -> None:
     assert Examiner().look(tree, OF) == ()
     [wrong] = Examiner().look(tree, OF, full=True)
     assert str(wrong).startswith("folder/file: expected a file with mode 0644, 7 bytes, SHA-256 fff")
+
+
+def test_how_the_writer_saw_files_lie_is_not_asked_again_and_what_lies_otherwise_is_found(tree: Path) -> None:
+    file = tree / "folder" / "file"
+    inode, before = file.stat().st_ino, lies(file.stat())
+    seal(tree, tree, OF, (), lambda _: None, {inode: before})
+    assert Examiner().look(tree, OF) == ()
+    file.write_bytes(b"changed")
+    seal(tree, tree, OF, (), lambda _: hashlib.sha256(b"content").hexdigest(), {inode: before})
+    for full in (False, True):
+        [wrong] = Examiner().look(tree, OF, full=full)
+        assert wrong.path == "folder/file"
+
+
+def test_what_is_known_of_one_file_system_says_nothing_of_another(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inodes are a file system's own."""
+    file, real = tree / "folder" / "file", os.fstat
+
+    def elsewhere(handle: int) -> os.stat_result:
+        found = real(handle)
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
+
+    examiner = Examiner({file.stat().st_ino: "100644 1 2 3"})
+    assert "folder/file\x00100644 1 2 3" in examiner.lie(tree)
+    monkeypatch.setattr(os, "fstat", elsewhere)
+    assert f"folder/file\x00{lies(file.stat())}" in examiner.lie(tree)
 
 
 def test_any_byte_of_a_seal_may_be_another(tree: Path) -> None:

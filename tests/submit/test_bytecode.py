@@ -9,17 +9,19 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flyte_build.kernel.reporting import Recorder, Silent
 from flyte_build.store.sealed import Examiner, seal
+from flyte_build.submit import roots as roots_module
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.bytecode import Compiler
 from flyte_build.submit.filling import Filling
 from flyte_build.submit.imports import RUNTIME
 from flyte_build.submit.layers import Layers
-from flyte_build.submit.pyc import sound_bytecode
+from flyte_build.submit.pyc import chained, kept_at, sound_bytecode
 from flyte_build.submit.roots import Roots
 from flyte_build.submit.sandbox.spec import Engine, Sandbox
 
@@ -84,6 +86,31 @@ def test_modules_are_compiled_once_for_all_images_of_a_layer(tmp_path: Path, eng
     assert again.samefile(made)  # the shared layer's
     (different,) = (two.root / site / "__pycache__").iterdir()
     assert b"other" in different.read_bytes()
+
+
+def test_what_another_image_had_made_of_all_that_is_wanted_starts_no_interpreter(tmp_path: Path) -> None:
+    layers = [tmp_path / "layers" / (letter * 64) for letter in "abc"]
+    none: Any = None
+    compiler = Compiler(none, tmp_path, "/bin/python3", layers, none, tmp_path, Silent())
+    wanted = [(layers[0], ["/lib/one.py"]), (layers[1], []), (layers[2], ["/lib/two.py"])]
+
+    def make(layer: Path, module: str, count: int) -> str:
+        chain = compiler._chain(count)
+        path = kept_at(chained(layer, chain), module, "tag")
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return chain
+
+    assert compiler._all_made(wanted, "tag", 1) is None
+    make(layers[0], "/lib/one.py", 2)
+    whole = make(layers[0], "/lib/one.py", 3)
+    assert compiler._all_made(wanted, "tag", 1) is None, "the other one is lacking"
+    make(layers[2], "/lib/two.py", 3)
+    assert compiler._all_made(wanted, "tag", 1) == whole
+    shorter = make(layers[2], "/lib/two.py", 2)
+    assert compiler._all_made(wanted, "tag", 1) == shorter
+    assert compiler._all_made(wanted, "tag", 3) == whole, "an interpreter of fewer layers lacks something"
+    assert compiler._all_made(wanted, "other", 1) is None
 
 
 # Compiles everything to the same lie.
@@ -173,8 +200,12 @@ def test_only_what_is_about_to_be_imported_is_compiled(tmp_path: Path, engine: E
 
 
 @pytest.mark.integration
-def test_a_run_may_begin_before_anything_is_compiled(tmp_path: Path, engine: Engine) -> None:
+def test_a_run_may_begin_before_anything_is_compiled(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is done beside what the run does, and put into the root after it; the next image of the layers has it."""
+    # On a busy machine the root is not there sooner than compiling would begin without it.
+    monkeypatch.setattr(roots_module, "_PATIENCE", 600.0)
     blobs, env = tmp_path / "blobs", ("PATH=/usr/bin",)
     layers = _debian_python([Made(f"{SITE}/one.py", b"import two\n"), Made(f"{SITE}/two.py", b"")])
     digest, other = image(blobs, layers, env=env), image(blobs, [*layers, [Made("more", b"")]], env=env)

@@ -156,7 +156,7 @@ def run(
 
         check_place(page)
     if on is None:
-        begun(file, task)
+        begun(file, task, network)
     with uncollected():
         from ...workbench import RunOptions  # the SDK with it
 
@@ -177,7 +177,7 @@ def run(
         file, root, lockfiles, task, arguments, before = repeated(resume, on)
         options = replace(options, network=network or before)
         if on is None:
-            begun(file, task)
+            begun(file, task, options.network)
     if task is None or task in ("-h", "--help"):
         list_tasks(opened(file, root, lockfiles), asked=task is not None)
         return

@@ -143,9 +143,12 @@ static int file_ends(unpacking *u) {
         if (!files) return 0;
         u->files = files, u->room = room;
     }
-    if (fchmod(u->file, u->mode) || futimens(u->file, times) || fstat(u->file, &s)) return 0;
+    if (futimens(u->file, times) || fstat(u->file, &s)) return 0;
+    /* Most were made with their mode; what this process's mask took away is given now. */
+    if ((s.st_mode & 07777) != u->mode && (fchmod(u->file, u->mode) || fstat(u->file, &s))) return 0;
     unpacked_file *f = &u->files[u->count++];
-    f->inode = s.st_ino;
+    f->inode = s.st_ino, f->size = (uint64_t)s.st_size, f->mode = s.st_mode;
+    f->mtime = (int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec;
     sha256_final(&u->own, f->hash);
     int closed = close(u->file);
     u->file = -1;
@@ -156,7 +159,7 @@ static int file_begins(unpacking *u, uint64_t size) {
     const char *name;
     int folder = parent_of(u, u->path, &name);
     if (folder < 0) return 0;
-    u->file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    u->file = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, u->mode);
     if (u->file < 0) return 0;
     sha256_init(&u->own);
     u->left = size, u->padded = -size % TAR_BLOCK;

@@ -15,14 +15,16 @@
 #endif
 
 typedef struct {
-    uint64_t inode;
+    uint64_t inode, size;
+    int64_t mtime; /* in nanoseconds */
+    uint64_t mode;
     uint8_t hash[32];
 } unpacked_file;
 
 typedef struct {
     uint8_t tar[32];
     uint64_t tar_size;
-    unpacked_file *files; /* what was written to each */
+    unpacked_file *files; /* how each lies, and what was written to it */
     uint64_t count;
 } unpack_result;
 

@@ -45,7 +45,7 @@ def replica_job(manifest: Mapping[str, Any], container: str, program: str) -> di
     pod.setdefault("volumes", []).append({"name": _VOLUME, "secret": {"secretName": program, "defaultMode": 0o444}})
     main.setdefault("volumeMounts", []).append({"name": _VOLUME, "mountPath": PLACE, "readOnly": True})
     # By name: where a Python is in an image is the image's affair, and it looks for the one of `a0` itself.
-    main["command"] = ["python3", "-I", "-S", f"{PLACE}/worker.py", "become"]
+    main["command"] = ["python3", "-I", "-S", f"{PLACE}/becoming.py"]
     main["args"] = []
     main["env"] = [_anybodys(v) for v in main["env"] if v["name"] not in ACTIONS]
     return job

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -86,13 +87,24 @@ def probe(engine: Engine, *, network: Network = "host", folders: Iterable[Path] 
                 assert child.stderr is not None
                 with contextlib.suppress(BrokenPipeError):
                     child.stdin.write(json.dumps(header).encode() + b"\n")
-                code = child.wait(PROBE_SECONDS)
+                code = _ended(child)
                 words = child.stderr.read().decode(errors="replace").strip()
             finally:
                 child.kill()
     except (OSError, subprocess.TimeoutExpired) as e:
         return str(e)
     return None if code == 0 else words or f"exit code {code}"
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int:
+    """Its exit code. The kernel tells when it ended: a wait with an end would look now and then."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.pidfd_open(child.pid)
+        try:
+            select.select([handle], [], [], PROBE_SECONDS)
+        finally:
+            os.close(handle)
+    return child.wait(PROBE_SECONDS)
 
 
 def _switch(path: str) -> str | None:

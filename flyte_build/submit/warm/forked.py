@@ -181,4 +181,7 @@ async def _first_words(link: socket.socket) -> int:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and data == b"s":
                 pid: int = struct.unpack("iII", message[:_CREDENTIALS])[0]
                 return pid
+        if data == b"{":  # it was written at once
+            found = json.loads(data + link.recv(_LINE))
+            raise Lost(str(found.get("refused", "it is no worker any more"))[:500])
         raise ValueError("the worker ended")

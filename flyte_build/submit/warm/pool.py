@@ -48,6 +48,7 @@ class Worker:
     control: socket.socket
     networks: socket.socket
     group: Group | None
+    libraries: Sequence[str] = ()
     actions: int = 0
     timer: asyncio.TimerHandle | None = None
 
@@ -173,7 +174,7 @@ class Pool:
             attach = worker.attach if box.network == "internet" else None
             return await begin(worker.control, header, output=output, join=join, attach=attach)
         except Lost as e:
-            self._refuse(worker.key, worker.label, str(e))
+            self._refuse(worker.key, worker.label, str(e), worker.libraries)
             return None
 
     async def close(self) -> None:
@@ -249,7 +250,7 @@ class Pool:
         finally:
             theirs.close()
             gives.close()
-        worker = Worker(key, label, scratch, mounts, running, ours, asks, group)
+        worker = Worker(key, label, scratch, mounts, running, ours, asks, group, libraries)
         try:
             async with asyncio.timeout(PATIENCE):
                 await readable(ours)

@@ -1,7 +1,7 @@
 """A replica of a reusable environment: one process that runs many actions, one after the other or several at once.
 
 Runs in a sandbox with the image's Python (3.10 or later) and its ``flyte``, as ``replica.py serve SCRIPT CONFIG`` (see
-``worker``, which becomes it). What runs actions is the runtime's own for reused containers,
+``becoming``). What runs actions is the runtime's own for reused containers,
 ``flyte._internal.runtime.rusty``: a private name, so a version that lacks it, or has another, is refused and
 the launcher does without. Modules are imported once and shared by all of its actions: that is what was asked for.
 

@@ -35,6 +35,15 @@ def open_files() -> set[int]:
     return {n for n in map(int, os.listdir("/proc/self/fd")) if os.path.lexists(f"/proc/self/fd/{n}")}
 
 
+def _opened(had: set[int]) -> list[str]:
+    """What is open and was not."""
+    found = []
+    for number in sorted(open_files() - had):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return found
+
+
 def _foreign_threads() -> int:
     """Threads besides this one, but for those of jemalloc, which starts its own again."""
     names = []
@@ -66,10 +75,11 @@ def uncollected() -> Iterator[None]:
 class Still:
     """The threads and event loops that imports started, stopped; ``stir`` starts them again, each as itself.
 
-    ``had`` are the descriptors from before the imports. Raises :class:`NotForkable`.
+    ``had`` are the descriptors from before the imports. ``collect``: garbage is collected, which takes as long as all
+    else here. Raises :class:`NotForkable`.
     """
 
-    def __init__(self, had: set[int]) -> None:
+    def __init__(self, had: set[int], collect: bool = True) -> None:
         gc.unfreeze()  # what is frozen is not listed
         threads = [t for t in threading.enumerate() if t is not threading.main_thread()]
         self._threads = [(t, {k: getattr(t, f"_{k}") for k in ("target", "args", "kwargs", "name")}) for t in threads]
@@ -86,7 +96,8 @@ class Still:
         for loop in self._loops:
             loop.close()  # forks would share its epoll instance and its wake-up pipe
         self._look(had)
-        gc.collect()
+        if collect:
+            gc.collect()
         gc.freeze()  # a fork's collector leaves these objects, and so their pages, alone
 
     def _look(self, had: set[int]) -> None:
@@ -100,11 +111,9 @@ class Still:
             if time.monotonic() > deadline:
                 raise NotForkable(f"the imports left {_foreign_threads()} threads that are not Python's")
             time.sleep(0.01)
-        opened = []
-        for number in sorted(open_files() - had):
-            with contextlib.suppress(OSError):
-                opened.append(os.readlink(f"/proc/self/fd/{number}"))
-        if opened:
+        if _opened(had):
+            gc.collect()  # what holds it may be garbage
+        if opened := _opened(had):
             raise NotForkable(f"the imports left open: {', '.join(opened)}")
         if shared := _shared_memory():
             raise NotForkable(f"the imports share memory with their forks: {', '.join(shared)}")

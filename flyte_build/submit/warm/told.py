@@ -33,7 +33,7 @@ def programs() -> tuple[Mount, ...]:
     """What runs inside, where ``command`` finds it."""
     here = Path(__file__).parent
     inside = (
-        *(here / f"{n}.py" for n in ("worker", "stillness", "bundled", "replica")),
+        *(here / f"{n}.py" for n in ("becoming", "worker", "rehearsing", "stillness", "bundled", "replica")),
         here.parent / "sandbox" / "enter.py",
     )
     return tuple(Mount(path, f"{PLACE}/{path.name}") for path in inside)
@@ -48,7 +48,7 @@ def texts() -> dict[str, str]:
 
 
 def command(box: Sandbox, config: Mapping[str, object]) -> list[str]:
-    return [box.python, "-I", "-S", f"{PLACE}/worker.py", "become", json.dumps(config)]
+    return [box.python, "-I", "-S", f"{PLACE}/becoming.py", json.dumps(config)]
 
 
 def whole(env: Mapping[str, str]) -> dict[str, str]:

@@ -1,17 +1,18 @@
 """A warm worker: one interpreter imports the runtime once; every action is a fork of it that runs the stock ``a0``.
 
-Runs in a sandbox with the image's Python (3.8 or later), standard library only, first as ``worker.py become CONFIG``
-(isolated; it finds ``a0`` and becomes what its first line names), then as ``serve SCRIPT CONFIG``. ``CONFIG`` is JSON:
-``program`` (what it becomes: ``worker`` or ``replica``), ``control`` (an inherited socket, none in a pod), ``preload``
-(modules), ``unshare`` (a fork's namespaces but that of its PIDs), ``attached`` (its network is attached from outside),
-``filter`` (the system calls that it may not make, base64, or null).
+Runs in a sandbox with the image's Python (3.8 or later), standard library only, as ``worker.py serve SCRIPT CONFIG``
+(see ``becoming``). ``CONFIG`` is JSON: ``control`` (an inherited socket), ``preload`` (modules), ``unshare`` (a fork's
+namespaces but that of its PIDs), ``attached`` (its network is attached from outside), ``filter`` (the system calls that
+it may not make, base64, or null).
 
 Over ``control`` it says ``{"ready": …}`` or ``{"refused": why}`` once, and from then on every message is an action with
-two descriptors, its log and its link. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what
-``sandbox/enter`` takes. Two processes are an action: process 1 of its new namespaces, a fork of this one, and the task,
-a fork of that one. A worker's actions share a user namespace, in which only it and processes 1 that still build their
-mounts have capabilities. It is itself process 1 of a PID namespace of that (``setns`` takes this to make the next from
-it), for which the process that it was waits. User code is imported in the task, never here.
+two descriptors, its log and its link. The first is begun at once; a rehearsal (``rehearsing``) is for the others, which
+wait for it. Over the link goes what ``sandbox/init`` reads, of which ``box`` is what ``sandbox/enter`` takes; where the
+rehearsal left what does not survive a fork, it is told ``{"refused": why}``. Two processes are an action: process 1 of
+its new namespaces, a fork of this one, and the task, a fork of that one. A worker's actions share a user namespace, in
+which only it and processes 1 that still build their mounts have capabilities. It is itself process 1 of a PID namespace
+of that (``setns`` takes this to make the next from it), for which the process that it was waits. User code is imported
+in the task, never here.
 """
 
 from __future__ import annotations
@@ -23,26 +24,20 @@ import importlib
 import importlib.util
 import json
 import os
-import re
 import runpy
 import select
 import signal
 import socket
 import struct
 import sys
-import tempfile
 import threading
 import time
 from typing import Any, NoReturn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPT = "a0"
 CAPABILITIES_V3 = 0x20080522
-REHEARSAL_SECONDS = 30
-REHEARSAL = "import flyte\n@flyte.TaskEnvironment('rehearsal').task\ndef nothing() -> int:\n    return 1\n"
-ARGUMENTS = """--inputs {0}/inputs.pb --outputs-path {0}/out --version 0 --run-base-dir {0} --run-name r --name r
- --org o --project p --domain d --raw-data-path {0} --checkpoint-path {0} --prev-checkpoint {0}
- --resolver flyte._internal.resolvers.default.DefaultTaskResolver mod rehearsal instance nothing"""
+SOON = 0.5
+"""Seconds from the first action to the rehearsal, if no other action comes before: its own imports go first."""
 
 
 def load(name: str) -> Any:
@@ -58,33 +53,9 @@ def load(name: str) -> Any:
     return module
 
 
-init, enter, stillness, bundled = (load(name) for name in ("init", "enter", "stillness", "bundled"))
-
-
-def interpreter(script: str) -> list[str]:
-    """The command that a script's first line names, or, where that is too long for one, its second (as pip has it)."""
-    with open(script, "rb") as f:
-        first, second = f.readline(1024), f.readline(1024)
-    words = os.fsdecode(first[2:]).strip().split(None, 1) if first.startswith(b"#!") else []
-    if words[:1] == ["/bin/sh"]:
-        found = re.match(r"""'''exec' ("?)(/.+)\1 "\$0" "\$@"$""", os.fsdecode(second.strip()))
-        words = [found[2]] if found else []
-    if words and "python" in " ".join(words):
-        return words
-    raise stillness.NotForkable(f"expected a Python script, found {script} with the first line {first[:100]!r}")
-
-
-def become(config: str) -> NoReturn:
-    """Be run anew, or what ``program`` of the configuration is, by the interpreter of the image's ``a0``."""
-    program = json.loads(config)["program"]
-    script = init.which(SCRIPT, os.environ.get("PATH", os.defpath))
-    if script is None:
-        raise stillness.NotForkable(f"{SCRIPT} is not in the image's PATH ({os.environ.get('PATH', '')})")
-    words = interpreter(script)
-    # Not `os.environ`: this interpreter may have told itself of a locale.
-    with open("/proc/self/environ", "rb") as f:
-        env = dict(item.partition(b"=")[::2] for item in f.read().split(b"\0") if b"=" in item)
-    os.execve(words[0], [*words, f"{HERE}/{program}.py", "serve", script, config], env)
+init, enter, stillness, bundled, rehearsing = (
+    load(name) for name in ("init", "enter", "stillness", "bundled", "rehearsing")
+)
 
 
 def close_others() -> None:
@@ -133,55 +104,8 @@ class Worker:
         still.stir()
         if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
             sys.path[0] = os.path.dirname(os.path.realpath(script))
-        had = stillness.open_files()
-        self._contexts, self._transports, self._made = stillness.Contexts(), stillness.Transports(), 0
-        with stillness.uncollected():
-            self._imported = [name for name in config["preload"] if self._import(name)]
-        self._still = stillness.Still(had)
-        if self._imported:
-            late, calls, self._made, patterns = self._rehearse()
-            self._still.stir()
-            for name in late:
-                self._import(name)
-            self._contexts.make(calls)
-            stillness.compiled(patterns)
-            stillness.recall(self._imported)
-            self._still = stillness.Still(had)
-
-    def _import(self, name: str) -> bool:
-        """One that this version does not have only makes an action slower."""
-        with contextlib.suppress(ImportError):
-            return bool(importlib.import_module(name))
-        return False
-
-    def _rehearse(self) -> Any:
-        """A whole action in a fork that is thrown away: modules that it imports, its TLS contexts, HTTP clients and
-        regular expressions."""
-        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as told:
-            pid = os.fork()
-            if pid == 0:
-                with contextlib.suppress(BaseException):
-                    signal.alarm(REHEARSAL_SECONDS)
-                    null = os.open(os.devnull, os.O_RDWR)
-                    for number in (0, 1, 2):
-                        os.dup2(null, number)
-                    os.chdir(folder)
-                    for name, text in (("rehearsal.py", REHEARSAL), ("inputs.pb", "")):
-                        with open(name, "w") as f:
-                            f.write(text)
-                    before, had = set(sys.modules), set(stillness.patterns())
-                    self._contexts.record()
-                    self._transports.record()
-                    self._still.stir()
-                    run(self._script, ARGUMENTS.format(folder).split())
-                    names = [n for n in sys.modules if n not in before and n != "rehearsal"]
-                    new = [pattern for pattern in stillness.patterns() if pattern not in had]
-                    found = [names, self._contexts.calls, self._transports.count, new]
-                    os.write(told.fileno(), json.dumps(found).encode())
-                os._exit(0)
-            os.waitpid(pid, 0)
-            told.seek(0)
-            return json.loads(told.read() or b"[[], [], 0, []]")
+        self._prepared = rehearsing.Prepared(stillness, config["preload"], lambda arguments: run(script, arguments))
+        self._begun, self._rehearsal, self._refused = False, 0, ""
 
     def serve(self) -> NoReturn:
         woken, wakes = os.pipe()
@@ -189,9 +113,10 @@ class Worker:
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakes)
-        self._control.send(json.dumps({"ready": self._imported}).encode())
+        self._control.send(json.dumps({"ready": self._prepared.imported}).encode())
         while True:
-            ready, _, _ = select.select([self._control.fileno(), woken], [], [])
+            lacking = self._begun and not self._prepared.whole and not self._refused and not self._rehearsal
+            ready, _, _ = select.select([self._control.fileno(), woken], [], [], SOON if lacking else None)
             if woken in ready:
                 os.read(woken, 4096)
                 self._reap()
@@ -199,10 +124,49 @@ class Worker:
                 data, handles, _, _ = socket.recv_fds(self._control, 64, 2)
                 if not data:
                     os._exit(0)
+                if self._begun:
+                    self._prepare(wait=True)
                 self._begin(*handles)
+                self._begun = True
+            elif not ready:
+                self._prepare(wait=False)
+
+    def _prepare(self, *, wait: bool) -> None:
+        """Begin the rehearsal, if it is lacking; ``wait``: have all of it."""
+        if self._prepared.whole or self._refused:
+            return
+        try:
+            if not self._rehearsal:
+                # No child of this process itself is in an action's namespace.
+                enter.checked(enter.libc.setns(self._own, enter.NEWPID), "its own namespace")
+                self._rehearsal = self._prepared.begin()
+            if wait:
+                os.waitpid(self._rehearsal, 0)
+                self._learn()
+        except OSError as e:
+            self._refuse(e)
+
+    def _learn(self) -> None:
+        """The rehearsal has ended."""
+        self._rehearsal = 0
+        try:
+            self._prepared.end(self._reap)
+        except BaseException as e:
+            self._refuse(e)
+
+    def _refuse(self, why: BaseException) -> None:
+        """Fork nothing more: the actions that there are go on."""
+        sys.excepthook(type(why), why, why.__traceback__)
+        self._rehearsal, self._refused = 0, str(why) or type(why).__name__
 
     def _begin(self, log: int, link: int) -> None:
-        """Fork process 1 of an action. Where that cannot be, its link closes without a word."""
+        """Fork process 1 of an action. Where that cannot be, its link closes, without a word if none is known."""
+        if self._refused:
+            with contextlib.suppress(OSError):
+                os.write(link, json.dumps({"refused": self._refused[:500]}).encode() + b"\n")
+            os.close(log)
+            os.close(link)
+            return
         try:
             enter.checked(enter.libc.setns(self._own, enter.NEWPID), "its own namespace")
             enter.checked(enter.libc.unshare(enter.NEWPID), "a new namespace")
@@ -221,10 +185,13 @@ class Worker:
 
     def _reap(self) -> None:
         """Say how those that ended did. Their processor time counts as this one's children's."""
-        while self._links:
+        while self._links or self._rehearsal:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
+            if pid == self._rehearsal:
+                self._learn()
+                continue
             link = self._links.pop(pid, None)
             if link is not None:  # else an orphan's, that came to process 1
                 with contextlib.suppress(OSError):
@@ -290,9 +257,7 @@ class Worker:
             bundled.unpack(header["argv"])
             importlib.invalidate_caches()
             stillness.reseed()
-            self._contexts.hand_out()
-            self._transports.lighten(self._made, header["env"])
-            self._still.stir()
+            self._prepared.stir(header["env"])
             code = run(self._script, header["argv"][1:])
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -301,13 +266,9 @@ class Worker:
 
 
 def main() -> None:
-    what, config = sys.argv[1], json.loads(sys.argv[-1])
-    if "control" not in config:  # a replica in a pod, to which an exit code is an answer
-        become(sys.argv[-1])
+    config = json.loads(sys.argv[-1])
     control = socket.socket(fileno=config["control"])
     try:
-        if what == "become":
-            become(sys.argv[-1])
         control.set_inheritable(False)
         Worker(sys.argv[2], config, control).serve()
     except stillness.NotForkable as e:

@@ -13,8 +13,8 @@ import pytest
 
 from flyte_build.submit.action import ImageRoot
 from flyte_build.submit.sandbox.entrance import Entrance
+from flyte_build.submit.warm import becoming as inside
 from flyte_build.submit.warm import forked
-from flyte_build.submit.warm import worker as inside
 from flyte_build.submit.warm.forked import Lost
 from flyte_build.submit.warm.pool import Worker
 from tests.support.sandboxes import begin, box_of, worker

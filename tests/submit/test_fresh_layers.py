@@ -1,0 +1,103 @@
+"""Layers that a root is made of as soon as they are unpacked: not looked at once more, and no less sealed for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flyte_build.kernel.reporting import Recorder
+from flyte_build.store.sealed import Examiner
+from flyte_build.submit import roots as roots_module
+from flyte_build.submit.layers import Layers
+from flyte_build.submit.roots import Roots
+
+from .oci import Made, image
+
+ENV = ("PATH=/bin",)
+PYTHON = [Made("bin/python3", b"#!python", 0o755)]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that are looked at, by the name of the one above and whether their files are hashed."""
+    found: list[str] = []
+    look = Examiner.look
+
+    def looked(examiner: Examiner, tree: Path, *more: object, full: bool = False, **others: object) -> object:
+        found.append(f"{tree.parent.name}{' full' if full else ''}")
+        return look(examiner, tree, *more, full=full, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Examiner, "look", looked)
+    return found
+
+
+def test_a_layer_is_looked_at_by_the_second_root_that_has_it(tmp_path: Path, looks: list[str]) -> None:
+    blobs = tmp_path / "blobs"
+    one = image(blobs, [PYTHON, [Made("lib/one.py", b"1\n")]], env=ENV)
+    two = image(blobs, [PYTHON, [Made("lib/two.py", b"2\n")]], env=ENV)
+    roots = Roots(tmp_path, blobs)
+    roots.get(one)
+    assert looks == []
+    roots.get(two)
+    assert looks == ["layers"]
+
+
+def test_who_wants_every_file_hashed_has_it_of_fresh_layers_too(tmp_path: Path, looks: list[str]) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON, [Made("lib/one.py", b"1\n")]], env=ENV)
+    Roots(tmp_path, tmp_path / "blobs", full=True).get(digest)
+    assert looks == ["layers full"] * 2
+
+
+def test_what_is_changed_between_unpacking_and_merging_is_found_before_the_root_is_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON, [Made("lib/one.py", b"good = 1\n")]], env=ENV)
+    merge = roots_module.merge
+
+    def spoiled(layer: Path, root: Path) -> None:
+        for path in layer.rglob("one.py"):
+            path.chmod(0o644)
+            path.write_bytes(b"evil = 1\n")
+        merge(layer, root)
+
+    monkeypatch.setattr(roots_module, "merge", spoiled)
+    Roots(tmp_path, tmp_path / "blobs").get(digest)
+    monkeypatch.undo()
+    said = Recorder()
+    root = Roots(tmp_path, tmp_path / "blobs", reporter=said).get(digest).root
+    assert (root / "lib/one.py").read_bytes() == b"good = 1\n"
+    assert [line.partition(":")[0][:5] for line in said.warnings] == ["image", "layer"]
+
+
+def test_a_layer_that_is_made_again_meanwhile_is_not_the_fresh_one(
+    tmp_path: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON], env=ENV)
+    make_all = Layers.make_all
+
+    def and_again(layers: Layers, *given: object) -> None:
+        make_all(layers, *given)  # type: ignore[arg-type]
+        for diff_id, fresh in layers._fresh.items():
+            layers._fresh[diff_id] = type(fresh)(fresh.folder, f"sha256:{'0' * 64}", fresh.records)
+
+    monkeypatch.setattr(Layers, "make_all", and_again)
+    Roots(tmp_path, tmp_path / "blobs").get(digest)
+    assert looks == ["layers"]
+
+
+def test_the_seal_of_a_layer_is_told_without_a_look_and_one_that_is_gone_is_made(
+    tmp_path: Path, looks: list[str]
+) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON], env=ENV)
+    roots = Roots(tmp_path, tmp_path / "blobs")
+    roots.get(digest)
+    manifest = roots_module.read_manifest((tmp_path / "blobs" / digest[7:]).read_bytes(), digest)
+    config = roots_module.read_config((tmp_path / "blobs" / manifest.config[7:]).read_bytes(), digest, manifest)
+    layers = Layers(tmp_path, tmp_path / "blobs", tmp_path / "locks", Recorder())
+    [layer], [diff_id] = manifest.layers, config.diff_ids
+    found = layers.seal_of(layer, diff_id)
+    assert looks == []
+    roots_module.remove(tmp_path / "layers" / diff_id[7:])
+    assert layers.seal_of(layer, diff_id) == found
+    assert (tmp_path / "layers" / diff_id[7:] / "bin/python3").is_file()
