@@ -191,7 +191,7 @@ def test_the_drivers_image_can_be_what_a_pod_tries_with(
 def test_a_cluster_that_is_not_reached_leaves_the_rest(
     project: Path, server: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flyte_build.submit.kubernetes.api._pause", lambda attempt, failure: 0.0)
+    monkeypatch.setattr("flyte_build.submit.kubernetes.api.pause", lambda attempt, failure: 0.0)
     found = checked(project, server, 'context = "other"\n')
     assert found["API server"].state == "failed"
     assert found["registry from here"].state == "ok"
