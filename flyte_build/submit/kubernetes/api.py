@@ -203,12 +203,15 @@ class Cluster:
 
     def connection(self) -> Any:
         """A new connection to the server, for whoever asks alone: ``sock`` is its socket. ``None`` where there is none
-        to be had: a proxy is between, or another library's TLS. Raises OSError."""
+        to be had: a proxy is between, another library's TLS, or another urllib3. Raises OSError."""
         import urllib3
 
         if self._pool.proxy is not None:
             return None
-        made = self._server()._new_conn()
+        opens = getattr(self._server(), "_new_conn", None)  # urllib3's own; another version may have none
+        if opens is None:
+            return None
+        made = opens()
         made.timeout = CONNECT_SECONDS
         try:
             made.connect()

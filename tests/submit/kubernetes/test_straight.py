@@ -263,6 +263,19 @@ def test_behind_a_proxy_it_is_asked_as_all_others(api: ApiServer) -> None:
     assert api.asked == [f"GET http://cluster.invalid/k8s/one{LOG}?limitBytes=9"]
 
 
+def test_where_the_library_opens_no_connections_it_is_asked_in_threads(
+    api: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How urllib3 opens one is its own affair."""
+    api.documents[LOG] = b"said"
+    cluster = api.cluster()
+    monkeypatch.delattr("urllib3.connectionpool.HTTPConnectionPool._new_conn")
+    assert cluster.connection() is None
+    monkeypatch.undo()
+    monkeypatch.setattr(cluster, "connection", lambda: None)
+    assert Rig(cluster).text() == b"said"
+
+
 def test_nobody_there(api: ApiServer) -> None:
     rig = Rig(Cluster("http://127.0.0.1:9", urllib3.PoolManager(), namespace=NAMESPACE))
     with pytest.raises(ApiError, match="no answer") as e:
