@@ -95,9 +95,10 @@ def test_the_same_sources_make_the_same_library(native: ctypes.CDLL, tmp_path: P
 
 
 @pytest.mark.slow
-def test_it_is_linked_without_a_c_library_of_all_names(native: ctypes.CDLL, tmp_path: Path) -> None:
-    """As it would be otherwise: the same names, versions and libraries, and the same answers."""
-    machine, linked = os.uname().machine, []
+@pytest.mark.parametrize("machine", sorted(naming.MACHINES))
+def test_it_is_linked_without_a_c_library_of_all_names(machine: str, native: ctypes.CDLL, tmp_path: Path) -> None:
+    """As it would be otherwise: the same names, versions and libraries, and (on this machine) the same answers."""
+    linked = []
     with pytest.MonkeyPatch.context() as watched:
         watched.setattr(building, "link", lambda *asked: linked.append(linking.link(*asked)) or linked[-1])
         building.build(tmp_path / "core.so", machine)
@@ -109,7 +110,8 @@ def test_it_is_linked_without_a_c_library_of_all_names(native: ctypes.CDLL, tmp_
     found, expected = (set(_NAME.findall((tmp_path / name).read_bytes())) for name in ("core.so", "other.so"))
     assert found == expected
     assert {b"libc.so.6", b"GLIBC_2.17" if machine == "aarch64" else b"GLIBC_2.2.5", b"core_unpack"} < found
-    assert library.load(tmp_path / "core.so").library is not None
+    if machine == os.uname().machine:
+        assert library.load(tmp_path / "core.so").library is not None
 
 
 def test_hashes(native: ctypes.CDLL) -> None:
