@@ -15,9 +15,9 @@ from pathlib import Path
 __all__ = ["NEEDED", "link"]
 
 _C = (
-    "__memcpy_chk", "__memmove_chk", "__strcat_chk", "__vsnprintf_chk", "__stack_chk_fail", "__errno_location", "bcmp",
-    "memchr", "memcmp", "memcpy", "memmove", "memset", "strchr", "strlen", "strncmp", "strnlen", "strrchr",
-    "calloc", "free", "malloc", "realloc", "qsort",
+    "__memcpy_chk", "__memmove_chk", "__read_chk", "__strcat_chk", "__vsnprintf_chk", "__stack_chk_fail",
+    "__errno_location", "bcmp", "memchr", "memcmp", "memcpy", "memmove", "memset", "strchr", "strlen", "strncmp",
+    "strnlen", "strrchr", "calloc", "free", "malloc", "realloc", "qsort",
     "__fxstat", "__fxstatat", "__openat_2", "close", "fchmod", "fchmodat", "fcntl", "futimens", "linkat", "lseek",
     "mkdirat", "openat", "pread", "read", "symlinkat", "sync_file_range", "write", "sigfillset",
     "pthread_cond_broadcast", "pthread_cond_destroy", "pthread_cond_init", "pthread_cond_wait",
@@ -34,7 +34,8 @@ NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
 
 # On x86-64: since which version there is a name, where that is not the first one.
 _SINCE = {
-    "memcpy": "2.14", "__memcpy_chk": "2.3.4", "__memmove_chk": "2.3.4", "__strcat_chk": "2.3.4", "__openat_2": "2.7",
+    "__read_chk": "2.4", "memcpy": "2.14",
+    "__memcpy_chk": "2.3.4", "__memmove_chk": "2.3.4", "__strcat_chk": "2.3.4", "__openat_2": "2.7",
     "__vsnprintf_chk": "2.3.4", "__stack_chk_fail": "2.4", "__fxstatat": "2.4", "fchmodat": "2.4", "futimens": "2.6",
     "linkat": "2.4", "mkdirat": "2.4", "openat": "2.4", "symlinkat": "2.4", "sync_file_range": "2.6",
     "pthread_cond_broadcast": "2.3.2", "pthread_cond_destroy": "2.3.2", "pthread_cond_init": "2.3.2",
