@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,6 +155,12 @@ def test_a_task_starts_runs_and_calls_what_was_deployed(project: Project) -> Non
     assert {a.get("run") for a in run["actions"] if a["task"] == "msa_env.double"} == {"doubled"}
 
 
+def _drivers(project: Project) -> list[dict[str, Any]]:
+    """The Jobs of drivers that there are."""
+    jobs = project.space.api.items(project.space.jobs)
+    return [job for job in jobs if job["metadata"]["labels"].get("app.kubernetes.io/component") == "driver"]
+
+
 def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Project) -> None:
     locks = project.folder / "lockfiles"
     lock = json.loads((locks / "msa_env.json").read_text())
@@ -176,11 +183,8 @@ def test_an_app_answers_inside_of_the_cluster_while_the_run_lasts(project: Proje
     assert (status, answered) == ("200", "200")
     assert other.startswith("http://front-")
     assert other != endpoint, "what is called by name has the app that it was deployed with"
-    (driver,) = [
-        job for job in project.space.api.items(project.space.jobs)
-        if job["metadata"]["labels"].get("app.kubernetes.io/component") == "driver"
-    ]  # fmt: skip
-    assert driver["spec"]["ttlSecondsAfterFinished"] == 86400, "the driver said so, as the run has ended"
+    # The driver says so once the run has ended, which is told before.
+    project.until(lambda: [job["spec"]["ttlSecondsAfterFinished"] for job in _drivers(project)] == [86400])
     apps = f"/apis/apps/v1/namespaces/{project.space.name}/deployments"
     project.until(lambda: not project.space.api.items(apps))
     serving = project.start("serve", "--on", "test", "--json", "asks.py", "front")
