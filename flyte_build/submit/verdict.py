@@ -53,7 +53,7 @@ def judge(
     if outcome.reason in _BEYOND:
         return Verdict(Phase.FAILED, ErrorInfo(_BEYOND[outcome.reason], outcome.message), recoverable=True)
     if error is not None:
-        return _told(error, outcome)
+        return _told(error, outcome, log)
     if outcome.reason == "lost" and not outputs:
         found = ErrorInfo(outcome.code or "Interrupted", outcome.message, "system")
         return Verdict(Phase.FAILED, found, recoverable=True, uncounted=True)
@@ -63,22 +63,31 @@ def judge(
         return Verdict(Phase.SUCCEEDED)
     if outcome.reason == "pids":
         return Verdict(Phase.FAILED, ErrorInfo("TooManyProcesses", outcome.message), recoverable=True)
-    tail = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
     message = f"ended with {_ending(outcome.exit_code)} and left neither outputs nor an error"
-    if tail:
-        message += f"; the end of its log:\n{tail}"
-    return Verdict(Phase.FAILED, ErrorInfo("ContainerFailed", message, "system"), recoverable=True)
+    return Verdict(Phase.FAILED, ErrorInfo("ContainerFailed", message + _end_of(log), "system"), recoverable=True)
+
+
+def _end_of(log: str) -> str:
+    tail = "\n".join(log.rstrip().splitlines()[-LOG_LINES:])
+    return f"; the end of its log:\n{tail}" if tail else ""
 
 
 def _ending(code: int) -> str:
     return f"signal {code - 128}" if code > 128 else f"exit code {code}"
 
 
-def _told(error: bytes, outcome: Outcome) -> Verdict:
+def _told(error: bytes, outcome: Outcome, log: str) -> Verdict:
     try:
         found = execution_pb2.ErrorDocument.FromString(error).error
     except DecodeError as e:
         return Verdict(Phase.FAILED, ErrorInfo("BadErrorFile", f"error.pb cannot be read: {e}", "system"))
+    if not (found.code or found.message):
+        # The runtime names every error: what says nothing was begun, and could not be written.
+        message = (
+            f"ended with {_ending(outcome.exit_code)} and left an error that says nothing ({len(error)} bytes): "
+            f"its run's folder may have no space left{_end_of(log)}"
+        )
+        return Verdict(Phase.FAILED, ErrorInfo("ContainerFailed", message, "system"), recoverable=True)
     message = found.message
     if outcome.reason in ("oom", "pids"):
         message = f"{message}\n({outcome.message})"

@@ -49,6 +49,7 @@ SYSTEM = execution_pb2.ExecutionError.SYSTEM
         (Outcome(143, "timeout"), {"outputs": True}, Phase.TIMED_OUT, "MAX_RUNTIME_EXCEEDED", True),
         (Outcome(1, "error", "no image", "ImageUnusable"), {}, Phase.FAILED, "ImageUnusable", False),
         (Outcome(0), {"error": b"\xff\xff"}, Phase.FAILED, "BadErrorFile", False),
+        (Outcome(1), {"error": b""}, Phase.FAILED, "ContainerFailed", True),
     ],
 )
 def test_verdicts(outcome: Outcome, remains: dict[str, Any], phase: Phase, code: str | None, recoverable: bool) -> None:
@@ -71,6 +72,19 @@ def test_the_words_say_what_was_found() -> None:
     assert words(Outcome(3), log=log).splitlines()[1:] == [f"line {n}" for n in range(80, 100)]
     for reason in ("oom", "pids"):
         assert words(Outcome(137, reason, "at its limit"), error=error()) == "no\n(at its limit)"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", execution_pb2.ErrorDocument(error=execution_pb2.ContainerError()).SerializeToString()]
+)
+def test_an_error_that_says_nothing_could_not_be_written(said: bytes) -> None:
+    verdict = judge(Outcome(1), said, outputs=False, wanted=True, timeout=None, log="a\nno space left\n")
+    assert verdict.error == ErrorInfo(
+        "ContainerFailed",
+        f"ended with exit code 1 and left an error that says nothing ({len(said)} bytes): its run's folder may have "
+        "no space left; the end of its log:\na\nno space left",
+        "system",
+    )
 
 
 def test_the_systems_errors_are_not_the_users() -> None:
