@@ -78,23 +78,28 @@ SHA static inline __attribute__((always_inline)) void lane_out(lane l, uint32_t 
     _mm_storeu_si128((__m128i *)(h + 4), _mm_alignr_epi8(dchg, feba, 8));
 }
 
+/* The schedule's next four words, of which `m` has the last sixteen, in place i. */
+SHA static inline __attribute__((always_inline)) __m128i words(__m128i m[4], int i, const uint8_t *data) {
+    const __m128i big = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    if (i < 4) {
+        m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), big);
+    } else {
+        __m128i t = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
+        t = _mm_add_epi32(t, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
+        m[i & 3] = _mm_sha256msg2_epu32(t, m[(i + 3) & 3]);
+    }
+    return _mm_add_epi32(m[i & 3], _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+}
+
 /* The message schedule is the same for both lanes, and two chains of rounds fill a pipeline that one leaves half empty. */
 SHA static inline __attribute__((always_inline)) void both(uint32_t *a, uint32_t *b, const uint8_t *data, size_t blocks) {
-    const __m128i big = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     lane x = lane_of(a), y = b ? lane_of(b) : x;
     for (; blocks; blocks--, data += 64) {
         lane x0 = x, y0 = y;
         __m128i m[4];
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
-            if (i < 4) {
-                m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), big);
-            } else {
-                __m128i t = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
-                t = _mm_add_epi32(t, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
-                m[i & 3] = _mm_sha256msg2_epu32(t, m[(i + 3) & 3]);
-            }
-            __m128i w = _mm_add_epi32(m[i & 3], _mm_loadu_si128((const __m128i *)(K + 4 * i)));
+            __m128i w = words(m, i, data);
             __m128i next = _mm_shuffle_epi32(w, 0x0E);
             x.cdgh = _mm_sha256rnds2_epu32(x.cdgh, x.abef, w);
             if (b) y.cdgh = _mm_sha256rnds2_epu32(y.cdgh, y.abef, w);
@@ -113,19 +118,6 @@ SHA static void with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, size_t b
         both(a, b, data, blocks);
     else
         both(a, NULL, data, blocks);
-}
-
-/* The schedule's next four words, of which `m` has the last sixteen, in place i. */
-SHA static inline __attribute__((always_inline)) __m128i words(__m128i m[4], int i, const uint8_t *data) {
-    const __m128i big = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-    if (i < 4) {
-        m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), big);
-    } else {
-        __m128i t = _mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]);
-        t = _mm_add_epi32(t, _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4));
-        m[i & 3] = _mm_sha256msg2_epu32(t, m[(i + 3) & 3]);
-    }
-    return _mm_add_epi32(m[i & 3], _mm_loadu_si128((const __m128i *)(K + 4 * i)));
 }
 
 SHA static inline __attribute__((always_inline)) void three(uint32_t *a, uint32_t *b, const uint8_t *data, uint32_t *c,
