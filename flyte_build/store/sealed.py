@@ -203,7 +203,7 @@ def _content(tree: Path, path: str, record: str, digest: str | None) -> str:
     Raises ``OSError`` where they cannot be read.
     """
     mode, *rest = record.split(" ")
-    if stat.S_ISREG(int(mode, 8)):
+    if _is_file(record):
         if rest[1] == "0":
             digest = _EMPTY
         return f"{mode} {rest[1]} {_hash_file(f'{tree}/{path}') if digest is None else digest}"

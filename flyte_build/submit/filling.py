@@ -26,6 +26,7 @@ from .furnish import find_python, prepare
 from .image_documents import Config, LayerOf, Manifest
 from .imports import RUNTIME
 from .layers import Layers
+from .lender import Borrow
 from .lending import borrow, lend
 from .merge import merge
 from .sandbox.spec import Engine
@@ -40,9 +41,16 @@ class Filling:
     """For the roots of one run. ``imports``: what is about to be imported besides the runtime; ``None``: anything."""
 
     def __init__(
-        self, engine: Engine | None, layers: Layers, locks: Path, reporter: Reporter, imports: Collection[str] | None
+        self,
+        engine: Engine | None,
+        layers: Layers,
+        locks: Path,
+        reporter: Reporter,
+        imports: Collection[str] | None,
+        borrowing: Borrow = borrow,
     ) -> None:
         self._engine = engine
+        self._borrow = borrowing
         self._layers = layers
         self._locks = locks
         self._reporter = reporter
@@ -72,12 +80,13 @@ class Filling:
         folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in diff_ids]
         out: dict[str, str] = {}
         for folder in folders:
-            out |= lend(folder, tree, self._locks, self._borrowed.pop(folder, None))
+            asked = folder in self._borrowed
+            out |= lend(folder, tree, self._locks, self._borrowed.pop(folder, None), asked=asked)
         return out
 
     def borrow(self, layer: Path) -> None:
         """Have what our own Python has of a layer that was just unpacked ready for :meth:`lend`."""
-        self._borrowed[layer] = borrow(layer, self._locks)
+        self._borrowed[layer] = self._borrow(layer, self._locks)
 
     def fill(self, tree: Path, manifest: Manifest, config: Config, *, compiling: bool) -> Mapping[str, str]:
         """Put bytecode into ``tree``, without ``compiling`` what is there; how its files lie → their SHA-256."""

@@ -8,9 +8,10 @@ A layer that is not as it was sealed is unpacked again from its blob. Never fetc
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -54,17 +55,21 @@ class Layers:
     def held(self, layer: LayerOf, diff_id: str, *, full: bool = False) -> Iterator[Unpacked]:
         """Hold the layer, unpacked, as it was sealed; nobody else changes or removes it meanwhile.
 
-        What :meth:`make_all` has just made is not looked at the first time: whatever became of it since lies otherwise
+        What :meth:`made` has just made is not looked at the first time: whatever became of it since lies otherwise
         than it is said to, and so will in whatever is made of it. ``full``: every file is hashed. Raises
         :class:`ArtifactError` for a blob that is not what it should be, and :class:`StoreError` where it is not there.
         """
         folder = self._at(diff_id)
-        with held(self._locks / f"layer-{folder.name}"):
-            fresh = self._fresh.pop(diff_id, None)
-            listing = find_listing(folder)
-            if fresh is not None and not full and listing is not None and listing.seal == fresh.seal:
-                yield fresh
-                return
+        lock = self._locks / f"layer-{folder.name}"
+        fresh = self._fresh.pop(diff_id, None) if not full else None
+        if fresh is not None:
+            # Others may read it, too: what is borrowed for it is read off it just now.
+            with held(lock, shared=True):
+                listing = find_listing(folder)
+                if listing is not None and listing.seal == fresh.seal:
+                    yield fresh
+                    return
+        with held(lock):
             if folder.is_symlink() or folder.exists():
                 wrong = Examiner().look(folder, diff_id, full=full)
                 if wrong:
@@ -88,33 +93,53 @@ class Layers:
         with self.held(layer, diff_id) as unpacked:
             return unpacked.seal
 
-    def make_all(
-        self,
-        layers: Sequence[tuple[LayerOf, str]],
-        advance: Callable[[int], object],
-        made: Callable[[Path], object] = bool,
-    ) -> None:
-        """Unpack those of the layers (and diff_ids) that are not there, side by side; raises as :meth:`held` does.
+    @contextmanager
+    def made(
+        self, layers: Sequence[tuple[LayerOf, str]], then: Callable[[Path], object] = bool
+    ) -> Iterator[Callable[[str], int]]:
+        """Unpack those of the layers (and diff_ids) that are not there, side by side, beside what the block does.
 
-        ``advance`` hears of each that is there, by its :meth:`size`, and ``made`` of the folder of each that was
-        unpacked, in the thread that did, while others still are.
+        What is given waits for the one with a diff_id, raises for it as :meth:`held` does, and says its :meth:`size`.
+        ``then`` is told the folder of each that was unpacked, in a thread of its own, while others still are and who
+        waited goes on; at the block's end all is done.
         """
         missing = {diff_id: layer for layer, diff_id in layers if not os.path.lexists(self._at(diff_id))}
+        sizes = {diff_id: self.size(layer) for layer, diff_id in layers}
+        there: dict[str, Future[None]] = {diff_id: Future() for diff_id in missing}
 
         def make(diff_id: str) -> None:
             folder = self._at(diff_id)
-            with held(self._locks / f"layer-{folder.name}"):
-                if os.path.lexists(folder):
-                    return
-                self._fresh[diff_id] = self._make(folder, missing[diff_id], diff_id)
-            made(folder)
+            try:
+                with held(self._locks / f"layer-{folder.name}"):
+                    fresh = not os.path.lexists(folder)
+                    if fresh:
+                        self._fresh[diff_id] = self._make(folder, missing[diff_id], diff_id)
+            except BaseException as e:
+                there[diff_id].set_exception(e)
+                return
+            there[diff_id].set_result(None)
+            if fresh:
+                told.append(after.submit(then, folder))
 
-        advance(sum(self.size(layer) for layer, diff_id in layers if diff_id not in missing))
-        # The largest first: they take longest.
-        ordered = sorted(missing, key=lambda d: self.size(missing[d]), reverse=True)
-        with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
-            for diff_id, _ in zip(ordered, pool.map(make, ordered), strict=True):
-                advance(self.size(missing[diff_id]))
+        def wait(diff_id: str) -> int:
+            if diff_id in there:
+                there[diff_id].result()
+            return sizes[diff_id]
+
+        told: list[Future[object]] = []
+        with ThreadPoolExecutor(1) as after, ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
+            # The largest first: they take longest.
+            for diff_id in sorted(missing, key=sizes.__getitem__, reverse=True):
+                pool.submit(make, diff_id)
+            try:
+                yield wait
+                pool.shutdown()
+                for one in told:
+                    one.result()
+            except BaseException:
+                for executor in (pool, after):
+                    executor.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _at(self, diff_id: str) -> Path:
         return self.folder / diff_id.removeprefix("sha256:")
@@ -131,12 +156,12 @@ class Layers:
             raise StoreError(
                 f"the store has no blob {layer.digest}", hint="build the image again (`flyte-build build`)"
             )
-        # What the store held for long comes into use: it is hashed before anything opens it as a tar.
-        sound_blob(self._cache, blob, f"layer {layer.digest}")
         remove_seal(folder)
         remove(folder)
+        # What the store held for long comes into use: its tar is hashed on the way, and where that is another, it is.
+        sound = functools.partial(sound_blob, self._cache, blob, f"layer {layer.digest}")
         with partial(folder) as tree:
-            written = unpack(blob, diff_id, tree)
+            written = unpack(blob, diff_id, tree, sound)
             digests, lying = dict(written.values()), {inode: record for inode, (record, _) in written.items()}
             made = seal(tree, folder, diff_id, (), digests.get, lying)
         return Unpacked(folder, made, digests)

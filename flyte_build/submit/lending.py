@@ -39,6 +39,8 @@ from .pyc import bytecode_of, cached, chained, linked, spread
 __all__ = ["MARK", "Ours", "borrow", "lend", "lent", "read_ahead"]
 
 _HEADER = 16
+_CODE = (b"c", b"\xe3")
+"""What marshalled code begins with."""
 _HASHED, _MODE = 0b01, 0o644
 _TAG: str | None = sys.implementation.cache_tag
 # Another Python's, or ours in another way of writing it down, is beside it.
@@ -55,17 +57,20 @@ def borrow(layer: Path, locks: Path) -> Mapping[str, str] | None:
     How the files lie → their SHA-256 in hex; ``None`` where there is none, or where it is kept already. Raises
     ``OSError`` where it cannot be written.
     """
-    with held(locks / f"layer-{layer.name}"):
+    with held(locks / f"layer-{layer.name}", shared=True), held(locks / f"borrow-{layer.name}"):
         return _borrow(layer)
 
 
-def lend(layer: Path, root: Path, locks: Path, borrowed: Mapping[str, str] | None = None) -> Mapping[str, str]:
-    """Put it into ``root``; ``borrowed`` is what :func:`borrow` has just given, for it may be lent without it.
+def lend(
+    layer: Path, root: Path, locks: Path, borrowed: Mapping[str, str] | None = None, *, asked: bool = False
+) -> Mapping[str, str]:
+    """Put it into ``root``; ``borrowed`` is what :func:`borrow` has just given if it was ``asked``, for it may be lent
+    without it.
 
     How the files lie → their SHA-256 in hex. Raises as that does.
     """
     with held(locks / f"layer-{layer.name}"):
-        made = borrowed if borrowed is not None else _borrow(layer)
+        made = borrowed if asked else _borrow(layer)
         if made is not None:
             # As it was just sealed: nobody looks at it again.
             spread(chained(layer, MARK), layer, root)
@@ -205,8 +210,7 @@ def _lent(ours: _File, inside: str) -> bytes | None:
         return None
     body = data[_HEADER:]
     renamed = _renamed(body, ours.path, inside)
-    code = _code(renamed)
-    if code is None or code.co_filename != inside:
+    if not renamed:
         if (code := _code(body)) is None:
             return None
         renamed = marshal.dumps(_moved(code, code.co_filename, inside))
@@ -226,13 +230,17 @@ def _code(body: bytes) -> CodeType | None:
 def _renamed(body: bytes, here: str, there: str) -> bytes:
     """Marshalled code in which the text ``here`` is ``there``; nothing where that is not to be had by its bytes alone.
 
-    A fifth of what it takes to make it of the code anew. Format: CPython's Python/marshal.c, the same since version 4.
+    A tenth of what it takes to make it of the code anew. A text stands there once, and is referred to from then on.
+    Format: CPython's Python/marshal.c, the same since version 4.
     """
-    if not (here.isascii() and there.isascii()):
+    text = here.encode()
+    if not (here.isascii() and there.isascii() and body[:1] in _CODE and body.count(text) == 1):
         return b""
     for old, new in zip(_marshalled(here), _marshalled(there), strict=True):
-        body = body.replace(old, new)
-    return b"" if here.encode() in body else body
+        renamed = body.replace(old, new, 1)
+        if renamed != body:
+            return renamed
+    return b""
 
 
 def _marshalled(text: str) -> Iterator[bytes]:

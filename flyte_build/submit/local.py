@@ -42,6 +42,7 @@ from .secrets import MOUNT as SECRETS
 from .secrets import MissingSecret, Secrets, resolve
 from .settling import Settling
 from .storage import RunFolder
+from .warm.company import Company
 from .warm.forked import Forked
 from .warm.libraries import Libraries
 from .warm.pool import Pool, Worker
@@ -63,8 +64,9 @@ class LocalLauncher:
     every system call. ``limits`` are what the project says of all its tasks. ``nameserver`` answers in the sandboxes'
     ``network``; ``None``: the host's own do. ``warm``: actions are forks of an interpreter of their image where that
     can be (see ``warm``), and ``libraries`` is what these import before it; why one was not is in the run's
-    ``workers/cold.log``. ``waits`` says whether an action only waits for its children (see ``replicas``). ``pods`` is
-    what tasks' pods need, ``apps`` are served while it lasts, ``bank`` has the devices that actions were given.
+    ``workers/cold.log``; ``company`` says for whose first action one is started. ``waits`` says whether an action only
+    waits for its children (see ``replicas``). ``pods`` is what tasks' pods need, ``apps`` are served while it lasts,
+    ``bank`` has the devices that actions were given.
     """
 
     folder: RunFolder
@@ -80,6 +82,7 @@ class LocalLauncher:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     warm: bool = True
     libraries: Libraries = field(default_factory=lambda: Libraries({}))
+    company: Company | None = None
     waits: Callable[[str], bool] = lambda _: False
     pods: Pods = field(default_factory=Pods)
     apps: RunApps = field(default_factory=RunApps)
@@ -102,7 +105,7 @@ class LocalLauncher:
         scratch, logs = self.folder.scratch, self.folder.workers
         pool = Pool(
             self.engine, scratch, logs, shared(self.folder), self.cgroups, MOST_PIDS, self._note, self.warm,
-            libraries=self.libraries.wanted,
+            libraries=self.libraries.wanted, company=self.company,
         )  # fmt: skip
         object.__setattr__(self, "_pool", pool)
         object.__setattr__(self, "_replicas", Replicas(self.waits, self._say, self._clean_replica))

@@ -16,7 +16,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -33,7 +33,10 @@ from .furnish import find_python, prepare
 from .image_documents import Config, Manifest, read_config, read_manifest
 from .late import Doing, Late, Link
 from .layers import Layers, partial, said
+from .lender import Borrow
+from .lending import borrow
 from .merge import merge
+from .orphans import sweep
 from .sandbox.spec import Engine
 from .unpack import remove
 
@@ -51,7 +54,9 @@ class Roots:
     Roots that were got stay as they are until this object goes. ``full``: every file of a root is hashed before it is
     given, instead of looked at. ``imports`` are the modules that are about to be imported, besides the runtime's: they
     are compiled, by an interpreter in a sandbox of ``engine``; ``None``: all are. ``later``: not before a root is
-    given, but within :meth:`ahead`, and put into it after that.
+    given, but within :meth:`ahead`, and put into it after that. ``borrow`` is whose way it is to borrow bytecode (see
+    ``lender``). ``made`` is told each root that is made, and its seal, before anybody else can have it; ``sealed`` says
+    what one was sealed as that another process made for this one a moment ago: that is not looked at.
     """
 
     def __init__(
@@ -64,6 +69,9 @@ class Roots:
         full: bool = False,
         imports: Collection[str] | None = None,
         later: bool = False,
+        borrow: Borrow = borrow,
+        made: Callable[[str, str], object] = lambda *_: None,
+        sealed: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._cache = cache
         self._roots = cache / "roots"
@@ -72,7 +80,8 @@ class Roots:
         self._reporter = reporter or Silent()
         self._full = full
         self._layers = Layers(cache, blobs, self._locks, self._reporter)
-        self._filling = Filling(engine, self._layers, self._locks, self._reporter, imports)
+        self._filling = Filling(engine, self._layers, self._locks, self._reporter, imports, borrow)
+        self._made, self._sealed = made, sealed
         self._examiner = Examiner()
         self._got: dict[str, ImageRoot] = {}
         self._late = Late(self._filling, self._locks) if later else None
@@ -212,6 +221,10 @@ class Roots:
         return True
 
     def _wrong(self, root: Path, digest: str, config: Config, examiner: Examiner) -> tuple[Difference, ...]:
+        fresh = self._sealed(digest) if not self._full else None
+        listing = find_listing(root) if fresh is not None else None
+        if listing is not None and (listing.of, listing.layers, listing.seal) == (digest, config.diff_ids, fresh):
+            return ()
         return examiner.look(root, digest, config.diff_ids, full=self._full)
 
     def _share(self, root: Path) -> int | None:
@@ -249,21 +262,24 @@ class Roots:
             known: dict[str, str] = {}
             seals = []
             layers = list(zip(manifest.layers, config.diff_ids, strict=True))
-            self._layers.make_all(layers, progress.advance, self._filling.borrow)
-            for layer, diff_id in layers:
-                with self._layers.held(layer, diff_id, full=full) as unpacked:
-                    merge(unpacked.folder, tree)
-                    known |= unpacked.records
-                    seals.append((diff_id, unpacked.seal))
+            with self._layers.made(layers, self._filling.borrow) as made:
+                for layer, diff_id in layers:
+                    progress.advance(made(diff_id))
+                    with self._layers.held(layer, diff_id, full=full) as unpacked:
+                        merge(unpacked.folder, tree)
+                        known |= unpacked.records
+                        seals.append((diff_id, unpacked.seal))
             prepare(tree)
             known |= self._filling.lend(tree, config.diff_ids)
             known |= self._filling.fill(tree, manifest, config, compiling=self._late is None)
-            seal(tree, root, digest, seals, known.get, {int(record.split(" ")[1]): record for record in known})
+            lying = {int(record.split(" ")[1]): record for record in known}
+            whole = seal(tree, root, digest, seals, known.get, lying)
+        self._made(digest, whole)
         if self._late is not None:
             self._late.add(digest, root, manifest, config)
         else:
             self._filling.note(root)
-        self._sweep()
+        sweep(self._roots, self._layers.folder, self._locks)
 
     def _settle(self, root: Path, digest: str, manifest: Manifest, config: Config, link: Link) -> None:
         if not self._examiner.look(root, digest, config.diff_ids):
@@ -285,29 +301,6 @@ class Roots:
                 self._filling.note(root)
         finally:
             os.close(use)
-
-    def _sweep(self) -> None:
-        """Remove what crashed unpackings left, and layers of no root (their files live on in the roots)."""
-        used = set()
-        for path in self._roots.glob("*.json"):
-            listing = find_listing(path.with_suffix(""))
-            if listing is not None and path.with_suffix("").is_dir():
-                used |= {diff_id.removeprefix("sha256:") for diff_id in listing.layers}
-        for path in (*self._layers.folder.iterdir(), *self._roots.iterdir()):
-            kind = "layer" if path.parent == self._layers.folder else "root"
-            stem = path.name.partition(".")[0]
-            whole = stem in used if kind == "layer" else (self._roots / stem).is_dir()
-            if whole and not path.name.endswith(".partial") and (find_listing(path) or not path.is_dir()):
-                continue
-            handle = locks.try_acquire(self._locks / f"{kind}-{stem}")
-            if handle is None:
-                continue  # somebody is making it right now
-            try:
-                # A root that is being merged from this layer holds no lock on it, but is partial itself.
-                if kind == "root" or not any(self._roots.glob("*.partial")):
-                    remove(path)
-            finally:
-                os.close(handle)
 
 
 def _close(handles: list[int]) -> None:

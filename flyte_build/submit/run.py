@@ -56,6 +56,7 @@ from .seen import Seen
 from .served import ServedApp
 from .service import serve
 from .storage import BUNDLES, RunFolder, Storage
+from .warm.company import Company
 from .warm.libraries import Libraries
 
 __all__ = ["DOMAIN", "ORG", "PROJECT", "RunRequest", "RunResult", "execute", "new_name", "references_of"]
@@ -180,6 +181,7 @@ def _execute(
         cgroups=cgroups,
         environment=request.environment,
         warm=request.warm,
+        company=Company(),
         libraries=Libraries.of(request.root.bundle) if request.warm else Libraries({}),
         waits=scheduler.waits,
         pods=request.pods,

@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -46,26 +46,28 @@ _BLOCK = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(blob: Path, diff_id: str, into: Path) -> dict[int, tuple[str, str]]:
+def unpack(blob: Path, diff_id: str, into: Path, doubt: Callable[[], object] = bool) -> dict[int, tuple[str, str]]:
     """Unpack a layer's blob (tar, or tar in gzip) into the existing empty folder ``into``.
 
     Gives how each file that was written lies now (``MODE INODE SIZE MTIME``, see ``store.sealed``) and the SHA-256 in
     hex of what was written to it, by inode. Raises :class:`ArtifactError` when the stream
     is not the one with ``diff_id`` (``sha256:<hex>``), is no tar, or holds an entry that would escape. Whiteouts are
-    kept as files under their names; ``merge`` obeys them.
+    kept as files under their names; ``merge`` obeys them. ``doubt`` is called, and may raise, before anything is said
+    of a blob that the core did not find to be the tar with ``diff_id``: it may not be the bytes that it should.
     """
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(open(blob, "rb"))
         magic = raw.read(4)
         raw.seek(0)
+        limit = most_inflated(os.fstat(raw.fileno()).st_size)
+        if magic[:2] == GZIP and (made := natively(blob, diff_id, into, limit)) is not None:
+            return made
+        doubt()
         if magic == ZSTD:
             raise ArtifactError(
                 f"layer {diff_id} is compressed with zstd, expected gzip",
                 hint="rebuild or copy the base image with gzip layers (`skopeo copy --dest-compress-format gzip`)",
             )
-        limit = most_inflated(os.fstat(raw.fileno()).st_size)
-        if magic[:2] == GZIP and (made := natively(blob, diff_id, into, limit)) is not None:
-            return made
         for name in os.listdir(into):
             remove(into / name)
         tar = LayerTar(raw, compressed=magic[:2] == GZIP, limit=limit)

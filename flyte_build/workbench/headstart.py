@@ -4,7 +4,8 @@
                                                  manifest digest}}, of what was last built of the file
 
 Which images a run needs is known once its file was imported, and a first run's unpacking takes as long as that. What
-was built last is a good guess, and no more: nobody believes it, and the run asks for its roots by digest as ever.
+was built last is a good guess, and no more: nobody believes it, and the run asks for its roots by digest as ever. What
+was made in the meantime is as if the run had made it just now: :func:`sealed` says so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ..store.built import BuiltImage
     from .opened import OpenProject
 
-__all__ = ["Headstart", "begin", "note"]
+__all__ = ["Headstart", "begin", "note", "sealed"]
 
 _SCHEMA = 1
 
@@ -62,14 +64,21 @@ def begin(file: Path, task: str) -> Headstart | None:
         if found.get("schema") != _SCHEMA or not missing:
             return None
         # Not what lies in the user's folder by the name of one of its modules.
-        return Headstart(
+        begun = Headstart(
             subprocess.Popen(
                 [sys.executable, "-P", "-m", "flyte_build.submit.ahead", str(root), *missing],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
             )
         )  # fmt: skip
+        _BEGUN.append(begun)
+        return begun
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def sealed(digest: str) -> str | None:
+    """The seal of the root of an image, if it was made for this process since :func:`begin`."""
+    return next((seal for one in _BEGUN if (seal := one.sealed(digest)) is not None), None)
 
 
 class Headstart:
@@ -77,11 +86,32 @@ class Headstart:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self._said = b""
+        self._guard = threading.Lock()
+        if process.stdout is not None:
+            os.set_blocking(process.stdout.fileno(), False)
+
+    def sealed(self, digest: str) -> str | None:
+        """What it has sealed the root of that image as, so far."""
+        with self._guard:
+            with suppress(OSError, ValueError):
+                while self._process.stdout is not None and (more := self._process.stdout.read(1 << 12)):
+                    self._said += more
+            # What it is about to say is no line yet.
+            lines = (line.decode(errors="replace").split(" ") for line in self._said.split(b"\n")[:-1])
+            return next((line[1] for line in lines if len(line) == 2 and line[0] == digest), None)
 
     def end(self) -> None:
         """What is half made then is swept by whoever unpacks next."""
+        if self in _BEGUN:
+            _BEGUN.remove(self)
         self._process.terminate()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+_BEGUN: list[Headstart] = []
 
 
 def _path(root: Path, file: Path) -> Path:

@@ -30,6 +30,7 @@ from ..submit.uploads import upload
 from .apps import apps_of
 from .by_name import own_tasks
 from .called import Called
+from .headstart import sealed
 from .opened import OpenProject
 from .pod_images import pods_of
 from .readiness import Ready, get_ready, reached, refuse_templates
@@ -147,7 +148,10 @@ def launch(bench: OpenProject, task: Task, ready: Ready, options: RunOptions, ar
         imports = imported_by_bundle(call.bundle)
         hushed = Called(reporter, ready.images)
         engine = trying.result()
-        roots = Roots(store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports, later=True)
+        roots = Roots(
+            store.root, store.blobs, engine, hushed, full=options.verify_images, imports=imports, later=True,
+            sealed=sealed,
+        )  # fmt: skip
         environments = reached(bench, task)
         pods, apps = pods_of(bench, environments, roots), apps_of(bench, environments, ready.images)
         name = options.name or new_name()

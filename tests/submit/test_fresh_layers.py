@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.kernel.errors import ArtifactError, StoreError
 from flyte_build.kernel.reporting import Recorder
 from flyte_build.store.sealed import Examiner
 from flyte_build.submit import roots as roots_module
-from flyte_build.submit.layers import Layers
+from flyte_build.submit.layers import Layers, Unpacked
 from flyte_build.submit.roots import Roots
 
 from .oci import Made, image
@@ -74,14 +75,13 @@ def test_a_layer_that_is_made_again_meanwhile_is_not_the_fresh_one(
     tmp_path: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = image(tmp_path / "blobs", [PYTHON], env=ENV)
-    make_all = Layers.make_all
+    make = Layers._make
 
-    def and_again(layers: Layers, *given: object) -> None:
-        make_all(layers, *given)  # type: ignore[arg-type]
-        for diff_id, fresh in layers._fresh.items():
-            layers._fresh[diff_id] = type(fresh)(fresh.folder, f"sha256:{'0' * 64}", fresh.records)
+    def and_again(layers: Layers, *given: object) -> Unpacked:
+        fresh = make(layers, *given)  # type: ignore[arg-type]
+        return Unpacked(fresh.folder, f"sha256:{'0' * 64}", fresh.records)
 
-    monkeypatch.setattr(Layers, "make_all", and_again)
+    monkeypatch.setattr(Layers, "_make", and_again)
     Roots(tmp_path, tmp_path / "blobs").get(digest)
     assert looks == ["layers"]
 
@@ -101,3 +101,38 @@ def test_the_seal_of_a_layer_is_told_without_a_look_and_one_that_is_gone_is_made
     roots_module.remove(tmp_path / "layers" / diff_id[7:])
     assert layers.seal_of(layer, diff_id) == found
     assert (tmp_path / "layers" / diff_id[7:] / "bin/python3").is_file()
+
+
+def test_a_root_that_was_made_for_this_run_a_moment_ago_is_not_looked_at(tmp_path: Path, looks: list[str]) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON], env=ENV)
+    told: dict[str, str] = {}
+    Roots(tmp_path, tmp_path / "blobs", made=told.__setitem__).get(digest)
+    assert list(told) == [digest]
+    assert looks == []
+    Roots(tmp_path, tmp_path / "blobs", sealed=told.get).get(digest)
+    assert looks == []
+    # Not where it is another one's seal, was told of another image, or every file is to be hashed.
+    Roots(tmp_path, tmp_path / "blobs", sealed={digest: f"sha256:{'0' * 64}"}.get).get(digest)
+    Roots(tmp_path, tmp_path / "blobs", sealed={}.get).get(digest)
+    Roots(tmp_path, tmp_path / "blobs", sealed=told.get, full=True).get(digest)
+    assert looks == ["roots", "roots", "roots full"]
+
+
+def test_one_layer_that_cannot_be_unpacked_ends_what_waits_for_the_others(tmp_path: Path) -> None:
+    layers = [[Made("lib/one.py", b"1\n")], [Made("../evil", b"x")], PYTHON]
+    digest = image(tmp_path / "blobs", layers, env=ENV)
+    with pytest.raises(ArtifactError, match="leads out of the image"):
+        Roots(tmp_path, tmp_path / "blobs").get(digest)
+    assert list((tmp_path / "roots").iterdir()) == []
+    assert not list((tmp_path / "layers").glob("*.partial"))
+
+
+def test_what_is_borrowed_may_fail_and_says_so(tmp_path: Path) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON], env=ENV)
+
+    def full(*_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="no space left"):
+        Roots(tmp_path, tmp_path / "blobs", borrow=full).get(digest)
+    assert Roots(tmp_path, tmp_path / "blobs").get(digest).root.is_dir()

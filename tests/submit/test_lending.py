@@ -222,6 +222,10 @@ def test_a_text_is_put_for_another_whatever_their_lengths(length: int, folder: s
     if renamed:
         assert marshal.loads(renamed) == lending._moved(code, here, there)
         assert b"the-host" not in renamed
-    # One that says where it is besides its file's name, or that lies in the other's place.
+    # One that says where it is besides its file's name, and one that goes where its own name is part of the other.
     assert not lending._renamed(marshal.dumps(compile(f"a = {'at ' + here!r}", here, "exec")), here, there)
-    assert not lending._renamed(marshal.dumps(code), here, f"/opt{here}")
+    if folder.isascii():
+        longer = lending._renamed(marshal.dumps(code), here, f"/opt{here}")
+        assert marshal.loads(longer) == lending._moved(code, here, f"/opt{here}")
+    # Nothing that no code begins with.
+    assert not lending._renamed(marshal.dumps((here,)), here, there)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from flyte_build.kernel.platforms import host_platform
+from flyte_build.store.seal_files import find_listing
 from flyte_build.submit.ahead import main
 from flyte_build.workbench import headstart
 from tests.submit.oci import Made, image
@@ -25,6 +26,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     found: list[list[str]] = []
 
     class Process:
+        stdout = None
+
         def __init__(self, words: list[str], **_: object) -> None:
             found.append(words)
 
@@ -85,7 +88,7 @@ def test_nothing_begins_where_nobody_knows(file: Path, started: list[list[str]])
     assert started == []
 
 
-def test_what_is_started_unpacks_and_says_nothing(
+def test_what_is_started_unpacks_and_says_its_seals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """What it cannot unpack is for the run to find. All but the first image is unpacked gently."""
@@ -95,8 +98,40 @@ def test_what_is_started_unpacks_and_says_nothing(
     good = image(tmp_path / "oci" / "blobs" / "sha256", [[Made("usr/bin/python3", b"", 0o755)]], env=["PATH=/usr/bin"])
     main([str(tmp_path), good])
     assert gentle == []
+    listing = find_listing(tmp_path / "roots" / good[7:])
+    assert listing is not None
+    # Of what it finds there it says nothing.
     main([str(tmp_path), good, ONE])
     assert gentle == [10]
     assert [p.name for p in (tmp_path / "roots").iterdir() if p.is_dir()] == [good[7:]]
     main([str(tmp_path / "nothing"), ONE])
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == (f"{good} {listing.seal}\n", "")
+
+
+def test_a_seal_is_known_once_all_of_it_was_said() -> None:
+    reads, writes = os.pipe()
+    with open(reads, "rb", buffering=0) as stdout:
+        process = SimpleNamespace(stdout=stdout, terminate=lambda: None, wait=lambda: None)
+        begun = headstart.Headstart(cast(Any, process))
+        assert begun.sealed(ONE) is None
+        os.write(writes, f"{ONE} sha256:ab".encode())
+        assert begun.sealed(ONE) is None
+        os.write(writes, f"cd\nnothing that it says\n{TWO} sha256:ef\n".encode())
+        assert (begun.sealed(ONE), begun.sealed(TWO), begun.sealed("nothing")) == ("sha256:abcd", "sha256:ef", None)
+        os.close(writes)
+        assert begun.sealed(TWO) == "sha256:ef"
+        begun.end()
+        assert stdout.closed
+
+
+def test_what_was_begun_is_asked_until_it_ends(
+    file: Path, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headstart.Headstart, "sealed", lambda _, digest: "sha256:ab" if digest == ONE else None)
+    note(file, {"low": ONE})
+    assert headstart.sealed(ONE) is None
+    begun = headstart.begin(file, "a")
+    assert begun is not None
+    assert (headstart.sealed(ONE), headstart.sealed(TWO)) == ("sha256:ab", None)
+    begun.end()
+    assert headstart.sealed(ONE) is None

@@ -23,6 +23,7 @@ from ..sandbox import process
 from ..sandbox.engines import init_mount
 from ..sandbox.namespaces import description
 from ..sandbox.spec import SOCKET, Engine, Mount, Sandbox, Tmpfs
+from .company import Company
 from .forked import PATIENCE, Forked, Lost, begin, readable
 from .told import IMAGE, NEVER, PLACE, PRELOAD, command, key_of, last_line, programs, whole
 
@@ -96,8 +97,9 @@ class Pool:
     """``scratch`` is the folder in which workers' actions have their own, ``logs`` where workers write.
 
     ``shared`` are the host's files and folders that actions have mounted, besides their image and scratch. ``note`` is
-    told why an image's actions are cold, ``libraries`` says what a worker imports for an action besides ``preload``.
-    For one event loop.
+    told why an image's actions are cold, ``libraries`` says what a worker imports for an action besides ``preload``,
+    ``company`` for which environments' first action a worker is started: for all of them, where it is not given. For
+    one event loop.
     """
 
     engine: Engine
@@ -110,6 +112,7 @@ class Pool:
     open: bool = True
     preload: Sequence[str] = PRELOAD
     libraries: Callable[[Sequence[str]], tuple[str, ...]] = lambda _: ()
+    company: Company | None = None
     _workers: dict[str, Worker] = field(default_factory=dict)
     _cold: dict[str, str] = field(default_factory=dict)
     _starting: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -121,12 +124,13 @@ class Pool:
     async def worker(
         self, bare: Sandbox, image: str, argv: Sequence[str], env: Mapping[str, str], label: str
     ) -> AsyncIterator[Worker | None]:
-        """A worker for the action, for as long as the action needs it, or ``None``: it is to be cold.
+        """A worker for the action of the environment ``label``, for as long as it needs it; ``None``: it is to be cold.
 
         ``bare`` is its sandbox with nothing that is its own: what its image (with the digest ``image``) has.
         """
         worker, key, without = None, "", ""
-        if self.open and argv[:1] == ("a0",) and not any(name in env for name in NEVER):
+        could = self.open and argv[:1] == ("a0",) and not any(name in env for name in NEVER)
+        if could and (self.company is None or self.company.joins(bare.root, label)):
             # One that cannot have a library may do without.
             for names in dict.fromkeys((self.libraries(argv), ())):
                 key = key_of(image, bare, env, names)
@@ -182,6 +186,8 @@ class Pool:
         for key in list(self._workers):
             await self._end(key)
         await asyncio.gather(*self._ending)
+        if self.company is not None:
+            self.company.end()
 
     async def _held(
         self, key: str, label: str, bare: Sandbox, env: Mapping[str, str], libraries: Sequence[str]
