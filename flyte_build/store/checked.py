@@ -6,8 +6,8 @@
 As git's index does it, a record counts only where all of these are as they were, and where the file was last touched
 well before it was hashed: a change within one tick of the file system's clock would not show. It saves time and
 proves nothing: who may write to the store may write a record, too. So what leaves the store (a push, an export, a
-bundle, an unpacked image) is hashed on its way, whatever is recorded. Never fetches, never repairs: what is not as it
-should be is moved aside, and whoever needs it gets it anew.
+bundle; of an unpacked layer, what was unpacked) is hashed on its way, whatever is recorded. Never fetches, never
+repairs: what is not as it should be is moved aside, and whoever needs it gets it anew.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from .seal_files import (
     write_state,
 )
 
-__all__ = ["Difference", "Examiner", "records", "seal"]
+__all__ = ["Difference", "Examiner", "extend", "records", "seal"]
 
 _EMPTY = hashlib.sha256().hexdigest()
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -67,6 +67,37 @@ def seal(
         for path, record in split(lying)
     ]
     return write_seal(final, of, layers, sealed, lying)
+
+
+def extend(
+    tree: Path, of: str, layers: Sequence[tuple[str, str]], made: Mapping[str, str], examiner: Examiner
+) -> str | None:
+    """Seal a tree anew to which something was added since ``examiner`` found it as sealed; the seal's digest.
+
+    ``layers`` as for :func:`seal`. ``made``: how the files that were added lie → their SHA-256 in hex; folders may be
+    new, too. ``None``, and nothing is written, where anything else is not as it was.
+    """
+    try:
+        listing = checked_listing(tree, of, [diff_id for diff_id, _ in layers])
+        sealed, lay = entries(tree, listing), state(tree, listing)[1]
+        lying = examiner.lie(tree)
+    except (Unsealed, OSError):
+        return None
+    lines, kept = [], 0
+    for path, record in split(lying):
+        content = sealed.get(path)
+        if content is not None:
+            if lay.get(path) != record:
+                return None
+            kept += 1
+        elif path.endswith("/"):
+            content = record
+        elif (digest := made.get(record)) is None or not _is_file(record):
+            return None
+        else:
+            content = _content(tree, path, record, digest)
+        lines.append(f"{path}\0{content}")
+    return write_seal(tree, of, layers, lines, lying) if kept == len(sealed) else None
 
 
 def records(tree: Path) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ from ..store import locks
 from ..store.checked import sound_blob
 from ..store.files import storing
 from ..store.seal_files import find_listing, remove_seal
-from ..store.sealed import Difference, Examiner, records, seal
+from ..store.sealed import Difference, Examiner, extend, seal
 from .action import ImageRoot
 from .filling import Filling
 from .furnish import find_python, prepare
@@ -195,7 +195,8 @@ class Roots:
                 folder.mkdir(parents=True, exist_ok=True)
             with locks.held(self._locks / f"root-{root.name}"), ExitStack() as alone:
                 there = os.path.lexists(root)
-                wrong = self._wrong(root, digest, config, Examiner()) if there else ()
+                examiner = Examiner()
+                wrong = self._wrong(root, digest, config, examiner) if there else ()
                 if there and wrong:
                     alone.enter_context(self._alone(root, wrong))
                     self._reporter.warn(
@@ -204,8 +205,10 @@ class Roots:
                     )
                 if wrong or not there:
                     self._make(root, digest, manifest, config, full=self._full or there)
-                elif self._lacks(root, digest, manifest, config):
-                    self._fill(root, digest, manifest, config, None)
+                elif self._lacks(root, digest, manifest, config) and not self._fill(
+                    root, digest, manifest, config, examiner
+                ):
+                    self._make(root, digest, manifest, config, full=True)
                 # What it knows of inodes may be of files that are gone.
                 self._examiner = Examiner()
                 alone.close()
@@ -282,23 +285,31 @@ class Roots:
         sweep(self._roots, self._layers.folder, self._locks)
 
     def _settle(self, root: Path, digest: str, manifest: Manifest, config: Config, link: Link) -> None:
-        if not self._examiner.look(root, digest, config.diff_ids):
-            self._fill(root, digest, manifest, config, link)
+        examiner = Examiner()
+        if not examiner.look(root, digest, config.diff_ids):
+            self._fill(root, digest, manifest, config, examiner, link)
 
-    def _fill(self, root: Path, digest: str, manifest: Manifest, config: Config, link: Link | None) -> None:
-        """Put more bytecode into a root that is as it was sealed; not while somebody runs in it. ``link`` does that,
-        and then nothing is lacking; ``None``: it is compiled now, or what is there is put there."""
+    def _fill(
+        self, root: Path, digest: str, manifest: Manifest, config: Config, examiner: Examiner, link: Link | None = None
+    ) -> bool:
+        """Put more bytecode into a root that ``examiner`` found as it was sealed; not while somebody runs in it.
+
+        ``link`` does that, and then nothing is lacking; ``None``: it is compiled now, or what is there is put there.
+        Whether nothing else was changed meanwhile: else it is not as it was sealed any more.
+        """
         use = locks.try_acquire(self._locks / f"use-{root.name}")
         if use is None:
-            return
+            return True
         try:
             layers = zip(manifest.layers, config.diff_ids, strict=True)
             seals = [(diff_id, self._layers.seal_of(layer, diff_id)) for layer, diff_id in layers]
             now = self._late is None
             filled = link() if link is not None else self._filling.fill(root, manifest, config, compiling=now)
-            seal(root, root, digest, seals, {**records(root), **filled}.get)
+            if filled and extend(root, digest, seals, filled, examiner) is None:
+                return False
             if now or link is not None:
                 self._filling.note(root)
+            return True
         finally:
             os.close(use)
 

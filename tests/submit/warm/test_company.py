@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from flyte_build.submit.action import Phase
 from flyte_build.submit.sandbox.spec import Sandbox
 from flyte_build.submit.warm.company import Company
 from flyte_build.submit.warm.pool import Pool
+from tests.submit.conftest import Runs
 
 
 @pytest.fixture
@@ -86,3 +90,24 @@ def test_an_environments_only_action_starts_cold(root: Path, tmp_path: Path, mon
     assert actions(pool_of(tmp_path, monkeypatch, Company()), root, "a", "b", "b") == [False, False, True]
     assert actions(pool_of(tmp_path, monkeypatch, Company()), root, "a", "b", "b") == [False, True, True]
     assert actions(pool_of(tmp_path, monkeypatch, None), root, "a", "b", "b") == [True, True, True]
+
+
+@pytest.mark.integration
+def test_in_a_run_only_what_has_company_has_a_worker(runs: Runs) -> None:
+    """Each image here is of one environment: those of whose actions there is one have no worker, and none is forgotten."""
+    root = runs.action("pipeline", "main", text="hello")
+
+    def run(name: str) -> tuple[Counter[str], int]:
+        result = runs.run(root, name, overwrite_cache=True)
+        assert result.phase is Phase.SUCCEEDED, result.error
+        assert not (result.folder / "workers" / "cold.log").exists()
+        tasks = Counter(a.task.partition(".")[0] for a in result.actions if a.kind == "task")
+        return tasks, len(list((result.folder / "workers").glob("warm*.log")))
+
+    (actions, first), (_, second) = run("first"), run("second")
+    company = sorted(name for name, count in actions.items() if count > 1)
+    assert 0 < len(company) < len(actions)
+    kept = [json.loads(path.read_text())["environments"] for path in (runs.folder / "images").glob("*.company")]
+    assert sorted(name for names in kept for name in names) == company
+    # Two of the leaf's: one of its actions has variables of its own.
+    assert 0 < first <= second == len(company) + 1
