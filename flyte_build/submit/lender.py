@@ -34,12 +34,12 @@ def lender() -> Iterator[Borrow]:
         try:
             os.close(ask)
             os.close(answers)
-            _serve(open(asked, "rb"), open(answer, "wb"))  # noqa: SIM115 - until the process ends
+            _serve(os.fdopen(asked, "rb"), os.fdopen(answer, "wb"))
         finally:
             os._exit(1)
     os.close(asked)
     os.close(answer)
-    with open(ask, "wb") as asks, open(answers, "rb") as found:
+    with os.fdopen(ask, "wb") as asks, os.fdopen(answers, "rb") as found:
 
         def borrowed(layer: Path, locks: Path) -> Mapping[str, str] | None:
             with suppress(OSError, ValueError):

@@ -87,6 +87,8 @@ ARGUED = {
     "requests.py": {"_look": OURS, "done": OURS, "put": OURS},
     "removal.py": {"*": DEAD},
     "roots.py": {"*": ROOT},
+    "orphans.py": {"sweep": OURS},
+    "company.py": {"_read": OURS},
     "run.py": {"*": OURS},
     "seen.py": {"prepare": OURS},
     "service.py": {"serve": OURS},

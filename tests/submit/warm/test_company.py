@@ -94,7 +94,7 @@ def test_an_environments_only_action_starts_cold(root: Path, tmp_path: Path, mon
 
 @pytest.mark.integration
 def test_in_a_run_only_what_has_company_has_a_worker(runs: Runs) -> None:
-    """Each image here is of one environment: those of whose actions there is one have no worker, and none is forgotten."""
+    """Each image here is of one environment: one of whose actions there is one has no worker."""
     root = runs.action("pipeline", "main", text="hello")
 
     def run(name: str) -> tuple[Counter[str], int]:
