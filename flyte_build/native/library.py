@@ -100,6 +100,8 @@ def _declare(library: ctypes.CDLL) -> None:
         ("core_encode", size, (ctypes.c_char_p, size, pointer)),
         ("core_unpack", number, (number, number, ctypes.c_uint64, pointer)),
         ("core_unpacked", None, (pointer,)),
+        ("core_lie", number, (number, pointer, pointer)),
+        ("core_lay", None, (pointer,)),
         ("layout_open", pointer, ()),
         ("layout_wheel", number, (pointer, number, ctypes.c_char_p, size, number, pointer)),
         ("layout_add", number, (pointer, ctypes.c_char_p, size, number, *(ctypes.c_char_p, size) * 2)),

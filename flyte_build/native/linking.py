@@ -17,9 +17,9 @@ __all__ = ["NEEDED", "link"]
 _C = (
     "__memcpy_chk", "__memmove_chk", "__read_chk", "__strcat_chk", "__vsnprintf_chk", "__stack_chk_fail",
     "__errno_location", "bcmp", "memchr", "memcmp", "memcpy", "memmove", "memset", "strchr", "strlen", "strncmp",
-    "strnlen", "strrchr", "calloc", "free", "malloc", "realloc", "qsort",
+    "strcmp", "strnlen", "strrchr", "calloc", "free", "malloc", "realloc", "qsort",
     "__fxstat", "__fxstatat", "__openat_2", "close", "fchmod", "fchmodat", "fcntl", "futimens", "linkat", "lseek",
-    "mkdirat", "openat", "pread", "read", "symlinkat", "sync_file_range", "write", "sigfillset",
+    "mkdirat", "openat", "pread", "read", "symlinkat", "sync_file_range", "syscall", "write", "sigfillset",
     "pthread_cond_broadcast", "pthread_cond_destroy", "pthread_cond_init", "pthread_cond_wait",
     "pthread_mutex_destroy", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
 )  # fmt: skip

@@ -128,7 +128,7 @@ def _opened(tree: Path, listing: Listing, most: int | None) -> str:
     if found != listing.seal:
         raise Unsealed(path.name, listing.seal, found)
     try:
-        inflated = zlib.decompress(data) if most is None else zlib.decompressobj().decompress(data, most)
+        inflated = zlib.decompress(data) if most is None else _first_line(data, most)
         text = inflated.decode("utf-8", "surrogateescape")
         header = parse_object(text.partition("\n")[0])
         layers = tuple(str(name) for name, _ in header["layers"])
@@ -137,6 +137,17 @@ def _opened(tree: Path, listing: Listing, most: int | None) -> str:
     if (header.get("schema"), header.get("of"), layers) != (_SCHEMA, listing.of, listing.layers):
         raise Unsealed(path.name, f"the seal of {listing.of}", f"that of {header.get('of')}")
     return text
+
+
+def _first_line(data: bytes, most: int) -> bytes:
+    """What ``data`` begins with, inflated, until its first line is whole; never more than ``most`` bytes."""
+    inflating, out = zlib.decompressobj(), b""
+    while b"\n" not in out and len(out) < most:
+        more = inflating.decompress(data, 1 << 12)
+        if not more:
+            break
+        out, data = out + more, inflating.unconsumed_tail
+    return out
 
 
 def state(tree: Path, listing: Listing, lies: str = "") -> tuple[bool, dict[str, str]]:

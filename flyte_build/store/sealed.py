@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeAlias
 
 from .checked import GRANULARITY
 from .seal_files import (
@@ -111,14 +112,19 @@ def records(tree: Path) -> Mapping[str, str]:
     return {}
 
 
-class Examiner:
-    """Looks at trees. A file that several of them share is looked at, and hashed, once; so it is for one moment.
+Lister: TypeAlias = Callable[[Path], bytes | None]
 
-    ``made``: how files lie that need not be looked at at all, by inode; of the first tree's file system.
+
+class Examiner:
+    """Looks at trees. A file that several of them share is hashed once, and looked at once; so it is for one moment.
+
+    ``made``: how files lie that need not be looked at at all, by inode; of the first tree's file system. ``lister``
+    gives the text of :meth:`lie` sooner, and looks at every file; ``None`` of it: it is done here.
     """
 
-    def __init__(self, made: Mapping[int, str] | None = None) -> None:
+    def __init__(self, made: Mapping[int, str] | None = None, lister: Lister = lambda _: None) -> None:
         self._made = dict(made or {})
+        self._lister = lister
         self._lying: dict[int, dict[int, str]] = {}
         self._hashed: dict[str, str] = {}
 
@@ -127,6 +133,14 @@ class Examiner:
 
         Raises ``OSError`` where the tree is no folder or cannot be listed.
         """
+        text = self._lister(tree)
+        return self._lie(tree) if text is None else text.decode("utf-8", "surrogateescape").split("\n")
+
+    def _text(self, tree: Path) -> bytes:
+        text = self._lister(tree)
+        return as_bytes(self._lie(tree)) if text is None else text
+
+    def _lie(self, tree: Path) -> list[str]:
         top = os.open(tree, _FOLDER)
         try:
             found = os.fstat(top)
@@ -172,8 +186,7 @@ class Examiner:
         try:
             listing = checked_listing(tree, of, layers)
             started = time.time_ns()
-            lying = self.lie(tree)
-            text = as_bytes(lying)
+            text = self._text(tree)
             said, lay = state(tree, listing, hashlib.sha256(text).hexdigest())
             if said and not full:
                 return ()
@@ -182,7 +195,7 @@ class Examiner:
             return (e.difference,)
         except OSError as e:
             return (Difference("/", "a folder", f"none that can be read: {e.strerror or e}"),)
-        now = dict(split(lying))
+        now = dict(split(text.decode("utf-8", "surrogateescape").split("\n")))
         doubted = {p: r for p, r in now.items() if p in sealed and (full or lay.get(p) != r)}
         self._hash(tree, doubted, sealed, advance)
         out = [Difference(p, _described(sealed[p]), "nothing") for p in sealed.keys() - now.keys()]

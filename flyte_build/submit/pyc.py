@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ..native.lying import lie
 from ..store.locks import held
 from ..store.seal_files import remove_seal
 from ..store.sealed import Examiner, records
@@ -131,7 +132,7 @@ def linked(layer: Path, chain: str, root: Path, locks: Path) -> Mapping[str, str
     with held(locks / f"layer-{layer.name}"):
         if not os.path.lexists(beside):
             return {}
-        if Examiner().look(beside, bytecode_of(layer, chain), full=True):
+        if Examiner(lister=lie).look(beside, bytecode_of(layer, chain), full=True):
             remove_seal(beside)
             remove(beside)
             return {}

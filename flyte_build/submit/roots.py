@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ..kernel.errors import ArtifactError, FlyteBuildError, StoreError
 from ..kernel.reporting import Reporter, Silent
+from ..native.lying import lie
 from ..store import locks
 from ..store.checked import sound_blob
 from ..store.files import storing
@@ -82,7 +83,7 @@ class Roots:
         self._layers = Layers(cache, blobs, self._locks, self._reporter)
         self._filling = Filling(engine, self._layers, self._locks, self._reporter, imports, borrow)
         self._made, self._sealed = made, sealed
-        self._examiner = Examiner()
+        self._examiner = Examiner(lister=lie)
         self._got: dict[str, ImageRoot] = {}
         self._late = Late(self._filling, self._locks) if later else None
         self._guard = threading.Lock()
@@ -195,7 +196,7 @@ class Roots:
                 folder.mkdir(parents=True, exist_ok=True)
             with locks.held(self._locks / f"root-{root.name}"), ExitStack() as alone:
                 there = os.path.lexists(root)
-                examiner = Examiner()
+                examiner = Examiner(lister=lie)
                 wrong = self._wrong(root, digest, config, examiner) if there else ()
                 if there and wrong:
                     alone.enter_context(self._alone(root, wrong))
@@ -210,7 +211,7 @@ class Roots:
                 ):
                     self._make(root, digest, manifest, config, full=True)
                 # What it knows of inodes may be of files that are gone.
-                self._examiner = Examiner()
+                self._examiner = Examiner(lister=lie)
                 alone.close()
                 self._keep(self._share(root))
 
@@ -285,7 +286,7 @@ class Roots:
         sweep(self._roots, self._layers.folder, self._locks)
 
     def _settle(self, root: Path, digest: str, manifest: Manifest, config: Config, link: Link) -> None:
-        examiner = Examiner()
+        examiner = Examiner(lister=lie)
         if not examiner.look(root, digest, config.diff_ids):
             self._fill(root, digest, manifest, config, examiner, link)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flyte_build.store.seal_files import beside, find_listing, lies, write_seal
-from flyte_build.store.sealed import Examiner, records, seal
+from flyte_build.store.sealed import Examiner, extend, records, seal
 
 OF = "sha256:" + "a" * 64
 
@@ -150,3 +150,72 @@ def test_files_that_cannot_be_read_are_named(tree: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "open", refuse)
     [wrong] = Examiner().look(tree, OF, full=True)
     assert wrong.found == "a file with mode 0644, 7 bytes that cannot be read: Input/output error"
+
+
+def added(tree: Path) -> dict[str, str]:
+    """A folder with a file, a file beside others and what is said of the two."""
+    (tree / "folder" / "new").mkdir()
+    made = {}
+    for name in ("new/one", "zwei"):
+        path = tree / "folder" / name
+        path.write_bytes(name.encode())
+        made[lies(path.stat())] = hashlib.sha256(name.encode()).hexdigest()
+    return made
+
+
+def test_what_is_added_is_sealed_and_nothing_is_read_for_it(tree: Path) -> None:
+    examiner = Examiner()
+    assert examiner.look(tree, OF) == ()
+    digest = extend(tree, OF, (), added(tree), examiner)
+    listing = find_listing(tree)
+    assert listing is not None
+    assert listing.seal == digest
+    for full in (False, True):
+        assert Examiner().look(tree, OF, (), full=full) == ()
+    assert digest == seal(tree, tree, OF, (), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "change", ["a file", "a mode", "a link", "one less", "one more", "a pipe", "its layers", "no seal"]
+)
+def test_nothing_is_sealed_where_anything_else_changed(tree: Path, change: str) -> None:
+    """Whatever it is: it is found by the next look, and not sealed as if it had been there."""
+    before = beside(tree, ".seal").read_bytes()
+    made, layers = added(tree), ()
+    file = tree / "folder" / "file"
+    if change == "a file":
+        file.write_bytes(b"CONTENT")
+    elif change == "a mode":
+        file.chmod(0o600)
+    elif change == "a link":
+        (tree / "link").unlink()
+        (tree / "link").symlink_to("elsewhere")
+    elif change == "one less":
+        file.unlink()
+    elif change == "one more":
+        (tree / "folder" / "odd").write_bytes(b"x")
+    elif change == "a pipe":
+        os.mkfifo(tree / "folder" / "pipe")
+    elif change == "no seal":
+        beside(tree, ".seal").unlink()
+    layered = [(OF, OF)] if change == "its layers" else layers
+    assert extend(tree, OF, layered, made, Examiner()) is None
+    if change != "no seal":
+        assert beside(tree, ".seal").read_bytes() == before
+    assert Examiner().look(tree, OF) != ()
+
+
+def test_a_seal_whose_first_line_is_long_is_read_as_far_as_that(tmp_path: Path) -> None:
+    """Of a tree of many layers; and one that has no end of a line is none."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    layers = [(f"sha256:{n:064x}", f"sha256:{n + 1:064x}") for n in range(500)]
+    seal(tree, tree, OF, layers, lambda _: None)
+    assert Examiner().look(tree, OF, [name for name, _ in layers]) == ()
+    data = zlib.compress(b"x" * (8 << 20))
+    beside(tree, ".seal").write_bytes(data)
+    listing = json.loads(beside(tree, ".json").read_text())
+    listing["seal"] = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    beside(tree, ".json").write_text(json.dumps(listing))
+    [wrong] = Examiner().look(tree, OF)
+    assert "expected a seal of schema 1, found none" in str(wrong)
