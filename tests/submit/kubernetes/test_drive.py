@@ -9,6 +9,7 @@ import tarfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import obstore
@@ -19,6 +20,7 @@ from obstore.store import MemoryStore
 from flyte_build.kernel.errors import InputError
 from flyte_build.submit.action import Phase, RootAction
 from flyte_build.submit.journal import ActionRecord
+from flyte_build.submit.kubernetes import drive as driving
 from flyte_build.submit.kubernetes import launcher, reading
 from flyte_build.submit.kubernetes.drive import ClusterRun, drive, storage_env
 from flyte_build.submit.kubernetes.endpoint import listen, make_endpoint, token_of
@@ -27,6 +29,7 @@ from flyte_build.submit.kubernetes.mirror import Mirror
 from flyte_build.submit.kubernetes.names import job_name
 from flyte_build.submit.kubernetes.needs import Needs
 from flyte_build.submit.kubernetes.pod import Place
+from flyte_build.submit.kubernetes.straight import Straight
 from flyte_build.submit.kubernetes.submission import Submission, store_submission
 from flyte_build.submit.kubernetes.target import Target
 from flyte_build.submit.kubernetes.watching import JOBS
@@ -178,6 +181,7 @@ def test_an_api_that_does_not_answer_is_waited_for(
     api: ApiServer, mirror: Mirror, hand: Hand, submission: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "_FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(driving, "Straight", partial(Straight, sleep=lambda _: asyncio.sleep(0)))
     refused = iter([Bad(503, "ServiceUnavailable"), Bad(0)] * 12)
     monkeypatch.setattr(api, "bad", lambda method, kind, _: next(refused, None) if method == "POST" else None)
     observer = Collector()
