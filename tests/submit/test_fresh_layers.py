@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from flyte_build.kernel.errors import ArtifactError, StoreError
 from flyte_build.kernel.reporting import Recorder
+from flyte_build.store.seal_files import lies
 from flyte_build.store.sealed import Examiner
 from flyte_build.submit import roots as roots_module
 from flyte_build.submit.layers import Layers, Unpacked
@@ -136,3 +138,29 @@ def test_what_is_borrowed_may_fail_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no space left"):
         Roots(tmp_path, tmp_path / "blobs", borrow=full).get(digest)
     assert Roots(tmp_path, tmp_path / "blobs").get(digest).root.is_dir()
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_what_is_added_after_a_run_hides_nothing_that_the_run_changed(tmp_path: Path, spoiled: bool) -> None:
+    digest = image(tmp_path / "blobs", [PYTHON, [Made("lib/one.py", b"good = 1\n")]], env=ENV)
+    root = Roots(tmp_path, tmp_path / "blobs").get(digest).root
+    manifest = roots_module.read_manifest((tmp_path / "blobs" / digest[7:]).read_bytes(), digest)
+    config = roots_module.read_config((tmp_path / "blobs" / manifest.config[7:]).read_bytes(), digest, manifest)
+
+    def link() -> dict[str, str]:
+        made = root / "lib/__pycache__/one.pyc"
+        made.parent.mkdir()
+        made.write_bytes(b"compiled")
+        if spoiled:
+            (root / "lib/one.py").unlink()
+            (root / "lib/one.py").write_bytes(b"evil = 1\n")
+        return {lies(made.stat()): hashlib.sha256(b"compiled").hexdigest()}
+
+    examiner = Examiner()
+    assert examiner.look(root, digest) == ()
+    assert Roots(tmp_path, tmp_path / "blobs")._fill(root, digest, manifest, config, examiner, link) is not spoiled
+    said = Recorder()
+    again = Roots(tmp_path, tmp_path / "blobs", reporter=said, full=True).get(digest).root
+    assert (again / "lib/one.py").read_bytes() == b"good = 1\n"
+    assert (again / "lib/__pycache__/one.pyc").exists() is not spoiled
+    assert bool(said.warnings) is spoiled
