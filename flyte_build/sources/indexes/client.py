@@ -29,7 +29,7 @@ from . import index_cache as remembered
 from . import metadata as wheel_metadata
 from .http import Transport, redact, without_userinfo
 from .metadata import WheelMetadata
-from .pages import ACCEPT, IndexFile, parse_html, parse_json
+from .pages import ACCEPT, IndexFile, Page, parse_html
 from .settings import IndexSettings
 
 __all__ = ["IndexClient", "Location", "WheelMetadata"]
@@ -62,7 +62,7 @@ class IndexClient:
     ) -> None:
         self.settings = settings
         self._transport = Transport(settings, environ, attempts=attempts, pause=pause, given_up=given_up)
-        self._pages: dict[str, tuple[IndexFile, ...]] = {}
+        self._pages: dict[str, Page] = {}
         self._lock = Lock()
 
     def close(self) -> None:
@@ -80,27 +80,34 @@ class IndexClient:
         sources = enumerate(files for _, files in self._sources(name))
         return tuple(replace(f, index=at) for at, files in sources for f in files() if _of(f.name, name))
 
-    def _sources(self, project: str) -> Iterator[tuple[str, Callable[[], tuple[IndexFile, ...]]]]:
-        """Every index with its files of ``project``, each asked by itself."""
+    def _sources(self, project: str, file: str = "") -> Iterator[tuple[str, Callable[[], tuple[IndexFile, ...]]]]:
+        """Every index with its files of ``project``, each asked by itself; those called ``file``, if that is given."""
         name = canonicalize_name(project)
         for index in self.settings.indexes:
-            yield redact(index.url), partial(self._page, f"{index.url.rstrip('/')}/{name}/")
+            yield redact(index.url), partial(self._page, f"{index.url.rstrip('/')}/{name}/", file)
         for link in self.settings.find_links:
-            yield redact(link), partial(self._linked, link)
+            yield redact(link), partial(self._linked, link, file)
 
-    def _page(self, url: str) -> tuple[IndexFile, ...]:
-        with self._lock:
-            if url in self._pages:
-                return self._pages[url]
+    def _page(self, url: str, file: str = "") -> tuple[IndexFile, ...]:
         bare, _ = without_userinfo(url)
         if urlsplit(bare).scheme == "file":
             return self._local(Path(unquote(urlsplit(bare).path)))
-        response = self._transport.get(bare, {"Accept": ACCEPT})
-        if response.status_code not in (200, 404):
-            raise self._status(response)
-        found = _parse(response) if response.status_code == 200 else ()
         with self._lock:
-            self._pages[url] = found
+            page = self._pages.get(url)
+        if page is None:
+            response = self._transport.get(bare, {"Accept": ACCEPT})
+            if response.status_code not in (200, 404):
+                raise self._status(response)
+            page = _page_of(response)
+        try:
+            found = page.named(file) if file else page.files()
+        except (ValueError, AttributeError, TypeError, AssertionError, RecursionError) as e:
+            raise FetchError(
+                f"GET {redact(page.base)}: not a page of the Simple API (PEP 503, PEP 691): {e}",
+                hint="is this URL the root of a package index?",
+            ) from None
+        with self._lock:
+            self._pages[url] = page
         return found
 
     def _status(self, response: httpx.Response) -> FetchError:
@@ -110,9 +117,9 @@ class IndexClient:
             hint = "give the index's credentials in its URL, in UV_INDEX_<NAME>_USERNAME/_PASSWORD, or in ~/.netrc"
         return FetchError(words + response.reason_phrase, hint=hint)
 
-    def _linked(self, link: str) -> tuple[IndexFile, ...]:
+    def _linked(self, link: str, file: str = "") -> tuple[IndexFile, ...]:
         if "://" in link and not link.startswith("file:"):
-            return self._page(link)
+            return self._page(link, file)
         path = Path(unquote(urlsplit(link).path) if link.startswith("file:") else link).expanduser()
         return self._local(path)
 
@@ -254,7 +261,7 @@ class IndexClient:
             yield Location(hint, "as locked", True)
         places: list[tuple[IndexFile, str]] = []
         trouble: FetchError | None = None
-        for name, files in self._sources(file_name.split("-")[0]):
+        for name, files in self._sources(file_name.split("-")[0], file_name):
             try:
                 places += [(f, name) for f in files() if f.name == file_name and f.sha256 in (None, sha256)]
             except FetchError as e:
@@ -296,17 +303,9 @@ def _of(file_name: str, project: str) -> bool:
     return not file_name.endswith(".whl") or canonicalize_name(file_name.split("-")[0]) == project
 
 
-def _parse(response: httpx.Response) -> tuple[IndexFile, ...]:
-    base = str(response.url)
-    try:
-        if "json" in response.headers.get("content-type", ""):
-            return tuple(parse_json(response.text, base))
-        return tuple(parse_html(response.text, base))
-    except (ValueError, AttributeError, TypeError, AssertionError, RecursionError) as e:
-        raise FetchError(
-            f"GET {redact(base)}: not a page of the Simple API (PEP 503, PEP 691): {e}",
-            hint="is this URL the root of a package index?",
-        ) from None
+def _page_of(response: httpx.Response) -> Page:
+    html = response.status_code != 200 or "json" not in response.headers.get("content-type", "")
+    return Page(response.text if response.status_code == 200 else "", str(response.url), html=html)
 
 
 def _length(response: httpx.Response) -> int | None:

@@ -7,8 +7,9 @@ hashes sometimes.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -16,10 +17,13 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from ...kernel.documents import parse
 
-__all__ = ["ACCEPT", "IndexFile", "parse_html", "parse_json"]
+__all__ = ["ACCEPT", "IndexFile", "Page", "parse_html", "parse_json"]
 
 # PEP 691, "Version + Format Selection": JSON first, both kinds of HTML accepted.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_KNOWN_VERSION = re.compile(r'"api-version"\s*:\s*"1\.')
+# Braces before a file's name that may open its object: those of what stands before the name in it.
+_NESTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +67,73 @@ def parse_json(text: str, base: str, index: int = 0) -> list[IndexFile]:
     version = str(_object(raw.get("meta")).get("api-version", "1.0"))
     if not version.startswith("1."):
         raise ValueError(f"the Simple API's version {version} is not known, only 1.x is")
-    files = []
-    for entry in raw["files"]:
-        if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
-            raise ValueError('expected files with a "filename"')
-        if not isinstance(entry.get("url"), str):
-            raise ValueError(f"{entry['filename']}: expected a url")
-        metadata = entry.get("core-metadata", entry.get("dist-info-metadata", False))
-        yanked = entry.get("yanked", False)
-        size = entry.get("size")
-        files.append(
-            IndexFile(
-                name=entry["filename"],
-                url=urljoin(base, entry["url"]),
-                sha256=_hex(_object(entry.get("hashes")).get("sha256")),
-                size=size if isinstance(size, int) and size >= 0 else None,
-                upload_time=_text(entry.get("upload-time")),
-                requires_python=_text(entry.get("requires-python")) or None,
-                yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
-                metadata=bool(metadata),
-                metadata_sha256=_hex(metadata.get("sha256")) if isinstance(metadata, dict) else None,
-                index=index,
-            )
-        )
-    return files
+    return [_file(entry, base, index) for entry in raw["files"]]
+
+
+def _file(entry: object, base: str, index: int = 0) -> IndexFile:
+    if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
+        raise ValueError('expected files with a "filename"')
+    if not isinstance(entry.get("url"), str):
+        raise ValueError(f"{entry['filename']}: expected a url")
+    metadata = entry.get("core-metadata", entry.get("dist-info-metadata", False))
+    yanked = entry.get("yanked", False)
+    size = entry.get("size")
+    return IndexFile(
+        name=entry["filename"],
+        url=urljoin(base, entry["url"]),
+        sha256=_hex(_object(entry.get("hashes")).get("sha256")),
+        size=size if isinstance(size, int) and size >= 0 else None,
+        upload_time=_text(entry.get("upload-time")),
+        requires_python=_text(entry.get("requires-python")) or None,
+        yanked=(yanked if isinstance(yanked, str) else "") if yanked else None,
+        metadata=bool(metadata),
+        metadata_sha256=_hex(metadata.get("sha256")) if isinstance(metadata, dict) else None,
+        index=index,
+    )
+
+
+class Page:
+    """A page as an index answered it, at ``base``; read as far as somebody asks. May be asked by several threads."""
+
+    def __init__(self, text: str, base: str, *, html: bool) -> None:
+        self._text, self.base, self._html = text, base, html
+        self._files: tuple[IndexFile, ...] | None = None
+
+    def files(self) -> tuple[IndexFile, ...]:
+        """All of them; raises as :func:`parse_json` and :func:`parse_html` do."""
+        text, read = self._text, parse_html if self._html else parse_json
+        if self._files is None:
+            self._files = tuple(read(text, self.base))
+            self._text = ""
+        return self._files
+
+    def named(self, name: str) -> tuple[IndexFile, ...]:
+        """Those called ``name``. Projects have thousands of files, so where that can be told the others are not read;
+        what is amiss with them is not said then. Raises as :meth:`files` does."""
+        text = self._text
+        if not self._html and _KNOWN_VERSION.search(text):
+            entries = list(_objects(text, json.dumps(name)))
+            if entries and all(_object(entry).get("filename") == name for entry in entries):
+                return tuple(_file(entry, self.base) for entry in entries)
+        return tuple(file for file in self.files() if file.name == name)
+
+
+def _objects(text: str, value: str) -> Iterator[object]:
+    """The innermost object around each ``value`` in a JSON text, as far as one can be told without reading it all."""
+    decoder, at = json.JSONDecoder(), -1
+    while (at := text.find(value, at + 1)) >= 0:
+        begin = at
+        for _ in range(_NESTED):
+            begin = text.rfind("{", 0, begin)
+            if begin < 0:
+                break
+            try:
+                _, end = decoder.raw_decode(text, begin)
+            except (ValueError, RecursionError):
+                continue
+            if end > at:
+                yield parse(text[begin:end])
+                break
 
 
 class _Links(HTMLParser):
