@@ -47,28 +47,43 @@ _SOURCES = "/mnt/flyte"
 _TAG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _CHAINED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{64}")
 # Of the standard library, what starting and compiling takes: they may lie in another layer than the interpreter.
-_NEEDED = ("encodings/__init__.py", "py_compile.py", "concurrent/futures/process.py")
+_NEEDED = ("encodings/__init__.py", "contextlib.py", "importlib/util.py")
+_START = "import importlib.util, marshal, os, sys"
 # Run by the image's interpreter: compiles the modules named in the file that is its first argument, one a line, from
-# below the folder that is its second, each into the same path below the third; prints the magic number.
-_COMPILE = """
-import importlib.util, os, py_compile, sys
-from concurrent.futures import ProcessPoolExecutor
-MODE = py_compile.PycInvalidationMode.UNCHECKED_HASH
+# below the folder that is its second, each into the same path below the third; prints the magic number. As py_compile
+# does it, which imports, here without bytecode, more than there mostly is to compile; so does what starts processes.
+_COMPILE = (
+    _START
+    + """
+HEAD = importlib.util.MAGIC_NUMBER + b"\\1\\0\\0\\0"
 def one(path):
     folder, name = os.path.split(path)
     made = f"{sys.argv[3]}{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
     try:
-        py_compile.compile(sys.argv[2] + path, cfile=made, dfile=path, doraise=True, quiet=2, invalidation_mode=MODE)
-    except (py_compile.PyCompileError, OSError, ValueError, RecursionError):
+        with open(sys.argv[2] + path, "rb") as f:
+            source = f.read()
+        code = marshal.dumps(compile(source, path, "exec", dont_inherit=True))
+        os.makedirs(os.path.dirname(made), exist_ok=True)
+        with open(made + ".partial", "wb") as f:
+            f.write(HEAD + importlib.util.source_hash(source) + code)
+        os.replace(made + ".partial", made)
+    except Exception:
         pass
-if __name__ == "__main__":
-    with open(sys.argv[1]) as f:
-        paths = f.read().splitlines()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, paths, chunksize=50))
-    print(importlib.util.MAGIC_NUMBER.hex())
+with open(sys.argv[1], encoding="utf-8", errors="surrogateescape") as f:
+    paths = f.read().splitlines()
+share = max(1, min(os.cpu_count() or 1, len(paths) // 25))
+others = []
+for number in range(1, share):
+    others.append(os.fork())
+    if not others[-1]:
+        list(map(one, paths[number::share]))
+        os._exit(0)
+list(map(one, paths[::share]))
+if any(os.waitpid(other, 0)[1] for other in others):
+    sys.exit(1)
+print(importlib.util.MAGIC_NUMBER.hex())
 """
-_START = "import concurrent.futures.process, py_compile"
+)
 _ASK = "import sys; print(sys.implementation.cache_tag); print(*[p for p in sys.path if p], sep='\\n')"
 
 
