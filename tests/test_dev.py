@@ -82,6 +82,36 @@ def test_a_checkout_gets_bytecode_whatever_the_shell_says(tmp_path: Path) -> Non
     assert done.stdout == "unset plan\n"
 
 
+def test_what_tests_need_is_installed_when_they_are_asked_for(tmp_path: Path) -> None:
+    """README's first command goes without; what it has installed stays."""
+    (tmp_path / "bin").mkdir()
+    log = tmp_path / "told"
+    for name in ("python", "flyte-build", "uv"):
+        program = tmp_path / "bin" / name
+        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo "{name} $*" >>{log}\n')
+        program.chmod(0o755)
+    said = subprocess.run(["cksum"], input=_setup_of(), capture_output=True, check=True).stdout.decode().strip()
+    stamp = tmp_path / ".flyte-build"
+    stamp.write_text(f"{said} {ROOT} to run")
+    variables = {"PATH": "/usr/bin:/bin", "FLYTE_BUILD_VENV": str(tmp_path)}
+
+    def told(*words: str) -> list[str]:
+        log.write_text("")
+        done = subprocess.run(["/bin/sh", str(ROOT / "dev"), *words], env=variables, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return log.read_text().splitlines()
+
+    assert told("flyte-build", "plan")[-1:] == ["flyte-build plan"]
+    assert stamp.read_text().endswith(" to run")
+    installing = [line for line in told("setup") if line.startswith("uv ")]
+    assert installing == [
+        f"uv pip install -q -p {tmp_path}/bin/python -c {ROOT}/constraints.txt -r {ROOT}/pyproject.toml --extra dev"
+    ]
+    assert stamp.read_text() == f"{said} {ROOT}"
+    for words in (("setup",), ("flyte-build", "plan")):
+        assert not [line for line in told(*words) if line.startswith("uv ")]
+
+
 def _setup_of() -> bytes:
     """What decides whether the environment is up to date."""
     return (ROOT / "constraints.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from flyte_build.registry.secrets import Secrets
 from flyte_build.registry.values import Manifest, digest_of
 from flyte_build.remote.cache_entries import read_image, read_layer, unpack_listing
 from flyte_build.sources.indexes import metadata
-from flyte_build.sources.indexes.pages import parse_html, parse_json
+from flyte_build.sources.indexes.pages import Page
 from flyte_build.sources.mirrors import Mirror
 from flyte_build.submit.action import Outcome
 from flyte_build.submit.verdict import judge
@@ -118,8 +119,12 @@ def release(data: bytes, folder: Path) -> None:
 
 def index_page(data: bytes, folder: Path) -> None:
     text = data.decode("utf-8", "replace")
-    parse = parse_json if text.lstrip()[:1] == "{" else parse_html
-    for found in parse(text, "https://index.example/a/"):
+    html = text.lstrip()[:1] != "{"
+    named = re.search(r'"filename":\s*"([^"\\]+)"', text)
+    if named is not None:
+        for found in Page(text, "https://index.example/a/", html=html).named(named[1]):
+            assert found.name == named[1]
+    for found in Page(text, "https://index.example/a/", html=html).files():
         assert isinstance(found.url, str)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flyte_build.kernel.errors import InputError
 from flyte_build.sources.indexes import Index, IndexFile, IndexSettings, configured, redact
-from flyte_build.sources.indexes.pages import parse_html, parse_json
+from flyte_build.sources.indexes.pages import Page, parse_html, parse_json
 
 A = "https://a.index.example/simple"
 B = "https://b.index.example/simple"
@@ -162,3 +162,44 @@ def test_json_page() -> None:
 def test_json_pages_that_are_not(page: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_json(page, A)
+
+
+# Of few letters, so that names are parts of others, and what breaks texts is in them.
+_TEXTS = st.text(alphabet='ab"\\{}é ', max_size=6)
+_DEEP = st.dictionaries(st.sampled_from(["sha256", "filename", "a"]), _TEXTS, max_size=2)
+
+
+@st.composite
+def _entries(draw: st.DrawFn) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "filename": draw(_TEXTS), "url": f"f/{draw(st.integers(0, 99))}", "hashes": draw(_DEEP),
+        "core-metadata": draw(st.booleans() | _DEEP), "yanked": draw(st.booleans() | _TEXTS), "size": 7,
+    }  # fmt: skip
+    return {key: entry[key] for key in draw(st.permutations(list(entry)))}
+
+
+@given(st.lists(_entries(), max_size=5), st.booleans(), st.booleans(), st.lists(_TEXTS, max_size=2), st.data())
+def test_one_file_of_a_page_is_what_reading_all_of_it_gives(
+    entries: list[dict[str, object]], spaced: bool, ascii_only: bool, versions: list[str], data: st.DataObject
+) -> None:
+    page = {"versions": versions, "files": entries, "meta": {"api-version": "1.3"}}
+    separators = None if spaced else (",", ":")
+    text = json.dumps(page, separators=separators, ensure_ascii=ascii_only, indent=2 if spaced else None)
+    name = data.draw(st.sampled_from([str(e["filename"]) for e in entries]) | _TEXTS if entries else _TEXTS)
+    wanted = tuple(file for file in parse_json(text, f"{A}/a/") if file.name == name)
+    named = Page(text, f"{A}/a/", html=False)
+    assert named.named(name) == wanted
+    assert named.files() == tuple(parse_json(text, f"{A}/a/"))
+    assert named.named(name) == wanted
+
+
+def test_of_one_file_of_a_large_page_nothing_else_is_read() -> None:
+    """What is amiss with the others is not seen; where the version is not one that we know, all is read."""
+    good = {"filename": "a-1-py3-none-any.whl", "url": "a", "hashes": {}}
+    text = json.dumps({"files": [{"filename": "broken"}, good], "meta": {"api-version": "1.0"}})
+    (found,) = Page(text, f"{A}/a/", html=False).named("a-1-py3-none-any.whl")
+    assert found.url == f"{A}/a/a"
+    for other in (text.replace('"1.0"', '"2.0"'), text.replace("a-1", "a-2")):
+        with pytest.raises(ValueError, match=r"expected a url|version 2"):
+            Page(other, A, html=False).named("a-1-py3-none-any.whl")
+    assert Page(HTML.format(sha="ab" * 32), A, html=True).named("a-2.0-py3-none-any.whl")[0].metadata

@@ -21,7 +21,8 @@ __all__ = ["ACCEPT", "IndexFile", "Page", "parse_html", "parse_json"]
 
 # PEP 691, "Version + Format Selection": JSON first, both kinds of HTML accepted.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
-_KNOWN_VERSION = re.compile(r'"api-version"\s*:\s*"1\.')
+_VERSION = '"api-version"'
+_KNOWN = re.compile(rf'{_VERSION}\s*:\s*"1\.')
 # Braces before a file's name that may open its object: those of what stands before the name in it.
 _NESTED = 8
 
@@ -111,17 +112,18 @@ class Page:
         """Those called ``name``. Projects have thousands of files, so where that can be told the others are not read;
         what is amiss with them is not said then. Raises as :meth:`files` does."""
         text = self._text
-        if not self._html and _KNOWN_VERSION.search(text):
+        if not self._html and _KNOWN.match(text, max(text.find(_VERSION), 0)):
             entries = list(_objects(text, json.dumps(name)))
-            if entries and all(_object(entry).get("filename") == name for entry in entries):
+            if entries and all(_object(e).get("filename") == name and "url" in _object(e) for e in entries):
                 return tuple(_file(entry, self.base) for entry in entries)
         return tuple(file for file in self.files() if file.name == name)
 
 
 def _objects(text: str, value: str) -> Iterator[object]:
-    """The innermost object around each ``value`` in a JSON text, as far as one can be told without reading it all."""
-    decoder, at = json.JSONDecoder(), -1
-    while (at := text.find(value, at + 1)) >= 0:
+    """The innermost objects around each ``value`` in a JSON text, as far as that can be told without reading it all."""
+    decoder, after = json.JSONDecoder(), 0
+    while (at := text.find(value, after)) >= 0:
+        after = at + 1
         begin = at
         for _ in range(_NESTED):
             begin = text.rfind("{", 0, begin)
@@ -133,6 +135,7 @@ def _objects(text: str, value: str) -> Iterator[object]:
                 continue
             if end > at:
                 yield parse(text[begin:end])
+                after = end
                 break
 
 
