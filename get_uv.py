@@ -31,7 +31,7 @@ __all__ = ["PipDoesIt", "install", "main", "settings", "wheel_of"]
 # With one of these pip asks elsewhere, otherwise, or not at all.
 _OTHERWISE = ("client-cert", "extra-index-url", "no-index", "only-binary", "no-binary", "proxy", "trusted-host")
 _ACCEPT = "application/vnd.pypi.simple.v1+json"
-_SECONDS = 60
+_SECONDS = 15.0
 _LARGEST = 256 << 20
 _HERE = ("localhost", "127.0.0.1", "::1")
 
@@ -119,11 +119,11 @@ def _place(name: str, version: str, packages: Path, scripts: Path) -> Path:
     return scripts / script
 
 
-def _get(url: str, trusted: ssl.SSLContext, accept: str = "*/*") -> bytes:
+def _get(url: str, trusted: ssl.SSLContext, seconds: float, accept: str = "*/*") -> bytes:
     _believed(url)
     asked = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "flyte-build"}
     request = urllib.request.Request(url, headers=asked)
-    with urllib.request.urlopen(request, timeout=_SECONDS, context=trusted) as answer:
+    with urllib.request.urlopen(request, timeout=seconds, context=trusted) as answer:
         _believed(answer.url)
         if accept != "*/*" and not answer.headers.get("Content-Type", "").startswith(accept):
             raise PipDoesIt("no page as PEP 691 has it")
@@ -149,7 +149,7 @@ def _options(found: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, 
 
 def _installed(pip: str, constraints: str, found: Mapping[str, str], environ: Mapping[str, str]) -> None:
     options = _options(found, environ)
-    if any(options.get(key) for key in _OTHERWISE):
+    if any(options.get(key) for key in _OTHERWISE) or environ.get("ALL_PROXY") or environ.get("all_proxy"):
         raise PipDoesIt("configured for pip")
     version = re.search(r"^uv==([0-9.]+)$", Path(constraints).read_text(encoding="utf-8"), re.MULTILINE)
     libc = re.fullmatch(r"glibc (\d+)\.(\d+).*", os.confstr("CS_GNU_LIBC_VERSION") or "")
@@ -157,9 +157,10 @@ def _installed(pip: str, constraints: str, found: Mapping[str, str], environ: Ma
         raise PipDoesIt("not as expected")
     index = options.get("index-url") or _default(pip)
     trusted = ssl.create_default_context(cafile=options.get("cert"))
-    page = json.loads(_get(address := f"{index.rstrip('/')}/uv/", trusted, _ACCEPT))
+    seconds = float(options.get("timeout") or options.get("default-timeout") or _SECONDS)
+    page = json.loads(_get(address := f"{index.rstrip('/')}/uv/", trusted, seconds, _ACCEPT))
     url, sha256 = wheel_of(page, version[1], os.uname().machine, (int(libc[1]), int(libc[2])))
-    wheel = _get(urljoin(address, url), trusted)
+    wheel = _get(urljoin(address, url), trusted, seconds)
     if hashlib.sha256(wheel).hexdigest() != sha256:
         raise PipDoesIt("not what the index says")
     install(wheel, version[1], Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("scripts")))
