@@ -168,7 +168,7 @@ def _installed(pip: str, constraints: str, found: Mapping[str, str], environ: Ma
 
 def _default(pip: str) -> str:
     sys.path.insert(0, pip)
-    from pip._internal.models.index import PyPI  # type: ignore[import-not-found]
+    from pip._internal.models.index import PyPI
 
     return str(PyPI.simple_url)
 
