@@ -290,4 +290,6 @@ def named_lock(file: Path | None, env: str | None, root: Path | None, lockfiles:
         from ..workbench.named_lock import of_file
 
         return of_file(file, env, root)
-    return opened(file, root, lockfiles).named_lock(env)
+    from .taking import taken
+
+    return taken(file, root, lockfiles, env=(env,) if env is not None else ()).named_lock(env)

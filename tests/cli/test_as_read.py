@@ -1,0 +1,377 @@
+"""Commands about a project that one of them read: the same answers, and neither flyte nor the user's file imported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flyte  # noqa: F401 - what it imports looks through all variables, of which pytest changes one
+import pytest
+
+from flyte_build.kernel.values import replace
+from flyte_build.locks import lockfile
+from flyte_build.planning import noop, recording
+from flyte_build.project import loading
+
+from ..support.offline import Offline, Ran
+from ..support.registry import RegistryServer
+
+FLOW = """
+import flyte
+from helper_as_read import PACKAGES
+
+base = flyte.Image.from_debian_base(python_version=(3, 11), platform=("linux/amd64",))
+low = flyte.TaskEnvironment("low", image=base.with_pip_packages(*PACKAGES))
+deep = flyte.TaskEnvironment("deep", image=base.with_pip_packages("alpha", "beta"), depends_on=[low])
+
+
+@low.task
+def lower(x: int) -> int:
+    import alpha
+    return x
+
+
+@deep.task
+def main(x: int) -> int:
+    import alpha, beta
+    return lower(x)
+"""
+
+
+class Project:
+    """A file of which one command keeps what it is."""
+
+    def __init__(self, offline: Offline) -> None:
+        self.offline = offline
+        self.imported = False
+
+    def __call__(self, *words: str) -> Ran:
+        """One command; ``imported`` says whether the file was."""
+        self.imported = False
+        self.offline.patch.setattr(sys, "argv", ["flyte-build", *words])
+        return self.offline(*words)
+
+    def build(self, *more: str) -> Ran:
+        return self("build", "flow.py", *more)
+
+    def digests(self) -> dict[str, str]:
+        images = self.build("--json").json()["images"]
+        return {image["environment"]: image["digest"] for image in images}
+
+    def forget(self, *folders: str) -> None:
+        for folder in folders:
+            shutil.rmtree(self.offline.store / folder, ignore_errors=True)
+
+    def unbuilt(self) -> None:
+        """What is fetched stays, and what is kept of the project."""
+        self.forget("oci", "realisations", "listings")
+
+    def files(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in self.offline.project.rglob("*") if path.is_file()}
+
+
+def exchange(offline: Offline, name: str = "alpha", version: str = "9.0", **more: Any) -> None:
+    """Another version of a wheel in every lock that has it, and nothing else."""
+    wheel = offline.publish(name, version, **more)
+    data = wheel.read_bytes()
+    row = {"version": version, "file": wheel.name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for path in offline.lockfiles.glob("*.json"):
+        lock = lockfile.read(offline.lockfiles, path.stem)
+        assert lock is not None
+        platforms = {
+            platform: replace(held, wheels=tuple(replace(w, **row) if w.name == name else w for w in held.wheels))
+            for platform, held in lock.platforms.items()
+        }
+        lockfile.write(offline.lockfiles, replace(lock, platforms=platforms))
+
+
+@pytest.fixture
+def project(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """It was built, by a command that asked the index what its wheels hold. What is a moment old is trusted, as a test
+    has no moments to wait."""
+    monkeypatch.setattr(recording, "_TICK", -1e9)
+    made, load = Project(offline), loading.load
+
+    def spy(*arguments: Any, **more: Any) -> loading.Project:
+        made.imported = True
+        return load(*arguments, **more)
+
+    monkeypatch.setattr(loading, "load", spy)
+    offline.write(FLOW)
+    offline.write('PACKAGES = ["alpha"]\n', "helper_as_read.py")
+    offline.locked()
+    assert made.build().code == 0
+    assert made.imported
+    return made
+
+
+def same(one: Ran, other: Ran) -> None:
+    """But for the times that are told, and what is said of work that takes long on a busy machine."""
+
+    def told(ran: Ran) -> tuple[int, str, str]:
+        out = re.sub(r"\d+(\.\d+)? m?s\b|\"seconds\": [\d.]+", "…", ran.out)
+        return ran.code, out, ran.err[ran.err.find("error: ") :] if ran.code else ""
+
+    assert told(one) == told(other)
+
+
+def test_a_push_after_a_build_imports_nothing(project: Project, registry: RegistryServer) -> None:
+    pushed = project("push", "flow.py", "--registry", f"{registry.host}/one", "--tag", "v1")
+    assert pushed.code == 0, pushed.err
+    assert not project.imported
+    assert noop.load(noop.key_of("push", sys.argv[2:])) is not None, "the next one only asks the registry"
+    project.forget("plans")
+    again = project("push", "flow.py", "--registry", f"{registry.host}/two", "--tag", "v1")
+    assert project.imported
+    same(replace_all(again, "/two/", "/one/"), pushed)
+    project.offline.verified()
+
+
+def replace_all(ran: Ran, old: str, new: str) -> Ran:
+    return Ran(ran.code, ran.out.replace(old, new), ran.err.replace(old, new))
+
+
+QUESTIONS = {
+    "plan": ("plan", "flow.py"),
+    "plan --json": ("plan", "flow.py", "--json", "--layers"),
+    "plan --check": ("plan", "flow.py", "--check"),
+    "plan of a task": ("plan", "flow.py", "main", "--explain"),
+    "verify": ("verify", "flow.py", "--env", "low"),
+    "sbom": ("sbom", "flow.py", "lower", "--format", "spdx"),
+    "why": ("why", "alpha", "flow.py"),
+    "tree": ("tree", "flow.py", "main", "--json"),
+    "export": ("export", "requirements", "flow.py", "--env", "deep"),
+    "build of one, unchecked": ("build", "flow.py", "--env", "low", "--no-check", "-q"),
+    "a platform that it is not for": ("plan", "flow.py", "--platform", "linux/arm64"),
+    "no such task": ("plan", "flow.py", "mian"),
+    "no such environment": ("push", "flow.py", "--env", "lwo", "--registry", "127.0.0.1:1/none"),
+    "nowhere to push to": ("push", "flow.py"),
+}
+SAID_BY_READING = {"a platform that it is not for", "no such task", "no such environment"}
+
+
+def test_all_that_needs_environments_and_locks_is_answered_alike(project: Project) -> None:
+    taken = {}
+    for name, words in QUESTIONS.items():
+        taken[name] = project(*words)
+        assert project.imported == (name in SAID_BY_READING), name
+        if words[0] == "plan" and name not in SAID_BY_READING:
+            assert noop.load(noop.key_of("plan", list(words[1:]))) is not None
+    for name, words in QUESTIONS.items():
+        project.forget("plans")
+        same(taken[name], project(*words))
+        assert project.imported, name
+
+
+def test_the_images_are_those_of_a_build_that_imports(project: Project) -> None:
+    before = project.digests()
+    exchange(project.offline)
+    relocked = project.digests()
+    assert not project.imported
+    assert relocked.keys() == before.keys()
+    assert all(relocked[name] != before[name] for name in before)
+    project.forget("plans")
+    project.unbuilt()
+    assert project.digests() == relocked
+    assert project.imported
+    project.offline.verified()
+
+
+def test_what_is_said_is_the_same_and_the_pins_are(project: Project) -> None:
+    exchange(project.offline)
+    kept = {path: path.read_bytes() for path in project.offline.lockfiles.iterdir()}
+    relocked = project.build("-q")
+    assert not project.imported
+    pinned = {path: path.read_bytes() for path in kept}
+    assert pinned != kept
+    for path, data in kept.items():
+        path.write_bytes(data)
+    project.forget("plans")
+    project.unbuilt()
+    again = project.build("-q")
+    assert project.imported
+    assert (again.code, again.out) == (relocked.code, relocked.out)
+    assert {path: path.read_bytes() for path in kept} == pinned
+
+
+def test_nothing_to_do_is_on_record_then(project: Project) -> None:
+    exchange(project.offline)
+    assert project.build().code == 0
+    assert not project.imported
+    said = project.build()
+    assert not project.imported
+    assert "nothing to build" in said.out
+    assert noop.load(noop.key_of("build", ["flow.py"])) is not None
+    project.offline.write(FLOW + "# more\n")
+    assert noop.load(noop.key_of("build", ["flow.py"])) is None, "it depends on what the project does"
+
+
+def test_a_plan_of_other_locks_is_told_once_their_wheels_are_here(project: Project) -> None:
+    exchange(project.offline)
+    assert project("plan", "flow.py").code == 0
+    assert project.imported, "nobody asks an index for a plan"
+    exchange(project.offline, version="9.1")
+    assert project.build().code == 0
+    assert not project.imported
+    exchange(project.offline, version="9.0")
+    exchange(project.offline, version="9.1")
+    told = project("plan", "flow.py", "--json")
+    assert not project.imported
+    project.forget("plans")
+    same(told, project("plan", "flow.py", "--json"))
+
+
+def test_versions_that_come_to_differ_are_told(project: Project) -> None:
+    """By whoever compares them, which takes the user's file."""
+    project.offline.write("import alpha\n" + FLOW)
+    exchange(project.offline, version="9.1")
+    assert project.build().code == 0
+    low = lockfile.read(project.offline.lockfiles, "low")
+    assert low is not None
+    exchange(project.offline, version="9.2")
+    assert project.build().code == 0
+    lockfile.write(project.offline.lockfiles, low)
+    assert project.build().code == 0
+    assert not project.imported
+    told = project("plan", "flow.py", "--json")
+    assert project.imported
+    assert [f["code"] for f in told.json()["findings"]] == ["version-differs"]
+    again = project("plan", "flow.py", "--json")
+    assert not project.imported
+    same(again, told)
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def of_another_recipe(offline: Offline) -> None:
+    low, deep = (lockfile.read(offline.lockfiles, name) for name in ("low", "deep"))
+    assert low is not None
+    assert deep is not None
+    lockfile.write(offline.lockfiles, replace(low, recipe=deep.recipe))
+
+
+def refusal(ran: Ran) -> str:
+    """The error, without what is said of work that takes long on a busy machine."""
+    return ran.err[ran.err.find("error: ") :] if ran.code else ""
+
+
+CHANGES: dict[str, Callable[[Offline], object]] = {
+    "the file": lambda o: o.write(FLOW + "# more\n"),
+    "what it imports": lambda o: o.write('PACKAGES = ["beta"]\n', "helper_as_read.py"),
+    "a module that shadows another": lambda o: o.write("raise SystemExit(3)\n", "flyte.py"),
+    "settings": lambda o: o.write('[tool.flyte-build]\nbase = "standalone"\n', "pyproject.toml"),
+    "a variable of settings": lambda o: o.patch.setenv("FLYTE_BUILD_OVERLAPS", "refuse"),
+    "another store": lambda o: o.patch.setenv("FLYTE_BUILD_CACHE", str(o.home / "elsewhere")),
+    "another interpreter": lambda o: o.patch.setattr(noop, "interpreter_state", lambda: ["another"]),
+    "a lock gone": lambda o: (o.lockfiles / "low.json").unlink(),
+    "a lock that is none": lambda o: (o.lockfiles / "low.json").write_text("{}"),
+    "a lock of another recipe": of_another_recipe,
+    "a lock's step": lambda o: edited(o.lockfiles / "deep.json", '"step": 1', '"step": 2'),
+    "a deb": lambda o: edited(o.lockfiles / "low.json", '"version": "1.0"', '"version": "1.1"'),
+    "a wheel of other modules": lambda o: exchange(o, version="9.1", files={"gamma.py": "x = 1\n"}),
+    "a wheel that nobody has": lambda o: (
+        exchange(o, version="9.2"),
+        [p.unlink() for p in o.index.folder.glob("alpha-9.2*")],
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+def test_in_any_doubt_the_file_is_imported(project: Project, change: str) -> None:
+    """With a lock that changed besides; what is said is what is said where nothing is kept."""
+    exchange(project.offline)
+    CHANGES[change](project.offline)
+    project.unbuilt()
+    for words in (("plan", "flow.py", "--json"), ("build", "flow.py", "--json")):
+        files = project.files()
+        with_record = project(*words)
+        assert project.imported or with_record.code != 0
+        for path, data in files.items():
+            path.write_bytes(data)
+        project.unbuilt()
+        project.forget("plans")
+        without = project(*words)
+        if words[0] == "plan" or without.code:
+            same(with_record, without)
+        else:
+            assert [i["digest"] for i in with_record.json()["images"]] == [
+                i["digest"] for i in without.json()["images"]
+            ]
+
+
+def test_a_stale_lock_is_refused_in_the_same_words(project: Project) -> None:
+    exchange(project.offline)
+    of_another_recipe(project.offline)
+    for words in (("build", "flow.py"), ("plan", "flow.py"), ("push", "flow.py", "--registry", "127.0.0.1:1/none")):
+        said = project(*words)
+        assert said.code == 4
+        assert "1 lock is stale or missing" in said.err
+        assert project.imported
+
+
+def test_a_file_that_reads_its_lock_is_imported(project: Project) -> None:
+    reads = 'from pathlib import Path\nPath(__file__).with_name("lockfiles").joinpath("low.json").read_text()\n'
+    project.offline.write(reads + FLOW)
+    for imported in (True, False):
+        assert project("plan", "flow.py").code == 0
+        assert project.imported == imported
+    exchange(project.offline)
+    assert project.build().code == 0
+    assert project.imported
+
+
+@pytest.mark.parametrize("asks", ["len(sys.argv)", "sys.argv[1:]", "[*sys.orig_argv]", "argparse.ArgumentParser()"])
+def test_a_file_that_asks_for_the_command_line_is_read_for_each(project: Project, asks: str) -> None:
+    project.offline.write(f"import argparse, sys\n{asks}\n" + FLOW)
+    for words, imported in (
+        (("plan", "flow.py"), True),
+        (("plan", "flow.py"), False),
+        (("build", "flow.py", "-q"), True),
+        (("plan", "flow.py"), True),
+    ):
+        assert project(*words).code == 0
+        assert project.imported == imported, words
+
+
+def test_what_was_not_judged_before_is_imported_and_kept_besides(project: Project) -> None:
+    for words in (("build", "flow.py", "--env", "low"), ("plan", "flow.py", "lower")):
+        assert project(*words).code == 0
+        assert project.imported == (words[0] == "build"), words
+    for words in (("build", "flow.py", "main"), ("plan", "flow.py"), ("build", "flow.py", "lower")):
+        assert project(*words).code == 0
+        assert not project.imported, words
+
+
+def test_who_is_called_without_being_named_takes_the_code(project: Project) -> None:
+    bare = 'bare = flyte.TaskEnvironment("bare", image=flyte.Image.from_debian_base(python_version=(3, 11)))\n'
+    project.offline.write(FLOW + bare)
+    project.offline.ok("lock", "flow.py")
+    assert project.build("-q").code == 0
+    for words, imported in ((("plan", "flow.py", "--env", "deep"), True), (("plan", "flow.py", "main"), True)):
+        for _ in range(2):
+            assert project(*words).code == 0
+        assert project.imported == (words[2] == "main"), (words, imported)
+
+
+def test_what_is_kept_and_makes_no_sense_is_nothing(project: Project) -> None:
+    [path] = [
+        p for p in (project.offline.store / "plans").glob("*.json") if "judged" in json.loads(p.read_text())["answer"]
+    ]
+    record = json.loads(path.read_text())
+    for answer in ({}, {**record["answer"], "frames": {"low": 7}}, {**record["answer"], "environments": [[1]]}, [1]):
+        path.write_text(json.dumps({**record, "answer": answer}))
+        exchange(project.offline)
+        project.unbuilt()
+        assert project.build().code == 0
+        assert project.imported
