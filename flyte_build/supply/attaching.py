@@ -100,7 +100,7 @@ def attach(
         for one in pushed
         for platform, digest in one.platforms.items()
     ]
-    made = foreseen or Foreseen()
+    made = foreseen or Foreseen(store)
     with reporter.work("attach SBOMs and provenance", len(subjects)) as progress:
 
         def work(subject: _Subject) -> list[Attached]:

@@ -108,7 +108,7 @@ def push_plan(
                 from ..supply.foreseen import Foreseen
 
                 if foreseen is None:
-                    foreseen = ending.enter_context(Foreseen())
+                    foreseen = ending.enter_context(Foreseen(store))
                 foresee(images, _locks(workspace, images), store, foreseen)
 
         built, pushed = push_built(
