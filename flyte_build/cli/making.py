@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..planning.plan import Plan
+    from ..planning.recording import Recording
     from ..remote.publishing import PushedImage
     from ..store.built import BuiltImage
     from ..workbench import Images, Workbench
@@ -45,8 +47,8 @@ class Shown:
 class Watched:
     """Shows the plan on standard error, and ends the ``watching`` of what it depends on before anything is made."""
 
-    def __init__(self, silent: bool, watching: ExitStack) -> None:
-        self._silent, self._watching = silent, watching
+    def __init__(self, silent: bool, watching: ExitStack, record: Recording | None = None) -> None:
+        self._silent, self._watching, self._record = silent, watching, record
 
     def planned(self, plan: Plan) -> None:
         # Where the store has all, the result says so, and nothing is said twice.
@@ -57,6 +59,8 @@ class Watched:
 
     def making(self) -> None:
         self._watching.close()
+        if self._record is not None:  # meanwhile, as much of what comes is waiting
+            threading.Thread(target=self._record.prepare, name="recorded", daemon=True).start()
 
 
 def made(
@@ -79,7 +83,7 @@ def made(
     # Watched, so that the same command is answered from the record while nothing changes (`cli.noop`).
     with ExitStack() as watching:
         bench, record = taking.watched(watching, quiet=shown.silent)
-        images = verb(bench, Watched(shown.silent, watching))
+        images = verb(bench, Watched(shown.silent, watching, record))
     text = text_of(shown, images)
     sys.stdout.write(text)
     sys.stdout.flush()

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from ..kernel.reporting import Reporter
     from ..planning.recording import Recording
-    from ..workbench import Workbench
+    from ..workbench import Named, Workbench
     from ..workbench.as_read import AsRead
 
-__all__ = ["Taking", "meant_by", "taken"]
+__all__ = ["Taking", "meant_by", "named_lock", "taken"]
 
 
 def meant_by(asked: dict[str, Any]) -> Meant:
@@ -77,3 +77,12 @@ def taken(
 ) -> Workbench:
     """The project, for a command that needs no more of it than these environments and their locks."""
     return Taking(file, root, lockfiles, Meant(task, env)).alone(quiet=quiet)
+
+
+def named_lock(file: Path | None, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
+    """The lock that ``file`` (a Python file, or a lock) and ``--env`` name; raises where that is not exactly one."""
+    if file is not None and file.suffix == ".json":
+        from ..workbench.named_lock import of_file
+
+        return of_file(file, env, root)
+    return taken(file, root, lockfiles, env=(env,) if env is not None else ()).named_lock(env)

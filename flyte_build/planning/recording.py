@@ -84,7 +84,7 @@ class Recording:
         self._iterated: set[tuple[bool, bool]] = set()
         self._folders: dict[str, str] = {}
         self._rows = Rows(self._is_installed)
-        # Of that, what was seen while the project was read; and in that, while the user's own code ran.
+        # Of that, what was seen while the project was read; and while the user's own code ran.
         self._read: set[str] = set()
         self._asked: set[str] = set()
         self._walked: set[tuple[bool, bool]] = set()
@@ -229,6 +229,10 @@ class Recording:
 
     # -- writing it down -------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Look at all that was seen, which whoever writes it down then need not do."""
+        self._rows.of(self._seen, list(sys.modules), self.root)
+
     def document(self, key: str, answer: Any) -> dict[str, Any] | None:
         """The record, or ``None`` (and ``unrepeatable`` says why) where there can be none."""
         rows = self._rows.of(self._seen, list(sys.modules), self.root)
@@ -300,10 +304,6 @@ class Recording:
     def save(self, key: str, answer: Any) -> bool:
         """Write the record for ``answer``; ``False`` where there can be none. What cannot be written is let be."""
         return written(key, self.document(key, answer))
-
-    def save_project(self, key: str, answer: Any, apart: Sequence[str], also: Mapping[str, Any] | None = None) -> bool:
-        """The same of :meth:`document_of_project`."""
-        return written(key, self.document_of_project(key, answer, apart, also))
 
 
 def _path(value: Any) -> str | None:

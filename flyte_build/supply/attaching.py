@@ -8,8 +8,9 @@ made, and that says as much about the same lock, is left alone. Makes nothing up
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..assemble.version import ASSEMBLER
@@ -21,12 +22,11 @@ from ..registry.reference import Reference
 from ..registry.values import EMPTY, IMAGE_MANIFEST
 from ..remote.threads import each
 from ..store import Store
-from .artifact_metadata import StoredFacts
 from .documents import FORMATS, Format, knowledge, made_of, recorded_derivation
-from .foreseen import Foreseen
-from .packages import Inventory, inventory
+from .foreseen import OF_INVENTORY, Foreseen
+from .packages import Inventory
 from .provenance import Made, lock_digest
-from .pushing import EMPTY_TYPE, push_bytes
+from .pushing import EMPTY_TYPE
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
@@ -71,12 +71,33 @@ class _Subject:
         return self.image.digest
 
 
-def foresee(images: Sequence[BuiltImage], locks: Mapping[str, Lock], store: Store, foreseen: Foreseen) -> None:
-    """Have the documents made that :func:`attach` will want once ``images`` are pushed; ``locks`` by environment."""
-    facts = StoredFacts(store)
-    for image in images:
-        lock = locks[image.environment]
-        foreseen.begin(lock, [inventory(lock, image.platform, digest=image.manifest_digest, facts=facts)])
+def foresee(
+    images: Sequence[BuiltImage],
+    locks: Mapping[str, Lock],
+    store: Store,
+    foreseen: Foreseen,
+    registry: Registry,
+    place: Callable[[str], Reference],
+) -> None:
+    """Have the documents made, and sent, that :func:`attach` will want once ``images``, which the registry lacks, are
+    pushed; ``locks`` and ``place``, the repository, by environment."""
+
+    def begin() -> None:
+        for image in images:
+            lock, repository = locks[image.environment], place(image.environment)
+            about = foreseen.inventory(lock, image.platform, image.manifest_digest)
+            foreseen.begin(lock, [about])
+            foreseen.post(registry, repository, lambda: EMPTY, EMPTY_TYPE)
+            for format in FORMATS.values():
+                make = partial(_made, format.name, lock, about, image.derivation, store, foreseen)
+                foreseen.post(registry, repository, make, format.media_type)
+
+    foreseen.later(begin)
+
+
+def _made(format: str, lock: Lock, about: Inventory, derivation: str, store: Store, foreseen: Foreseen) -> bytes:
+    made = made_of(store, derivation) if format not in OF_INVENTORY else None
+    return foreseen.document(format, lock, about, made)
 
 
 def attach(
@@ -94,13 +115,13 @@ def attach(
 
     Costs one question an image where everything is there. Raises :class:`RegistryError` where the registry refuses.
     """
-    facts = StoredFacts(store)
+    made = foreseen or Foreseen(store)
+    facts = made.facts
     subjects = [
-        _subject(Reference.parse(one.reference), locks[one.environment], platform, digest, store, facts)
+        _subject(Reference.parse(one.reference), locks[one.environment], platform, digest, store, made)
         for one in pushed
         for platform, digest in one.platforms.items()
     ]
-    made = foreseen or Foreseen(store)
     with reporter.work("attach SBOMs and provenance", len(subjects)) as progress:
 
         def work(subject: _Subject) -> list[Attached]:
@@ -117,8 +138,8 @@ def attach(
     return attached
 
 
-def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: Store, facts: StoredFacts) -> _Subject:
-    image = inventory(lock, platform, digest=digest, facts=facts)
+def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: Store, known: Foreseen) -> _Subject:
+    image = known.inventory(lock, platform, digest)
     derivation = recorded_derivation(lock, platform, digest, store)
     made = made_of(store, derivation) if derivation is not None else None
     repository = replace(pushed, tag=None, digest=None)
@@ -185,9 +206,9 @@ def _uploaded(subject: _Subject, names: Sequence[str], registry: Registry, made:
 
     def upload(name: str) -> dict[str, Any]:
         if not name:
-            return push_bytes(registry, subject.repository, EMPTY, EMPTY_TYPE)
+            return made.push(registry, subject.repository, EMPTY, EMPTY_TYPE)
         data = made.document(name, subject.lock, subject.image, subject.made)
-        return push_bytes(registry, subject.repository, data, FORMATS[name].media_type)
+        return made.push(registry, subject.repository, data, FORMATS[name].media_type)
 
     return dict(zip(("", *names), each(upload, ("", *names)), strict=True))
 

@@ -20,28 +20,19 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
 
 from ..assemble.version import ASSEMBLER
 from ..kernel.files import write_whole
 from ..kernel.version import __version__
-from .packages import NAMESPACE, Inventory, Package
+from .packages import Inventory, Package
+from .serial import render
 
-__all__ = ["PLACEHOLDER", "Components", "render"]
+__all__ = ["Components"]
 
-PLACEHOLDER = UUID(int=0)
 # Of documents that are larger than this, no more parts are kept.
 _MOST = 8 << 20
 _RULES = "1"
 _LIBRARY = "cyclonedx"
-
-
-def render(document: dict[str, Any]) -> bytes:
-    """The bytes of a document whose serial number is the placeholder."""
-    document["serialNumber"] = f"urn:uuid:{PLACEHOLDER}"
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    before, number, after = text.partition(f'"serialNumber": "urn:uuid:{PLACEHOLDER}"')
-    return f"{before}{number.replace(str(PLACEHOLDER), str(uuid5(NAMESPACE, text)))}{after}".encode()
 
 
 class Components:

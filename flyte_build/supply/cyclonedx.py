@@ -24,9 +24,9 @@ from packageurl import PackageURL
 
 from ..assemble.version import ASSEMBLER
 from ..kernel.version import __version__
-from .components import PLACEHOLDER, render
 from .licenses import License
 from .packages import Base, Inventory, Package
+from .serial import PLACEHOLDER, render
 
 __all__ = ["component", "cyclonedx", "document"]
 
@@ -46,7 +46,7 @@ def component(package: Package) -> dict[str, Any]:
 
 
 def document(image: Inventory) -> dict[str, Any]:
-    """The document as JSON, but for its serial number, which :func:`~.components.render` puts in."""
+    """The document as JSON, but for its serial number, which :func:`~.serial.render` puts in."""
     root = _image(image)
     components = [*_base(image.base), *_system(image), *(_package(p) for p in image.packages)]
     bom = Bom(

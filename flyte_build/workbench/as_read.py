@@ -22,6 +22,7 @@ from ..kernel.values import dataclass, replace
 from ..locks.lockfile import lock_path, read
 from ..locks.nouns import Lock
 from ..planning import noop
+from ..planning.rows import written
 from ..planning.workspace import Workspace, checked_platform
 from ..project.modules import Modules
 from ..project.nouns import Asks, Environment, Project, Task
@@ -89,7 +90,7 @@ class Kept:
             answer["judged"] += [one for one in before if (one["meant"], one["platform"]) not in now][: _MOST - 1]
         names = bench.workspace.project.environments
         apart = [str(bench.store.root), *(str(lock_path(bench.lockfiles, name)) for name in names)]
-        recording.save_project(self._key, answer, apart, also)
+        written(self._key, recording.document_of_project(self._key, answer, apart, also))
 
 
 class AsRead(Workbench):

@@ -109,7 +109,7 @@ def push_plan(
 
                 if foreseen is None:
                     foreseen = ending.enter_context(Foreseen(store))
-                foresee(images, _locks(workspace, images), store, foreseen)
+                foresee(images, _locks(workspace, images), store, foreseen, writing, target.repository)
 
         built, pushed = push_built(
             lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),

@@ -2,123 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import shutil
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import flyte  # noqa: F401 - what it imports looks through all variables, of which pytest changes one
 import pytest
 
-from flyte_build.kernel.values import replace
 from flyte_build.locks import lockfile
-from flyte_build.planning import noop, recording
-from flyte_build.project import loading
+from flyte_build.planning import noop
 
-from ..support.offline import Offline, Ran
+from ..support.as_read import FLOW, Project, exchange, of_another_recipe, project, same
+from ..support.offline import Ran
 from ..support.registry import RegistryServer
 
-FLOW = """
-import flyte
-from helper_as_read import PACKAGES
-
-base = flyte.Image.from_debian_base(python_version=(3, 11), platform=("linux/amd64",))
-low = flyte.TaskEnvironment("low", image=base.with_pip_packages(*PACKAGES))
-deep = flyte.TaskEnvironment("deep", image=base.with_pip_packages("alpha", "beta"), depends_on=[low])
-
-
-@low.task
-def lower(x: int) -> int:
-    import alpha
-    return x
-
-
-@deep.task
-def main(x: int) -> int:
-    import alpha, beta
-    return lower(x)
-"""
-
-
-class Project:
-    """A file of which one command keeps what it is."""
-
-    def __init__(self, offline: Offline) -> None:
-        self.offline = offline
-        self.imported = False
-
-    def __call__(self, *words: str) -> Ran:
-        """One command; ``imported`` says whether the file was."""
-        self.imported = False
-        self.offline.patch.setattr(sys, "argv", ["flyte-build", *words])
-        return self.offline(*words)
-
-    def build(self, *more: str) -> Ran:
-        return self("build", "flow.py", *more)
-
-    def digests(self) -> dict[str, str]:
-        images = self.build("--json").json()["images"]
-        return {image["environment"]: image["digest"] for image in images}
-
-    def forget(self, *folders: str) -> None:
-        for folder in folders:
-            shutil.rmtree(self.offline.store / folder, ignore_errors=True)
-
-    def unbuilt(self) -> None:
-        """What is fetched stays, and what is kept of the project."""
-        self.forget("oci", "realisations", "listings")
-
-    def files(self) -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in self.offline.project.rglob("*") if path.is_file()}
-
-
-def exchange(offline: Offline, name: str = "alpha", version: str = "9.0", **more: Any) -> None:
-    """Another version of a wheel in every lock that has it, and nothing else."""
-    wheel = offline.publish(name, version, **more)
-    data = wheel.read_bytes()
-    row = {"version": version, "file": wheel.name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    for path in offline.lockfiles.glob("*.json"):
-        lock = lockfile.read(offline.lockfiles, path.stem)
-        assert lock is not None
-        platforms = {
-            platform: replace(held, wheels=tuple(replace(w, **row) if w.name == name else w for w in held.wheels))
-            for platform, held in lock.platforms.items()
-        }
-        lockfile.write(offline.lockfiles, replace(lock, platforms=platforms))
-
-
-@pytest.fixture
-def project(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """It was built, by a command that asked the index what its wheels hold. What is a moment old is trusted, as a test
-    has no moments to wait."""
-    monkeypatch.setattr(recording, "_TICK", -1e9)
-    made, load = Project(offline), loading.load
-
-    def spy(*arguments: Any, **more: Any) -> loading.Project:
-        made.imported = True
-        return load(*arguments, **more)
-
-    monkeypatch.setattr(loading, "load", spy)
-    offline.write(FLOW)
-    offline.write('PACKAGES = ["alpha"]\n', "helper_as_read.py")
-    offline.locked()
-    assert made.build().code == 0
-    assert made.imported
-    return made
-
-
-def same(one: Ran, other: Ran) -> None:
-    """But for the times that are told, and what is said of work that takes long on a busy machine."""
-
-    def told(ran: Ran) -> tuple[int, str, str]:
-        out = re.sub(r"\d+(\.\d+)? m?s\b|\"seconds\": [\d.]+", "…", ran.out)
-        return ran.code, out, ran.err[ran.err.find("error: ") :] if ran.code else ""
-
-    assert told(one) == told(other)
+__all__ = ["project"]
 
 
 def test_a_push_after_a_build_imports_nothing(project: Project, registry: RegistryServer) -> None:
@@ -245,69 +141,6 @@ def test_versions_that_come_to_differ_are_told(project: Project) -> None:
     again = project("plan", "flow.py", "--json")
     assert not project.imported
     same(again, told)
-
-
-def edited(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def of_another_recipe(offline: Offline) -> None:
-    low, deep = (lockfile.read(offline.lockfiles, name) for name in ("low", "deep"))
-    assert low is not None
-    assert deep is not None
-    lockfile.write(offline.lockfiles, replace(low, recipe=deep.recipe))
-
-
-def refusal(ran: Ran) -> str:
-    """The error, without what is said of work that takes long on a busy machine."""
-    return ran.err[ran.err.find("error: ") :] if ran.code else ""
-
-
-CHANGES: dict[str, Callable[[Offline], object]] = {
-    "the file": lambda o: o.write(FLOW + "# more\n"),
-    "what it imports": lambda o: o.write('PACKAGES = ["beta"]\n', "helper_as_read.py"),
-    "a module that shadows another": lambda o: o.write("raise SystemExit(3)\n", "flyte.py"),
-    "settings": lambda o: o.write('[tool.flyte-build]\nbase = "standalone"\n', "pyproject.toml"),
-    "a variable of settings": lambda o: o.patch.setenv("FLYTE_BUILD_OVERLAPS", "refuse"),
-    "another store": lambda o: o.patch.setenv("FLYTE_BUILD_CACHE", str(o.home / "elsewhere")),
-    "another interpreter": lambda o: o.patch.setattr(noop, "interpreter_state", lambda: ["another"]),
-    "a lock gone": lambda o: (o.lockfiles / "low.json").unlink(),
-    "a lock that is none": lambda o: (o.lockfiles / "low.json").write_text("{}"),
-    "a lock of another recipe": of_another_recipe,
-    "a lock's step": lambda o: edited(o.lockfiles / "deep.json", '"step": 1', '"step": 2'),
-    "a deb": lambda o: edited(o.lockfiles / "low.json", '"version": "1.0"', '"version": "1.1"'),
-    "a wheel of other modules": lambda o: exchange(o, version="9.1", files={"gamma.py": "x = 1\n"}),
-    "a wheel that nobody has": lambda o: (
-        exchange(o, version="9.2"),
-        [p.unlink() for p in o.index.folder.glob("alpha-9.2*")],
-    ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("change", CHANGES)
-def test_in_any_doubt_the_file_is_imported(project: Project, change: str) -> None:
-    """With a lock that changed besides; what is said is what is said where nothing is kept."""
-    exchange(project.offline)
-    CHANGES[change](project.offline)
-    project.unbuilt()
-    for words in (("plan", "flow.py", "--json"), ("build", "flow.py", "--json")):
-        files = project.files()
-        with_record = project(*words)
-        assert project.imported or with_record.code != 0
-        for path, data in files.items():
-            path.write_bytes(data)
-        project.unbuilt()
-        project.forget("plans")
-        without = project(*words)
-        if words[0] == "plan" or without.code:
-            same(with_record, without)
-        else:
-            assert [i["digest"] for i in with_record.json()["images"]] == [
-                i["digest"] for i in without.json()["images"]
-            ]
 
 
 def test_a_stale_lock_is_refused_in_the_same_words(project: Project) -> None:
