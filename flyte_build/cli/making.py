@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +59,7 @@ class Watched:
     def making(self) -> None:
         self._watching.close()
         if self._record is not None:  # meanwhile, as much of what comes is waiting
-            threading.Thread(target=self._record.prepare, name="recorded", daemon=True).start()
+            self._record.prepare()
 
 
 def made(

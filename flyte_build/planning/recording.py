@@ -21,19 +21,17 @@ Known limit: a clock or random source that a *third-party* library asks at impor
 
 from __future__ import annotations
 
-import contextlib
 import os
-import site
 import sys
-import sysconfig
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from . import noop
-from .rows import Rows, Seen, merged, written
+from .rows import Rows, Seen, installation, merged, written
 
 __all__ = ["Recording"]
 
@@ -56,16 +54,6 @@ _STEADY_NAMES = frozenset(
 )  # fmt: skip
 
 
-def _installation() -> tuple[str, ...]:
-    """Folders of installed code: what is in them changes by installing, not by editing."""
-    paths = {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages()}
-    with contextlib.suppress(Exception):
-        paths.add(site.getusersitepackages())
-    return tuple(
-        sorted({os.path.realpath(p) + os.sep for p in paths if p and p != "/usr"} | {"/usr/lib/", "/usr/share/"})
-    )
-
-
 class Recording:
     """What one plan depended on. ``unrepeatable`` is the reason why it cannot be recorded, or ``None``, and
     ``unreadable`` why not even the project can."""
@@ -78,12 +66,13 @@ class Recording:
         self.unreadable: str | None = None
         self._began = time.time()
         self._interpreter = noop.interpreter_state()  # as the next process will find it, before the user's root
-        self._installed = _installation()
+        self._installed = installation()
         self._seen = Seen(set(), set(), set())
         self._variables: dict[str, str | None] = {}
         self._iterated: set[tuple[bool, bool]] = set()
         self._folders: dict[str, str] = {}
         self._rows = Rows(self._is_installed)
+        self._preparing: threading.Thread | None = None
         # Of that, what was seen while the project was read; and while the user's own code ran.
         self._read: set[str] = set()
         self._asked: set[str] = set()
@@ -230,12 +219,19 @@ class Recording:
     # -- writing it down -------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Look at all that was seen, which whoever writes it down then need not do."""
-        self._rows.of(self._seen, list(sys.modules), self.root)
+        """Begin to look at all that was seen, beside what comes: whoever writes it down then need not do it."""
+        arguments = self._seen, list(sys.modules), self.root
+        self._preparing = threading.Thread(target=self._rows.of, args=arguments, name="recorded", daemon=True)
+        self._preparing.start()
+
+    def _of(self, seen: Seen, loaded: Iterable[str]) -> dict[str, dict[str, Any]]:
+        if self._preparing is not None:
+            self._preparing.join()
+        return self._rows.of(seen, loaded, self.root)
 
     def document(self, key: str, answer: Any) -> dict[str, Any] | None:
         """The record, or ``None`` (and ``unrepeatable`` says why) where there can be none."""
-        rows = self._rows.of(self._seen, list(sys.modules), self.root)
+        rows = self._of(self._seen, list(sys.modules))
         self._judge(rows, self._variables)
         if self.unrepeatable is not None:
             return None
@@ -258,7 +254,7 @@ class Recording:
         exact, below = set(apart), tuple(path + os.sep for path in apart)
         counting = {n for n in self._read if n in self._within or not (n in exact or n.startswith(below))}
         seen = Seen(*(names & counting for names in self._seen))
-        rows = self._rows.of(seen, self._loaded, self.root)
+        rows = self._of(seen, self._loaded)
         variables = {name: self._variables[name] for name in self._asked}
         why, self.unrepeatable = self.unrepeatable, self.unreadable
         self._judge(rows, variables)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import site
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
@@ -17,11 +19,21 @@ from typing import Any, NamedTuple
 
 from . import noop
 
-__all__ = ["Rows", "Seen", "merged", "written"]
+__all__ = ["Rows", "Seen", "installation", "merged", "written"]
 
 # Reading a file this large again at every no-op costs more than it tells; its identity is checked instead.
 _LARGE = 4 << 20
 _KINDS = ("files", "stats", "kinds", "directories")
+
+
+def installation() -> tuple[str, ...]:
+    """Folders of installed code: what is in them changes by installing, not by editing."""
+    paths = {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages()}
+    with contextlib.suppress(Exception):
+        paths.add(site.getusersitepackages())
+    return tuple(
+        sorted({os.path.realpath(p) + os.sep for p in paths if p and p != "/usr"} | {"/usr/lib/", "/usr/share/"})
+    )
 
 
 class Seen(NamedTuple):
@@ -37,6 +49,7 @@ class Rows:
 
     def __init__(self, is_installed: Callable[[str], bool]) -> None:
         self._is_installed = is_installed
+        self._installed: dict[str, bool] = {}
         self._stats: dict[str, list[int] | None] = {}
         self._files: dict[str, Any] = {}
         self._directories: dict[str, str | None] = {}
@@ -48,8 +61,10 @@ class Rows:
 
     def of(self, seen: Seen, loaded: Iterable[str], root: str) -> dict[str, dict[str, Any]]:
         """The rows by kind. ``loaded`` are modules by name; ``root`` is the project's, and ends in a separator."""
-        modules = {os.path.abspath(f) for name in loaded if (f := _file_of(sys.modules.get(name)))}
-        installed = {path: self._is_installed(path) for path in modules | seen.opened | seen.listed}
+        modules = {_plain(f) for name in loaded if (f := _file_of(sys.modules.get(name)))}
+        installed = self._installed
+        for path in (modules | seen.opened | seen.listed).difference(installed):
+            installed[path] = self._is_installed(path)
         folders = {os.path.dirname(m) for m in modules if not installed[m]}
         files: dict[str, Any] = {}
         stats: dict[str, Any] = {}
@@ -68,8 +83,7 @@ class Rows:
         listed = {p for p in seen.listed if not installed[p]}
         directories = {p: self._directory(p) for p in listed | folders | {root.rstrip(os.sep)}}
         stats |= {p: self.stat(p) for p in sys.path if p and os.path.isdir(p) and self._is_installed(p)}
-        found: tuple[dict[str, Any], ...] = (files, stats, kinds, directories)
-        return {kind: dict(sorted(rows.items())) for kind, rows in zip(_KINDS, found, strict=True)}
+        return dict(zip(_KINDS, (files, stats, kinds, directories), strict=True))
 
     def _file(self, path: str) -> Any:
         if path not in self._files:
@@ -125,6 +139,11 @@ def written(key: str, document: Mapping[str, Any] | None) -> bool:
 def _is_made_up(path: str) -> bool:
     """No file, but what the kernel says just then. Below ``/dev/shm`` are files like any."""
     return path.startswith(("/proc/", "/sys/", "/dev/")) and not path.startswith("/dev/shm/")
+
+
+def _plain(path: str) -> str:
+    """``os.path.abspath`` of an absolute path, which nearly always is one already."""
+    return path if "/." not in path and "//" not in path and path[-1:] != "/" else os.path.abspath(path)
 
 
 def _file_of(module: ModuleType | None) -> str | None:

@@ -199,7 +199,7 @@ def test_a_file_that_changed_a_moment_ago_is_not_trusted_by_its_times(
     """A file that was installed, which is not read again. The moment lies ahead: all else that this process loaded,
     large libraries among it, which are not read again either, may have been installed just before the test."""
     file = bench.installed / "installed_of_noop.py"
-    monkeypatch.setattr("flyte_build.planning.recording._installation", lambda: (f"{os.path.realpath(file.parent)}/",))
+    monkeypatch.setattr("flyte_build.planning.recording.installation", lambda: (f"{os.path.realpath(file.parent)}/",))
     monkeypatch.setattr("flyte_build.planning.recording._TICK", -3600.0)
     assert plan_with(bench, "").unrepeatable is None
     ahead = time.time() + 7200
