@@ -20,6 +20,7 @@ from ..kernel.version import __version__
 from ..locks.nouns import Lock
 from ..registry.reference import Reference
 from ..registry.values import EMPTY, IMAGE_MANIFEST
+from ..remote.cache_entries import media_type
 from ..remote.threads import each
 from ..store import Store
 from .documents import FORMATS, Format, knowledge, made_of, recorded_derivation
@@ -58,12 +59,14 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """One platform's image in its repository, and all there is to say about it."""
+    """One platform's image in its repository, and all there is to say about it. ``manifest``: its bytes, if they are
+    here."""
 
     repository: Reference
     lock: Lock
     image: Inventory
     made: Made | None
+    manifest: bytes | None
 
     @property
     def digest(self) -> str:
@@ -143,7 +146,7 @@ def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: S
     derivation = recorded_derivation(lock, platform, digest, store)
     made = made_of(store, derivation) if derivation is not None else None
     repository = replace(pushed, tag=None, digest=None)
-    return _Subject(repository, lock, image, made)
+    return _Subject(repository, lock, image, made, store.document(digest))
 
 
 def _attach(subject: _Subject, formats: Sequence[str], registry: Registry, made: Foreseen) -> list[Attached]:
@@ -192,6 +195,9 @@ def _says_as_much(descriptor: Mapping[str, Any], format: Format, notes: Mapping[
 
 
 def _described(subject: _Subject, registry: Registry) -> dict[str, Any]:
+    if subject.manifest is not None:
+        kind = media_type(subject.manifest)
+        return {"mediaType": kind, "digest": subject.digest, "size": len(subject.manifest)}
     found = registry.head(subject.repository.with_digest(subject.digest))
     if found is None:
         raise RegistryError(
