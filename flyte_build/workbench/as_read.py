@@ -22,11 +22,13 @@ from ..kernel.values import dataclass, replace
 from ..locks.lockfile import lock_path, read
 from ..locks.nouns import Lock
 from ..planning import noop
+from ..planning.checks.wheels.kept import kept_at
 from ..planning.rows import written
-from ..planning.workspace import Workspace, checked_platform
+from ..planning.workspace import Workspace, checked_platform, find_lockfiles
 from ..project.modules import Modules
 from ..project.nouns import Asks, Environment, Project, Task
 from ..recipe import CondaInstall, Delegation, Recipe
+from ..settings import default_file
 from ..store import Store
 from .bench import Workbench
 from .judged import Judged, locks_now
@@ -61,18 +63,26 @@ class Kept:
 
     def __init__(self, file: Path | None, root: Path | None, lockfiles: Path | None) -> None:
         self._key = noop.key_of("project", [str(word) if word is not None else "" for word in (file, root, lockfiles)])
+        self._file, self._lockfiles = file, lockfiles
         self._record: Mapping[str, Any] | None = None
 
     def bench(self, meant: Meant, reporter: Reporter) -> AsRead | None:
         """The project, if it is sure to be the same for what is ``meant``."""
         record = noop.true_record(self._key)
         try:
-            found = _as_read(record, meant, Store(), reporter) if record is not None else None
+            named = record is not None and self._named(record["answer"])
+            found = _as_read(record, meant, Store(), reporter) if record is not None and named else None
         except (FlyteBuildError, LookupError, TypeError, ValueError, AttributeError):
             # Whatever is wrong, with a lock or with a name, is said by whoever reads the project.
             return None
         self._record = record
         return found
+
+    def _named(self, answer: Mapping[str, Any]) -> bool:
+        """Whether it is of the files that are meant: a record lies where others may write."""
+        file = (self._file or default_file(Path.cwd())).absolute()
+        folder = self._lockfiles.absolute() if self._lockfiles else find_lockfiles(Path(answer["root"]))
+        return (answer["file"], answer["lockfiles"]) == (str(file), str(folder)) and file.is_relative_to(answer["root"])
 
     def keep(self, recording: Recording, bench: Workbench) -> None:
         """Keep the project of ``bench``, which ``recording`` saw being read, and what its checks said."""
@@ -104,10 +114,12 @@ class AsRead(Workbench):
         store: Store,
         record: Mapping[str, Any],
         findings: Sequence[Finding],
+        consulted: Sequence[str],
     ) -> None:
         super().__init__(workspace, Modules(workspace.project.root), reporter, store)
         self.record = record
         self._findings = findings
+        self._consulted = consulted
 
     def findings(
         self,
@@ -118,7 +130,9 @@ class AsRead(Workbench):
         reporter: Reporter | None = None,
         shared: RemoteCache | None = None,
     ) -> list[Finding]:
-        """What was found when they were checked."""
+        """What was found when they were checked, with a look at what that was read from, for whoever watches."""
+        for sha256 in self._consulted:
+            kept_at(self.store.root, sha256).is_file()
         return list(self._findings)
 
     def refuse_failing(
@@ -214,14 +228,15 @@ def _as_read(record: Mapping[str, Any], meant: Meant, store: Store, reporter: Re
     if selected is None:
         return None
     findings: Sequence[Finding] = ()
+    consulted: Sequence[str] = ()
     if meant.calls:
         asked = [e.name for e in selected], checked_platform(selected, meant.platform)
         told: Judgement | None = next((j for j in answer["judged"] if (j["meant"], j["platform"]) == asked), None)
         said = says(told, meant.calls, recipes, locks, root, store, reporter) if told is not None else None
-        if said is None:
+        if told is None or said is None:
             return None
-        findings = said
-    return AsRead(workspace, reporter, store, record, findings)
+        findings, consulted = said, told["consulted"]
+    return AsRead(workspace, reporter, store, record, findings, consulted)
 
 
 def _selected(workspace: Workspace, meant: Meant) -> list[Environment] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
 from flyte_build.locks import lockfile
 from flyte_build.planning import noop
@@ -91,9 +93,24 @@ def test_nothing_to_do_is_on_record_then_and_a_stale_lock_is_refused(project: Pr
     assert not project.imported
     assert "nothing to build" in said.out
     assert noop.load(noop.key_of("build", ["flow.py"])) is not None
+    assert project("plan", "flow.py").code == 0
+    assert not project.imported
     project.offline.write(FLOW + "# more\n")
-    assert noop.load(noop.key_of("build", ["flow.py"])) is None, "it depends on what the project does"
+    for command in ("build", "plan"):
+        assert noop.load(noop.key_of(command, ["flow.py"])) is None, "it depends on what the project does"
     project.offline.write(FLOW)
+    for command in ("build", "plan"):
+        assert noop.load(noop.key_of(command, ["flow.py"])) is not None
+    exchange(project.offline, version="9.1")
+    for command in ("build", "plan"):
+        assert noop.load(noop.key_of(command, ["flow.py"])) is None, "and on the locks"
+    assert project.build().code == 0
+    assert project("plan", "flow.py").code == 0
+    assert not project.imported
+    assert noop.load(noop.key_of("plan", ["flow.py"])) is not None
+    for path in (project.offline.store / "modules").iterdir():
+        path.rename(f"{path}.away")
+    assert noop.load(noop.key_of("plan", ["flow.py"])) is None, "what wheels have may be unknown then"
     of_another_recipe(project.offline)
     for words in (("build", "flow.py"), ("plan", "flow.py"), ("push", "flow.py", "--registry", "127.0.0.1:1/none")):
         said = project(*words)
@@ -181,10 +198,30 @@ def test_who_is_called_without_being_named_takes_the_code(project: Project) -> N
         assert project.imported == (words[2] == "main"), (words, imported)
 
 
+def test_a_record_of_other_files_is_nothing(project: Project) -> None:
+    """It lies where others may write."""
+    [path] = kept(project)
+    record = json.loads(path.read_text())
+    other = project.offline.home / "others"
+    shutil.copytree(project.offline.lockfiles, other / "lockfiles")
+    for wrong in (
+        {"lockfiles": str(other / "lockfiles")},
+        {"file": str(other / "flow.py")},
+        {"root": str(other)},
+    ):
+        path.write_text(json.dumps({**record, "answer": {**record["answer"], **wrong}}))
+        assert project("plan", "flow.py").code == 0
+        assert project.imported, wrong
+
+
+def kept(project: Project) -> list[Path]:
+    """Where the project is kept as it was read."""
+    records = (project.offline.store / "plans").glob("*.json")
+    return [path for path in records if "judged" in json.loads(path.read_text())["answer"]]
+
+
 def test_what_is_kept_and_makes_no_sense_is_nothing(project: Project) -> None:
-    [path] = [
-        p for p in (project.offline.store / "plans").glob("*.json") if "judged" in json.loads(p.read_text())["answer"]
-    ]
+    [path] = kept(project)
     record = json.loads(path.read_text())
     for answer in ({}, {**record["answer"], "frames": {"low": 7}}, {**record["answer"], "environments": [[1]]}, [1]):
         path.write_text(json.dumps({**record, "answer": answer}))
