@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -82,14 +81,12 @@ def put_referrers(
     subject = subjects.pop() if len(subjects) == 1 else None
     if not isinstance(subject, str):
         raise InputError("expected manifests with one `subject`, found none or several")
-    place = Reference(ref.host, ref.repository)
-    with ThreadPoolExecutor(len(documents), thread_name_prefix="referrers") as pool:
-        results = list(pool.map(lambda data: registry.put_manifest(place, data, media_type), documents))
-    entries = [
-        _entry(result.digest, len(data), document, media_type)
-        for result, data, document in zip(results, documents, parsed, strict=True)
-        if not result.subject_accepted
-    ]
+    results, entries = [], []
+    for data, document in zip(documents, parsed, strict=True):
+        result = registry.put_manifest(Reference(ref.host, ref.repository), data, media_type)
+        results.append(result)
+        if not result.subject_accepted:
+            entries.append(_entry(result.digest, len(data), document, media_type))
     if entries:
         tag = Reference(ref.host, ref.repository).with_tag(fallback_tag(subject))
         with underway.alone(ref, tag.target):

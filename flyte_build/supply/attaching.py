@@ -90,10 +90,10 @@ def foresee(
             lock, repository = locks[image.environment], place(image.environment)
             about = foreseen.inventory(lock, image.platform, image.manifest_digest)
             foreseen.begin(lock, [about])
-            foreseen.post(registry, repository, lambda: EMPTY, EMPTY_TYPE)
+            foreseen.post(registry, (repository, image.manifest_digest, ""), lambda: EMPTY, EMPTY_TYPE)
             for format in FORMATS.values():
                 make = partial(_made, format.name, lock, about, image.derivation, store, foreseen)
-                foreseen.post(registry, repository, make, format.media_type)
+                foreseen.post(registry, (repository, image.manifest_digest, format.name), make, format.media_type)
 
     foreseen.later(begin)
 
@@ -212,9 +212,9 @@ def _uploaded(subject: _Subject, names: Sequence[str], registry: Registry, made:
 
     def upload(name: str) -> dict[str, Any]:
         if not name:
-            return made.push(registry, subject.repository, EMPTY, EMPTY_TYPE)
+            return made.push(registry, (subject.repository, subject.digest, ""), EMPTY, EMPTY_TYPE)
         data = made.document(name, subject.lock, subject.image, subject.made)
-        return made.push(registry, subject.repository, data, FORMATS[name].media_type)
+        return made.push(registry, (subject.repository, subject.digest, name), data, FORMATS[name].media_type)
 
     return dict(zip(("", *names), each(upload, ("", *names)), strict=True))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..kernel.errors import FlyteBuildError
 from ..kernel.values import replace
@@ -35,8 +35,15 @@ OF_INVENTORY = ("cyclonedx", "spdx")
 """The formats whose documents say nothing but what is in an inventory."""
 
 
+Posted: TypeAlias = tuple[Reference, str, str]
+"""What is sent: to which repository, about which manifest, in which format (``""``: the empty config)."""
+
+# As many as an image has documents.
+_POSTMEN = 4
+
+
 class Foreseen:
-    """Makes documents in one thread, and sends them in another; a context, at whose end what was not begun is let be.
+    """Makes documents in one thread, and sends them in others; a context, at whose end what was not begun is let be.
 
     ``facts`` are those of artifacts that all who use it have.
     """
@@ -45,10 +52,11 @@ class Foreseen:
         self.facts = StoredFacts(store)
         self._parts = Components(store.root / "components")
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="documents")
-        self._postman = ThreadPoolExecutor(1, thread_name_prefix="documents-sent")
+        self._postman = ThreadPoolExecutor(_POSTMEN, thread_name_prefix="documents-sent")
         self._ahead: list[Future[None]] = []
         self._about: dict[tuple[str, str, str], tuple[Lock, Inventory]] = {}
         self._made: dict[tuple[str, Inventory], Future[bytes]] = {}
+        self._posted: dict[Posted, Future[None]] = {}
         self._sent: set[tuple[Reference, str]] = set()
 
     def __enter__(self) -> Foreseen:
@@ -91,20 +99,25 @@ class Foreseen:
 
     # -- what is sent --------------------------------------------------------------------------------
 
-    def post(self, registry: Registry, repository: Reference, make: Callable[[], bytes], media_type: str) -> None:
-        """Send what ``make`` gives to ``repository``, where :meth:`push` will find it sent."""
+    def post(self, registry: Registry, what: Posted, make: Callable[[], bytes], media_type: str) -> None:
+        """Send what ``make`` gives, which :meth:`push` will find sent."""
 
         def send() -> None:
             try:
-                self.push(registry, repository, make(), media_type)
+                self._push(registry, what[0], make(), media_type)
             except FlyteBuildError:
                 # Whoever needs it there hears why it cannot be.
                 self._postman.shutdown(wait=False, cancel_futures=True)
 
-        self._postman.submit(send)
+        self._posted[what] = self._postman.submit(send)
 
-    def push(self, registry: Registry, repository: Reference, data: bytes, media_type: str) -> dict[str, Any]:
-        """As :func:`~.pushing.push_bytes`; what was sent is not asked for again."""
+    def push(self, registry: Registry, what: Posted, data: bytes, media_type: str) -> dict[str, Any]:
+        """As :func:`~.pushing.push_bytes`; what was sent, or is just being, is not asked for again."""
+        if what in self._posted:
+            wait([self._posted[what]])
+        return self._push(registry, what[0], data, media_type)
+
+    def _push(self, registry: Registry, repository: Reference, data: bytes, media_type: str) -> dict[str, Any]:
         digest = digest_of(data)
         if (repository, digest) in self._sent:
             return {"mediaType": media_type, "digest": digest, "size": len(data)}
