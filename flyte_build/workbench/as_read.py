@@ -72,7 +72,7 @@ class Kept:
         try:
             named = record is not None and self._named(record["answer"])
             found = _as_read(record, meant, Store(), reporter) if record is not None and named else None
-        except (FlyteBuildError, LookupError, TypeError, ValueError, AttributeError):
+        except (FlyteBuildError, OSError, LookupError, TypeError, ValueError, AttributeError):
             # Whatever is wrong, with a lock or with a name, is said by whoever reads the project.
             return None
         self._record = record
