@@ -92,6 +92,7 @@ class Recording:
     def took(self, record: Mapping[str, Any]) -> None:
         """The project is not read, but that of ``record``, which is true: what that depends on, the answer does."""
         self._taken = record
+        self._rows.know(record)
 
     # -- what the hooks tell ---------------------------------------------------------------------
 
@@ -219,7 +220,10 @@ class Recording:
     # -- writing it down -------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Begin to look at all that was seen, beside what comes: whoever writes it down then need not do it."""
+        """Begin to look at all that was seen, beside what comes: whoever writes it down then need not do it. Of a
+        project that was taken, nearly all was looked at."""
+        if self._taken is not None:
+            return
         arguments = self._seen, list(sys.modules), self.root
         self._preparing = threading.Thread(target=self._rows.of, args=arguments, name="recorded", daemon=True)
         self._preparing.start()

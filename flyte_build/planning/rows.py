@@ -54,6 +54,12 @@ class Rows:
         self._files: dict[str, Any] = {}
         self._directories: dict[str, str | None] = {}
 
+    def know(self, record: Mapping[str, Any]) -> None:
+        """The rows of a record that was found to be true are looked at."""
+        self._files |= record["files"]
+        self._stats |= record["stats"]
+        self._directories |= record["directories"]
+
     def stat(self, path: str) -> list[int] | None:
         if path not in self._stats:
             self._stats[path] = noop.stat_state(path)
