@@ -13,17 +13,17 @@ from ..kernel.paths import shown as named
 from ..kernel.values import dataclass
 from .completion import OUTPUT_FORMS
 from .noop import question
-from .options import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..planning.plan import Plan
+    from ..planning.recording import Recording
     from ..remote.publishing import PushedImage
     from ..store.built import BuiltImage
     from ..workbench import Images, Workbench
+    from ..workbench.as_read import Meant
     from ..workbench.following import Follower
-    from .relocking import Relocking
 
 __all__ = ["Shown", "Watched", "made", "made_or_taken"]
 
@@ -46,8 +46,8 @@ class Shown:
 class Watched:
     """Shows the plan on standard error, and ends the ``watching`` of what it depends on before anything is made."""
 
-    def __init__(self, silent: bool, watching: ExitStack) -> None:
-        self._silent, self._watching = silent, watching
+    def __init__(self, silent: bool, watching: ExitStack, record: Recording | None = None) -> None:
+        self._silent, self._watching, self._record = silent, watching, record
 
     def planned(self, plan: Plan) -> None:
         # Where the store has all, the result says so, and nothing is said twice.
@@ -58,6 +58,8 @@ class Watched:
 
     def making(self) -> None:
         self._watching.close()
+        if self._record is not None:  # meanwhile, as much of what comes is waiting
+            self._record.prepare()
 
 
 def made(
@@ -66,30 +68,25 @@ def made(
     root: Path | None,
     lockfiles: Path | None,
     verb: Callable[[Workbench, Follower], Images],
+    meant: Meant,
     *,
     recorded: bool = False,
-    relocking: Relocking | None = None,
 ) -> None:
-    """Open the project, call ``verb``, print what came of it. ``recorded``: an answer that may be given again is kept
-    for as long as nothing changes. ``relocking``: so is what the project is, for as long as only locks change."""
+    """Take or open the project, of which this is ``meant``, call ``verb``, print what came of it. ``recorded``: an
+    answer that may be given again is kept for as long as nothing changes."""
     from ..kernel.allocating import frugal
-    from ..workbench.watching import watched
+    from .taking import Taking
 
     frugal()
-    if relocking is not None and (relocked := relocking.made(verb)) is not None:
-        sys.stdout.write(text_of(shown, relocked))
-        sys.stdout.flush()
-        return
+    taking = Taking(file, root, lockfiles, meant)
     # Watched, so that the same command is answered from the record while nothing changes (`cli.noop`).
     with ExitStack() as watching:
-        record = watching.enter_context(watched(file, root))
-        bench, seen = opened(file, root, lockfiles, quiet=shown.silent), Watched(shown.silent, watching)
-        images = verb(bench, relocking.following(bench, seen) if relocking is not None else seen)
+        bench, record = taking.watched(watching, quiet=shown.silent)
+        images = verb(bench, Watched(shown.silent, watching, record))
     text = text_of(shown, images)
     sys.stdout.write(text)
     sys.stdout.flush()
-    if relocking is not None:
-        relocking.keep(record)
+    taking.keep(bench, record)
     if recorded and images.plan is not None and images.plan.cached and (not shown.pushed or images.again is not None):
         asked = {"again": dict(images.again)} if images.again is not None else {}
         # Of a push that sent something the next one's answer is known, too: that there is nothing to send.
@@ -105,6 +102,7 @@ def made_or_taken(
     name: str | None,
     verb: Callable[[Workbench, Follower], Images],
     take: Callable[[], Images],
+    meant: Meant,
 ) -> None:
     """:func:`made`, a push on record, or ``take`` where FILE is a layout that something else made (``oci:DIR``)."""
     from ..workbench.layouts import is_layout
@@ -114,7 +112,7 @@ def made_or_taken(
     elif name is not None:
         raise InputError("--name is for a layout (oci:DIR): a file's environments have names")
     else:
-        made(shown, file, root, lockfiles, verb, recorded=shown.pushed)
+        made(shown, file, root, lockfiles, verb, meant, recorded=shown.pushed)
 
 
 def text_of(shown: Shown, images: Images) -> str:

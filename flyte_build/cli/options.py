@@ -16,7 +16,7 @@ from .completion import complete_environment, complete_output, complete_platform
 
 if TYPE_CHECKING:
     from ..kernel.reporting import Reporter
-    from ..workbench import Named, Workbench
+    from ..workbench import Workbench
 
 __all__ = [
     "attest_option",
@@ -28,7 +28,6 @@ __all__ = [
     "json_option",
     "locked_option",
     "name_option",
-    "named_lock",
     "network_option",
     "on_option",
     "opened",
@@ -282,12 +281,3 @@ def introduce(bench: Workbench) -> None:
         from .console import stderr
 
         stderr().print(line, style="dim", soft_wrap=True)
-
-
-def named_lock(file: Path | None, env: str | None, root: Path | None, lockfiles: Path | None) -> Named:
-    """The lock that ``file`` (a Python file, or a lock) and ``--env`` name; raises where that is not exactly one."""
-    if file is not None and file.suffix == ".json":
-        from ..workbench.named_lock import of_file
-
-        return of_file(file, env, root)
-    return opened(file, root, lockfiles).named_lock(env)

@@ -11,7 +11,7 @@ from ..kernel.errors import CheckError, FlyteBuildError
 from .console import counted, stdout
 
 if TYPE_CHECKING:
-    from ..workbench import Planned
+    from ..workbench import Planned, Workbench
 
 __all__ = ["Asked", "answer"]
 
@@ -20,7 +20,6 @@ __all__ = ["Asked", "answer"]
 class Asked:
     """The command line of ``plan``."""
 
-    file: Path | None
     task: str | None
     env: tuple[str, ...]
     platform: str | None
@@ -29,22 +28,12 @@ class Asked:
     check: bool
     form: str
     graph: Path | None
-    root: Path | None
-    lockfiles: Path | None
     as_json: bool
     caches: tuple[str, ...] = ()
 
 
-def answer(asked: Asked) -> FlyteBuildError | None:
+def answer(asked: Asked, bench: Workbench) -> FlyteBuildError | None:
     """Print the plan on standard output; the error that the command ends with, if findings make it one."""
-    from .options import opened
-    from .progress import make_reporter
-
-    if asked.graph is not None:
-        from .pictures import check_target
-
-        check_target(asked.graph)
-    bench = opened(asked.file, asked.root, asked.lockfiles, reporter=make_reporter(quiet=True))
     planned = bench.plan(
         asked.task, env=asked.env, platform=asked.platform, caches=asked.caches, online=asked.check
     )  # fmt: skip

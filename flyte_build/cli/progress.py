@@ -6,84 +6,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as Bars
-from rich.table import Column
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from ..kernel import tracing
 from ..kernel.reporting import Progress, Reporter
 from .console import duration, interactive, room, size, stderr, wrapped
 from .errors import nearer, say
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
 __all__ = ["make_reporter"]
 
-# Columns that `123.4/567.8 MB`, and `12.3 MB/s` with the time that is left, take.
-_AMOUNT, _SPEED_AND_TIME = 14, 17
 # Seconds after which what goes on says so where nothing is drawn, and after which it says so again.
 _FIRST, _NEXT = 5.0, 30.0
-
-
-class _Amount(ProgressColumn):
-    """Bytes or items done, as the work was opened."""
-
-    def __init__(self, table_column: Column) -> None:
-        super().__init__(table_column)
-        self.bytes, self.items = DownloadColumn(), MofNCompleteColumn()
-
-    def render(self, task: Task) -> Text:
-        if task.total is None:
-            done = int(task.completed)
-            return Text((size(done) if task.fields.get("unit") == "bytes" else str(done)) if done else "")
-        return self.bytes.render(task) if task.fields.get("unit") == "bytes" else self.items.render(task)
-
-
-class _Speed(ProgressColumn):
-    def __init__(self, table_column: Column) -> None:
-        super().__init__(table_column)
-        self.speed = TransferSpeedColumn()
-
-    def render(self, task: Task) -> Text:
-        return self.speed.render(task) if task.fields.get("unit") == "bytes" else Text("")
-
-
-def _columns(width: int) -> list[ProgressColumn]:
-    """What of a piece of work is shown on a terminal of ``width``; a long title gives way, numbers never."""
-    roomy = width >= 70
-    bar = 30 if width >= 100 else 12
-    taken = 1 + bar + _AMOUNT + (_SPEED_AND_TIME if roomy else 0) + 4
-    title = Column(no_wrap=True, overflow="ellipsis", max_width=max(width - taken, 10))
-    columns: list[ProgressColumn] = [
-        SpinnerColumn(),
-        TextColumn("{task.description}", table_column=title),
-        BarColumn(bar_width=bar),
-        _Amount(Column(no_wrap=True)),
-    ]
-    return [*columns, _Speed(Column(no_wrap=True)), TimeRemainingColumn(compact=True)] if roomy else columns
-
-
-class _Bar:
-    def __init__(self, bars: Bars, task: TaskID) -> None:
-        self._bars, self._task = bars, task
-
-    def advance(self, amount: int = 1) -> None:
-        self._bars.advance(self._task, amount)
-
-    def total(self, total: int) -> None:
-        self._bars.update(self._task, total=total)
 
 
 class _Times(threading.local):
@@ -111,6 +47,8 @@ class _Said:
 
     def note(self, message: str) -> None:
         if not self._quiet:
+            from rich.markup import escape
+
             stderr().print(f"[dim]{escape(wrapped(nearer(message), room(stderr())))}[/]", soft_wrap=True)
 
     def warn(self, message: str) -> None:
@@ -133,7 +71,9 @@ class TerminalReporter(_Said):
     def _start(self) -> Bars:
         with self._mutex:
             if self._bars is None:
-                self._bars = Bars(*_columns(stderr().width), console=stderr(), transient=True)
+                from .bars import bars
+
+                self._bars = bars()
                 self._bars.start()
             self._open += 1
             return self._bars
@@ -147,11 +87,15 @@ class TerminalReporter(_Said):
 
     @contextmanager
     def work(self, title: str, total: int | None = None, *, unit: str = "items") -> Iterator[Progress]:
+        from rich.markup import escape
+
+        from .bars import Bar
+
         bars = self._start()
         started, before = time.monotonic(), self._times.told
         task = bars.add_task(escape(title), total=total, unit=unit)
         try:
-            yield _Bar(bars, task)
+            yield Bar(bars, task)
             done = bars.tasks[bars.task_ids.index(task)].completed
         finally:
             bars.remove_task(task)

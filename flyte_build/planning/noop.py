@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA",
+    "arguments_state",
     "directory_state",
     "environment_state",
     "file_state",
@@ -30,17 +31,23 @@ __all__ = [
     "load",
     "record_path",
     "stat_state",
+    "true_record",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = 0o100000
 _CHUNK = 1 << 20
 
-# Of no meaning to a library that looks through the environment for variables of its own.
+# Of no meaning to a library that looks through the environment for variables of its own: a terminal's, and those that
+# a job's steps have each of their own.
 VOLATILE = frozenset({
+    "GITHUB_ACTION", "GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY",
     "_", "COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "GPG_TTY", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION",
     "SSH_TTY", "STY", "TMUX", "TMUX_PANE", "TERM_SESSION_ID", "WINDOW", "WINDOWID", "XDG_SESSION_ID",
 })  # fmt: skip
+
+# Who may push: a password is often there for one command only.
+_CREDENTIALS = "FLYTE_BUILD_REGISTRY_"
 
 # Their names come and go with every import, and nothing is decided by them.
 _IGNORED = frozenset({"__pycache__"})
@@ -104,10 +111,16 @@ def environment_state(name: str) -> str | None:
     return None if value is None else _sha(value.encode("utf-8", "surrogateescape"))
 
 
-def whole_environment(volatile: bool = True) -> str:
-    """A digest of all variables, or of all but those that another terminal has otherwise."""
-    pairs = sorted((k, v) for k, v in os.environ.items() if volatile or k not in VOLATILE)
-    return _sha("\0".join(f"{k}={v}" for k, v in pairs).encode("utf-8", "surrogateescape"))
+def whole_environment(every: bool = True, named: bool = False) -> str:
+    """A digest of all variables (of their names alone, where they are only ``named``), or of all but those that mean
+    nothing to a library."""
+    wanted = sorted((k, v) for k, v in os.environ.items() if every or not (k in VOLATILE or k.startswith(_CREDENTIALS)))
+    return _sha("\0".join(k if named else f"{k}={v}" for k, v in wanted).encode("utf-8", "surrogateescape"))
+
+
+def arguments_state() -> str:
+    """A digest of the words of this process's command line."""
+    return _sha(json.dumps(sys.argv).encode("utf-8", "surrogateescape"))
 
 
 def interpreter_state() -> list[Any]:
@@ -141,12 +154,18 @@ def record_path(key: str) -> str:
 
 def load(key: str) -> dict[str, Any] | None:
     """The answer that was recorded under ``key``, if all that it depended on is as it was."""
+    record = true_record(key)
+    return record["answer"] if record is not None else None
+
+
+def true_record(key: str) -> dict[str, Any] | None:
+    """The whole record of it: its ``answer``, and all that this depended on, which is as it was."""
     try:
         with open(record_path(key), "rb") as f:
-            record = json.loads(f.read())
-        if record["schema"] != SCHEMA or record["key"] != key:
+            record: dict[str, Any] = json.loads(f.read())
+        if record["schema"] != SCHEMA or record["key"] != key or "answer" not in record:
             return None
-        return record["answer"] if _unchanged(record) else None
+        return record if _unchanged(record) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -154,11 +173,12 @@ def load(key: str) -> dict[str, Any] | None:
 def _unchanged(record: dict[str, Any]) -> bool:
     if record["interpreter"] != json.loads(json.dumps(interpreter_state())):
         return False
+    if record["arguments"] not in (None, arguments_state()):
+        return False
     if any(environment_state(name) != was for name, was in record["environment"].items()):
         return False
-    for volatile, was in record["whole_environment"]:
-        if whole_environment(volatile) != was:
-            return False
+    if any(whole_environment(every, named) != was for every, named, was in record["whole_environment"]):
+        return False
     return (
         all(kind_state(path) == was for path, was in record["kinds"].items())
         and all(stat_state(path) == was for path, was in record["stats"].items())

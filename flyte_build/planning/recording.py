@@ -1,4 +1,5 @@
-"""What a plan depended on, written down for ``noop`` to check. ``watching`` has the hooks that tell.
+"""What a plan depended on, written down for ``noop`` to check. ``watching`` has the hooks that tell, ``rows`` says how
+what was seen looks now.
 
 What is watched, from the moment the user's file is imported to the finished plan:
 
@@ -12,31 +13,28 @@ What cannot be written down makes the plan unrepeatable, and no record is kept: 
 connection, a clock or a random number that the user's own code asks for while it is imported, a file that changes
 while we look. The store and the locks need no rule of their own: planning reads them while it is watched.
 
+Of all that, what was seen while the project was read (``kernel.users_code``) is told apart: that is what the project
+depends on, whatever is asked of it.
+
 Known limit: a clock or random source that a *third-party* library asks at import time to decide on an image.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import json
 import os
-import site
 import sys
-import sysconfig
-import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 from . import noop
+from .rows import Rows, Seen, installation, merged, written
 
 __all__ = ["Recording"]
 
-# Reading a file this large again at every no-op costs more than it tells; its identity is checked instead.
-_LARGE = 4 << 20
 # A change within one tick of the file system's clock after the look leaves all times as they were.
 _TICK = 2.0
 
@@ -56,46 +54,62 @@ _STEADY_NAMES = frozenset(
 )  # fmt: skip
 
 
-def _installation() -> tuple[str, ...]:
-    """Folders of installed code: what is in them changes by installing, not by editing."""
-    paths = {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages()}
-    with contextlib.suppress(Exception):
-        paths.add(site.getusersitepackages())
-    return tuple(
-        sorted({os.path.realpath(p) + os.sep for p in paths if p and p != "/usr"} | {"/usr/lib/", "/usr/share/"})
-    )
-
-
 class Recording:
-    """What one plan depended on. ``unrepeatable`` is the reason why it cannot be recorded, or ``None``."""
+    """What one plan depended on. ``unrepeatable`` is the reason why it cannot be recorded, or ``None``, and
+    ``unreadable`` why not even the project can."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = _NOWHERE
         if root is not None:
             self.about(root)
         self.unrepeatable: str | None = None
+        self.unreadable: str | None = None
         self._began = time.time()
         self._interpreter = noop.interpreter_state()  # as the next process will find it, before the user's root
-        self._installed = _installation()
-        self._opened: set[str] = set()
-        self._looked: set[str] = set()
-        self._listed: set[str] = set()
+        self._installed = installation()
+        self._seen = Seen(set(), set(), set())
         self._variables: dict[str, str | None] = {}
-        self._iterated: set[bool] = set()
+        self._iterated: set[tuple[bool, bool]] = set()
         self._folders: dict[str, str] = {}
-        # What was opened, looked at or listed while the user's own code ran.
+        self._rows = Rows(self._is_installed)
+        self._preparing: threading.Thread | None = None
+        # Of that, what was seen while the project was read; and while the user's own code ran.
+        self._read: set[str] = set()
+        self._asked: set[str] = set()
+        self._walked: set[tuple[bool, bool]] = set()
         self._within: set[str] = set()
+        self._loaded: set[str] = set()  # the modules that there were then, by name
+        self._arguments = False
+        self._taken: Mapping[str, Any] | None = None
         self.importing = 0  # blocks of the user's own code, in each other
+        self.reading = 0  # blocks that read the project, or judge it, in each other
+        self.asking = 0  # blocks that ask others, who have no part in it
 
     def about(self, root: Path) -> None:
         """The project's root, once the settings that say it were read: what is below it is the user's own."""
         self.root = os.path.realpath(root) + os.sep
+
+    def took(self, record: Mapping[str, Any]) -> None:
+        """The project is not read, but that of ``record``, which is true: what that depends on, the answer does."""
+        self._taken = record
+        self._rows.know(record)
 
     # -- what the hooks tell ---------------------------------------------------------------------
 
     def refuse(self, why: str) -> None:
         if self.unrepeatable is None:
             self.unrepeatable = why
+        if self.importing and self.unreadable is None:
+            self.unreadable = why
+
+    def reads(self, more: int) -> None:
+        """A block that reads the project begins (1), or ends (-1)."""
+        self.reading += more
+        self._loaded.update(sys.modules)
+
+    @property
+    def _of_project(self) -> bool:
+        return bool(self.importing or (self.reading and not self.asking))
 
     def opened(self, path: Any, mode: Any, flags: Any) -> None:
         name = _path(path)
@@ -105,20 +119,22 @@ class Recording:
             isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
         )
         if not writing and "__pycache__" not in name:
-            self._seen(self._opened, name)
+            self._note(self._seen.opened, name)
 
     def looked(self, path: Any) -> None:
         name = _path(path)
         if name is not None and "__pycache__" not in name:
-            self._seen(self._looked, name)
+            self._note(self._seen.looked, name)
 
     def listed(self, path: Any) -> None:
         name = _path(path if path not in (None, "") else ".")
         if name is not None and "__pycache__" not in name:
-            self._seen(self._listed, name)
+            self._note(self._seen.listed, name)
 
-    def _seen(self, among: set[str], name: str) -> None:
+    def _note(self, among: set[str], name: str) -> None:
         among.add(name)
+        if self._of_project:
+            self._read.add(name)
         if self.importing:
             self._within.add(name)
 
@@ -131,18 +147,31 @@ class Recording:
                 break
             folder = os.path.dirname(folder)
         for config in ("~/.gitconfig", "~/.config/git/config", "/etc/gitconfig"):
-            self._opened.add(os.path.expanduser(config))
+            self._note(self._seen.opened, os.path.expanduser(config))
         for name in _GIT_VARIABLES:
             self.variable(name, os.environ.get(name))
 
-    def variable(self, name: Any, value: str | None, frame: FrameType | None = None) -> None:
+    def variable(self, name: Any, value: Any, frame: FrameType | None = None) -> None:
+        if isinstance(name, bytes):  # of `os.environb`
+            name, value = os.fsdecode(name), None if value is None else os.fsdecode(value)
         if not isinstance(name, str) or (name in noop.VOLATILE and not self._asked_by_user(frame)):
             return
         self._variables.setdefault(name, value)
+        if self._of_project:
+            self._asked.add(name)
 
-    def iterated(self, frame: FrameType | None) -> None:
-        """Somebody iterates over all variables: the user's code may use any, a library looks for its own."""
-        self._iterated.add(self._asked_by_user(frame))
+    def iterated(self, frame: FrameType | None, named: bool) -> None:
+        """Somebody iterates over all variables (``named``: over their names, and asks for those that it wants): the
+        user's code may use any, a library looks for its own."""
+        how = self._asked_by_user(frame), named
+        self._iterated.add(how)
+        if self._of_project:
+            self._walked.add(how)
+
+    def asked_arguments(self) -> None:
+        """Somebody looks at the words of the command line: that is for the user's own code to do, and not for them."""
+        if self.importing:
+            self._arguments = True
 
     def _asked_by_user(self, frame: FrameType | None) -> bool:
         while frame is not None and frame.f_globals.get("__name__") in ("os", "_collections_abc", "collections.abc"):
@@ -190,91 +219,91 @@ class Recording:
 
     # -- writing it down -------------------------------------------------------------------------
 
-    def document(self, key: str, answer: Any, apart: Sequence[str] = ()) -> dict[str, Any] | None:
-        """The record, or ``None`` (and ``unrepeatable`` says why) where there can be none.
+    def prepare(self) -> None:
+        """Begin to look at all that was seen, beside what comes: whoever writes it down then need not do it. Of a
+        project that was taken, nearly all was looked at."""
+        if self._taken is not None:
+            return
+        arguments = self._seen, list(sys.modules), self.root
+        self._preparing = threading.Thread(target=self._rows.of, args=arguments, name="recorded", daemon=True)
+        self._preparing.start()
 
-        ``apart``: files and folders (with all in them) that the answer does not depend on, unless the user's own code
-        looked there.
-        """
-        if apart:
-            return self._without(apart).document(key, answer)
-        modules = {os.path.abspath(f) for m in list(sys.modules.values()) if (f := _file_of(m))}
-        folders = {os.path.dirname(m) for m in modules if not self._is_installed(m)}
-        files: dict[str, Any] = {}
-        stats: dict[str, Any] = {}
-        for path in list(self._opened) + sorted(modules - self._opened):
-            if _is_made_up(path):
-                continue
-            large = _size(path) > _LARGE
-            if large or (self._is_installed(path) and not path.startswith(self.root)):
-                stats[path] = noop.stat_state(path)
-            else:
-                files[path] = noop.file_state(path)
-        looked = {p for p in self._looked if not _is_made_up(p)}
-        # Folders are looked at for being there: their times change with every file made in them.
-        kinds = {p: noop.kind_state(p) for p in looked}
-        stats |= {p: noop.stat_state(p) for p in looked - set(files) if kinds[p] == noop.FILE}
-        listed = {p for p in self._listed if not self._is_installed(p)}
-        directories = {p: noop.directory_state(p) for p in listed | folders | {self.root.rstrip(os.sep)}}
-        stats |= {p: noop.stat_state(p) for p in sys.path if p and os.path.isdir(p) and self._is_installed(p)}
-        self._judge(files, stats)
+    def _of(self, seen: Seen, loaded: Iterable[str]) -> dict[str, dict[str, Any]]:
+        if self._preparing is not None:
+            self._preparing.join()
+        return self._rows.of(seen, loaded, self.root)
+
+    def document(self, key: str, answer: Any) -> dict[str, Any] | None:
+        """The record, or ``None`` (and ``unrepeatable`` says why) where there can be none."""
+        rows = self._of(self._seen, list(sys.modules))
+        self._judge(rows, self._variables)
         if self.unrepeatable is not None:
             return None
+        found = self._document(key, answer, rows, self._variables, self._iterated)
+        if self._taken is None:
+            return found
+        both = merged(found, self._taken)
+        if both is None:
+            self.refuse("the project changed while it was planned")
+        return both
+
+    def document_of_project(
+        self, key: str, answer: Any, apart: Sequence[str], also: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """The record of what was seen while the project was read, or ``None`` (and ``unreadable`` says why).
+
+        ``apart``: files and folders (with all in them) that the answer does not depend on, unless the user's own code
+        looked there. ``also``: another record that has to be as true.
+        """
+        exact, below = set(apart), tuple(path + os.sep for path in apart)
+        counting = {n for n in self._read if n in self._within or not (n in exact or n.startswith(below))}
+        seen = Seen(*(names & counting for names in self._seen))
+        rows = self._of(seen, self._loaded)
+        variables = {name: self._variables[name] for name in self._asked}
+        why, self.unrepeatable = self.unrepeatable, self.unreadable
+        self._judge(rows, variables)
+        self.unrepeatable, self.unreadable = why, self.unrepeatable
+        if self.unreadable is not None:
+            return None
+        found = self._document(key, answer, rows, variables, self._walked)
+        return found if also is None else merged(found, also)
+
+    def _document(
+        self,
+        key: str,
+        answer: Any,
+        rows: Mapping[str, Mapping[str, Any]],
+        variables: Mapping[str, str | None],
+        walked: set[tuple[bool, bool]],
+    ) -> dict[str, Any]:
         return {
             "schema": noop.SCHEMA,
             "key": key,
             "interpreter": self._interpreter,
-            "environment": {n: noop.environment_state(n) for n in sorted(self._variables)},
-            "whole_environment": [[v, noop.whole_environment(v)] for v in sorted(self._iterated)],
-            "files": dict(sorted(files.items())),
-            "stats": dict(sorted(stats.items())),
-            "kinds": dict(sorted(kinds.items())),
-            "directories": dict(sorted(directories.items())),
+            "arguments": noop.arguments_state() if self._arguments else None,
+            "environment": {n: noop.environment_state(n) for n in sorted(variables)},
+            "whole_environment": [[*how, noop.whole_environment(*how)] for how in sorted(walked)],
+            **rows,
             "answer": answer,
         }
 
-    def _judge(self, files: dict[str, Any], stats: dict[str, Any]) -> None:
+    def _judge(self, rows: Mapping[str, Mapping[str, Any]], variables: Mapping[str, str | None]) -> None:
         """Refuse what changed since it was read, or so lately that a second change could not be seen."""
-        for path in files:
-            state = noop.stat_state(path)
-            if state is not None and files[path] is not None and max(state[2], state[3]) / 1e9 > self._began:
+        for path, known in rows["files"].items():
+            state = self._rows.stat(path)
+            if state is not None and known is not None and max(state[2], state[3]) / 1e9 > self._began:
                 self.refuse(f"{path} changed while it was planned")
-        for path, state in stats.items():
-            if state is not None and max(state[2], state[3]) / 1e9 > time.time() - _TICK:
+        lately = time.time() - _TICK
+        for path, state in rows["stats"].items():
+            if state is not None and max(state[2], state[3]) / 1e9 > lately:
                 self.refuse(f"{path} changed a moment ago")
-        for name, value in self._variables.items():
+        for name, value in variables.items():
             if os.environ.get(name) != value:
                 self.refuse(f"the variable {name} was changed while it was planned")
 
-    def _without(self, apart: Sequence[str]) -> Recording:
-        """The same, less what lies in ``apart``."""
-        exact, below = set(apart), tuple(path + os.sep for path in apart)
-
-        def counts(name: str) -> bool:
-            return name in self._within or not (name in exact or name.startswith(below))
-
-        less = copy.copy(self)
-        less._opened = set(filter(counts, self._opened))
-        less._looked = set(filter(counts, self._looked))
-        less._listed = set(filter(counts, self._listed))
-        return less
-
-    def save(self, key: str, answer: Any, apart: Sequence[str] = ()) -> bool:
-        """Write the record for ``answer``; ``False`` where there can be none. What cannot be written is let be.
-        ``apart`` as :meth:`document` has it."""
-        document = self.document(key, answer, apart)
-        path = noop.record_path(key)
-        with contextlib.suppress(OSError):
-            if document is None:
-                os.unlink(path)
-                return False
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as f:
-                json.dump(document, f)
-            os.replace(temporary, path)
-            return True
-        return False
+    def save(self, key: str, answer: Any) -> bool:
+        """Write the record for ``answer``; ``False`` where there can be none. What cannot be written is let be."""
+        return written(key, self.document(key, answer))
 
 
 def _path(value: Any) -> str | None:
@@ -289,20 +318,3 @@ def _path(value: Any) -> str | None:
 
 def _in_environment(path: str) -> bool:
     return "site-packages" in path or "dist-packages" in path
-
-
-def _is_made_up(path: str) -> bool:
-    """No file, but what the kernel says just then. Below ``/dev/shm`` are files like any."""
-    return path.startswith(("/proc/", "/sys/", "/dev/")) and not path.startswith("/dev/shm/")
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
-def _file_of(module: ModuleType) -> str | None:
-    file = getattr(module, "__file__", None)
-    return file if isinstance(file, str) and os.path.isabs(file) else None

@@ -1,8 +1,8 @@
 """The hooks that tell a :class:`~flyte_build.planning.recording.Recording` what a plan depends on.
 
 An audit hook (PEP 578) for files, folders, processes and connections; wrappers for ``os.stat`` and its kin, which raise
-no audit event; ``os.environ`` in all its forms; the profiler for clocks and random numbers. All but the audit hook,
-which a process can only add, are taken away again when the block ends.
+no audit event; ``os.environ`` in all its forms, and ``sys.argv``; the profiler for clocks and random numbers. All but
+the audit hook, which a process can only add, are taken away again when the block ends.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
-from ..kernel.users_code import BEGINS, ENDS
+from ..kernel.users_code import ASKS, BEGINS, ENDS, READS
 from .recording import Recording
 
 __all__ = ["recording"]
@@ -26,6 +26,10 @@ _PROCESSES = (
 )  # fmt: skip
 _NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 _LISTINGS = ("os.listdir", "os.scandir", "glob.glob")
+_LOOKS = (
+    "__getitem__", "__iter__", "__len__", "__contains__", "__reversed__", "__eq__", "__ne__", "__lt__", "__le__",
+    "__gt__", "__ge__", "__repr__", "__add__", "__mul__", "__rmul__", "copy", "count", "index", "pop",
+)  # fmt: skip
 _TOPLEVEL = ["git", "rev-parse", "--show-toplevel"]
 
 _active: Recording | None = None
@@ -47,6 +51,10 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     elif event == ENDS:
         recorder.importing -= 1
         _unprofile(recorder)
+    elif event == READS:
+        recorder.reads(arguments[0])
+    elif event == ASKS:
+        recorder.asking += arguments[0]
     elif event in _LISTINGS:
         recorder.listed(arguments[0] if arguments else ".")
     elif event == "subprocess.Popen" and list(arguments[1]) == _TOPLEVEL:
@@ -73,6 +81,7 @@ def recording(root: Path | None = None) -> Iterator[Recording]:
     recorder = Recording(root)
     with contextlib.ExitStack() as undo:
         _watch_environment(recorder, undo)
+        _watch_arguments(recorder, undo)
         for name in ("stat", "lstat", "access", "readlink"):
             _wrap(os, name, recorder, undo)
         _spare_libraries(recorder, undo)
@@ -127,12 +136,21 @@ def _watch_environment(recorder: Recording, undo: contextlib.ExitStack) -> None:
     kind: Any = type(os.environ)
     get, iterate, size = kind.__getitem__, kind.__iter__, kind.__len__
 
-    def getitem(self: Any, key: Any) -> str:
+    # Who takes all names and then their values in one step (`dict(os.environ)`), and where.
+    taking: tuple[FrameType | None, int] = None, 0
+
+    def getitem(self: Any, key: Any) -> Any:
+        nonlocal taking
         caller = sys._getframe(1)
         if caller.f_code.co_name == "__iter__" and "_collections_abc" in caller.f_code.co_filename:
-            return str(get(self, key))  # one of all: see `iterated`
+            return get(self, key)  # one of all: see `iterated`
+        if caller is taking[0]:
+            if caller.f_lasti == taking[1]:
+                recorder.iterated(caller, False)
+                return get(self, key)
+            taking = None, 0
         try:
-            value: str = get(self, key)
+            value = get(self, key)
         except KeyError:
             recorder.variable(key, None, caller)
             raise
@@ -140,15 +158,53 @@ def _watch_environment(recorder: Recording, undo: contextlib.ExitStack) -> None:
         return value
 
     def iteration(self: Any) -> Iterator[str]:
-        recorder.iterated(sys._getframe(1))
+        nonlocal taking
+        caller = sys._getframe(1)
+        # Views have the values, too, but for that of the keys.
+        viewed = "_collections_abc" in caller.f_code.co_filename
+        keys = viewed and caller.f_code.co_qualname.startswith("KeysView.")
+        recorder.iterated(caller, keys or not viewed)
+        if keys and caller.f_back is not None:
+            taking = caller.f_back, caller.f_back.f_lasti
         result: Iterator[str] = iterate(self)
         return result
 
     def length(self: Any) -> int:
-        recorder.iterated(sys._getframe(1))
+        recorder.iterated(sys._getframe(1), True)
         count: int = size(self)
         return count
 
     for name, new, old in (("__getitem__", getitem, get), ("__iter__", iteration, iterate), ("__len__", length, size)):
         setattr(kind, name, new)
         undo.callback(setattr, kind, name, old)
+
+
+def _watch_arguments(recorder: Recording, undo: contextlib.ExitStack) -> None:
+    """``sys.argv`` and ``sys.orig_argv`` as lists that tell when somebody looks at them."""
+
+    def telling(name: str) -> Callable[..., Any]:
+        plain: Callable[..., Any] = getattr(list, name)
+
+        def told(self: list[str], *args: Any) -> Any:
+            recorder.asked_arguments()
+            return plain(self, *args)
+
+        return told
+
+    def pickled(self: list[str], _protocol: int) -> tuple[type[list[str]], tuple[list[str]]]:
+        return list, ([*self],)
+
+    kind = type("list", (list,), {name: telling(name) for name in _LOOKS} | {"__reduce_ex__": pickled})
+    for name in ("argv", "orig_argv"):
+        there = getattr(sys, name)
+        watched = kind(there)
+        setattr(sys, name, watched)
+        undo.callback(_put_back, name, watched, there)
+
+
+def _put_back(name: str, watched: list[str], there: list[str]) -> None:
+    """Unless somebody has set it to something else; what they changed in it stays changed."""
+    if getattr(sys, name) is watched:
+        if list.__ne__(watched, there):
+            there[:] = list.__getitem__(watched, slice(None))
+        setattr(sys, name, there)

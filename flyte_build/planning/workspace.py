@@ -22,7 +22,7 @@ from ..recipe import Known, Recipe
 from ..settings import read_settings
 from .closure import closure
 
-__all__ = ["Workspace", "find_lockfiles", "open_workspace"]
+__all__ = ["Workspace", "checked_platform", "find_lockfiles", "open_workspace"]
 
 
 def find_lockfiles(root: Path) -> Path:
@@ -169,6 +169,16 @@ def open_workspace(
     layout = starting(file, root)
     project = load(file, layout.root, search=layout.search, stand_ins=stand_ins)
     return Workspace(project, lockfiles.absolute() if lockfiles else find_lockfiles(project.root))
+
+
+def checked_platform(environments: Sequence[Environment], asked: str | None) -> str:
+    """The platform that calls are checked on: the one that was ``asked`` for, else (also for ``all``) this machine's
+    where the images have it, else the first that they have."""
+    if asked not in (None, "all"):
+        return str(asked)
+    here = host_platform()
+    known = [p for e in environments if not isinstance(e.wish, Exception) for p in e.recipe.platforms]
+    return here if here in known or not known else known[0]
 
 
 def _those(project: Project) -> str:

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-import httpx
-
 from ..kernel import tracing
 from ..kernel.errors import RegistryError
+from ..kernel.importing import httpx_alone
 from .auth import Authorizer
 from .certificates import common_context, context_for, folders, nobody, speaks_tls
 from .credentials import Keychain
@@ -30,6 +29,9 @@ from .failures import Transient, lost, refused
 from .messages import Answer, Body, Request
 from .retrying import Patience, retry_after
 from .secrets import Secrets, redact_url
+
+with httpx_alone():
+    import httpx
 
 __all__ = ["Transport", "is_loopback"]
 

@@ -8,8 +8,9 @@ made, and that says as much about the same lock, is left alone. Makes nothing up
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..assemble.version import ASSEMBLER
@@ -19,14 +20,14 @@ from ..kernel.version import __version__
 from ..locks.nouns import Lock
 from ..registry.reference import Reference
 from ..registry.values import EMPTY, IMAGE_MANIFEST
+from ..remote.cache_entries import media_type
 from ..remote.threads import each
 from ..store import Store
-from .artifact_metadata import StoredFacts
 from .documents import FORMATS, Format, knowledge, made_of, recorded_derivation
-from .foreseen import Foreseen
-from .packages import Inventory, inventory
+from .foreseen import OF_INVENTORY, Foreseen
+from .packages import Inventory
 from .provenance import Made, lock_digest
-from .pushing import EMPTY_TYPE, push_bytes
+from .pushing import EMPTY_TYPE
 
 if TYPE_CHECKING:
     from ..registry.client import Registry
@@ -58,12 +59,14 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """One platform's image in its repository, and all there is to say about it."""
+    """One platform's image in its repository, and all there is to say about it. ``manifest``: its bytes, if they are
+    here."""
 
     repository: Reference
     lock: Lock
     image: Inventory
     made: Made | None
+    manifest: bytes | None
 
     @property
     def digest(self) -> str:
@@ -71,12 +74,33 @@ class _Subject:
         return self.image.digest
 
 
-def foresee(images: Sequence[BuiltImage], locks: Mapping[str, Lock], store: Store, foreseen: Foreseen) -> None:
-    """Have the documents made that :func:`attach` will want once ``images`` are pushed; ``locks`` by environment."""
-    facts = StoredFacts(store)
-    for image in images:
-        lock = locks[image.environment]
-        foreseen.begin(lock, [inventory(lock, image.platform, digest=image.manifest_digest, facts=facts)])
+def foresee(
+    images: Sequence[BuiltImage],
+    locks: Mapping[str, Lock],
+    store: Store,
+    foreseen: Foreseen,
+    registry: Registry,
+    place: Callable[[str], Reference],
+) -> None:
+    """Have the documents made, and sent, that :func:`attach` will want once ``images``, which the registry lacks, are
+    pushed; ``locks`` and ``place``, the repository, by environment."""
+
+    def begin() -> None:
+        for image in images:
+            lock, repository = locks[image.environment], place(image.environment)
+            about = foreseen.inventory(lock, image.platform, image.manifest_digest)
+            foreseen.begin(lock, [about])
+            foreseen.post(registry, (repository, image.manifest_digest, ""), lambda: EMPTY, EMPTY_TYPE)
+            for format in FORMATS.values():
+                make = partial(_made, format.name, lock, about, image.derivation, store, foreseen)
+                foreseen.post(registry, (repository, image.manifest_digest, format.name), make, format.media_type)
+
+    foreseen.later(begin)
+
+
+def _made(format: str, lock: Lock, about: Inventory, derivation: str, store: Store, foreseen: Foreseen) -> bytes:
+    made = made_of(store, derivation) if format not in OF_INVENTORY else None
+    return foreseen.document(format, lock, about, made)
 
 
 def attach(
@@ -94,13 +118,13 @@ def attach(
 
     Costs one question an image where everything is there. Raises :class:`RegistryError` where the registry refuses.
     """
-    facts = StoredFacts(store)
+    made = foreseen or Foreseen(store)
+    facts = made.facts
     subjects = [
-        _subject(Reference.parse(one.reference), locks[one.environment], platform, digest, store, facts)
+        _subject(Reference.parse(one.reference), locks[one.environment], platform, digest, store, made)
         for one in pushed
         for platform, digest in one.platforms.items()
     ]
-    made = foreseen or Foreseen()
     with reporter.work("attach SBOMs and provenance", len(subjects)) as progress:
 
         def work(subject: _Subject) -> list[Attached]:
@@ -117,12 +141,12 @@ def attach(
     return attached
 
 
-def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: Store, facts: StoredFacts) -> _Subject:
-    image = inventory(lock, platform, digest=digest, facts=facts)
+def _subject(pushed: Reference, lock: Lock, platform: str, digest: str, store: Store, known: Foreseen) -> _Subject:
+    image = known.inventory(lock, platform, digest)
     derivation = recorded_derivation(lock, platform, digest, store)
     made = made_of(store, derivation) if derivation is not None else None
     repository = replace(pushed, tag=None, digest=None)
-    return _Subject(repository, lock, image, made)
+    return _Subject(repository, lock, image, made, store.document(digest))
 
 
 def _attach(subject: _Subject, formats: Sequence[str], registry: Registry, made: Foreseen) -> list[Attached]:
@@ -171,6 +195,9 @@ def _says_as_much(descriptor: Mapping[str, Any], format: Format, notes: Mapping[
 
 
 def _described(subject: _Subject, registry: Registry) -> dict[str, Any]:
+    if subject.manifest is not None:
+        kind = media_type(subject.manifest)
+        return {"mediaType": kind, "digest": subject.digest, "size": len(subject.manifest)}
     found = registry.head(subject.repository.with_digest(subject.digest))
     if found is None:
         raise RegistryError(
@@ -185,9 +212,9 @@ def _uploaded(subject: _Subject, names: Sequence[str], registry: Registry, made:
 
     def upload(name: str) -> dict[str, Any]:
         if not name:
-            return push_bytes(registry, subject.repository, EMPTY, EMPTY_TYPE)
+            return made.push(registry, (subject.repository, subject.digest, ""), EMPTY, EMPTY_TYPE)
         data = made.document(name, subject.lock, subject.image, subject.made)
-        return push_bytes(registry, subject.repository, data, FORMATS[name].media_type)
+        return made.push(registry, (subject.repository, subject.digest, name), data, FORMATS[name].media_type)
 
     return dict(zip(("", *names), each(upload, ("", *names)), strict=True))
 

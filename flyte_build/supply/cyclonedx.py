@@ -1,8 +1,9 @@
 """The inventory as a CycloneDX 1.6 bill of materials (ECMA-424), in JSON.
 
-The library makes the document; keys are put in order afterwards, so that the bytes depend on the content and not on the
-order that a version of the library writes. No timestamp (the schema asks for none), and a serial number that is a hash
-of the content.
+The library makes the document: as a whole, or a package's component by itself, as most of an image's are in others, too
+(:mod:`.components` keeps them). Keys are put in order afterwards, so that the bytes depend on the content and not on
+the order that a version of the library writes. No timestamp (the schema asks for none), and a serial number that is a
+hash of the content.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID, uuid5
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
@@ -18,28 +18,40 @@ from cyclonedx.model.component import Component, ComponentType, Pedigree
 from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement, LicenseExpression
 from cyclonedx.model.lifecycle import LifecyclePhase, PredefinedLifecycle
 from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema.schema import SchemaVersion1Dot6
 from cyclonedx.spdx import is_supported_id
 from packageurl import PackageURL
 
 from ..assemble.version import ASSEMBLER
 from ..kernel.version import __version__
 from .licenses import License
-from .packages import NAMESPACE, Base, Inventory, Package
+from .packages import Base, Inventory, Package
+from .serial import PLACEHOLDER, render
 
-__all__ = ["MEDIA_TYPE", "cyclonedx"]
+__all__ = ["component", "cyclonedx", "document"]
 
-MEDIA_TYPE = "application/vnd.cyclonedx+json"
 _DECLARED = LicenseAcknowledgement.DECLARED
-_PLACEHOLDER = UUID(int=0)
 
 
 def cyclonedx(image: Inventory) -> bytes:
     """The document: UTF-8, ends in a line feed, the same bytes for an equal inventory."""
+    return render(document(image))
+
+
+def component(package: Package) -> dict[str, Any]:
+    """A package's component, as JSON."""
+    made: Any = _package(package)
+    found: dict[str, Any] = json.loads(made.as_json(view_=SchemaVersion1Dot6))
+    return found
+
+
+def document(image: Inventory) -> dict[str, Any]:
+    """The document as JSON, but for its serial number, which :func:`~.serial.render` puts in."""
     root = _image(image)
     components = [*_base(image.base), *_system(image), *(_package(p) for p in image.packages)]
     bom = Bom(
         components=components,
-        serial_number=_PLACEHOLDER,
+        serial_number=PLACEHOLDER,
         metadata=BomMetaData(component=root, lifecycles=[PredefinedLifecycle(LifecyclePhase.BUILD)]),
     )
     bom.metadata.timestamp = None  # type: ignore[assignment]  # optional in the schema
@@ -54,17 +66,12 @@ def cyclonedx(image: Inventory) -> bytes:
         )
     )
     bom.register_dependency(root, components)
-    document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+    made: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     # What the image is put together from, and whether that is all of it; the library knows no compositions.
-    document["compositions"] = [
+    made["compositions"] = [
         {"aggregate": "complete" if image.complete else "incomplete", "dependencies": [root.bom_ref.value]}
     ]
-    document["serialNumber"] = f"urn:uuid:{uuid5(NAMESPACE, _text(document))}"
-    return _text(document).encode()
-
-
-def _text(document: Any) -> str:
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return made
 
 
 def _image(image: Inventory) -> Component:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..locks.nouns import Lock
 from ..store import Store, layout
 from .packages import Inventory
 from .provenance import PREDICATE, Made, provenance
+
+if TYPE_CHECKING:
+    from .components import Components
 
 __all__ = ["FORMATS", "Format", "copied", "document", "knowledge", "made_of", "recorded_derivation"]
 
@@ -37,9 +40,14 @@ FORMATS = {
 }
 
 
-def document(format: str, lock: Lock, image: Inventory, made: Made | None = None) -> bytes:
-    """The document about ``image`` in the :data:`FORMATS` of that name. Provenance takes an image with a digest."""
+def document(
+    format: str, lock: Lock, image: Inventory, made: Made | None = None, parts: Components | None = None
+) -> bytes:
+    """The document about ``image`` in the :data:`FORMATS` of that name. Provenance takes an image with a digest.
+    ``parts`` has what was made of packages before."""
     if format == "cyclonedx":
+        if parts is not None:
+            return parts.document(image)
         from .cyclonedx import cyclonedx
 
         return cyclonedx(image)

@@ -15,10 +15,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-from packaging.metadata import parse_email
-
-from ..assemble.deb import open_deb
 from ..assemble.errors import AssembleError
 from ..kernel.scratch import scratch
 from ..kernel.stanzas import stanzas
@@ -103,6 +99,8 @@ def read_wheel(path: Path) -> Facts:
 
 def of_wheel(metadata: str) -> License:
     """The licence that a METADATA file's text states. PEP 639: the expression wins over the fields before it."""
+    from packaging.metadata import parse_email  # what is known of an artifact is known without it
+
     raw, _ = parse_email(metadata)
     for field in (raw.get("license_expression"), raw.get("license")):
         if found := _expression(field or ""):
@@ -124,6 +122,8 @@ def read_deb(path: Path, package: str) -> Facts:
 
     It is read as the assembler reads it, with its bounds.
     """
+    from ..assemble.deb import open_deb
+
     try:
         with scratch() as folder:
             deb = open_deb(path, folder, path.name, "package")
@@ -193,6 +193,8 @@ def _expression(text: str) -> str | None:
     """``text`` as a canonical SPDX expression, ``None`` where it is none."""
     if not text.strip() or "\n" in text.strip():
         return None
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
     try:
         return str(canonicalize_license_expression(text))
     except (InvalidLicenseExpression, ValueError):

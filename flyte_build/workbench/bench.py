@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..kernel.reporting import Logged, Reporter
+from ..kernel.users_code import reading
 from ..planning.workspace import Workspace, find_lockfiles
 from ..project.layout import starting
 from ..project.modules import Modules
@@ -63,13 +64,14 @@ def open_project(
     """
     from ..project.loading import load
 
-    path = Path(file) if file is not None else default_file(Path.cwd())
-    layout = starting(path, Path(root) if root is not None else None)
-    modules = Modules(layout.root)
-    with modules.entered():
-        project = load(path, layout.root, search=layout.search, stand_ins=stand_ins)
-    folder = Path(lockfiles).absolute() if lockfiles is not None else find_lockfiles(project.root)
-    return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
+    with reading():
+        path = Path(file) if file is not None else default_file(Path.cwd())
+        layout = starting(path, Path(root) if root is not None else None)
+        modules = Modules(layout.root)
+        with modules.entered():
+            project = load(path, layout.root, search=layout.search, stand_ins=stand_ins)
+        folder = Path(lockfiles).absolute() if lockfiles is not None else find_lockfiles(project.root)
+        return Workbench(Workspace(project, folder), modules, reporter or Logged(), store or Store())
 
 
 class Workbench(Registering):
@@ -141,11 +143,7 @@ class Workbench(Registering):
 
     def check(self, task: str | None = None, *, env: Sequence[str] = ()) -> tuple[Finding, ...]:
         """What is wrong with the calls of these tasks (docs/checks.md); ``plan(…, online=True)`` without the plan."""
-        from ..planning import checks
-
-        environments = self.select(task, env)
-        with self.modules.entered():
-            return tuple(checks.find(self.workspace, environments, self.store, reporter=self.reporter))
+        return tuple(self.findings(self.select(task, env), reporter=self.reporter))
 
     # -- images ----------------------------------------------------------------------------------------
 

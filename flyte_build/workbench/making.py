@@ -137,11 +137,8 @@ def make(bench: OpenProject, asked: Asked, follower: Follower | None = None) -> 
         platforms = pushed_platforms(environments, asked.platform, settings.platforms) if pushing else None
         plan = plan_images(workspace, environments, store, asked.platform, shared, platforms=platforms)
         follower.planned(plan)
-        if asked.check and not bench.checked:
-            from ..planning.checks import find, refuse
-
-            with bench.modules.entered():
-                refuse(find(workspace, environments, store, platform=asked.platform, reporter=reporter, shared=shared))
+        if asked.check:
+            bench.refuse_failing(environments, asked.platform, shared)
         follower.making()
         pushed: list[PushedImage] = []
         indexed: list[PushedImage] = []

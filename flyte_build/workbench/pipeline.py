@@ -108,8 +108,8 @@ def push_plan(
                 from ..supply.foreseen import Foreseen
 
                 if foreseen is None:
-                    foreseen = ending.enter_context(Foreseen())
-                foresee(images, _locks(workspace, images), store, foreseen)
+                    foreseen = ending.enter_context(Foreseen(store))
+                foresee(images, _locks(workspace, images), store, foreseen, writing, target.repository)
 
         built, pushed = push_built(
             lambda: build_plan(workspace, plan, store, reporter, jobs, shared, local=local),

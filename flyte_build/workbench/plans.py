@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ..kernel.canonical import Json
 from ..kernel.errors import CheckError, InputError
 from ..kernel.quantities import counted, size
-from ..planning.checks import Finding, find
 from ..planning.images import plan_images
 from ..planning.plan import Plan
 from ..project.layout import project_of
@@ -22,6 +21,7 @@ from .opened import OpenProject
 from .shown import html_table, text_table
 
 if TYPE_CHECKING:
+    from ..planning.checks import Finding
     from ..planning.explain import Explanation
     from ..planning.graph import Graph
 
@@ -131,8 +131,7 @@ def plan(
     store, workspace = bench.store, bench.workspace
     with connected(bench.settings(caches=caches), bench.reporter) as shared:
         made = plan_images(workspace, environments, store, platform, shared)
-        with bench.modules.entered():
-            findings = find(workspace, environments, store, platform=platform, online=online, shared=shared)
+        findings = bench.findings(environments, platform, online=online, shared=shared)
     edges = {e.name: e.depends_on for e in environments}
     asks = {e.name: e.asks for e in environments}
     asks |= {t.full_name: t.asks for t in bench.tasks if t.environment in edges and t.asks is not None}

@@ -7,10 +7,8 @@ A record says neither who is trusted in plain HTTP nor for whom a password witho
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..kernel.errors import FlyteBuildError
 
@@ -41,22 +39,6 @@ def questions(
     return {"documents": documents}
 
 
-@contextmanager
-def _httpx_alone() -> Iterator[None]:
-    """Where importing httpx does not import its command line, with rich and pygments: it does without where they are
-    not installed, and so it takes half the time."""
-    command = "httpx._main"
-    if command in sys.modules:
-        yield
-        return
-    sys.modules[command] = cast(Any, None)  # what Python has for a module that cannot be imported
-    try:
-        yield
-    finally:
-        if sys.modules.get(command) is None:
-            del sys.modules[command]
-
-
 def still_there(asked: Mapping[str, Any]) -> bool:
     """Whether the registry has all of it, each under the digest that it had."""
     from ..registry.glance import Glance, Unsure
@@ -75,10 +57,9 @@ def still_there(asked: Mapping[str, Any]) -> bool:
 
 def _all_there(asked: Mapping[str, Any]) -> bool:
     """The same by the client, which tries harder."""
-    with _httpx_alone():
-        from ..registry.client import Registry
-        from ..registry.reference import Reference
-        from ..remote.threads import each
+    from ..registry.client import Registry
+    from ..registry.reference import Reference
+    from ..remote.threads import each
 
     try:
         with Registry(attempts=1) as registry:

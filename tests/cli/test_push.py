@@ -191,7 +191,7 @@ def test_only_what_the_store_alone_told_is_answered_from_the_record(
         assert imported(project, *command) == set(), "neither the SDK nor an HTTP client"
     registry.forget_requests()
     for _ in range(2):
-        assert imported(project, "build", "flow.py", "--push") == {"flyte", "httpx"}
+        assert imported(project, "build", "flow.py", "--push") == {"httpx"}
     assert registry.count("HEAD", "manifest") == 8, "a push always asks"
     settings = project.project / "pyproject.toml"
     text = settings.read_text()

@@ -112,6 +112,45 @@ def test_an_environment_that_is_walked_through_is_recorded_whole(bench: Bench) -
 
 
 @pytest.mark.parametrize(
+    ("looks", "values"),
+    [
+        ("{**os.environ}", True),
+        ("os.environ.copy()", True),
+        ("sorted(os.environ.values())", True),
+        ("[os.environ[name] for name in os.environ if name == 'HOME']", False),
+        ("len(os.environ)", False),
+    ],
+)
+@pytest.mark.parametrize("whose", ["a library", "the user"])
+def test_who_looks_through_all_variables_for_some(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, whose: str, looks: str, values: bool
+) -> None:
+    """A library's own are none that a job's steps have each of their own, nor a password for pushing."""
+    library = bench.installed / "installed_of_noop.py"
+    if whose == "a library":
+        library.write_text(f"import os\nREQUIREMENT = 'x==1'\nFOUND = {looks}\n")
+    monkeypatch.setattr("flyte_build.planning.recording._TICK", -1e9)
+    for name in ("GITHUB_OUTPUT", "FLYTE_BUILD_REGISTRY_PASSWORD", "NOOP_OTHER"):
+        monkeypatch.setenv(name, "one")
+    plan_with(bench, f"found = {looks}" if whose == "the user" else "")
+    assert bench.recall() is not None
+    for name in ("GITHUB_OUTPUT", "FLYTE_BUILD_REGISTRY_PASSWORD", "NOOP_OTHER"):
+        monkeypatch.setenv(name, "two")
+        matters = values and (whose == "the user" or name == "NOOP_OTHER")
+        assert (bench.recall() is None) is matters, name
+        monkeypatch.setenv(name, "one")
+    monkeypatch.setenv("NOOP_NEW", "one")
+    assert bench.recall() is None
+
+
+def test_bytes_of_variables_are_variables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan_with(bench, "found = os.environb.get(b'NOOP_OTHER')")
+    assert bench.recall() is not None
+    monkeypatch.setenv("NOOP_OTHER", "one")
+    assert bench.recall() is None
+
+
+@pytest.mark.parametrize(
     "reading",
     [
         "import threading; t = threading.Thread(target=lambda: packages.append(open(here / 'two.txt').read()));"
@@ -145,7 +184,7 @@ def test_a_damaged_record_is_no_answer(bench: Bench) -> None:
         whole[: len(whole) // 2],
         b"[]",
         b'{"schema": 1}',
-        whole.replace(b'"schema": 1', b'"schema": 9'),
+        whole.replace(f'"schema": {noop.SCHEMA}'.encode(), b'"schema": 9'),
     ):
         path.write_bytes(damaged)
         assert bench.recall() is None
@@ -160,7 +199,7 @@ def test_a_file_that_changed_a_moment_ago_is_not_trusted_by_its_times(
     """A file that was installed, which is not read again. The moment lies ahead: all else that this process loaded,
     large libraries among it, which are not read again either, may have been installed just before the test."""
     file = bench.installed / "installed_of_noop.py"
-    monkeypatch.setattr("flyte_build.planning.recording._installation", lambda: (f"{os.path.realpath(file.parent)}/",))
+    monkeypatch.setattr("flyte_build.planning.recording.installation", lambda: (f"{os.path.realpath(file.parent)}/",))
     monkeypatch.setattr("flyte_build.planning.recording._TICK", -3600.0)
     assert plan_with(bench, "").unrepeatable is None
     ahead = time.time() + 7200

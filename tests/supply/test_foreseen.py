@@ -28,7 +28,7 @@ def image(store: Store) -> Inventory:
 
 def test_they_are_those_that_would_be_made(store: Store, image: Inventory) -> None:
     lock = everything(store)
-    with Foreseen() as foreseen:
+    with Foreseen(store) as foreseen:
         foreseen.begin(lock, [image])
         for name in FORMATS:
             assert foreseen.document(name, lock, image) == document(name, lock, image)
@@ -44,7 +44,7 @@ def test_each_is_made_once_and_beside_who_wants_it(
         return format.encode()
 
     monkeypatch.setattr(module, "document", making)
-    with Foreseen() as foreseen:
+    with Foreseen(store) as foreseen:
         for _ in range(2):
             foreseen.begin(lock, [image])
         assert [foreseen.document(name, lock, image) for name in OF_INVENTORY] == [b"cyclonedx", b"spdx"]
@@ -62,7 +62,7 @@ def test_what_cannot_be_made_is_said_to_who_wants_it(
         raise ValueError("no such licence")
 
     monkeypatch.setattr(module, "document", failing)
-    with Foreseen() as foreseen:
+    with Foreseen(store) as foreseen:
         foreseen.begin(everything(store), [image])
         with pytest.raises(ValueError, match="no such licence"):
             foreseen.document("spdx", everything(store), image)
@@ -70,7 +70,7 @@ def test_what_cannot_be_made_is_said_to_who_wants_it(
 
 def test_attached_are_those_that_were_foreseen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = everything(store)
-    with RegistryServer(referrers=True) as server, Registry(environ={}) as registry, Foreseen() as foreseen:
+    with RegistryServer(referrers=True) as server, Registry(environ={}) as registry, Foreseen(store) as foreseen:
         digest = put_image(server, "team/env")
         about = inventory(lock, AMD64, digest=digest, facts=StoredFacts(store))
         monkeypatch.setattr(module, "document", lambda format, *_: f"the {format} of it".encode())

@@ -256,11 +256,16 @@ class _Handler(SimpleHTTPRequestHandler):
             self.wfile.write(data)
 
 
+class _Server(ThreadingHTTPServer):
+    # More than connect at a time: who finds the queue full tries again after a second.
+    request_queue_size = 64
+
+
 @contextmanager
 def serve(root: Path) -> Iterator[Server]:
     """A server for ``root`` on a free port of 127.0.0.1, for the time of the block."""
     state = _State()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(root), state=state)) as http:
+    with _Server(("127.0.0.1", 0), partial(_Handler, directory=str(root), state=state)) as http:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

@@ -30,6 +30,9 @@ def _normalised(name: str) -> str:
 
 
 class _Server(ThreadingHTTPServer):
+    # More than connect at a time: who finds the queue full tries again after a second.
+    request_queue_size = 64
+
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is its own affair."""
         if not isinstance(sys.exception(), ConnectionError):

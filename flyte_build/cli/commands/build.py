@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +76,8 @@ def build(
     flyte-build build main.py --env msa_env --output oci:./msa
     flyte-build build main.py --push registry.example/team --tag v3
     """
-    from ..making import Shown, Watched, made
-    from ..relocking import Relocking
+    from ..making import Shown, made
+    from ..taking import meant_by
 
     if registry is None and tags:
         raise click.UsageError("--tag names pushed images: it goes with --push.")
@@ -86,12 +85,16 @@ def build(
     asked |= {"into": load}
     if registry is not None:
         more: dict[str, Any] = {"registry": registry, "tags": tags, "attest": attest}
-        made(shown, file, root, lockfiles, lambda bench, seen: bench.push(**asked, **more, follower=seen))
-    else:
-        again = asked["output"] is None and load is None
-        alone = Watched(shown.silent, ExitStack())
-        relocking = Relocking(asked["platform"], asked["check"], shown.silent, alone) if again else None
         made(
-            shown, file, root, lockfiles, lambda bench, seen: bench.build(**asked, follower=seen),
-            recorded=again, relocking=relocking,
+            shown,
+            file,
+            root,
+            lockfiles,
+            lambda bench, seen: bench.push(**asked, **more, follower=seen),
+            meant_by(asked),
+        )
+    else:
+        made(
+            shown, file, root, lockfiles, lambda bench, seen: bench.build(**asked, follower=seen), meant_by(asked),
+            recorded=asked["output"] is None and load is None,
         )  # fmt: skip

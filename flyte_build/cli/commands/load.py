@@ -62,6 +62,7 @@ def load(
     from ...workbench.layouts import load_layout
     from ..making import Shown, made_or_taken
     from ..progress import make_reporter
+    from ..taking import meant_by
 
     shown = Shown(as_json, quiet, loaded=True)
     made_or_taken(
@@ -72,4 +73,5 @@ def load(
         name,
         lambda bench, seen: bench.build(**asked, into=into, follower=seen),
         lambda: load_layout(str(file), into, make_reporter(shown.silent), name=name),
+        meant_by(asked),
     )

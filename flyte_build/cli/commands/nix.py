@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..console import echo
-from ..options import env_option, file_argument, named_lock, opened, platform_option, project_options, quiet_option
+from ..options import env_option, file_argument, opened, platform_option, project_options, quiet_option
 
 __all__ = ["nix"]
 
@@ -46,6 +46,8 @@ def fetch_ahead(
     from ..progress import make_reporter
 
     if file is not None and file.suffix == ".json":
+        from ..taking import named_lock
+
         named = named_lock(file, env[0] if env else None, root, lockfiles)
         locks, locator = {named.lock.environment: named.lock}, named.locator()
     else:

@@ -89,23 +89,31 @@ def plan(
     """
     if every and (task or env):
         raise click.UsageError("--all is every environment of FILE: give no TASK and no --env with it.")
-    from ...workbench.watching import watched
+    from contextlib import ExitStack
 
+    from ...workbench.as_read import Meant
+    from ..console import stdout
+    from ..plan_view import Asked, answer
+    from ..progress import make_reporter
+    from ..taking import Taking
+
+    if graph is not None:
+        from ..pictures import check_target
+
+        check_target(graph)
+    taking = Taking(file, root, lockfiles, Meant(task, env, platform, "tell"))
     # All that the answer depends on is watched, from the first import of the SDK on, so that the same question can be
     # answered from the record as long as nothing of it has changed (see `flyte_build.planning.noop`).
-    with watched(file, root) as record:
-        from ..console import stdout
-        from ..plan_view import Asked, answer
-
-        asked = Asked(
-            file, task, env, platform, layers, explain, checked, form, graph, root, lockfiles, as_json, caches
-        )
+    with ExitStack() as watching:
+        bench, record = taking.watched(watching, reporter=make_reporter(quiet=True))
+        asked = Asked(task, env, platform, layers, explain, checked, form, graph, as_json, caches)
         with stdout().capture() as printed:
-            problem = answer(asked)
+            problem = answer(asked, bench)
     text = printed.get()
     sys.stdout.write(text)
     sys.stdout.flush()
     if problem is not None:
         raise problem
+    taking.keep(bench, record)
     if graph is None:
         record.save(question(sys.argv[1:]), {"stdout": text})

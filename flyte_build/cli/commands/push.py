@@ -82,6 +82,7 @@ def push(
     from ...workbench.layouts import push_layout
     from ..making import Shown, made_or_taken
     from ..progress import make_reporter
+    from ..taking import meant_by
 
     shown = Shown(as_json, quiet, pushed=True)
 
@@ -91,4 +92,7 @@ def push(
         reporter = make_reporter(shown.silent)
         return push_layout(str(file), reporter, registry=asked["registry"], tags=asked["tags"], name=name)
 
-    made_or_taken(shown, file, root, lockfiles, name, lambda bench, seen: bench.push(**asked, follower=seen), taken)
+    made_or_taken(
+        shown, file, root, lockfiles, name, lambda bench, seen: bench.push(**asked, follower=seen), taken,
+        meant_by(asked),
+    )  # fmt: skip

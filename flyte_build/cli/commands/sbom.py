@@ -10,7 +10,7 @@ import click
 
 from ...kernel.errors import InputError
 from ...kernel.visible import visible
-from ..options import env_option, file_argument, full_option, opened, platform_option, project_options, task_argument
+from ..options import env_option, file_argument, full_option, platform_option, project_options, task_argument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,9 @@ def _described(
         if task or env:
             raise InputError(f"{file} is the lock of one environment: expected no task and no --env with it")
         return describe_lock(file, platform)
-    return opened(file, root, lockfiles).sbom(task, env=env, platform=platform)
+    from ..taking import taken
+
+    return taken(file, root, lockfiles, task, env).sbom(task, env=env, platform=platform)
 
 
 def _write(data: bytes, output: Path | None) -> None:

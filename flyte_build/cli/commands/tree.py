@@ -13,7 +13,6 @@ from ..options import (
     env_option,
     file_argument,
     json_option,
-    opened,
     platform_option,
     project_options,
     task_argument,
@@ -55,7 +54,9 @@ def tree(
     flyte-build tree main.py main
     flyte-build tree --env fold_env --debian --depth 1
     """
-    bench = opened(file, root, lockfiles, quiet=as_json)
+    from ..taking import taken
+
+    bench = taken(file, root, lockfiles, task, env, quiet=as_json)
     found = bench.tree(task, env=env, platform=platform, online=not offline)
     if as_json:
         echo(json.dumps({"schema": 1, "images": [_to_json(g) for g in found.graphs], "unread": list(found.unread)}))

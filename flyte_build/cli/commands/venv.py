@@ -10,7 +10,7 @@ import click
 from ...kernel.paths import shown
 from ..completion import complete_environment
 from ..console import echo
-from ..options import file_argument, json_option, named_lock, project_options, quiet_option
+from ..options import file_argument, json_option, project_options, quiet_option
 
 __all__ = ["venv"]
 
@@ -57,6 +57,7 @@ def venv(
     """
     from ...workbench.venvs import venv as make
     from ..progress import make_reporter
+    from ..taking import named_lock
 
     named = named_lock(file, env, root, lockfiles)
     folder = output or named.root / f".venv-{named.lock.environment}"

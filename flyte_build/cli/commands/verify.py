@@ -14,7 +14,6 @@ from ..options import (
     file_argument,
     full_option,
     json_option,
-    opened,
     platform_option,
     project_options,
     quiet_option,
@@ -72,7 +71,9 @@ def verify(
     flyte-build verify main.py --env msa_env \\
         --registry registry.example/team/msa_env:v3 --fetch
     """
-    bench = opened(file, root, lockfiles, quiet=quiet or as_json)
+    from ..taking import taken
+
+    bench = taken(file, root, lockfiles, task, env, quiet=quiet or as_json)
     found = bench.verify(task, env=env, platform=platform, registry=registry, fetch=fetch, jobs=jobs)
     if as_json:
         echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False))

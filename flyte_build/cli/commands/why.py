@@ -10,7 +10,7 @@ import click
 
 from ..completion import complete_package
 from ..console import echo
-from ..options import env_option, json_option, opened, platform_option, project_options
+from ..options import env_option, json_option, platform_option, project_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,9 @@ def why(
     flyte-build why anyio
     flyte-build why libssl3 main.py --env fold_env
     """
-    bench = opened(file, root, lockfiles, quiet=as_json)
+    from ..taking import taken
+
+    bench = taken(file, root, lockfiles, env=env, quiet=as_json)
     found = bench.why(package, env=env, platform=platform, online=not offline)
     if as_json:
         echo(json.dumps(_to_json(found), indent=2))

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from ...deriving.derivation import LayerDerivation, derive
 from ...deriving.from_lock import recorded_recipe
 from ...kernel.errors import CheckError, LockError
-from ...kernel.platforms import host_platform
 from ...kernel.reporting import Reporter, Silent
+from ...kernel.users_code import asking
 from ...locks.lockfile import read
 from ...locks.nouns import Lock, LockedWheel
 from ...project.nouns import Environment
 from ...recipe import CopyFiles
 from ...sources.locators import project_locator
 from ...store import Store
-from ..workspace import Workspace
+from ..workspace import Workspace, checked_platform
 from .rules.constraints import check
 from .rules.findings import Finding
 from .wheels.contents import Contents
@@ -29,7 +29,7 @@ from .wheels.layers import WheelLayers
 if TYPE_CHECKING:
     from ...remote.cache import RemoteCache
 
-__all__ = ["checked_platform", "find", "refuse"]
+__all__ = ["find", "refuse"]
 
 
 def find(
@@ -41,12 +41,14 @@ def find(
     online: bool = True,
     reporter: Reporter | None = None,
     shared: RemoteCache | None = None,
+    consulted: set[str] | None = None,
 ) -> list[Finding]:
     """What is wrong with the calls of these environments' tasks. ``platform``: one of theirs (default: this machine's).
 
     With ``online``, what wheels hold that are not in the store is asked of the caches in ``shared``, then read from
     where configuration says. Without, and where nobody answers, what they would tell stays a note, and ``reporter`` is
-    warned once. Environments without a readable lock are judged as far as that goes.
+    warned once. ``consulted`` gets the wheels that were looked into, by SHA-256. Environments without a readable lock
+    are judged as far as that goes.
     """
     from ...project.loading import load_module
 
@@ -58,10 +60,13 @@ def find(
             locks[environment.name] = lock
     chosen = checked_platform(environments, platform)
     recipes = {e.name: e.recipe for e in project.environments.values() if not isinstance(e.wish, Exception)}
-    locator = project_locator(recipes, locks, project.root, hurried=True) if online else None
+    with asking():
+        locator = project_locator(recipes, locks, project.root, hurried=True) if online else None
     layers = WheelLayers(lambda: _layers(locks, chosen), store, shared if online else None)
     contents = Contents(store.root, store, locator, reporter, layers)
     findings = check(project, environments, locks, chosen, contents, load=lambda name: load_module(project, name))
+    if consulted is not None:
+        consulted |= contents.consulted
     if contents.unread and any(f.code == "not-checked" for f in findings):
         _warn(contents.unread, reporter or Silent())
     return findings
@@ -87,16 +92,6 @@ def _warn(unread: Mapping[LockedWheel, str], reporter: Reporter) -> None:
         f"imports from {', '.join(names[:3])}{more} were not checked, as nobody says what is in them: "
         f"{next(iter(unread.values()))}"
     )
-
-
-def checked_platform(environments: Sequence[Environment], asked: str | None) -> str:
-    """The platform that calls are checked on: the one that was ``asked`` for, else (also for ``all``) this machine's
-    where the images have it, else the first that they have."""
-    if asked not in (None, "all"):
-        return str(asked)
-    here = host_platform()
-    known = [p for e in environments if not isinstance(e.wish, Exception) for p in e.recipe.platforms]
-    return here if here in known or not known else known[0]
 
 
 def refuse(findings: Iterable[Finding]) -> None:

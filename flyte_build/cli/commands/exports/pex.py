@@ -11,7 +11,7 @@ import click
 from ....kernel.paths import shown
 from ...completion import complete_environment
 from ...console import echo
-from ...options import file_argument, json_option, named_lock, platform_option, project_options, quiet_option
+from ...options import file_argument, json_option, platform_option, project_options, quiet_option
 
 if TYPE_CHECKING:
     from ....workbench import Exported
@@ -68,6 +68,8 @@ def pex(
     from ...progress import make_reporter
 
     entry = pex_entry(script, entry_point)
+    from ...taking import named_lock
+
     named = named_lock(file, env, root, lockfiles)
     made = export_pex(named, output, make_reporter(quiet or as_json), platform=platform, entry=entry)
     if as_json:

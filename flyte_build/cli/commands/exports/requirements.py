@@ -10,7 +10,7 @@ import click
 from ....kernel.paths import shown
 from ...completion import complete_environment
 from ...console import counted, echo
-from ...options import file_argument, named_lock, platform_option, project_options, quiet_option
+from ...options import file_argument, platform_option, project_options, quiet_option
 
 __all__ = ["requirements"]
 
@@ -68,6 +68,7 @@ def requirements(
     """
     from ....workbench.exporting import export_text
     from ...progress import make_reporter
+    from ...taking import named_lock
 
     named = named_lock(file, env, root, lockfiles)
     made = export_text(named, form, make_reporter(quiet), output=output, platform=platform, wheels=wheels)

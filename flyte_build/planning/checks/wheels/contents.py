@@ -21,9 +21,11 @@ from ....deriving.derivation import Artifact
 from ....kernel.errors import FlyteBuildError
 from ....kernel.files import write_whole
 from ....kernel.reporting import Reporter, Silent
+from ....kernel.users_code import asking
 from ....locks.nouns import LockedWheel
 from .conda import SUFFIXES, of_ranges
 from .conda import of_file as of_conda
+from .kept import kept_at
 from .modules import FOLDER, ModulesOf, modules_among
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Contents:
         reporter: Reporter | None = None,
         layers: WheelLayers | None = None,
     ) -> None:
-        self._folder = cache / "modules"
+        self._cache = cache
         self._store = store
         self._locator = locator
         self._reporter = reporter or Silent()
@@ -60,6 +62,12 @@ class Contents:
 
     def __call__(self, wheels: Sequence[LockedWheel]) -> Mapping[str, frozenset[str]]:
         missing = {w.sha256: w for w in wheels if w.sha256 not in self._known and w not in self.unread}
+        if missing:
+            with asking():
+                self._learn(missing)
+        return {w.sha256: self._known[w.sha256] for w in wheels if w.sha256 in self._known}
+
+    def _learn(self, missing: dict[str, LockedWheel]) -> None:
         for sha256, wheel in missing.items():
             found = self._here(wheel)
             if found is not None:
@@ -78,7 +86,11 @@ class Contents:
                             self._known[wheel.sha256] = answer
                         progress.advance()
             self._locator.close()
-        return {w.sha256: self._known[w.sha256] for w in wheels if w.sha256 in self._known}
+
+    @property
+    def consulted(self) -> frozenset[str]:
+        """The wheels of which the modules were told, by SHA-256."""
+        return frozenset(self._known)
 
     # -- what is here ------------------------------------------------------------------------------
 
@@ -95,7 +107,7 @@ class Contents:
 
     def _cached(self, sha256: str) -> frozenset[str] | None:
         try:
-            raw = json.loads((self._folder / f"{sha256}.json").read_text(encoding="utf-8"))
+            raw = json.loads(kept_at(self._cache, sha256).read_text(encoding="utf-8"))
             return frozenset(map(str, raw["modules"])) if raw["schema"] == SCHEMA else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -104,9 +116,10 @@ class Contents:
         """Kept whole or not at all; a cache that cannot be written is none."""
         found = modules_among(members)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            path = kept_at(self._cache, sha256)
+            path.parent.mkdir(parents=True, exist_ok=True)
             body = {"schema": SCHEMA, "modules": sorted(found)}
-            write_whole(self._folder / f"{sha256}.json", json.dumps(body))
+            write_whole(path, json.dumps(body))
         except OSError:
             pass
         return found
