@@ -17,7 +17,7 @@ from flyte_build.kernel.errors import InputError
 from flyte_build.native import __main__ as building
 from flyte_build.native import blob, hashing, library, linking, naming
 
-_NAME = re.compile(rb"\0([A-Za-z_][\w.]{2,})(?=\0)")
+_NAME = re.compile(rb"\0([A-Za-z_][\w.]{3,})(?=\0)")
 
 
 @pytest.fixture
