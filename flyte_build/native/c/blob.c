@@ -13,7 +13,7 @@
 #include "pipeline.h"
 
 /* Bytes of the blob after which the disk is told to begin: whoever has it all written waits for the rest alone. */
-#define BEHIND ((size_t)2 << 20)
+#define BEHIND ((size_t)4 << 20)
 
 typedef struct {
     uint8_t blob[32], tar[32];
