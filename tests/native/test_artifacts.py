@@ -74,8 +74,10 @@ def test_files_are_hashed_beside(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("early", [False, True])
-def test_files_are_hashed_with_small_limits(
-    small: Core,
+@pytest.mark.parametrize("other", ["small", "narrow"])
+def test_files_are_hashed_by_other_cores(
+    request: pytest.FixtureRequest,
+    other: str,
     native: ctypes.CDLL,
     tmp_path: Path,
     files: dict[str, str],
@@ -83,7 +85,9 @@ def test_files_are_hashed_with_small_limits(
     early: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wheels, "core", lambda: small)
+    core: Core = request.getfixturevalue(other)
+    assert core.library is not None
+    monkeypatch.setattr(wheels, "core", lambda: core)
     test_files_are_hashed_beside(native, tmp_path, files, wheel, early)
 
 

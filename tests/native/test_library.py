@@ -125,6 +125,12 @@ def test_hashes(native: ctypes.CDLL) -> None:
         assert native.core_crc32(zlib.crc32(data[:first]), data[first:], size - first) == zlib.crc32(data)
 
 
+@pytest.mark.slow
+def test_hashes_without_avx512(narrow: library.Core) -> None:
+    assert narrow.library is not None
+    test_hashes(narrow.library)
+
+
 def test_a_whole_file_is_hashed(native: ctypes.CDLL, tmp_path: Path) -> None:
     whole = hashing.whole_file()
     assert whole is not None
