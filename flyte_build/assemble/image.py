@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .digests import sha256
 from .errors import AssembleError
 from .results import LayerResult, overlap
 
@@ -42,7 +42,7 @@ def canonical(value: object) -> bytes:
 
 def descriptor(media_type: str, data: bytes) -> dict[str, Any]:
     """The OCI descriptor of ``data``."""
-    return {"mediaType": media_type, "digest": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
+    return {"mediaType": media_type, "digest": "sha256:" + sha256(data).hexdigest(), "size": len(data)}
 
 
 def check_conflicts(layers: Sequence[tuple[str, Mapping[str, str]]], wheels: frozenset[str] = frozenset()) -> list[str]:
@@ -159,10 +159,10 @@ def write_layout(out: str, spec: Mapping[str, Any], results: Sequence[LayerResul
         config = image_config(spec, results)
         manifest = image_manifest(spec, config, results)
         for data in (config, manifest):
-            _write(os.path.join(blobs, hashlib.sha256(data).hexdigest()), data)
+            _write(os.path.join(blobs, sha256(data).hexdigest()), data)
     _write(os.path.join(out, "index.json"), image_index(spec, manifest, ref))
     _write(os.path.join(out, "oci-layout"), canonical({"imageLayoutVersion": "1.0.0"}))
-    return "sha256:" + hashlib.sha256(manifest).hexdigest()
+    return "sha256:" + sha256(manifest).hexdigest()
 
 
 def verbatim_blobs(spec: Mapping[str, Any]) -> dict[str, str]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from .archive import Archive, Member
+from .digests import sha256
 from .entries import Hash
 
 __all__ = ["UNRECORDED", "Row", "check", "expected", "hash_of", "parse", "text"]
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 def hash_of(data: bytes) -> str:
     """RECORD's form of the SHA-256 of ``data``."""
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    return "sha256=" + base64.urlsafe_b64encode(sha256(data).digest()).rstrip(b"=").decode()
 
 
 def parse(archive: Archive, member: Member, content: bytes) -> list[Row]:

@@ -12,35 +12,32 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from ..assemble.errors import AssembleError
 from ..assemble.results import LayerResult
 from ..deriving.derivation import Artifact, ImageDerivation, LayerDerivation
 from ..kernel import tracing
-from ..kernel.errors import ArtifactError, FetchError
 from ..kernel.files import remove_tree
 from ..kernel.reporting import Progress, Reporter
 from ..native.feeding import THREADS, rest
 from ..native.library import core
-from ..native.wheels import write_layer
-from ..sources.places import Locator
 from ..store import LayerRealisation, Session
 from ..store.files import storing
 from ..store.locks import Busy
 from .threads import Threads
+from .writing import Writing, cancelled
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from pathlib import Path
 
-    from ..assemble.blob import Inflate
-    from ..assemble.zstd import Unpack
     from ..sources.fetching import Fetcher
+    from ..sources.places import Locator
+    from .ahead import Ahead
     from .bytecode import Hosts
 
-__all__ = ["Assembly", "artifact_error", "at_once"]
+__all__ = ["Assembly", "at_once"]
 
 _CONNECTIONS = 8  # Downloads at a time: indexes and mirrors are shared, and more help nobody.
 _UNPACK_NOTHING = ("wheels", "files", "overlay")  # Kinds of layer that need no folder for it.
@@ -66,6 +63,7 @@ class Assembly:
         reporter: Reporter,
         stop: threading.Event,
         hosts: Hosts | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self._session = session
         self._store = session.store
@@ -73,9 +71,10 @@ class Assembly:
         self._reporter = reporter
         self._stop = stop
         self._hosts = hosts
-        self._writing = threading.Semaphore()
+        self._ahead = ahead
         # Of the whole build: what one layer unpacked of a Debian package, the next one finds here.
         self._scratch = session.temporary("scratch")
+        self._writing = Writing(session, reporter, stop, self._scratch)
 
     def run(
         self, images: Sequence[ImageDerivation], jobs: int, known: Mapping[str, LayerResult] | None = None
@@ -141,7 +140,7 @@ class Assembly:
                 with storing(self._scratch):
                     self._scratch.mkdir()
                 stack.callback(remove_tree, self._scratch)
-            self._writing = threading.Semaphore(jobs)
+            self._writing.at_once(jobs)
             pool = Threads(jobs + 1)
             stack.callback(rest)
             stack.callback(pool.close)
@@ -232,46 +231,18 @@ class Assembly:
         def waits() -> None:
             self._reporter.note(f"waiting for another build, which makes `{layer.title}`")
 
+        if self._ahead is not None and (begun := self._ahead.holds(layer.hash)) is not None:
+            try:
+                return self._writing.write(layer, begun)
+            finally:
+                self._ahead.close()
         try:
             with self._session.making(layer.hash, waits):
                 # The other build, if there was one, has made it by now.
                 found = self._stored(layer.hash)
-                return found if found is not None else self._write(layer)
+                return found if found is not None else self._writing.write(layer)
         except Busy:
-            raise _cancelled() from None
-
-    def _write(self, layer: LayerDerivation) -> LayerResult:
-        for artifact in layer.artifacts:
-            self._check(0)
-            if self._session.artifact(artifact.sha256, artifact.size, artifact.file) is None:
-                raise FetchError(
-                    f"{artifact.file}: expected SHA-256 {artifact.sha256} in the store, found none any more",
-                    hint="something removed it meanwhile: run this again, and it is fetched",
-                )
-        blob = self._session.temporary("layer")
-        with storing(blob):
-            try:
-                with self._writing, open(blob, "xb") as out:
-                    result = write_layer(
-                        layer.spec,
-                        lambda sha256: str(self._store.artifact_path(sha256)),
-                        out,
-                        scratch=str(self._scratch),
-                        inflating=_isal,
-                        progress=self._check,
-                        unpack=_zstandard(layer),
-                    )
-            except AssembleError as e:
-                raise artifact_error(e, layer.title) from None
-        for warning in result.warnings:
-            self._reporter.warn(warning)
-        made = LayerRealisation(result.digest, result.size, result.diff_id, result.diff_size)
-        self._session.put_layer(layer.hash, made, result.listing, blob)
-        return result
-
-    def _check(self, _: int) -> None:
-        if self._stop.is_set():
-            raise _cancelled()
+            raise cancelled() from None
 
     def _stored(self, derivation: str) -> LayerResult | None:
         found = self._store.layer(derivation)
@@ -282,39 +253,8 @@ class Assembly:
         return LayerResult(found.digest, found.size, found.diff_id, found.diff_size, listing)
 
 
-def _isal() -> Inflate:
-    """What Python inflates with: zlib, but faster."""
-    from isal import isal_zlib
-
-    return cast("Inflate", isal_zlib)
-
-
 def _unpacks_for(other: LayerDerivation, system: LayerDerivation) -> bool:
     """Whether ``other`` makes a layer of packages that ``system`` reads, too."""
     return other.kind == "debian" and not {a.sha256 for a in other.artifacts}.isdisjoint(
         a.sha256 for a in system.artifacts
-    )
-
-
-def _zstandard(layer: LayerDerivation) -> Unpack | None:
-    """What unpacks the layer's packages, if it has any that need it."""
-    if layer.kind != "conda":
-        return None
-    from .zstandard import library
-
-    return library()
-
-
-def _cancelled() -> Exception:
-    # Downloads come with an HTTP client, which takes longer to load than a small layer takes to make.
-    from ..sources.download import Cancelled
-
-    return Cancelled()
-
-
-def artifact_error(e: AssembleError, where: str) -> ArtifactError:
-    """What the assembler refused, in ``where`` (a layer's title or an environment), as an error for the user."""
-    return ArtifactError(
-        f"{where}: {e}",
-        hint="the bytes are those that were locked, so the fault is in them: lock another version, or leave it out",
     )

@@ -11,14 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from ..deriving.derivation import ImageDerivation
-from ..kernel.errors import ArtifactError, FlyteBuildError
+from ..kernel.errors import ArtifactError
 from ..kernel.reporting import Reporter
 from ..kernel.values import replace
-from ..sources.places import Locator
 from ..store import ImageRealisation, Session, Store, layout
 from ..store.built import BuiltImage, BuiltLayer
 
@@ -26,12 +25,10 @@ if TYPE_CHECKING:
     from ..assemble.layer import LayerResult
     from ..remote.available import Elsewhere
     from ..remote.cache import RemoteCache
+    from ..sources.places import Locator
     from .bytecode import Hosts
 
 __all__ = ["build"]
-
-# Bytes: what is less is hashed before a thread has begun.
-_SOON = 1 << 20
 
 
 def build(
@@ -91,9 +88,14 @@ def _make(
 ) -> dict[str, BuiltImage]:
     done: dict[str, BuiltImage] = {}
     stop = threading.Event()
-    with store.session(stop.is_set) as session:
+    with store.session(stop.is_set) as session, ExitStack() as stack:
+        ahead = None
         if local and (remote is None or not remote.repositories):
-            _look_ahead(session, missing)
+            from .ahead import Ahead
+
+            ahead = Ahead(session, missing)
+            stack.callback(ahead.close)
+        from ..assemble import image as _  # noqa: F401 - while the core works
         from ..remote.available import Elsewhere
         from .assembly import Assembly, at_once
 
@@ -103,7 +105,7 @@ def _make(
         todo = [image for image in missing if image.hash not in done]
         while todo:
             known = elsewhere.pulled(todo) if local else elsewhere.composable(todo)
-            layers = Assembly(session, locator, reporter, stop, hosts).run(todo, at_once(jobs), known)
+            layers = Assembly(session, locator, reporter, stop, hosts, ahead).run(todo, at_once(jobs), known)
             stop.clear()  # its threads have ended by it; what comes now may wait for other builds
             again = []
             for image in todo:
@@ -118,25 +120,6 @@ def _make(
         for image in missing:
             _tag(session, image)
     return done
-
-
-def _look_ahead(session: Session, images: Sequence[ImageDerivation]) -> None:
-    """Begin to hash what the largest layer that is to be made is made of, while what makes it is loaded. What is wrong
-    with an artifact is said when it is used."""
-    from ..native.hashing import whole_file
-
-    layers = sorted({x.hash: x for image in images for x in image.layers}.values(), key=lambda x: -x.fetch_size)
-    layer = next((x for x in layers if x.fetch_size < _SOON or session.store.layer(x.hash) is None), None)
-    if layer is None or layer.fetch_size < _SOON:
-        return
-    hashing = whole_file()
-
-    def hash_all() -> None:
-        with suppress(FlyteBuildError, OSError):
-            for artifact in sorted(layer.artifacts, key=lambda a: -a.size):
-                session.artifact(artifact.sha256, artifact.size, artifact.file, hashing)
-
-    threading.Thread(target=hash_all, name="look_ahead", daemon=True).start()
 
 
 def _tag(session: Session, image: ImageDerivation) -> None:
@@ -204,7 +187,7 @@ def _image(
     """Write the image's configuration and manifest; its layers are in the store, or known to be elsewhere."""
     from ..assemble.errors import AssembleError
     from ..assemble.image import check_image, image_config, image_manifest
-    from .assembly import artifact_error
+    from .writing import artifact_error
 
     results = [layers[layer.hash][0] for layer in image.layers]
     try:

@@ -8,9 +8,10 @@ white space, UTF-8, no escapes but those JSON demands. Structure is kept, so ``(
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TypeAlias
+
+from .digests import sha256
 
 __all__ = ["Json", "canonical", "digest"]
 
@@ -41,4 +42,4 @@ def canonical(value: Json) -> bytes:
 
 def digest(value: Json) -> str:
     """``sha256:<hex>`` of the canonical bytes."""
-    return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
+    return "sha256:" + sha256(canonical(value)).hexdigest()

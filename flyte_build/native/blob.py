@@ -65,7 +65,7 @@ class _Making:
 
     def __init__(self, library: ctypes.CDLL, out: BinaryIO, progress: Callable[[int], object] | None) -> None:
         self._library, self._progress = library, progress
-        self._core = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), THREADS))
+        self._core = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), THREADS), None, 0)
         if not self._core:
             raise Unfit
         self._files: dict[str, int] = {}

@@ -10,10 +10,12 @@ import io
 import os
 import stat
 import struct
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from ..assemble.entries import Deflated, Plain
 from .library import core
+
+if TYPE_CHECKING:
+    from ..assemble.entries import Deflated, Plain
 
 __all__ = ["THREADS", "Unfit", "operation", "position", "rest", "results"]
 
@@ -47,6 +49,8 @@ def position(out: BinaryIO) -> int | None:
 
 def operation(s: Deflated | Plain, descriptor: int, place: int = 0) -> bytes:
     """The operation that ``s`` is, in the file open as ``descriptor``; raises :class:`Unfit` where there is none."""
+    from ..assemble.entries import Deflated
+
     flags, hashed = 0, b""
     if s.hash is not None:
         algorithm, hashed = s.hash

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import sys
 from pathlib import Path
 
+from ..kernel.digests import sha256
 from ..kernel.errors import InputError
 from ..kernel.values import dataclass
 from .naming import MACHINES
@@ -19,7 +19,7 @@ from .naming import library as library_path
 
 __all__ = ["ABI", "VARIABLE", "Core", "core", "load"]
 
-ABI = 5
+ABI = 6
 VARIABLE = "FLYTE_BUILD_CORE"
 _ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 # Three literals, a match of six, in fixed codes.
@@ -87,9 +87,11 @@ def _declare(library: ctypes.CDLL) -> None:
     pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
     for function, result, arguments in (
         ("core_abi", number, ()),
-        ("core_open", pointer, (number, number)),
+        ("core_open", pointer, (number, number, pointer, size)),
         ("core_feed", number, (pointer, ctypes.c_char_p, size)),
         ("core_wait", number, (pointer,)),
+        ("core_went", ctypes.c_int64, (pointer, ctypes.c_uint64)),
+        ("core_hashes", None, (pointer, pointer)),
         ("core_results", number, (pointer, pointer, pointer, size)),
         ("core_close", None, (pointer,)),
         ("core_rest", None, ()),
@@ -106,7 +108,7 @@ def _declare(library: ctypes.CDLL) -> None:
         ("layout_wheel", number, (pointer, number, ctypes.c_char_p, size, number, pointer)),
         ("layout_add", number, (pointer, ctypes.c_char_p, size, number, *(ctypes.c_char_p, size) * 2)),
         ("layout_arrange", number, (pointer, ctypes.c_char_p, size)),
-        ("layout_feed", ctypes.c_int64, (pointer, pointer, ctypes.c_uint64)),
+        ("layout_feed", number, (pointer, pointer)),
         ("layout_listing", pointer, (pointer, pointer)),
         ("layout_close", None, (pointer,)),
     ):
@@ -131,5 +133,5 @@ def _wrong(library: ctypes.CDLL) -> str:
     fresh = b"".join(b"%d bytes, " % n for n in range(500))
     member = ctypes.create_string_buffer(2 * len(fresh))
     made = library.core_encode(fresh, len(fresh), member)
-    right = hashlib.sha256(member.raw[10 : made - 8]).hexdigest() == _ENCODED
+    right = sha256(member.raw[10 : made - 8]).hexdigest() == _ENCODED
     return "" if right else "it does not encode as docs/deflate.md has it"

@@ -20,8 +20,8 @@ _C = (
     "strcmp", "strnlen", "strrchr", "calloc", "free", "malloc", "realloc", "qsort",
     "__fxstat", "__fxstatat", "__openat_2", "close", "fchmod", "fchmodat", "fcntl", "futimens", "linkat", "lseek",
     "mkdirat", "openat", "pread", "read", "symlinkat", "sync_file_range", "syscall", "write", "sigfillset",
-    "pthread_cond_broadcast", "pthread_cond_destroy", "pthread_cond_init", "pthread_cond_wait",
-    "pthread_mutex_destroy", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
+    "pthread_cond_broadcast", "pthread_cond_destroy", "pthread_cond_init", "pthread_cond_signal",
+    "pthread_cond_wait", "pthread_mutex_destroy", "pthread_mutex_init", "pthread_mutex_lock", "pthread_mutex_unlock",
 )  # fmt: skip
 _THREADS = ("pthread_create", "pthread_join", "pthread_once", "pthread_sigmask")
 NEEDED: Mapping[str, Mapping[str, Sequence[str]]] = {
@@ -39,7 +39,7 @@ _SINCE = {
     "__vsnprintf_chk": "2.3.4", "__stack_chk_fail": "2.4", "__fxstatat": "2.4", "fchmodat": "2.4", "futimens": "2.6",
     "linkat": "2.4", "mkdirat": "2.4", "openat": "2.4", "symlinkat": "2.4", "sync_file_range": "2.6",
     "pthread_cond_broadcast": "2.3.2", "pthread_cond_destroy": "2.3.2", "pthread_cond_init": "2.3.2",
-    "pthread_cond_wait": "2.3.2",
+    "pthread_cond_signal": "2.3.2", "pthread_cond_wait": "2.3.2",
 }  # fmt: skip
 # Until 2.33 programs had these of their own: bits/stat.h, _STAT_VER.
 _STAT = """

@@ -5,9 +5,17 @@ Standard library only and no imports of ours: the build of the wheel (``hatch_bu
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hashlib import sha256
+else:
+    try:  # as in assemble/digests.py, which is not there for who builds the wheel
+        from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
 
 __all__ = ["HERE", "MACHINES", "library", "sources"]
 
@@ -26,7 +34,7 @@ def sources(folder: Path = HERE / "c") -> list[Path]:
 
 def library(machine: str | None = None) -> Path:
     """Where the library for a machine (this one by default) and the sources that are here has to be."""
-    hashed = hashlib.sha256()
+    hashed = sha256()
     for path in sources():
         data = path.read_bytes()
         hashed.update(b"%s %d\n" % (path.name.encode(), len(data)))

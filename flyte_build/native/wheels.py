@@ -11,24 +11,23 @@ import ctypes
 import os
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from ..assemble.archive import Archive, Member
-from ..assemble.entries import Entry
 from ..assemble.errors import AssembleError
 from ..assemble.results import LayerResult
 from ..assemble.version import ASSEMBLER
-from ..assemble.wheel import install_wheel, installed_beside
 from .feeding import THREADS, Unfit, operation, position, results
 from .library import core
 
 if TYPE_CHECKING:
+    from ..assemble.archive import Member
     from ..assemble.blob import Inflate
+    from ..assemble.entries import Entry
     from ..assemble.layer import Resolve
     from ..assemble.zstd import Unpack
 
-__all__ = ["write_layer"]
+__all__ = ["Making", "making", "write_layer"]
 
 # As many files are open at once.
 _MOST = 200
@@ -74,16 +73,22 @@ def write_layer(
     Where the core gives up, ``progress`` hears of the bytes of the tar stream from the start again. ``inflating``
     gives what Python inflates with then (default: ``zlib``).
     """
-    library, there = core().library, position(out)
-    if library is not None and there is not None and _suits(spec):
+    there = position(out)
+    by_core = making(spec, resolve, verify=verify) if there is not None else None
+    if by_core is not None and there is not None:
         try:
-            made = _Making(library, spec, resolve, verify).run(out, progress)
-        except (Unfit, AssembleError, OSError, ValueError, struct.error):
+            by_core.arrange()
+            by_core.open(out)
+            by_core.feed()
+            made = by_core.finish(progress)
+        except (Unfit, OSError):
             out.seek(there)
             out.truncate()
         else:
             out.seek(there + made.size)
             return made
+        finally:
+            by_core.close()
     from ..assemble import layer
     from .blob import write_blob
 
@@ -92,6 +97,12 @@ def write_layer(
         spec, resolve, out, scratch=scratch, inflate=inflate, progress=progress, verify=verify, write=write_blob,
         compiled=compiled, unpack=unpack,
     )  # fmt: skip
+
+
+def making(spec: Mapping[str, Any], resolve: Resolve, *, verify: bool = True) -> Making | None:
+    """A layer for the core to make; ``None``: it is Python's. ``verify``: the hashes of RECORD."""
+    library = core().library
+    return Making(library, spec, resolve, verify) if library is not None and _suits(spec) else None
 
 
 def _suits(spec: Mapping[str, Any]) -> bool:
@@ -103,8 +114,12 @@ def _suits(spec: Mapping[str, Any]) -> bool:
     )
 
 
-class _Making:
-    """One layer, from its wheels' directories to its blob."""
+class Making:
+    """One layer, from its wheels' directories to its blob: opened and arranged, fed, finished; closed at any time.
+
+    ``listing``: what the layer will hold, once it is arranged. ``hashes``: the SHA-256, in hex, that the artifacts had
+    of which that was asked, once it is finished.
+    """
 
     def __init__(self, library: ctypes.CDLL, spec: Mapping[str, Any], resolve: Resolve, verify: bool) -> None:
         self._library, self._spec, self._resolve, self._verify = library, spec, resolve, verify
@@ -112,23 +127,68 @@ class _Making:
         self._site = f"{self._venv.strip('/')}/lib/python{self._python}/site-packages".encode()
         self._files: dict[str, int] = {}
         self._warnings: list[str] = []
-        self._layout = library.layout_open()
-        if not self._layout:
+        self._asked: Sequence[str] = ()
+        self._layout: int | None = None
+        self._core: int | None = None
+        self.listing: dict[str, str] = {}
+        self.hashes: dict[str, str] = {}
+
+    def open(self, out: BinaryIO, hashing: Sequence[str] = ()) -> None:
+        """Have threads that will write to ``out``, and until then hash the artifacts ``hashing``."""
+        files = (ctypes.c_int * len(hashing))(*(self._open(self._resolve(sha256)) for sha256 in hashing))
+        self._asked = hashing
+        threads = min(len(os.sched_getaffinity(0)), THREADS)
+        self._core = self._library.core_open(out.fileno(), threads, files, len(hashing))
+        if not self._core:
             raise Unfit
 
-    def run(self, out: BinaryIO, progress: Callable[[int], object] | None) -> LayerResult:
-        """What came of it."""
+    def arrange(self) -> None:
+        """Read what the wheels hold. Raises :class:`Unfit` where it is not for the core."""
+        self._layout = self._library.layout_open()
+        if not self._layout:
+            raise Unfit
         try:
             for row in sorted(self._spec["wheels"], key=lambda row: (row["file"], row["sha256"])):
                 self._wheel(self._resolve(row["sha256"]), row["file"])
-            kept = self._kept()
-            if self._library.layout_arrange(self._layout, kept, len(kept)):
-                raise Unfit
-            return self._written(out, progress)
-        finally:
+        except (AssembleError, OSError, ValueError, struct.error):
+            raise Unfit from None
+        kept = self._kept()
+        if self._library.layout_arrange(self._layout, kept, len(kept)):
+            raise Unfit
+
+    def feed(self) -> None:
+        """Let it be made, of what was arranged."""
+        if self._library.layout_feed(self._layout, self._core):
+            raise Unfit
+        size = ctypes.c_size_t()
+        listing = self._library.layout_listing(self._layout, ctypes.byref(size))
+        words = ctypes.string_at(listing, size.value).decode().split("\0") if size.value else [""]
+        self.listing = dict(zip(words[::2], words[1::2], strict=False))
+
+    def finish(self, progress: Callable[[int], object] | None) -> LayerResult:
+        """Wait for it; ``progress`` hears of the bytes of the tar stream. Raises :class:`Unfit`."""
+        library, seen = self._library, 0
+        assert self._core is not None
+        while (went := library.core_went(self._core, seen + _STEP)) > seen:
+            if progress is not None:
+                progress(went - seen)
+            seen = went
+        result = results(library, self._core, (ctypes.c_uint32 * 0)())
+        found = ctypes.create_string_buffer(32 * len(self._asked))
+        library.core_hashes(self._core, found)
+        self.hashes = {sha256: found.raw[32 * n : 32 * n + 32].hex() for n, sha256 in enumerate(self._asked)}
+        return LayerResult(*result, self.listing, tuple(self._warnings))
+
+    def close(self) -> None:
+        """Give back what it holds; what was not finished ends now."""
+        if self._core:
+            self._library.core_close(self._core)
+        if self._layout:
             self._library.layout_close(self._layout)
-            for descriptor in self._files.values():
-                os.close(descriptor)
+        self._core = self._layout = None
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._files = {}
 
     def _kept(self) -> bytes:
         """The folders that the base has, each with a zero."""
@@ -140,6 +200,9 @@ class _Making:
 
     def _wheel(self, path: str, file: str) -> None:
         """The files of a wheel, and what installing adds to them."""
+        from ..assemble.archive import Archive
+        from ..assemble.wheel import install_wheel, installed_beside
+
         facts, descriptor = _Facts(), self._open(path)
         verify, site = int(self._verify), self._site
         if self._library.layout_wheel(self._layout, descriptor, site, len(site), verify, ctypes.byref(facts)):
@@ -179,25 +242,8 @@ class _Making:
         found = self._files.get(path)
         return found if found is not None else self._files.setdefault(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
-    def _written(self, out: BinaryIO, progress: Callable[[int], object] | None) -> LayerResult:
-        library, layout = self._library, self._layout
-        made = library.core_open(out.fileno(), min(len(os.sched_getaffinity(0)), THREADS))
-        if not made:
-            raise Unfit
-        try:
-            while (fed := library.layout_feed(layout, made, _STEP)) > 0:
-                if progress is not None:
-                    progress(fed)
-            if fed:
-                raise Unfit
-            result = results(library, made, (ctypes.c_uint32 * 0)())
-        finally:
-            library.core_close(made)
-        size = ctypes.c_size_t()
-        listing = library.layout_listing(layout, ctypes.byref(size))
-        words = ctypes.string_at(listing, size.value).decode().split("\0") if size.value else [""]
-        return LayerResult(*result, dict(zip(words[::2], words[1::2], strict=False)), tuple(self._warnings))
-
 
 def _member(name: str, found: _Member) -> Member:
+    from ..assemble.archive import Member
+
     return Member(name, found.method, found.offset, found.csize, found.size, found.crc, 0)

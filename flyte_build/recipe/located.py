@@ -7,10 +7,10 @@ project and a digest of what is there, so that a lock is stale when that changes
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from ..kernel.canonical import Json
+from ..kernel.digests import sha256
 from ..kernel.values import dataclass, field
 
 __all__ = ["SourceTree", "hidden"]
@@ -70,4 +70,4 @@ def hidden(url: str) -> str:
         return url
     # Of `ssh://git@…` the user belongs to the address.
     plain = re.sub(r"^(https?://)[^/\s@]+@", r"\1", url, flags=re.IGNORECASE)
-    return "sha256:" + hashlib.sha256(plain.encode()).hexdigest()
+    return "sha256:" + sha256(plain.encode()).hexdigest()

@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..kernel.errors import FetchError, FlyteBuildError, StoreError
 from .files import hash_file
 
-__all__ = ["GRANULARITY", "damaged", "set_aside", "sound_artifact", "sound_blob"]
+__all__ = ["GRANULARITY", "Proof", "damaged", "proof", "record", "set_aside", "sound_artifact", "sound_blob"]
 
 GRANULARITY = 2_000_000_000
 """Nanoseconds: the coarsest clock of a file system that anyone keeps a cache on."""
@@ -67,9 +67,31 @@ def sound_artifact(
         return None
     if found != sha256:
         raise damaged(store.root, path, found, name)
-    if _state(path) == before:
-        _record(store, sha256, before, started)
+    record(store, sha256, Proof(path, before, started))
     return path
+
+
+class Proof(NamedTuple):
+    """How an artifact lay when its hashing began, and when that was (nanoseconds since the epoch)."""
+
+    path: Path
+    state: _State
+    started: int
+
+
+def proof(store: Contents, sha256: str) -> Proof | None:
+    """For whoever hashes the artifact himself; ``None`` where it was, as it lies, or is not here."""
+    path = store.artifact(sha256)
+    before = _state(path) if path is not None else None
+    if path is None or before is None or _recorded(store, sha256) == before:
+        return None
+    return Proof(path, before, time.time_ns())
+
+
+def record(store: Contents, sha256: str, how: Proof) -> None:
+    """It was found to be what it should be: note it, where it still lies as it did."""
+    if _state(how.path) == how.state:
+        _record(store, sha256, how.state, how.started)
 
 
 def sound_blob(root: Path, path: Path, name: str = "") -> None:

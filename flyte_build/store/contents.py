@@ -17,7 +17,6 @@ nothing here needs repair: it is made again. Never fetches, never builds.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kernel import documents, paths
+from ..kernel.digests import sha256
 from ..kernel.errors import StoreError
 from . import layout, locks
 from .files import storing
@@ -88,7 +88,7 @@ class Contents:
     def document(self, digest: str) -> bytes | None:
         """A manifest's or a configuration's bytes, hashed; ``None`` where they are not here, or are others."""
         data = self._read(self.blob_path(digest))
-        return data if data is not None and hashlib.sha256(data).hexdigest() == hexadecimal(digest) else None
+        return data if data is not None and sha256(data).hexdigest() == hexadecimal(digest) else None
 
     def realisation(self, derivation: str) -> Realisation | None:
         """What this derivation became, as long as every byte of it is still here, by name and size."""

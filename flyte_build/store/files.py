@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -83,6 +82,8 @@ def _store_error(e: OSError, path: Path, needed: int | None) -> StoreError:
 
 def hash_file(path: Path, advance: Callable[[int], None] | None = None) -> tuple[str, int]:
     """SHA-256 in hex and size in bytes of the file; ``advance`` hears of every block read."""
+    import hashlib
+
     digest = hashlib.sha256()
     size = 0
     buffer = bytearray(CHUNK >> 2)
@@ -133,6 +134,8 @@ def copy_verified(
     ``limit``: stop after that many bytes and one more. An unreadable source raises ``OSError``, a target that
     cannot be written :class:`StoreError`, in the words of ``refused``.
     """
+    import hashlib
+
     with open(source, "rb", buffering=0) as src:
         with refused(target, limit):
             dst = open(target, "xb", buffering=0)  # noqa: SIM115

@@ -6,13 +6,13 @@ in an annotation of our own; descriptors without it were put there by somebody e
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import Any, cast
 
 from ..deriving.nouns import ImageDerivation
 from ..kernel import documents
+from ..kernel.digests import sha256
 from ..kernel.errors import StoreError
 from .realisations import ImageRealisation, hexadecimal
 
@@ -51,7 +51,7 @@ def ref_name(environment: str, platform: str) -> str:
     name = environment
     if not _REF.fullmatch(name):
         plain = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "image"
-        name = f"{plain}-{hashlib.sha256(environment.encode()).hexdigest()[:8]}"
+        name = f"{plain}-{sha256(environment.encode()).hexdigest()[:8]}"
     return f"{name}-{platform.replace('/', '-')}"
 
 

@@ -6,13 +6,16 @@ a layer's digest is a pure function of its derivation (law 3).
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
+from collections.abc import Mapping
 
 from ..kernel import documents
 from ..kernel.canonical import canonical
 from ..kernel.values import dataclass
 
-__all__ = ["ImageRealisation", "LayerRealisation", "Realisation", "hexadecimal"]
+__all__ = ["ImageRealisation", "LayerRealisation", "Realisation", "hexadecimal", "packed"]
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -43,6 +46,11 @@ class ImageRealisation:
 
 
 Realisation = LayerRealisation | ImageRealisation
+
+
+def packed(listing: Mapping[str, str]) -> bytes:
+    """A layer's listing as the store has it: in zlib's form, stored, as to compress it takes longer than to check it does."""
+    return zlib.compress(json.dumps(dict(listing), ensure_ascii=False).encode(), 0)
 
 
 def encode(realisation: Realisation) -> bytes:

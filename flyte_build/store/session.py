@@ -9,9 +9,7 @@ twice, never removes what is in use.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import os
 import threading
 import zlib
@@ -22,14 +20,16 @@ from typing import TYPE_CHECKING, cast
 
 from ..deriving.derivation import ImageDerivation
 from ..kernel.canonical import Json, canonical
+from ..kernel.digests import sha256
 from ..kernel.errors import StoreError
 from ..kernel.files import remove_tree
 from ..kernel.scratch import sweep as sweep_temporary
 from . import layout, locks
 from .files import fsync_directory, publish, storing
-from .realisations import ImageRealisation, LayerRealisation, Realisation, encode, hexadecimal
+from .realisations import ImageRealisation, LayerRealisation, Realisation, encode, hexadecimal, packed
 
 if TYPE_CHECKING:
+    from .checked import Proof
     from .contents import Contents
 
 __all__ = ["Session"]
@@ -92,6 +92,8 @@ class Session:
     ) -> tuple[Path, str, int]:
         """``blocks`` in a new file of the session's folder, with their SHA-256 (hex) and how many bytes they are;
         ``advance`` hears of each block's."""
+        import hashlib
+
         temporary, digest, size = self.temporary(name), hashlib.sha256(), 0
         with storing(temporary), open(temporary, "xb") as out:
             for block in blocks:
@@ -147,9 +149,22 @@ class Session:
                 self._sound[sha256] = None
             return found
 
+    def sound(self, sha256: str) -> bool:
+        """Whether the artifact was hashed in this session."""
+        with self._guard:
+            return self._sound.get(sha256, self) is None
+
+    def proven(self, sha256: str, how: Proof) -> None:
+        """The artifact was hashed by who used it, and is what it should be."""
+        from .checked import record
+
+        record(self.store, sha256, how)
+        with self._guard:
+            self._sound[sha256] = None
+
     def put_blob(self, data: bytes) -> str:
         """Publish a config or a manifest; its digest."""
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        digest = "sha256:" + sha256(data).hexdigest()
         found = self.store.blob(digest, len(data))
         if found is None or found.read_bytes() != data:
             self.put_bytes(data, self.store.blob_path(digest))
@@ -192,8 +207,11 @@ class Session:
         finally:
             os.close(handle)
 
-    def put_layer(self, derivation: str, made: LayerRealisation, listing: Mapping[str, str], blob: Path) -> None:
-        """Publish a layer: its blob (a temporary file with ``made``'s digest), its listing, its realisation."""
+    def put_layer(
+        self, derivation: str, made: LayerRealisation, listing: Mapping[str, str] | bytes, blob: Path
+    ) -> None:
+        """Publish a layer: its blob (a temporary file with ``made``'s digest), its listing, as it is or as
+        :func:`packed` gave it, its realisation."""
         found = blob.stat().st_size
         if found != made.size:
             raise StoreError(f"{blob}: expected a layer of {made.size} bytes, found {found}")
@@ -202,8 +220,9 @@ class Session:
         else:
             blob.unlink()
             self._named(self.store.blob_path(made.digest))
-        packed = zlib.compress(json.dumps(dict(listing), ensure_ascii=False).encode(), 1)
-        self.put_bytes(packed, self.store.listings / hexadecimal(derivation))
+        self.put_bytes(
+            listing if isinstance(listing, bytes) else packed(listing), self.store.listings / hexadecimal(derivation)
+        )
         self._realise(derivation, made)
 
     def put_image(self, image: ImageDerivation, made: ImageRealisation) -> None:

@@ -37,6 +37,14 @@ def only_native(native: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> ctypes.
 
 
 @pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Core:
+    """A core as on a processor without AVX-512."""
+    path: Path = tmp_path_factory.mktemp("core") / "core.so"
+    build(path, os.uname().machine, "-DNARROW")
+    return library.load(path)
+
+
+@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Core:
     """A core whose every limit is small, without a processor's own instructions, that stops at undefined behaviour."""
     path: Path = tmp_path_factory.mktemp("core") / "core.so"

@@ -13,7 +13,8 @@ typedef struct {
     uint64_t blob_size, tar_size;
 } core_result;
 
-core *core_open(int out, int threads);
+core *core_open(int out, int threads, const int *files, size_t count);
+void core_hashes(const core *c, uint8_t *out);
 int core_feed(core *c, const uint8_t *ops, size_t size);
 int core_wait(core *c);
 int core_results(core *c, core_result *r, uint32_t *crcs, size_t count);
@@ -34,11 +35,15 @@ int main(int count, char **words) {
     uint8_t *ops = malloc(size + 1), hashes[64];
     rewind(f);
     if (!ops || fread(ops, 1, size, f) != size) return 2;
-    core *c = core_open(out, atoi(words[3]));
+    /* Beside the layer, the operations are hashed as a file. */
+    int file = fileno(f);
+    core *c = core_open(out, atoi(words[3]), &file, 1);
     core_result r;
     if (!c || core_feed(c, ops, size) || core_wait(c) || core_results(c, &r, NULL, 0)) return 1;
     print(r.blob);
     print(r.tar);
+    core_hashes(c, hashes);
+    print(hashes);
     core_sha256(ops, size, size / 2, hashes);
     print(hashes);
     print(hashes + 32);

@@ -17,7 +17,7 @@ from flyte_build.kernel.errors import InputError
 from flyte_build.native import __main__ as building
 from flyte_build.native import blob, hashing, library, linking, naming
 
-_NAME = re.compile(rb"\0([A-Za-z_][\w.]{2,})(?=\0)")
+_NAME = re.compile(rb"\0([A-Za-z_][\w.]{3,})(?=\0)")
 
 
 @pytest.fixture
@@ -123,6 +123,12 @@ def test_hashes(native: ctypes.CDLL) -> None:
         native.core_sha256(data, size, first, out)
         assert out.raw == hashlib.sha256(data).digest() + hashlib.sha256(data[:first]).digest()
         assert native.core_crc32(zlib.crc32(data[:first]), data[first:], size - first) == zlib.crc32(data)
+
+
+@pytest.mark.slow
+def test_hashes_without_avx512(narrow: library.Core) -> None:
+    assert narrow.library is not None
+    test_hashes(narrow.library)
 
 
 def test_a_whole_file_is_hashed(native: ctypes.CDLL, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flyte_build.assemble import layer as law
+from flyte_build.assemble import wheel as wheels
 from flyte_build.assemble.errors import AssembleError
 from flyte_build.native import wheels as native_wheels
 from flyte_build.native.library import Core
@@ -50,8 +51,7 @@ def same(spec: Mapping[str, Any], paths: Sequence[Path], folder: Path, **more: A
 @pytest.fixture
 def taken(native: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every wheel is the core's to the end; here are those that Python read."""
-    read: list[str] = []
-    install = native_wheels.install_wheel
+    read, install = [], wheels.install_wheel
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the core gave up")
@@ -61,7 +61,7 @@ def taken(native: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return install(path, file, **more)
 
     monkeypatch.setattr(law, "write_layer", never)
-    monkeypatch.setattr(native_wheels, "install_wheel", seen)
+    monkeypatch.setattr(wheels, "install_wheel", seen)
     return read
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flyte_build.building import ahead
 from flyte_build.building.building import build
 from flyte_build.kernel.errors import FetchError
 from flyte_build.kernel.reporting import Silent
@@ -23,7 +24,7 @@ SHA = hashlib.sha256(DATA).hexdigest()
 
 
 class Counted:
-    """How often a file was hashed."""
+    """How often a file was hashed, here or by the core."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.names: list[str] = []
@@ -34,6 +35,15 @@ class Counted:
             return real(path)
 
         monkeypatch.setattr(checked, "hash_file", counting)
+        proof = ahead.proof
+
+        def asked(store: Store, sha256: str) -> checked.Proof | None:
+            how = proof(store, sha256)
+            if how is not None:
+                self.names.append(sha256)
+            return how
+
+        monkeypatch.setattr(ahead, "proof", asked)
 
 
 @pytest.fixture

@@ -12,22 +12,8 @@
 
 #include "pipeline.h"
 
-#define MOST_THREADS 8
 /* Bytes of the blob after which the disk is told to begin: whoever has it all written waits for the rest alone. */
-#define BEHIND ((size_t)2 << 20)
-
-struct core {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    pthread_t threads[MOST_THREADS];
-    int threads_count;
-    int failed, stop;
-    layer layer;
-    part *parts; /* a ring: part n is in place n % places */
-    uint64_t places, queued, hashed, written;
-    int hashing, writing;
-    size_t crcs_room;
-};
+#define BEHIND ((size_t)4 << 20)
 
 typedef struct {
     uint8_t blob[32], tar[32];
@@ -54,8 +40,6 @@ static int write_part(layer *l, part *p) {
     return 1;
 }
 
-static part *part_of(core *c, uint64_t n) { return &c->parts[n % c->places]; }
-
 static part *to_make(core *c) {
     for (uint64_t n = c->hashed; n < c->queued; n++) {
         part *p = part_of(c, n);
@@ -69,11 +53,11 @@ static part *to_make(core *c) {
     return NULL;
 }
 
-static void disown(stream *s) {
+void disown(stream *s) {
     if (s && !--s->owners) free(s);
 }
 
-static void release(part *p) {
+void release(part *p) {
     free(p->ops);
     p->ops = NULL;
     disown(p->of);
@@ -81,10 +65,28 @@ static void release(part *p) {
     p->state = FREE;
 }
 
+/* With the lock held, as all of these. */
+static int all_done(const core *c) { return (!c->feeding || c->fed) && c->written == c->queued && !c->hashing && !c->beside; }
+
+void fail(core *c) {
+    c->failed = 1;
+    pthread_cond_broadcast(&c->changed);
+    pthread_cond_broadcast(&c->room);
+    pthread_cond_broadcast(&c->told);
+}
+
+static void hashed(core *c) {
+    c->hashing = 0;
+    c->went = c->layer.tar_size;
+    c->beside = c->layer.artifacts.done < c->layer.artifacts.count;
+}
+
 static void *work(void *argument) {
     core *c = argument;
+    encoder *e = encoder_new();
     part *p;
     pthread_mutex_lock(&c->lock);
+    if (!e) fail(c);
     while (!c->stop && !c->failed) {
         int good;
         if (!c->writing && c->written < c->hashed) {
@@ -96,132 +98,55 @@ static void *work(void *argument) {
             c->writing = 0;
             release(p);
             c->written++;
+            pthread_cond_signal(&c->room);
         } else if (!c->hashing && c->hashed < c->queued && part_of(c, c->hashed)->state == MADE) {
             p = part_of(c, c->hashed);
             c->hashing = 1;
             pthread_mutex_unlock(&c->lock);
             good = hash_part(&c->layer, p);
             pthread_mutex_lock(&c->lock);
-            c->hashing = 0;
+            hashed(c);
             c->hashed++;
         } else if ((p = to_make(c))) {
             p->state = RUNNING;
             pthread_mutex_unlock(&c->lock);
-            good = make_part(p);
+            good = make_part(p, e);
             pthread_mutex_lock(&c->lock);
             p->state = MADE;
             if (p->of && p->of->o.op == OP_DEFLATED) p->of->busy = 0, p->of->done++;
+        } else if (!c->hashing && c->beside) {
+            c->hashing = 1;
+            pthread_mutex_unlock(&c->lock);
+            good = artifacts_alone(&c->layer.artifacts);
+            pthread_mutex_lock(&c->lock);
+            hashed(c);
         } else {
             pthread_cond_wait(&c->changed, &c->lock);
             continue;
         }
-        if (!good) c->failed = 1;
+        if (!good) fail(c);
         pthread_cond_broadcast(&c->changed);
+        if (c->went >= c->wanted || all_done(c)) pthread_cond_broadcast(&c->told);
     }
-    pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
+    free(e);
     return NULL;
 }
 
-/* -- feeding ----------------------------------------------------------------------------------------------- */
-
-/* With the lock held: the next free part, or NULL where all has failed. */
-static part *free_part(core *c) {
-    while (!c->failed && c->queued - c->written >= c->places) pthread_cond_wait(&c->changed, &c->lock);
-    return c->failed ? NULL : part_of(c, c->queued);
-}
-
-static int queue_part(core *c, uint8_t *ops, size_t size, stream *of, uint64_t number) {
+/* Waits until `enough` bytes of the tar stream have been hashed, or all that is fed is done: how many they are; -1 where something
+   failed. */
+API int64_t core_went(core *c, uint64_t enough) {
     pthread_mutex_lock(&c->lock);
-    part *p = free_part(c);
-    if (p) {
-        p->ops = ops, p->ops_size = size, p->of = of, p->number = number;
-        p->state = QUEUED;
-        if (of) of->owners++;
-        c->queued++;
-        pthread_cond_broadcast(&c->changed);
-    }
+    c->wanted = enough;
+    while (!c->failed && c->went < enough && !all_done(c)) pthread_cond_wait(&c->told, &c->lock);
+    int64_t went = c->failed ? -1 : (int64_t)c->went;
+    c->wanted = UINT64_MAX;
     pthread_mutex_unlock(&c->lock);
-    return p != NULL;
+    return went;
 }
 
-static int queue_entries(core *c, const uint8_t *ops, size_t size) {
-    if (!size) return 1;
-    uint8_t *own = malloc(size);
-    if (!own) return 0;
-    memcpy(own, ops, size);
-    if (queue_part(c, own, size, NULL, 0)) return 1;
-    free(own);
-    return 0;
-}
-
-static int queue_stream(core *c, const operation *o) {
-    stream *s = malloc(sizeof *s);
-    if (!s) return 0;
-    size_t chunk = o->op == OP_PLAIN ? SEGMENT : CHUNK;
-    s->o = *o;
-    if (o->flags & HAS_HASH) memcpy(s->hash, o->hash, 32);
-    s->parts = o->size ? (o->size - 1) / chunk + 1 : 1;
-    s->done = s->read = s->seen = s->beyond = 0;
-    s->busy = 0, s->crc = 0;
-    sha256_init(&s->hashed);
-    s->owners = 1;
-    int good = 1;
-    for (uint64_t i = 0; i < s->parts && good; i++) good = queue_part(c, NULL, 0, s, i);
-    pthread_mutex_lock(&c->lock);
-    disown(s);
-    pthread_mutex_unlock(&c->lock);
-    return good;
-}
-
-static int room_for_crc(core *c, uint32_t place) {
-    if (place < c->crcs_room) return 1;
-    size_t room = 2 * (size_t)place + 1024;
-    pthread_mutex_lock(&c->lock);
-    while (c->hashing && !c->failed) pthread_cond_wait(&c->changed, &c->lock);
-    uint32_t *more = c->hashing ? NULL : realloc(c->layer.crcs, room * sizeof *more);
-    if (more) c->layer.crcs = more, c->crcs_room = room;
-    pthread_mutex_unlock(&c->lock);
-    return more != NULL;
-}
-
-API int core_feed(core *c, const uint8_t *ops, size_t size) {
-    const uint8_t *at = ops, *end = ops + size, *first = ops;
-    uint64_t held = 0;
-    while (at < end) {
-        const uint8_t *before = at;
-        operation o;
-        if (!next_operation(&at, end, &o)) return -1;
-        if (o.op < OP_FLUSH) {
-            held += o.op == OP_HEADER ? TAR_BLOCK : o.size;
-            continue;
-        }
-        if ((o.flags & TELL_CRC) && !room_for_crc(c, o.place)) return -1;
-        if (shares(&o)) {
-            held += o.size + o.csize;
-            continue;
-        }
-        if (o.op == OP_PLAIN || o.size > WHOLE || o.csize > WHOLE) {
-            if (!queue_entries(c, first, (size_t)(before - first)) || !queue_stream(c, &o)) return -1;
-            first = at, held = 0;
-            continue;
-        }
-        held += o.size + o.csize;
-        if (held < PART) continue;
-        if (!queue_entries(c, first, (size_t)(at - first))) return -1;
-        first = at, held = 0;
-    }
-    return queue_entries(c, first, (size_t)(end - first)) ? 0 : -1;
-}
-
-/* Waits for all that was fed. 0, or -1 where something failed. */
-API int core_wait(core *c) {
-    pthread_mutex_lock(&c->lock);
-    while (!c->failed && c->written < c->queued) pthread_cond_wait(&c->changed, &c->lock);
-    int failed = c->failed;
-    pthread_mutex_unlock(&c->lock);
-    return failed ? -1 : 0;
-}
+/* Waits for all that is fed. 0, or -1 where something failed. */
+API int core_wait(core *c) { return core_went(c, UINT64_MAX) < 0 ? -1 : 0; }
 
 /* After core_wait: what came of it, and the first `count` CRCs that were to be told. */
 API int core_results(core *c, core_result *r, uint32_t *crcs, size_t count) {
@@ -232,6 +157,11 @@ API int core_results(core *c, core_result *r, uint32_t *crcs, size_t count) {
     sha256_final(&blob, r->blob);
     r->tar_size = c->layer.tar_size, r->blob_size = c->layer.blob_size;
     return 0;
+}
+
+/* After core_wait: the hashes of the files that were to be hashed. */
+API void core_hashes(const core *c, uint8_t *out) {
+    if (c->layer.artifacts.count) memcpy(out, c->layer.artifacts.hashes, c->layer.artifacts.count * 32);
 }
 
 /* -- the core itself ----------------------------------------------------------------------------------------- */
@@ -255,18 +185,33 @@ API void core_close(core *c) {
     pthread_mutex_lock(&c->lock);
     c->stop = 1;
     pthread_cond_broadcast(&c->changed);
+    pthread_cond_broadcast(&c->room);
     pthread_mutex_unlock(&c->lock);
+    if (c->feeding) pthread_join(c->feeder, NULL);
     for (int i = 0; i < c->threads_count; i++) pthread_join(c->threads[i], NULL);
     for (uint64_t n = c->written; n < c->queued; n++) release(part_of(c, n));
     keep_parts(c->parts, c->places);
     free(c->layer.crcs);
+    artifacts_end(&c->layer.artifacts);
     pthread_cond_destroy(&c->changed);
+    pthread_cond_destroy(&c->room);
+    pthread_cond_destroy(&c->told);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
 
-/* A layer that is written to the descriptor `out`, by `threads` threads (1 to 8); NULL where there is no room for it. */
-API core *core_open(int out, int threads) {
+int begin_thread(pthread_t *thread, void *(*does)(void *), void *argument) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(thread, NULL, does, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return !failed;
+}
+
+/* A layer that is written to the descriptor `out`, by `threads` threads (1 to 8); beside it `count` files are hashed, whole. NULL
+   where there is no room for it. */
+API core *core_open(int out, int threads, const int *files, size_t count) {
     core_setup();
     if (threads < 1) threads = 1;
     if (threads > MOST_THREADS) threads = MOST_THREADS;
@@ -274,9 +219,11 @@ API core *core_open(int out, int threads) {
     if (!c) return NULL;
     c->layer.out = out;
     c->places = (uint64_t)threads + 3;
+    c->wanted = UINT64_MAX;
+    c->beside = count > 0;
     c->layer.begun = lseek(out, 0, SEEK_CUR);
-    c->parts = kept_parts(c->places);
-    if (!c->parts) {
+    if (!artifacts_begin(&c->layer.artifacts, files, count) || !(c->parts = kept_parts(c->places))) {
+        artifacts_end(&c->layer.artifacts);
         free(c);
         return NULL;
     }
@@ -284,12 +231,9 @@ API core *core_open(int out, int threads) {
     sha256_init(&c->layer.blob);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
-    /* Signals are for the threads of Python. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (c->threads_count < threads && !pthread_create(&c->threads[c->threads_count], NULL, work, c)) c->threads_count++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_cond_init(&c->room, NULL);
+    pthread_cond_init(&c->told, NULL);
+    while (c->threads_count < threads && begin_thread(&c->threads[c->threads_count], work, c)) c->threads_count++;
     if (c->threads_count) return c;
     core_close(c);
     return NULL;

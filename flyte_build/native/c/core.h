@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CORE_ABI 5
+#define CORE_ABI 6
 
 /* For tests: SMALL makes every limit small (pipeline.h), PORTABLE leaves out what only some processors have. */
 
@@ -55,12 +55,13 @@ void sha256_update(sha256 *s, const uint8_t *data, size_t size);
 /* The same bytes into two hashes, for little more than the price of one. */
 void sha256_update_both(sha256 *a, sha256 *b, const uint8_t *data, size_t size);
 
-/* Bytes of another message, of which as many as there is room for are hashed beside what is: a third chain of rounds costs a
-   third of what it does alone. Moved on by what was taken; sha256_rest takes the rest. */
-typedef struct {
+/* Bytes of other messages, of which as many as there is room for are hashed beside what is: a third chain of rounds costs a
+   third of what it does alone. Moved on by what was taken; sha256_rest takes the rest of the first. */
+typedef struct beside {
     sha256 *s;
     const uint8_t *data;
     size_t size;
+    struct beside *next; /* whose turn it is where fewer than 64 bytes are left, or NULL */
 } beside;
 
 /* As sha256_update_both; `b` may be NULL. */

@@ -97,17 +97,17 @@ static inline __attribute__((always_inline)) int run(inflater *d, const uint8_t 
         while (in <= enough && out < stop) {
             /* What comes next is looked up both ways before it is known which it is: few of these branches can be foreseen. */
             uint64_t before = bits;
-            TAKE(e & 255);
+            TAKE_ENTRY(e);
             uint32_t next = d->literals[LOW(LITERALS_BITS)], far = d->distances[LOW(DISTANCES_BITS)];
             if (e & LITERAL) {
                 *out++ = (uint8_t)(e >> 16);
                 e = next, before = bits;
-                TAKE(e & 255);
+                TAKE_ENTRY(e);
                 next = d->literals[LOW(LITERALS_BITS)], far = d->distances[LOW(DISTANCES_BITS)];
                 if (e & LITERAL) {
                     *out++ = (uint8_t)(e >> 16);
                     e = next, before = bits;
-                    TAKE(e & 255);
+                    TAKE_ENTRY(e);
                     next = d->literals[LOW(LITERALS_BITS)], far = d->distances[LOW(DISTANCES_BITS)];
                     if (e & LITERAL) {
                         *out++ = (uint8_t)(e >> 16);
@@ -117,10 +117,10 @@ static inline __attribute__((always_inline)) int run(inflater *d, const uint8_t 
                     }
                 }
             }
-            if (e & ODD) {
+            if (__builtin_expect(!!(e & ODD), 0)) {
                 if (e & TABLE) {
                     e = d->literals[(e >> 16 & 0xFFF) + LOW(e >> 8 & 31)], before = bits;
-                    TAKE(e & 255);
+                    TAKE_ENTRY(e);
                     if (e & LITERAL) {
                         *out++ = (uint8_t)(e >> 16);
                         REFILL();
@@ -136,22 +136,23 @@ static inline __attribute__((always_inline)) int run(inflater *d, const uint8_t 
                 }
             }
             uint32_t size = (e >> 16 & 0xFFF) + (((uint32_t)before & ((1u << (e & 255)) - 1)) >> (e >> 8 & 31));
-            if (count < 8 + 13) REFILL(); /* the longest distance of the first table */
-            if (far & FAR_ODD) {
+            if ((count & 255) < 8 + 13) REFILL(); /* the longest distance of the first table */
+            if (__builtin_expect(!!(far & FAR_ODD), 0)) {
                 if (!(far & FAR_TABLE)) return INFLATE_BAD;
                 REFILL();
-                TAKE(far & 255);
+                TAKE_ENTRY(far);
                 far = d->distances[(far >> 16 & 0x7FFF) + LOW(far >> 8 & 31)];
                 if (far & FAR_ODD) return INFLATE_BAD;
             }
             uint32_t distance = (far >> 16) + (LOW(far & 255) >> (far >> 8 & 31));
-            TAKE(far & 255);
-            if (distance > (size_t)(out - base)) return INFLATE_BAD;
+            TAKE_ENTRY(far);
+            if (__builtin_expect(distance > (size_t)(out - base), 0)) return INFLATE_BAD;
             /* The next one is looked up while this is copied. */
             REFILL();
             e = d->literals[LOW(LITERALS_BITS)];
             out = copy(out, distance, size);
         }
+        count &= 255;
         if (!d->inside) continue;
         if (out >= stop)
             outcome = exact ? INFLATE_BAD : INFLATE_ROOM;

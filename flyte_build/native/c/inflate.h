@@ -17,9 +17,11 @@
 #define FAR_TABLE 0x8000u
 #define LONGEST 15
 
-/* At least 56 bits, of which those beyond the input are zero (they lie in its slack); `in` may pass its end by them. */
-#define REFILL() (bits |= load64(in) << count, in += (63 - count) >> 3, count |= 56)
+/* At least 56 bits, of which those beyond the input are zero (they lie in its slack); `in` may pass its end by them. Of `count` the
+   lowest eight bits count: an entry is taken off whole, for its lowest eight are what it takes. */
+#define REFILL() (bits |= load64(in) << (count & 63), in += 7 - (count >> 3 & 7), count |= 56)
 #define TAKE(n) (bits >>= (n), count -= (n))
+#define TAKE_ENTRY(e) (bits >>= (e) & 63, count -= (e))
 #define LOW(n) ((uint32_t)bits & ((1u << (n)) - 1))
 
 void tables_setup(void);

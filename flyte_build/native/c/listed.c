@@ -124,8 +124,33 @@ static int add_folders(layout *l, const listed *before, const listed *file, cons
     return 1;
 }
 
-/* Puts all into the layer's order, with the folders above, but for those that are `kept` as they are. 0, or -1 where two have one
-   path. */
+static uint8_t *room_for(buffer *b, size_t size) {
+    if (b->room - b->size < size && !make_room(b, 2 * b->room + size + 4096)) return NULL;
+    uint8_t *at = b->data + b->size;
+    b->size += size;
+    return at;
+}
+
+static uint64_t size_of(const listed *f) { return (f->stream.op ? f->stream.size : 0) + f->data_size; }
+
+/* The path, its identity as a listing has it, and a zero after each. */
+static int tell(layout *l, const listed *f) {
+    uint64_t size = size_of(f);
+    char identity[64];
+    uint32_t crc = f->stream.op ? f->stream.crc : 0;
+    if (f->data_size) crc = crc32_of(crc, f->data, f->data_size);
+    int length = f->folder ? snprintf(identity, sizeof identity, "d %04o", f->mode)
+                           : snprintf(identity, sizeof identity, "f %04o %llu %08x", f->mode, (unsigned long long)size, crc);
+    uint8_t *p = room_for(&l->listing, f->path_size + (size_t)length + 2);
+    if (!p) return 0;
+    memcpy(p, f->path, f->path_size);
+    p[f->path_size] = 0;
+    memcpy(p + f->path_size + 1, identity, (size_t)length + 1);
+    return 1;
+}
+
+/* Puts all into the layer's order, with the folders above, but for those that are `kept` as they are, and lists it. 0, or -1
+   where two have one path. */
 API int layout_arrange(layout *l, const uint8_t *kept, size_t kept_size) {
     size_t files = l->files_count, sorted = 1;
     listed **order = malloc((files + 1) * sizeof *order);
@@ -146,18 +171,12 @@ API int layout_arrange(layout *l, const uint8_t *kept, size_t kept_size) {
         l->order[l->count] = before < 0 ? l->folders + j++ : order[i++];
         good = !l->count || compare(l->order[l->count - 1], l->order[l->count]) < 0;
     }
+    for (size_t i = 0; good && i < l->count; i++) good = tell(l, l->order[i]);
     free(order);
     return good ? 0 : -1;
 }
 
 /* -- operations --------------------------------------------------------------------------------------------- */
-
-static uint8_t *room_for(buffer *b, size_t size) {
-    if (b->room - b->size < size && !make_room(b, 2 * b->room + size + 4096)) return NULL;
-    uint8_t *at = b->data + b->size;
-    b->size += size;
-    return at;
-}
 
 static uint8_t *put64(uint8_t *p, uint64_t v) { return put32(put32(p, (uint32_t)v), (uint32_t)(v >> 32)); }
 
@@ -219,23 +238,8 @@ static int put_bytes(layout *l, const uint8_t *data, uint64_t size) {
     return 1;
 }
 
-/* The path, its identity as a listing has it, and a zero after each. */
-static int tell(layout *l, const listed *f, uint64_t size) {
-    char identity[64];
-    uint32_t crc = f->stream.op ? f->stream.crc : 0;
-    if (f->data_size) crc = crc32_of(crc, f->data, f->data_size);
-    int length = f->folder ? snprintf(identity, sizeof identity, "d %04o", f->mode)
-                           : snprintf(identity, sizeof identity, "f %04o %llu %08x", f->mode, (unsigned long long)size, crc);
-    uint8_t *p = room_for(&l->listing, f->path_size + (size_t)length + 2);
-    if (!p) return 0;
-    memcpy(p, f->path, f->path_size);
-    p[f->path_size] = 0;
-    memcpy(p + f->path_size + 1, identity, (size_t)length + 1);
-    return 1;
-}
-
 static int put(layout *l, const listed *f, uint64_t *tar) {
-    uint64_t size = (f->stream.op ? f->stream.size : 0) + f->data_size, rest = -size % TAR_BLOCK;
+    uint64_t size = size_of(f), rest = -size % TAR_BLOCK;
     if (size > 077777777777 || !put_header(l, f, size) || (f->stream.op && !put_stream(l, &f->stream))) return 0;
     if (f->data_size && !put_bytes(l, f->data, f->data_size)) return 0;
     if (rest) {
@@ -245,7 +249,7 @@ static int put(layout *l, const listed *f, uint64_t *tar) {
         l->group += rest;
     }
     *tar += TAR_BLOCK + size + rest;
-    return tell(l, f, size);
+    return 1;
 }
 
 static int hand_over(layout *l, core *c) {
@@ -255,25 +259,32 @@ static int hand_over(layout *l, core *c) {
     return 1;
 }
 
-/* Feeds what is next, some `enough` bytes of the tar stream or all that is left: how many bytes it was; 0 at the end, -1 where
-   something failed. */
-API int64_t layout_feed(layout *l, core *c, uint64_t enough) {
+static int feed(void *from, core *c) {
     static const uint8_t end[2 * TAR_BLOCK] = {0};
-    uint64_t all = 0, tar = 0;
-    if (l->next > l->count) return 0;
-    while (l->next < l->count && all < enough) {
-        if (!put(l, l->order[l->next++], &tar)) return -1;
+    layout *l = from;
+    uint64_t tar = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        if (!put(l, l->order[i], &tar)) return -1;
         if (tar < FED || !l->cut) continue;
         if (!hand_over(l, c)) return -1;
-        all += tar, tar = 0;
+        tar = 0;
     }
-    if (l->next < l->count) return (int64_t)all;
     if (!put_piece(l, end, sizeof end)) return -1;
-    l->cut = l->ops.size, l->next++;
-    return hand_over(l, c) ? (int64_t)(all + tar + sizeof end) : -1;
+    l->cut = l->ops.size;
+    return hand_over(l, c) ? 0 : -1;
 }
 
-/* The listing of what was fed; its bytes are the layout's. */
+/* A thread feeds the core all that was arranged; both have to stay until the core is closed. 0, or -1 where there is none. */
+API int layout_feed(layout *l, core *c) {
+    uint64_t room = 0;
+    for (size_t i = 0; i < l->files_count; i++) {
+        const operation *o = &l->files[i].stream;
+        if (o->op == OP_DEFLATED && o->size > o->csize) room += o->size - o->csize;
+    }
+    return core_fed_by(c, feed, l, room) ? 0 : -1;
+}
+
+/* The listing of what was arranged; its bytes are the layout's. */
 API const uint8_t *layout_listing(const layout *l, size_t *size) {
     *size = l->listing.size;
     return l->listing.data;

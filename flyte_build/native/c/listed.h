@@ -21,7 +21,7 @@ typedef struct layout {
     listed *files, *folders;
     size_t files_count, files_room, folders_count, folders_room;
     listed **order; /* all of them; made by layout_arrange */
-    size_t count, next;
+    size_t count;
     void **owned; /* memory that paths, hashes and bytes lie in */
     size_t owned_count, owned_room;
     /* the operations that were not yet fed, of which those before `cut` can be */

@@ -16,11 +16,14 @@
 #define INPUT ((size_t)128 << 10)
 /* Content of a part that is made of many entries, about. */
 #define PART ((uint64_t)256 << 10)
+/* Of a file that is hashed beside the layer, at a time. */
+#define BESIDE ((size_t)256 << 10)
 #else /* for tests: what takes megabytes otherwise */
 #define WHOLE ((uint64_t)JOINED)
 #define CHUNK WINDOW
 #define INPUT ((size_t)3 << 10)
 #define PART ((uint64_t)2 << 10)
+#define BESIDE ((size_t)3 << 10)
 #endif
 /* What lies uncompressed and is longer is so many members of so many bytes, and parts; a part of the format, as is JOINED. */
 #define SEGMENT ((size_t)256 << 10)
@@ -104,6 +107,28 @@ typedef struct {
 part *kept_parts(uint64_t places);
 void keep_parts(part *parts, uint64_t places);
 
+/* Files that are hashed beside the layer, one after the other. */
+typedef struct {
+    int *files;
+    uint8_t (*hashes)[32];
+    size_t count, done; /* of them, so many have been */
+    uint64_t at;        /* up to where the next one was read */
+    sha256 now;
+    uint8_t *data;
+    size_t from, size; /* of `data`, what was not hashed yet */
+    uint64_t left, room; /* bytes of all; bytes of the tar stream that are to come, less those of the blob, about */
+} artifacts;
+
+/* False where there is no room for them; then, too, artifacts_end() has to be called. */
+int artifacts_begin(artifacts *a, const int *files, size_t count);
+void artifacts_end(artifacts *a);
+/* What is to be hashed beside a part, to be told what was taken of it; `s` is NULL where that has time. False where it cannot be
+   read. */
+int artifacts_beside(artifacts *a, const part *p, beside *b);
+void artifacts_took(artifacts *a, const beside *b);
+/* What comes next, by a thread that has nothing else to do. */
+int artifacts_alone(artifacts *a);
+
 /* What is made: both streams so far, and the CRCs that are to be told. */
 typedef struct {
     int out;
@@ -112,17 +137,50 @@ typedef struct {
     uint32_t *crcs;
     off_t begun; /* bytes of the file up to here are on their way to the disk */
     size_t waiting;
+    artifacts artifacts;
 } layer;
 
-/* Make what the part is, in any thread; then hash its content, part after part, one thread at a time. False: something is not as
-   it should be. */
-int make_part(part *p);
+/* Make what the part is, in any thread, which has an encoder of its own; then hash its content, part after part, one thread at a
+   time. False: something is not as it should be. */
+int make_part(part *p, encoder *e);
 int hash_part(layer *l, part *p);
 
+#define MOST_THREADS 8
+
 typedef struct core core;
+
+struct core {
+    pthread_mutex_t lock;
+    pthread_cond_t changed, room, told; /* for workers; for who feeds; for who waits until `wanted` bytes went, or all */
+    pthread_t threads[MOST_THREADS], feeder;
+    int threads_count;
+    int failed, stop;
+    int feeding, fed; /* by a thread of its own, which has come to its end */
+    int (*feed)(void *from, core *c);
+    void *from;
+    layer layer;
+    part *parts; /* a ring: part n is in place n % places */
+    uint64_t places, queued, hashed, written;
+    uint64_t went, wanted;        /* bytes of the tar stream that were hashed */
+    int hashing, writing, beside; /* `beside`: files are left to be hashed */
+    size_t crcs_room;
+};
+
+static inline part *part_of(core *c, uint64_t n) { return &c->parts[n % c->places]; }
+
+/* With the lock held: nobody needs the stream any more, nor the part; all has failed. */
+void disown(stream *s);
+void release(part *p);
+void fail(core *c);
+
+/* A thread that no signal reaches: those are for Python's. */
+int begin_thread(pthread_t *thread, void *(*work)(void *), void *argument);
 
 /* Whole operations, which end after content that shares no member or after a flush, unless they are the last. 0, or -1 where
    all has failed. */
 int core_feed(core *c, const uint8_t *ops, size_t size);
+/* A thread of its own feeds the core, by `feed`, which gives 0, or -1 where it failed; `room` is how much the tar stream will be
+   larger than the blob, about. False where there is no thread for it. */
+int core_fed_by(core *c, int (*feed)(void *from, core *c), void *from, uint64_t room);
 
 #endif

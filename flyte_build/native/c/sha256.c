@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core.h"
+#include "processor.h"
 
 static const uint32_t K[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -57,7 +58,6 @@ static compressor *compress = portable;
 static void (*compress_beside)(uint32_t *a, uint32_t *b, const uint8_t *data, uint32_t *c, const uint8_t *other, size_t blocks);
 
 #if defined(__x86_64__) && !defined(PORTABLE)
-#include <cpuid.h>
 #include <immintrin.h>
 
 #define SHA __attribute__((target("sha,sse4.1,ssse3")))
@@ -153,6 +153,15 @@ SHA static void three_with_sha(uint32_t *a, uint32_t *b, const uint8_t *data, ui
     else
         three(a, NULL, data, c, other, blocks);
 }
+
+/* The same with registers for all of it, so that nothing is put aside. */
+__attribute__((target("sha,sse4.1,ssse3,avx512f,avx512vl"))) static void three_with_more(uint32_t *a, uint32_t *b, const uint8_t *data,
+                                                                                          uint32_t *c, const uint8_t *other, size_t blocks) {
+    if (b)
+        three(a, b, data, c, other, blocks);
+    else
+        three(a, NULL, data, c, other, blocks);
+}
 #elif defined(__aarch64__) && !defined(PORTABLE)
 #include <arm_neon.h>
 #include <sys/auxv.h>
@@ -205,7 +214,7 @@ void sha256_setup(void) {
     unsigned a, b, c, d, sse = 0;
     if (__get_cpuid(1, &a, &b, &c, &d)) sse = c;
     if ((sse & (1u << 19)) && (sse & (1u << 9)) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29)))
-        compress = with_sha, compress_beside = three_with_sha;
+        compress = with_sha, compress_beside = has_avx512() ? three_with_more : three_with_sha;
 #elif defined(__aarch64__) && !defined(PORTABLE)
     if (getauxval(AT_HWCAP) & (1ul << 6)) compress = with_sha;
 #endif
@@ -232,16 +241,16 @@ static void update(sha256 *a, sha256 *b, const uint8_t *data, size_t size, besid
         compress(a->h, NULL, a->part, 1);
         if (b) compress(b->h, NULL, b->part, 1);
     }
-    if (other && compress_beside) {
+    for (; other && compress_beside; other = other->next) {
         size_t room = size & ~(size_t)63, held_there = other->s->size % 64, take = held_there ? 64 - held_there : 0;
-        if (room > take && other->size > take) {
-            update(other->s, NULL, other->data, take, NULL);
-            other->data += take, other->size -= take;
-            size_t there = other->size & ~(size_t)63, both_have = there < room ? there : room;
-            if (both_have) compress_beside(a->h, b ? b->h : NULL, data, other->s->h, other->data, both_have / 64);
-            other->data += both_have, other->size -= both_have, other->s->size += both_have;
-            data += both_have, size -= both_have;
-        }
+        if (!room) break;
+        if (other->size <= take) continue;
+        update(other->s, NULL, other->data, take, NULL);
+        other->data += take, other->size -= take;
+        size_t there = other->size & ~(size_t)63, both_have = there < room ? there : room;
+        if (both_have) compress_beside(a->h, b ? b->h : NULL, data, other->s->h, other->data, both_have / 64);
+        other->data += both_have, other->size -= both_have, other->s->size += both_have;
+        data += both_have, size -= both_have;
     }
     if (size >= 64) compress(a->h, b ? b->h : NULL, data, size / 64);
     memcpy(a->part, data + (size & ~(size_t)63), size % 64);
@@ -265,7 +274,7 @@ void sha256_update_both(sha256 *a, sha256 *b, const uint8_t *data, size_t size) 
 
 void sha256_rest(beside *other) {
     sha256_update(other->s, other->data, other->size);
-    other->size = 0;
+    other->data += other->size, other->size = 0;
 }
 
 void sha256_final(sha256 *s, uint8_t out[32]) {

@@ -252,13 +252,10 @@ static int make_plain(part *p, const stream *s, encoder *e) {
     return 1;
 }
 
-int make_part(part *p) {
+int make_part(part *p, encoder *e) {
     p->checks_count = p->told_count = 0;
-    if (p->of && p->of->o.op == OP_DEFLATED) return make_deflated(p, p->of);
-    encoder *e = encoder_new();
-    int good = e && (p->of ? make_plain(p, p->of, e) : make_entries(p, e));
-    free(e);
-    return good;
+    if (!p->of) return make_entries(p, e);
+    return p->of->o.op == OP_DEFLATED ? make_deflated(p, p->of) : make_plain(p, p->of, e);
 }
 
 /* -- in order ------------------------------------------------------------------------------------------- */
@@ -299,9 +296,12 @@ static int hash_entries(layer *l, part *p, beside *blob) {
 }
 
 int hash_part(layer *l, part *p) {
-    beside blob = {&l->blob, p->blob.data, p->blob.size};
+    beside artifact, blob = {&l->blob, p->blob.data, p->blob.size, NULL};
+    if (!artifacts_beside(&l->artifacts, p, &artifact)) return 0;
+    if (artifact.s) blob.next = &artifact;
     l->tar_size += p->tar.size - p->tar_at, l->blob_size += p->blob.size;
     int good = p->of ? hash_stream(l, p, p->of, &blob) : hash_entries(l, p, &blob);
     sha256_rest(&blob);
+    artifacts_took(&l->artifacts, &artifact);
     return good;
 }
