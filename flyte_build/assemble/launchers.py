@@ -17,6 +17,8 @@ PLACEHOLDER = b"#!python"
 
 # Linux gives the first line 255 bytes since 5.1, and had 127 before: the shorter works everywhere.
 _LONGEST_LINE = 127
+# Of what is no entry point, characters that a message has.
+_MOST_SAID = 300
 _REFERENCE = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*:\s*([^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\[.*\])?")
 _NAME = re.compile(r"(?!\.{1,2}$)(?!\.wh\.)[^/\\\0\n]+")
 # What runs a task, and what installs into its environment: an entry point is not to stand in their place.
@@ -126,7 +128,9 @@ def _by_configparser(text: str) -> dict[str, dict[str, str]]:
     try:
         parser.read_string(text, "entry_points.txt")
     except configparser.Error as e:
-        raise ValueError(f"not in the format of entry points: {e.message}".replace("\n", " ")) from None
+        # It has the whole line in it.
+        said = e.message if len(e.message) <= _MOST_SAID else f"{e.message[:_MOST_SAID]}…"
+        raise ValueError(f"not in the format of entry points: {said}".replace("\n", " ")) from None
     return {section: dict(parser.items(section)) for section in parser.sections()}
 
 

@@ -49,7 +49,7 @@ Realisation = LayerRealisation | ImageRealisation
 
 
 def packed(listing: Mapping[str, str]) -> bytes:
-    """A layer's listing as the store has it: in zlib's form, stored, as to compress it takes longer than to check it does."""
+    """A layer's listing as the store has it: zlib's form, but stored, as to compress it takes longer than to use it."""
     return zlib.compress(json.dumps(dict(listing), ensure_ascii=False).encode(), 0)
 
 

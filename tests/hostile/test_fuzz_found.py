@@ -184,6 +184,11 @@ def test_a_long_name_makes_no_long_message() -> None:
     assert one("tar", data) is False
 
 
+def test_a_long_line_of_entry_points_makes_no_long_message(tmp_path: Path) -> None:
+    path = build_wheel(tmp_path, "alpha", entry_points="[" + "run = alpha:main" * 2000 + "\n")
+    assert one("wheel", path.read_bytes()) is False
+
+
 @pytest.mark.parametrize(("before", "after"), [
     (b"SHA256:\n", b"SHA256:\n " + b"0" * 40_000 + b" 1\n"),
     (b"Codename: ", b"Codename: " + b"x" * 40_000),

@@ -17,7 +17,7 @@
 /* Content of a part that is made of many entries, about. */
 #define PART ((uint64_t)256 << 10)
 /* Of a file that is hashed beside the layer, at a time. */
-#define BESIDE ((size_t)256 << 10)
+#define BESIDE ((size_t)64 << 10)
 #else /* for tests: what takes megabytes otherwise */
 #define WHOLE ((uint64_t)JOINED)
 #define CHUNK WINDOW
