@@ -116,7 +116,8 @@ def _file(module: ModuleType) -> str:
     folders = getattr(module, "__path__", ())
     try:
         return str(next(iter(folders), ""))
-    except KeyError:  # what tells a namespace package's folders anew, the package above it, is not loaded just now
+    except (KeyError, AttributeError):
+        # What tells a namespace package's folders anew, the package above it, is not loaded just now, or must not be.
         return str(next(iter(getattr(folders, "_path", ())), ""))
 
 

@@ -114,8 +114,11 @@ def test_they_may_stay(root: Path) -> None:
             del sys.modules[name]
 
 
-def test_a_namespace_package_whose_parent_is_not_loaded(tmp_path: Path) -> None:
-    """Python asks the package above for its folders, which may have been taken out before."""
+@pytest.mark.parametrize("barred", [False, True])
+def test_a_namespace_package_whose_parent_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, barred: bool
+) -> None:
+    """Python asks the package above for its folders, which may have been taken out before, or must not be imported."""
     (tmp_path / "of_modules" / "deep" / "er").mkdir(parents=True)
     (tmp_path / "of_modules" / "deep" / "er" / "inner.py").write_text("VALUE = 2\n")
     modules = Modules(tmp_path)
@@ -124,6 +127,10 @@ def test_a_namespace_package_whose_parent_is_not_loaded(tmp_path: Path) -> None:
         importlib.invalidate_caches()
         module = importlib.import_module("of_modules.deep.er.inner")
         del sys.modules["of_modules"], sys.modules["of_modules.deep"]
+        if barred:
+            for name in ("of_modules", "of_modules.deep"):
+                monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.undo()
     assert loaded() == set()
     with modules.entered():
         assert sys.modules["of_modules.deep.er.inner"] is module
