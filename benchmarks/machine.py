@@ -43,7 +43,8 @@ def busy_elsewhere() -> Iterator[list[float]]:
     started, busy, own = time.monotonic(), _busy(), _own()
     yield found
     seconds = max(time.monotonic() - started, 0.01) * (os.cpu_count() or 1)
-    found.append(round(max(0.0, (_busy() - busy) - (_own() - own)) / seconds, 3))
+    # The kernel counts in ticks, and what takes no longer than one may seem to have had more than there was.
+    found.append(round(min(1.0, max(0.0, (_busy() - busy) - (_own() - own)) / seconds), 3))
 
 
 def _busy() -> float:
