@@ -15,8 +15,9 @@ import errno
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from .values import dataclass
 
 __all__ = ["DENIED", "NESTING", "NUMBERS", "Condition", "descriptor", "program"]
 

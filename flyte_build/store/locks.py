@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["Busy", "acquire", "held", "try_acquire"]
 
 # Seconds between looks: at first, and after a while.
-_SOON, _POLL, _WHILE = 0.01, 0.05, 2.0
+_SOON, _POLL, _WHILE = 0.002, 0.05, 2.0
 
 
 class Busy(Exception):

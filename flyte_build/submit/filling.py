@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..kernel.documents import parse_object
 from ..kernel.files import write_whole
 from ..kernel.reporting import Reporter
 from ..store.seal_files import beside, find_listing
-from .bytecode import Compiler
 from .furnish import find_python, prepare
 from .image_documents import Config, LayerOf, Manifest
 from .imports import RUNTIME
@@ -29,8 +29,11 @@ from .layers import Layers
 from .lender import Borrow
 from .lending import borrow, lend
 from .merge import merge
-from .sandbox.spec import Engine
 from .unpack import remove_tree
+
+if TYPE_CHECKING:
+    from .bytecode import Compiler
+    from .sandbox.spec import Engine
 
 __all__ = ["Filling"]
 
@@ -112,9 +115,11 @@ class Filling:
     def _compiler(
         self, tree: Path, manifest: Manifest, config: Config, left: Callable[[], bool] = bool
     ) -> Compiler | None:
-        python = find_python(tree, config.env)
+        python = find_python(tree, config.env) if self._engine is not None else None
         if self._engine is None or python is None:
             return None
+        from .bytecode import Compiler  # which unpacking alone does without, and so without sandboxes
+
         layers = list(zip(manifest.layers, config.diff_ids, strict=True))
         folders = [self._layers.folder / diff_id.removeprefix("sha256:") for diff_id in config.diff_ids]
         return Compiler(
