@@ -21,7 +21,7 @@ from ..registry.values import digest_of
 from ..store import Store
 from .artifact_metadata import StoredFacts
 from .components import Components
-from .documents import document
+from .documents import document, sent
 from .packages import Inventory, inventory
 from .provenance import Made
 from .pushing import push_bytes
@@ -79,13 +79,13 @@ class Foreseen:
         for image in images:
             for format in OF_INVENTORY:
                 if (format, image) not in self._made:
-                    self._made[format, image] = self._pool.submit(document, format, lock, image, None, self._parts)
+                    self._made[format, image] = self._pool.submit(_sent, format, lock, image, None, self._parts)
 
     def document(self, format: str, lock: Lock, image: Inventory, made: Made | None = None) -> bytes:
-        """As :func:`~.documents.document`, and raises what it raises."""
+        """As :func:`~.documents.document`, as registries have it, and raises what that raises."""
         wait(self._ahead)
         foreseen = self._made.get((format, image))
-        return document(format, lock, image, made, self._parts) if foreseen is None else foreseen.result()
+        return _sent(format, lock, image, made, self._parts) if foreseen is None else foreseen.result()
 
     def inventory(self, lock: Lock, platform: str, digest: str) -> Inventory:
         """As :func:`~.packages.inventory`, of the facts that are in the store."""
@@ -124,3 +124,7 @@ class Foreseen:
         found = push_bytes(registry, repository, data, media_type)
         self._sent.add((repository, digest))
         return found
+
+
+def _sent(format: str, lock: Lock, image: Inventory, made: Made | None, parts: Components) -> bytes:
+    return sent(document(format, lock, image, made, parts))

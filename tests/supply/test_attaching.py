@@ -16,7 +16,7 @@ from flyte_build.registry import Reference, Registry
 from flyte_build.store import Store
 from flyte_build.supply.artifact_metadata import StoredFacts
 from flyte_build.supply.attaching import Attached, attach
-from flyte_build.supply.documents import FORMATS, document
+from flyte_build.supply.documents import FORMATS, document, sent
 from flyte_build.supply.packages import inventory
 from tests.support.recipes import AMD64
 from tests.support.registry import RegistryServer
@@ -73,7 +73,10 @@ def test_each_platform_has_each_document(server: RegistryServer, registry: Regis
         assert manifest["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
         facts = StoredFacts(store)
         image = inventory(lock, one.platform, digest=one.subject, facts=facts)
-        assert data == document(one.format, lock, image)
+        written = document(one.format, lock, image)
+        assert data == sent(written)
+        assert json.loads(data) == json.loads(written)
+        assert len(data) < 0.9 * len(written)
         assert one.subject.removeprefix("sha256:").encode() in data
     assert server.dangling() == []
 

@@ -13,7 +13,7 @@ from flyte_build.store import Store
 from flyte_build.supply import foreseen as module
 from flyte_build.supply.artifact_metadata import StoredFacts
 from flyte_build.supply.attaching import attach
-from flyte_build.supply.documents import FORMATS, document
+from flyte_build.supply.documents import FORMATS, document, sent
 from flyte_build.supply.foreseen import OF_INVENTORY, Foreseen
 from flyte_build.supply.packages import Inventory, inventory
 from tests.support.recipes import AMD64
@@ -31,7 +31,7 @@ def test_they_are_those_that_would_be_made(store: Store, image: Inventory) -> No
     with Foreseen(store) as foreseen:
         foreseen.begin(lock, [image])
         for name in FORMATS:
-            assert foreseen.document(name, lock, image) == document(name, lock, image)
+            assert foreseen.document(name, lock, image) == sent(document(name, lock, image))
 
 
 def test_each_is_made_once_and_beside_who_wants_it(
@@ -41,17 +41,17 @@ def test_each_is_made_once_and_beside_who_wants_it(
 
     def making(format: str, *more: object) -> bytes:
         made.append((format, threading.current_thread() is threading.main_thread()))
-        return format.encode()
+        return f'"{format}"\n'.encode()
 
     monkeypatch.setattr(module, "document", making)
     with Foreseen(store) as foreseen:
         for _ in range(2):
             foreseen.begin(lock, [image])
-        assert [foreseen.document(name, lock, image) for name in OF_INVENTORY] == [b"cyclonedx", b"spdx"]
+        assert [foreseen.document(name, lock, image) for name in OF_INVENTORY] == [b'"cyclonedx"', b'"spdx"']
         assert made == [("cyclonedx", False), ("spdx", False)]
         # Of what says more than the inventory, and of another image, nothing was foreseen.
-        assert foreseen.document("provenance", lock, image) == b"provenance"
-        assert foreseen.document("spdx", lock, replace(image, digest=None)) == b"spdx"
+        assert foreseen.document("provenance", lock, image) == b'"provenance"'
+        assert foreseen.document("spdx", lock, replace(image, digest=None)) == b'"spdx"'
         assert made[2:] == [("provenance", True), ("spdx", True)]
 
 
@@ -73,7 +73,7 @@ def test_attached_are_those_that_were_foreseen(store: Store, monkeypatch: pytest
     with RegistryServer(referrers=True) as server, Registry(environ={}) as registry, Foreseen(store) as foreseen:
         digest = put_image(server, "team/env")
         about = inventory(lock, AMD64, digest=digest, facts=StoredFacts(store))
-        monkeypatch.setattr(module, "document", lambda format, *_: f"the {format} of it".encode())
+        monkeypatch.setattr(module, "document", lambda format, *_: f'"the {format} of it"'.encode())
         foreseen.begin(lock, [about])
         pushed = push(server, "team/env", {AMD64: digest})
         found = attach([pushed], {"env": lock}, store, registry, Silent(), foreseen=foreseen)
@@ -83,4 +83,4 @@ def test_attached_are_those_that_were_foreseen(store: Store, monkeypatch: pytest
             manifest = registry.manifest(place)
             assert manifest is not None
             told[one.format] = registry.read_blob(place, manifest.json["layers"][0]["digest"])
-    assert told == {name: f"the {name} of it".encode() for name in FORMATS}
+    assert told == {name: f'"the {name} of it"'.encode() for name in FORMATS}
