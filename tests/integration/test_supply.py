@@ -21,7 +21,7 @@ from flyte_build.registry import IMAGE_MANIFEST, Reference, Registry
 from flyte_build.remote.publishing import PushedImage
 from flyte_build.store import Store
 from flyte_build.supply.attaching import attach
-from flyte_build.supply.documents import FORMATS, document
+from flyte_build.supply.documents import FORMATS, document, sent
 from flyte_build.supply.keys import signer
 from flyte_build.supply.packages import inventory
 from flyte_build.supply.pushing import push_bytes
@@ -106,7 +106,7 @@ def test_oras_lists_and_pulls_what_is_attached(image: str, client: Registry, tmp
         shell(oras, "pull", "--plain-http", "--output", folder, one.reference)
         (file,) = folder.iterdir()
         assert file.name == f"fold_env-linux-amd64{FORMATS[one.format].suffix}"
-        assert file.read_bytes() == document(one.format, lock, described)
+        assert file.read_bytes() == sent(document(one.format, lock, described))
 
 
 @pytest.mark.parametrize("key", ["plain.key", "cosign.key"])
