@@ -4,7 +4,8 @@
     artifacts/sha256/<hex>     what was fetched: wheels, .debs, local files
     realisations/<hex>.json    layer or image derivation → digests and sizes
     realisations/<hex>.derivation   an image's derivation itself, so that ``gc`` knows what the image needs
-    listings/<hex>    a layer's paths and what is at each, compressed
+    listings/<hex>    a layer's paths and what is at each, in zlib's form (see ``realisations.packed``)
+    components/       what was made of packages for bills of materials, by what made it: ``supply.components``'s
     used/<hex>        empty; its date says when an image was last used
     checked/<hex>     how an artifact lay on the disk when it was hashed (see ``checked``)
     locks/  tmp/      see ``locks`` and ``session``

@@ -5,7 +5,7 @@
 
 Which images a run needs is known once its file was imported, and a first run's unpacking takes as long as that. What
 was built last is a good guess, and no more: nobody believes it, and the run asks for its roots by digest as ever. What
-was made in the meantime is as if the run had made it just now: :func:`sealed` says so.
+was made in the meantime is as if the run had made it just now: :func:`sealed` says what it was sealed as.
 """
 
 from __future__ import annotations

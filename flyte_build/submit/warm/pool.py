@@ -2,7 +2,8 @@
 
 A worker is for one image, network, filter and whole environment (secrets in it, too): what a cold process would read at
 import, it has read. It never knows a user's code. Where an image's imports leave something that a fork would lack or
-share, or this machine refuses what it takes, actions are cold, and why is said once to who wants to know.
+share, or this machine refuses what it takes, actions are cold, and why is said once to who wants to know. So is the
+first action of an environment that is not known for more than one (see ``company``), without a word.
 """
 
 from __future__ import annotations
